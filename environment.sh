@@ -1,0 +1,57 @@
+# Sourced by the scripts: sets PYTHON to an interpreter that satisfies the requirement files given as arguments.
+# The active virtual environment is used if it satisfies them, else ./.venv, which is made and filled when needed.
+
+satisfies() {  # interpreter, requirement files...
+    local python=$1
+    shift
+    "$python" - "$@" <<'PY' 2>/dev/null
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.requirements import Requirement
+
+if sys.version_info < (3, 10):
+    sys.exit(1)
+for path in sys.argv[1:]:
+    for line in open(path, encoding="utf-8"):
+        if line.strip():
+            requirement = Requirement(line.strip())
+            try:
+                found = version(requirement.name)
+            except PackageNotFoundError:
+                sys.exit(1)
+            if not requirement.specifier.contains(found, prereleases=True):
+                sys.exit(1)
+PY
+}
+
+files=("$@")
+if [ -n "${VIRTUAL_ENV:-}" ] && satisfies "$VIRTUAL_ENV/bin/python" "${files[@]}"; then
+    PYTHON=$VIRTUAL_ENV/bin/python
+else
+    PYTHON=.venv/bin/python
+    if ! { [ -x "$PYTHON" ] && satisfies "$PYTHON" "${files[@]}"; }; then
+        echo "installing ${files[*]} into .venv (about 6 GB with the CUDA libraries, minutes)"
+        [ -x "$PYTHON" ] || python3 -m venv .venv
+        requirements=()
+        for file in "${files[@]}"; do requirements+=(-r "$file"); done
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check "${requirements[@]}"
+    fi
+fi
+
+launch() {  # program, flags...: one process, or torchrun with one per GPU asked for
+    local program=$1 processes="" previous="" flag
+    shift
+    for flag in "$@"; do
+        [ "$previous" = --n_gpu ] && processes=$flag
+        case $flag in --n_gpu=*) processes=${flag#--n_gpu=} ;; esac
+        previous=$flag
+    done
+    if [ -z "$processes" ] && [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
+        processes=$(awk -F, '{print NF}' <<<"$CUDA_VISIBLE_DEVICES")
+    fi
+    case ${processes:-1} in
+        0 | 1) "$PYTHON" "$program" "$@" ;;
+        *) "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$processes" "$program" "$@" ;;
+    esac
+}

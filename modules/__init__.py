@@ -1,0 +1,1 @@
+"""Everything around the network: options, data, preparation, training, generation, metrics, files on disk."""

@@ -1,0 +1,72 @@
+"""Fixtures that several files share: tiny models, tiny data sets, golden arrays."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import RevtafConfig
+from models.revtaf import Revtaf, StudyInputs
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Opens ``tests/golden/<name>.npz``."""
+    return lambda name: np.load(GOLDEN / f"{name}.npz", allow_pickle=False)
+
+
+@pytest.fixture
+def real_cxr():
+    """Folder of real reports and images; the test is skipped without it."""
+    folder = os.environ.get("REVTAF_REAL_CXR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real reports and images: set REVTAF_REAL_CXR to their folder")
+    return Path(folder)
+
+
+def tiny_config(**changes):
+    """The smallest sensible model."""
+    values = {
+        "image_size": 64, "visual_extractor": "resnet18", "report_feature_dim": 16, "memory_layers": 2,
+        "memory_feedforward": 32, "num_heads": 4, "dropout": 0.1, "num_conditions": 18, "num_states": 4,
+        "num_entities": 75, "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "hyperbolic_dim": 12,
+        "hyperbolic_layers": 2, "retrieval": "learned", "entity_text_dim": 24, "attention_dim": 20, "attention": "ot",
+        "ot_plan": "joint", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True,
+        "vocab_size": 50, "pad_id": 0, "end_id": 2, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 32,
+        "intermediate_size": 64, "max_positions": 96,
+    }  # fmt: skip
+    return RevtafConfig(**{**values, **changes})
+
+
+def tiny_study(batch=3, sentences=4, seed=0, size=64):
+    """Random inputs for :func:`tiny_config`; the last study has one padding sentence."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    mask = torch.ones(batch, sentences, dtype=torch.bool)
+    mask[-1, -1] = False
+    return StudyInputs(
+        image=rand(batch, 3, size, size),
+        region_scores=torch.rand(batch, 75, generator=generator),
+        region_text=rand(batch, 75, 24),
+        memory=rand(batch, 21, 16),
+        reference_text=rand(batch, sentences, 16) * mask.unsqueeze(-1),
+        reference_mask=mask,
+    )
+
+
+@pytest.fixture
+def tiny_model():
+    """Builds a tiny model from changes to its configuration, always with the same weights."""
+
+    def build(**changes):
+        torch.manual_seed(0)
+        return Revtaf(tiny_config(**changes)).eval()
+
+    return build
