@@ -1,0 +1,115 @@
+"""Beam search with the scoring rule of the published results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationLimits:
+    """How long and how broad the search is.
+
+    Attributes:
+        beams: hypotheses kept per study.
+        min_length: least tokens INCLUDING the prompt before the end token is allowed, as published.
+        max_new_tokens: most tokens after the prompt.
+    """
+
+    beams: int
+    min_length: int
+    max_new_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.beams < 1 or self.max_new_tokens < 1:
+            raise ValueError(
+                f"--beam_size and --gen_max_len must be at least 1, got {self.beams} and {self.max_new_tokens}"
+            )
+
+
+@dataclass
+class Finished:
+    """The best ended hypotheses of each study: ``tokens`` ``(B, beams, T)`` and ``scores`` ``(B, beams)``."""
+
+    tokens: Tensor
+    scores: Tensor
+
+    def add(self, tokens: Tensor, scores: Tensor) -> None:
+        """Merge candidates ``(B, n, T)`` with ``scores`` ``(B, n)``, -inf where there is none."""
+        beams = self.scores.shape[1]
+        merged, order = torch.cat([self.scores, scores], dim=1).sort(dim=1, descending=True, stable=True)
+        order = order[:, :beams, None].expand(-1, -1, self.tokens.shape[2])
+        self.tokens = torch.cat([self.tokens, tokens], dim=1).gather(1, order)
+        self.scores = merged[:, :beams]
+
+
+@torch.no_grad()
+def beam_search(
+    next_log_probs: Callable[[Tensor, Tensor | None], Tensor],
+    prompt: Tensor,
+    limits: GenerationLimits,
+    end_id: int,
+    pad_id: int,
+) -> tuple[Tensor, Tensor]:
+    """Find the most probable continuation of each prompt.
+
+    The score of a hypothesis is its summed log-probability (that of the end token included) divided by its whole
+    length, prompt included and end token not. A study is done when its worst kept hypothesis is at least as good as
+    its best open one could be at the present length. This is the rule of transformers 4.19, with which the published
+    reports were made; later versions divide by the generated length and may choose other reports.
+
+    Args:
+        next_log_probs: called with the newest tokens ``(B * beams, t)`` and, after the first call, the rows
+            ``(B * beams,)`` they continue; returns log-probabilities ``(B * beams, V)``.
+        prompt: ``(B, T0)`` token ids, all of one length.
+        limits: beams and lengths.
+        end_id: id of the end token.
+        pad_id: id that fills the rest of ended reports.
+
+    Returns:
+        ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
+    """
+    B, start = prompt.shape
+    beams, last = limits.beams, start + limits.max_new_tokens
+    tokens = prompt.new_full((B, beams, last), pad_id)
+    tokens[:, :, :start] = prompt.unsqueeze(1)
+    offset = torch.arange(B, device=prompt.device).unsqueeze(1) * beams  # (B, 1)
+    log_probs = next_log_probs(prompt.repeat_interleave(beams, dim=0), None)  # (B * beams, V)
+    V = log_probs.shape[1]
+    scores = log_probs.new_full((B, beams), -1e9)
+    scores[:, 0] = 0  # all beams of a study start equal: let only the first one branch
+    finished = Finished(tokens.clone(), log_probs.new_full((B, beams), -torch.inf))
+    done = torch.zeros(B, dtype=torch.bool, device=prompt.device)
+    for length in range(start, last):
+        if length < limits.min_length:
+            log_probs[:, end_id] = -torch.inf
+        total = (scores.view(-1, 1) + log_probs).view(B, -1)  # (B, beams * V)
+        candidates, index = total.topk(2 * beams, dim=1)
+        origin, token = index // V, index % V  # (B, 2 * beams)
+        ended = token == end_id
+        grown = tokens.gather(1, origin.unsqueeze(2).expand(-1, -1, last))  # (B, 2 * beams, T)
+        grown[:, :, length] = token
+        kept = ended[:, :beams] & ~done.unsqueeze(1)  # an end token ranked below the beams is dropped
+        finished.add(grown[:, :beams], torch.where(kept, candidates[:, :beams] / length, -torch.inf))
+        done |= finished.scores[:, -1] >= candidates[:, 0] / length
+        open_beams = _first_open(ended, beams)  # (B, beams)
+        tokens, scores = _take(grown, open_beams), candidates.gather(1, open_beams)
+        if done.all() or length == last - 1:
+            break
+        rows = (origin.gather(1, open_beams) + offset).view(-1)  # (B * beams,)
+        log_probs = next_log_probs(token.gather(1, open_beams).view(-1, 1), rows)
+    finished.add(tokens, torch.where(done.unsqueeze(1), -torch.inf, scores / (length + 1)))
+    return finished.tokens[:, 0], finished.scores[:, 0]
+
+
+def _first_open(ended: Tensor, beams: int) -> Tensor:
+    """Positions ``(B, beams)`` of the best candidates that have not ended; ``ended`` is ``(B, 2 * beams)``."""
+    return ended.long().sort(dim=1, stable=True)[1][:, :beams]
+
+
+def _take(grown: Tensor, positions: Tensor) -> Tensor:
+    """Rows ``positions`` ``(B, beams)`` of ``grown`` ``(B, 2 * beams, T)``."""
+    return grown.gather(1, positions.unsqueeze(2).expand(-1, -1, grown.shape[2]))

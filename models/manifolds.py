@@ -1,0 +1,202 @@
+"""The three geometries the retrieval space can have, on top of geoopt.
+
+A manifold here knows six things: how to lift a tangent vector at the origin, how to apply a linear map, a translation
+and a ReLU, how far two points are apart, and how to write "nearest" as a largest inner product, so that a bank can be
+searched exactly with matrix products.
+
+Everything is computed in float64 inside a visible island: float32 loses tangent vectors shorter than 1e-7 and
+saturates near the boundary. Points come back in the dtype of the input.
+
+Sources: Ganea, Becigneul, Hofmann, Hyperbolic Neural Networks, NeurIPS 2018; Nickel, Kiela, Learning Continuous
+Hierarchies in the Lorentz Model, ICML 2018.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # geoopt 0.5 compiles with torch.jit.script, which warns 73 times
+    from geoopt.manifolds.lorentz import math as lorentz_math
+    from geoopt.manifolds.stereographic import math as ball_math
+
+MARGIN = {torch.float32: 4e-3, torch.float64: 1e-5}  # points keep this relative distance from the boundary
+CURVATURE_RANGE = 10.0  # a learned curvature stays within this factor of where it started
+
+
+class Manifold(nn.Module):
+    """A space of constant curvature ``-c``, fixed or learned.
+
+    Args:
+        curvature: c, positive.
+        learned: whether c is a parameter (kept positive through its logarithm).
+    """
+
+    def __init__(self, curvature: float, learned: bool = False) -> None:
+        super().__init__()
+        self.initial = curvature
+        self.log_c = nn.Parameter(torch.tensor(curvature).log()) if learned else None
+
+    def curvature(self) -> Tensor:
+        """Curvature magnitude c as a float64 scalar; on the host when it is fixed, so that reading it costs no sync."""
+        if self.log_c is None:
+            return torch.tensor(self.initial, dtype=torch.float64)
+        c = self.log_c.double().exp()
+        return c.clamp(self.initial / CURVATURE_RANGE, self.initial * CURVATURE_RANGE)
+
+
+class PoincareBall(Manifold):
+    """Open ball of radius ``1 / sqrt(c)``; points keep a norm of at most ``(1 - margin) / sqrt(c)``."""
+
+    def project(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Pull points ``(..., H)`` back inside the margin that belongs to ``dtype``."""
+        return ball_math.project(x, k=-self.curvature(), eps=MARGIN[dtype])
+
+    def lift(self, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Exponential map at the origin: tangent vectors ``(..., H)`` to points ``(..., H)``."""
+        return self.project(ball_math.expmap0(u, k=-self.curvature()), dtype)
+
+    def linear(self, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """Moebius matrix-vector product of ``weight`` ``(H_out, H_in)`` with points ``(..., H_in)``."""
+        return self.project(ball_math.mobius_matvec(weight, x, k=-self.curvature()), dtype)
+
+    def translate(self, x: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Moebius addition of the lifted tangent vector ``u`` ``(H,)`` to points ``(..., H)``."""
+        return self.project(ball_math.mobius_add(x, self.lift(u, dtype), k=-self.curvature()), dtype)
+
+    def relu(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """ReLU in the tangent space at the origin, of points ``(..., H)``."""
+        return self.lift(ball_math.logmap0(x, k=-self.curvature()).relu(), dtype)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Geodesic distance between every ``x`` and every ``y``, without a ``(B, N, H)`` tensor.
+
+        ``d = 2 / sqrt(c) asinh(sqrt(c) |x - y| / sqrt((1 - c |x|^2)(1 - c |y|^2)))``: equal to the artanh of the
+        Moebius sum, but accurate for close points.
+
+        Departure: the released code adds 1e-5 to the Moebius denominator and clamps artanh, which moves distances by
+        up to 0.12 %; there is no switch, because the exact value ranks the same neighbours.
+
+        Args:
+            x: ``(B, H)`` points.
+            y: ``(N, H)`` points.
+
+        Returns:
+            ``(B, N)`` float64 distances, with a finite gradient everywhere (zero between equal points).
+        """
+        c = self.curvature()
+        x, y = x.double(), y.double()
+        gap = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")  # (B, N)
+        shrink_x = (1 - c * x.square().sum(-1, keepdim=True)).clamp_min(1e-15)  # (B, 1)
+        shrink_y = (1 - c * y.square().sum(-1)).clamp_min(1e-15)  # (N,)
+        return 2 / c.sqrt() * (c.sqrt() * gap * (shrink_x * shrink_y).rsqrt()).asinh()
+
+    def keys(self, y: Tensor) -> Tensor:
+        """Rows ``(N, H + 2)`` whose inner product with :meth:`queries` is largest for the nearest point.
+
+        ``d(x, y)`` grows with ``|x - y|^2 / (1 - c |y|^2)``, which is linear in ``[y, 1, |y|^2] / (1 - c |y|^2)``.
+        """
+        y = y.double()
+        square = y.square().sum(-1, keepdim=True)  # (N, 1)
+        return torch.cat([y, torch.ones_like(square), square], dim=-1) / (1 - self.curvature() * square)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Queries ``(B, H + 2)`` for :meth:`keys`."""
+        x = x.double()
+        square = x.square().sum(-1, keepdim=True)  # (B, 1)
+        return torch.cat([2 * x, -square, -torch.ones_like(square)], dim=-1)
+
+
+class Lorentz(Manifold):
+    """The same geometry on the hyperboloid; points carry one more, leading coordinate.
+
+    Tangent vectors at the origin are doubled on the way in and halved on the way out, and end where the margin of the
+    ball lies, which makes this model isometric to :class:`PoincareBall` as geoopt scales it: equal weights give equal
+    distances.
+    """
+
+    def lift(self, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Exponential map at the origin: tangent vectors ``(..., H)`` to points ``(..., H + 1)``."""
+        c = self.curvature()
+        longest = math.atanh(1 - MARGIN[dtype]) / c.sqrt()
+        u = u * (longest / u.norm(dim=-1, keepdim=True).clamp_min(1e-15)).clamp_max(1)
+        return lorentz_math.expmap0(nn.functional.pad(2 * u, (1, 0)), k=1 / c)
+
+    def lower(self, x: Tensor) -> Tensor:
+        """Logarithm at the origin: points ``(..., H + 1)`` to tangent vectors ``(..., H)``."""
+        c = self.curvature()
+        spatial = x[..., 1:]
+        norm = spatial.norm(dim=-1, keepdim=True).clamp_min(1e-15)
+        return (c.sqrt() * norm).asinh() / (2 * c.sqrt() * norm) * spatial
+
+    def linear(self, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """Apply ``weight`` in the tangent space at the origin."""
+        return self.lift(self.lower(x) @ weight.T, dtype)
+
+    def translate(self, x: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Follow ``u``, carried from the origin to ``x`` by parallel transport, along its geodesic."""
+        k = 1 / self.curvature()
+        moved = lorentz_math.parallel_transport0(x, nn.functional.pad(2 * u, (1, 0)).expand_as(x), k=k)
+        return self.lift(self.lower(lorentz_math.expmap(x, moved, k=k)), dtype)
+
+    def relu(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """ReLU in the tangent space at the origin."""
+        return self.lift(self.lower(x).relu(), dtype)
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Geodesic distance ``(B, N)`` between every ``x`` and every ``y``, float64."""
+        c = self.curvature()
+        x, y = x.double(), y.double()
+        space = torch.cdist(x[:, 1:], y[:, 1:], compute_mode="donot_use_mm_for_euclid_dist")  # (B, N)
+        time = x[:, :1] - y[:, 0]  # (B, N)
+        chord = ((space - time) * (space + time)).clamp_min(1e-30).sqrt()  # (B, N), Minkowski length of x - y
+        return 2 / c.sqrt() * (c.sqrt() * chord / 2).asinh()
+
+    def keys(self, y: Tensor) -> Tensor:
+        """The points themselves: the nearest has the largest Minkowski product."""
+        return y.double()
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Queries ``(B, H + 1)`` with the sign of the first coordinate flipped."""
+        return torch.cat([-x[:, :1], x[:, 1:]], dim=-1).double()
+
+
+class Euclidean(Manifold):
+    """Flat space: the ablation without hyperbolic geometry."""
+
+    def lift(self, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Tangent vectors are points."""
+        return u
+
+    def linear(self, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """Matrix-vector product."""
+        return x @ weight.T
+
+    def translate(self, x: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Vector addition."""
+        return x + u
+
+    def relu(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """ReLU."""
+        return x.relu()
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Straight-line distance ``(B, N)``, float64."""
+        return torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+    def keys(self, y: Tensor) -> Tensor:
+        """Rows ``(N, H + 1)``: ``|x - y|^2`` is linear in ``[y, |y|^2]``."""
+        y = y.double()
+        return torch.cat([y, y.square().sum(-1, keepdim=True)], dim=-1)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Queries ``(B, H + 1)`` for :meth:`keys`."""
+        x = x.double()
+        return torch.cat([2 * x, -torch.ones_like(x[:, :1])], dim=-1)
+
+
+MANIFOLDS = {"poincare": PoincareBall, "lorentz": Lorentz, "euclidean": Euclidean}

@@ -1,0 +1,146 @@
+"""Entropic optimal transport between the texts and the patches of a study.
+
+Source: Cuturi, Sinkhorn Distances: Lightspeed Computation of Optimal Transport, NeurIPS 2013; the gradient through the
+optimality conditions follows Eisenberger et al., A Unified Framework for Implicit Sinkhorn Differentiation, CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHECK_EVERY = 10  # iterations between two convergence tests; each test on a GPU would wait for the device
+NO_MASS = -1e4  # logarithm of the mass of a padding text: exp() of it is exactly 0
+
+
+def log_masses(mask: Tensor) -> Tensor:
+    """Logarithm of uniform masses over the true entries of ``mask`` ``(B, K)``; ``NO_MASS`` elsewhere."""
+    uniform = -mask.sum(dim=1, keepdim=True).clamp_min(1).log()  # (B, 1)
+    return torch.where(mask, uniform, NO_MASS)
+
+
+@torch.no_grad()
+def solve_log_domain(
+    cost: Tensor, log_rows: Tensor, log_columns: Tensor, epsilon: float, iterations: int, tolerance: float
+) -> Tensor:
+    """Sinkhorn iterations in the log domain.
+
+    A study stops once the mean change of its own row potential falls below ``tolerance``, so that its plan does not
+    depend on the studies beside it. On a GPU the number of iterations is fixed instead: a test would copy a number to
+    the host each time.
+
+    Args:
+        cost: ``(B, K, M)`` cost of moving mass from row ``k`` to column ``m``.
+        log_rows: ``(B, K)`` logarithm of the row masses.
+        log_columns: ``(B, M)`` logarithm of the column masses.
+        epsilon: entropic regularisation, in units of cost.
+        iterations: most iterations.
+        tolerance: mean absolute change of the row potential, in units of cost; 0 runs all iterations.
+
+    Returns:
+        ``(B, K, M)`` plan; columns hold their masses exactly, rows up to convergence.
+    """
+    kernel = -cost / epsilon  # (B, K, M)
+    plan = torch.empty_like(kernel)
+    v = torch.zeros_like(log_columns)  # (B, M)
+    u = torch.zeros_like(log_rows)  # (B, K)
+    running = torch.arange(len(cost), device=cost.device)  # (B,)
+    may_stop = tolerance > 0 and cost.device.type == "cpu"
+    for iteration in range(1, iterations + 1):
+        previous = u
+        u = log_rows - (kernel + v.unsqueeze(1)).logsumexp(dim=2)  # (B, K)
+        v = log_columns - (kernel + u.unsqueeze(2)).logsumexp(dim=1)  # (B, M)
+        if may_stop and iteration % CHECK_EVERY == 0:
+            real = log_rows > NO_MASS / 2
+            change = torch.where(real, (u - previous).abs(), 0).sum(dim=1) * epsilon / real.sum(dim=1).clamp_min(1)
+            done = change < tolerance  # (B,)
+            plan[running[done]] = (kernel[done] + u[done].unsqueeze(2) + v[done].unsqueeze(1)).exp()
+            running, kernel, u, v = running[~done], kernel[~done], u[~done], v[~done]
+            log_rows, log_columns = log_rows[~done], log_columns[~done]
+            if not len(running):
+                return plan
+    plan[running] = (kernel + u.unsqueeze(2) + v.unsqueeze(1)).exp()
+    return plan
+
+
+class SinkhornPlan(torch.autograd.Function):
+    """Transport plan with the gradient of its optimality conditions: memory does not grow with the iterations."""
+
+    @staticmethod
+    def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance):  # noqa: D102
+        plan = solve_log_domain(cost, log_rows, log_columns, epsilon, iterations, tolerance)
+        ctx.save_for_backward(plan)
+        ctx.epsilon = epsilon
+        return plan
+
+    @staticmethod
+    def backward(ctx, grad_plan):
+        """Solve the linear system that keeps both marginals fixed while the cost moves.
+
+        With ``H = plan * grad`` and potentials ``x`` ``(B, K)``, ``y`` ``(B, M)``: ``rowsum(plan) x + plan y =
+        rowsum(H)``, ``plan^T x + colsum(plan) y = colsum(H)``; eliminating ``x`` leaves an ``M x M`` system whose one
+        null direction (adding a constant to ``y``) is fixed by asking for ``sum(y) = 0``.
+        """
+        (plan,) = ctx.saved_tensors
+        weighted = plan * grad_plan  # (B, K, M)
+        rows = plan.sum(dim=2)  # (B, K)
+        columns = plan.sum(dim=1)  # (B, M)
+        inverse_rows = torch.where(rows > 0, 1 / rows.clamp_min(torch.finfo(rows.dtype).tiny), 0)  # (B, K)
+        scaled = inverse_rows.unsqueeze(2) * plan  # (B, K, M)
+        target = weighted.sum(dim=1) - (scaled * weighted.sum(dim=2, keepdim=True)).sum(dim=1)  # (B, M)
+        M = plan.shape[2]
+        system = torch.diag_embed(columns) - plan.transpose(1, 2) @ scaled + 1 / M**2  # (B, M, M)
+        y = torch.linalg.solve(system, target)  # (B, M)
+        x = inverse_rows * (weighted.sum(dim=2) - (plan * y.unsqueeze(1)).sum(dim=2))  # (B, K)
+        grad_cost = (plan * (x.unsqueeze(2) + y.unsqueeze(1)) - weighted) / ctx.epsilon  # (B, K, M)
+        return grad_cost, None, None, None, None, None
+
+
+def sinkhorn(
+    cost: Tensor, epsilon: float, iterations: int = 100, mask: Tensor | None = None, tolerance: float = 1e-6
+) -> Tensor:
+    """Transport plan between uniform distributions over texts and patches, differentiable in the cost.
+
+    With one text or one patch the plan is uniform whatever the cost.
+
+    Args:
+        cost: ``(B, K, M)`` cost of moving mass from text ``k`` to patch ``m``, float32 or float64.
+        epsilon: entropic regularisation, in units of cost.
+        iterations: most Sinkhorn iterations.
+        mask: ``(B, K)`` true for real texts; padding gets no mass. All real if absent.
+        tolerance: see :func:`solve_log_domain`.
+
+    Returns:
+        ``(B, K, M)`` plan with columns summing to ``1 / M`` and rows to one over the number of real texts; all zero for
+        a study without texts.
+    """
+    B, K, M = cost.shape
+    if mask is None:
+        mask = torch.ones(B, K, dtype=torch.bool, device=cost.device)
+    log_rows = log_masses(mask).to(cost.dtype)  # (B, K)
+    log_columns = torch.full_like(cost[:, 0], 1 / M).log()  # (B, M)
+    plan = SinkhornPlan.apply(cost, log_rows, log_columns, epsilon, iterations, tolerance)
+    return plan * mask.any(dim=1)[:, None, None]
+
+
+def pot_plan(cost: Tensor, epsilon: float, iterations: int = 100, mask: Tensor | None = None) -> Tensor:
+    """The same plan from the POT library, one study at a time: slow, for checking (``--ot_solver pot``).
+
+    Args and returns as :func:`sinkhorn`; the gradient is POT's, through its iterations.
+    """
+    import ot  # on demand: importing POT takes a second, and only this ablation needs it
+
+    plans = []
+    for b, study_cost in enumerate(cost):
+        real = torch.ones_like(study_cost[:, 0], dtype=torch.bool) if mask is None else mask[b]
+        plan = torch.zeros_like(study_cost)
+        if real.any():
+            rows = study_cost.new_full((int(real.sum()),), 1 / int(real.sum()))
+            columns = study_cost.new_full((study_cost.shape[1],), 1 / study_cost.shape[1])
+            solved = ot.sinkhorn(
+                rows, columns, study_cost[real], epsilon, method="sinkhorn_log", numItermax=iterations,
+                stopThr=1e-9, warn=False,
+            )  # fmt: skip
+            plan = plan.index_put((real.nonzero()[:, 0],), solved)
+        plans.append(plan)
+    return torch.stack(plans)

@@ -1,0 +1,121 @@
+"""Cross-attention in which patches receive text by optimal transport."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.optimal_transport import pot_plan, sinkhorn
+
+
+class TransportAttention(nn.Module):
+    """Single-head attention whose weights are a transport plan between the texts and the patches of a study.
+
+    Departure: the released code transports all patches to ONE target, which forces the plan to be uniform, so that its
+    output is the same vector for every patch and every image. Here one plan couples all texts with all patches.
+    ``plan="single"`` (``--ot_plan single``) restores the released arithmetic.
+
+    Args:
+        width: A.
+        attention: ``"ot"``; ``"softmax"`` normalises over the texts only, with temperature ``epsilon``; ``"none"``
+            sends no message at all.
+        plan: ``"joint"`` or ``"single"``.
+        solver: ``"sinkhorn"`` (ours) or ``"pot"``.
+        epsilon: entropic regularisation, in units of cost (1 - cosine).
+        iterations: most Sinkhorn iterations.
+    """
+
+    def __init__(self, *, width: int, attention: str, plan: str, solver: str, epsilon: float, iterations: int) -> None:
+        super().__init__()
+        self.attention, self.plan, self.solver = attention, plan, solver
+        self.epsilon, self.iterations = epsilon, iterations
+        self.q = nn.Linear(width, width)
+        self.k = nn.Linear(width, width)
+        if attention != "none":
+            self.v = nn.Linear(width, width)
+            self.proj = nn.Linear(width, width)
+
+    def cosine(self, patches: Tensor, text: Tensor) -> Tensor:
+        """Cosine ``(B, K, M)`` between projected texts ``(B, K, A)`` and projected patches ``(B, M, A)``."""
+        q = F.normalize(self.q(patches).float() if patches.dtype != torch.float64 else self.q(patches), dim=-1)
+        k = F.normalize(self.k(text).float() if text.dtype != torch.float64 else self.k(text), dim=-1)
+        return k @ q.transpose(1, 2)  # (B, K, M)
+
+    def weights(self, cosine: Tensor, mask: Tensor) -> Tensor:
+        """Transport plan ``(B, K, M)`` for ``cosine`` ``(B, K, M)`` and ``mask`` ``(B, K)``, float32 under autocast."""
+        M = cosine.shape[2]
+        if self.attention == "none":
+            return mask.unsqueeze(2) / (M * mask.sum(dim=1).clamp_min(1))[:, None, None] * torch.ones_like(cosine)
+        if self.attention == "softmax":
+            scores = cosine.masked_fill(~mask.unsqueeze(2), -1e4) / self.epsilon
+            return scores.softmax(dim=1) * mask.unsqueeze(2) / M
+        if self.plan == "single":  # one target per text: the row constraint alone fixes the plan at 1 / M
+            return mask.unsqueeze(2) / M * torch.ones_like(cosine)
+        solve = pot_plan if self.solver == "pot" else sinkhorn
+        return solve(1 - cosine, self.epsilon, self.iterations, mask)
+
+    def forward(self, patches: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Send text to patches.
+
+        Args:
+            patches: ``(B, M, A)``.
+            text: ``(B, K, A)`` projected texts (entities or sentences).
+            mask: ``(B, K)`` true for real texts.
+
+        Returns:
+            ``message`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)`` = texts * M * plan * cosine (M * plan * cosine
+            for the single plan): 1 is what an indifferent plan and identical directions give.
+        """
+        with torch.autocast(patches.device.type, enabled=False):
+            patches, text = _at_least_float32(patches), _at_least_float32(text)
+            cosine = self.cosine(patches, text)  # (B, K, M)
+            plan = self.weights(cosine, mask)  # (B, K, M)
+            M = cosine.shape[2]
+            single = self.attention == "ot" and self.plan == "single"
+            texts = 1 if single else mask.sum(dim=1)[:, None, None]
+            score_map = texts * M * plan * cosine  # (B, K, M)
+            if self.attention == "none":
+                return torch.zeros_like(patches), score_map
+            message = (plan if single else M * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
+            return self.proj(message), score_map
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Leave float32 and float64 alone, raise half precisions to float32."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+class TransportFusion(nn.Module):
+    """Residual layer around :class:`TransportAttention`: message, LayerNorm, ReLU feed-forward, LayerNorm.
+
+    Args:
+        width: A; the feed-forward layer has 4 A.
+        dropout: dropout rate.
+        attention: the attention block, shared by entities and sentences.
+    """
+
+    def __init__(self, width: int, dropout: float, attention: TransportAttention) -> None:
+        super().__init__()
+        self.attention = attention
+        self.linear1 = nn.Linear(width, 4 * width)
+        self.linear2 = nn.Linear(4 * width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, patches: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse text into patches.
+
+        Args:
+            patches: ``(B, M, A)`` projected patches.
+            text: ``(B, K, A)`` projected texts.
+            mask: ``(B, K)`` true for real texts.
+
+        Returns:
+            ``fused`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)``.
+        """
+        message, score_map = self.attention(patches, text, mask)
+        fused = self.norm2(patches + self.dropout(message))
+        hidden = self.dropout(self.linear1(fused).relu())  # (B, M, 4 A)
+        return self.norm3(fused + self.dropout(self.linear2(hidden))), score_map

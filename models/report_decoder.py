@@ -1,0 +1,109 @@
+"""The language model that writes the report, looking at the fused patches."""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from torch import Tensor, nn
+from transformers import BlipTextConfig, BlipTextLMHeadModel
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+
+from models.beam_search import GenerationLimits, beam_search
+from models.config import RevtafConfig
+
+# transformers 5.24 renamed the argument that holds the key/value cache
+_CACHE = "cache" if "cache" in inspect.signature(BlipTextLMHeadModel.forward).parameters else "past_key_values"
+
+
+class ReportDecoder(nn.Module):
+    """BERT decoder with cross-attention.
+
+    ``BlipTextLMHeadModel`` of transformers is the published decoder to the bit: no segment embeddings, post-norm,
+    cross-attention in every layer, tied output embeddings. Parameter names below ``network`` are its own.
+
+    Args:
+        config: model configuration; the encoder width is ``2 * attention_dim``.
+    """
+
+    def __init__(self, config: RevtafConfig) -> None:
+        super().__init__()
+        self.end_id, self.pad_id = config.end_id, config.pad_id
+        self.network = BlipTextLMHeadModel(
+            BlipTextConfig(
+                vocab_size=config.vocab_size,
+                hidden_size=config.hidden_size,
+                encoder_hidden_size=2 * config.attention_dim,
+                intermediate_size=config.intermediate_size,
+                num_hidden_layers=config.decoder_layers,
+                num_attention_heads=config.decoder_heads,
+                max_position_embeddings=config.max_positions,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+                hidden_act="gelu",
+                layer_norm_eps=1e-12,
+                is_decoder=True,
+                pad_token_id=config.pad_id,
+                bos_token_id=None,
+                eos_token_id=config.end_id,
+                sep_token_id=config.end_id,
+            )
+        )
+
+    def forward(self, fused: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Predict every next token of known reports.
+
+        Args:
+            fused: ``(B, M, 2 A)`` fused patches.
+            token_ids: ``(B, T)`` diagnosis prompt, report, end token, padding.
+            token_mask: ``(B, T)`` true for real tokens.
+
+        Returns:
+            ``(B, T, V)`` logits; position ``t`` predicts token ``t + 1``.
+        """
+        output = self.network(
+            input_ids=token_ids,
+            attention_mask=token_mask.long(),
+            encoder_hidden_states=fused,
+            is_decoder=True,
+            use_cache=False,
+        )
+        return output.logits  # (B, T, V)
+
+    @torch.no_grad()
+    def generate(self, fused: Tensor, prompt: Tensor, limits: GenerationLimits) -> tuple[Tensor, Tensor]:
+        """Write reports by beam search.
+
+        Keys and values of the prompt, of the report and of the patches are computed once: the prompt is read before
+        the beams are spread, each step feeds one token, and beams only reorder the self-attention cache.
+
+        Args:
+            fused: ``(B, M, 2 A)`` fused patches.
+            prompt: ``(B, 1 + L)`` start token and one state token per condition.
+            limits: beams and lengths.
+
+        Returns:
+            ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
+        """
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        beams = limits.beams
+
+        def next_log_probs(tokens: Tensor, rows: Tensor | None) -> Tensor:
+            if rows is None:
+                tokens = tokens[::beams]  # (B, 1 + L), the beams are still equal
+            else:
+                cache.self_attention_cache.reorder_cache(rows)
+            logits = self.network(
+                input_ids=tokens,
+                encoder_hidden_states=fused,
+                use_cache=True,
+                is_decoder=True,
+                logits_to_keep=1,
+                **{_CACHE: cache},
+            ).logits[:, -1]  # (B or B * beams, V)
+            if rows is None:
+                cache.batch_repeat_interleave(beams)
+                logits = logits.repeat_interleave(beams, dim=0)
+            return logits.float().log_softmax(dim=-1)
+
+        return beam_search(next_log_probs, prompt, limits, self.end_id, self.pad_id)

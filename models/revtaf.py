@@ -1,0 +1,171 @@
+"""REVTAF: retrieve, align, fuse, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from models.beam_search import GenerationLimits
+from models.config import RevtafConfig
+from models.diagnosis_head import DiagnosisHead
+from models.hyperbolic_encoder import LearnableRetrievalEnhancer
+from models.ot_attention import TransportAttention, TransportFusion
+from models.report_decoder import ReportDecoder
+from models.report_memory import ReportMemory
+from models.visual_encoder import VisualEncoder
+
+
+@dataclass
+class StudyInputs:
+    """What the network may know of a study: nothing here comes from its own report or labels."""
+
+    image: Tensor  # (B, 3, height, width)
+    region_scores: Tensor  # (B, K), how strongly each entity shows in the image
+    region_text: Tensor  # (B, K, E), entity embeddings conditioned on the image
+    memory: Tensor  # (B, R, C), features of similar training reports
+    reference_text: Tensor  # (B, S, C), sentence features of one retrieved training report
+    reference_mask: Tensor  # (B, S), true for real sentences
+
+    def to(self, device: torch.device) -> StudyInputs:
+        """Copy to a device, asynchronously when the memory is pinned."""
+        return StudyInputs(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+
+@dataclass
+class FusedStudy:
+    """Everything known of a study before the first word is written."""
+
+    state_logits: Tensor  # (B, P, L), without the class prior
+    embedding: Tensor  # (B, H)
+    region_text: Tensor  # (B, K, A), projected
+    reference_text: Tensor  # (B, S, A), projected
+    region_map: Tensor  # (B, K, M)
+    reference_map: Tensor  # (B, S, M)
+    reference_mask: Tensor  # (B, S), the sentences that took part
+    fused: Tensor  # (B, M, 2 A)
+
+
+@dataclass
+class RevtafOutput(FusedStudy):
+    """A fused study with the decoder's predictions."""
+
+    token_logits: Tensor  # (B, T, V)
+
+
+class Revtaf(nn.Module):
+    """The whole network.
+
+    Source: Learnable Retrieval Enhanced Visual-Text Alignment and Fusion for Radiology Report Generation, ICCV 2025,
+    arXiv 2507.07568.
+
+    Args:
+        config: sizes and switches.
+    """
+
+    def __init__(self, config: RevtafConfig) -> None:
+        super().__init__()
+        self.config = config
+        D, C, A = config.visual_dim, config.report_feature_dim, config.attention_dim
+        self.visual_encoder = VisualEncoder(config.visual_extractor)
+        self.report_memory = ReportMemory(
+            visual_dim=D,
+            width=C,
+            layers=config.memory_layers,
+            heads=config.num_heads,
+            feedforward=config.memory_feedforward,
+            dropout=config.dropout,
+        )
+        self.diagnosis_head = DiagnosisHead(D, C, config.num_states, config.num_conditions)
+        self.retrieval_enhancer = LearnableRetrievalEnhancer(
+            num_entities=config.num_entities,
+            width=config.hyperbolic_dim,
+            layers=config.hyperbolic_layers,
+            manifold=config.manifold,
+            curvature=config.curvature,
+            learn_curvature=config.learn_curvature,
+        )
+        self.project_patches = nn.Linear(D, A)
+        self.project_region = nn.Linear(config.entity_text_dim, A)
+        self.project_reference = nn.Linear(C, A)
+        attention = TransportAttention(
+            width=A,
+            attention=config.attention,
+            plan=config.ot_plan,
+            solver=config.ot_solver,
+            epsilon=config.ot_epsilon,
+            iterations=config.ot_iterations,
+        )
+        self.fusion = TransportFusion(A, config.dropout, attention)
+        self.report_decoder = ReportDecoder(config)
+
+    def diagnose(self, image: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """See and diagnose: ``patches`` ``(B, M, D)`` and ``state_logits`` ``(B, P, L)``."""
+        patches, pooled = self.visual_encoder(image)  # (B, M, D), (B, D)
+        recalled = self.report_memory(pooled, memory)  # (B, C)
+        return patches, self.diagnosis_head(pooled, recalled)  # (B, P, L)
+
+    def align(self, patches: Tensor, study: StudyInputs) -> dict[str, Tensor]:
+        """Fuse entities and reference sentences into the patches ``(B, M, D)``: the fields of :class:`FusedStudy`."""
+        patches = self.project_patches(patches)  # (B, M, A)
+        region_text = self.project_region(study.region_text)  # (B, K, A)
+        reference_text = self.project_reference(study.reference_text)  # (B, S, A)
+        every_entity = torch.ones_like(study.region_scores, dtype=torch.bool)  # (B, K)
+        sentences = study.reference_mask
+        if not self.config.mask_padding:
+            sentences = torch.ones_like(sentences)
+        by_region, region_map = self.fusion(patches, region_text, every_entity)  # (B, M, A), (B, K, M)
+        by_reference, reference_map = self.fusion(patches, reference_text, sentences)  # (B, M, A), (B, S, M)
+        fused = torch.cat([by_reference, by_region], dim=-1)  # (B, M, 2 A)
+        return {
+            "region_text": region_text,
+            "reference_text": reference_text,
+            "region_map": region_map,
+            "reference_map": reference_map,
+            "reference_mask": sentences,
+            "fused": fused,
+        }
+
+    def fuse(self, study: StudyInputs) -> FusedStudy:
+        """See, diagnose, embed and align a batch."""
+        patches, state_logits = self.diagnose(study.image, study.memory)
+        embedding = self.retrieval_enhancer(study.region_scores)  # (B, H)
+        return FusedStudy(state_logits=state_logits, embedding=embedding, **self.align(patches, study))
+
+    def forward(self, study: StudyInputs, token_ids: Tensor, token_mask: Tensor) -> RevtafOutput:
+        """Predict every next token of known reports.
+
+        Args:
+            study: the inputs of a batch.
+            token_ids: ``(B, T)`` diagnosis prompt with the true states, report, end token, padding.
+            token_mask: ``(B, T)`` true for real tokens.
+
+        Returns:
+            Everything the losses read.
+        """
+        fused = self.fuse(study)
+        token_logits = self.report_decoder(fused.fused, token_ids, token_mask)  # (B, T, V)
+        return RevtafOutput(**vars(fused), token_logits=token_logits)
+
+    @torch.no_grad()
+    def generate(
+        self, study: StudyInputs, start_id: int, state_ids: Tensor, limits: GenerationLimits
+    ) -> tuple[Tensor, FusedStudy]:
+        """Write reports from the predicted states.
+
+        Args:
+            study: the inputs of a batch.
+            start_id: id of the start token.
+            state_ids: ``(P,)`` token ids of the states.
+            limits: beams and lengths.
+
+        Returns:
+            ``tokens`` ``(B, T)`` with the prompt, and what was known before writing.
+        """
+        fused = self.fuse(study)
+        states = fused.state_logits.argmax(dim=1)  # (B, L)
+        start = states.new_full((len(states), 1), start_id)
+        prompt = torch.cat([start, state_ids[states]], dim=1)  # (B, 1 + L)
+        tokens, _ = self.report_decoder.generate(fused.fused, prompt, limits)
+        return tokens, fused

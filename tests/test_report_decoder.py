@@ -1,0 +1,120 @@
+"""models/report_decoder.py and models/beam_search.py: the published decoder and its beam search."""
+
+import pytest
+import torch
+from conftest import tiny_config
+
+from models.beam_search import GenerationLimits, beam_search
+from models.report_decoder import ReportDecoder
+
+
+def published(data, dtype=torch.float32, end_id=3):
+    config = tiny_config(
+        vocab_size=61, hidden_size=32, attention_dim=20, intermediate_size=64, decoder_layers=2, decoder_heads=4,
+        max_positions=48, end_id=end_id,
+    )  # fmt: skip
+    decoder = ReportDecoder(config).to(dtype).eval()
+    weights = {k.removeprefix("param/"): torch.tensor(data[k]) for k in data.files if k.startswith("param/")}
+    decoder.network.load_state_dict(weights)
+    return decoder
+
+
+@pytest.mark.parametrize(("dtype", "suffix", "tolerance"), [(torch.float64, "f64", 1e-6), (torch.float32, "f32", 1e-4)])
+def test_logits_and_gradient_are_the_published_ones(dtype, suffix, tolerance, golden):
+    data = golden("text_decoder")
+    fused = torch.tensor(data["encoder"], dtype=dtype, requires_grad=True)
+    ids, mask = torch.tensor(data["input_ids"]), torch.tensor(data["attention_mask"]).bool()
+    logits = published(data, dtype)(fused, ids, mask)
+    torch.testing.assert_close(logits, torch.tensor(data[f"logits_{suffix}"]), rtol=tolerance, atol=tolerance)
+    targets = torch.tensor(data["targets"])
+    loss = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), label_smoothing=float(data["label_smoothing"])
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx(float(data[f"loss_{suffix}"]), rel=tolerance)
+    expected = torch.tensor(data[f"grad_encoder_{suffix}"])
+    torch.testing.assert_close(fused.grad, expected, rtol=10 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+def test_beam_search_is_the_published_one(case, golden):
+    data = golden("text_decoder")
+    decoder = published(data, end_id=int(data[f"beam{case}_eos"]))
+    limits = GenerationLimits(
+        beams=int(data[f"beam{case}_num_beams"]),
+        min_length=int(data[f"beam{case}_min_length"]),
+        max_new_tokens=int(data[f"beam{case}_max_new_tokens"]),
+    )
+    fused = torch.tensor(data["encoder"])[:2]
+    tokens, scores = decoder.generate(fused, torch.tensor(data[f"beam{case}_prompt"]), limits)
+    expected = data[f"beam{case}_sequences"]
+    assert tokens[:, : expected.shape[1]].tolist() == expected.tolist()
+    assert not tokens[:, expected.shape[1] :].any()
+    assert scores.tolist() == pytest.approx(data[f"beam{case}_sequences_scores"].tolist(), rel=1e-4)
+
+
+def test_cached_generation_equals_reading_the_whole_prefix_again(golden):
+    data = golden("text_decoder")
+    decoder = published(data)
+    fused, prompt = torch.tensor(data["encoder"])[:2], torch.tensor(data["beam0_prompt"])
+    limits = GenerationLimits(beams=3, min_length=8, max_new_tokens=12)
+    state = {}
+
+    def uncached(tokens, rows):
+        state["prefix"] = tokens if rows is None else torch.cat([state["prefix"][rows], tokens], dim=1)
+        beams = len(state["prefix"]) // len(fused)
+        mask = torch.ones_like(state["prefix"], dtype=torch.bool)
+        logits = decoder(fused.repeat_interleave(beams, dim=0), state["prefix"], mask)
+        return logits[:, -1].detach().log_softmax(dim=-1)
+
+    slow, slow_scores = beam_search(uncached, prompt, limits, decoder.end_id, decoder.pad_id)
+    fast, fast_scores = decoder.generate(fused, prompt, limits)
+    assert torch.equal(slow, fast)
+    torch.testing.assert_close(slow_scores, fast_scores, rtol=1e-5, atol=1e-6)
+
+
+def test_transformers_finds_the_same_beams_when_no_report_may_end_early(golden):
+    data = golden("text_decoder")
+    decoder = published(data)
+    fused, prompt = torch.tensor(data["encoder"])[:2], torch.tensor(data["beam0_prompt"])
+    limits = GenerationLimits(beams=4, min_length=15, max_new_tokens=10)
+    ours, _ = decoder.generate(fused, prompt, limits)
+    theirs = decoder.network.generate(
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), encoder_hidden_states=fused, num_beams=4,
+        min_length=15, max_new_tokens=10, do_sample=False, eos_token_id=3, pad_token_id=0,
+    )  # fmt: skip
+    assert torch.equal(ours, theirs)
+
+
+def test_wide_beams_find_the_best_of_all_sequences():
+    """With as many beams as prefixes the search is exhaustive: compare with trying every sequence."""
+    V, end, steps = 4, 3, 3
+    table = torch.randn(V, V, generator=torch.Generator().manual_seed(3)).log_softmax(dim=-1)
+    prompt = torch.tensor([[0, 1]])
+
+    def next_log_probs(tokens, rows):
+        return table[tokens[:, -1]].clone()
+
+    limits = GenerationLimits(beams=32, min_length=0, max_new_tokens=steps)
+    found, score = beam_search(next_log_probs, prompt, limits, end_id=end, pad_id=0)
+    best = -float("inf")
+    frontier = [([0, 1], 0.0)]
+    for _ in range(steps):
+        grown = []
+        for sequence, total in frontier:
+            for token in range(V):
+                value = total + table[sequence[-1], token].item()
+                if token == end:
+                    best = max(best, value / len(sequence))
+                else:
+                    grown.append(([*sequence, token], value))
+        frontier = grown
+    best = max([best, *(total / len(sequence) for sequence, total in frontier)])
+    assert score.item() == pytest.approx(best, rel=1e-5)
+    assert found[0, :2].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("beams", "new"), [(0, 5), (3, 0)])
+def test_impossible_limits_are_refused(beams, new):
+    with pytest.raises(ValueError, match="at least 1"):
+        GenerationLimits(beams=beams, min_length=0, max_new_tokens=new)

@@ -1,0 +1,193 @@
+"""models/revtaf.py: shapes, gradients everywhere, and no study that depends on its neighbours or its own report."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from conftest import tiny_config, tiny_study
+
+from models.beam_search import GenerationLimits
+from models.revtaf import Revtaf, StudyInputs
+from modules.training.losses import alignment_loss, diagnosis_loss, ranking_loss, report_loss, text_similarity
+
+LIMITS = GenerationLimits(beams=3, min_length=22, max_new_tokens=12)
+STATE_IDS = torch.tensor([4, 5, 6, 7])
+
+
+def tokens(batch=3, length=30):
+    ids = torch.randint(8, 50, (batch, length), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[0, -5:] = False
+    return ids.masked_fill(~mask, 0), mask
+
+
+def total_loss(model, study):
+    ids, mask = tokens(len(study.image))
+    labels = torch.randint(0, 4, (len(ids), 18), generator=torch.Generator().manual_seed(2))
+    out = model(study, ids, mask)
+    similarity = text_similarity(out.region_text, out.reference_text)
+    return (
+        report_loss(out.token_logits, ids, mask, 19)
+        + diagnosis_loss(out.state_logits, labels, torch.full((18,), 0.5))
+        + alignment_loss(similarity, out.region_map, out.reference_map, out.reference_mask)
+        + ranking_loss(model.retrieval_enhancer.manifold, out.embedding, labels)
+    )
+
+
+def select(study, rows):
+    return StudyInputs(**{f.name: getattr(study, f.name)[rows] for f in fields(study)})
+
+
+def test_shapes_are_those_of_the_method(tiny_model):
+    study, (ids, mask) = tiny_study(), tokens()
+    out = tiny_model()(study, ids, mask)
+    assert out.state_logits.shape == (3, 4, 18)
+    assert out.embedding.shape == (3, 12)
+    assert out.region_map.shape == (3, 75, 4)
+    assert out.reference_map.shape == (3, 4, 4)
+    assert out.fused.shape == (3, 4, 40)
+    assert out.token_logits.shape == (3, 30, 50)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"learn_curvature": True},
+        {"manifold": "lorentz"},
+        {"manifold": "euclidean"},
+        {"ot_plan": "single"},
+        {"attention": "softmax"},
+        {"attention": "none"},
+        {"mask_padding": False},
+        {"visual_extractor": "resnet50"},
+    ],
+    ids=str,
+)
+def test_every_parameter_gets_a_finite_gradient(changes, tiny_model):
+    model = tiny_model(**changes).train()
+    total_loss(model, tiny_study()).backward()
+    unused = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not unused
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_the_only_exactly_zero_gradients_are_those_the_memory_docstring_names(tiny_model):
+    model = tiny_model(dropout=0.0).double().train()
+    for name, parameter in model.named_parameters():
+        if "bias" in name:  # a trained model has biases; at zero they hide more of the zero target's effect
+            torch.nn.init.normal_(parameter, std=0.1)
+    study = StudyInputs(**{k: v.double() if v.is_floating_point() else v for k, v in vars(tiny_study()).items()})
+    total_loss(model, study).backward()
+    # a bias added to all keys shifts every attention score alike: the softmax does not see it (rounding remains)
+    zero = {n for n, p in model.named_parameters() if not p.grad.any() and "key.bias" not in n}
+    assert zero == {"report_memory.decoder.layers.0.self_attn.in_proj_weight"}
+
+
+def test_report_loss_depends_on_every_input(tiny_model):
+    study, (ids, mask) = tiny_study(), tokens()
+    study = StudyInputs(**{k: v.requires_grad_() if v.is_floating_point() else v for k, v in vars(study).items()})
+    out = tiny_model()(study, ids, mask)
+    (report_loss(out.token_logits, ids, mask, 19) + out.state_logits.square().sum()).backward()
+    for name in ("image", "region_text", "memory", "reference_text"):
+        assert getattr(study, name).grad.abs().sum() > 0, name
+
+
+def test_another_image_changes_attention_and_maps(tiny_model):
+    model, study = tiny_model(), tiny_study()
+    other = replace(study, image=tiny_study(seed=9).image)
+    for name in ("region_map", "reference_map", "fused"):
+        a, b = getattr(model.fuse(study), name), getattr(model.fuse(other), name)
+        assert (a - b).abs().max() > 1e-3 * a.abs().max(), name
+
+
+def test_permuted_entities_permute_the_map(tiny_model):
+    model, study = tiny_model(), tiny_study()
+    order = torch.randperm(75, generator=torch.Generator().manual_seed(0))
+    shuffled = replace(study, region_text=study.region_text[:, order])
+    torch.testing.assert_close(model.fuse(shuffled).region_map, model.fuse(study).region_map[:, order])
+
+
+def test_generation_does_not_depend_on_the_batch(tiny_model):
+    model, study = tiny_model(), tiny_study(batch=5)
+    together, _ = model.generate(study, 3, STATE_IDS, LIMITS)
+    for b in range(5):
+        alone, _ = model.generate(select(study, [b]), 3, STATE_IDS, LIMITS)
+        assert alone[0].tolist() == together[b].tolist()
+
+
+def test_padding_sentences_change_nothing(tiny_model):
+    model, study = tiny_model(), tiny_study()
+    noise = torch.where(study.reference_mask.unsqueeze(-1), study.reference_text, 7.0)
+    a, b = model.fuse(study), model.fuse(replace(study, reference_text=noise))
+    torch.testing.assert_close(a.fused, b.fused)
+    assert b.reference_map[-1, -1].abs().max() == 0
+
+
+def test_no_mask_padding_lets_padding_take_part(tiny_model):
+    model, study = tiny_model(mask_padding=False), tiny_study()
+    noise = torch.where(study.reference_mask.unsqueeze(-1), study.reference_text, 7.0)
+    assert (model.fuse(study).fused - model.fuse(replace(study, reference_text=noise)).fused).abs().max() > 1e-3
+
+
+def test_a_study_without_reference_is_finite(tiny_model):
+    study = tiny_study()
+    study = replace(study, reference_mask=torch.zeros_like(study.reference_mask))
+    model = tiny_model().train()
+    total_loss(model, study).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_prompt_of_generation_holds_the_predicted_states(tiny_model):
+    model, study = tiny_model(), tiny_study()
+    reports, fused = model.generate(study, 3, STATE_IDS, LIMITS)
+    assert reports[:, 0].eq(3).all()
+    torch.testing.assert_close(reports[:, 1:19], STATE_IDS[fused.state_logits.argmax(dim=1)])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"curvature": -1.0}, "--c is the curvature"),
+        ({"image_size": 100}, "multiple of 32"),
+        ({"num_heads": 5}, "--nhead 5 must divide"),
+        ({"hidden_size": 30}, "--decoder_heads 4 must divide"),
+        ({"attention": "dot"}, "choose one of ot, softmax, none"),
+    ],
+)
+def test_impossible_sizes_are_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        tiny_config(**change)
+
+
+@pytest.mark.slow
+def test_full_size_model_trains_one_step_and_writes_one_report(capsys):
+    config = tiny_config(
+        image_size=224, visual_extractor="resnet101", report_feature_dim=512, memory_feedforward=2048, num_heads=8,
+        hyperbolic_dim=512, entity_text_dim=768, attention_dim=1024, vocab_size=30527, end_id=102, decoder_layers=12,
+        decoder_heads=12, hidden_size=768, intermediate_size=3072, max_positions=512,
+    )  # fmt: skip
+    model = Revtaf(config).train()
+    parameters = sum(p.numel() for p in model.parameters())
+    with capsys.disabled():
+        print(f"\nfull-size REVTAF: {parameters:,} parameters")
+    # the released network has 244,631,495, of which two unused attentions and a LayerNorm hold 8,398,848
+    assert parameters == 244_631_495 - 2 * (4 * 1024**2 + 4 * 1024) - 2 * 1024
+    generator = torch.Generator().manual_seed(0)
+    study = StudyInputs(
+        image=torch.randn(2, 3, 224, 224, generator=generator),
+        region_scores=torch.rand(2, 75, generator=generator),
+        region_text=torch.randn(2, 75, 768, generator=generator),
+        memory=torch.randn(2, 21, 512, generator=generator),
+        reference_text=torch.randn(2, 6, 512, generator=generator),
+        reference_mask=torch.ones(2, 6, dtype=torch.bool),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    loss = total_loss(model, study)
+    loss.backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
+    optimizer.step()
+    assert torch.isfinite(total_loss(model, study))
+    limits = GenerationLimits(beams=3, min_length=25, max_new_tokens=10)
+    written, _ = model.eval().generate(select(study, [0]), 30522, torch.arange(30523, 30527), limits)
+    assert written.shape == (1, 29)
