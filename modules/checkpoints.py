@@ -1,0 +1,194 @@
+"""Weights on disk: ours, torchvision's, BERT's. Nothing here unpickles code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.config import RevtafConfig
+from models.revtaf import Revtaf
+
+FORMAT = "revtaf/1"
+
+
+def load_weights(path: str | Path) -> Any:
+    """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a weights file, or holds pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give the path of a weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds pickled objects besides tensors, which are refused because they may run code: in an "
+            'environment you trust, load it and save only its weights with torch.save({"state_dict": ...}, path)'
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable weights file ({_first_line(error)}): copy it again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def save_atomically(value: Any, path: Path) -> None:
+    """``torch.save`` to a temporary name beside ``path``, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(value, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, model: Revtaf, run: dict[str, Any]) -> None:
+    """Write weights, configuration and the state of the run."""
+    content = {"format": FORMAT, "config": asdict(model.config), "state_dict": model.state_dict(), "run": run}
+    save_atomically(content, path)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint written by :func:`save_checkpoint`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is something else.
+    """
+    content = load_weights(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        names = ", ".join(str(name) for name in list(content)[:3]) if isinstance(content, dict) else type(content)
+        raise ValueError(
+            f"{path} is not a checkpoint of this project (it begins with {names}): give a file written by "
+            "main_train.py, such as model_best.pth"
+        )
+    return content
+
+
+def build_model(checkpoint: dict[str, Any]) -> Revtaf:
+    """Rebuild the network of a checkpoint with its weights."""
+    model = Revtaf(RevtafConfig(**checkpoint["config"]))
+    model.load_state_dict(checkpoint["state_dict"])
+    return model
+
+
+def restore(model: Revtaf, checkpoint: dict[str, Any], path: Path) -> None:
+    """Load a checkpoint into an existing model.
+
+    Raises:
+        ValueError: if the sizes or switches differ, naming the first differences.
+    """
+    ours, theirs = asdict(model.config), checkpoint["config"]
+    differences = [
+        f"{name} {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} holds a model of another size or setting ({'; '.join(differences[:4])}): repeat the flags of that "
+            "run, or choose another --save_dir"
+        )
+    model.load_state_dict(checkpoint["state_dict"])
+
+
+def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
+    """Load torchvision ResNet weights into a :class:`models.visual_encoder.VisualEncoder` backbone.
+
+    Args:
+        backbone: the ``backbone`` of a visual encoder.
+        name: torchvision's name of the network.
+        source: a torchvision weights file (with or without ``fc``), an entity scorer's checkpoint, or ``"download"``.
+
+    Returns:
+        One line that says what was loaded.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file holds another network.
+    """
+    if source == "download":
+        weights = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
+    else:
+        weights = load_weights(source)
+    weights = weights.get("state_dict", weights)
+    prefix = "visual_encoder.backbone."
+    if any(key.startswith(prefix) for key in weights):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
+    wanted = {k: v.shape for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wrong = [key for key, shape in wanted.items() if key not in weights or weights[key].shape != shape]
+    if wrong:
+        raise ValueError(
+            f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
+            f"{wrong[0]}; give torchvision weights of {name} (--resnet_weights) or change --visual_extractor"
+        )
+    backbone.load_state_dict(weights, strict=False)
+    return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
+
+
+def load_bert(decoder: nn.Module, folder: str | Path) -> str:
+    """Load what fits of a BERT folder into the report decoder.
+
+    Args:
+        decoder: the ``network`` of a :class:`models.report_decoder.ReportDecoder`.
+        folder: local folder with ``model.safetensors`` or ``pytorch_model.bin``.
+
+    Returns:
+        Three lines: what came from where, what was extended, what is new.
+
+    Raises:
+        FileNotFoundError: if the folder holds no weights.
+        ValueError: if nothing fits.
+    """
+    folder = Path(folder)
+    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
+    if not files:
+        raise FileNotFoundError(
+            f"{folder} holds neither model.safetensors nor pytorch_model.bin: download bert-base-uncased once and give "
+            "its folder with --bert_path"
+        )
+    source = {_modern_name(key): value for key, value in load_weights(files[0]).items()}
+    own = decoder.state_dict()
+    taken: dict[str, Tensor] = {}
+    extended = []
+    for key, value in own.items():
+        given = source.get(key, source.get(key.removeprefix("bert.")))
+        if given is None:
+            continue
+        if given.shape == value.shape:
+            taken[key] = given
+        elif given.dim() == value.dim() and given.shape[1:] == value.shape[1:] and len(given) < len(value):
+            taken[key] = torch.cat([given, value[len(given) :]])  # the added tokens stay random
+            extended.append(key)
+    if not taken:
+        raise ValueError(f"{files[0]} has no tensor that fits the report decoder: give a BERT of the same width")
+    decoder.load_state_dict(taken, strict=False)
+    new = [key for key in own if key not in taken]
+    return (
+        f"report decoder: {len(taken)} of {len(own)} tensors from {files[0]}\n"
+        f"report decoder: extended by the added tokens: {', '.join(extended) or 'none'}\n"
+        f"report decoder: new and random: {len(new)} tensors ({', '.join(sorted({_short(k) for k in new})[:3]) or 'none'})"
+    )
+
+
+def _modern_name(key: str) -> str:
+    """Old BERT files call the gain and shift of a LayerNorm gamma and beta."""
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _short(key: str) -> str:
+    return "crossattention.*" if "crossattention" in key else key

@@ -1,0 +1,241 @@
+"""Annotation files: which studies there are, where their images lie and what their reports say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NoReturn
+
+import numpy as np
+from tqdm import tqdm
+
+from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
+from modules.records import read_json
+
+SPLITS = ("train", "val", "test")
+_MIMIC_PATH = re.compile(r"(?:^|/)p\d{2}/(p\d{8})/")
+_IU_ID = re.compile(r"(CXR\d+)(?:_|$)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """One item of an annotation file.
+
+    Args:
+        id: unique in its file.
+        image_path: paths below the image folder; the first is the one that is read.
+        report: raw text, never empty.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        labels: state of 14 or 18 conditions, if the file has them; see :func:`pad_labels`.
+        patient: the same for all studies of a patient, if known.
+        memory_indices: training rows of similar reports as published (``clip_indices``), if the file has them.
+    """
+
+    id: str
+    image_path: tuple[str, ...]
+    report: str
+    split: str
+    labels: tuple[int, ...] | None = None
+    patient: str | None = None
+    memory_indices: tuple[int, ...] | None = None
+
+
+def read_annotation(path: str | Path) -> dict[str, list[Study]]:
+    """Read an annotation file in any of three layouts.
+
+    R2Gen's ``{"train": [..], "val": [..], "test": [..]}`` with items of ``id``, ``report`` and ``image_path`` (text or
+    list); PromptMRG's, which adds ``labels`` and ``clip_indices`` and may lack ``id``; and PromptMRG's flat list for
+    IU X-Ray, whose items are all ``"test"`` unless they carry ``split``.
+
+    A missing id is made from the first image path: its file name in MIMIC-CXR (the DICOM id that R2Gen uses), the path
+    without suffix elsewhere. A missing ``patient`` is read from a MIMIC-CXR image path or an IU X-Ray id.
+
+    Args:
+        path: JSON file.
+
+    Returns:
+        Studies by split, in file order; a split that the file lacks is an empty list.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not JSON, has another layout, or an item is wrong; the sentence names the study.
+    """
+    content = read_json(path)
+    if isinstance(content, list):
+        splits = {split: [] for split in SPLITS}
+        for number, item in enumerate(content):
+            split = item.get("split", "test") if isinstance(item, dict) else "test"
+            if split not in SPLITS:
+                _reject(path, f"item {number}", f"the split is {split!r}", f"expected one of {SPLITS}", "correct it")
+            splits[split].append((f"item {number}", item))
+    else:
+        _check_layout(path, content)
+        splits = {
+            split: [(f"item {number} of {split}", item) for number, item in enumerate(content.get(split, []))]
+            for split in SPLITS
+        }
+    annotation = {
+        split: [_read_study(path, where, item, split) for where, item in items] for split, items in splits.items()
+    }
+    _check_unique(path, annotation)
+    return annotation
+
+
+def pad_labels(labels: Sequence[int]) -> np.ndarray:
+    """States of all conditions ``(L,)`` int8 from 14 or 18 labels; the 4 auxiliary ones are blank if absent."""
+    padded = np.zeros(len(CONDITIONS), dtype=np.int8)
+    padded[: len(labels)] = labels
+    return padded
+
+
+def require_split(annotation: Mapping[str, list[Study]], split: str, path: str | Path) -> list[Study]:
+    """The studies of a split.
+
+    Args:
+        annotation: what :func:`read_annotation` returned.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        path: the file, for the message.
+
+    Raises:
+        ValueError: if the split is empty.
+    """
+    studies = annotation.get(split, [])
+    if not studies:
+        counts = ", ".join(f"{name} {len(annotation.get(name, []))}" for name in SPLITS)
+        raise ValueError(
+            f"{path} has no study in the {split} split (found {counts}): give a file that has one with --ann_path"
+        )
+    return studies
+
+
+def check_images(studies: Sequence[Study], image_dir: str | Path) -> None:
+    """Check that the image of every study, the first of its paths, is there.
+
+    Raises:
+        FileNotFoundError: with the number missing and the first three.
+    """
+    image_dir = Path(image_dir)
+    bar = tqdm(studies, desc="images", unit="file", leave=False)
+    missing = [study.image_path[0] for study in bar if not (image_dir / study.image_path[0]).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(studies)} images are not in {image_dir}, first {', '.join(missing[:3])}: give the "
+            "folder that the paths of the annotation start from with --image_dir, or remove the studies without image"
+        )
+
+
+def _reject(path: str | Path, study: str, found: str, expected: str, remedy: str) -> NoReturn:
+    raise ValueError(f"{path}, {study}: {found}, {expected}: {remedy}")
+
+
+def _check_layout(path: str | Path, content: Any) -> None:
+    """Refuse what is neither layout, before any item is looked at."""
+    if not isinstance(content, dict):
+        found = f"a {type(content).__name__}"
+    elif not content or not set(content) <= set(SPLITS):
+        found = f"an object with the keys {', '.join(map(repr, sorted(content)[:4])) or 'none'}"
+    elif all(isinstance(items, list) for items in content.values()):
+        return
+    else:
+        wrong = next(key for key in content if not isinstance(content[key], list))
+        found = f"a {type(content[wrong]).__name__} under {wrong!r}"
+    raise ValueError(
+        f'{path} holds {found}; expected {{"train": [..], "val": [..], "test": [..]}} or a list of studies: convert it '
+        "to one of these layouts"
+    )
+
+
+def _read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
+    """Check one item; ``where`` says its place until its id is known."""
+    if not isinstance(item, dict):
+        _reject(path, where, f"found a {type(item).__name__}", "expected an object", "convert the file")
+    identifier = "" if item.get("id") is None else str(item["id"])
+    image_path = _read_image_path(path, f"study {identifier}" if identifier else where, item)
+    identifier = identifier or _id_from_path(image_path[0])
+    name = f"study {identifier}"
+    report = item.get("report")
+    if not isinstance(report, str) or not report.strip():
+        found = "no report" if report is None else f"the report is {_short(report)}"
+        _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
+    return Study(
+        id=identifier,
+        image_path=image_path,
+        report=report,
+        split=split,
+        labels=_read_labels(path, name, item.get("labels")),
+        patient=_find_patient(item, identifier, image_path[0]),
+        memory_indices=_read_memory_indices(path, name, item.get("clip_indices")),
+    )
+
+
+def _read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+    given = item.get("image_path")
+    paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
+    if not paths or not all(isinstance(part, str) and part.strip() for part in paths):
+        found = "no image_path" if given is None else f"image_path is {_short(given)}"
+        _reject(path, name, found, "expected one path or a list of paths", "add the image or remove the study")
+    for part in paths:
+        absolute = PurePosixPath(part).is_absolute() or PureWindowsPath(part).anchor
+        if absolute or ".." in re.split(r"[/\\]", part):
+            remedy = "shorten it and give the folder in front of it with --image_dir"
+            _reject(path, name, f"image_path is {part!r}", "expected a path below the image folder", remedy)
+    return paths
+
+
+def _id_from_path(image_path: str) -> str:
+    path = PurePosixPath(image_path)
+    return path.stem if _MIMIC_PATH.search(image_path) else str(path.with_suffix(""))
+
+
+def _read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | None:
+    if labels is None:
+        return None
+    lengths = (len(CHEXPERT_CONDITIONS), len(CONDITIONS))
+    if not isinstance(labels, list) or len(labels) not in lengths:
+        found = f"found {len(labels)} labels" if isinstance(labels, list) else f"labels is {_short(labels)}"
+        expected = f"expected a list of {lengths[0]} or {lengths[1]}"
+        _reject(path, name, found, expected, "label the reports again or remove the key 'labels' from every study")
+    states = range(len(STATES))
+    for index, label in enumerate(labels):
+        if label not in states:
+            meaning = ", ".join(f"{number} {state}" for number, state in enumerate(STATES))
+            found = f"the label of {CONDITIONS[index]} is {_short(label)}"
+            _reject(path, name, found, f"expected 0 to {states[-1]} ({meaning})", "correct it")
+    return tuple(int(label) for label in labels)
+
+
+def _read_memory_indices(path: str | Path, name: str, indices: Any) -> tuple[int, ...] | None:
+    if indices is None:
+        return None
+    if not isinstance(indices, list) or not all(type(index) is int and index >= 0 for index in indices):
+        found = f"clip_indices is {_short(indices)}"
+        _reject(path, name, found, "expected a list of row numbers from 0", "remove the key 'clip_indices'")
+    return tuple(indices)
+
+
+def _find_patient(item: Mapping[str, Any], identifier: str, image_path: str) -> str | None:
+    if item.get("patient") not in (None, ""):
+        return str(item["patient"])
+    mimic = _MIMIC_PATH.search(image_path)
+    if mimic:
+        return mimic[1]
+    iu = _IU_ID.match(identifier)
+    return iu[1] if iu else None
+
+
+def _short(value: Any) -> str:
+    """A value as it appears in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _check_unique(path: str | Path, annotation: Mapping[str, list[Study]]) -> None:
+    seen: dict[str, str] = {}
+    for split, studies in annotation.items():
+        for study in studies:
+            if study.id in seen:
+                found = f"this id appears twice (in {seen[study.id]} and in {split})"
+                _reject(path, f"study {study.id}", found, "expected every id once", "rename or remove one of the two")
+            seen[study.id] = split

@@ -1,0 +1,73 @@
+"""The training reports as a memory: what may be retrieved, and what a retrieved report looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from modules.corpus.annotations import Study
+from modules.corpus.features import FeatureStore
+
+
+class TrainingBank:
+    """Features of the training studies of a feature store, one row per study.
+
+    Args:
+        store: a prepared store; for a zero-shot test that of the data set the model was trained on.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+        self.ids: tuple[str, ...] = store.row_ids("report_features")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def reports(self) -> list[str]:
+        """Cleaned report of every row."""
+        return [row["report"] for row in self.store.bank_reports]
+
+    @cached_property
+    def patients(self) -> list[str | None]:
+        """Patient of every row, as far as known."""
+        return [row["patient"] for row in self.store.bank_reports]
+
+    @cached_property
+    def region_scores(self) -> np.ndarray:
+        """Entity scores ``(N, K)`` of the training images."""
+        return np.asarray(self.store["region_scores"])[self.store.rows("studies", self.ids)]
+
+    def sentences(self, row: int) -> np.ndarray:
+        """Sentence features ``(S, C)`` of the report in ``row``; ``(0, C)`` for row -1, no report."""
+        features = self.store["sentence_features"]
+        if row < 0:
+            return np.zeros((0, features.shape[1]), dtype=np.float32)
+        offsets = self.store["sentence_offsets"]
+        return np.array(features[offsets[row] : offsets[row + 1]], dtype=np.float32)
+
+    def memory(self, rows: np.ndarray) -> np.ndarray:
+        """Report features ``(R, C)`` of ``rows`` ``(R,)``."""
+        return np.array(self.store["report_features"][rows], dtype=np.float32)
+
+    def groups(self, studies: Sequence[Study], exclude_same_patient: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Number the bank rows and queries so that equal numbers must not meet.
+
+        A study shares the number of its own row; with ``exclude_same_patient`` all studies of a patient share one.
+
+        Args:
+            studies: the queries.
+            exclude_same_patient: widen the exclusion from the study to its patient.
+
+        Returns:
+            ``(N,)`` numbers of the rows and ``(n,)`` numbers of the queries, -1 for a query that nothing excludes.
+        """
+
+        def key(identifier: str, patient: str | None) -> tuple[str, str]:
+            return ("patient", patient) if exclude_same_patient and patient is not None else ("study", identifier)
+
+        numbers: dict[tuple[str, str], int] = {}
+        rows = [numbers.setdefault(key(i, p), len(numbers)) for i, p in zip(self.ids, self.patients, strict=True)]
+        return np.array(rows), np.array([numbers.get(key(study.id, study.patient), -1) for study in studies])

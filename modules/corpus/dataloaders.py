@@ -1,0 +1,69 @@
+"""Batches of a split, in an order that a resumed run can continue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from modules.corpus.datasets import ReportDataset, collate
+from modules.distributed import rank, world_size
+
+
+class EpochSampler(Sampler[list[int]]):
+    """Batches of one training epoch, the same for the same seed and epoch, split over the processes.
+
+    A last, smaller batch is dropped unless it is the only one: the ranking loss compares the studies of a batch.
+
+    Args:
+        size: studies.
+        batch_size: studies per process and step.
+        seed: seed of the order.
+        epoch: epoch, from 1.
+        first_step: steps to leave out, already done before a resume.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, epoch: int, first_step: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(size, generator=generator).tolist()
+        total = batch_size * world_size()
+        if size < total:
+            order = (order * total)[: -(-size // world_size()) * world_size()]
+        steps = max(1, len(order) // total)
+        per_process = min(batch_size, len(order) // world_size())
+        starts = [step * total + rank() * per_process for step in range(steps)]
+        self.batches = [order[start : start + per_process] for start in starts][first_step:]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def training_loader(
+    dataset: ReportDataset, batch_size: int, seed: int, epoch: int, first_step: int, num_workers: int
+) -> DataLoader:
+    """Shuffled batches of this process for one epoch."""
+    sampler = EpochSampler(len(dataset), batch_size, seed, epoch, first_step)
+    return _loader(dataset, num_workers, batch_sampler=sampler)
+
+
+def evaluation_loader(dataset: ReportDataset, batch_size: int, num_workers: int) -> DataLoader:
+    """This process's share of the studies, in order, none twice."""
+    indices = list(range(rank(), len(dataset), world_size()))
+    batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    return _loader(dataset, num_workers, batch_sampler=batches)
+
+
+def _loader(dataset: ReportDataset, num_workers: int, batch_sampler) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_sampler=batch_sampler,
+        num_workers=num_workers,
+        collate_fn=partial(collate, pad_id=dataset.tokenizer.pad_id),
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own: starting an epoch must not move the generator that dropout uses
+    )

@@ -1,0 +1,156 @@
+"""Studies of a split as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from models.revtaf import StudyInputs
+from modules.corpus.annotations import Study
+from modules.corpus.bank import TrainingBank
+from modules.corpus.features import FeatureStore
+from modules.corpus.images import normalise_pixels, read_image
+from modules.corpus.text import CLEANERS, truncate_words
+from modules.corpus.tokenizer import ReportTokenizer
+
+
+@dataclass
+class Sample:
+    """One study: inputs of the network, then what is compared with its output."""
+
+    index: int
+    image: Tensor  # (3, height, width) uint8
+    region_scores: Tensor  # (K,)
+    region_text: Tensor  # (K, E)
+    memory: Tensor  # (R, C)
+    reference_text: Tensor  # (S, C)
+    token_ids: list[int]  # (T,)
+    labels: Tensor  # (L,)
+
+
+@dataclass
+class Batch:
+    """Studies side by side: inputs of the network, then what is compared with its output."""
+
+    study: StudyInputs  # its image holds uint8 pixels until the batch is on its device
+    token_ids: Tensor  # (B, T)
+    token_mask: Tensor  # (B, T)
+    labels: Tensor  # (B, L)
+    index: list[int]  # positions in the data set
+
+    def pin_memory(self) -> Batch:
+        """Page-lock the tensors; called by the data loader."""
+        study = StudyInputs(**{name: value.pin_memory() for name, value in vars(self.study).items()})
+        return Batch(
+            study, self.token_ids.pin_memory(), self.token_mask.pin_memory(), self.labels.pin_memory(), self.index
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device and normalise the pixels there."""
+        study = self.study.to(device)
+        study.image = normalise_pixels(study.image)
+        return Batch(
+            study,
+            self.token_ids.to(device, non_blocking=True),
+            self.token_mask.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.index,
+        )
+
+
+class ReportDataset(Dataset):
+    """The studies of one split.
+
+    The inputs of a study come from its image, from features made from its image, and from OTHER studies' reports; its
+    own report and labels appear only in ``token_ids`` and ``labels``.
+
+    Args:
+        studies: the split.
+        image_dir: folder that image paths start from.
+        store: features of these studies.
+        bank: the retrieval bank.
+        tokenizer: vocabulary.
+        image_size: side of the crop in pixels.
+        max_report_tokens: longest report in tokens, without prompt and end token.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[Study],
+        image_dir: Path,
+        store: FeatureStore,
+        bank: TrainingBank,
+        tokenizer: ReportTokenizer,
+        *,
+        image_size: int,
+        max_report_tokens: int,
+    ) -> None:
+        self.studies = list(studies)
+        self.image_dir, self.store, self.bank, self.tokenizer = Path(image_dir), store, bank, tokenizer
+        self.image_size, self.max_report_tokens = image_size, max_report_tokens
+        self.rows = store.rows("studies", [study.id for study in studies])  # (n,)
+        self.labels = np.asarray(store["labels"])[self.rows].astype(np.int64)  # (n, L)
+        self.region_scores = np.asarray(store["region_scores"])[self.rows]  # (n, K)
+        self.reports = [study.report for study in studies]
+        self.reference_rows = np.full(len(self.studies), -1)  # (n,), -1 for no reference
+        self.augmentation: tuple[int, int] | None = None  # seed and epoch
+
+    def use_reports(self, cleaning: str, max_words: int) -> None:
+        """Clean and cut the reports, in every split, as published."""
+        self.reports = prepare_reports([study.report for study in self.studies], cleaning, max_words)
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    def __getitem__(self, index: int) -> Sample:
+        study, row = self.studies[index], self.rows[index]
+        rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
+        labels = self.labels[index]
+        return Sample(
+            index=index,
+            image=read_image(self.image_dir / study.image_path[0], self.image_size, rng),
+            region_scores=torch.from_numpy(np.array(self.region_scores[index], dtype=np.float32)),
+            region_text=torch.from_numpy(np.array(self.store["region_text"][row], dtype=np.float32)),
+            memory=torch.from_numpy(self.bank.memory(np.asarray(self.store["memory_indices"][row]))),
+            reference_text=torch.from_numpy(self.bank.sentences(int(self.reference_rows[index]))),
+            token_ids=self.tokenizer.encode(self.reports[index], labels.tolist(), self.max_report_tokens),
+            labels=torch.from_numpy(labels),
+        )
+
+
+def prepare_reports(reports: Sequence[str], cleaning: str, max_words: int) -> list[str]:
+    """Clean reports and keep their first ``max_words`` words (all if 0)."""
+    cleaned = [CLEANERS[cleaning](report) for report in reports]
+    return [truncate_words(report, max_words) for report in cleaned] if max_words else cleaned
+
+
+def collate(samples: list[Sample], pad_id: int) -> Batch:
+    """Stack samples; sentences and tokens are padded to the longest of the batch."""
+    S = max(1, *(len(sample.reference_text) for sample in samples))
+    T = max(len(sample.token_ids) for sample in samples)
+    B, C = len(samples), samples[0].reference_text.shape[1]
+    reference_text = torch.zeros(B, S, C)  # (B, S, C)
+    reference_mask = torch.zeros(B, S, dtype=torch.bool)
+    token_ids = torch.full((B, T), pad_id)  # (B, T)
+    token_mask = torch.zeros(B, T, dtype=torch.bool)
+    for b, sample in enumerate(samples):
+        reference_text[b, : len(sample.reference_text)] = sample.reference_text
+        reference_mask[b, : len(sample.reference_text)] = True
+        token_ids[b, : len(sample.token_ids)] = torch.tensor(sample.token_ids)
+        token_mask[b, : len(sample.token_ids)] = True
+    study = StudyInputs(
+        image=torch.stack([sample.image for sample in samples]),
+        region_scores=torch.stack([sample.region_scores for sample in samples]),
+        region_text=torch.stack([sample.region_text for sample in samples]),
+        memory=torch.stack([sample.memory for sample in samples]),
+        reference_text=reference_text,
+        reference_mask=reference_mask,
+    )
+    labels = torch.stack([sample.labels for sample in samples])  # (B, L)
+    return Batch(study, token_ids, token_mask, labels, [sample.index for sample in samples])

@@ -1,0 +1,299 @@
+"""The feature store: what is prepared once and read by every run, one memory-mapped file per array.
+
+    <folder>/manifest.json     shape, type, checksum, row axis and origin of every array
+    <folder>/<axis>.json       ids of the rows: "studies" (all), "training" (the retrieval bank)
+    <folder>/<array>.npy
+    <folder>/training.jsonl    {"id", "patient", "report"} of every bank row, report cleaned
+
+    array               shape        type      axis
+    labels              (n, L)       int8      studies
+    region_scores       (n, K)       float32   studies
+    region_text         (n, K, E)    float16   studies
+    memory_indices      (n, R)       int32     studies     rows of the bank
+    report_features     (N, C)       float32   training
+    label_neighbours    (N, k)       int32     training    rows of the bank
+    sentence_features   (total, C)   float32   sentences
+    sentence_offsets    (N + 1,)     int64     sentences   report i has the rows offsets[i] to offsets[i + 1]
+
+"sentences" are the sentences of all training reports in order; they have no ids of their own and go stale with
+"training". One process writes at a time; any number may read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from modules.records import (
+    atomic_write,
+    plain,
+    read_json,
+    read_jsonl,
+    sha256_of,
+    temporary_name,
+    write_json,
+    write_jsonl,
+)
+
+FORMAT = "revtaf_features/1"
+MANIFEST = "manifest.json"
+BANK_REPORTS = "training.jsonl"
+IDS_OF = {"studies": "studies", "training": "training", "sentences": "training"}  # the ids that an axis depends on
+_AGAIN = "run main_prepare.py again with this --feature_dir"
+
+
+class FeatureStore:
+    """Read-only view of a feature folder; pickles as its path, so that data-loading processes map the same files."""
+
+    def __init__(self, directory: Path, manifest: dict[str, Any]) -> None:
+        self.directory = directory
+        self._manifest = manifest
+        self._arrays: dict[str, np.ndarray] = {}
+        self._rows: dict[str, dict[str, int]] = {}
+
+    @classmethod
+    def open(cls, directory: str | Path) -> FeatureStore:
+        """Open a folder; arrays are mapped when they are first asked for.
+
+        Raises:
+            FileNotFoundError: if it has no manifest.
+            ValueError: if the manifest is not one of this project.
+        """
+        directory = Path(directory)
+        if not (directory / MANIFEST).is_file():
+            raise FileNotFoundError(f"{directory} holds no {MANIFEST}: build the features with main_prepare.py")
+        return cls(directory, _read_manifest(directory))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureStore.open, (self.directory,)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._manifest["arrays"]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The array ``name``, mapped read-only.
+
+        Raises:
+            FileNotFoundError: if its file is gone.
+            ValueError: if there is no such array, it was made for other studies, or its file is damaged.
+        """
+        if name not in self._arrays:
+            entry = self.entry(name)
+            if entry["ids_sha256"] != self._ids_checksum(entry["axis"]):
+                raise ValueError(
+                    f"{name} in {self.directory} was made for other studies than the folder lists now: {_AGAIN}"
+                )
+            self._arrays[name] = _map_array(self.directory, name, entry)
+        return self._arrays[name]
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """``shape``, ``dtype``, ``sha256``, ``axis``, ``ids_sha256``, ``made_by`` of an array; ValueError if absent."""
+        if name not in self:
+            found = ", ".join(sorted(self._manifest["arrays"])) or "none"
+            raise ValueError(f"{self.directory} has no array {name} (found {found}): {_AGAIN}")
+        return self._manifest["arrays"][name]
+
+    def row_ids(self, name: str) -> tuple[str, ...]:
+        """Study ids of the rows of an axis, or of an array of that axis; errors as for :meth:`rows`."""
+        return tuple(self._row_by_id(name))
+
+    def rows(self, name: str, ids: Iterable[str]) -> np.ndarray:
+        """Rows ``(n,)`` int64 of studies in an axis, or in an array of that axis; ids in any order, repeats allowed.
+
+        Raises:
+            FileNotFoundError: if the file of the ids is gone.
+            ValueError: if there is no such axis, its ids are damaged, or some studies are not among them.
+        """
+        row_by_id, ids = self._row_by_id(name), list(ids)
+        missing = [identifier for identifier in ids if identifier not in row_by_id]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(ids)} studies have no features in {self.directory}, first "
+                f"{', '.join(missing[:3])}: {_AGAIN} and the same annotation"
+            )
+        return np.array([row_by_id[identifier] for identifier in ids], dtype=np.int64)
+
+    def _row_by_id(self, name: str) -> dict[str, int]:
+        axis = name if name in IDS_OF else self.entry(name)["axis"]
+        assert axis != "sentences", "sentences have no ids: sentence_offsets says whose they are"
+        if axis not in self._rows:
+            path = self.directory / f"{axis}.json"
+            ids = read_json(path)
+            if sha256_of(path) != self._ids_checksum(axis):
+                raise ValueError(f"{path} has changed since it was written: {_AGAIN}")
+            self._rows[axis] = {identifier: row for row, identifier in enumerate(ids)}
+        return self._rows[axis]
+
+    @cached_property
+    def bank_reports(self) -> list[dict[str, Any]]:
+        """``id``, ``patient`` and cleaned ``report`` of every bank row; ValueError if they are of another bank."""
+        path = self.directory / BANK_REPORTS
+        reports = read_jsonl(path)
+        if [row["id"] for row in reports] != list(self.row_ids("training")):
+            raise ValueError(f"{path} does not list the training studies of its folder: {_AGAIN}")
+        return reports
+
+    def _ids_checksum(self, axis: str) -> str | None:
+        return self._manifest["axes"].get(IDS_OF[axis], {}).get("sha256")
+
+
+def write_axis(directory: str | Path, axis: str, ids: Sequence[str]) -> None:
+    """Say which studies the rows of an axis are; arrays made for others become stale.
+
+    Args:
+        directory: feature folder, made if absent.
+        axis: ``"studies"`` or ``"training"``.
+        ids: study ids in the order of the rows; nothing is written if they are there already.
+
+    Raises:
+        ValueError: if an id appears twice.
+    """
+    assert IDS_OF.get(axis) == axis
+    directory, ids = Path(directory), list(ids)
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"{len(ids) - len(set(ids))} ids of the {axis} appear twice: give every study its own id")
+    content = json.dumps(ids, ensure_ascii=False).encode()
+    checksum = hashlib.sha256(content).hexdigest()
+    path = directory / f"{axis}.json"
+    manifest = _read_manifest(directory)
+    if path.is_file() and manifest["axes"].get(axis, {}).get("sha256") == sha256_of(path) == checksum:
+        return
+    with atomic_write(path, "wb") as file:
+        file.write(content)
+    manifest["axes"][axis] = {"rows": len(ids), "sha256": checksum}
+    write_json(directory / MANIFEST, manifest)
+
+
+@contextmanager
+def create_feature(
+    directory: str | Path, name: str, *, shape: Sequence[int], dtype: Any, axis: str, made_by: Mapping[str, Any]
+) -> Iterator[np.ndarray]:
+    """Make an array by filling it piece by piece; it enters the store when the block has ended well.
+
+    What an interrupted preparation left in the folder is removed first.
+
+    Args:
+        directory: feature folder.
+        name: of the array.
+        shape: its first length is that of the axis; free for ``"sentences"``.
+        dtype: numeric numpy type.
+        axis: ``"studies"``, ``"training"`` or ``"sentences"``; :func:`write_axis` comes first.
+        made_by: options and inputs; :func:`is_current` compares it.
+
+    Yields:
+        The array, on disk, zero at first.
+    """
+    directory, dtype = Path(directory), np.dtype(dtype)
+    assert name.isidentifier()
+    assert not dtype.hasobject
+    ids = _read_manifest(directory)["axes"][IDS_OF[axis]]
+    assert axis == "sentences" or shape[0] == ids["rows"], f"{name} has {shape[0]} rows, its axis {ids['rows']}"
+    for leftover in directory.glob(".*.tmp"):
+        if not leftover.name.endswith(f".{os.getpid()}.tmp"):
+            leftover.unlink(missing_ok=True)
+    path = directory / f"{name}.npy"
+    temporary = temporary_name(path)
+    try:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=tuple(shape))
+        yield array
+        array.flush()
+        entry = {"shape": list(shape), "dtype": dtype.name, "sha256": sha256_of(temporary), "axis": axis}
+        entry |= {"ids_sha256": ids["sha256"], "made_by": plain(made_by)}
+        manifest = _read_manifest(directory)
+        if manifest["arrays"].pop(name, None):  # so that an old entry never describes the new file
+            write_json(directory / MANIFEST, manifest)
+        os.replace(temporary, path)
+        manifest["arrays"][name] = entry
+        write_json(directory / MANIFEST, manifest)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_feature(
+    directory: str | Path, name: str, array: np.ndarray, *, axis: str, made_by: Mapping[str, Any]
+) -> None:
+    """Write a whole array; see :func:`create_feature`."""
+    with create_feature(directory, name, shape=array.shape, dtype=array.dtype, axis=axis, made_by=made_by) as target:
+        target[...] = array
+
+
+def write_bank_reports(directory: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``id``, ``patient`` and cleaned ``report`` of every bank row, in the order of the ``"training"`` axis."""
+    write_jsonl(Path(directory) / BANK_REPORTS, rows)
+
+
+def is_current(directory: str | Path, name: str, made_by: Mapping[str, Any]) -> bool:
+    """Whether an array is there, whole, for the studies listed now, and was made by the same options and inputs.
+
+    Sizes are compared, contents are not; :func:`verify` does that.
+    """
+    try:
+        store = FeatureStore.open(directory)
+        return store.entry(name)["made_by"] == plain(made_by) and store[name] is not None
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def verify(directory: str | Path) -> list[str]:
+    """Read everything in a feature folder and compare it with the manifest; returns one sentence per problem."""
+    try:
+        store = FeatureStore.open(directory)
+    except (FileNotFoundError, ValueError) as error:
+        return [str(error)]
+    checks = [partial(store.row_ids, axis) for axis in sorted(store._manifest["axes"])]
+    checks += [partial(_check_array, store, name) for name in sorted(store._manifest["arrays"])]
+    checks += [lambda: store.bank_reports]
+    problems = []
+    for check in tqdm(checks, desc="checksums", unit="file", leave=False):
+        try:
+            check()
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(str(error))
+    return problems
+
+
+def _check_array(store: FeatureStore, name: str) -> None:
+    array = store[name]
+    if sha256_of(store.directory / f"{name}.npy") != store.entry(name)["sha256"]:
+        raise ValueError(f"{name}.npy in {store.directory} has changed since it was written: remove it and {_AGAIN}")
+    if name == "sentence_offsets":
+        total, reports = store.entry("sentence_features")["shape"][0], len(store.row_ids("training"))
+        whole = len(array) == reports + 1 and array[0] == 0 and array[-1] == total
+        if not whole or (np.diff(array) < 0).any():
+            raise ValueError(
+                f"{name} in {store.directory} does not divide the {total} sentences among {reports} reports: {_AGAIN}"
+            )
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest, or an empty one."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        return {"format": FORMAT, "axes": {}, "arrays": {}}
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError(f"{path} does not describe a feature folder of this version: remove the folder and {_AGAIN}")
+    return manifest
+
+
+def _map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
+    path = directory / f"{name}.npy"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is gone: {_AGAIN}")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it and {_AGAIN}") from error
+    if list(array.shape) != entry["shape"] or array.dtype != np.dtype(entry["dtype"]):
+        found, expected = f"{array.shape} {array.dtype}", f"{tuple(entry['shape'])} {entry['dtype']}"
+        raise ValueError(f"{path} holds {found} but the manifest says {expected}: remove it and {_AGAIN}")
+    return array

@@ -1,0 +1,69 @@
+"""From an image file to the pixels the network sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+RESIZE_RATIO = 256 / 224  # the shorter side is resized to this multiple of the crop
+MAX_ROTATION = 5.0  # degrees, in training
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode an image file as RGB.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is truncated or not an image.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the image {path} does not exist: check --image_dir and the image_path of the annotation"
+        )
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"the image {path} cannot be decoded ({error}): copy it again or remove its study") from error
+
+
+def read_image(path: Path, size: int, rng: np.random.Generator | None = None) -> Tensor:
+    """Read, resize and crop an image.
+
+    Published protocol: shorter side to 256, then a centre crop of 224 (test), or a random crop and a rotation of up to
+    5 degrees (training); both lengths scale with ``size``.
+
+    Args:
+        path: image file.
+        size: side of the crop in pixels.
+        rng: source of crop and angle; centre crop and no rotation if absent.
+
+    Returns:
+        ``(3, size, size)`` uint8 pixels.
+    """
+    image = open_image(path)
+    shorter = round(size * RESIZE_RATIO)
+    scale = shorter / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    if rng is not None:
+        left, top = int(rng.integers(width - size + 1)), int(rng.integers(height - size + 1))
+    image = image.crop((left, top, left + size, top + size))
+    if rng is not None:
+        image = image.rotate(rng.uniform(-MAX_ROTATION, MAX_ROTATION), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, size, size)
+
+
+def normalise_pixels(pixels: Tensor) -> Tensor:
+    """Scale uint8 pixels ``(B, 3, height, width)`` to ImageNet's mean and deviation, float32."""
+    mean = torch.tensor(IMAGENET_MEAN, device=pixels.device).view(1, 3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=pixels.device).view(1, 3, 1, 1)
+    return (pixels.float() / 255 - mean) / std

@@ -1,0 +1,216 @@
+"""Report text as token numbers and back, with the diagnosis prompt in front."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import WordLevel, WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
+
+from modules.labels import START_TOKEN, STATE_TOKENS
+from modules.records import atomic_write
+
+PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
+PROMPT_TOKENS = (START_TOKEN, *STATE_TOKENS)
+HUB_PREFIX = "hub:"  # in front of a model name that may be downloaded
+
+
+class ReportTokenizer:
+    """A vocabulary.
+
+    The five prompt tokens follow its words, in the order of ``PROMPT_TOKENS``: numbers 30522 to 30526 with the
+    published vocabulary.
+
+    Args:
+        tokenizer: word or WordPiece tokenizer that knows the special tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        missing = [token for token in (PAD, UNKNOWN, END, *PROMPT_TOKENS) if tokenizer.token_to_id(token) is None]
+        if missing:
+            raise ValueError(
+                f"the vocabulary of {tokenizer.get_vocab_size()} tokens lacks {', '.join(missing)}: use the vocab.txt "
+                "of bert-base-uncased, or the tokenizer.json that main_train.py wrote"
+            )
+        self._joins_pieces = isinstance(tokenizer.model, WordPiece)
+        self._prompt_ids = frozenset((self.start_id, *self.state_ids))
+        self._silent_ids = self._prompt_ids | {self.pad_id, tokenizer.token_to_id(UNKNOWN)}
+
+    @classmethod
+    def from_bert(cls, bert_path: str | Path) -> ReportTokenizer:
+        """WordPieces of BERT, lower case.
+
+        Args:
+            bert_path: ``vocab.txt`` of bert-base-uncased, or a folder that holds it.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            ValueError: if it lacks a special token or repeats a word.
+        """
+        path = Path(bert_path)
+        path = path / "vocab.txt" if path.is_dir() else path
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} does not exist: fetch it where there is internet with 'hf download "
+                f"google-bert/bert-base-uncased vocab.txt --local-dir {path.parent}', or use --tokenizer corpus"
+            )
+        words = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
+        vocabulary = {word: number for number, word in enumerate(words)}
+        if len(vocabulary) < len(words):
+            raise ValueError(f"{path} repeats {len(words) - len(vocabulary)} of its words: copy it again")
+        tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
+        tokenizer.normalizer = BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = BertPreTokenizer()
+        return cls(_with_prompt_tokens(tokenizer))
+
+    @classmethod
+    def from_reports(cls, reports: Iterable[str], threshold: int) -> ReportTokenizer:
+        """Words of the training reports, sorted.
+
+        Args:
+            reports: cleaned training reports; words are what stands between whitespace.
+            threshold: least number of occurrences of a word; rarer words become ``[UNK]``.
+
+        Raises:
+            ValueError: if no word is that frequent, or ``threshold`` is below 1.
+
+        Source: the rule of R2Gen.
+        """
+        if threshold < 1:
+            raise ValueError(f"--threshold is {threshold}; expected at least 1")
+        counts = Counter(word for report in reports for word in report.split())
+        special = (PAD, UNKNOWN, END)
+        words = sorted(word for word, n in counts.items() if n >= threshold and word not in (*special, *PROMPT_TOKENS))
+        if not words:
+            raise ValueError(
+                f"none of the {len(counts)} words of the training reports occurs {threshold} times: lower --threshold"
+            )
+        vocabulary = {word: number for number, word in enumerate((*special, *words))}
+        tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = WhitespaceSplit()
+        return cls(_with_prompt_tokens(tokenizer))
+
+    @classmethod
+    def load(cls, path: str | Path) -> ReportTokenizer:
+        """Read a file written by :meth:`save`.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not a vocabulary.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist: main_train.py writes it beside the checkpoint, copy both")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing more specific
+            raise ValueError(f"{path} is not a vocabulary ({error}): copy it again from the run's folder") from error
+        return cls(tokenizer)
+
+    def save(self, path: str | Path) -> None:
+        """Write one JSON file."""
+        with atomic_write(path) as file:
+            file.write(self._tokenizer.to_str(pretty=True))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens V, prompt tokens included."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def pad_id(self) -> int:
+        """Number of ``[PAD]``, 0."""
+        return self._tokenizer.token_to_id(PAD)
+
+    @property
+    def end_id(self) -> int:
+        """Number of ``[SEP]``, 102 in the published vocabulary."""
+        return self._tokenizer.token_to_id(END)
+
+    @property
+    def start_id(self) -> int:
+        """Number of ``[DEC]``."""
+        return self._tokenizer.token_to_id(START_TOKEN)
+
+    @property
+    def state_ids(self) -> tuple[int, ...]:
+        """Numbers ``(P,)`` of the state tokens, in the order of :data:`modules.labels.STATES`."""
+        return tuple(self._tokenizer.token_to_id(token) for token in STATE_TOKENS)
+
+    def prompt_ids(self, states: Sequence[int]) -> list[int]:
+        """Diagnosis prompt ``(1 + L,)`` of the states ``(L,)``, each 0 to 3: 19 numbers for 18 conditions."""
+        assert all(0 <= state < len(STATE_TOKENS) for state in states)
+        numbers = self.state_ids
+        return [self.start_id, *(numbers[state] for state in states)]
+
+    def encode(self, report: str, states: Sequence[int], max_tokens: int) -> list[int]:
+        """Prompt, report and end token.
+
+        Args:
+            report: cleaned report.
+            states: ``(L,)`` state of every condition.
+            max_tokens: report tokens kept; prompt and end token come on top.
+
+        Returns:
+            ``(T,)`` token numbers, ``T <= 1 + L + max_tokens + 1``.
+        """
+        tokens = self._tokenizer.encode(report, add_special_tokens=False).ids
+        return [*self.prompt_ids(states), *tokens[:max_tokens], self.end_id]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The report in a generated sequence, spaced like a cleaned report (``"lungs are clear . no edema ."``).
+
+        The prompt is recognised by its numbers; reading stops at the end token after it; padding and ``[UNK]`` are left
+        out. WordPieces are joined; a hyphen that WordPiece set apart stays apart (``right - sided``), which
+        :func:`modules.corpus.text.postprocess_prediction` repairs before scoring.
+
+        Args:
+            ids: ``(T,)`` token numbers, with or without prompt.
+        """
+        tokens = list(ids)
+        start = next((i for i, token in enumerate(tokens) if token not in self._prompt_ids), len(tokens))
+        stop = tokens.index(self.end_id, start) if self.end_id in tokens[start:] else len(tokens)
+        kept = (token for token in tokens[start:stop] if token not in self._silent_ids)
+        words: list[str] = []
+        for piece in map(self._tokenizer.id_to_token, kept):
+            if self._joins_pieces and piece.startswith("##") and words:
+                words[-1] += piece[2:]
+            else:
+                words.append(piece)
+        return " ".join(words)
+
+
+def bert_folder(bert_path: str | Path) -> Path:
+    """The local folder of a BERT.
+
+    Args:
+        bert_path: a folder, or ``hub:<name>`` to fetch the model ``<name>`` from the Hugging Face hub, once.
+
+    Raises:
+        FileNotFoundError: if the hub cannot be reached or has no such model.
+    """
+    if not str(bert_path).startswith(HUB_PREFIX):
+        return Path(bert_path)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    name = str(bert_path).removeprefix(HUB_PREFIX)
+    try:
+        return Path(snapshot_download(name, allow_patterns=["config.json", "vocab.txt", "model.safetensors"]))
+    except (OSError, HFValidationError) as error:
+        raise FileNotFoundError(
+            f"{name} cannot be fetched from the Hugging Face hub ({type(error).__name__}): check the name and the "
+            "connection, or copy the folder here and give it with --bert_path"
+        ) from error
+
+
+def _with_prompt_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """Append the prompt tokens; not normalised, since lower-casing would hide them from themselves."""
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in PROMPT_TOKENS])
+    return tokenizer

@@ -1,0 +1,129 @@
+"""Processes and devices: one process, or several started by torchrun, on CUDA or CPU."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as dist_functional
+from torch import Tensor
+
+Item = TypeVar("Item")
+
+
+def rank() -> int:
+    """Number of this process, 0 when there is only one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes files and prints."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+@contextmanager
+def processes(device: str, n_gpu: int = 0) -> Iterator[torch.device]:
+    """Join the processes that torchrun started, if it did, and leave them at the end.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        n_gpu: processes that the user asked for; 0 for no wish.
+
+    Yields:
+        The device of this process.
+
+    Raises:
+        ValueError: if CUDA is asked for and absent, or if ``n_gpu`` processes were not started.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda was asked for but PyTorch finds no CUDA device: use --device auto or cpu")
+    if n_gpu > 1 and started % n_gpu:
+        raise ValueError(
+            f"--n_gpu {n_gpu} needs as many processes but {started} was started: use the scripts, "
+            f"or torchrun --nproc_per_node {n_gpu} in front of the program"
+        )
+    use_cuda = device != "cpu" and torch.cuda.is_available()
+    place = torch.device("cuda", local) if use_cuda else torch.device("cpu")
+    if use_cuda:
+        torch.cuda.set_device(place)
+    if started == 1:
+        yield place
+        return
+    dist.init_process_group("nccl" if use_cuda else "gloo", device_id=place if use_cuda else None)
+    try:
+        yield place
+    finally:
+        dist.destroy_process_group()
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); false where Linux does not say."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Mixed precision of training: ``"auto"`` is bfloat16 where the hardware has it, on CUDA and on the CPU."""
+    has_bfloat16 = device.type == "cuda" or cpu_has_bfloat16()
+    enabled = precision == "bf16" or (precision == "auto" and has_bfloat16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch; every process gets its own stream."""
+    random.seed(seed + rank())
+    np.random.seed(seed + rank())  # noqa: NPY002, libraries still read the global generator
+    torch.manual_seed(seed + rank())
+
+
+def gather_list(items: list[Item]) -> list[Item]:
+    """Concatenate the lists of all processes, in order of rank, on every process."""
+    if world_size() == 1:
+        return list(items)
+    parts: list[list[Item] | None] = [None] * world_size()
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
+
+
+def gather_with_gradient(x: Tensor) -> Tensor:
+    """Concatenate equally shaped tensors ``(B, ...)`` of all processes to ``(world * B, ...)``; gradients flow back."""
+    if world_size() == 1:
+        return x
+    return torch.cat(dist_functional.all_gather(x.contiguous()))
+
+
+def mean_over_processes(values: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Average numbers over all processes."""
+    if world_size() == 1:
+        return dict(values)
+    vector = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    dist.all_reduce(vector)
+    return dict(zip(values, (vector / world_size()).tolist(), strict=True))
+
+
+def shard(items: list[Item]) -> list[Item]:
+    """The share of ``items`` that this process works on: every ``world_size``-th, no item twice."""
+    return items[rank() :: world_size()]

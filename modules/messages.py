@@ -1,0 +1,51 @@
+"""What a user reads when something is missing, wrong or interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Needed(NamedTuple):
+    """A file or folder that a program needs: where, what it is, how to get it."""
+
+    path: str | Path
+    what: str
+    how: str
+
+
+def require(needed: Sequence[Needed]) -> None:
+    """Check that everything is there before any work begins.
+
+    Raises:
+        FileNotFoundError: listing all that is missing at once.
+    """
+    missing = [item for item in needed if not Path(item.path).exists()]
+    if missing:
+        lines = "\n".join(f"  {item.path}\n      {item.what}\n      {item.how}" for item in missing)
+        verb = "file or folder is" if len(missing) == 1 else "files or folders are"
+        raise FileNotFoundError(f"{len(missing)} {verb} missing:\n{lines}")
+
+
+def run(program: Callable[[], None], resume_hint: str = "run the same command again to continue") -> None:
+    """Run a program; user errors become one sentence and exit status 2, Ctrl-C a hint and exit status 130."""
+    name = Path(sys.argv[0]).name
+    try:
+        program()
+    except (ValueError, FileNotFoundError) as error:
+        print(f"{name}: error: {_own_words(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted: {resume_hint}", file=sys.stderr)
+        sys.exit(130)
+
+
+def _own_words(error: Exception) -> str:
+    """The message of an error; of one that a data-loading process raised, its last line without the class name."""
+    text = str(error)
+    if "DataLoader worker process" in text:
+        last = text.strip().splitlines()[-1]
+        return last.split(": ", 1)[-1]
+    return text

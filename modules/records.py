@@ -1,0 +1,218 @@
+"""What a run leaves on disk: files written whole or not at all, and where they came from."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy")
+ROOT = Path(__file__).resolve().parents[1]
+_CHUNK = 1 << 20  # bytes hashed at once
+
+
+def temporary_name(path: Path) -> Path:
+    """Hidden name beside ``path`` that one process writes under; what a killed process leaves matches ``.*.tmp``."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that appears under its name only once the block has ended well.
+
+    A reader sees the old content or the new, never a part; an error leaves the old file and nothing else. The folder is
+    made if absent.
+
+    Args:
+        path: file to write.
+        mode: ``"w"`` for UTF-8 text with plain line feeds, ``"wb"`` for bytes.
+
+    Yields:
+        The open file.
+    """
+    assert mode in ("w", "wb")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    try:
+        text = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
+        with open(temporary, mode, **text) as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:
+    """Write a value as JSON, see :func:`plain`; ``indent`` None is the compact form."""
+    with atomic_write(path) as file:
+        json.dump(plain(value), file, ensure_ascii=False, allow_nan=False, indent=indent)
+        file.write("\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: check the path")
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is not a JSON file ({error}): it may be cut off or of another kind, copy it again"
+        ) from error
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
+    """Write one JSON value a line, see :func:`plain`; ``rows`` may be a generator."""
+    with atomic_write(path) as file:
+        for row in rows:
+            file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def iterate_jsonl(path: str | Path) -> Iterator[Any]:
+    """Values of a file with one JSON value a line, one at a time; empty lines are left out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the line that is not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: check the path")
+    with open(path, "rb") as file:  # bytes, so that a wrong encoding is reported with its line
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise ValueError(
+                    f"line {number} of {path} is not JSON ({error}): expected one value a line, copy the file again"
+                ) from error
+            yield value
+
+
+def read_jsonl(path: str | Path) -> list[Any]:
+    """All values of :func:`iterate_jsonl`."""
+    return list(iterate_jsonl(path))
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON knows: arrays and tuples into lists, paths into text, NaN and infinity into None."""
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def provenance() -> dict[str, Any]:
+    """What a result was made with.
+
+    Returns:
+        ``python`` and ``packages`` (version by name, None if absent), ``commit`` (40 hexadecimal digits) and ``dirty``
+        (whether tracked files differ from it); the last two are None outside a checkout of this project.
+    """
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        **dict(zip(("commit", "dirty"), _git_state(ROOT), strict=True)),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state(root: Path) -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the checkout whose top is ``root``, not of one that merely contains it."""
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()
+
+
+def write_options(run_dir: str | Path, options: Namespace, argv: Sequence[str], name: str = "options.json") -> Path:
+    """Record how a program was started.
+
+    Args:
+        run_dir: folder of the run.
+        options: parsed options.
+        argv: program name and its words, as in ``sys.argv``.
+        name: file name.
+
+    Returns:
+        The file, with ``options``, ``command`` (ready to paste into a shell) and :func:`provenance`.
+    """
+    path = Path(run_dir) / name
+    write_json(path, {"options": vars(options), "command": shlex.join(["python", *argv]), **provenance()})
+    return path
+
+
+def append_metrics(path: str | Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a CSV table; unknown columns are added at the right, absent values stay empty.
+
+    Args:
+        path: the table, made if absent; rewritten whole, so that it is never half a row.
+        row: value by column; floats keep all their digits.
+    """
+    path = Path(path)
+    table: list[dict[str, Any]] = []
+    columns: list[str] = []
+    if path.is_file():
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            table, columns = list(reader), list(reader.fieldnames or ())
+    columns += [name for name in row if name not in columns]
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*table, plain(row)])

@@ -1,0 +1,96 @@
+"""modules/distributed.py with two real processes: gradients, gathering, and a sharded test that equals a whole one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+from test_pipeline import SMALL, call, places, prepared, trained  # noqa: F401, fixtures
+
+from models.manifolds import PoincareBall
+from modules.corpus.dataloaders import EpochSampler
+from modules.distributed import gather_list, gather_with_gradient, mean_over_processes, processes, rank
+from modules.records import read_jsonl
+from modules.training.losses import ranking_loss
+
+ROOT = Path(__file__).parents[1]
+LAYER = torch.nn.Linear(4, 3)
+
+
+def studies():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(6, 4, generator=generator), torch.randint(0, 4, (6, 18), generator=generator)
+
+
+def layer():
+    torch.manual_seed(0)
+    return torch.nn.Linear(4, 3)
+
+
+def one_of_two(number, folder):
+    """What each process does; process 0 keeps the results."""
+    os.environ.update(
+        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29547"
+    )
+    with processes("cpu"):
+        x, labels = studies()
+        mine = slice(3 * number, 3 * number + 3)
+        model = torch.nn.parallel.DistributedDataParallel(layer())
+        points = model(x[mine])
+        others = (gather_with_gradient(points), gather_with_gradient(labels[mine]), 3 * rank())
+        loss = ranking_loss(PoincareBall(0.01), points, labels[mine], others)
+        loss.backward()
+        gathered = gather_list([number, number + 10])
+        mean = mean_over_processes({"a": float(number)}, torch.device("cpu"))
+        if number == 0:
+            gradient = model.module.weight.grad
+            torch.save({"gradient": gradient, "gathered": gathered, "mean": mean["a"]}, Path(folder) / "result.pth")
+    assert not dist.is_initialized()
+
+
+def test_two_processes_rank_against_each_other(tmp_path):
+    multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    result = torch.load(tmp_path / "result.pth", weights_only=True)
+    x, labels = studies()
+    whole = layer()
+    ranking_loss(PoincareBall(0.01), whole(x), labels).backward()
+    torch.testing.assert_close(result["gradient"], whole.weight.grad, rtol=1e-5, atol=1e-7)
+    assert result["gathered"] == [0, 10, 1, 11]
+    assert result["mean"] == 0.5
+
+
+def test_two_processes_write_the_same_reports_as_one(prepared, trained, tmp_path):  # noqa: F811
+    import main_test
+
+    arguments = [
+        *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--gen_min_len", 25,
+        "--gen_max_len", 12,
+    ]  # fmt: skip
+    call(main_test, *arguments, "--save_dir", tmp_path / "one")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "main_test.py"]
+    words = [*command, *map(str, arguments), "--save_dir", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=300, env=environment)
+    one, two = (read_jsonl(tmp_path / name / "predictions.jsonl") for name in ("one", "two"))
+    assert [row["prediction"] for row in one] == [row["prediction"] for row in two]
+    assert [row["id"] for row in one] == [row["id"] for row in two]
+
+
+def test_n_gpu_without_processes_is_refused():
+    with pytest.raises(ValueError, match="--n_gpu 3 needs as many processes"), processes("cpu", n_gpu=3):
+        pass
+
+
+def test_sampler_repeats_itself_skips_and_reshuffles():
+    first = list(EpochSampler(50, 8, seed=1, epoch=1))
+    assert first == list(EpochSampler(50, 8, seed=1, epoch=1))
+    assert first[2:] == list(EpochSampler(50, 8, seed=1, epoch=1, first_step=2))
+    assert first != list(EpochSampler(50, 8, seed=1, epoch=2))
+    assert len(first) == 6
+    flat = [i for batch in first for i in batch]
+    assert len(set(flat)) == 48
+    assert [sorted(batch) for batch in EpochSampler(3, 8, seed=1, epoch=1)] == [[0, 1, 2]]

@@ -1,0 +1,84 @@
+"""modules/corpus/text.py: the published cleaner to the letter, and the small rules around it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modules.corpus.text import (
+    CLEANERS,
+    clean_report,
+    clean_report_minimal,
+    normalise_whitespace,
+    postprocess_prediction,
+    split_sentences,
+    truncate_words,
+)
+
+CASES = json.loads((Path(__file__).parent / "golden" / "report_cleaning.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[str(i) for i in range(len(CASES))])
+def test_published_cleaner_to_the_letter(case):
+    assert truncate_words(clean_report(case["raw"])) == case["cleaned"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("a 4. 5. cm", "a . cm ."),
+        ("21. x. 31. y", "2x . 3y ."),  # "1. " goes wherever it stands
+        ("x. 2. 2. 2. y", "x . y ."),
+        ("a \"/ b. ' c", "a  b . c ."),  # quotes go before the strip, other punctuation after it
+        ("a ( b )", "a  b  ."),
+        ("a" + " " * 64 + "b", "a b ."),
+        ("a" + " " * 65 + "b", "a  b ."),  # six passes halve a run of 65 to 2
+        ("a" + "." * 256 + " b", "a . b ."),
+        ("a" + "." * 300 + " b", "a . b ."),  # ".." before the space: the second stop is punctuation
+        ("x:<=>?@[]^-~`|#$y", "x-~`|#$y ."),
+        ("STRASSE ẞ İ", "strasse ß i̇ ."),
+    ],
+)
+def test_published_cleaner_on_corner_cases(raw, cleaned):
+    assert clean_report(raw) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("The tube ends 4.5 cm above.  No effusion.", "the tube ends 4.5 cm above . no effusion ."),
+        ("Right-sided line, no kink", "right-sided line, no kink ."),
+        ("1. Clear.\n2. T11. 10) Old.", "clear . t11 . old ."),
+        ("...", ""),
+        ("", ""),
+        ("a .. b .", "a . b ."),
+    ],
+)
+def test_minimal_cleaner_keeps_decimals_and_hyphens(raw, cleaned):
+    assert CLEANERS["minimal"](raw) == clean_report_minimal(raw) == cleaned
+    assert clean_report_minimal(cleaned) == cleaned
+
+
+def test_truncation_counts_empty_pieces():
+    assert truncate_words("a  b c", 3) == "a  b"
+    assert len(truncate_words("w " * 300).split(" ")) == 100
+    with pytest.raises(ValueError, match="at least 1"):
+        truncate_words("a", 0)
+
+
+def test_sentences_are_never_empty_and_survive_the_cleaner():
+    assert split_sentences(" .") == split_sentences("") == []
+    assert split_sentences("a b . .  . c  d .") == ["a b", "c d"]
+    assert split_sentences("4.5 cm . x.y") == ["4.5 cm", "x.y"]
+    raw = "Heart size is normal. The lungs are clear.. No effusion."
+    for clean in CLEANERS.values():
+        assert split_sentences(clean(raw)) == ["heart size is normal", "the lungs are clear", "no effusion"]
+
+
+def test_prediction_spacing():
+    assert postprocess_prediction("clear. right - sided.") == "clear . right-sided . "
+    assert postprocess_prediction("clear . no .") == "clear  . no  . "
+
+
+def test_whitespace():
+    assert normalise_whitespace(" a\r\n\tb\u2028c\u00a0 ") == "a b c"
