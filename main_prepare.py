@@ -1,0 +1,57 @@
+"""Build everything a training needs from an annotation and its images; for SynthCXR, draw those first.
+
+python main_prepare.py --dataset_name synth_cxr
+python main_prepare.py --dataset_name iu_xray --ann_path annotation.json --image_dir images
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from modules.distributed import processes, seed_everything
+from modules.messages import Needed, require, run
+from modules.options import parse_options
+from modules.preparation.stages import Preparation
+from modules.preparation.synthetic import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
+
+
+def needed_files(options: Namespace) -> list[Needed]:
+    """Everything a preparation reads."""
+    needed = [
+        Needed(options.ann_path, "annotation file", "see data/README.md for where to get one or how to write your own"),
+        Needed(options.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
+    ]
+    if options.resnet_weights not in (None, "download"):
+        how = "see checkpoints/README.md, or --resnet_weights download"
+        needed.append(Needed(options.resnet_weights, f"ImageNet weights of {options.visual_extractor}", how))
+    if options.bank_dir != options.feature_dir:
+        how = "prepare the data set that the model was trained on"
+        needed.append(Needed(Path(options.bank_dir) / "manifest.json", "features of the retrieval bank", how))
+    return needed
+
+
+def main() -> None:
+    """Prepare one data set."""
+    options = parse_options("prepare")
+    if options.contact_sheet:
+        draw_contact_sheet(Path(options.contact_sheet), seed=options.seed)
+        print(f"wrote {options.contact_sheet}")
+        return
+    if options.dataset_name == "synth_cxr":
+        drawing = SyntheticOptions(
+            num_studies=options.num_studies,
+            image_size=options.synth_image_size,
+            difficulty=options.difficulty,
+            seed=options.seed,
+        )
+        write_synthetic_dataset(Path(options.ann_path).parent, drawing)
+    require(needed_files(options))
+    with processes(options.device) as device:
+        seed_everything(options.seed)
+        store = Preparation(options, device).run()
+    print(f"features of {len(store.row_ids('studies'))} studies are in {options.feature_dir}")
+
+
+if __name__ == "__main__":
+    run(main)

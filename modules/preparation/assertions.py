@@ -1,0 +1,176 @@
+"""Is what a sentence mentions asserted, denied or left open?
+
+A small rule engine in the spirit of NegEx and ConText, for chest radiograph reports. A cue sets the assertion of the
+words in its scope: forward for "no" or "possible", backward for "is not seen" or "cannot be excluded". Scopes end with
+the sentence, at words such as "but", "however" or "with", and for negation at a finite verb: in ``no effusion the heart
+is enlarged`` (commas do not survive report cleaning) only the effusion is denied.
+
+Source: the idea is that of Chapman et al., A simple algorithm for identifying negated findings, 2001 (NegEx), and
+Harkema et al., ConText, 2009. The cues and the rules of scope are our own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+
+from modules.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
+
+_SEEN = (
+    r"(?:seen|identified|visualized|visualised|noted|demonstrated|detected|evident|appreciated|present|found|apparent"
+    r"|shown)"
+)
+_EXCLUDED = r"(?:excluded|ruled out|eliminated)"
+_BE = r"(?:is|are|was|were|be|been)"
+_CHANGE = (
+    r"(?:changes?|changed|increase[ds]?|decrease[ds]?|improve(?:ment|d)?|progress(?:ion|ed)?|differen(?:ce|t)"
+    r"|resol(?:ution|ved)|worsen(?:ing|ed)|development|enlargement (?:since|from|of the (?:effusion|heart)))"
+)
+_UNCHANGED = (
+    r"(?:a|any|evidence of|significant(?:ly)?|interval|appreciabl[ey]|definitely?|substantial(?:ly)?|major|markedly"
+    r"|greatly|much|short term|acute|obvious)"
+)
+_DUE_TO = r"(?: (?:partially |partly |in part |simply )?(?:due|related|secondary) to| from| on the basis of)?"
+
+# Patterns over normalised words, by kind of cue. Of two kinds that fit at one word the one that stands earlier wins.
+CUES = {
+    # Looks like a cue and is none: whatever assertion holds goes on.
+    "pseudo": (
+        rf"(?:no|not|without)(?: {_UNCHANGED})* {_CHANGE}(?! (?:of|suggest|to suggest|consistent|compatible))",
+        r"not only|no further|no doubt|no (?:prior|previous|comparison)|if clinically",
+        r"not (?:as )?well (?:seen|demonstrated|visuali[sz]ed|appreciated|defined)",
+        r"not (?:completely |fully |entirely |well |clearly |optimally |adequately )?"
+        r"(?:included|imaged|evaluated|assessed|characterized)",
+        r"age indeterminate|indeterminate age",
+        r"(?:most|highly|strongly) (?:suggestive of|suspicious for|suggests?)",
+        r"(?:consistent|compatible|associated|along|together|in keeping|keeping) with|with (?:regards?|respect) to",
+        r"(?:may|might|could) (?:be )?(?:obscur|limit|mask|simulat|hid|accentuat|exaggerat)\w*",
+    ),
+    "post_uncertain": (
+        rf"(?:can ?not|cant|could not|may not) be (?:\w+ )?{_EXCLUDED}|not (?:\w+ )?{_EXCLUDED}",
+        rf"(?:is|are|would be|may be|remains?) (?:also )?(?:not (?:\w+ )?{_EXCLUDED}|difficult to exclude|possible"
+        r"|possibilities|questioned|questionable|suspected|considered"
+        r"|an? (?:\w+ )?(?:consideration|possibility|concern))",
+        r"(?:should|may|could|must|would|to) (?:also )?be (?:considered|present)|suspected$",
+        r"(?:is|are|would be|felt|thought|considered|appears?) (?:to be )?less likely",
+        r"(?:is|are|remains?) (?:also )?(?:in|on|part of) the differential",
+    ),
+    "post_negative": (
+        rf"(?:{_BE} |has |have )?no(?:t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
+        rf"(?:{_BE}|has been|have been) {_EXCLUDED}",
+        rf"(?:{_BE} |appears? |felt |thought )(?:to be )?(?:highly |very )?(?:unlikely|absent|negative)",
+        r"(?:has|have|had) (?:completely |fully |since |now |been |nearly |essentially )*"
+        r"(?:resolved|cleared|disappeared|removed)",
+        r"(?:is|are|was|were) (?:now |completely )*(?:resolved|removed)",
+        r"interval (?:removal|resolution|clearing)(?! of)",
+    ),
+    # Leaves open what stands on both sides, unless it is denied.
+    "versus": (r"versus|vs",),
+    # Uncertain even behind a negation: "no effusion possible infiltrate".
+    "uncertain": (
+        r"(?:can ?not|cant|could not|unable to|difficult to|not) (?:\w+ )?(?:exclude|rule out|eliminate)|rule out",
+        r"(?:may|might|could|would)(?: (?:also|well|simply|possibly))*"
+        r"(?: (?:be|represent\w*|reflect\w*|indicate|suggest|relate to|correspond to|have|include))?"
+        rf"{_DUE_TO}",
+        rf"possibl[ey]{_DUE_TO}|possibilit(?:y|ies)|perhaps|maybe|potential(?:ly)?|presum(?:ed|ably)|less likely",
+        r"questionabl[ey]|questions?(?: of| whether)?|questioned|equivocal(?: for)?|borderline|indeterminate|whether",
+        r"differential(?: diagnos[ei]s)?"
+        r"(?: (?:include[sd]?|including|considerations?|would include|could include|is))?",
+        r"suspected|suspect|suspicion (?:of|for)",
+    ),
+    # Uncertain only where nothing is denied: "no opacity to suggest pneumonia" denies the pneumonia.
+    "weakly_uncertain": (
+        r"(?:suspicious|concerning|worrisome|concern|worry) (?:for|of|about)|evaluat(?:e|ion) for",
+        r"suggest(?:ing|ive of|s|ed)?|suggestion of|raises?(?: the)?(?: \w+)?(?: of)?",
+    ),
+    "negative": (
+        r"(?:does |do |did )?not (?:\w+ )?(?:appear|seem|demonstrate|show|contain|have|reveal|represent)"
+        r"(?: to)?(?: be)?",
+        r"no|without|not|nor|neither|never|none|absen(?:ce|t)(?: of)?|negative(?: for)?|den(?:y|ies|ied)|lack of",
+        r"fails? to",
+        r"free (?:of|from)|cleare?d? of|resol(?:ution of|ved)|removal of|interval clearing of|rul(?:ed|es) out",
+        r"unlikely(?: to)?|rather than",
+    ),
+    # About the patient, or about what to do next, not about this image.
+    "aside": (
+        r"history of|symptoms of|indication|(?:risk|known|patient) factors? for|more sensitive|recommend\w*",
+        r"correlat\w+(?: \w+)? (?:for|as to|to exclude|if)|to (?:identify|detect|assess for)",
+        r"to (?:document|ensure|confirm)(?: (?:\w+ )?(?:resolution|clearing|stability))?(?: of)?",
+        r"(?:for|can be performed|could be performed)(?: further)? (?:evaluation|characterization|assessment) of",
+        r"if there is|if (?:clinical )?(?:concern|suspicion)",
+    ),
+    "stop": (
+        r"but|however|although|though|except(?: for)?|other(?:wise)? than|apart from|aside from|besides|yet",
+        r"nevertheless",
+        r"with the exception of|with|which|due to|secondary to|related to|because|status post|in the setting of|while",
+        r"(?:there|these|this|those|it) (?:is|are|was|were|has|have|appears?)|whereas|as well as|superimposed on",
+        r"(?:and|or) (?:the|there|a|an|again|also)(?= \w+ (?:is|are))|again (?:seen|noted|demonstrated)|overlying",
+        r"adjacent to",
+    ),
+    "verb": (r"is|are|was|were|has|have|had|appears?|remains?|shows?|demonstrates?|contains?",),
+}
+_CUE = re.compile("|".join(rf"(?P<{kind}>\b(?:{'|'.join(patterns)})\b)" for kind, patterns in CUES.items()))
+_VERSUS_WORDS = 2  # how many words before "versus" it leaves open
+_POST_WORDS = 14  # how many words before "is not seen" it denies
+RULES = f"{_CUE.pattern} {_VERSUS_WORDS} {_POST_WORDS}"
+RULES_CHECKSUM = hashlib.sha256(RULES.encode()).hexdigest()
+
+_SENTENCE_END = re.compile(r"[.!?;]+(?=\s|$)|(?<=[a-z]{2})\.(?=[a-z])|\n\s*\n")
+_NOT_WORDS = re.compile(r"[^a-z0-9]+")
+_APOSTROPHE = re.compile(r"['\u2019]")
+
+
+def normalised_sentences(report: str) -> list[str]:
+    """Sentences of a raw or cleaned report: lower-case words and numbers between single spaces, never empty."""
+    text = _APOSTROPHE.sub("", report.lower().replace("/or", " or"))
+    sentences = (_NOT_WORDS.sub(" ", piece).strip() for piece in _SENTENCE_END.split(text))
+    return [sentence for sentence in sentences if sentence]
+
+
+@lru_cache(maxsize=1 << 16)
+def assertion_map(sentence: str) -> bytes:
+    """Assertion of every character of a normalised sentence.
+
+    A finding takes the assertion of its LAST character: ``heart is not enlarged``, matched as a whole, is denied.
+
+    Args:
+        sentence: one of :func:`normalised_sentences`.
+
+    Returns:
+        As many bytes as the sentence has characters, each ``POSITIVE``, ``NEGATIVE``, ``UNCERTAIN``, or ``BLANK`` where
+        nothing is said about this image ("history of", "recommend").
+    """
+    states = bytearray([POSITIVE]) * len(sentence)
+    current, written, boundary = POSITIVE, 0, 0
+    for cue in _CUE.finditer(sentence):
+        kind, start, end = cue.lastgroup, cue.start(), cue.end()
+        states[written:end] = bytes([current]) * (end - written)  # a cue is not in its own scope: "free of effusion"
+        written = end
+        if kind == "post_uncertain":
+            _mark_back(states, sentence, (boundary, start), _POST_WORDS, UNCERTAIN)
+        elif kind == "post_negative":
+            _mark_back(states, sentence, (boundary, start), _POST_WORDS, NEGATIVE)
+        if kind == "versus" and current == POSITIVE:
+            _mark_back(states, sentence, (boundary, start), _VERSUS_WORDS, UNCERTAIN)
+            current = UNCERTAIN
+        elif kind == "uncertain" or (kind == "weakly_uncertain" and current != NEGATIVE):
+            current = UNCERTAIN
+        elif kind == "negative":
+            current = NEGATIVE
+        elif kind == "aside":
+            current = BLANK
+        elif kind == "stop" or (kind in ("verb", "post_uncertain", "post_negative") and current == NEGATIVE):
+            current = POSITIVE
+        if kind in ("post_uncertain", "post_negative", "stop", "verb"):
+            boundary = end
+    states[written:] = bytes([current]) * (len(sentence) - written)
+    return bytes(states)
+
+
+def _mark_back(states: bytearray, sentence: str, span: tuple[int, int], words: int, value: int) -> None:
+    """Set the last ``words`` words inside ``span`` to ``value``."""
+    first, last = span
+    pieces = sentence[first:last].split(" ")
+    begin = last - len(" ".join(pieces[-words - 1 :]))  # the span ends in a space, which makes an empty last piece
+    states[begin:last] = bytes([value]) * (last - begin)

@@ -1,0 +1,179 @@
+"""CheXbert: the network that clinical efficacy is published with.
+
+BERT-base reads a report; fourteen linear heads on the state of its first token name the state of each condition, four
+states for thirteen conditions and two for "no finding". The checkpoint is the one its authors publish
+(``checkpoints/stanford/chexbert/chexbert.pth``, see checkpoints/README.md).
+
+Source: Smit et al., CheXbert, EMNLP 2020.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import BertConfig, BertModel
+
+from modules.corpus.text import normalise_whitespace
+from modules.labels import CHEXPERT_CONDITIONS, STATES
+from modules.records import sha256_of
+
+BERT_CONFIG = BertConfig()  # BERT-base as CheXbert was trained: 12 layers, width 768, 30,522 WordPieces
+MAX_TOKENS = 512
+START, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
+OUTPUTS = (len(STATES),) * 13 + (2,)  # of each head; "no finding" is only ever blank or positive
+
+
+class ChexbertNetwork(nn.Module):
+    """BERT and the fourteen heads, under the names of the published checkpoint."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.bert = BertModel(config)
+        self.linear_heads = nn.ModuleList(nn.Linear(config.hidden_size, outputs) for outputs in OUTPUTS)
+
+    def forward(self, token_ids: Tensor, mask: Tensor) -> list[Tensor]:
+        """Logits of every head.
+
+        Args:
+            token_ids: ``(B, T)`` WordPiece numbers, padded with 0.
+            mask: ``(B, T)`` 1 for tokens, 0 for padding.
+
+        Returns:
+            Thirteen ``(B, 4)`` and one ``(B, 2)``, in the order of ``CHEXPERT_CONDITIONS``.
+        """
+        first = self.bert(input_ids=token_ids, attention_mask=mask).last_hidden_state[:, 0]
+        return [head(first) for head in self.linear_heads]
+
+
+class ChexbertLabeler:
+    """States of the 14 conditions by CheXbert.
+
+    A text is labelled once; the result is kept under the hash of the text for as long as the labeler lives.
+
+    Args:
+        checkpoint: ``chexbert.pth``; its weights may be bare or wrapped, with or without ``module.`` in front.
+        bert_path: ``vocab.txt`` of bert-base-uncased, or the folder that holds it.
+        device: where the network runs.
+        batch_size: reports in one pass.
+
+    Raises:
+        FileNotFoundError: if the checkpoint or the vocabulary is missing.
+        ValueError: if the checkpoint does not hold exactly CheXbert's weights, or the vocabulary is another one.
+
+    Departure: the published code loads with ``strict=False``, so that a wrong checkpoint labels at random, and fails on
+    reports of more than 512 tokens, which are cut here as CheXbert's authors cut them.
+    """
+
+    name = "chexbert"
+    conditions = CHEXPERT_CONDITIONS
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        bert_path: str | Path,
+        device: str | torch.device = "cpu",
+        batch_size: int = 64,
+    ) -> None:
+        self._tokenizer = _word_pieces(Path(bert_path))
+        self._start, self._end = (self._tokenizer.token_to_id(token) for token in (START, END))
+        checkpoint = Path(checkpoint)
+        weights = _weights(checkpoint)
+        network = ChexbertNetwork(BERT_CONFIG)
+        _check_names(weights, network.state_dict(), checkpoint)
+        network.load_state_dict(weights)
+        self._device, self._batch_size = torch.device(device), batch_size
+        self._network = network.to(self._device).eval()
+        self.checksum = sha256_of(checkpoint)[:12]
+        self._known: dict[bytes, np.ndarray] = {}
+
+    def __call__(self, reports: Sequence[str]) -> np.ndarray:
+        """States of n reports as ``(n, 14)`` int8."""
+        texts = [normalise_whitespace(report) for report in reports]
+        keys = [hashlib.sha256(text.encode("utf-8", errors="replace")).digest() for text in texts]
+        waiting = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
+        # Sorted by length: a batch is as long as its longest report. Longest first: memory runs out at once or never.
+        queue = sorted(((self._token_ids(text), key) for key, text in waiting.items()), key=lambda item: -len(item[0]))
+        with tqdm(total=len(queue), desc="labels by CheXbert", unit="report", leave=False, disable=None) as bar:
+            for first in range(0, len(queue), self._batch_size):
+                batch = queue[first : first + self._batch_size]
+                states = self._states([token_ids for token_ids, _ in batch])
+                self._known.update((key, row) for (_, key), row in zip(batch, states, strict=True))
+                bar.update(len(batch))
+        return np.array([self._known[key] for key in keys], dtype=np.int8).reshape(len(keys), len(self.conditions))
+
+    def _token_ids(self, text: str) -> list[int]:
+        pieces = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return [self._start, *pieces[: MAX_TOKENS - 2], self._end]
+
+    @torch.inference_mode()
+    def _states(self, rows: list[list[int]]) -> np.ndarray:
+        """Most likely states ``(B, 14)`` of reports given as token numbers."""
+        length = max(len(row) for row in rows)
+        token_ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=self._device)  # (B, T)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self._device)
+        with torch.autocast(self._device.type, enabled=False):  # states must not depend on who asks
+            logits = self._network(token_ids, mask)
+        return torch.stack([head.argmax(dim=1) for head in logits], dim=1).to("cpu", torch.int8).numpy()  # (B, L)
+
+
+def _word_pieces(path: Path) -> Tokenizer:
+    """WordPiece tokenizer, lower case, of a local vocabulary."""
+    path = path / "vocab.txt" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"CheXbert needs the vocabulary of bert-base-uncased and {path} does not exist; see checkpoints/README.md "
+            "and give the folder that holds vocab.txt with --bert_path"
+        )
+    tokenizer = Tokenizer(WordPiece.from_file(str(path), unk_token=UNKNOWN))
+    size = tokenizer.get_vocab_size()
+    if size != BERT_CONFIG.vocab_size or None in (tokenizer.token_to_id(token) for token in (START, END, UNKNOWN)):
+        raise ValueError(
+            f"{path} holds {size} entries; CheXbert expects the {BERT_CONFIG.vocab_size} of bert-base-uncased, so give "
+            "the folder of its vocab.txt with --bert_path"
+        )
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    return tokenizer
+
+
+def _weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The network's weights out of a checkpoint, by plain names."""
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"the CheXbert checkpoint {checkpoint} does not exist; see checkpoints/README.md")
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"{checkpoint} cannot be read as weights ({reason}); expected CheXbert's chexbert.pth"
+        ) from error
+    for wrapper in ("model_state_dict", "state_dict"):
+        content = content.get(wrapper, content) if isinstance(content, dict) else {}
+    # Some versions of BERT kept this constant among their weights.
+    plain = {name.removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
+    plain.pop("bert.embeddings.position_ids", None)
+    return plain
+
+
+def _check_names(weights: dict[str, Tensor], wanted: dict[str, Tensor], checkpoint: Path) -> None:
+    missing = [name for name in wanted if name not in weights]
+    strange = [name for name in weights if name not in wanted]
+    misfit = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
+    if missing or strange or misfit:
+        example = (missing + strange + misfit)[0]
+        raise ValueError(
+            f"{checkpoint} is not CheXbert's checkpoint: of {len(wanted)} weights {len(missing)} are missing and "
+            f"{len(misfit)} have another shape, and {len(strange)} are unknown, for example {example}; fetch "
+            "chexbert.pth again"
+        )

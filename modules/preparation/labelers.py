@@ -1,0 +1,132 @@
+"""From report texts to condition states: rules that need nothing, or CheXbert where its checkpoint stands.
+
+A labeler is called with reports and returns one state per report and condition: 0 blank (not mentioned), 1 positive,
+2 negative, 3 uncertain. It says what it is through ``name``, ``checksum`` and ``conditions``, which belong beside every
+figure made with it: labels of two labelers are not comparable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
+from modules.preparation import assertions, condition_rules
+from modules.preparation.assertions import assertion_map, normalised_sentences
+
+if TYPE_CHECKING:
+    import torch
+
+RANK = np.zeros(len(STATES), dtype=np.int8)  # which of two states of one condition in one report stands
+RANK[[BLANK, NEGATIVE, UNCERTAIN, POSITIVE]] = 0, 1, 2, 3
+BERT_FOLDER = "checkpoints/bert-base-uncased"  # where checkpoints/README.md says to put it
+NO_FINDING = CONDITIONS.index("no finding")
+ABNORMAL = tuple(CONDITIONS.index(name) for name in CONDITIONS[:NO_FINDING] if name != "support devices")
+
+
+class Labeler(Protocol):
+    """What every labeler offers."""
+
+    name: str
+    checksum: str
+    conditions: tuple[str, ...]
+
+    def __call__(self, reports: Sequence[str]) -> np.ndarray:
+        """``(n, len(conditions))`` int8 states of n reports."""
+
+
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile(rf"\b(?:{'|'.join(patterns)})\b") if patterns else None
+
+
+def _blanked(pattern: re.Pattern[str], sentence: str) -> str:
+    """The sentence, as long as before, without the words that ``pattern`` finds."""
+    return pattern.sub(lambda match: "#" * len(match[0]), sentence)
+
+
+class RuleLabeler:
+    """States of all 18 conditions by the tables of ``condition_rules`` and the scopes of ``assertions``.
+
+    Works on raw and on cleaned text. Per condition: any positive mention makes it positive, else any uncertain one
+    uncertain, else any denial negative, else it stays blank. "No finding" is positive where no other of the first 13
+    conditions, support devices aside, is positive or uncertain, else blank.
+
+    Clear lungs deny lung opacity and consolidation; a normal heart size denies cardiomegaly, a normal cardiomediastinal
+    silhouette also an enlarged cardiomediastinum. Consolidation, infiltrate and airspace disease are lung opacities.
+
+    Source: CheXpert (Irvin et al., AAAI 2019) for states, aggregation and "no finding"; rules and words are our own.
+    """
+
+    name = "rule"
+    conditions = CONDITIONS
+
+    def __init__(self) -> None:
+        tables = (condition_rules.PRESENT, condition_rules.NORMAL, condition_rules.BORDERLINE, condition_rules.MASKED)
+        self.checksum = hashlib.sha256(f"{assertions.RULES_CHECKSUM}{tables}".encode()).hexdigest()[:12]
+        self._rules = [
+            (column, *(_compiled(table.get(condition, ())) for table in tables))
+            for column, condition in enumerate(CONDITIONS)
+            if condition != "no finding"
+        ]
+        self._known: dict[str, bytes] = {}
+
+    def __call__(self, reports: Sequence[str]) -> np.ndarray:
+        """States of n reports as ``(n, 18)`` int8."""
+        states = np.zeros((len(reports), len(CONDITIONS)), dtype=np.int8)
+        for row, report in enumerate(tqdm(reports, desc="labels by rule", unit="report", leave=False, disable=None)):
+            for sentence in normalised_sentences(report):
+                if sentence not in self._known:
+                    self._known[sentence] = bytes(self._sentence_states(sentence))
+                found = np.frombuffer(self._known[sentence], dtype=np.int8)
+                states[row] = np.where(RANK[found] > RANK[states[row]], found, states[row])
+        states[:, NO_FINDING] = ~np.isin(states[:, ABNORMAL], (POSITIVE, UNCERTAIN)).any(axis=1)
+        return states
+
+    def _sentence_states(self, sentence: str) -> list[int]:
+        """State of every condition in one normalised sentence; "no finding" stays blank."""
+        states = [BLANK] * len(CONDITIONS)
+        asserted = assertion_map(sentence)
+        for column, present, normal, borderline, masked in self._rules:
+            text = _blanked(masked, sentence) if masked else sentence
+            found = set()
+            for state, pattern in ((UNCERTAIN, borderline), (NEGATIVE, normal)):
+                if pattern and pattern.search(text):
+                    found.add(state)
+                    text = _blanked(pattern, text)  # what is borderline is not normal, and neither is a finding
+            found.update(asserted[match.end() - 1] for match in present.finditer(text))
+            states[column] = max(found, key=RANK.__getitem__, default=BLANK)
+        return states
+
+
+def find_labeler(
+    chexbert_path: str | Path | None = None,
+    bert_path: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Labeler:
+    """CheXbert if its checkpoint exists, else the rules, which one printed line says.
+
+    Args:
+        chexbert_path: ``chexbert.pth`` as its authors publish it.
+        bert_path: ``vocab.txt`` of bert-base-uncased, the folder that holds it, or ``hub:<name>``; ``BERT_FOLDER`` if
+            absent.
+        device: where CheXbert runs.
+
+    Raises:
+        FileNotFoundError: if the checkpoint exists and the vocabulary does not.
+        ValueError: if the checkpoint is not one of CheXbert.
+    """
+    if chexbert_path and Path(chexbert_path).is_file():
+        from modules.corpus.tokenizer import bert_folder
+        from modules.preparation.chexbert import ChexbertLabeler
+
+        return ChexbertLabeler(chexbert_path, bert_folder(bert_path or BERT_FOLDER), device)
+    labeler = RuleLabeler()
+    reason = f"there is no {chexbert_path}" if chexbert_path else "no CheXbert checkpoint was given"
+    print(f"conditions are labelled by rule ({labeler.checksum}): {reason}", flush=True)
+    return labeler

