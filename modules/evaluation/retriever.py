@@ -1,0 +1,92 @@
+"""Which training report a study is given as its reference."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.hyperbolic_encoder import LearnableRetrievalEnhancer
+from models.manifolds import Euclidean, Manifold
+from models.retrieval import RetrievalBank
+from modules.corpus.annotations import Study
+from modules.corpus.bank import TrainingBank
+
+BLOCK = 16384  # studies embedded at once
+QUERIES = 256  # studies searched at once
+
+
+@torch.no_grad()
+def embed(enhancer: LearnableRetrievalEnhancer, region_scores: np.ndarray, device: torch.device) -> Tensor:
+    """Points ``(n, H)`` of studies with entity scores ``(n, K)``."""
+    enhancer.eval()
+    blocks = [
+        enhancer(torch.from_numpy(np.asarray(region_scores[start : start + BLOCK], dtype=np.float32)).to(device))
+        for start in range(0, len(region_scores), BLOCK)
+    ]
+    return torch.cat(blocks)
+
+
+def retrieve(
+    how: str,
+    enhancer: LearnableRetrievalEnhancer,
+    bank: TrainingBank,
+    studies: Sequence[Study],
+    region_scores: np.ndarray,
+    *,
+    exclude_same_patient: bool,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the reference report of every study; a study of the bank never finds itself.
+
+    Args:
+        how: ``"learned"`` (geodesic distance of the embeddings), ``"cosine"`` (of the raw entity scores), ``"random"``
+            (depends on the seed and the id of the study alone) or ``"none"``.
+        enhancer: the embedding network, on its device.
+        bank: the training reports; embedded here, once.
+        studies: the queries.
+        region_scores: ``(n, K)`` entity scores of the queries.
+        exclude_same_patient: keep out the reports of the same patient too.
+        seed: of the random choice.
+
+    Returns:
+        Bank rows ``(n,)``, -1 for none, and distances ``(n,)``, NaN where there is no distance.
+    """
+    rows = np.full(len(studies), -1)
+    distances = np.full(len(studies), np.nan)
+    if how == "none" or not len(studies):
+        return rows, distances
+    bank_groups, query_groups = bank.groups(studies, exclude_same_patient)
+    if how == "random":
+        for i, study in enumerate(studies):
+            allowed = np.flatnonzero(bank_groups != query_groups[i])
+            rng = np.random.default_rng([seed, zlib.crc32(study.id.encode())])
+            rows[i] = allowed[rng.integers(len(allowed))]
+        return rows, distances
+    device = enhancer.layers[0].weight.device
+    if how == "learned":
+        manifold: Manifold = enhancer.manifold
+        points, queries = (embed(enhancer, scores, device) for scores in (bank.region_scores, region_scores))
+    else:
+        manifold = Euclidean(1.0)
+        points, queries = (
+            F.normalize(torch.from_numpy(np.asarray(scores, dtype=np.float32)).to(device), dim=-1)
+            for scores in (bank.region_scores, region_scores)
+        )
+    return search(RetrievalBank(manifold, points, torch.from_numpy(bank_groups).to(device)), queries, query_groups)
+
+
+def search(bank: RetrievalBank, queries: Tensor, query_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest row and distance ``(n,)`` of ``queries`` ``(n, H)``."""
+    groups = torch.from_numpy(query_groups).to(queries.device)
+    found = [
+        bank.search(queries[start : start + QUERIES], groups[start : start + QUERIES])
+        for start in range(0, len(queries), QUERIES)
+    ]
+    rows = torch.cat([rows[:, 0] for rows, _ in found]).cpu().numpy()
+    distances = torch.cat([distances[:, 0] for _, distances in found]).cpu().numpy()
+    return rows, distances

@@ -1,0 +1,236 @@
+"""The objective: report, diagnosis, alignment and ranking losses, and the class prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.manifolds import Manifold
+
+POSITIVE = 1  # index of the positive state
+IGNORED = -100  # target of tokens that are not predicted
+
+
+@dataclass
+class LossTerms:
+    """The four terms, unweighted, as scalars."""
+
+    report: Tensor
+    diagnosis: Tensor
+    alignment: Tensor
+    ranking: Tensor
+
+    def total(self, cls_weight: float, align_weight: float, rank_weight: float) -> Tensor:
+        """Weighted sum; the report loss has weight 1."""
+        return self.report + cls_weight * self.diagnosis + align_weight * self.alignment + rank_weight * self.ranking
+
+
+def report_loss(
+    token_logits: Tensor, token_ids: Tensor, token_mask: Tensor, prompt_length: int, label_smoothing: float = 0.1
+) -> Tensor:
+    """Cross-entropy of every next token; prompt and padding are not predicted. Reaches the whole path to the decoder.
+
+    Args:
+        token_logits: ``(B, T, V)``.
+        token_ids: ``(B, T)``.
+        token_mask: ``(B, T)`` true for real tokens.
+        prompt_length: tokens of the diagnosis prompt.
+        label_smoothing: probability mass spread over the vocabulary (.1 in the published decoder).
+
+    Returns:
+        Mean over the predicted tokens.
+    """
+    targets = token_ids.masked_fill(~token_mask, IGNORED)  # (B, T)
+    targets[:, :prompt_length] = IGNORED
+    with torch.autocast(token_logits.device.type, enabled=False):
+        logits = token_logits[:, prompt_length - 1 : -1].flatten(0, 1)  # (B * (T - prompt), V)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return F.cross_entropy(
+            logits, targets[:, prompt_length:].flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing
+        )
+
+
+def adjust_logits(state_logits: Tensor, class_prior: Tensor) -> Tensor:
+    """Add the logarithm of ``class_prior`` ``(L,)`` to the positive row of ``state_logits`` ``(B, P, L)``.
+
+    Source: logit adjustment, Menon et al., ICLR 2021, on the positive state alone, as published.
+    """
+    adjustment = torch.zeros_like(state_logits[0])  # (P, L)
+    adjustment[POSITIVE] = class_prior.to(state_logits.dtype).log()
+    return state_logits + adjustment
+
+
+def diagnosis_loss(state_logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
+    """Four-way cross-entropy of every condition with logit adjustment. Reaches diagnosis head, memory and ResNet.
+
+    Args:
+        state_logits: ``(B, P, L)`` logits without prior.
+        labels: ``(B, L)`` states.
+        class_prior: ``(L,)`` in (0, 1].
+
+    Returns:
+        Mean over B * L.
+    """
+    with torch.autocast(state_logits.device.type, enabled=False):
+        logits = state_logits if state_logits.dtype == torch.float64 else state_logits.float()
+        return F.cross_entropy(adjust_logits(logits, class_prior), labels)
+
+
+def updated_prior(positive_probability: Tensor, labels: Tensor, old_prior: Tensor) -> Tensor:
+    """Class prior after a validation: mean predicted P(positive) over the true positives, divided by its maximum.
+
+    Departure: the released code divides by the number of positives of each condition and becomes NaN when there are
+    none; here such a condition keeps its old prior. No switch: the old behaviour cannot be trained.
+
+    Args:
+        positive_probability: ``(n, L)`` softmax P(positive), without prior.
+        labels: ``(n, L)`` states.
+        old_prior: ``(L,)``.
+
+    Returns:
+        ``(L,)`` new prior in (0, 1].
+    """
+    positive = labels == POSITIVE  # (n, L)
+    count = positive.sum(dim=0)  # (L,)
+    seen = count > 0
+    mean = (positive_probability * positive).sum(dim=0) / count.clamp_min(1)  # (L,)
+    if not seen.any() or mean.max() <= 0:
+        return old_prior.clone()
+    return torch.where(seen, (mean / mean.max()).clamp_min(1e-4), old_prior)
+
+
+def label_hamming(labels: Tensor, others: Tensor) -> Tensor:
+    """Hamming distance ``(B, N)`` between one-hot codes of ``labels`` ``(B, L)`` and ``others`` ``(N, L)``.
+
+    Every differing label counts two bits.
+    """
+    return 2 * (labels.unsqueeze(1) != others.unsqueeze(0)).sum(dim=-1)  # (B, N)
+
+
+def ranking_loss(
+    manifold: Manifold,
+    embedding: Tensor,
+    labels: Tensor,
+    others: tuple[Tensor, Tensor, int] | None = None,
+    kind: str = "nearest",
+    temperature: float = 1.0,
+) -> Tensor:
+    """Make studies with similar labels neighbours on the manifold. Reaches the hyperbolic layers (and c, if learned).
+
+    For each anchor, a softmax over minus the distances to the other studies is compared with a target: the study with
+    the smallest Hamming distance between labels (``nearest``, ties to the first), or the whole distribution
+    ``softmax(-hamming / temperature)`` (``listwise``, ours, which uses every pair).
+
+    Args:
+        manifold: geometry of the embeddings.
+        embedding: ``(B, H)`` anchors.
+        labels: ``(B, L)`` their states.
+        others: embeddings ``(N, H)`` and labels ``(N, L)`` of the studies of all ranks, and the position of this rank's
+            first anchor among them; the batch itself if absent.
+        kind: ``"nearest"`` or ``"listwise"``.
+        temperature: of the listwise target, in bits.
+
+    Returns:
+        Mean over anchors; zero when there are no other studies.
+    """
+    other_points, other_labels, first = others or (embedding, labels, 0)
+    B, N = len(embedding), len(other_points)
+    if N < 2:
+        return embedding.sum() * 0
+    with torch.autocast(embedding.device.type, enabled=False):
+        distance = manifold.distance(embedding, other_points)  # (B, N), float64
+        hamming = label_hamming(labels, other_labels)  # (B, N)
+        own = torch.zeros_like(hamming, dtype=torch.bool)
+        own[torch.arange(B), first + torch.arange(B)] = True
+        distance = distance[~own].view(B, N - 1)
+        hamming = hamming[~own].view(B, N - 1)
+        if kind == "nearest":
+            return F.cross_entropy(-distance, hamming.argmin(dim=1)).to(embedding.dtype)
+        target = (-hamming.double() / temperature).softmax(dim=1)  # (B, N - 1)
+        return F.cross_entropy(-distance, target).to(embedding.dtype)
+
+
+def normalise_maps(maps: Tensor) -> Tensor:
+    """Min-max-normalise each map of ``(B, K, M)`` over its patches."""
+    low, high = maps.amin(dim=-1, keepdim=True), maps.amax(dim=-1, keepdim=True)
+    return (maps - low) / (high - low + 1e-6)
+
+
+def soft_iou(region_map: Tensor, reference_map: Tensor) -> Tensor:
+    """Overlap of every pair of normalised maps: sum of minima over sum of maxima.
+
+    As min(a, b) + max(a, b) = a + b, only the minima need the ``(B, K, S, M)`` pairs; they are taken sentence by
+    sentence.
+
+    Args:
+        region_map: ``(B, K, M)``.
+        reference_map: ``(B, S, M)``.
+
+    Returns:
+        ``(B, K, S)`` in [0, 1].
+    """
+    a, b = normalise_maps(region_map), normalise_maps(reference_map)
+    shared = torch.stack([torch.minimum(a, b[:, s : s + 1]).sum(dim=-1) for s in range(b.shape[1])], dim=2)  # (B, K, S)
+    return shared / (a.sum(-1).unsqueeze(2) + b.sum(-1).unsqueeze(1) - shared + 1e-8)
+
+
+def binary_iou(region_map: Tensor, reference_map: Tensor, side: int = 224) -> Tensor:
+    """The released overlap: maps upsampled to ``side`` pixels, min-max over the batch, threshold .5; no gradient.
+
+    Args:
+        region_map: ``(B, K, M)``, M a square number.
+        reference_map: ``(B, S, M)``.
+        side: pixels of the upsampled maps; 0 keeps the patch grid.
+
+    Returns:
+        ``(B, K, S)``.
+    """
+
+    def binarise(maps: Tensor) -> Tensor:
+        grid = round(maps.shape[-1] ** 0.5)
+        maps = maps.detach().unflatten(-1, (grid, grid))  # (B, K, grid, grid)
+        if side:
+            maps = F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
+        maps = (maps - maps.min()) / (maps.max() - maps.min() + 1e-6)
+        return (maps >= 0.5).flatten(2).to(region_map.dtype)  # (B, K, side * side)
+
+    a, b = binarise(region_map), binarise(reference_map)
+    shared = a @ b.transpose(1, 2)  # (B, K, S)
+    return shared / (a.sum(-1).unsqueeze(2) + b.sum(-1).unsqueeze(1) - shared + 1e-8)
+
+
+def alignment_loss(
+    similarity: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, iou: str = "soft"
+) -> Tensor:
+    """Ask entities and sentences that mean the same to look at the same patches.
+
+    Departure: the released code binarises the maps, so that no gradient reaches them, normalises them over the whole
+    batch, and lets padding sentences take part. ``iou="binary"`` (``--align_iou binary``) restores the first two,
+    ``--no-mask_padding`` the third. With ``"soft"`` the gradient reaches the maps, hence W_q and W_k of the attention.
+
+    Args:
+        similarity: ``(B, K, S)`` cosine between projected entity and sentence texts.
+        region_map: ``(B, K, M)`` attention maps of the entities.
+        reference_map: ``(B, S, M)`` attention maps of the reference sentences.
+        mask: ``(B, S)`` true for the sentences that take part.
+        iou: ``"soft"`` or ``"binary"``.
+
+    Returns:
+        Mean of ``1 - sigmoid(similarity) * IoU`` over all pairs of an entity and a real sentence.
+    """
+    with torch.autocast(similarity.device.type, enabled=False):
+        overlap = (soft_iou if iou == "soft" else binary_iou)(region_map, reference_map)  # (B, K, S)
+        loss = 1 - similarity.sigmoid() * overlap
+        pairs = mask.unsqueeze(1).expand_as(loss)
+        return (loss * pairs).sum() / pairs.sum().clamp_min(1)
+
+
+def text_similarity(region_text: Tensor, reference_text: Tensor) -> Tensor:
+    """Cosine ``(B, K, S)`` between ``region_text`` ``(B, K, A)`` and ``reference_text`` ``(B, S, A)``."""
+    with torch.autocast(region_text.device.type, enabled=False):
+        region_text = region_text if region_text.dtype == torch.float64 else region_text.float()
+        reference_text = reference_text.to(region_text.dtype)
+        return F.normalize(region_text, dim=-1) @ F.normalize(reference_text, dim=-1).transpose(1, 2)

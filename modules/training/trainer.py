@@ -1,0 +1,294 @@
+"""Epochs: steps, validation, checkpoints, resume."""
+
+from __future__ import annotations
+
+import signal
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from models.beam_search import GenerationLimits
+from models.revtaf import Revtaf
+from modules.checkpoints import load_checkpoint, restore, save_checkpoint
+from modules.corpus.dataloaders import training_loader
+from modules.corpus.datasets import Batch, ReportDataset
+from modules.distributed import autocast, barrier, is_main, mean_over_processes, world_size
+from modules.evaluation.tester import ReportScorer, generate_reports, set_references, state_scores
+from modules.labels import CHEXPERT_CONDITIONS
+from modules.preparation.labelers import Labeler
+from modules.records import append_metrics
+from modules.training.losses import LossTerms, updated_prior
+from modules.training.objective import initial_prior, loss_terms
+from modules.training.optimizers import Schedule, build_optimizer
+
+STOP_CHECK = 20  # steps between two agreements of several processes on whether to stop
+
+
+class Trainer:
+    """Trains one model.
+
+    Args:
+        model: on its device.
+        train_set: training studies.
+        val_set: validation studies.
+        labeler: labels generated and reference reports for the validation scores.
+        options: parsed flags of ``main_train.py``.
+        device: of this process.
+    """
+
+    def __init__(
+        self,
+        model: Revtaf,
+        train_set: ReportDataset,
+        val_set: ReportDataset,
+        labeler: Labeler,
+        options: Namespace,
+        device: torch.device,
+    ) -> None:
+        self.model, self.train_set, self.val_set, self.options, self.device = model, train_set, val_set, options, device
+        self.run_dir = Path(options.save_dir)
+        self.wrapped = DistributedDataParallel(model) if world_size() > 1 else model
+        self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
+        self.schedule = Schedule(
+            init_lr=options.init_lr,
+            min_lr=options.min_lr,
+            warmup_lr=options.warmup_lr,
+            warmup_steps=options.warmup_steps,
+            epochs=options.epochs,
+        )
+        self.limits = GenerationLimits(
+            beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len
+        )
+        self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
+        self.class_prior = initial_prior(train_set.labels).to(device)
+        self.epoch, self.step, self.best = 1, 0, -float("inf")
+        self.stop_requested = False
+
+    # checkpoints
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint into the run folder; ``current_checkpoint.pth`` also holds what a resume needs."""
+        run: dict[str, Any] = {"epoch": self.epoch, "step": self.step, "best": self.best}
+        if name == "current_checkpoint.pth":
+            run["optimizer"] = self.optimizer.state_dict()
+            run["class_prior"] = self.class_prior.cpu()
+            run["world_size"] = world_size()
+            run["rng"] = torch.get_rng_state()
+            if self.device.type == "cuda":
+                run["cuda_rng"] = torch.cuda.get_rng_state(self.device)
+        if is_main():
+            save_checkpoint(self.run_dir / name, self.model, run)
+
+    def resume(self) -> None:
+        """Continue from ``current_checkpoint.pth``, in the middle of an epoch if it was interrupted there.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it belongs to another model or another number of processes.
+        """
+        path = self.run_dir / "current_checkpoint.pth"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"--resume was given but {path} does not exist: start without it, or fix --save_dir"
+            )
+        checkpoint = load_checkpoint(path)
+        run = checkpoint["run"]
+        if run["world_size"] != world_size() and run["step"]:
+            raise ValueError(
+                f"{path} was saved inside an epoch by {run['world_size']} processes and there are {world_size()} now: "
+                "resume with the same number"
+            )
+        restore(self.model, checkpoint, path)
+        self.optimizer.load_state_dict(run["optimizer"])
+        self.class_prior = run["class_prior"].to(self.device)
+        self.epoch, self.step, self.best = run["epoch"], run["step"], run["best"]
+        if world_size() == 1:
+            torch.set_rng_state(run["rng"])
+            if "cuda_rng" in run and self.device.type == "cuda":
+                torch.cuda.set_rng_state(run["cuda_rng"], self.device)
+        if is_main():
+            print(f"resuming at epoch {self.epoch}, step {self.step}")
+
+    # one step
+
+    def losses(self, batch: Batch) -> LossTerms:
+        """Forward pass and the four loss terms of a batch on its device."""
+        with autocast(self.device, self.options.precision):
+            output = self.wrapped(batch.study, batch.token_ids, batch.token_mask)
+        return loss_terms(self.model, output, batch, self.class_prior, self.options)
+
+    def train_step(self, batch: Batch) -> tuple[torch.Tensor, LossTerms]:
+        """One update of the weights; returns the total loss and its terms."""
+        options = self.options
+        terms = self.losses(batch)
+        loss = terms.total(options.cls_weight, options.align_weight, options.rank_weight)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_value_(self.model.parameters(), options.clip_grad_value)
+        self.optimizer.step()
+        return loss.detach(), terms
+
+    # one epoch
+
+    def set_training_references(self) -> None:
+        """Choose the reference report of every training study for this epoch (``--train_retrieval``)."""
+        options, train_set = self.options, self.train_set
+        if options.retrieval == "none":
+            train_set.reference_rows = np.full(len(train_set), -1)
+            return
+        rows = train_set.bank.store.rows("training", [study.id for study in train_set.studies])
+        by_label = np.asarray(train_set.bank.store["label_neighbours"])[rows, 0]
+        if options.train_retrieval == "label":
+            train_set.reference_rows = by_label
+            return
+        set_references(self.model, train_set, options.retrieval, options.exclude_same_patient, options.seed)
+        if options.train_retrieval == "mixed":
+            coin = np.random.default_rng([options.seed, self.epoch]).random(len(train_set)) < 0.5
+            train_set.reference_rows = np.where(coin, by_label, train_set.reference_rows)
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train one epoch, or the rest of one; returns mean losses and the speed."""
+        options = self.options
+        self.set_training_references()
+        self.train_set.augmentation = (options.seed, self.epoch) if options.augment else None
+        loader = training_loader(
+            self.train_set, options.batch_size, options.seed, self.epoch, self.step, options.num_workers
+        )
+        self.model.train()
+        total, seen, started = torch.zeros(5, device=self.device), 0, time.perf_counter()
+        with tqdm(
+            total=self.step + len(loader), initial=self.step, desc=f"epoch {self.epoch}", disable=not is_main()
+        ) as bar:
+            for batch in loader:
+                lr = self.schedule.apply(self.optimizer, self.epoch, self.step)
+                loss, terms = self.train_step(batch.to(self.device))
+                self.step += 1
+                seen += len(batch.index) * world_size()
+                total += torch.stack([loss, *(term.detach().to(loss.dtype) for term in vars(terms).values())])
+                bar.update()
+                if self.step % 10 == 1 or self.step == bar.total:
+                    self.check_finite(loss)
+                    bar.set_postfix(loss=f"{loss.item():.3f}", lr=f"{lr:.1e}")
+                if self.should_stop():
+                    break
+                if self.step % options.save_every == 0 and self.step < bar.total:
+                    self.save("current_checkpoint.pth")
+            done = bar.n - bar.initial
+        names = ("loss", "loss_report", "loss_diagnosis", "loss_alignment", "loss_ranking")
+        means = dict(zip(names, (total / max(done, 1)).tolist(), strict=True))
+        means = mean_over_processes(means, self.device)
+        return {**means, "lr": lr if done else 0.0, "studies_per_second": seen / (time.perf_counter() - started)}
+
+    def check_finite(self, loss: torch.Tensor) -> None:
+        """Stop before a broken model overwrites a good one.
+
+        Raises:
+            ValueError: if the loss is not finite.
+        """
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the loss became {loss.item()} at epoch {self.epoch}, step {self.step}: lower --init_lr or use "
+                "--precision fp32; the last good weights are in current_checkpoint.pth (--resume)"
+            )
+
+    def should_stop(self) -> bool:
+        """Whether Ctrl-C was pressed; several processes agree every few steps."""
+        if world_size() == 1:
+            return self.stop_requested
+        if self.step % STOP_CHECK == 0:
+            wishes = mean_over_processes({"stop": float(self.stop_requested)}, self.device)
+            self.stop_requested = wishes["stop"] > 0
+            return self.stop_requested
+        return False
+
+    # validation
+
+    def validate(self) -> dict[str, float]:
+        """Generate and score the validation split, update the class prior; scores only on the main process."""
+        options = self.options
+        set_references(self.model, self.val_set, options.retrieval, options.exclude_same_patient, options.seed)
+        rows = generate_reports(
+            self.model,
+            self.val_set,
+            self.limits,
+            device=self.device,
+            precision=options.precision,
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
+        )
+        probability = torch.tensor([row["positive_probability"] for row in rows])  # (n, L)
+        labels = torch.from_numpy(self.val_set.labels)  # (n, L)
+        prior = self.class_prior.cpu()
+        updated = updated_prior(probability, labels, prior)
+        updated[len(CHEXPERT_CONDITIONS) :] = 1.0
+        self.class_prior = updated.to(self.device)
+        if not is_main():
+            return {}
+        scores = self.scorer([row["prediction"] for row in rows], meteor=False)
+        states = state_scores(np.array([row["states"] for row in rows]), self.val_set.labels)
+        return {f"val_{name}": value for name, value in {**scores, **states}.items() if value is not None}
+
+    # the run
+
+    def fit(self) -> None:
+        """Train until the last epoch.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, once the present step is finished and saved.
+        """
+        previous = signal.signal(signal.SIGINT, self._request_stop)
+        try:
+            while self.epoch <= self.options.epochs:
+                self._one_epoch()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def _request_stop(self, *_: object) -> None:
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.stop_requested = True
+
+    def _one_epoch(self) -> None:
+        options, started = self.options, time.perf_counter()
+        row: dict[str, Any] = {"epoch": self.epoch, **self.train_epoch()}
+        if self.stop_requested:
+            self.save("current_checkpoint.pth")
+            raise KeyboardInterrupt
+        if self.epoch % options.val_every == 0 or self.epoch == options.epochs:
+            row |= self.validate()
+            self._keep_best(row)
+        row["seconds"] = time.perf_counter() - started
+        self.epoch, self.step = self.epoch + 1, 0
+        self.save("current_checkpoint.pth")
+        if is_main():
+            self._report(row)
+        barrier()
+
+    def _keep_best(self, row: dict[str, Any]) -> None:
+        if not is_main():
+            return
+        metric = self.options.monitor_metric
+        if metric not in row:
+            raise ValueError(
+                f"--monitor_metric {metric} is not among the validation scores: choose one of {', '.join(row)}"
+            )
+        if row[metric] > self.best:
+            self.best = row[metric]
+            self.save("model_best.pth")
+
+    def _report(self, row: dict[str, Any]) -> None:
+        append_metrics(self.run_dir / "metrics.csv", row)
+        for name, value in row.items():
+            print(f"\t{name:15s}: {value:.4g}" if isinstance(value, float) else f"\t{name:15s}: {value}")
+        from torch.utils.tensorboard import SummaryWriter  # on demand: it takes seconds to import
+
+        with SummaryWriter(str(self.run_dir / "tensorboard")) as writer:
+            for name, value in row.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, row["epoch"])

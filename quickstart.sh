@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# bash quickstart.sh [flags of main_train.py]
+#
+# From a fresh clone to a trained model, a scored test set and readable reports, on a CPU, without any account:
+# draws the SynthCXR data set, prepares it, trains a small REVTAF, tests it beside three baselines.
+# A second run reuses what is there. Minutes and expected scores stand in README.md.
+set -euo pipefail
+cd "$(dirname "$0")"
+source ./environment.sh requirements.txt
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+save_dir=results/synth_cxr
+previous=""
+for flag in "$@"; do
+    [ "$previous" = --save_dir ] && save_dir=$flag
+    case $flag in --save_dir=*) save_dir=${flag#--save_dir=} ;; esac
+    previous=$flag
+done
+resume=()
+[ -f "$save_dir/current_checkpoint.pth" ] && resume=(--resume)
+
+"$PYTHON" main_prepare.py --dataset_name synth_cxr
+"$PYTHON" main_train.py --dataset_name synth_cxr "${resume[@]}" "$@"
+"$PYTHON" main_test.py --dataset_name synth_cxr --save_dir "$save_dir" --baselines

@@ -1,0 +1,182 @@
+"""modules/training/losses.py: published values, and gradients exactly where the docstrings say."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from models.manifolds import PoincareBall
+from modules.training import losses
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_ranking_loss_equals_the_published_one_up_to_its_inexact_distance(case, golden):
+    data = golden("ranking_loss")
+    points = torch.tensor(data[f"points{case}"], requires_grad=True)
+    labels = torch.tensor(data[f"labels{case}"])
+    loss = losses.ranking_loss(PoincareBall(float(data[f"c{case}"])), points, labels)
+    loss.backward()
+    assert loss.item() == pytest.approx(float(data[f"loss{case}_f64"]), rel=2e-3)
+    expected = torch.tensor(data[f"grad_points{case}_f64"])
+    assert (points.grad - expected).abs().max() < 2e-3 * expected.abs().max()
+    assert losses.label_hamming(labels, labels).tolist() == data[f"hamming{case}"].tolist()
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_ranking_loss_of_the_published_distances_is_the_published_loss(case, golden):
+    data = golden("ranking_loss")
+    distances = torch.tensor(data[f"dist_offdiag{case}"])
+    hamming = torch.tensor(data[f"hamming{case}"])
+    off_diagonal = hamming[~torch.eye(len(hamming), dtype=torch.bool)].view(len(hamming), -1)
+    assert off_diagonal.argmin(dim=1).tolist() == data[f"target{case}"].tolist()
+    loss = F.cross_entropy(-distances, off_diagonal.argmin(dim=1))
+    assert loss.item() == pytest.approx(float(data[f"loss{case}_f64"]), rel=1e-6)
+
+
+def test_ranking_prefers_neighbours_with_equal_labels():
+    labels = torch.tensor([[0] * 18, [0] * 18, [1] * 18, [1] * 18])
+    near = torch.tensor([[1.0, 0], [1.1, 0], [-1.0, 0], [-1.1, 0]])
+    far = near[[0, 2, 1, 3]]
+    for kind in ("nearest", "listwise"):
+        good, bad = (losses.ranking_loss(PoincareBall(0.01), x, labels, kind=kind) for x in (near, far))
+        assert good < bad, kind
+
+
+def test_listwise_ranking_uses_every_pair():
+    labels = torch.randint(0, 4, (6, 18), generator=torch.Generator().manual_seed(0))
+    points = torch.randn(6, 5, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    with_all = losses.ranking_loss(PoincareBall(0.01), points, labels, kind="listwise")
+    moved = points.detach().clone()
+    moved[5] += 0.5
+    changed = losses.ranking_loss(PoincareBall(0.01), moved, labels, kind="listwise")
+    assert with_all.item() != pytest.approx(changed.item())
+
+
+def test_ranking_with_one_study_is_zero_and_differentiable():
+    point = torch.randn(1, 5, requires_grad=True)
+    loss = losses.ranking_loss(PoincareBall(0.01), point, torch.zeros(1, 18, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0
+    assert point.grad.abs().max() == 0
+
+
+def test_other_ranks_count_as_others():
+    generator = torch.Generator().manual_seed(0)
+    points, labels = torch.randn(6, 5, generator=generator), torch.randint(0, 4, (6, 18), generator=generator)
+    manifold = PoincareBall(0.01)
+    whole = losses.ranking_loss(manifold, points, labels)
+    parts = [losses.ranking_loss(manifold, points[i : i + 3], labels[i : i + 3], (points, labels, i)) for i in (0, 3)]
+    assert sum(parts).item() / 2 == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_logit_adjustment_is_the_published_one(golden):
+    data = golden("logit_adjust_cls")
+    logits = torch.tensor(data["logits"], requires_grad=True)
+    prior = torch.tensor(data["base_probs"])
+    state_logits = logits.view(-1, 4, 18)
+    torch.testing.assert_close(losses.adjust_logits(state_logits, prior), torch.tensor(data["adjusted_f64"]))
+    loss = losses.diagnosis_loss(state_logits, torch.tensor(data["labels"]), prior)
+    loss.backward()
+    assert loss.item() == pytest.approx(float(data["loss_f64"]), rel=1e-9)
+    torch.testing.assert_close(logits.grad, torch.tensor(data["grad_logits_f64"]), rtol=1e-9, atol=1e-12)
+    assert state_logits.argmax(dim=1).tolist() == data["pred"].tolist()
+    probability = state_logits.softmax(dim=1)[:, 1, :14]
+    torch.testing.assert_close(probability, torch.tensor(data["pos_prob14"]), rtol=1e-9, atol=0)
+
+
+def test_prior_update_is_the_published_one(golden):
+    data = golden("logit_adjust_cls")
+    probability, labels = torch.tensor(data["val_pos_prob"]), torch.tensor(data["val_labels"])
+    updated = losses.updated_prior(probability, labels, torch.ones(14, dtype=torch.float64))
+    torch.testing.assert_close(updated, torch.tensor(data["updated_prior"])[:14], rtol=1e-9, atol=0)
+
+
+def test_a_condition_without_positives_keeps_its_prior():
+    probability = torch.rand(20, 3)
+    labels = torch.zeros(20, 3, dtype=torch.long)
+    labels[:5, 0] = 1
+    labels[5:9, 1] = 1
+    updated = losses.updated_prior(probability, labels, torch.tensor([0.1, 0.2, 0.3]))
+    assert updated[2] == pytest.approx(0.3)
+    assert updated.max() == 1
+    assert torch.equal(
+        losses.updated_prior(probability, labels * 0, torch.tensor([0.1, 0.2, 0.3])), torch.tensor([0.1, 0.2, 0.3])
+    )
+
+
+def test_report_loss_ignores_prompt_and_padding():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 9, 11, generator=generator, requires_grad=True)
+    ids = torch.randint(0, 11, (2, 9), generator=generator)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[1, 6:] = False
+    losses.report_loss(logits, ids, mask, prompt_length=4).backward()
+    predicted = logits.grad.abs().sum(dim=-1) > 0
+    assert predicted.tolist() == [[False] * 3 + [True] * 5 + [False], [False] * 3 + [True] * 2 + [False] * 4]
+
+
+def test_report_loss_equals_the_published_decoder(golden):
+    data = golden("text_decoder")
+    mask = torch.tensor(data["attention_mask"]).bool()
+    loss = losses.report_loss(
+        torch.tensor(data["logits_f64"]), torch.tensor(data["input_ids"]), mask, int(data["prompt_length"]),
+        float(data["label_smoothing"]),
+    )  # fmt: skip
+    assert loss.item() == pytest.approx(float(data["loss_f64"]), rel=1e-9)
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_binary_overlap_is_the_published_one(case, golden):
+    data = golden("overlap_loss")
+    region, reference = (torch.tensor(data[f"{name}{case}"]).double().flatten(2) for name in "lg")
+    similarity = torch.tensor(data[f"s{case}"]).double().requires_grad_()
+    overlap = losses.binary_iou(region, reference, side=0 if case == 0 else 224)
+    torch.testing.assert_close(overlap, torch.tensor(data[f"iou{case}_f64"]), rtol=1e-6, atol=1e-9)
+    loss = (1 - similarity.sigmoid() * overlap).mean()
+    loss.backward()
+    assert loss.item() == pytest.approx(float(data[f"loss{case}_f64"]), rel=1e-6)
+    torch.testing.assert_close(similarity.grad, torch.tensor(data[f"grad_s{case}_f64"]), rtol=1e-6, atol=1e-9)
+    if case == 1:
+        everyone = torch.ones(reference.shape[:2], dtype=torch.bool)
+        again = losses.alignment_loss(similarity, region, reference, everyone, "binary")
+        assert again.item() == pytest.approx(loss.item(), rel=1e-9)
+
+
+def test_alignment_reaches_the_maps_only_with_soft_overlap():
+    generator = torch.Generator().manual_seed(0)
+    similarity = torch.randn(2, 5, 3, generator=generator)
+    everyone = torch.ones(2, 3, dtype=torch.bool)
+    for kind, reached in (("soft", True), ("binary", False)):
+        region = torch.rand(2, 5, 9, generator=generator, requires_grad=True)
+        reference = torch.rand(2, 3, 9, generator=generator, requires_grad=True)
+        loss = losses.alignment_loss(similarity.clone().requires_grad_(), region, reference, everyone, kind)
+        loss.backward()
+        assert (region.grad is not None and region.grad.abs().sum() > 0) == reached, kind
+        assert (reference.grad is not None and reference.grad.abs().sum() > 0) == reached, kind
+
+
+def test_soft_overlap_equals_its_definition():
+    generator = torch.Generator().manual_seed(0)
+    region, reference = torch.rand(2, 5, 9, generator=generator), torch.rand(2, 3, 9, generator=generator)
+    a = losses.normalise_maps(region).unsqueeze(2)
+    b = losses.normalise_maps(reference).unsqueeze(1)
+    expected = torch.minimum(a, b).sum(-1) / torch.maximum(a, b).sum(-1)
+    torch.testing.assert_close(losses.soft_iou(region, reference), expected)
+    torch.testing.assert_close(losses.soft_iou(region, region).diagonal(dim1=1, dim2=2), torch.ones(2, 5))
+
+
+def test_a_study_does_not_change_its_neighbours_soft_overlap():
+    generator = torch.Generator().manual_seed(0)
+    region, reference = torch.rand(2, 5, 9, generator=generator), torch.rand(2, 3, 9, generator=generator)
+    alone = losses.soft_iou(region[:1], reference[:1])
+    region[1] *= 100
+    torch.testing.assert_close(losses.soft_iou(region, reference)[:1], alone)
+
+
+def test_padding_sentences_do_not_count_in_the_alignment():
+    generator = torch.Generator().manual_seed(0)
+    similarity = torch.randn(1, 5, 3, generator=generator)
+    region, reference = torch.rand(1, 5, 9, generator=generator), torch.rand(1, 3, 9, generator=generator)
+    mask = torch.tensor([[True, True, False]])
+    masked = losses.alignment_loss(similarity, region, reference, mask)
+    cut = losses.alignment_loss(similarity[..., :2], region, reference[:, :2], mask[:, :2])
+    torch.testing.assert_close(masked, cut)

@@ -1,0 +1,39 @@
+"""modules/training/optimizers.py: the published schedule, and decay on matrices only."""
+
+import pytest
+import torch
+
+from modules.training.optimizers import Schedule, build_optimizer
+
+
+def test_schedule_is_the_published_one(golden):
+    data = golden("lr_schedule")
+    columns = {name: data["table"][:, i] for i, name in enumerate(data["columns"])}
+    for i in range(len(data["table"])):
+        row = {name: values[i] for name, values in columns.items()}
+        schedule = Schedule(
+            init_lr=row["init_lr"],
+            min_lr=row["min_lr"],
+            warmup_lr=row["warmup_start_lr"],
+            warmup_steps=int(row["warmup_steps"]),
+            epochs=int(row["max_epoch"]),
+        )
+        assert schedule.lr(int(row["epoch"]), int(row["step"])) == pytest.approx(row["lr"], rel=1e-12)
+
+
+def test_biases_and_norms_do_not_decay():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
+    optimizer = build_optimizer(model, 1e-3, 0.05)
+    decayed, free = optimizer.param_groups
+    assert [p.dim() for p in decayed["params"]] == [2]
+    assert decayed["weight_decay"] == 0.05
+    assert [p.dim() for p in free["params"]] == [1, 1, 1]
+    assert free["weight_decay"] == 0
+
+
+def test_apply_sets_every_group():
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), 1.0, 0.0)
+    schedule = Schedule(init_lr=1e-3, min_lr=1e-4, warmup_lr=0.0, warmup_steps=10, epochs=3)
+    lr = schedule.apply(optimizer, 1, 5)
+    assert lr == pytest.approx(5e-4)
+    assert {group["lr"] for group in optimizer.param_groups} == {lr}

@@ -1,0 +1,313 @@
+"""The programs end to end on a tiny SynthCXR: prepare, train, resume, test; and what they say to bad input."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import main_prepare
+import main_test
+import main_train
+from modules.checkpoints import load_checkpoint
+from modules.corpus.annotations import read_annotation
+from modules.corpus.features import FeatureStore
+from modules.messages import run
+from modules.records import read_jsonl
+
+SMALL = [
+    "--image_size", "64", "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",
+]  # fmt: skip
+SMALL_MODEL = [
+    "--d_model", "32", "--h_dim", "16", "--memory_feedforward", "32", "--decoder_layers", "1", "--hidden_size", "32",
+    "--intermediate_size", "64", "--decoder_heads", "4", "--gen_min_len", "25", "--gen_max_len", "12", "--beam_size", "2",
+    "--warmup_steps", "4", "--threshold", "1",
+]  # fmt: skip
+
+
+def call(program, *argv):
+    """Run a program's ``main`` as its command line would."""
+    before, sys.argv = sys.argv, [f"{program.__name__}.py", *map(str, argv)]
+    try:
+        run(program.main)
+    finally:
+        sys.argv = before
+
+
+def places(folder):
+    return [
+        "--dataset_name", "synth_cxr", "--ann_path", folder / "annotation.json", "--image_dir", folder / "images",
+        "--feature_dir", folder / "features",
+    ]  # fmt: skip
+
+
+def prepare(folder, *flags):
+    call(
+        main_prepare, *places(folder), *SMALL, "--num_studies", 60, "--synth_image_size", 80, "--scorer_epochs", 1,
+        "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5, *flags,
+    )  # fmt: skip
+
+
+def train(folder, save_dir, *flags):
+    call(main_train, *places(folder), *SMALL, *SMALL_MODEL, "--save_dir", save_dir, "--epochs", 2, *flags)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A drawn and prepared data set."""
+    folder = tmp_path_factory.mktemp("synth")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(prepared, tmp_path_factory):
+    """A run of two epochs on it."""
+    save_dir = tmp_path_factory.mktemp("run")
+    train(prepared, save_dir)
+    return save_dir
+
+
+def refused(capsys, words, program, *argv):
+    """The program must end with status 2 and one message holding ``words``, without a traceback."""
+    with pytest.raises(SystemExit) as end:
+        call(program, *argv)
+    assert end.value.code == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "Traceback" not in message
+    return message
+
+
+# what is written
+
+
+def test_prepared_features_have_the_shapes_of_the_method(prepared):
+    store = FeatureStore.open(prepared / "features")
+    annotation = read_annotation(prepared / "annotation.json")
+    n, N = sum(map(len, annotation.values())), len(annotation["train"])
+    assert store["labels"].shape == (n, 18)
+    assert store["region_scores"].shape == (n, 75)
+    assert store["region_text"].shape == (n, 75, 16)
+    assert store["memory_indices"].shape == (n, 5)
+    assert store["report_features"].shape == (N, 16)
+    assert store["sentence_offsets"].shape == (N + 1,)
+    assert ((store["region_scores"] >= 0) & (store["region_scores"] <= 1)).all()
+
+
+def test_a_training_study_is_not_in_its_own_memory_nor_its_own_neighbour(prepared):
+    store = FeatureStore.open(prepared / "features")
+    ids = store.row_ids("training")
+    own = np.arange(len(ids))[:, None]
+    assert not (store["memory_indices"][store.rows("studies", ids)] == own).any()
+    assert not (store["label_neighbours"] == own).any()
+
+
+def test_a_second_preparation_builds_nothing(prepared):
+    before = {p.name: p.stat().st_mtime_ns for p in (prepared / "features").iterdir()}
+    prepare(prepared)
+    assert {p.name: p.stat().st_mtime_ns for p in (prepared / "features").iterdir()} == before
+
+
+def test_a_training_writes_all_its_files(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"options.json", "tokenizer.json", "current_checkpoint.pth", "model_best.pth", "metrics.csv"} <= names
+    assert any((trained / "tensorboard").iterdir())
+    rows = (trained / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert {"loss_report", "loss_ranking", "val_ce_f1", "val_BLEU_4", "studies_per_second"} <= set(rows[0].split(","))
+    versions = json.loads((trained / "options.json").read_text())["packages"]
+    assert torch.__version__.startswith(versions["torch"])
+
+
+def test_the_checkpoint_rebuilds_the_model_without_flags(trained):
+    checkpoint = load_checkpoint(trained / "model_best.pth")
+    assert checkpoint["config"]["attention_dim"] == 32
+    assert "optimizer" not in checkpoint["run"]
+
+
+def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsys):
+    arguments = [
+        *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--save_dir", tmp_path,
+        "--gen_min_len", 25, "--gen_max_len", 12, "--baselines",
+    ]  # fmt: skip
+    call(main_test, *arguments)
+    rows = read_jsonl(tmp_path / "predictions.jsonl")
+    test = read_annotation(prepared / "annotation.json")["test"]
+    assert [row["id"] for row in rows] == [study.id for study in test]
+    training = set(FeatureStore.open(prepared / "features").row_ids("training"))
+    assert all(row["retrieved"] in training and row["retrieval_distance"] >= 0 for row in rows)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"test_BLEU_4", "test_ce_f1", "test_ce_f1_macro", "test_CIDEr"} <= set(metrics["scores"])
+    assert len(metrics["baselines"]) == 3
+    assert metrics["protocol"]["labeler"] == "rule"
+    shown = capsys.readouterr().out
+    assert shown.count("  reference  ") == 5
+    assert "nearest training image (pixels)" in shown
+
+
+# resume
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(prepared, trained, tmp_path):
+    train(prepared, tmp_path, "--save_every", 3)
+    whole = load_checkpoint(trained / "current_checkpoint.pth")["state_dict"]
+    shutil.rmtree(tmp_path / "tensorboard")
+
+    class Interrupt:
+        """Presses Ctrl-C after the given step."""
+
+        def __init__(self, trainer, step):
+            self.trainer, self.left, self.step = trainer, step, trainer.train_step
+
+        def __call__(self, batch):
+            self.left -= 1
+            if self.left == 0:
+                self.trainer.stop_requested = True
+            return self.step(batch)
+
+    for path in tmp_path.iterdir():
+        path.unlink()
+    original = main_train.Trainer.fit
+
+    def interrupted(trainer):
+        trainer.train_step = Interrupt(trainer, 8)
+        original(trainer)
+
+    main_train.Trainer.fit = interrupted
+    try:
+        with pytest.raises(SystemExit) as end:
+            train(prepared, tmp_path)
+    finally:
+        main_train.Trainer.fit = original
+    assert end.value.code == 130
+    half = load_checkpoint(tmp_path / "current_checkpoint.pth")["run"]
+    assert (half["epoch"], half["step"]) == (2, 3)
+    train(prepared, tmp_path, "--resume")
+    resumed = load_checkpoint(tmp_path / "current_checkpoint.pth")["state_dict"]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_finished_run_is_not_trained_again(prepared, trained):
+    before = (trained / "metrics.csv").read_text()
+    train(prepared, trained, "--resume")
+    assert (trained / "metrics.csv").read_text() == before
+
+
+def test_resuming_with_other_options_is_refused(prepared, trained, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, trained, "--resume", "--rank_weight", "0")
+    assert "rank_weight 2.0 there, 0.0 here" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_size_is_refused(prepared, trained, tmp_path, capsys):
+    shutil.copy(trained / "current_checkpoint.pth", tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, tmp_path, "--resume", "--d_model", "64")
+    assert "attention_dim 32 there, 64 here" in capsys.readouterr().err
+
+
+# no leak
+
+
+def test_inputs_and_reports_do_not_depend_on_the_own_report(prepared, trained, tmp_path):
+    """Change report and labels of every test study: features, retrieval and generated text stay as they are."""
+    generation = ["--gen_min_len", 25, "--gen_max_len", 12]
+    results = []
+    for name in ("as_drawn", "changed"):
+        folder = tmp_path / name
+        shutil.copytree(prepared, folder)
+        if name == "changed":
+            annotation = json.loads((folder / "annotation.json").read_text())
+            for item in annotation["test"]:
+                item["report"] = "Large right pneumothorax. Fractured ribs. A pacemaker is seen."
+                item["labels"] = [(value + 1) % 4 for value in item["labels"]]
+            (folder / "annotation.json").write_text(json.dumps(annotation))
+            shutil.rmtree(folder / "features")
+        prepare(folder)
+        arguments = ["--load_pretrained", trained / "model_best.pth", "--save_dir", folder / "results"]
+        call(main_test, *places(folder), *SMALL, *arguments, *generation)
+        results.append(folder)
+    stores = [FeatureStore.open(folder / "features") for folder in results]
+    for name in ("region_scores", "region_text", "memory_indices", "report_features", "sentence_features"):
+        assert np.array_equal(stores[0][name], stores[1][name]), name
+    rows = [read_jsonl(folder / "results" / "predictions.jsonl") for folder in results]
+    for mine, theirs in zip(*rows, strict=True):
+        assert mine["reference"] != theirs["reference"]
+        for field in ("prediction", "states", "positive_probability", "retrieved", "retrieval_distance"):
+            assert mine[field] == theirs[field], field
+
+
+# bad input
+
+
+def test_everything_missing_is_listed_at_once(tmp_path, capsys):
+    message = refused(
+        capsys, "4 files or folders are missing", main_train, "--ann_path", tmp_path / "a.json", "--image_dir",
+        tmp_path / "images", "--feature_dir", tmp_path / "features", "--bert_path", tmp_path / "bert",
+    )  # fmt: skip
+    for words in ("annotation file", "images", "main_prepare.py", "vocab.txt"):
+        assert words in message
+
+
+def test_an_unknown_flag_is_refused(capsys):
+    refused(capsys, "unrecognized arguments: --colour", main_train, "--colour", "red")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda item: item.update(labels=[0] * 13), "13"),
+        (lambda item: item.update(labels=[7] + [0] * 17), "7"),
+        (lambda item: item.update(report="  "), "expected text under"),
+        (lambda item: item.update(image_path=["train/nowhere.png"]), "nowhere.png"),
+    ],
+    ids=["13 labels", "label 7", "empty report", "missing image"],
+)
+def test_a_wrong_study_is_named(prepared, tmp_path, change, words, capsys):
+    annotation = json.loads((prepared / "annotation.json").read_text())
+    change(annotation["train"][3])
+    path = tmp_path / "annotation.json"
+    path.write_text(json.dumps(annotation))
+    arguments = [*places(prepared), *SMALL, *SMALL_MODEL, "--ann_path", path, "--save_dir", tmp_path / "run"]
+    refused(capsys, words, main_train, *arguments)
+
+
+def test_a_duplicate_id_and_an_empty_split_are_named(prepared, tmp_path, capsys):
+    annotation = json.loads((prepared / "annotation.json").read_text())
+    path = tmp_path / "annotation.json"
+    arguments = [*places(prepared), *SMALL, *SMALL_MODEL, "--ann_path", path, "--save_dir", tmp_path / "run"]
+    path.write_text(json.dumps({**annotation, "val": []}))
+    refused(capsys, "val", main_train, *arguments)
+    annotation["train"][1]["id"] = annotation["train"][0]["id"]
+    path.write_text(json.dumps(annotation))
+    refused(capsys, annotation["train"][0]["id"], main_train, *arguments)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_truncated_image_is_named(prepared, tmp_path, workers, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(prepared, folder)
+    image = folder / "images" / read_annotation(folder / "annotation.json")["train"][0].image_path[0]
+    image.write_bytes(image.read_bytes()[:200])
+    arguments = [*places(folder), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run", "--num_workers", workers]
+    message = refused(capsys, f"the image {image} cannot be decoded", main_train, *arguments)
+    assert len(message.strip().splitlines()[-1]) < 400
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(prepared, trained, tmp_path, capsys):
+    shutil.copy(trained / "tokenizer.json", tmp_path)
+    path = tmp_path / "model.pth"
+    arguments = [*places(prepared), *SMALL, "--load_pretrained", path]
+    torch.save({"weight": torch.zeros(2)}, path)
+    refused(capsys, "is not a checkpoint of this project (it begins with weight)", main_test, *arguments)
+    path.write_bytes(b"not a weights file")
+    refused(capsys, f"{path}", main_test, *arguments)
+    torch.save({"code": Refused()}, path)
+    refused(capsys, "pickled objects besides tensors, which are refused", main_test, *arguments)
+
+
+class Refused:
+    """Any class of ours: its pickle would need our code to load."""
