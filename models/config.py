@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VISUAL_EXTRACTORS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}  # name -> visual width D
+VISUAL_EXTRACTORS = {  # name -> visual width D
+    "resnet10n": 256, "resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048,
+}  # fmt: skip
 CHOICES = {
     "visual_extractor": tuple(VISUAL_EXTRACTORS),
     "manifold": ("poincare", "lorentz", "euclidean"),

@@ -121,6 +121,8 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
         ValueError: if the file holds another network.
     """
     if source == "download":
+        if name not in torchvision.models.list_models():
+            raise ValueError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
         weights = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
     else:
         weights = load_weights(source)

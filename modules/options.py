@@ -31,12 +31,12 @@ DATASET_DEFAULTS = {
     "iu_xray": {**PUBLISHED, "gen_min_len": 60, "gen_max_len": 110, "threshold": 3},
     "custom": {**PUBLISHED, "gen_min_len": 60, "gen_max_len": 110, "threshold": 3},
     "synth_cxr": {  # small enough for two CPU cores
-        **PUBLISHED, "visual_extractor": "resnet18", "image_size": 128, "batch_size": 16, "epochs": 8,
-        "init_lr": 5e-4, "min_lr": 2e-5, "warmup_lr": 1e-5, "warmup_steps": 60,
-        "attention_dim": 256, "hyperbolic_dim": 64, "text_width": 128, "memory_feedforward": 256,
-        "decoder_layers": 3, "decoder_heads": 4, "hidden_size": 256, "intermediate_size": 512,
-        "num_workers": 0, "tokenizer": "corpus", "threshold": 3, "scorer_width": 64, "scorer_layers": 2, "scorer_epochs": 6,
-        "scorer_lr": 1e-3, "init_visual": "entity_scorer", "gen_min_len": 40, "gen_max_len": 100,
+        **PUBLISHED, "visual_extractor": "resnet10n", "image_size": 96, "batch_size": 16, "epochs": 6,
+        "init_lr": 1.5e-3, "min_lr": 5e-5, "warmup_lr": 1e-5, "warmup_steps": 100, "dropout": 0.0,
+        "attention_dim": 128, "hyperbolic_dim": 64, "text_width": 128, "memory_feedforward": 256,
+        "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 128, "intermediate_size": 256,
+        "num_workers": 0, "tokenizer": "corpus", "threshold": 3, "scorer_width": 64, "scorer_layers": 1, "scorer_epochs": 5,
+        "scorer_lr": 2e-3, "init_visual": "entity_scorer", "gen_min_len": 40, "gen_max_len": 100,
     },
 }  # fmt: skip
 
@@ -138,9 +138,9 @@ def _add_testing(parser: ArgumentParser) -> None:
 
 def _add_synthetic(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("synthetic (SynthCXR)")
-    group.add_argument("--num_studies", type=int, default=2600, help="studies drawn")
-    group.add_argument("--synth_image_size", type=int, default=160, help="side of the drawn images in pixels")
-    group.add_argument("--difficulty", type=float, default=1.0, help="subtlety of the signs; 0.5 is bold")
+    group.add_argument("--num_studies", type=int, default=3000, help="studies drawn")
+    group.add_argument("--synth_image_size", type=int, default=110, help="side of the drawn images in pixels")
+    group.add_argument("--difficulty", type=float, default=0.5, help="subtlety of the signs; 1 needs larger images")
     group.add_argument("--contact_sheet", help="only draw the sheet of labelled examples to this JPEG file")
 
 

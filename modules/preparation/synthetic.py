@@ -47,16 +47,16 @@ class SyntheticOptions:
         val_share: share of the studies for validation.
         test_share: share of the studies for the test.
         image_size: pixels of the square images' side.
-        difficulty: 1 as designed; larger makes signs fainter and smaller, smaller the contrary.
+        difficulty: larger makes signs fainter and smaller; 0.5 suits small images, 1 asks for larger ones.
         seed: of everything random.
         image_format: "png" or "jpg".
     """
 
-    num_studies: int = 2600
-    val_share: float = 0.1
-    test_share: float = 0.13
-    image_size: int = 160
-    difficulty: float = 1.0
+    num_studies: int = 3000
+    val_share: float = 0.05
+    test_share: float = 0.15
+    image_size: int = 110
+    difficulty: float = 0.5
     seed: int = 456789
     image_format: str = "png"
 
@@ -72,7 +72,7 @@ class SyntheticOptions:
             (min(self.val_share, self.test_share) < 0 or shares >= 1, f"val_share {self.val_share} and test_share "
              f"{self.test_share} leave nothing to train on: give shares from 0 to 1 with a sum below 1"),
             (self.image_size < 32, f"image_size is {self.image_size}: give at least 32 pixels"),
-            (not self.difficulty > 0, f"difficulty is {self.difficulty}: give a number above 0, 1 is the default"),
+            (not self.difficulty > 0, f"difficulty is {self.difficulty}: give a number above 0, 0.5 is the default"),
             (self.seed < 0, f"seed is {self.seed}: give 0 or more"),
             (self.image_format not in _FORMATS, f"image_format is {self.image_format!r}: give one of {[*_FORMATS]}"),
         ):  # fmt: skip
