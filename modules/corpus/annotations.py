@@ -152,7 +152,7 @@ def _read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
     if not isinstance(item, dict):
         _reject(path, where, f"found a {type(item).__name__}", "expected an object", "convert the file")
     identifier = "" if item.get("id") is None else str(item["id"])
-    image_path = _read_image_path(path, f"study {identifier}" if identifier else where, item)
+    image_path = read_image_path(path, f"study {identifier}" if identifier else where, item)
     identifier = identifier or _id_from_path(image_path[0])
     name = f"study {identifier}"
     report = item.get("report")
@@ -164,13 +164,14 @@ def _read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
         image_path=image_path,
         report=report,
         split=split,
-        labels=_read_labels(path, name, item.get("labels")),
+        labels=read_labels(path, name, item.get("labels")),
         patient=_find_patient(item, identifier, image_path[0]),
         memory_indices=_read_memory_indices(path, name, item.get("clip_indices")),
     )
 
 
-def _read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Image paths of an item, at least one, none absolute or with ``..``; ValueError names the file and the study."""
     given = item.get("image_path")
     paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
     if not paths or not all(isinstance(part, str) and part.strip() for part in paths):
@@ -189,7 +190,8 @@ def _id_from_path(image_path: str) -> str:
     return path.stem if _MIMIC_PATH.search(image_path) else str(path.with_suffix(""))
 
 
-def _read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | None:
+def read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | None:
+    """States of 14 or 18 conditions, None if absent; ValueError names the file and the study."""
     if labels is None:
         return None
     lengths = (len(CHEXPERT_CONDITIONS), len(CONDITIONS))
