@@ -8,12 +8,14 @@ python main_prepare.py --dataset_name mimic_cxr --check
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 from modules.distributed import processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.options import parse_options
+from modules.preparation.doctor import examine
 from modules.preparation.raw import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
@@ -41,6 +43,10 @@ def main() -> None:
         draw_contact_sheet(Path(options.contact_sheet), seed=options.seed)
         print(f"wrote {options.contact_sheet}")
         return
+    if options.check:
+        diagnosis = examine(options)
+        print(*diagnosis.lines(), sep="\n")
+        sys.exit(diagnosis.exit_status(options.strict))
     if options.dataset_name == "synth_cxr" and not options.raw_dir:
         drawing = SyntheticOptions(
             num_studies=options.num_studies,
