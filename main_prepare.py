@@ -1,17 +1,22 @@
-"""Build everything a training needs from an annotation and its images; for SynthCXR, draw those first.
+"""Build everything a training needs: annotation and images from raw files, features from those; draw SynthCXR; check.
 
 python main_prepare.py --dataset_name synth_cxr
 python main_prepare.py --dataset_name iu_xray --ann_path annotation.json --image_dir images
+python main_prepare.py --dataset_name mimic_cxr --raw_dir physionet.org/files --resize 256
+python main_prepare.py --dataset_name mimic_cxr --check
 """
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 from modules.distributed import processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.options import parse_options
+from modules.preparation.doctor import examine
+from modules.preparation.raw import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
 
@@ -38,7 +43,11 @@ def main() -> None:
         draw_contact_sheet(Path(options.contact_sheet), seed=options.seed)
         print(f"wrote {options.contact_sheet}")
         return
-    if options.dataset_name == "synth_cxr":
+    if options.check:
+        diagnosis = examine(options)
+        print(*diagnosis.lines(), sep="\n")
+        sys.exit(diagnosis.exit_status(options.strict))
+    if options.dataset_name == "synth_cxr" and not options.raw_dir:
         drawing = SyntheticOptions(
             num_studies=options.num_studies,
             image_size=options.synth_image_size,
@@ -46,8 +55,12 @@ def main() -> None:
             seed=options.seed,
         )
         write_synthetic_dataset(Path(options.ann_path).parent, drawing)
-    require(needed_files(options))
     with processes(options.device) as device:
+        if options.raw_dir:
+            build_annotation(options)
+            if options.raw_step != "all":
+                return
+        require(needed_files(options))
         seed_everything(options.seed)
         store = Preparation(options, device).run()
     print(f"features of {len(store.row_ids('studies'))} studies are in {options.feature_dir}")

@@ -22,11 +22,20 @@ from modules.corpus.tokenizer import ReportTokenizer, bert_folder
 from modules.distributed import barrier, is_main, processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.options import model_config, parse_options
+from modules.preparation.doctor import refuse_errors
 from modules.preparation.labelers import find_labeler
 from modules.records import plain, read_json, write_options
 from modules.training.trainer import Trainer
 
-FREE_ON_RESUME = ("resume", "device", "n_gpu", "num_workers", "save_every", "save_dir")  # they do not change the result
+FREE_ON_RESUME = (
+    "resume",
+    "check",
+    "device",
+    "n_gpu",
+    "num_workers",
+    "save_every",
+    "save_dir",
+)  # they do not change the result
 
 
 def needed_files(options: Namespace) -> list[Needed]:
@@ -88,9 +97,12 @@ def main() -> None:
         check_same_run(options)
     with processes(options.device, options.n_gpu) as device:
         seed_everything(options.seed)
+        if options.check and is_main():
+            refuse_errors(options)
         annotation = read_annotation(options.ann_path)
         splits = {name: require_split(annotation, name, options.ann_path) for name in ("train", "val")}
-        check_images([study for studies in splits.values() for study in studies], Path(options.image_dir))
+        if not options.check:
+            check_images([study for studies in splits.values() for study in studies], Path(options.image_dir))
         store = FeatureStore.open(options.feature_dir)
         bank = TrainingBank(store)
         reports = prepare_reports([study.report for study in splits["train"]], options.cleaning, options.max_words)

@@ -1,6 +1,6 @@
 """Every command-line flag of the project, declared once and shared by the programs.
 
-    main_prepare.py   data + synthetic + prepare             + runtime
+    main_prepare.py   data + raw + synthetic + prepare       + runtime
     main_train.py     data + model + generation + training   + runtime
     main_test.py      data + generation + testing            + runtime
 
@@ -122,6 +122,7 @@ def _add_training(parser: ArgumentParser) -> None:
     group.add_argument("--val_every", type=int, default=1, help="epochs between validations")
     group.add_argument("--save_every", type=int, default=1000, help="steps between checkpoints inside an epoch")
     _flag(group, "--resume", False, "continue from current_checkpoint.pth in --save_dir")
+    _flag(group, "--check", True, "refuse a data set in which the fast part of the doctor finds errors")
     _flag(group, "--channels_last", True, "channels-last memory format in the ResNet")
 
 
@@ -159,6 +160,22 @@ def _add_prepare(parser: ArgumentParser) -> None:
     _flag(group, "--exclude_same_patient", False, "keep a patient's own reports out of memory and neighbours")
 
 
+def _add_raw(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("raw files and the doctor")
+    group.add_argument("--raw_dir", help="build the annotation and images from these raw files first")
+    group.add_argument("--raw_step", choices=("all", "images", "annotation"), default="all", help="stop after this")
+    group.add_argument("--section", choices=("findings", "impression", "both"), default="findings", help="text taken")
+    _flag(group, "--unnamed", True, "take paragraphs under no header for findings (MIMIC-CXR)")
+    group.add_argument("--items", choices=("study", "image"), default="study", help="'image' as R2Gen (MIMIC-CXR)")
+    _flag(group, "--chexpert_labels", False, "take the labels of mimic-cxr-2.0.0-chexpert.csv.gz")
+    group.add_argument("--split_file", help="annotation in R2Gen's layout, or CSV with id and split")
+    group.add_argument("--xxxx", choices=("keep", "word", "sentence"), default="keep", help="what goes with XXXX (IU)")
+    group.add_argument("--resize", type=int, default=0, help="shorter side of image copies; 0 uses the raw images")
+    group.add_argument("--copy_format", choices=("jpg", "png"), default="jpg", help="of the copies; jpg: quality 95")
+    _flag(group, "--check", False, "only list everything that is wrong with annotation, images and features")
+    _flag(group, "--strict", False, "with --check: exit 1 on warnings")
+
+
 def _add_runtime(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("runtime")
     group.add_argument("--save_dir", help="where the run writes everything it writes")
@@ -175,7 +192,7 @@ def _flag(group, name: str, default: bool, text: str, dest: str | None = None) -
 
 
 PROGRAMS = {
-    "prepare": (_add_data, _add_synthetic, _add_prepare, _add_runtime),
+    "prepare": (_add_data, _add_raw, _add_synthetic, _add_prepare, _add_runtime),
     "train": (_add_data, _add_model, _add_generation, _add_training, _add_runtime),
     "test": (_add_data, _add_generation, _add_testing, _add_runtime),
 }

@@ -62,25 +62,53 @@ def read_annotation(path: str | Path) -> dict[str, list[Study]]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not JSON, has another layout, or an item is wrong; the sentence names the study.
     """
-    content = read_json(path)
-    if isinstance(content, list):
-        splits = {split: [] for split in SPLITS}
-        for number, item in enumerate(content):
-            split = item.get("split", "test") if isinstance(item, dict) else "test"
-            if split not in SPLITS:
-                _reject(path, f"item {number}", f"the split is {split!r}", f"expected one of {SPLITS}", "correct it")
-            splits[split].append((f"item {number}", item))
-    else:
-        _check_layout(path, content)
-        splits = {
-            split: [(f"item {number} of {split}", item) for number, item in enumerate(content.get(split, []))]
-            for split in SPLITS
-        }
-    annotation = {
-        split: [_read_study(path, where, item, split) for where, item in items] for split, items in splits.items()
-    }
+    annotation: dict[str, list[Study]] = {split: [] for split in SPLITS}
+    for split, where, item in annotation_items(path):
+        annotation[split].append(read_study(path, where, item, split))
     _check_unique(path, annotation)
     return annotation
+
+
+def annotation_items(path: str | Path) -> list[tuple[str, str, Any]]:
+    """Split, place in the file and content of every item of an annotation, the items themselves unchecked.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not JSON, has another layout or names another split.
+    """
+    content = read_json(path)
+    if not isinstance(content, list):
+        _check_layout(path, content)
+        return [
+            (split, f"item {number} of {split}", item)
+            for split in SPLITS
+            for number, item in enumerate(content.get(split, []))
+        ]
+    items = []
+    for number, item in enumerate(content):
+        split = item.get("split", "test") if isinstance(item, dict) else "test"
+        if split not in SPLITS:
+            _reject(path, f"item {number}", f"the split is {split!r}", f"expected one of {SPLITS}", "correct it")
+        items.append((split, f"item {number}", item))
+    return sorted(items, key=lambda item: SPLITS.index(item[0]))
+
+
+def item_problems(path: str | Path, where: str, item: Any, split: str) -> dict[str, str]:
+    """Everything wrong with one item: a sentence by what is wrong, nothing if :func:`read_annotation` would take it."""
+    if not isinstance(item, dict):
+        return {"item": f"{path}, {where}: found a {type(item).__name__}, expected an object: convert the file"}
+    try:
+        read_study(path, where, item, split)
+        return {}
+    except ValueError:
+        sentences = {}
+    probe = {"id": item.get("id") or where, "image_path": "a.png", "report": "a"}
+    for part in ("image_path", "report", "labels", "clip_indices"):
+        try:
+            read_study(path, where, {**probe, part: item.get(part)}, split)
+        except ValueError as error:
+            sentences[part] = str(error)
+    return sentences
 
 
 def pad_labels(labels: Sequence[int]) -> np.ndarray:
@@ -147,12 +175,12 @@ def _check_layout(path: str | Path, content: Any) -> None:
     )
 
 
-def _read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
-    """Check one item; ``where`` says its place until its id is known."""
+def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
+    """Read one item of :func:`annotation_items`; ValueError says what is wrong with it, at its place until its id is known."""
     if not isinstance(item, dict):
         _reject(path, where, f"found a {type(item).__name__}", "expected an object", "convert the file")
     identifier = "" if item.get("id") is None else str(item["id"])
-    image_path = _read_image_path(path, f"study {identifier}" if identifier else where, item)
+    image_path = read_image_path(path, f"study {identifier}" if identifier else where, item)
     identifier = identifier or _id_from_path(image_path[0])
     name = f"study {identifier}"
     report = item.get("report")
@@ -164,13 +192,14 @@ def _read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
         image_path=image_path,
         report=report,
         split=split,
-        labels=_read_labels(path, name, item.get("labels")),
+        labels=read_labels(path, name, item.get("labels")),
         patient=_find_patient(item, identifier, image_path[0]),
         memory_indices=_read_memory_indices(path, name, item.get("clip_indices")),
     )
 
 
-def _read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Image paths of an item, at least one, none absolute or with ``..``; ValueError names the file and the study."""
     given = item.get("image_path")
     paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
     if not paths or not all(isinstance(part, str) and part.strip() for part in paths):
@@ -189,7 +218,8 @@ def _id_from_path(image_path: str) -> str:
     return path.stem if _MIMIC_PATH.search(image_path) else str(path.with_suffix(""))
 
 
-def _read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | None:
+def read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | None:
+    """States of 14 or 18 conditions, None if absent; ValueError names the file and the study."""
     if labels is None:
         return None
     lengths = (len(CHEXPERT_CONDITIONS), len(CONDITIONS))

@@ -1,0 +1,163 @@
+"""modules/preparation/raw.py and the scripts: raw files in, an annotation that the programs read out."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_pipeline import call
+from test_raw_iu import write_archive, write_images
+from test_raw_mimic import TREES, write_tree
+
+import main_prepare
+from modules.corpus.annotations import check_images, read_annotation
+from modules.records import read_json
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("physionet"))
+
+
+def places(folder, dataset):
+    return [
+        "--dataset_name", dataset, "--ann_path", folder / "annotation.json", "--image_dir", folder / "images",
+        "--feature_dir", folder / "features", "--device", "cpu",
+    ]  # fmt: skip
+
+
+def build(folder, dataset, raw_dir, *flags):
+    call(
+        main_prepare, *places(folder, dataset), "--raw_dir", raw_dir, "--raw_step", "images", "--num_workers", 1, *flags
+    )
+    return read_annotation(folder / "annotation.json")
+
+
+def refused(capsys, words, folder, dataset, *flags):
+    with pytest.raises(SystemExit) as end:
+        call(main_prepare, *places(folder, dataset), "--raw_step", "images", *flags)
+    assert end.value.code == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "Traceback" not in message
+
+
+def contents(folder):
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    del files["raw.json"]  # holds the command's folders
+    return files
+
+
+def test_mimic_with_copies(tree, tmp_path, capsys):
+    annotation = build(tmp_path, "mimic_cxr", tree, "--resize", 16)
+    studies = [study for split in annotation.values() for study in split]
+    assert [len(split) > 15 for split in annotation.values()] == [True] * 3
+    check_images(studies, tmp_path / "images")
+    with Image.open(tmp_path / "images" / studies[0].image_path[0]) as image:
+        assert image.size == (20, 16)
+    record = read_json(tmp_path / "raw.json")
+    with open(tmp_path / "dropped.csv", newline="") as file:
+        dropped = list(csv.DictReader(file))
+    assert sum(record["studies"].values()) == len(studies)
+    assert sum(record["dropped"].values()) == len(dropped) > 0
+    assert dropped[0]["reason"] == "no findings in the report"
+    assert f"left out: {len(dropped)} (no findings in the report)" in capsys.readouterr().out
+
+
+def test_mimic_without_copies_links_the_raw_images(tree, tmp_path):
+    annotation = build(tmp_path, "mimic_cxr", tree, "--items", "image")
+    assert (tmp_path / "images").resolve() == (tree / TREES[0] / "files").resolve()
+    check_images(annotation["train"], tmp_path / "images")
+    assert build(tmp_path, "mimic_cxr", tree, "--items", "image") == annotation
+
+
+def test_unreadable_images_leave_their_study(tree, tmp_path, capsys):
+    raw = shutil.copytree(tree, tmp_path / "raw")
+    folder = raw / TREES[0] / "files/p10/p10000000/s50000000"
+    (folder / "0000-3.jpg").write_bytes(b"\xff\xd8 cut")
+    annotation = build(tmp_path, "mimic_cxr", raw, "--resize", 16)
+    assert annotation["train"][0].image_path[0].endswith("0000-2.jpg")
+    assert "1 images cannot be decoded, first: the image" in capsys.readouterr().out
+
+
+def test_iu_annotation_without_images(tmp_path):
+    call(
+        main_prepare, *places(tmp_path, "iu_xray"), "--raw_dir", write_archive(tmp_path / "raw"), "--raw_step",
+        "annotation",
+    )  # fmt: skip
+    studies = [study for split in read_annotation(tmp_path / "annotation.json").values() for study in split]
+    assert {study.patient for study in studies} == {"CXR1", "CXR2", "CXR11"}
+    assert not (tmp_path / "images").exists()
+
+
+def test_iu_copies(tmp_path):
+    write_images(write_archive(tmp_path / "raw"), "open-i")
+    annotation = build(tmp_path, "iu_xray", tmp_path / "raw", "--resize", 4, "--copy_format", "png")
+    studies = [study for split in annotation.values() for study in split]
+    check_images(studies, tmp_path / "images")
+    assert all(path.startswith("NLMCXR_png/") for study in studies for path in study.image_path)
+
+
+def test_custom_files_go_all_the_way_to_an_annotation(tmp_path):
+    raw = tmp_path / "mine"
+    raw.mkdir()
+    Image.new("L", (40, 40), 9).save(raw / "a.png")
+    rows = [{"id": f"s{i}", "image_path": ["a.png"], "report": f"Report {i}.", "patient": i} for i in range(10)]
+    (raw / "studies.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    annotation = build(tmp_path, "custom", raw / "studies.jsonl")
+    assert {name: len(studies) for name, studies in annotation.items()} == {"train": 7, "val": 1, "test": 2}
+    assert {study.patient for study in annotation["train"]} <= {str(i) for i in range(10)}
+
+
+def test_what_somebody_else_made_is_not_replaced(tree, tmp_path, capsys):
+    (tmp_path / "annotation.json").write_text('{"train": []}')
+    refused(capsys, "was not made from raw files: move it away", tmp_path, "mimic_cxr", "--raw_dir", tree)
+    assert (tmp_path / "annotation.json").read_text() == '{"train": []}'
+    (tmp_path / "annotation.json").unlink()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/mine.png").touch()
+    refused(capsys, "holds files already", tmp_path, "mimic_cxr", "--raw_dir", tree)
+
+
+def test_bad_input_is_told(tmp_path, capsys):
+    refused(capsys, "does not exist", tmp_path, "mimic_cxr", "--raw_dir", tmp_path / "nowhere")
+    refused(capsys, "4 files or folders are missing", tmp_path, "mimic_cxr", "--raw_dir", tmp_path)
+    refused(capsys, "--raw_dir goes with", tmp_path, "synth_cxr", "--raw_dir", tmp_path)
+    (tmp_path / "annotation.json").unlink(missing_ok=True)
+    (tmp_path / "a.csv").write_text("image_path,report\nx.dcm,Clear.\n")
+    (tmp_path / "x.dcm").touch()
+    refused(capsys, "give --resize 256", tmp_path, "custom", "--raw_dir", tmp_path / "a.csv")
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_give_the_same_files(tree, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    build(folders[0], "mimic_cxr", tree, "--resize", 16)
+    words = [
+        *places(folders[1], "mimic_cxr"),
+        "--raw_dir",
+        tree,
+        "--raw_step",
+        "images",
+        "--resize",
+        16,
+        "--num_workers",
+        1,
+    ]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "main_prepare.py", *words]
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert contents(folders[0]) == contents(folders[1])
+
+
+@pytest.mark.parametrize("script", ["prepare_mimic_cxr.sh", "prepare_iu_xray.sh"])
+def test_scripts_ask_for_the_raw_folder(script):
+    done = subprocess.run(["bash", str(ROOT / script)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "RAW_DIR" in done.stderr

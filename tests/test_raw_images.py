@@ -1,0 +1,224 @@
+"""modules/preparation/raw_images.py and dicom.py: copies that training sees as the originals, and DICOM files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modules.corpus.images import read_image
+from modules.preparation.dicom import read_dicom, spread
+from modules.preparation.raw_images import copy_images, copy_path
+from modules.preparation.raw_pixels import open_grayscale, shrink
+
+ROOT = Path(__file__).parents[1]
+
+
+def write_images(folder, count=6, size=(90, 70)):
+    """Smooth noise in JPEG, 16-bit PNG and colour PNG files."""
+    rng = np.random.default_rng(0)
+    names = []
+    for i in range(count):
+        noise = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        name = f"p{i % 2}/{i}.{('jpg', 'png')[i % 2]}"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        noise.save(folder / name)
+        names.append(name)
+    return names
+
+
+def copy(names, source, target, resize=40, suffix="jpg", workers=1):
+    return copy_images(names, source, target, resize=resize, suffix=suffix, workers=workers)
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("raw", "copied"),
+    [
+        ("a/1_IM-0001-4001.dcm.png", "a/1_IM-0001-4001.jpg"),
+        ("a/b.v2.jpg", "a/b.v2.jpg"),
+        ("x.dcm", "x.jpg"),
+        ("CXR1_IM-1.png", "CXR1_IM-1.jpg"),
+    ],
+)
+def test_names_of_copies(raw, copied):
+    assert copy_path(raw, "jpg") == copied
+
+
+def test_copies_are_small_gray_and_eight_bit(tmp_path, capsys):
+    names = write_images(tmp_path / "raw")
+    assert copy(names, tmp_path / "raw", tmp_path / "out") == {}
+    for name in names:
+        with Image.open(tmp_path / "out" / copy_path(name, "jpg")) as image:
+            assert (image.mode, image.size, image.format) == ("L", (51, 40), "JPEG")
+    assert "6 of 6 copied" in capsys.readouterr().out
+    copy(names, tmp_path / "raw", tmp_path / "out")
+    assert "0 of 6 copied" in capsys.readouterr().out
+
+
+def test_training_sees_the_same_pixels_in_png_copies_as_in_the_originals(tmp_path):
+    names = write_images(tmp_path / "raw", size=(900, 700))
+    copy(names, tmp_path / "raw", tmp_path / "out", resize=256, suffix="png")
+    for name in names:
+        original, copied = (read_image(tmp_path / at, 224) for at in (f"raw/{name}", f"out/{copy_path(name, 'png')}"))
+        assert (original == copied).all()
+
+
+def test_small_images_are_not_enlarged():
+    assert shrink(Image.new("L", (30, 50)), 40).size == (30, 50)
+    assert shrink(Image.new("L", (40, 50)), 40).size == (40, 50)
+    assert shrink(Image.new("L", (80, 100)), 40).size == (40, 50)
+
+
+def test_sixteen_bits_are_spread_over_eight(tmp_path):
+    values = np.arange(1000, 1000 + 64 * 64 * 3, 3, dtype=np.uint16).reshape(64, 64)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    pixels = np.asarray(open_grayscale(tmp_path / "a.png"))
+    assert (pixels[0, 0], pixels[-1, -1]) == (0, 255)
+    assert (np.diff(pixels.ravel().astype(int)) >= 0).all()
+    assert (spread(np.full((2, 2), 7)) == 0).all()
+
+
+def test_an_unreadable_image_is_told_and_the_rest_is_copied(tmp_path):
+    names = write_images(tmp_path / "raw")
+    path = tmp_path / "raw" / names[2]
+    path.write_bytes(path.read_bytes()[:120])
+    failures = copy(names, tmp_path / "raw", tmp_path / "out")
+    assert list(failures) == [names[2]]
+    assert f"the image {path} cannot be decoded" in failures[names[2]]
+    assert len([*(tmp_path / "out").rglob("*.jpg")]) == 5
+
+
+def test_other_flags_and_strange_folders_are_refused(tmp_path):
+    names = write_images(tmp_path / "raw")
+    copy(names, tmp_path / "raw", tmp_path / "out")
+    with pytest.raises(ValueError, match="holds copies made with --resize 40 and --copy_format jpg"):
+        copy(names, tmp_path / "raw", tmp_path / "out", resize=48)
+    with pytest.raises(ValueError, match="holds images that are no copies of this program"):
+        copy(names, tmp_path / "raw", tmp_path / "raw")
+    with pytest.raises(ValueError, match=r"1 images of .* differ only in their suffix"):
+        copy([*names, "p0/0.png"], tmp_path / "raw", tmp_path / "another")
+
+
+def test_processes_do_not_change_the_bytes(tmp_path):
+    names = write_images(tmp_path / "raw", count=110, size=(30, 20))
+    copy(names, tmp_path / "raw", tmp_path / "one", resize=16)
+    copy(names, tmp_path / "raw", tmp_path / "two", resize=16, workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from modules.preparation import raw_images, raw_pixels
+source, target = map(Path, sys.argv[1:])
+shrink = raw_pixels.shrink
+def slow(image, size):
+    time.sleep(0.05)
+    return shrink(image, size)
+raw_pixels.shrink = slow
+names = sorted(str(p.relative_to(source)) for p in source.rglob("*.*"))
+raw_images.copy_images(names, source, target, resize=40, suffix="jpg", workers=1)
+"""
+
+
+def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path):
+    names = write_images(tmp_path / "raw", count=40)
+    copy(names, tmp_path / "raw", tmp_path / "whole")
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(tmp_path / "raw"), str(out)], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while len([*out.rglob("*.jpg")]) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 5 <= len([*out.rglob("*.jpg")]) < 40
+    (out / "p0" / ".8.jpg.4711.tmp").write_bytes(b"half an image")  # what a kill between two writes leaves
+    assert json.loads((out / "copies.json").read_text())["finished"] is False
+    copy(names, tmp_path / "raw", out)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+# DICOM
+
+
+def write_dicom(path, values, **tags):
+    """A small uncompressed DICOM file."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.Rows, data.Columns = values.shape[-2:]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.PixelData = values.astype(np.uint16).tobytes()
+    data.save_as(path, enforce_file_format=True)
+    assert pydicom.dcmread(path).Rows == values.shape[-2]
+    return path
+
+
+RAMP = np.arange(0, 4096, 16).reshape(16, 16)
+
+
+def test_dicom_values_are_spread_and_inverted_where_low_is_white(tmp_path):
+    plain = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP)))
+    assert (plain[0, 0], plain[-1, -1], plain.dtype) == (0, 255, np.uint8)
+    inverted = np.asarray(read_dicom(write_dicom(tmp_path / "b.dcm", RAMP, PhotometricInterpretation="MONOCHROME1")))
+    assert (inverted == 255 - plain).all()
+
+
+def test_dicom_window_cuts_values_off(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", RAMP, WindowCenter=2048, WindowWidth=1024)
+    pixels = np.asarray(read_dicom(path))
+    assert (pixels[RAMP < 1500] == 0).all()
+    assert (pixels[RAMP > 2600] == 255).all()
+    middle = pixels[(RAMP > 1600) & (RAMP < 2500)].astype(int)
+    assert (np.diff(middle) > 0).all()
+
+
+def test_dicom_window_counts_rescaled_values(tmp_path):
+    path = write_dicom(
+        tmp_path / "a.dcm", RAMP, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=0, WindowWidth=1000
+    )
+    pixels = np.asarray(read_dicom(path))
+    rescaled = RAMP * 2 - 1000
+    assert (pixels[rescaled < -510] == 0).all()
+    assert (pixels[rescaled > 510] == 255).all()
+
+
+def test_dicom_is_copied_like_any_image(tmp_path):
+    (tmp_path / "raw").mkdir()
+    write_dicom(tmp_path / "raw" / "a.dcm", np.tile(RAMP, (4, 5)))
+    assert copy(["a.dcm"], tmp_path / "raw", tmp_path / "out", resize=32) == {}
+    with Image.open(tmp_path / "out" / "a.jpg") as image:
+        assert (image.mode, image.size) == ("L", (40, 32))
+
+
+def test_what_is_no_dicom_image_is_told(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(b"not a DICOM file" * 20)
+    with pytest.raises(ValueError, match=r"a\.dcm cannot be decoded"):
+        read_dicom(tmp_path / "a.dcm")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        read_dicom(tmp_path / "b.dcm")
+    path = write_dicom(tmp_path / "c.dcm", np.stack([RAMP, RAMP]), NumberOfFrames=2)
+    with pytest.raises(ValueError, match="holds 2 frames, expected one"):
+        read_dicom(path)

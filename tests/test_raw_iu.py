@@ -1,0 +1,207 @@
+"""modules/preparation/raw_iu.py: Open-i's XML archive and the Kaggle tables, invented here; the real ones if they are there."""
+
+import io
+import json
+import shutil
+import tarfile
+from argparse import Namespace
+
+import pytest
+from PIL import Image
+
+from modules.corpus.annotations import SPLITS
+from modules.preparation.raw_iu import read_iu_xray
+
+REPORTS = {  # number -> images, findings, impression
+    1: (["CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001"], "Heart size is  normal. XXXX lungs.", "Normal chest x-XXXX."),
+    2: (["CXR2_IM-0652-1001"], "Clear lungs.", ""),
+    3: (["CXR3_IM-1384-1001", "CXR3_IM-1384-2001"], "", "No disease."),
+    10: ([], "No effusion.", "Normal."),
+    11: (["CXR11_IM-0067-1001-0001", "CXR11_IM-0067-1001-0002"], "XXXX XXXX. No edema.", "Normal."),
+}
+
+
+def options(**changes):
+    return Namespace(**{"section": "findings", "xxxx": "keep", "split_file": None, "seed": 7, **changes})
+
+
+def xml(number, images, findings, impression):
+    sections = f'<AbstractText Label="FINDINGS">{findings}</AbstractText><AbstractText Label="IMPRESSION">{impression}</AbstractText>'
+    parents = "".join(f'<parentImage id="{image}"/>' for image in images)
+    return (
+        f'<?xml version="1.0"?><eCitation><uId id="CXR{number}"/><Abstract>{sections}</Abstract>{parents}</eCitation>'
+    )
+
+
+def write_archive(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / "NLMCXR_reports.tgz", "w:gz") as archive:
+        for number, report in REPORTS.items():
+            content = xml(number, *report).encode()
+            member = tarfile.TarInfo(f"ecgen-radiology/{number}.xml")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return folder
+
+
+def write_kaggle(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    reports, projections = ["uid,MeSH,findings,impression"], ["uid,filename,projection"]
+    for number, (images, findings, impression) in REPORTS.items():
+        reports.append(f'{number},normal,"{findings}","{impression}"')
+        for k, image in enumerate(images):
+            name = image.removeprefix("CXR").replace("1_1_IM", "1_IM")
+            projections.append(f"{number},{name}.dcm.png,{('Lateral', 'Frontal')[k % 2]}")
+    (folder / "indiana_reports.csv").write_text("\n".join(reports) + "\n")
+    (folder / "indiana_projections.csv").write_text("\n".join(projections) + "\n")
+    return folder
+
+
+def write_images(folder, packaging):
+    """The images in one of the three packagings."""
+    for images, _, _ in REPORTS.values():
+        for k, image in enumerate(images):
+            path = {
+                "open-i": folder / "NLMCXR_png" / f"{image}.png",
+                "kaggle": folder / "images" / f"{image.removeprefix('CXR').replace('1_1_IM', '1_IM')}.dcm.png",
+                "r2gen": folder / "images" / image.rsplit("-", 1)[0] / f"{k}.png",
+            }[packaging]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), k).save(path)
+
+
+def by_id(dataset):
+    return {study.id: study for study in dataset.studies}
+
+
+def test_the_archive_is_read_unopened_and_every_report_is_accounted_for(tmp_path):
+    dataset = read_iu_xray(write_archive(tmp_path), options(), with_images=False)
+    studies = by_id(dataset)
+    assert list(studies) == ["CXR1_1_IM-0001", "CXR2_IM-0652", "CXR11_IM-0067-1001"]
+    assert dataset.dropped == {"CXR3_IM-1384": "no findings in the report", "CXR10": "no image"}
+    assert studies["CXR1_1_IM-0001"].report == "Heart size is  normal. XXXX lungs."  # to the letter
+    assert studies["CXR1_1_IM-0001"].images == ("CXR1_1_IM-0001-3001.png", "CXR1_1_IM-0001-4001.png")
+    assert studies["CXR1_1_IM-0001"].patient == "CXR1"
+
+
+def test_the_unpacked_archive_gives_the_same(tmp_path):
+    write_archive(tmp_path / "packed")
+    (tmp_path / "open/ecgen-radiology").mkdir(parents=True)
+    for number, report in REPORTS.items():
+        (tmp_path / f"open/ecgen-radiology/{number}.xml").write_text(xml(number, *report))
+    packed, unpacked = (read_iu_xray(tmp_path / name, options(), with_images=False) for name in ("packed", "open"))
+    assert packed.studies == unpacked.studies
+
+
+def test_the_kaggle_tables_put_the_frontal_image_first(tmp_path):
+    studies = by_id(read_iu_xray(write_kaggle(tmp_path), options(), with_images=False))
+    assert studies["CXR1_IM-0001"].images == ("1_IM-0001-4001.dcm.png", "1_IM-0001-3001.dcm.png")
+    write_archive(tmp_path)
+    studies = by_id(read_iu_xray(tmp_path, options(), with_images=False))  # the archive, with the views of the table
+    assert studies["CXR1_1_IM-0001"].images == ("CXR1_1_IM-0001-4001.png", "CXR1_1_IM-0001-3001.png")
+
+
+@pytest.mark.parametrize("packaging", ["open-i", "kaggle", "r2gen"])
+def test_images_are_found_in_every_packaging(tmp_path, packaging):
+    write_images(write_archive(tmp_path), packaging)
+    dataset = read_iu_xray(tmp_path, options())
+    for study in dataset.studies:
+        number = int(study.patient.removeprefix("CXR"))
+        assert len(study.images) == len(REPORTS[number][0])
+        shades = [Image.open(dataset.image_root / image).getpixel((0, 0)) for image in study.images]
+        assert shades == list(range(len(shades)))  # in Open-i's order
+
+
+@pytest.mark.parametrize(
+    ("how", "first", "last"),
+    [
+        ("keep", "Heart size is  normal. XXXX lungs.", "XXXX XXXX. No edema."),
+        ("word", "Heart size is normal. lungs.", "No edema."),
+        ("sentence", "Heart size is  normal.", "No edema."),
+    ],
+)
+def test_xxxx(tmp_path, how, first, last):
+    studies = read_iu_xray(write_archive(tmp_path), options(xxxx=how), with_images=False).studies
+    assert (studies[0].report, studies[-1].report) == (first, last)
+
+
+def test_sections(tmp_path):
+    write_archive(tmp_path)
+    both = read_iu_xray(tmp_path, options(section="both"), with_images=False)
+    assert by_id(both)["CXR1_1_IM-0001"].report == "Heart size is  normal. XXXX lungs. Normal chest x-XXXX."
+    assert by_id(both)["CXR3_IM-1384"].report == "No disease."
+    assert set(both.dropped) == {"CXR10"}
+
+
+def test_a_split_file_gives_ids_split_and_order(tmp_path):
+    write_archive(tmp_path)
+    path = tmp_path / "split.json"
+    items = {"train": ["CXR2_IM-0652"], "val": [{"id": "CXR1_IM-0001", "report": "another"}], "test": ["CXR99_IM-1"]}
+    path.write_text(json.dumps(items))
+    dataset = read_iu_xray(tmp_path, options(split_file=path), with_images=False)
+    assert [(study.id, study.split) for study in dataset.studies] == [
+        ("CXR2_IM-0652", "train"),
+        ("CXR1_IM-0001", "val"),
+    ]
+    assert dataset.studies[1].report.startswith("Heart size")
+    assert any("1 of 3 ids" in note for note in dataset.notes)
+    path.write_text(json.dumps({"train": ["CXR77"]}))
+    with pytest.raises(ValueError, match="none of the 1 ids"):
+        read_iu_xray(tmp_path, options(split_file=path), with_images=False)
+
+
+def test_everything_missing_is_listed_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError, match="2 files or folders are missing") as caught:
+        read_iu_xray(tmp_path, options())
+    assert "NLMCXR_reports.tgz" in str(caught.value)
+    assert "NLMCXR_png" in str(caught.value)
+
+
+def test_damaged_archives_are_named(tmp_path):
+    path = write_archive(tmp_path) / "NLMCXR_reports.tgz"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_iu_xray(tmp_path, options(), with_images=False)
+    (tmp_path / "ecgen-radiology").mkdir()
+    path.unlink()
+    (tmp_path / "ecgen-radiology/1.xml").write_text("<eCitation>")
+    with pytest.raises(ValueError, match=r"1\.xml in .* is not XML"):
+        read_iu_xray(tmp_path, options(), with_images=False)
+
+
+# the real collection
+
+
+def golden(real_cxr):
+    content = json.loads((real_cxr / "annotation_iu_r2gen_layout.json").read_text())
+    return [(item["id"], split, item["report"]) for split in SPLITS for item in content[split]]
+
+
+@pytest.mark.parametrize("source", ["archive", "kaggle"])
+def test_r2gens_annotation_comes_out_of_the_real_files(real_cxr, tmp_path, source):
+    names = ["NLMCXR_reports.tgz"] if source == "archive" else ["indiana_reports.csv", "indiana_projections.csv"]
+    for name in names:
+        shutil.copy(real_cxr / "iu_source" / name, tmp_path)
+    split_file = real_cxr / "annotation_iu_r2gen_layout.json"
+    dataset = read_iu_xray(tmp_path, options(split_file=split_file), with_images=False)
+    found = [(study.id, study.split, study.report) for study in dataset.studies]
+    assert len(found) == 2955
+    assert found == golden(real_cxr)
+
+
+def test_all_real_reports_are_covered_by_a_drawn_split(real_cxr):
+    datasets = [
+        read_iu_xray(real_cxr / "iu_source", options(section=section), with_images=False)
+        for section in ("findings", "both")
+    ]
+    for dataset, studies, reasons in (
+        (datasets[0], 3337, {"no findings in the report", "no image"}),
+        (datasets[1], 3826, {"no both in the report", "no image"}),
+    ):
+        assert len(dataset.studies) == studies
+        assert len(dataset.studies) + len(dataset.dropped) == 3955
+        assert set(dataset.dropped.values()) == reasons
+    split_of = [{study.patient: study.split for study in dataset.studies} for dataset in datasets]
+    assert all(split_of[1][patient] == split for patient, split in split_of[0].items())
+    sizes = [sum(study.split == split for study in datasets[1].studies) / 3826 for split in SPLITS]
+    assert sizes == pytest.approx([0.7, 0.1, 0.2], abs=0.02)

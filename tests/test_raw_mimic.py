@@ -1,0 +1,167 @@
+"""modules/preparation/raw_mimic.py: PhysioNet's trees, written here in their layout with invented reports."""
+
+import gzip
+import shutil
+import zipfile
+from argparse import Namespace
+
+import pytest
+from PIL import Image
+from report_shapes import SHAPES
+
+from modules.labels import CHEXPERT_CONDITIONS
+from modules.preparation.raw_mimic import read_mimic_cxr
+
+NAMES = list(SHAPES)
+SPLITS = ("train", "validate", "test")
+VIEWS = ("LATERAL", "", "AP", "PA")  # of the images of a study, in the order of the table
+TREES = "mimic-cxr-jpg/2.0.0", "mimic-cxr/2.0.0"
+
+
+def options(**changes):
+    values = {"section": "findings", "unnamed": True, "items": "study", "chexpert_labels": False, "split_file": None}
+    return Namespace(**{**values, **changes})
+
+
+def numbers(i):
+    """Group, subject and study of the i-th shape."""
+    return f"p1{i % 3}", f"1{i % 3}{i:06d}", f"5{i:07d}"
+
+
+def write_gzip(path, lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt", newline="") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def write_tree(root, suffix="jpg"):
+    """The two trees that PhysioNet publishes, one study for each shape of a report."""
+    jpg, reports = (root / tree for tree in TREES)
+    split, metadata = ["dicom_id,study_id,subject_id,split"], ["dicom_id,subject_id,study_id,ViewPosition,Rows"]
+    names = [name.title() for name in CHEXPERT_CONDITIONS]
+    chexpert = [f"subject_id,study_id,{','.join(names)}"]
+    for i, name in enumerate(NAMES):
+        group, subject, study = numbers(i)
+        report = reports / "files" / group / f"p{subject}" / f"s{study}.txt"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_bytes(SHAPES[name][0].encode())
+        folder = jpg / "files" / group / f"p{subject}" / f"s{study}"
+        folder.mkdir(parents=True)
+        for k, view in enumerate(VIEWS):
+            Image.new("L", (30, 24), 40 * k).save(folder / f"{i:04x}-{k}.{suffix}")
+            split.append(f"{i:04x}-{k},{study},{subject},{SPLITS[i % 3]}")
+            metadata.append(f"{i:04x}-{k},{subject},{study},{view},24")
+        chexpert.append(f"{subject},{study},1.0,0.0,-1.0" + "," * 11)
+    write_gzip(jpg / "mimic-cxr-2.0.0-split.csv.gz", split)
+    write_gzip(jpg / "mimic-cxr-2.0.0-metadata.csv.gz", metadata)
+    write_gzip(jpg / "mimic-cxr-2.0.0-chexpert.csv.gz", chexpert)
+    return root
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("physionet"))
+
+
+def expected(section):
+    """Text by study id, for the shapes that have the section."""
+    texts = {}
+    for i, name in enumerate(NAMES):
+        findings, impression, unnamed = SHAPES[name][1:]
+        wanted = {"findings": [findings or unnamed], "impression": [impression]}.get(
+            section, [findings or unnamed, impression]
+        )
+        text = " ".join(dict.fromkeys(part for part in wanted if part))
+        if text:
+            texts[f"s{numbers(i)[2]}"] = text
+    return texts
+
+
+@pytest.mark.parametrize("section", ["findings", "impression", "both"])
+def test_the_wanted_section_of_every_report(tree, section):
+    dataset = read_mimic_cxr(tree, options(section=section))
+    assert {study.id: study.report for study in dataset.studies} == expected(section)
+    assert len(dataset.studies) + len(dataset.dropped) == len(NAMES)
+    assert set(dataset.dropped.values()) == {f"no {section} in the report"}
+
+
+def test_official_split_patients_and_order(tree):
+    dataset = read_mimic_cxr(tree, options())
+    official = {f"s{numbers(i)[2]}": ("train", "val", "test")[i % 3] for i in range(len(NAMES))}
+    assert all(study.split == official[study.id] for study in dataset.studies)
+    assert all(study.patient == study.images[0].split("/")[1] for study in dataset.studies)
+    places = [(["train", "val", "test"].index(study.split), study.patient, study.id) for study in dataset.studies]
+    assert places == sorted(places)
+
+
+def test_frontal_views_come_first_and_paths_are_those_of_physionet(tree):
+    study = read_mimic_cxr(tree, options()).studies[0]
+    assert study.images == tuple(f"p10/p10000000/s50000000/0000-{k}.jpg" for k in (3, 2, 1, 0))
+
+
+def test_an_item_for_every_image_as_in_r2gen(tree):
+    studies = read_mimic_cxr(tree, options()).studies
+    items = read_mimic_cxr(tree, options(items="image")).studies
+    assert len(items) == len(VIEWS) * len(studies)
+    assert [item.id for item in items[:4]] == ["0000-3", "0000-2", "0000-1", "0000-0"]
+    assert all(len(item.images) == 1 and item.images[0].endswith(f"/{item.id}.jpg") for item in items)
+    assert {item.report for item in items} == {study.report for study in studies}
+
+
+def test_the_zip_of_reports_is_read_unopened(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    reports = root / TREES[1] / "files"
+    with zipfile.ZipFile(root / TREES[1] / "mimic-cxr-reports.zip", "w") as archive:
+        for path in sorted(reports.rglob("*.txt")):
+            archive.write(path, path.relative_to(reports.parent))
+    shutil.rmtree(reports)
+    assert read_mimic_cxr(root, options()).studies == read_mimic_cxr(tree, options()).studies
+
+
+def test_text_without_header_can_be_refused(tree):
+    dataset = read_mimic_cxr(tree, options(unnamed=False))
+    with_header = {f"s{numbers(i)[2]}" for i, name in enumerate(NAMES) if SHAPES[name][1]}
+    assert {study.id for study in dataset.studies} == with_header
+    assert any("0 under none" in note for note in dataset.notes) or "of 0 under none" in " ".join(dataset.notes)
+
+
+def test_images_that_were_not_downloaded_are_left_out(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    folder = root / TREES[0] / "files"
+    shutil.rmtree(folder / "p11")
+    (folder / "p10/p10000000/s50000000/0000-3.jpg").unlink()
+    dataset = read_mimic_cxr(root, options())
+    assert dataset.studies[0].images[0].endswith("0000-2.jpg")
+    assert all(study.images[0].startswith(("p10", "p12")) for study in dataset.studies)
+    assert sum(why == "no image file" for why in dataset.dropped.values()) > 10
+
+
+def test_chexpert_labels(tree):
+    study = read_mimic_cxr(tree, options(chexpert_labels=True)).studies[0]
+    assert study.labels == (1, 2, 3) + (0,) * 11
+    assert read_mimic_cxr(tree, options()).studies[0].labels is None
+
+
+def test_everything_missing_is_listed_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError, match="4 files or folders are missing") as caught:
+        read_mimic_cxr(tmp_path, options())
+    for words in ("split.csv.gz", "metadata.csv.gz", "mimic-cxr-reports.zip", "p10", "PhysioNet account"):
+        assert words in str(caught.value)
+
+
+def test_a_split_file_replaces_the_official_split(tree, tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("id,split\n0000-3,test\n0003-3,validate\n")
+    dataset = read_mimic_cxr(tree, options(items="image", split_file=path))
+    assert [(study.id, study.split) for study in dataset.studies] == [("0000-3", "test"), ("0003-3", "val")]
+
+
+def test_a_damaged_table_is_named(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    table = root / TREES[0] / "mimic-cxr-2.0.0-split.csv.gz"
+    table.write_bytes(table.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"split\.csv\.gz cannot be read"):
+        read_mimic_cxr(root, options())
+    write_gzip(table, ["dicom_id,study_id,split"])
+    with pytest.raises(ValueError, match="has no column subject_id"):
+        read_mimic_cxr(root, options())
