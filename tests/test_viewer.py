@@ -22,7 +22,9 @@ LABELER = RuleLabeler()
 NORMAL = "the heart size is normal . the lungs are clear . no pleural effusion or pneumothorax ."
 EFFUSION = "there is a small left pleural effusion . the heart size is normal ."
 FRACTURE = "there is an acute rib fracture . the lungs are clear ."
-HOSTILE = "</script><script>window.broken=1</script><img src=x onerror='window.broken=2'> & \u2028 \\u003c \ud800 \u202egnp"
+HOSTILE = (
+    "</script><script>window.broken=1</script><img src=x onerror='window.broken=2'> & \u2028 \\u003c \ud800 \u202egnp"
+)
 HEBREW = "\u05d0\u05d9\u05df \u05ea\u05e4\u05dc\u05d9\u05d8 \u05d1\u05e8\u05d9\u05d0\u05d5\u05ea ."
 STUDIES = 500
 

@@ -18,7 +18,7 @@ from modules.labels import ENTITIES
 from modules.records import atomic_write
 
 COLUMNS = 4  # maps in a row: one row of entities, one of retrieved sentences
-WIDTH = 7.2  # inches, two columns of a paper
+SIDE, BAR, LINE, GAP = 1.15, 0.35, 0.125, 0.3  # inches: a map, the colour bar, a line of text, room for the titles
 IMAGE_SIDE = 448  # pixels of the drawn image; the network sees the same crop with fewer
 TEXT_LINES = 7  # most lines of each report
 FORMATS = {"png": {"dpi": 200}, "pdf": {"dpi": 300}}
@@ -104,31 +104,31 @@ def draw(
     """
     from matplotlib.figure import Figure
 
-    lines = [
-        f"{name}: {_cut(row[key], 150, TEXT_LINES)}"
-        for name, key in (("Generated", "prediction"), ("Reference", "reference"))
-    ]
-    maps = 1 + bool(sentences)
-    text_height = 0.13 * sum(line.count("\n") + 2 for line in lines)
-    figure = Figure(figsize=(WIDTH, 1.65 * maps + text_height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.02)
-    layout = figure.add_gridspec(maps + 1, maps + COLUMNS, height_ratios=[1.65] * maps + [text_height])
-    _panel(figure.add_subplot(layout[:maps, :maps]), image, _cut(row["id"], 40, 1))
-    scores = [grid for _, grid in entities + sentences]
+    lines = [f"{name}: {row[key]}" for name, key in (("Generated", "prediction"), ("Reference", "reference"))]
+    text = "\n\n".join(_cut(line, 132, TEXT_LINES) for line in lines)
+    levels = [maps for maps in (entities, sentences) if maps]
+    image_side = len(levels)  # the image spans as many columns as there are rows of maps
+    tall, low = (SIDE + GAP) * len(levels), LINE * (text.count("\n") + 2)
+    figure = Figure(figsize=(SIDE * (image_side + COLUMNS) + BAR, tall + low))
+    across = [SIDE] * (image_side + COLUMNS) + [BAR]
+    layout = figure.add_gridspec(
+        len(levels), len(across), width_ratios=across, left=0, right=1, top=1 - GAP / (tall + low), bottom=low / (tall + low),
+        wspace=0.05, hspace=GAP / SIDE,
+    )  # fmt: skip
+    _panel(figure.add_subplot(layout[:, :image_side]), image, _cut(row["id"], 20 * image_side, 1))
+    scores = [grid for maps in levels for _, grid in maps]
     scale = {"vmin": min(grid.min() for grid in scores), "vmax": max(grid.max() for grid in scores)}
-    axes, drawn = [], None
-    for line, panels in enumerate((entities, sentences)):
-        for column, (title, grid) in enumerate(panels):
-            axes.append(axis := figure.add_subplot(layout[line, maps + column]))
-            _panel(axis, image, _cut(title, 26, 3))
+    for line, maps in enumerate(levels):
+        for column, (title, grid) in enumerate(maps):
+            axis = figure.add_subplot(layout[line, image_side + column])
+            _panel(axis, image, _cut(title, 27, 2))
             extent = (0, image.shape[1], image.shape[0], 0)
             drawn = axis.imshow(grid, cmap="inferno", alpha=0.5, interpolation="bicubic", extent=extent, **scale)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.7, aspect=30, pad=0.01)
-    bar.set_label("score", labelpad=1)
+    margin = figure.add_subplot(layout[:, -1])
+    margin.set_axis_off()
+    bar = figure.colorbar(drawn, cax=margin.inset_axes((0, 0.1, 0.25, 0.8)))
     bar.solids.set_alpha(1)
-    words = figure.add_subplot(layout[maps, :])
-    words.axis("off")
-    words.text(0, 1, "\n\n".join(lines), va="top", ha="left", transform=words.transAxes, linespacing=1.3)
+    figure.text(0, (low - LINE) / (tall + low), text, va="top", ha="left", linespacing=1.25)
     return figure
 
 
