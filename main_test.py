@@ -13,20 +13,23 @@ import numpy as np
 
 from models.beam_search import GenerationLimits
 from modules.checkpoints import build_model, load_checkpoint
-from modules.corpus.annotations import check_images, read_annotation, require_split
+from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.features import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import is_main, processes, seed_everything
+from modules.evaluation.attention_maps import MapKeeper
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores
+from modules.evaluation.disk import bank_disk
 from modules.evaluation.figures import plot_studies
 from modules.evaluation.tables import caption, markdown_table
 from modules.evaluation.tester import ReportScorer, generate_reports, set_references, state_scores
+from modules.evaluation.viewer import write_viewer
 from modules.messages import Needed, require, run
 from modules.options import parse_options
-from modules.preparation.labelers import find_labeler
-from modules.records import provenance, write_json, write_jsonl, write_options
+from modules.preparation.labelers import Labeler, find_labeler
+from modules.records import provenance, read_json, read_jsonl, write_json, write_jsonl, write_options
 
 
 def needed_files(options: Namespace) -> list[Needed]:
@@ -56,6 +59,22 @@ def baseline_reports(options: Namespace, dataset: ReportDataset, annotation: dic
     }
 
 
+def plotted_studies(options: Namespace, studies: list[Study]) -> list[int]:
+    """Positions of the studies that figures are drawn of: those of ``--plot_ids``, else the first ``--plot``.
+
+    Raises:
+        ValueError: if an id is not in the split.
+    """
+    positions = {study.id: position for position, study in enumerate(studies)}
+    for identifier in options.plot_ids:
+        if identifier not in positions:
+            raise ValueError(
+                f"--plot_ids names {identifier}, which is not among the {len(studies)} studies of the {options.split} "
+                f"split of {options.ann_path}: give ids of that split"
+            )
+    return [positions[identifier] for identifier in options.plot_ids] or list(range(min(options.plot, len(studies))))
+
+
 def show_reports(rows: list[dict], count: int) -> None:
     """Print generated reports beside their references."""
     for row in rows[:count]:
@@ -74,6 +93,7 @@ def main() -> None:
         annotation = read_annotation(options.ann_path)
         studies = require_split(annotation, options.split, options.ann_path)
         check_images(studies, Path(options.image_dir))
+        plotted = plotted_studies(options, studies)
         dataset = ReportDataset(
             studies,
             Path(options.image_dir),
@@ -85,6 +105,7 @@ def main() -> None:
         )
         dataset.use_reports(options.cleaning, options.max_words)
         distances = set_references(model, dataset, model.config.retrieval, False, options.seed)
+        maps = MapKeeper(options.viewer_studies if options.viewer else 0)
         rows = generate_reports(
             model,
             dataset,
@@ -95,24 +116,32 @@ def main() -> None:
             precision=options.precision,
             batch_size=options.batch_size,
             num_workers=options.num_workers,
+            watch=maps,
         )
+        study_maps = maps.gather()
         if not is_main():
             return
         for row, distance in zip(rows, distances, strict=True):
             row["retrieval_distance"] = None if np.isnan(distance) else round(float(distance), 6)
-        report(options, dataset, rows, annotation, device)
-        if options.plot:
-            paths = plot_studies(model, dataset, rows, options.plot, Path(options.save_dir) / "figures", device)
-            print(f"wrote {len(paths)} figures into {paths[0].parent}")
+        run_dir, labeler = Path(options.save_dir), find_labeler(options.chexbert_path, options.bert_path, device)
+        report(options, dataset, rows, annotation, labeler)
+        if plotted:
+            paths = plot_studies(model, dataset, rows, plotted, run_dir / "figures", device)
+            print(f"wrote {len(paths)} files into {run_dir / 'figures'}")
+        if options.viewer:
+            rows, metrics = read_jsonl(run_dir / "predictions.jsonl"), read_json(run_dir / "metrics.json")
+            disk = bank_disk(model, dataset.bank, device, options.seed)
+            limit = options.viewer_studies
+            page = write_viewer(run_dir, dataset, rows, metrics, labeler, maps=study_maps, disk=disk, limit=limit)
+            print(f"wrote {page}: open it in a browser")
 
 
-def report(options: Namespace, dataset: ReportDataset, rows: list[dict], annotation: dict, device) -> None:
+def report(options: Namespace, dataset: ReportDataset, rows: list[dict], annotation: dict, labeler: Labeler) -> None:
     """Write the predictions, score them, print the table."""
     run_dir = Path(options.save_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_options(run_dir, options, sys.argv, name=f"options_{options.split}.json")
     write_jsonl(run_dir / "predictions.jsonl", rows)
-    labeler = find_labeler(options.chexbert_path, options.bert_path, device)
     scorer = ReportScorer(dataset.reports, labeler)
     systems = {"REVTAF": [row["prediction"] for row in rows]}
     if options.baselines:

@@ -134,6 +134,9 @@ def _add_testing(parser: ArgumentParser) -> None:
     group.add_argument("--split", choices=("train", "val", "test"), default="test", help="split to report on")
     _flag(group, "--baselines", False, "add the rows of three retrieval baselines to the table")
     group.add_argument("--plot", type=int, default=0, help="attention figures to write, of the first studies")
+    group.add_argument("--plot_ids", nargs="+", default=[], help="attention figures of these studies, by id")
+    _flag(group, "--viewer", True, "write index.html, a page to read the reports")
+    group.add_argument("--viewer_studies", type=int, default=500, help="most studies shown on the page")
     group.add_argument("--show", type=int, default=5, help="generated reports printed beside their references")
 
 
@@ -230,7 +233,16 @@ def parse_options(program: str, argv: Sequence[str] | None = None) -> Namespace:
     parser.set_defaults(**{k: v for k, v in {**home, **DATASET_DEFAULTS[dataset_name]}.items() if k in known})
     options = parser.parse_args(argv)
     options.bank_dir = options.bank_dir or options.feature_dir
-    for name in ("batch_size", "epochs", "val_every", "save_every", "beam_size", "gen_max_len", "num_studies"):
+    for name in (
+        "batch_size",
+        "epochs",
+        "val_every",
+        "save_every",
+        "beam_size",
+        "gen_max_len",
+        "num_studies",
+        "viewer_studies",
+    ):
         if getattr(options, name, 1) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
     if "gen_min_len" in known and options.gen_min_len > 1 + len(CONDITIONS) + options.gen_max_len:

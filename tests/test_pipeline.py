@@ -131,9 +131,13 @@ def test_the_checkpoint_rebuilds_the_model_without_flags(trained):
 def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsys):
     arguments = [
         *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--save_dir", tmp_path,
-        "--gen_min_len", 25, "--gen_max_len", 12, "--baselines",
+        "--gen_min_len", 25, "--gen_max_len", 12, "--baselines", "--plot", 1, "--viewer_studies", 2,
     ]  # fmt: skip
     call(main_test, *arguments)
+    assert "Content-Security-Policy" in (tmp_path / "index.html").read_text()
+    assert len(list((tmp_path / "viewer" / "images").iterdir())) == 2
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".pdf"}
+    refused(capsys, "--plot_ids names nobody, which is not among", main_test, *arguments, "--plot_ids", "nobody")
     rows = read_jsonl(tmp_path / "predictions.jsonl")
     test = read_annotation(prepared / "annotation.json")["test"]
     assert [row["id"] for row in rows] == [study.id for study in test]

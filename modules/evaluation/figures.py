@@ -1,7 +1,8 @@
-"""Attention figures: an image, where entities and retrieved sentences look, and the report that was written."""
+"""Attention figures for papers: an image, where entities and retrieved sentences look, and the report written."""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -11,70 +12,132 @@ import torch
 
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset, collate
+from modules.corpus.images import read_image
 from modules.corpus.text import split_sentences
 from modules.labels import ENTITIES
-from modules.records import temporary_name
+from modules.records import atomic_write
 
-ENTITY_MAPS, SENTENCE_MAPS = 2, 1
+COLUMNS = 4  # maps in a row: one row of entities, one of retrieved sentences
+SIDE, BAR, LINE, GAP = 1.15, 0.35, 0.125, 0.3  # inches: a map, the colour bar, a line of text, room for the titles
+IMAGE_SIDE = 448  # pixels of the drawn image; the network sees the same crop with fewer
+TEXT_LINES = 7  # most lines of each report
+FORMATS = {"png": {"dpi": 200}, "pdf": {"dpi": 300}}
+STYLE = {"font.size": 7, "pdf.fonttype": 42, "text.parse_math": False}  # real fonts in the PDF; "$" is a dollar
 
 
 @torch.no_grad()
 def plot_studies(
-    model: Revtaf, dataset: ReportDataset, rows: list[dict[str, Any]], count: int, folder: Path, device: torch.device
+    model: Revtaf,
+    dataset: ReportDataset,
+    rows: list[dict[str, Any]],
+    positions: list[int],
+    folder: Path,
+    device: torch.device,
 ) -> list[Path]:
-    """Write one PNG per study for the first ``count`` studies.
+    """Write one PNG and one PDF per study.
 
-    Each shows the image, the maps of its strongest entities, the map of a retrieved sentence and the generated report.
+    Each shows the image, the maps of its strongest entities, the maps of the first retrieved sentences, the generated
+    report and its reference. All maps of a study share one colour scale.
 
     Args:
         model: trained network, in evaluation mode.
         dataset: with the reference rows that the reports were written with.
         rows: generated reports, in the order of the data set.
-        count: studies to draw.
+        positions: studies to draw, by position in the data set.
         folder: made if absent.
         device: of the model.
 
     Returns:
         The files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for index in range(min(count, len(dataset))):
+    for index in positions:
         sample = dataset[index]
         fused = model.fuse(collate([sample], dataset.tokenizer.pad_id).to(device).study)
-        strongest = sample.region_scores.argsort(descending=True)[:ENTITY_MAPS].tolist()
-        maps = [(f"entity: {ENTITIES[k]} ({sample.region_scores[k]:.2f})", fused.region_map[0, k]) for k in strongest]
-        if dataset.reference_rows[index] >= 0:
-            sentences = split_sentences(dataset.bank.reports[dataset.reference_rows[index]])
-            pairs = zip(sentences, fused.reference_map[0], strict=False)
-            maps += [(f"retrieved: {sentence}", score) for sentence, score in list(pairs)[:SENTENCE_MAPS]]
-        path = folder / f"{Path(rows[index]['id']).name}.png"
-        _draw(sample.image.numpy(), [(title, score.cpu().numpy()) for title, score in maps], rows[index], path)
-        paths.append(path)
+        strongest = sample.region_scores.argsort(descending=True)[:COLUMNS].tolist()
+        entities = [(f"{ENTITIES[k]} ({sample.region_scores[k]:.2f})", fused.region_map[0, k]) for k in strongest]
+        reference = int(dataset.reference_rows[index])
+        sentences = split_sentences(dataset.bank.reports[reference]) if reference >= 0 else []
+        retrieved = list(zip(sentences, fused.reference_map[0], strict=False))[:COLUMNS]
+        grids = [[(title, _grid(score)) for title, score in maps] for maps in (entities, retrieved)]
+        pixels = read_image(dataset.image_dir / dataset.studies[index].image_path[0], IMAGE_SIDE).numpy()
+        paths += _save(
+            pixels.transpose(1, 2, 0), grids, rows[index], folder / re.sub(r"[^\w.-]+", "_", rows[index]["id"])
+        )
     return paths
 
 
-def _draw(image: np.ndarray, maps: list[tuple[str, np.ndarray]], row: dict[str, Any], path: Path) -> None:
-    """Write the panels of one study; ``image`` is ``(3, height, width)``, each map ``(M,)`` on a square grid."""
-    from matplotlib.figure import Figure  # on demand: only figures need it
+def _grid(score: torch.Tensor) -> np.ndarray:
+    side = round(len(score) ** 0.5)
+    return score.float().cpu().numpy().reshape(side, side)
 
-    pixels = image.transpose(1, 2, 0)
-    figure = Figure(figsize=(2.6 * (1 + len(maps)), 4.0), layout="constrained")
-    axes = figure.subplots(1, 1 + len(maps))
-    for axis in axes:
-        axis.imshow(pixels, cmap="gray")
-        axis.axis("off")
-    axes[0].set_title(row["id"], fontsize=8)
-    for axis, (title, score) in zip(axes[1:], maps, strict=True):
-        grid = round(len(score) ** 0.5)
-        extent = (0, pixels.shape[1], pixels.shape[0], 0)
-        axis.imshow(score.reshape(grid, grid), cmap="inferno", alpha=0.45, interpolation="bicubic", extent=extent)
-        axis.set_title("\n".join(textwrap.wrap(title, 32)[:2]), fontsize=8)
-    width = 46 * (1 + len(maps))
-    text = textwrap.wrap(f"generated: {row['prediction']}", width) + textwrap.wrap(
-        f"reference: {row['reference']}", width
-    )
-    figure.supxlabel("\n".join(text), fontsize=8, x=0.01, ha="left", family="monospace")
-    temporary = temporary_name(path)
-    figure.savefig(temporary, dpi=120, format="png")
-    temporary.replace(path)
+
+def _save(image: np.ndarray, grids: list, row: dict[str, Any], stem: Path) -> list[Path]:
+    """Draw one study and write it in every format."""
+    import matplotlib as mpl  # on demand: only figures need it
+
+    with mpl.rc_context(STYLE):
+        figure = draw(image, grids[0], grids[1], row)
+        paths = [stem.with_name(f"{stem.name}.{kind}") for kind in FORMATS]
+        for path, (kind, how) in zip(paths, FORMATS.items(), strict=True):
+            with atomic_write(path, "wb") as file:
+                figure.savefig(file, format=kind, bbox_inches="tight", pad_inches=0.02, **how)
+    return paths
+
+
+def draw(
+    image: np.ndarray,
+    entities: list[tuple[str, np.ndarray]],
+    sentences: list[tuple[str, np.ndarray]],
+    row: dict[str, Any],
+) -> Any:
+    """The figure of one study.
+
+    Args:
+        image: ``(height, width, 3)`` uint8 pixels.
+        entities: title and square grid of scores, one per entity.
+        sentences: the same for retrieved sentences; may be empty.
+        row: ``id``, ``prediction`` and ``reference``.
+
+    Returns:
+        A matplotlib figure.
+    """
+    from matplotlib.figure import Figure
+
+    lines = [f"{name}: {row[key]}" for name, key in (("Generated", "prediction"), ("Reference", "reference"))]
+    text = "\n\n".join(_cut(line, 132, TEXT_LINES) for line in lines)
+    levels = [maps for maps in (entities, sentences) if maps]
+    image_side = len(levels)  # the image spans as many columns as there are rows of maps
+    tall, low = (SIDE + GAP) * len(levels), LINE * (text.count("\n") + 2)
+    figure = Figure(figsize=(SIDE * (image_side + COLUMNS) + BAR, tall + low))
+    across = [SIDE] * (image_side + COLUMNS) + [BAR]
+    layout = figure.add_gridspec(
+        len(levels), len(across), width_ratios=across, left=0, right=1, top=1 - GAP / (tall + low), bottom=low / (tall + low),
+        wspace=0.05, hspace=GAP / SIDE,
+    )  # fmt: skip
+    _panel(figure.add_subplot(layout[:, :image_side]), image, _cut(row["id"], 20 * image_side, 1))
+    scores = [grid for maps in levels for _, grid in maps]
+    scale = {"vmin": min(grid.min() for grid in scores), "vmax": max(grid.max() for grid in scores)}
+    for line, maps in enumerate(levels):
+        for column, (title, grid) in enumerate(maps):
+            axis = figure.add_subplot(layout[line, image_side + column])
+            _panel(axis, image, _cut(title, 27, 2))
+            extent = (0, image.shape[1], image.shape[0], 0)
+            drawn = axis.imshow(grid, cmap="inferno", alpha=0.5, interpolation="bicubic", extent=extent, **scale)
+    margin = figure.add_subplot(layout[:, -1])
+    margin.set_axis_off()
+    bar = figure.colorbar(drawn, cax=margin.inset_axes((0, 0.1, 0.25, 0.8)))
+    bar.solids.set_alpha(1)
+    figure.text(0, (low - LINE) / (tall + low), text, va="top", ha="left", linespacing=1.25)
+    return figure
+
+
+def _panel(axis: Any, image: np.ndarray, title: str) -> None:
+    axis.imshow(image)
+    axis.set_axis_off()
+    axis.set_title(title, fontsize=6.5, pad=2)
+
+
+def _cut(text: str, width: int, most: int) -> str:
+    """The first ``most`` lines of a text, with an ellipsis if there are more."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" \u2026"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
-from models.revtaf import Revtaf
+from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.dataloaders import evaluation_loader
-from modules.corpus.datasets import ReportDataset
+from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.clinical import clinical_scores
 from modules.evaluation.nlg import nlg_scores
@@ -47,10 +47,12 @@ def generate_reports(
     precision: str,
     batch_size: int,
     num_workers: int,
+    watch: Callable[[Batch, FusedStudy], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Write the report of every study of ``dataset``; its reference rows must be set.
 
-    The studies are shared among the processes; every process gets the whole list.
+    The studies are shared among the processes; every process gets the whole list. ``watch`` is shown every batch of
+    this process and what was known of it before the first word.
 
     Returns:
         One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``states`` (one word per
@@ -68,6 +70,8 @@ def generate_reports(
                 tokens, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
             states = probability.argmax(dim=1).tolist()  # (B, L)
+            if watch is not None:
+                watch(batch, fused)
             for b, index in enumerate(batch.index):
                 row = _row(dataset, index, tokenizer.decode(tokens[b].tolist()))
                 row["states"] = states[b]
