@@ -21,12 +21,11 @@ from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import is_main, processes, seed_everything
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores
 from modules.evaluation.figures import plot_studies
-from modules.evaluation.tables import caption, markdown_table
-from modules.evaluation.tester import ReportScorer, generate_reports, set_references, state_scores
+from modules.evaluation.run_results import score_test
+from modules.evaluation.tester import generate_reports, set_references
 from modules.messages import Needed, require, run
 from modules.options import parse_options
-from modules.preparation.labelers import find_labeler
-from modules.records import provenance, write_json, write_jsonl, write_options
+from modules.records import write_jsonl, write_options
 
 
 def needed_files(options: Namespace) -> list[Needed]:
@@ -100,39 +99,17 @@ def main() -> None:
             return
         for row, distance in zip(rows, distances, strict=True):
             row["retrieval_distance"] = None if np.isnan(distance) else round(float(distance), 6)
-        report(options, dataset, rows, annotation, device)
+        run_dir = Path(options.save_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_options(run_dir, options, sys.argv, name=f"options_{options.split}.json")
+        write_jsonl(run_dir / "predictions.jsonl", rows)  # before anything that may fail
+        baselines = baseline_reports(options, dataset, annotation) if options.baselines else {}
+        text = score_test(options, model, dataset, rows, baselines, device)
+        show_reports(rows, options.show)
+        print(text)
         if options.plot:
             paths = plot_studies(model, dataset, rows, options.plot, Path(options.save_dir) / "figures", device)
             print(f"wrote {len(paths)} figures into {paths[0].parent}")
-
-
-def report(options: Namespace, dataset: ReportDataset, rows: list[dict], annotation: dict, device) -> None:
-    """Write the predictions, score them, print the table."""
-    run_dir = Path(options.save_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_options(run_dir, options, sys.argv, name=f"options_{options.split}.json")
-    write_jsonl(run_dir / "predictions.jsonl", rows)
-    labeler = find_labeler(options.chexbert_path, options.bert_path, device)
-    scorer = ReportScorer(dataset.reports, labeler)
-    systems = {"REVTAF": [row["prediction"] for row in rows]}
-    if options.baselines:
-        systems = {**baseline_reports(options, dataset, annotation), **systems}
-    table = {name: scorer(reports) for name, reports in systems.items()}
-    states = state_scores(np.array([row["states"] for row in rows]), dataset.labels)
-    text = markdown_table(table)
-    note = caption(labeler.name, labeler.checksum, options.cleaning, options.max_words, options.split)
-    scores = {f"{options.split}_{name}": value for name, value in {**table["REVTAF"], **states}.items()}
-    protocol = {"labeler": labeler.name, "labeler_checksum": labeler.checksum, "caption": note}
-    baselines = {name: row for name, row in table.items() if name != "REVTAF"}
-    write_json(
-        run_dir / "metrics.json",
-        {"scores": scores, "baselines": baselines, "studies": len(rows), "protocol": protocol, **provenance()},
-    )
-    (run_dir / "table.md").write_text(f"{text}\n\n{note}\n", encoding="utf-8")
-    show_reports(rows, options.show)
-    print(f"\n{text}\n\n{note}\n")
-    for name in ("predictions.jsonl", "metrics.json", "table.md"):
-        print(f"wrote {run_dir / name}")
 
 
 if __name__ == "__main__":

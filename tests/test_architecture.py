@@ -32,12 +32,17 @@ FLOORS = [  # a file may import from the floors below its own, never from its ow
     ("modules.preparation.synthetic",),
     ("modules.evaluation.study_sums", "modules.evaluation.tables", "modules.evaluation.retriever"),
     ("modules.evaluation.meteor", "modules.evaluation.clinical", "modules.evaluation.significance"),
-    ("modules.evaluation.nlg",),
-    ("modules.evaluation.baselines", "modules.evaluation.tester", "modules.evaluation.figures"),
+    ("modules.evaluation.nlg", "modules.evaluation.label_cache", "modules.evaluation.diversity",
+     "modules.evaluation.predictions", "modules.evaluation.published_rows", "modules.evaluation.names",
+     "modules.evaluation.training_reports", "modules.evaluation.extra_metrics"),
+    ("modules.evaluation.baselines", "modules.evaluation.tester", "modules.evaluation.figures",
+     "modules.evaluation.scorer", "modules.evaluation.retrieval_quality"),
+    ("modules.evaluation.results",),
+    ("modules.evaluation.run_results",),
     ("modules.training.losses", "modules.training.optimizers"),
     ("modules.training.objective",),
     ("modules.training.trainer",),
-    ("main_prepare", "main_train", "main_test"),
+    ("main_prepare", "main_train", "main_test", "main_score"),
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 SOURCES = sorted(path for path in [*ROOT.glob("m*/**/*.py"), *ROOT.glob("main_*.py")] if path.name != "__init__.py")
