@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import main_prepare
+import main_score
 import main_test
 import main_train
 from modules.checkpoints import load_checkpoint
@@ -154,8 +155,12 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     assert "No figures are published for synth_cxr" in published
     assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 15
     assert "\\toprule" in (tmp_path / "table.tex").read_text()
-    assert len(list(csv.reader((tmp_path / "gts.csv").open()))) == len(rows)
-    assert [row[0] for row in csv.reader((tmp_path / "gts.csv").open())] == [row["reference"] for row in rows]
+    with (tmp_path / "gts.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == [row["reference"] for row in rows]
+    call(main_score, "--predictions", tmp_path / "predictions.jsonl", "--save_dir", tmp_path / "again", "--no-meteor")
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())["systems"][tmp_path.name]["scores"]
+    for name in ("test_BLEU_4", "test_BLEU_4_full", "test_ROUGE_L", "test_CIDEr", "test_ce_f1_macro"):
+        assert again[name] == pytest.approx(metrics["scores"][name], abs=1e-12), name
     shown = capsys.readouterr().out
     assert shown.count("  reference  ") == 5
     assert "nearest training image (pixels)" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def cached_labels(labeler: Labeler, reports: Sequence[str], folder: str | Path |
 
 def _read(path: Path, conditions: int) -> dict[bytes, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:  # np.load leaves a bad file open
             keys, states = stored["keys"], stored["states"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return {}
     if len(keys) != len(states) or states.shape[1:] != (conditions,):
         return {}
