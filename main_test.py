@@ -23,13 +23,13 @@ from modules.evaluation.attention_maps import MapKeeper
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores
 from modules.evaluation.disk import bank_disk
 from modules.evaluation.figures import plot_studies
-from modules.evaluation.tables import caption, markdown_table
-from modules.evaluation.tester import ReportScorer, generate_reports, set_references, state_scores
+from modules.evaluation.run_results import score_test
+from modules.evaluation.tester import generate_reports, set_references
 from modules.evaluation.viewer import write_viewer
 from modules.messages import Needed, require, run
 from modules.options import parse_options
-from modules.preparation.labelers import Labeler, find_labeler
-from modules.records import provenance, read_json, read_jsonl, write_json, write_jsonl, write_options
+from modules.preparation.labelers import find_labeler
+from modules.records import read_json, read_jsonl, write_jsonl, write_options
 
 
 def needed_files(options: Namespace) -> list[Needed]:
@@ -123,8 +123,15 @@ def main() -> None:
             return
         for row, distance in zip(rows, distances, strict=True):
             row["retrieval_distance"] = None if np.isnan(distance) else round(float(distance), 6)
-        run_dir, labeler = Path(options.save_dir), find_labeler(options.chexbert_path, options.bert_path, device)
-        report(options, dataset, rows, annotation, labeler)
+        run_dir = Path(options.save_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_options(run_dir, options, sys.argv, name=f"options_{options.split}.json")
+        write_jsonl(run_dir / "predictions.jsonl", rows)  # before anything that may fail
+        baselines = baseline_reports(options, dataset, annotation) if options.baselines else {}
+        labeler = find_labeler(options.chexbert_path, options.bert_path, device)
+        text = score_test(options, model, dataset, rows, baselines, labeler)
+        show_reports(rows, options.show)
+        print(text)
         if plotted:
             paths = plot_studies(model, dataset, rows, plotted, run_dir / "figures", device)
             print(f"wrote {len(paths)} files into {run_dir / 'figures'}")
@@ -134,34 +141,6 @@ def main() -> None:
             limit = options.viewer_studies
             page = write_viewer(run_dir, dataset, rows, metrics, labeler, maps=study_maps, disk=disk, limit=limit)
             print(f"wrote {page}: open it in a browser")
-
-
-def report(options: Namespace, dataset: ReportDataset, rows: list[dict], annotation: dict, labeler: Labeler) -> None:
-    """Write the predictions, score them, print the table."""
-    run_dir = Path(options.save_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_options(run_dir, options, sys.argv, name=f"options_{options.split}.json")
-    write_jsonl(run_dir / "predictions.jsonl", rows)
-    scorer = ReportScorer(dataset.reports, labeler)
-    systems = {"REVTAF": [row["prediction"] for row in rows]}
-    if options.baselines:
-        systems = {**baseline_reports(options, dataset, annotation), **systems}
-    table = {name: scorer(reports) for name, reports in systems.items()}
-    states = state_scores(np.array([row["states"] for row in rows]), dataset.labels)
-    text = markdown_table(table)
-    note = caption(labeler.name, labeler.checksum, options.cleaning, options.max_words, options.split)
-    scores = {f"{options.split}_{name}": value for name, value in {**table["REVTAF"], **states}.items()}
-    protocol = {"labeler": labeler.name, "labeler_checksum": labeler.checksum, "caption": note}
-    baselines = {name: row for name, row in table.items() if name != "REVTAF"}
-    write_json(
-        run_dir / "metrics.json",
-        {"scores": scores, "baselines": baselines, "studies": len(rows), "protocol": protocol, **provenance()},
-    )
-    (run_dir / "table.md").write_text(f"{text}\n\n{note}\n", encoding="utf-8")
-    show_reports(rows, options.show)
-    print(f"\n{text}\n\n{note}\n")
-    for name in ("predictions.jsonl", "metrics.json", "table.md"):
-        print(f"wrote {run_dir / name}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     main_prepare.py   data + raw + synthetic + prepare       + runtime
     main_train.py     data + model + generation + training   + runtime
     main_test.py      data + generation + testing            + runtime
+    main_score.py     scoring                                + runtime
 
 ``main_test.py`` has no model flags: the model is rebuilt from the configuration stored in the checkpoint. A default that
 depends on the data set stands in ``DATASET_DEFAULTS``; every other default stands next to its flag.
@@ -26,6 +27,7 @@ PUBLISHED = {  # train_mimic_cxr.sh of the released code
     "tokenizer": "bert", "threshold": 10, "scorer_width": 768, "scorer_layers": 4, "scorer_epochs": 10,
     "num_workers": 4, "scorer_lr": 1e-4, "init_visual": "none", "clip_grad_value": 0.1, "train_retrieval": "label",
 }  # fmt: skip
+EXTRA_METRICS = ("radgraph", "radcliq", "bertscore", "green", "ratescore")
 DATASET_DEFAULTS = {
     "mimic_cxr": {**PUBLISHED, "gen_min_len": 100, "gen_max_len": 150},
     "iu_xray": {**PUBLISHED, "gen_min_len": 60, "gen_max_len": 110, "threshold": 3},
@@ -138,6 +140,44 @@ def _add_testing(parser: ArgumentParser) -> None:
     _flag(group, "--viewer", True, "write index.html, a page to read the reports")
     group.add_argument("--viewer_studies", type=int, default=500, help="most studies shown on the page")
     group.add_argument("--show", type=int, default=5, help="generated reports printed beside their references")
+    _add_statistics(group)
+
+
+def _add_scoring(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("scoring")
+    group.add_argument(
+        "--predictions", nargs="+", required=True, metavar="[NAME=]FILE", help="JSONL or CSV, a system each"
+    )
+    group.add_argument(
+        "--references", help="CSV, JSONL or annotation file; default: those in the predictions, or gts.csv"
+    )
+    group.add_argument("--split", choices=("train", "val", "test"), default="test", help="split of an annotation file")
+    group.add_argument("--baseline", help="name of the system that the others are compared with")
+    group.add_argument(
+        "--dataset_name", choices=tuple(DATASET_DEFAULTS), default="custom", help="whose published rows to print"
+    )
+    group.add_argument(
+        "--cleaning",
+        choices=("auto", "published", "minimal", "none"),
+        default="auto",
+        help="auto: published, if a file has upper case",
+    )
+    group.add_argument("--max_words", type=int, default=100, help="words kept of a reference; 0 for all")
+    group.add_argument(
+        "--feature_dir", help="prepared features whose training split says what is frequent and what is copied"
+    )
+    group.add_argument("--train_ann", help="annotation file whose training split says so")
+    group.add_argument(
+        "--extra_metrics", nargs="+", choices=EXTRA_METRICS, default=(), help="through RadEval; may fetch weights"
+    )
+    group.add_argument("--chexbert_path", default="checkpoints/stanford/chexbert/chexbert.pth", help="CheXbert weights")
+    group.add_argument("--bert_path", help="local bert-base-uncased folder (vocab.txt, weights)")
+    _add_statistics(group)
+
+
+def _add_statistics(group) -> None:
+    _flag(group, "--meteor", True, "run METEOR (needs Java)")
+    group.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples of the studies")
 
 
 def _add_synthetic(parser: ArgumentParser) -> None:
@@ -198,6 +238,7 @@ PROGRAMS = {
     "prepare": (_add_data, _add_raw, _add_synthetic, _add_prepare, _add_runtime),
     "train": (_add_data, _add_model, _add_generation, _add_training, _add_runtime),
     "test": (_add_data, _add_generation, _add_testing, _add_runtime),
+    "score": (_add_scoring, _add_runtime),
 }
 
 
@@ -220,8 +261,9 @@ def parse_options(program: str, argv: Sequence[str] | None = None) -> Namespace:
         SystemExit: with status 2 and one sentence, if a flag is unknown or two flags contradict each other.
     """
     parser = build_parser(program)
-    data_parser = ArgumentParser(add_help=False)
-    _add_data(data_parser)
+    data_parser = ArgumentParser(prog=parser.prog, add_help=False)
+    names = tuple(DATASET_DEFAULTS)
+    data_parser.add_argument("--dataset_name", choices=names, default=parser.get_default("dataset_name"))
     dataset_name = data_parser.parse_known_args(argv)[0].dataset_name
     known = {action.dest for action in parser._actions}
     home = {
@@ -230,10 +272,14 @@ def parse_options(program: str, argv: Sequence[str] | None = None) -> Namespace:
         "feature_dir": f"data/{dataset_name}/features",
         "save_dir": f"results/{dataset_name}",
     }
+    if program == "score":
+        home = {"save_dir": "results/scores"}
     parser.set_defaults(**{k: v for k, v in {**home, **DATASET_DEFAULTS[dataset_name]}.items() if k in known})
     options = parser.parse_args(argv)
-    options.bank_dir = options.bank_dir or options.feature_dir
+    if "bank_dir" in known:
+        options.bank_dir = options.bank_dir or options.feature_dir
     for name in (
+        "resamples",
         "batch_size",
         "epochs",
         "val_every",

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy")
+PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "pycocoevalcap")
 ROOT = Path(__file__).resolve().parents[1]
 _CHUNK = 1 << 20  # bytes hashed at once
 

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from modules.evaluation.clinical import AVERAGES, MEASURES, clinical_scores, clinical_scores_per_class
+from modules.evaluation.clinical import (
+    AVERAGES,
+    MEASURES,
+    class_sums,
+    clinical_scores,
+    clinical_scores_per_class,
+    clinical_sums,
+    example_f1,
+    frequency_thirds,
+)
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, FIVE_CONDITIONS
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "clinical_metrics.npz", allow_pickle=False)
@@ -87,3 +96,28 @@ def test_guards(predicted, reference, options, message):
     for function in (clinical_scores, clinical_scores_per_class):
         with pytest.raises(ValueError, match=message):
             function(predicted, reference, **options)
+
+
+def test_sums_give_every_convention():
+    predicted, reference = labels(200, 18, seed=11), labels(200, 14, seed=12)
+    thirds = frequency_thirds(np.linspace(1, 0, 14))
+    scores = clinical_sums(predicted, reference, thirds=thirds).scores()
+    for uncertain, suffix in (("negative", ""), ("positive", "_uncertain_positive")):
+        for name, value in clinical_scores(predicted, reference, uncertain=uncertain).items():
+            assert scores[name + suffix] == pytest.approx(value, abs=1e-12)
+    per_class = clinical_scores_per_class(predicted, reference)
+    for third, columns in (("head", slice(0, 5)), ("medium", slice(5, 10)), ("tail", slice(10, 14))):
+        names = CHEXPERT_CONDITIONS[columns]
+        assert [thirds[name] for name in names] == [third] * len(names)
+        wanted = np.mean([per_class[name][2] for name in names])
+        assert scores[f"ce_f1_macro_{third}"] == pytest.approx(wanted, abs=1e-12)
+    single = class_sums(predicted, reference).scores()
+    assert single["edema/recall"] == pytest.approx(per_class["edema"][1], abs=1e-12)
+    assert example_f1(predicted, reference).mean() == pytest.approx(scores["ce_f1"], abs=1e-12)
+
+
+def test_thirds_follow_the_rate_not_the_order():
+    rates = np.zeros(14)
+    rates[CHEXPERT_CONDITIONS.index("fracture")] = 0.9
+    assert frequency_thirds(rates)["fracture"] == "head"
+    assert sorted(frequency_thirds(rates).values()) == ["head"] * 5 + ["medium"] * 5 + ["tail"] * 4

@@ -1,5 +1,6 @@
 """The programs end to end on a tiny SynthCXR: prepare, train, resume, test; and what they say to bad input."""
 
+import csv
 import json
 import shutil
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import main_prepare
+import main_score
 import main_test
 import main_train
 from modules.checkpoints import load_checkpoint
@@ -143,13 +145,49 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     assert [row["id"] for row in rows] == [study.id for study in test]
     training = set(FeatureStore.open(prepared / "features").row_ids("training"))
     assert all(row["retrieved"] in training and row["retrieval_distance"] >= 0 for row in rows)
+    bank = {row["id"]: row["report"] for row in FeatureStore.open(prepared / "features").bank_reports}
+    for row in rows:
+        assert row["retrieved_report"] == bank[row["retrieved"]]
+        assert len(row["states"]) == len(row["positive_probability"]) == len(row["labels_reference"]) == 18
+        assert np.argmax(row["state_probability"], axis=0).tolist() == row["states"]
+        assert [p[1] for p in zip(*row["state_probability"], strict=True)] == row["positive_probability"]
+        assert set(row["scores"]) == {"BLEU_4", "ROUGE_L", "METEOR", "CIDEr", "ce_f1"}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert {"test_BLEU_4", "test_ce_f1", "test_ce_f1_macro", "test_CIDEr"} <= set(metrics["scores"])
-    assert len(metrics["baselines"]) == 3
-    assert metrics["protocol"]["labeler"] == "rule"
+    check_metrics(metrics, rows)
+    published = (tmp_path / "table.md").read_text()
+    assert "published" not in published.split("\n\n")[0]  # nobody published figures of a drawn data set
+    assert "No figures are published for synth_cxr" in published
+    assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 15
+    assert "\\toprule" in (tmp_path / "table.tex").read_text()
+    with (tmp_path / "gts.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == [row["reference"] for row in rows]
+    call(main_score, "--predictions", tmp_path / "predictions.jsonl", "--save_dir", tmp_path / "again", "--no-meteor")
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())["systems"][tmp_path.name]["scores"]
+    for name in ("test_BLEU_4", "test_BLEU_4_full", "test_ROUGE_L", "test_CIDEr", "test_ce_f1_macro"):
+        assert again[name] == pytest.approx(metrics["scores"][name], abs=1e-12), name
     shown = capsys.readouterr().out
     assert shown.count("  reference  ") == 5
     assert "nearest training image (pixels)" in shown
+
+
+def check_metrics(metrics, rows):
+    """Every figure has a name and an interval, per-study scores average to those of the set, retrieval is judged."""
+    scores, spans = metrics["scores"], metrics["intervals"]
+    assert {"test_BLEU_4", "test_BLEU_4_full", "test_ce_f1", "test_ce_f1_macro_tail", "test_CIDEr"} <= set(scores)
+    assert {"test_state_f1", "test_ce_recall_micro_5_uncertain_positive"} <= set(scores)
+    for name, (low, high) in spans.items():
+        assert low <= high
+        assert metrics["names"][name] != name.removeprefix("test_"), f"{name} has no full name"
+    for name in ("ROUGE_L", "CIDEr", "ce_f1"):
+        mean = np.mean([row["scores"][name] for row in rows])
+        assert scores[f"test_{name}"] == pytest.approx(mean, abs=1e-5)
+    assert len(metrics["baselines"]) == len(metrics["comparison"]) == 3
+    assert metrics["protocol"]["labeler"] == "rule"
+    assert metrics["diversity"]["reports"] == len(rows)
+    assert metrics["retrieval"]["oracle"]["mrr_label_nearest"] == 1
+    agreement = {name: value["label_agreement_top1"] for name, value in metrics["retrieval"].items()}
+    assert agreement["oracle"] == max(agreement.values())
+    assert {row["third"] for row in metrics["per_class"].values()} == {"head", "medium", "tail"}
 
 
 # resume

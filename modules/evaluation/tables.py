@@ -18,25 +18,63 @@ COLUMNS = {
     "ce_f1_macro": "F1-macro",
     "ce_f1_micro": "F1-micro",
 }
+_LATEX = str.maketrans({
+    "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+})  # fmt: skip
+Interval = tuple[float, float]
 
 
-def markdown_table(rows: Mapping[str, Mapping[str, float | None]], title: str = "model") -> str:
+def _cell(value: float | Interval | None, empty: str) -> str:
+    if value is None:
+        return empty
+    return f"{value[0]:.3f}-{value[1]:.3f}" if isinstance(value, tuple | list) else f"{value:.3f}"
+
+
+def markdown_table(rows: Mapping[str, Mapping[str, float | Interval | None]], title: str = "model") -> str:
     """Markdown table with one row per system.
 
     Args:
-        rows: name of a system -> its scores; a missing score is printed as ``n/a``.
+        rows: name of a system -> its scores, or their intervals; a missing score is printed as ``n/a``.
         title: heading of the first column.
     """
+    cells = {name: [_cell(scores.get(column), "n/a") for column in COLUMNS] for name, scores in rows.items()}
     width = max(len(title), *(len(name) for name in rows))
+    size = max(8, *(len(cell) for row in cells.values() for cell in row))
     lines = [
-        f"| {title:{width}} | " + " | ".join(f"{short:>8}" for short in COLUMNS.values()) + " |",
-        f"|{'-' * (width + 2)}|" + "|".join("-" * 9 + ":" for _ in COLUMNS) + "|",
+        f"| {title:{width}} | " + " | ".join(f"{short:>{size}}" for short in COLUMNS.values()) + " |",
+        f"|{'-' * (width + 2)}|" + "|".join("-" * (size + 1) + ":" for _ in COLUMNS) + "|",
     ]
-    for name, scores in rows.items():
-        cells = [scores.get(column) for column in COLUMNS]
-        shown = [f"{cell:8.3f}" if cell is not None else f"{'n/a':>8}" for cell in cells]
-        lines.append(f"| {name:{width}} | " + " | ".join(shown) + " |")
+    lines += [
+        f"| {name:{width}} | " + " | ".join(f"{cell:>{size}}" for cell in row) + " |" for name, row in cells.items()
+    ]
     return "\n".join(lines)
+
+
+def latex_table(rows: Mapping[str, Mapping[str, float | Interval | None]], caption: str, ours: int) -> str:
+    """The same table for a paper, in LaTeX with the package booktabs.
+
+    Args:
+        rows: published systems, then ours.
+        caption: one line that says what can be compared.
+        ours: how many of the last rows are ours; a rule separates them.
+    """
+    lines = [
+        r"\begin{table}[t]\centering\small", rf"\caption{{{caption.translate(_LATEX)}}}",
+        rf"\begin{{tabular}}{{l{'c' * len(COLUMNS)}}}", r"\toprule",
+        " & ".join(["model", *(short.translate(_LATEX) for short in COLUMNS.values())]) + r" \\", r"\midrule",
+    ]  # fmt: skip
+    for number, (name, scores) in enumerate(rows.items()):
+        if number and number == len(rows) - ours:
+            lines.append(r"\midrule")
+        cells = [_cell(scores.get(column), "--").replace("-0.", "--0.") for column in COLUMNS]
+        if name.startswith(INTERVAL):
+            cells = [rf"{{\scriptsize {cell}}}" for cell in cells]
+        lines.append(" & ".join([name.translate(_LATEX), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+INTERVAL = "95 % interval"
 
 
 def caption(labeler: str, checksum: str, cleaning: str, max_words: int, split: str) -> str:

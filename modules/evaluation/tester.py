@@ -1,8 +1,8 @@
-"""Generate the reports of a split and score them."""
+"""Generate the reports of a split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,8 @@ from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.clinical import clinical_scores
-from modules.evaluation.nlg import nlg_scores
 from modules.evaluation.retriever import retrieve
 from modules.labels import CONDITIONS, POSITIVE
-from modules.preparation.labelers import Labeler
 
 
 def set_references(
@@ -55,8 +53,9 @@ def generate_reports(
     this process and what was known of it before the first word.
 
     Returns:
-        One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``states`` (one word per
-        condition), ``positive_probability`` (L,), ``retrieved`` (id or None).
+        One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``retrieved`` (id or None),
+        ``retrieved_report`` (text or None), ``states`` (L,) as numbers, ``positive_probability`` (L,) and
+        ``state_probability`` (P, L).
     """
     model.eval()
     tokenizer = dataset.tokenizer
@@ -75,7 +74,8 @@ def generate_reports(
             for b, index in enumerate(batch.index):
                 row = _row(dataset, index, tokenizer.decode(tokens[b].tolist()))
                 row["states"] = states[b]
-                row["positive_probability"] = [round(p, 4) for p in probability[b, POSITIVE].tolist()]
+                row["state_probability"] = [[round(p, 4) for p in state] for state in probability[b].tolist()]
+                row["positive_probability"] = row["state_probability"][POSITIVE]
                 rows.append((index, row))
             bar.update(len(batch.index))
             bar.set_postfix(words=len(rows[-1][1]["prediction"].split()))
@@ -88,28 +88,15 @@ def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:
         "id": study.id,
         "image": study.image_path[0],
         "reference": dataset.reports[index],
+        **(
+            {}
+            if dataset.full_reports[index] == dataset.reports[index]
+            else {"reference_full": dataset.full_reports[index]}
+        ),
         "prediction": prediction,
         "retrieved": dataset.bank.ids[retrieved] if retrieved >= 0 else None,
+        "retrieved_report": dataset.bank.reports[retrieved] if retrieved >= 0 else None,
     }
-
-
-class ReportScorer:
-    """NLG and clinical-efficacy scores against fixed references, which are labelled once.
-
-    Args:
-        references: cleaned and cut reference reports.
-        labeler: labels references and predictions alike.
-    """
-
-    def __init__(self, references: Sequence[str], labeler: Labeler) -> None:
-        self.references, self.labeler = list(references), labeler
-        self.reference_labels = labeler(self.references)  # (n, 14 or 18)
-
-    def __call__(self, predictions: Sequence[str], meteor: bool = True) -> dict[str, float | None]:
-        """Scores of ``predictions``, in the order of the references."""
-        scores = nlg_scores(list(predictions), self.references, meteor=meteor)
-        predicted = self.labeler(list(predictions))
-        return {**scores, **clinical_scores(predicted, self.reference_labels, conditions=self.labeler.conditions)}
 
 
 def state_scores(states: np.ndarray, labels: np.ndarray) -> dict[str, float]:

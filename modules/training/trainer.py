@@ -19,7 +19,8 @@ from modules.checkpoints import load_checkpoint, restore, save_checkpoint
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, barrier, is_main, mean_over_processes, world_size
-from modules.evaluation.tester import ReportScorer, generate_reports, set_references, state_scores
+from modules.evaluation.scorer import ReportScorer
+from modules.evaluation.tester import generate_reports, set_references, state_scores
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.preparation.labelers import Labeler
 from modules.records import append_metrics

@@ -1,0 +1,104 @@
+"""Score any generated reports, ours or another model's, and compare them.
+
+python main_score.py --predictions results/mimic_cxr/predictions.jsonl
+python main_score.py --predictions ours=a.jsonl theirs=b.csv --references annotation.json --baseline theirs
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from modules.evaluation import results
+from modules.evaluation.diversity import diversity
+from modules.evaluation.extra_metrics import HOW, extra_sums
+from modules.evaluation.predictions import Matched, match, named_files, read_reports
+from modules.evaluation.published_rows import comparability
+from modules.evaluation.scorer import ReportScorer, SystemScores
+from modules.evaluation.tables import caption
+from modules.evaluation.training_reports import TrainingReports, open_bank, training_reports
+from modules.messages import run
+from modules.options import parse_options
+from modules.preparation.labelers import find_labeler
+from modules.records import provenance, write_json, write_options
+
+
+def read_files(options: Namespace) -> Matched:
+    """The reports of every system and their references, study by study."""
+    paths = named_files(options.predictions)
+    if options.baseline is not None and options.baseline not in paths:
+        raise ValueError(f"--baseline is {options.baseline!r}; expected one of the predictions: {', '.join(paths)}")
+    systems = {name: read_reports(path, options.split) for name, path in paths.items()}
+    beside = next((path.with_name("gts.csv") for path in paths.values() if path.name == "res.csv"), None)
+    path = options.references or (beside if beside and beside.is_file() else None)
+    references = read_reports(path, options.split) if path else None
+    return match(systems, references, options.cleaning, options.max_words)
+
+
+def add_extra_metrics(options: Namespace, matched: Matched, systems: dict[str, SystemScores]) -> None:
+    """Run the metrics of ``--extra_metrics``; say what is missing."""
+    if not options.extra_metrics:
+        print(f"RadGraph-F1, RadCliQ, BERTScore, GREEN and RaTEScore were not asked for: {HOW}")
+    for metric in options.extra_metrics:
+        for name, system in systems.items():
+            sums, problem = extra_sums(metric, matched.systems[name], matched.full)
+            if sums is None:
+                print(problem)
+                break
+            system.add(sums)
+
+
+def report(
+    options: Namespace, matched: Matched, scorer: ReportScorer, systems: dict[str, SystemScores], train: TrainingReports
+) -> None:
+    """Write everything and print the table."""
+    run_dir, split, labeler = Path(options.save_dir), options.split, scorer.labeler
+    done = matched.cleaning
+    note = caption(labeler.name, labeler.checksum, done, options.max_words, split)
+    compared = comparability(
+        options.dataset_name, split=split, studies=len(matched.ids), cleaning=done,
+        max_words=options.max_words, labeler=labeler.name,
+    )  # fmt: skip
+    protocol = {
+        **results.PROTOCOL, "references": note, "comparability": compared, "matching": matched.notes,
+        "labeler": labeler.name, "labeler_checksum": labeler.checksum, "thirds": train.source, "cleaning": done,
+        "max_words": options.max_words, "resamples": options.resamples, "seed": options.seed,
+    }  # fmt: skip
+    found, spans = {}, {}
+    for name, system in systems.items():
+        found[name] = results.figures(scorer, system, split, options.max_words, options.resamples, options.seed)
+        found[name]["diversity"] = diversity(
+            matched.systems[name], matched.references, matched.retrieved[name], train.reports
+        )
+        spans[name] = {key.removeprefix(f"{split}_"): value for key, value in found[name]["intervals"].items()}
+        results.write_per_class(run_dir / f"per_class_{name}.csv", found[name]["per_class"], train.rates)
+    pairs = [(name, options.baseline) for name in systems if options.baseline not in (None, name)]
+    versus = results.comparisons(systems, pairs, options.resamples, options.seed)
+    content = {"systems": found, "comparison": versus, "baseline": options.baseline, "studies": len(matched.ids)}
+    write_json(run_dir / "metrics.json", {**content, "protocol": protocol, **provenance()})
+    scores = {name: system.scores for name, system in systems.items()}
+    text = results.write_tables(run_dir, options.dataset_name, scores, spans, [note, compared])
+    print("\n".join(["", *matched.notes, "", text, "", note, compared, ""]))
+    print("\n".join(results.comparison_lines(versus)))
+    print(f"wrote metrics.json, table.md, table.tex and per_class_*.csv into {run_dir}")
+
+
+def main() -> None:
+    """Score files."""
+    options = parse_options("score")
+    matched = read_files(options)
+    write_options(options.save_dir, options, sys.argv)
+    labeler = find_labeler(
+        options.chexbert_path, options.bert_path, "cpu" if options.device == "auto" else options.device
+    )
+    train = training_reports(open_bank(options.feature_dir), options.train_ann, labeler)
+    cache = Path(options.save_dir).parent / "label_cache"
+    scorer = ReportScorer(matched.references, labeler, full=matched.full, thirds=train.thirds, cache=cache)
+    systems = scorer.systems(matched.systems, options.meteor)
+    add_extra_metrics(options, matched, systems)
+    report(options, matched, scorer, systems, train)
+
+
+if __name__ == "__main__":
+    run(main, "nothing was lost but time: run the same command again")

@@ -1,0 +1,61 @@
+"""What a figure is called in full: a short name is one convention among several, and papers mix them."""
+
+from __future__ import annotations
+
+import re
+
+_NLG = {
+    "BLEU": "BLEU-{} of the whole set (pycocoevalcap)",
+    "METEOR": "METEOR 1.5 of the whole set (jar of pycocoevalcap)",
+    "ROUGE_L": "ROUGE-L, mean over reports (pycocoevalcap, beta 1.2)",
+    "CIDEr": "CIDEr, mean over reports (pycocoevalcap; document frequencies of the references scored)",
+}
+_AVERAGES = {
+    "example": "per report over the conditions, then the mean over reports (example-based)",
+    "micro": "over all pairs of report and condition at once (micro)",
+    "macro": "per condition over the reports, then the mean over conditions (macro)",
+}
+_GROUPS = {
+    None: "14 CheXpert conditions",
+    "5": "cardiomegaly, edema, consolidation, atelectasis and pleural effusion",
+    "head": "the most frequent third of the 14 conditions (5)",
+    "medium": "the middle third of the 14 conditions by frequency (5)",
+    "tail": "the rarest third of the 14 conditions (4)",
+}
+_CLINICAL = re.compile(
+    r"(?P<what>ce|state)_(?P<measure>precision|recall|f1)(?:_(?P<average>example|micro|macro))?"
+    r"(?:_(?P<group>5|head|medium|tail))?(?P<uncertain>_uncertain_positive)?"
+)
+_EXTRA = {
+    "radgraph_simple": "RadGraph F1, simple (RadEval)",
+    "radgraph_partial": "RadGraph F1, partial (RadEval)",
+    "radgraph_complete": "RadGraph F1, complete (RadEval)",
+    "radcliq_v1": "1 / mean RadCliQ-v1 (RadEval; larger is better)",
+    "bertscore": "BERTScore F1, distilbert-base-uncased (RadEval)",
+    "green": "GREEN (RadEval)",
+    "ratescore": "RaTEScore (RadEval)",
+}
+
+
+def full_name(name: str, max_words: int) -> str:
+    """The full name of a figure.
+
+    Args:
+        name: short name, without ``test_``.
+        max_words: words kept of the references, 0 for all.
+
+    Returns:
+        What is averaged over what; the short name itself if it is none of ours.
+    """
+    stem, full = (name[: -len("_full")], True) if name.endswith("_full") else (name, False)
+    base = stem.split("_")[0] if stem.startswith("BLEU") else stem
+    if base in _NLG:
+        cut = f"references cut to their first {max_words} words" if max_words and not full else "whole references"
+        return f"{_NLG[base].format(stem[-1])}; {cut}"
+    match = _CLINICAL.fullmatch(name)
+    if match:
+        source = "labels of the generated report" if match["what"] == "ce" else "states predicted from the image"
+        uncertain = "positive" if match["uncertain"] else "negative"
+        average = _AVERAGES[match["average"] or "example"]
+        return f"{match['measure']}, {average}; {_GROUPS[match['group']]}; uncertain as {uncertain}; {source}"
+    return _EXTRA.get(name, name)

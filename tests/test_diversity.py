@@ -1,0 +1,30 @@
+"""modules/evaluation/diversity.py: counted by hand."""
+
+import pytest
+
+from modules.evaluation.diversity import diversity
+
+
+def test_by_hand():
+    predictions = ["a b . c d", "a b. c d", "a a a", "x ."]
+    references = ["a b .", "a c . d", "e . x", "f"]
+    found = diversity(predictions, references, ["c d . q", "", "a a a", "y"], ["zz . a b .", "x", "f"])
+    assert (found["reports"], found["distinct_reports"]) == (4, 3)
+    assert found["most_frequent_share"] == 0.5
+    assert found["most_frequent_report"] == "a b . c d"
+    assert found["distinct_1"] == pytest.approx(6 / 15)  # a b . c d x among 5 + 5 + 3 + 2 words
+    assert found["distinct_2"] == pytest.approx(6 / 11)
+    assert found["distinct_4"] == pytest.approx(2 / 4)
+    assert found["references_distinct_reports"] == 4
+    assert found["words"]["mean"] == pytest.approx(15 / 4)
+    assert found["copied_from_retrieved"] == pytest.approx(2 / 6)  # "c d" of the first, "a a a"
+    assert found["copied_from_training"] == pytest.approx(3 / 6)  # "a b" twice, "x"
+    assert found["references_copied_from_training"] == pytest.approx(3 / 6)
+    assert found["length_histogram"] == {"edges": [0, 10], "predictions": [4], "references": [4]}
+
+
+def test_nothing_to_compare_with_and_empty_reports():
+    found = diversity(["", ""], ["a", "b"])
+    assert found["distinct_1"] == found["distinct_4"] == 0
+    assert found["copied_from_retrieved"] is None is found["copied_from_training"]
+    assert found["most_frequent_share"] == 1

@@ -1,0 +1,86 @@
+"""modules/evaluation/retrieval_quality.py: against a slow count, and what must hold of every ranking."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.hyperbolic_encoder import LearnableRetrievalEnhancer
+from modules.corpus.annotations import Study
+from modules.evaluation import retrieval_quality
+from modules.evaluation.clinical import clinical_scores, frequency_thirds
+from modules.labels import MIMIC_POSITIVE_RATES
+
+N, QUERIES = 40, 12
+
+
+class Store(dict):
+    def rows(self, axis, ids):
+        return np.array([int(identifier[1:]) for identifier in ids])
+
+
+class Bank:
+    """Forty training studies; the first queries are among them."""
+
+    def __init__(self, rng):
+        self.ids = tuple(f"b{i}" for i in range(N))
+        self.store = Store(labels=rng.integers(0, 4, size=(N, 18)).astype(np.int8))
+        self.region_scores = rng.random((N, 75)).astype(np.float32)
+
+    def __len__(self):
+        return N
+
+    def groups(self, studies, exclude_same_patient):
+        numbers = {identifier: i for i, identifier in enumerate(self.ids)}
+        return np.arange(N), np.array([numbers.get(study.id, -1) for study in studies])
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    monkeypatch.setattr(retrieval_quality, "PAIRS", 5 * N)  # several blocks of queries
+    rng = np.random.default_rng(0)
+    bank = Bank(rng)
+    labels = rng.integers(0, 4, size=(QUERIES, 18))
+    labels[0] = bank.store["labels"][0]
+    scores = rng.random((QUERIES, 75)).astype(np.float32)
+    ids = ["b0", "b1", *(f"q{i}" for i in range(QUERIES - 2))]
+    studies = [Study(id=i, image_path=("x",), report="x", split="test") for i in ids]
+    torch.manual_seed(0)
+    enhancer = LearnableRetrievalEnhancer(
+        num_entities=75, width=12, layers=2, manifold="poincare", curvature=0.01, learn_curvature=True
+    )
+    thirds = frequency_thirds(MIMIC_POSITIVE_RATES)
+    found = retrieval_quality.retrieval_quality(
+        enhancer, bank, studies, scores, labels, thirds, exclude_same_patient=False, seed=0
+    )
+    return bank, labels, scores, studies, found
+
+
+def test_cosine_agrees_with_a_slow_count(judged):
+    bank, labels, scores, studies, found = judged
+    known, agreement, ranks, first = bank.store["labels"], [], [], []
+    for query, study, own in zip(scores, studies, labels, strict=True):
+        cosine = bank.region_scores @ query / np.linalg.norm(bank.region_scores, axis=1) / np.linalg.norm(query)
+        order = [i for i in np.argsort(-cosine) if bank.ids[i] != study.id]
+        equal = (known == own).sum(axis=1)
+        best = max(equal[i] for i in order)
+        ranks.append(1 + next(rank for rank, i in enumerate(order) if equal[i] == best))
+        agreement.append(np.mean([(known[i] == own).mean() for i in order[:5]]))
+        first.append(order[0])
+    cosine = found["cosine"]
+    assert cosine["mrr_label_nearest"] == pytest.approx(np.mean(1 / np.array(ranks)))
+    assert cosine["label_agreement_top5"] == pytest.approx(np.mean(agreement))
+    scores = clinical_scores(known[first], labels)
+    assert cosine["label_f1_top1"] == pytest.approx(scores["ce_f1_example"])
+    assert cosine["f1_macro_top1"] == pytest.approx(scores["ce_f1_macro"])
+
+
+def test_what_holds_of_the_rankings(judged):
+    *_, found = judged
+    assert set(found) == {"learned", "cosine", "random", "oracle"}
+    assert found["oracle"]["mrr_label_nearest"] == 1
+    assert found["oracle"]["label_agreement_top1"] < 1  # the study itself, in the bank, is never retrieved
+    for name, row in found.items():
+        assert row["label_agreement_top1"] <= found["oracle"]["label_agreement_top1"], name
+        low, high = row["intervals"]["label_f1_top1"]
+        assert low <= row["label_f1_top1"] <= high
+        assert len(row["per_class_f1_top1"]) == 14
