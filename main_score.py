@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from modules.distributed import processes
 from modules.evaluation import results
 from modules.evaluation.diversity import diversity
 from modules.evaluation.extra_metrics import HOW, extra_sums
@@ -89,9 +90,8 @@ def main() -> None:
     options = parse_options("score")
     matched = read_files(options)
     write_options(options.save_dir, options, sys.argv)
-    labeler = find_labeler(
-        options.chexbert_path, options.bert_path, "cpu" if options.device == "auto" else options.device
-    )
+    with processes(options.device) as device:
+        labeler = find_labeler(options.chexbert_path, options.bert_path, device)
     train = training_reports(open_bank(options.feature_dir), options.train_ann, labeler)
     cache = Path(options.save_dir).parent / "label_cache"
     scorer = ReportScorer(matched.references, labeler, full=matched.full, thirds=train.thirds, cache=cache)

@@ -31,7 +31,8 @@ class ReportFile:
     """What one file holds, by study id.
 
     ``texts`` are its reports, ``references`` what it carries as theirs (``full`` before truncation, ``retrieved`` the
-    report that was retrieved); ``ordered`` says that it has no ids and its rows are numbered from 1.
+    report that was retrieved); ``ordered`` says that it has no ids and its rows are numbered from 1; ``by_study`` leads
+    from MIMIC-CXR study numbers to the ids of an annotation.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class ReportFile:
     full: dict[str, str] = field(default_factory=dict)
     retrieved: dict[str, str] = field(default_factory=dict)
     ordered: bool = False
+    by_study: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -183,7 +185,7 @@ def _read_annotation(path: Path, split: str) -> ReportFile:
         found.texts[_normal(study.id)] = study.report
         number = _MIMIC_FOLDER.search(study.image_path[0])
         if number:  # how tables of MIMIC-CXR name the study
-            found.references[number[1]] = _normal(study.id)
+            found.by_study[number[1]] = _normal(study.id)
     return found
 
 
@@ -279,8 +281,7 @@ def _aligned(
             )
         notes.append(f"{name} is matched with its references by order: one of the files has no ids")
         return dict(zip(truth, system.texts.values(), strict=True))
-    if references and references.path.suffix == ".json" and not system.texts.keys() & truth.keys():
-        by_study = references.references  # MIMIC-CXR study number -> id
+    if references and references.by_study and not system.texts.keys() & truth.keys():
         notes.append(f"{name} is matched by the study number in the image paths of {references.path.name}")
-        return {by_study.get(key, key): text for key, text in system.texts.items()}
+        return {references.by_study.get(key, key): text for key, text in system.texts.items()}
     return system.texts

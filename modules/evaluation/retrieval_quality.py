@@ -102,7 +102,7 @@ def _quality(
     name: str,
 ) -> dict[str, Any]:
     n, N = len(labels), len(known)
-    k, step = min(TOP, N), max(1, PAIRS // N)
+    k, step = max(1, min(TOP, N - 1)), max(1, PAIRS // N)
     top, ranks = [], []
     for start in tqdm(range(0, n, step), desc=f"retrieval: {name}", unit="block", leave=False):
         rows = slice(start, min(start + step, n))

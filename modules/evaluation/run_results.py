@@ -13,11 +13,13 @@ from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.evaluation import results
 from modules.evaluation.diversity import diversity
+from modules.evaluation.names import full_name
 from modules.evaluation.published_rows import comparability
 from modules.evaluation.retrieval_quality import retrieval_quality
 from modules.evaluation.scorer import ReportScorer, SystemScores
+from modules.evaluation.significance import intervals
 from modules.evaluation.tables import caption
-from modules.evaluation.tester import state_scores
+from modules.evaluation.tester import state_sums
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.preparation.labelers import Labeler
 from modules.records import provenance, write_json, write_jsonl
@@ -91,8 +93,10 @@ def _figures(
 ) -> dict[str, Any]:
     """Figures of our own system."""
     found = results.figures(scorer, system, options.split, options.max_words, options.resamples, options.seed)
-    states = state_scores(np.array([row["states"] for row in rows]), dataset.labels)
-    found["scores"] |= results.named(states, options.split)
+    states = state_sums(np.array([row["states"] for row in rows]), dataset.labels)
+    found["scores"] |= results.named(states.scores(), options.split)
+    found["intervals"] |= results.named(intervals(states, options.resamples, options.seed), options.split)
+    found["names"] |= results.named({name: full_name(name, 0) for name in states.scores()}, options.split)
     found["diversity"] = diversity(
         [row["prediction"] for row in rows],
         dataset.reports,

@@ -80,8 +80,9 @@ INTERVAL = "95 % interval"
 def caption(labeler: str, checksum: str, cleaning: str, max_words: int, split: str) -> str:
     """One sentence that says how the numbers under it were made."""
     cut = f"first {max_words} words" if max_words else "whole reports"
+    cleaned = "as they were found" if cleaning == "none" else f"{cleaning} cleaning"
     return (
-        f"{split} split; references: {cleaning} cleaning, {cut}; BLEU, METEOR, ROUGE-L and CIDEr by pycocoevalcap; P, R "
+        f"{split} split; references: {cleaned}, {cut}; BLEU, METEOR, ROUGE-L and CIDEr by pycocoevalcap; P, R "
         f"and F1 are example-based over 14 conditions, positive = state 1, labels of both sides by the {labeler} labeler "
         f"({checksum}); macro and micro F1 over the same 14."
     )

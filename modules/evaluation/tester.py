@@ -14,8 +14,9 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, gather_list, is_main
-from modules.evaluation.clinical import clinical_scores
+from modules.evaluation.clinical import clinical_sums
 from modules.evaluation.retriever import retrieve
+from modules.evaluation.study_sums import StudySums
 from modules.labels import CONDITIONS, POSITIVE
 
 
@@ -99,7 +100,18 @@ def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:
     }
 
 
-def state_scores(states: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def state_sums(states: np.ndarray, labels: np.ndarray) -> StudySums:
     """Clinical efficacy of the predicted states ``(n, L)`` themselves, against the labels ``(n, L)``."""
-    scores = clinical_scores(states, labels, conditions=CONDITIONS)
-    return {name.replace("ce_", "state_"): value for name, value in scores.items() if name in ("ce_f1", "ce_f1_macro")}
+    sums = clinical_sums(states, labels, conditions=CONDITIONS)
+    names = {"ce_f1": "state_f1", "ce_f1_macro": "state_f1_macro"}
+
+    def figures(summed: np.ndarray) -> dict[str, np.ndarray]:
+        values = sums.figures(summed)
+        return {ours: values[name] for name, ours in names.items()}
+
+    return StudySums(sums.values, figures)
+
+
+def state_scores(states: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The figures of :func:`state_sums`."""
+    return state_sums(states, labels).scores()
