@@ -156,7 +156,7 @@ def test_a_wrong_checkpoint_never_labels(small, change, message):
 def test_other_wrong_files(small):
     folder, _ = small
     (folder / "page.pth").write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match="cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"is no weights file .it begins with b'<html>not found"):
         ChexbertLabeler(folder / "page.pth", folder)
     with pytest.raises(FileNotFoundError, match=r"absent\.pth does not exist"):
         ChexbertLabeler(folder / "absent.pth", folder)
@@ -165,6 +165,17 @@ def test_other_wrong_files(small):
     (folder / "vocab.txt").write_text("\n".join(WORDS[:-1]))
     with pytest.raises(ValueError, match="holds 13 entries"):
         ChexbertLabeler(folder / "chexbert.pth", folder)
+
+
+class Refused:
+    """Any class of ours: its pickle would need our code to load."""
+
+
+def test_pickled_code_is_refused(small):
+    folder, network = small
+    torch.save({"model_state_dict": network.state_dict(), "args": Refused()}, folder / "code.pth")
+    with pytest.raises(ValueError, match=r"refused because they may run code.*torch\.save"):
+        ChexbertLabeler(folder / "code.pth", folder)
 
 
 def test_find_labeler_takes_chexbert_where_it_is(small, capsys):
@@ -204,7 +215,9 @@ def test_full_size_network_gives_the_published_logits():
                for name, spec in published.items()}  # fmt: skip
     assert weights["linear_heads.13.bias"].tolist() == pytest.approx([-0.09356509, -0.04273555], abs=1e-8)
     network = ChexbertNetwork(chexbert.BERT_CONFIG)
-    chexbert._check_names(weights, network.state_dict(), Path("golden"))
+    assert {name: value.shape for name, value in network.state_dict().items()} == {
+        n: w.shape for n, w in weights.items()
+    }
     network.load_state_dict(weights)
     network.eval()
     golden = np.load(GOLDEN / "chexbert.npz", allow_pickle=False)
