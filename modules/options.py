@@ -237,7 +237,8 @@ def parse_options(program: str, argv: Sequence[str] | None = None) -> Namespace:
 def given_flags(program: str, argv: Sequence[str] | None = None) -> set[str]:
     """Names of the options that the command line of ``main_<program>.py`` sets itself, not their defaults."""
     parser = build_parser(program)
-    parser.set_defaults(**{action.dest: argparse.SUPPRESS for action in parser._actions})
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
     return set(vars(parser.parse_args(argv)))
 
 

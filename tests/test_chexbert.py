@@ -1,15 +1,14 @@
 """modules/preparation/chexbert.py: the published network under its names, and every way a checkpoint is wrong."""
 
 import json
-import math
 import os
-import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import golden_values
 from transformers import BertConfig
 
 from modules.labels import CHEXPERT_CONDITIONS
@@ -37,23 +36,6 @@ WORDS = [
 SMALL = BertConfig(
     vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32
 )
-
-
-def golden_values(name, shape):
-    """Weights that every machine makes alike: integer hashing to multiples of 2**-23 in [-1, 1), scaled by kind."""
-    count = math.prod(shape)
-    with np.errstate(over="ignore"):
-        z = np.arange(count, dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()) << 32)
-        z = z * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    values = (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
-    if len(shape) > 1:
-        values *= math.sqrt(3 / math.prod(shape[1:])) * (2 if name.endswith(("query.weight", "key.weight")) else 1)
-    else:
-        values = 1 + 0.2 * values if name.endswith("weight") else 0.1 * values
-    return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
 @pytest.fixture
