@@ -1,9 +1,12 @@
 """Build everything a training needs: annotation and images from raw files, features from those; draw SynthCXR; check.
 
+With --convert, rewrite a trained model for this project or for the released code instead.
+
 python main_prepare.py --dataset_name synth_cxr
 python main_prepare.py --dataset_name iu_xray --ann_path annotation.json --image_dir images
 python main_prepare.py --dataset_name mimic_cxr --raw_dir physionet.org/files --resize 256
 python main_prepare.py --dataset_name mimic_cxr --check
+python main_prepare.py --convert model_best.pth --to ours --out results/released/model_best.pth
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from modules.conversion import convert
 from modules.distributed import processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.options import parse_options
 from modules.preparation.doctor import examine
 from modules.preparation.raw import build_annotation
+from modules.preparation.medklip import medklip_files
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
 
@@ -30,6 +35,8 @@ def needed_files(options: Namespace) -> list[Needed]:
     if options.resnet_weights not in (None, "download"):
         how = "see checkpoints/README.md, or --resnet_weights download"
         needed.append(Needed(options.resnet_weights, f"ImageNet weights of {options.visual_extractor}", how))
+    if options.entity_scorer == "medklip":
+        needed += medklip_files(options)
     if options.bank_dir != options.feature_dir:
         how = "prepare the data set that the model was trained on"
         needed.append(Needed(Path(options.bank_dir) / "manifest.json", "features of the retrieval bank", how))
@@ -42,6 +49,10 @@ def main() -> None:
     if options.contact_sheet:
         draw_contact_sheet(Path(options.contact_sheet), seed=options.seed)
         print(f"wrote {options.contact_sheet}")
+        return
+    if options.convert:
+        require([Needed(options.convert, "trained model", "give one of main_train.py, or the released state dict")])
+        print(convert(options.convert, options.to, options.out))
         return
     if options.check:
         diagnosis = examine(options)

@@ -17,7 +17,7 @@ from modules.corpus.annotations import Study, check_images, read_annotation, req
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.features import FeatureStore
-from modules.corpus.tokenizer import ReportTokenizer
+from modules.corpus.tokenizer import bert_vocabulary, tokenizer_of
 from modules.distributed import is_main, processes, seed_everything
 from modules.evaluation.attention_maps import MapKeeper
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores
@@ -35,18 +35,21 @@ from modules.records import read_json, read_jsonl, write_jsonl, write_options
 def needed_files(options: Namespace) -> list[Needed]:
     """Everything a test reads."""
     prepare = f"python main_prepare.py --dataset_name {options.dataset_name}"
-    return [
+    needed = [
         Needed(options.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
         Needed(options.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
         Needed(Path(options.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
         Needed(Path(options.bank_dir) / "manifest.json", "features of the retrieval bank", "prepare the training data"),
         Needed(options.load_pretrained, "trained model", "train one with main_train.py, or give --load_pretrained"),
-        Needed(
-            Path(options.load_pretrained).with_name("tokenizer.json"),
-            "vocabulary of the trained model",
-            "main_train.py writes it beside the checkpoint: copy both",
-        ),
     ]
+    tokenizer = Path(options.load_pretrained).with_name("tokenizer.json")
+    if not tokenizer.is_file() and not bert_vocabulary(options.bert_path):
+        how = (
+            "main_train.py writes it beside the checkpoint: copy both; a released model has none and needs vocab.txt of "
+            "bert-base-uncased instead: give its folder with --bert_path"
+        )
+        needed.append(Needed(tokenizer, "vocabulary of the trained model", how))
+    return needed
 
 
 def baseline_reports(options: Namespace, dataset: ReportDataset, annotation: dict) -> dict[str, list[str]]:
@@ -89,6 +92,9 @@ def main() -> None:
     with processes(options.device, options.n_gpu) as device:
         seed_everything(options.seed)
         checkpoint = load_checkpoint(options.load_pretrained)
+        if is_main() and "released" in checkpoint["run"]:
+            print(checkpoint["run"]["released"])
+        tokenizer = tokenizer_of(options.load_pretrained, checkpoint, options.bert_path)
         model = build_model(checkpoint).to(device).eval()
         annotation = read_annotation(options.ann_path)
         studies = require_split(annotation, options.split, options.ann_path)
@@ -99,7 +105,7 @@ def main() -> None:
             Path(options.image_dir),
             FeatureStore.open(options.feature_dir),
             TrainingBank(FeatureStore.open(options.bank_dir)),
-            ReportTokenizer.load(Path(options.load_pretrained).with_name("tokenizer.json")),
+            tokenizer,
             image_size=model.config.image_size,
             max_report_tokens=model.config.max_positions - model.config.prompt_length - 1,
         )

@@ -13,18 +13,19 @@ from pathlib import Path
 import torch
 
 from models.revtaf import Revtaf
-from modules.checkpoints import load_backbone, load_bert
+from modules.checkpoints import load_checkpoint
 from modules.corpus.annotations import check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports
 from modules.corpus.features import FeatureStore
-from modules.corpus.tokenizer import ReportTokenizer, bert_folder
+from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
 from modules.distributed import barrier, is_main, processes, seed_everything
 from modules.messages import Needed, require, run
-from modules.options import model_config, parse_options
+from modules.options import given_flags, model_config, parse_options
 from modules.preparation.doctor import refuse_errors
 from modules.preparation.labelers import find_labeler
 from modules.records import plain, read_json, write_options
+from modules.training.start import adopt_options, initialise
 from modules.training.trainer import Trainer
 
 FREE_ON_RESUME = (
@@ -46,8 +47,12 @@ def needed_files(options: Namespace) -> list[Needed]:
         Needed(options.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
         Needed(Path(options.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
     ]
-    if options.tokenizer == "bert" and not str(options.bert_path).startswith("hub:"):
-        folder = Path(options.bert_path or "checkpoints/bert-base-uncased")
+    if options.init_from:
+        needed.append(
+            Needed(options.init_from, "trained model", "give one of main_train.py, or the released state dict")
+        )
+    elif options.tokenizer == "bert" and not str(options.bert_path).startswith("hub:"):
+        folder = Path(options.bert_path or BERT_FOLDER)
         how = "see checkpoints/README.md and give --bert_path, or --bert_path hub:bert-base-uncased, or --tokenizer corpus"
         needed.append(Needed(folder / "vocab.txt", "vocabulary of bert-base-uncased", how))
     if options.resnet_weights not in (None, "download"):
@@ -56,17 +61,13 @@ def needed_files(options: Namespace) -> list[Needed]:
     return needed
 
 
-def initialise(model: Revtaf, options: Namespace) -> list[str]:
-    """Load the starting weights that are there; returns lines that say what came from where."""
-    scorer = Path(options.feature_dir) / "entity_scorer.pth"
-    weights = options.resnet_weights or (str(scorer) if options.init_visual == "entity_scorer" else None)
-    name = options.visual_extractor
-    lines = [f"visual encoder: {name} starts from random weights (--resnet_weights loads ImageNet's)"]
-    if weights:
-        lines = [load_backbone(model.visual_encoder.backbone, name, weights)]
-    if options.bert_path and options.tokenizer == "bert":
-        return [*lines, load_bert(model.report_decoder.network, bert_folder(options.bert_path))]
-    return [*lines, "report decoder: starts from random weights (--bert_path loads BERT's)"]
+def find_tokenizer(options: Namespace, reports: list[str], checkpoint: dict | None) -> ReportTokenizer:
+    """The vocabulary of the model that training starts from, else the one that the flags name."""
+    if checkpoint:
+        return tokenizer_of(options.init_from, checkpoint, options.bert_path)
+    if options.tokenizer == "bert":
+        return ReportTokenizer.from_bert(bert_folder(options.bert_path or BERT_FOLDER))
+    return ReportTokenizer.from_reports(reports, options.threshold)
 
 
 def check_same_run(options: Namespace) -> None:
@@ -93,6 +94,8 @@ def main() -> None:
     """Train one model."""
     options = parse_options("train")
     require(needed_files(options))
+    checkpoint = load_checkpoint(options.init_from) if options.init_from else None
+    origin = [adopt_options(options, given_flags("train"), checkpoint)] if checkpoint else []
     if options.resume:
         check_same_run(options)
     with processes(options.device, options.n_gpu) as device:
@@ -106,11 +109,7 @@ def main() -> None:
         store = FeatureStore.open(options.feature_dir)
         bank = TrainingBank(store)
         reports = prepare_reports([study.report for study in splits["train"]], options.cleaning, options.max_words)
-        tokenizer = (
-            ReportTokenizer.from_bert(bert_folder(options.bert_path or "checkpoints/bert-base-uncased"))
-            if options.tokenizer == "bert"
-            else ReportTokenizer.from_reports(reports, options.threshold)
-        )
+        tokenizer = find_tokenizer(options, reports, checkpoint)
         config = model_config(
             options,
             report_feature_dim=store["report_features"].shape[1],
@@ -120,7 +119,8 @@ def main() -> None:
             end_id=tokenizer.end_id,
         )
         model = Revtaf(config)
-        lines = initialise(model, options)
+        lines = [*origin, *initialise(model, options, checkpoint)]
+        del checkpoint  # a second copy of every weight
         model.to(device)
         if options.channels_last:
             model.visual_encoder.to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Weights on disk: ours, torchvision's, BERT's. Nothing here unpickles code."""
+"""Weights on disk: ours, the released REVTAF's, torchvision's, BERT's. Nothing here unpickles code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from torch import Tensor, nn
 
 from models.config import RevtafConfig
 from models.revtaf import Revtaf
+from modules.layouts import check_weights, describe, weights_of
+from modules.released import (
+    BEHAVIOUR,
+    DEAD,
+    from_released,
+    is_released,
+    released_config,
+)
 
 FORMAT = "revtaf/1"
+PICKLED = (b"PK", b"\x80")  # how a file of torch.save begins, of today's kind and of the older
 
 
 def load_weights(path: str | Path) -> Any:
@@ -34,6 +43,10 @@ def load_weights(path: str | Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        with open(path, "rb") as file:
+            start = file.read(40)
+        if not start.startswith(PICKLED):
+            raise ValueError(f"{path} is no weights file (it begins with {start!r}): fetch it again") from error
         raise ValueError(
             f"{path} holds pickled objects besides tensors, which are refused because they may run code: in an "
             'environment you trust, load it and save only its weights with torch.save({"state_dict": ...}, path)'
@@ -63,21 +76,63 @@ def save_checkpoint(path: Path, model: Revtaf, run: dict[str, Any]) -> None:
     save_atomically(content, path)
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint written by :func:`save_checkpoint`.
+def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]:
+    """Read a checkpoint written by :func:`save_checkpoint`, or a released REVTAF.
+
+    Args:
+        path: of the file.
+        resumable: whether the state of a run must be in it.
+
+    Returns:
+        ``config``, ``state_dict`` and ``run``; the ``run`` of a released model is ``{"released": <one line>}``, which
+        says what was taken and what behaviour goes with it, and stays with the model when it is converted.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is something else.
     """
-    content = load_weights(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        names = ", ".join(str(name) for name in list(content)[:3]) if isinstance(content, dict) else type(content)
-        raise ValueError(
-            f"{path} is not a checkpoint of this project (it begins with {names}): give a file written by "
-            "main_train.py, such as model_best.pth"
-        )
-    return content
+    checkpoint = as_checkpoint(load_weights(path), path)
+    if resumable and "optimizer" not in checkpoint["run"]:
+        raise ValueError(f"{path} holds no state of a run to resume: start from its weights with --init_from")
+    return checkpoint
+
+
+def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
+    """The checkpoint in what a file held; ValueError if it is no REVTAF, see :func:`load_checkpoint`."""
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return content
+    if is_released(weights := weights_of(content)):
+        return released_checkpoint(weights, path)
+    raise ValueError(
+        f"{path} is no REVTAF: {describe(content)}; give a file written by main_train.py, such as model_best.pth, or "
+        "the released state dict"
+    )
+
+
+def released_checkpoint(weights: dict[str, Tensor], path: str | Path) -> dict[str, Any]:
+    """A checkpoint of this project with the tensors of a released REVTAF; see :func:`load_checkpoint`.
+
+    Args:
+        weights: by the released names.
+        path: they came from.
+
+    Raises:
+        ValueError: if they are not exactly those of a released REVTAF.
+    """
+    config = released_config(weights)
+    state_dict = from_released(weights, path)
+    check_weights(state_dict, _blank(config).state_dict(), path, "a released REVTAF")
+    dead = sum(name.startswith(DEAD) for name in weights)
+    line = (
+        f"{path} is a released REVTAF: {len(state_dict)} tensors taken, {dead} unused ones left out; set: {BEHAVIOUR}"
+    )
+    return {"format": FORMAT, "config": asdict(config), "state_dict": state_dict, "run": {"released": line}}
+
+
+def _blank(config: RevtafConfig) -> Revtaf:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return Revtaf(config)
 
 
 def build_model(checkpoint: dict[str, Any]) -> Revtaf:
@@ -123,10 +178,10 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     if source == "download":
         if name not in torchvision.models.list_models():
             raise ValueError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
-        weights = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
+        content = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
     else:
-        weights = load_weights(source)
-    weights = weights.get("state_dict", weights)
+        content = load_weights(source)
+    weights = weights_of(content)
     prefix = "visual_encoder.backbone."
     if any(key.startswith(prefix) for key in weights):
         weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
@@ -136,7 +191,8 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     if wrong:
         raise ValueError(
             f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
-            f"{wrong[0]}; give torchvision weights of {name} (--resnet_weights) or change --visual_extractor"
+            f"{wrong[0]}; {describe(content)}; give torchvision weights of {name} (--resnet_weights) or change "
+            "--visual_extractor"
         )
     backbone.load_state_dict(weights, strict=False)
     return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
@@ -156,14 +212,7 @@ def load_bert(decoder: nn.Module, folder: str | Path) -> str:
         FileNotFoundError: if the folder holds no weights.
         ValueError: if nothing fits.
     """
-    folder = Path(folder)
-    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
-    if not files:
-        raise FileNotFoundError(
-            f"{folder} holds neither model.safetensors nor pytorch_model.bin: download bert-base-uncased once and give "
-            "its folder with --bert_path"
-        )
-    source = {_modern_name(key): value for key, value in load_weights(files[0]).items()}
+    source, path = bert_weights(folder)
     own = decoder.state_dict()
     taken: dict[str, Tensor] = {}
     extended = []
@@ -176,14 +225,44 @@ def load_bert(decoder: nn.Module, folder: str | Path) -> str:
         elif given.dim() == value.dim() and given.shape[1:] == value.shape[1:] and len(given) < len(value):
             taken[key] = torch.cat([given, value[len(given) :]])  # the added tokens stay random
             extended.append(key)
-    if not taken:
-        raise ValueError(f"{files[0]} has no tensor that fits the report decoder: give a BERT of the same width")
+    if "bert.embeddings.word_embeddings.weight" not in taken:
+        raise ValueError(
+            f"{path} has no words that fit the report decoder: {describe(source)}; give a BERT of width "
+            f"{decoder.config.hidden_size}, such as bert-base-uncased for 768"
+        )
     decoder.load_state_dict(taken, strict=False)
-    new = [key for key in own if key not in taken]
+    filled = {own[key].data_ptr() for key in taken}  # two names of one tensor are filled by either
+    new = [key for key in own if own[key].data_ptr() not in filled]
     return (
-        f"report decoder: {len(taken)} of {len(own)} tensors from {files[0]}\n"
+        f"report decoder: {len(own) - len(new)} of {len(own)} tensors from {path}\n"
         f"report decoder: extended by the added tokens: {', '.join(extended) or 'none'}\n"
         f"report decoder: new and random: {len(new)} tensors ({', '.join(sorted({_short(k) for k in new})[:3]) or 'none'})"
+    )
+
+
+def bert_weights(folder: str | Path) -> tuple[dict[str, Tensor], Path]:
+    """The tensors of a BERT folder by their present-day names, and the file they came from.
+
+    Raises:
+        FileNotFoundError: if the folder holds no weights.
+        ValueError: if they are no weights, or hold pickled code.
+    """
+    path = bert_file(folder)
+    return {_modern_name(key): value for key, value in weights_of(load_weights(path)).items()}, path
+
+
+def bert_file(folder: str | Path) -> Path:
+    """The weights file of a BERT folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise FileNotFoundError(
+        f"{folder} holds neither model.safetensors nor pytorch_model.bin: download the model once, for example "
+        "bert-base-uncased, and give its folder with --bert_path"
     )
 
 

@@ -42,6 +42,8 @@ DATASET_DEFAULTS = {
     },
 }  # fmt: skip
 
+MEDKLIP = "checkpoints/medklip"
+
 
 def _add_data(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("data")
@@ -123,6 +125,7 @@ def _add_training(parser: ArgumentParser) -> None:
     group.add_argument("--monitor_metric", default="val_ce_f1", help="selects model_best.pth (larger is better)")
     group.add_argument("--val_every", type=int, default=1, help="epochs between validations")
     group.add_argument("--save_every", type=int, default=1000, help="steps between checkpoints inside an epoch")
+    group.add_argument("--init_from", help="trained model to start from: ours or the released state dict")
     _flag(group, "--resume", False, "continue from current_checkpoint.pth in --save_dir")
     _flag(group, "--check", True, "refuse a data set in which the fast part of the doctor finds errors")
     _flag(group, "--channels_last", True, "channels-last memory format in the ResNet")
@@ -131,7 +134,7 @@ def _add_training(parser: ArgumentParser) -> None:
 def _add_testing(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("testing")
     group.add_argument(
-        "--load_pretrained", help="checkpoint written by main_train.py (default: <save_dir>/model_best.pth)"
+        "--load_pretrained", help="trained model, ours or the released state dict (default: <save_dir>/model_best.pth)"
     )
     group.add_argument("--split", choices=("train", "val", "test"), default="test", help="split to report on")
     _flag(group, "--baselines", False, "add the rows of three retrieval baselines to the table")
@@ -192,6 +195,10 @@ def _add_prepare(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("prepare")
     group.add_argument("--visual_extractor", choices=CHOICES["visual_extractor"], help="backbone of the entity scorer")
     group.add_argument("--resnet_weights", help="torchvision weights file of the backbone, or 'download'")
+    group.add_argument("--entity_scorer", choices=("own", "medklip"), default="own", help="what scores the entities")
+    group.add_argument("--medklip_checkpoint", default=f"{MEDKLIP}/checkpoint_final.pth", help="published weights")
+    group.add_argument("--entity_descriptions", default=f"{MEDKLIP}/observation explanation.json", help="of MedKLIP")
+    group.add_argument("--description_tokens", type=int, default=64, help="MedKLIP's tests: 64; its training: 128")
     group.add_argument("--scorer_width", type=int, help="width E of the entity embeddings")
     group.add_argument("--scorer_layers", type=int, help="decoder layers of the entity scorer")
     group.add_argument("--scorer_epochs", type=int, help="passes over the training split for the entity scorer")
@@ -200,6 +207,9 @@ def _add_prepare(parser: ArgumentParser) -> None:
     group.add_argument("--text_width", type=int, help="width C of the report features (LSA)")
     group.add_argument("--clip_k", dest="memory_size", type=int, default=21, help="reports in the memory of a study")
     group.add_argument("--neighbours", type=int, default=10, help="label-nearest training studies kept per study")
+    group.add_argument("--convert", help="only rewrite this trained model, for the code that --to names, as --out")
+    group.add_argument("--to", choices=("ours", "released"), default="ours", help="layout of the converted model")
+    group.add_argument("--out", default="results/converted.pth", help="file of the converted model")
     _flag(group, "--exclude_same_patient", False, "keep a patient's own reports out of memory and neighbours")
 
 
@@ -297,6 +307,14 @@ def parse_options(program: str, argv: Sequence[str] | None = None) -> Namespace:
             f"--gen_max_len {options.gen_max_len}: lower the first or raise the second"
         )
     return options
+
+
+def given_flags(program: str, argv: Sequence[str] | None = None) -> set[str]:
+    """Names of the options that the command line of ``main_<program>.py`` sets itself, not their defaults."""
+    parser = build_parser(program)
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return set(vars(parser.parse_args(argv)))
 
 
 def model_config(options: Namespace, **from_data: int) -> RevtafConfig:

@@ -1,6 +1,8 @@
 """Fixtures that several files share: tiny models, tiny data sets, golden arrays."""
 
+import math
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,28 @@ def real_cxr():
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs real reports and images: set REVTAF_REAL_CXR to their folder")
     return Path(folder)
+
+
+def hashed(name, count):
+    """Numbers that every machine makes alike: integer hashing to multiples of 2**-23 in [-1, 1)."""
+    with np.errstate(over="ignore"):
+        z = np.arange(count, dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()) << 32)
+        z = z * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+
+
+def golden_values(name, shape):
+    """Made-up weights of the golden CheXbert and MedKLIP: hashed numbers, scaled by kind."""
+    values = hashed(name, math.prod(shape))
+    if len(shape) > 1:
+        doubled = name.endswith(("in_proj_weight", "query.weight", "key.weight"))
+        values *= math.sqrt(3 / math.prod(shape[1:])) * (2 if doubled else 1)
+    else:
+        values = 1 + 0.2 * values if name.endswith((".weight", "running_var")) else 0.1 * values
+    return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
 def tiny_config(**changes):

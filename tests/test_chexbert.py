@@ -1,15 +1,14 @@
 """modules/preparation/chexbert.py: the published network under its names, and every way a checkpoint is wrong."""
 
 import json
-import math
 import os
-import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import golden_values
 from transformers import BertConfig
 
 from modules.labels import CHEXPERT_CONDITIONS
@@ -37,23 +36,6 @@ WORDS = [
 SMALL = BertConfig(
     vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32
 )
-
-
-def golden_values(name, shape):
-    """Weights that every machine makes alike: integer hashing to multiples of 2**-23 in [-1, 1), scaled by kind."""
-    count = math.prod(shape)
-    with np.errstate(over="ignore"):
-        z = np.arange(count, dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()) << 32)
-        z = z * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    values = (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
-    if len(shape) > 1:
-        values *= math.sqrt(3 / math.prod(shape[1:])) * (2 if name.endswith(("query.weight", "key.weight")) else 1)
-    else:
-        values = 1 + 0.2 * values if name.endswith("weight") else 0.1 * values
-    return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
 @pytest.fixture
@@ -156,7 +138,7 @@ def test_a_wrong_checkpoint_never_labels(small, change, message):
 def test_other_wrong_files(small):
     folder, _ = small
     (folder / "page.pth").write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match="cannot be read as weights"):
+    with pytest.raises(ValueError, match=r"is no weights file .it begins with b'<html>not found"):
         ChexbertLabeler(folder / "page.pth", folder)
     with pytest.raises(FileNotFoundError, match=r"absent\.pth does not exist"):
         ChexbertLabeler(folder / "absent.pth", folder)
@@ -165,6 +147,17 @@ def test_other_wrong_files(small):
     (folder / "vocab.txt").write_text("\n".join(WORDS[:-1]))
     with pytest.raises(ValueError, match="holds 13 entries"):
         ChexbertLabeler(folder / "chexbert.pth", folder)
+
+
+class Refused:
+    """Any class of ours: its pickle would need our code to load."""
+
+
+def test_pickled_code_is_refused(small):
+    folder, network = small
+    torch.save({"model_state_dict": network.state_dict(), "args": Refused()}, folder / "code.pth")
+    with pytest.raises(ValueError, match=r"refused because they may run code.*torch\.save"):
+        ChexbertLabeler(folder / "code.pth", folder)
 
 
 def test_find_labeler_takes_chexbert_where_it_is(small, capsys):
@@ -204,7 +197,9 @@ def test_full_size_network_gives_the_published_logits():
                for name, spec in published.items()}  # fmt: skip
     assert weights["linear_heads.13.bias"].tolist() == pytest.approx([-0.09356509, -0.04273555], abs=1e-8)
     network = ChexbertNetwork(chexbert.BERT_CONFIG)
-    chexbert._check_names(weights, network.state_dict(), Path("golden"))
+    assert {name: value.shape for name, value in network.state_dict().items()} == {
+        n: w.shape for n, w in weights.items()
+    }
     network.load_state_dict(weights)
     network.eval()
     golden = np.load(GOLDEN / "chexbert.npz", allow_pickle=False)

@@ -344,7 +344,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(prepared, trained, tmp_path, ca
     path = tmp_path / "model.pth"
     arguments = [*places(prepared), *SMALL, "--load_pretrained", path]
     torch.save({"weight": torch.zeros(2)}, path)
-    refused(capsys, "is not a checkpoint of this project (it begins with weight)", main_test, *arguments)
+    refused(capsys, "is no REVTAF: it holds 1 tensors (weight), like no layout known here", main_test, *arguments)
     path.write_bytes(b"not a weights file")
     refused(capsys, f"{path}", main_test, *arguments)
     torch.save({"code": Refused()}, path)

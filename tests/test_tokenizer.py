@@ -136,12 +136,21 @@ def test_sentences_for_wrong_input(tmp_path):
         ReportTokenizer.load(tmp_path / "tokenizer.json")
 
 
-def test_bert_folder(monkeypatch):
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_bert_folder(weights, tmp_path, monkeypatch):
     assert bert_folder("checkpoints/bert") == Path("checkpoints/bert")
     asked = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: asked.append(name) or "/cache/x")
-    assert bert_folder("hub:bert-base-uncased") == Path("/cache/x")
-    assert asked == ["bert-base-uncased"]
+
+    def download(name, allow_patterns):
+        asked.append(name)
+        if weights in allow_patterns:
+            (tmp_path / weights).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert bert_folder("hub:bert-base-uncased") == tmp_path
+    assert (tmp_path / weights).exists()
+    assert asked == ["bert-base-uncased"] * (1 if weights == "model.safetensors" else 2)
 
     def offline(name, **_):
         raise ConnectionError

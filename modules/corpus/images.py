@@ -62,6 +62,20 @@ def read_image(path: Path, size: int, rng: np.random.Generator | None = None) ->
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, size, size)
 
 
+def read_resized(path: Path, size: int) -> Tensor:
+    """Read an image and squeeze it into a square, whatever its proportions: how MedKLIP sees.
+
+    Args:
+        path: image file.
+        size: side of the square in pixels.
+
+    Returns:
+        ``(3, size, size)`` uint8 pixels.
+    """
+    image = open_image(path).resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, size, size)
+
+
 def normalise_pixels(pixels: Tensor) -> Tensor:
     """Scale uint8 pixels ``(B, 3, height, width)`` to ImageNet's mean and deviation, float32."""
     mean = torch.tensor(IMAGENET_MEAN, device=pixels.device).view(1, 3, 1, 1)

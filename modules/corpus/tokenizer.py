@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel, WordPiece
@@ -16,6 +17,7 @@ from modules.records import atomic_write
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
 PROMPT_TOKENS = (START_TOKEN, *STATE_TOKENS)
+BERT_FOLDER = "checkpoints/bert-base-uncased"  # where checkpoints/README.md says to put it
 HUB_PREFIX = "hub:"  # in front of a model name that may be downloaded
 
 
@@ -50,7 +52,7 @@ class ReportTokenizer:
 
         Raises:
             FileNotFoundError: if it is not there.
-            ValueError: if it lacks a special token or repeats a word.
+            ValueError: if it lacks a special token or repeats a word, see :func:`word_pieces`.
         """
         path = Path(bert_path)
         path = path / "vocab.txt" if path.is_dir() else path
@@ -59,14 +61,7 @@ class ReportTokenizer:
                 f"{path} does not exist: fetch it where there is internet with 'hf download "
                 f"google-bert/bert-base-uncased vocab.txt --local-dir {path.parent}', or use --tokenizer corpus"
             )
-        words = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
-        vocabulary = {word: number for number, word in enumerate(words)}
-        if len(vocabulary) < len(words):
-            raise ValueError(f"{path} repeats {len(words) - len(vocabulary)} of its words: copy it again")
-        tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
-        tokenizer.normalizer = BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = BertPreTokenizer()
-        return cls(_with_prompt_tokens(tokenizer))
+        return cls(_with_prompt_tokens(word_pieces(path)))
 
     @classmethod
     def from_reports(cls, reports: Iterable[str], threshold: int) -> ReportTokenizer:
@@ -186,6 +181,65 @@ class ReportTokenizer:
         return " ".join(words)
 
 
+def word_pieces(path: Path, lowercase: bool = True) -> Tokenizer:
+    """BERT's way to cut text, with the words of a ``vocab.txt``.
+
+    Raises:
+        ValueError: if it repeats a word.
+    """
+    words = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
+    vocabulary = {word: number for number, word in enumerate(words)}
+    if len(vocabulary) < len(words):
+        raise ValueError(f"{path} repeats {len(words) - len(vocabulary)} of its words: copy it again")
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
+    tokenizer.normalizer = BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    return tokenizer
+
+
+def bert_vocabulary(bert_path: str | Path | None) -> Path | None:
+    """The ``vocab.txt`` of bert-base-uncased that ``--bert_path`` names, or of ``BERT_FOLDER``; None if it is missing."""
+    folder = bert_folder(bert_path or BERT_FOLDER)
+    path = folder / "vocab.txt" if folder.is_dir() else folder
+    return path if path.is_file() else None
+
+
+def tokenizer_of(
+    checkpoint_path: str | Path, checkpoint: Mapping[str, Any], bert_path: str | Path | None
+) -> ReportTokenizer:
+    """Vocabulary of a trained model: the file beside it; a released model has none and speaks BERT's.
+
+    Args:
+        checkpoint_path: where the model stands.
+        checkpoint: as :func:`modules.checkpoints.load_checkpoint` returns it.
+        bert_path: where the vocabulary of a released model is, see :func:`bert_vocabulary`.
+
+    Raises:
+        FileNotFoundError: if the vocabulary is missing.
+        ValueError: if it is not that of the model.
+    """
+    path, config = Path(checkpoint_path).with_name("tokenizer.json"), checkpoint["config"]
+    remedy = "copy both files of one run"
+    if "released" in checkpoint["run"]:
+        path, remedy = bert_vocabulary(bert_path), "give the folder of bert-base-uncased with --bert_path"
+        if path is None:
+            raise FileNotFoundError(
+                f"{checkpoint_path} is a released model, which has no tokenizer.json, and {bert_path or BERT_FOLDER} "
+                "holds no vocab.txt: give the folder of bert-base-uncased (30,522 words, to which 5 are added) with "
+                "--bert_path"
+            )
+        tokenizer = ReportTokenizer.from_bert(path)
+    else:
+        tokenizer = ReportTokenizer.load(path)
+    found = (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.end_id)
+    if found != (config["vocab_size"], config["pad_id"], config["end_id"]):
+        raise ValueError(
+            f"{path} makes {found[0]} tokens with padding {found[1]} and end {found[2]} but {checkpoint_path} was "
+            f"trained with {config['vocab_size']}, {config['pad_id']} and {config['end_id']}: {remedy}"
+        )
+    return tokenizer
+
+
 def bert_folder(bert_path: str | Path) -> Path:
     """The local folder of a BERT.
 
@@ -202,7 +256,11 @@ def bert_folder(bert_path: str | Path) -> Path:
 
     name = str(bert_path).removeprefix(HUB_PREFIX)
     try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "vocab.txt", "model.safetensors"]))
+        small = ["config.json", "vocab.txt", "tokenizer_config.json"]
+        folder = Path(snapshot_download(name, allow_patterns=[*small, "model.safetensors"]))
+        if not (folder / "model.safetensors").is_file():  # older models have weights of the older kind only
+            folder = Path(snapshot_download(name, allow_patterns=[*small, "pytorch_model.bin"]))
+        return folder
     except (OSError, HFValidationError) as error:
         raise FileNotFoundError(
             f"{name} cannot be fetched from the Hugging Face hub ({type(error).__name__}): check the name and the "

@@ -10,27 +10,27 @@ Source: Smit et al., CheXbert, EMNLP 2020.
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import BertConfig, BertModel
 
+from modules.checkpoints import load_weights
 from modules.corpus.text import normalise_whitespace
+from modules.corpus.tokenizer import word_pieces
 from modules.labels import CHEXPERT_CONDITIONS, STATES
+from modules.layouts import check_weights, weights_of
 from modules.records import sha256_of
 
 BERT_CONFIG = BertConfig()  # BERT-base as CheXbert was trained: 12 layers, width 768, 30,522 WordPieces
 MAX_TOKENS = 512
 START, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
+EXPECTED = "CheXbert's chexbert.pth"
 OUTPUTS = (len(STATES),) * 13 + (2,)  # of each head; "no finding" is only ever blank or positive
 
 
@@ -90,7 +90,7 @@ class ChexbertLabeler:
         checkpoint = Path(checkpoint)
         weights = _weights(checkpoint)
         network = ChexbertNetwork(BERT_CONFIG)
-        _check_names(weights, network.state_dict(), checkpoint)
+        check_weights(weights, network.state_dict(), checkpoint, EXPECTED)
         network.load_state_dict(weights)
         self._device, self._batch_size = torch.device(device), batch_size
         self._network = network.to(self._device).eval()
@@ -135,15 +135,13 @@ def _word_pieces(path: Path) -> Tokenizer:
             f"CheXbert needs the vocabulary of bert-base-uncased and {path} does not exist; see checkpoints/README.md "
             "and give the folder that holds vocab.txt with --bert_path"
         )
-    tokenizer = Tokenizer(WordPiece.from_file(str(path), unk_token=UNKNOWN))
+    tokenizer = word_pieces(path)
     size = tokenizer.get_vocab_size()
     if size != BERT_CONFIG.vocab_size or None in (tokenizer.token_to_id(token) for token in (START, END, UNKNOWN)):
         raise ValueError(
             f"{path} holds {size} entries; CheXbert expects the {BERT_CONFIG.vocab_size} of bert-base-uncased, so give "
             "the folder of its vocab.txt with --bert_path"
         )
-    tokenizer.normalizer = BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = BertPreTokenizer()
     return tokenizer
 
 
@@ -151,29 +149,7 @@ def _weights(checkpoint: Path) -> dict[str, Tensor]:
     """The network's weights out of a checkpoint, by plain names."""
     if not checkpoint.is_file():
         raise FileNotFoundError(f"the CheXbert checkpoint {checkpoint} does not exist; see checkpoints/README.md")
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"{checkpoint} cannot be read as weights ({reason}); expected CheXbert's chexbert.pth"
-        ) from error
-    for wrapper in ("model_state_dict", "state_dict"):
-        content = content.get(wrapper, content) if isinstance(content, dict) else {}
+    plain = weights_of(load_weights(checkpoint))
     # Some versions of BERT kept this constant among their weights.
-    plain = {name.removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
     plain.pop("bert.embeddings.position_ids", None)
     return plain
-
-
-def _check_names(weights: dict[str, Tensor], wanted: dict[str, Tensor], checkpoint: Path) -> None:
-    missing = [name for name in wanted if name not in weights]
-    strange = [name for name in weights if name not in wanted]
-    misfit = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
-    if missing or strange or misfit:
-        example = (missing + strange + misfit)[0]
-        raise ValueError(
-            f"{checkpoint} is not CheXbert's checkpoint: of {len(wanted)} weights {len(missing)} are missing and "
-            f"{len(misfit)} have another shape, and {len(strange)} are unknown, for example {example}; fetch "
-            "chexbert.pth again"
-        )

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 RANK = np.zeros(len(STATES), dtype=np.int8)  # which of two states of one condition in one report stands
 RANK[[BLANK, NEGATIVE, UNCERTAIN, POSITIVE]] = 0, 1, 2, 3
-BERT_FOLDER = "checkpoints/bert-base-uncased"  # where checkpoints/README.md says to put it
 NO_FINDING = CONDITIONS.index("no finding")
 ABNORMAL = tuple(CONDITIONS.index(name) for name in CONDITIONS[:NO_FINDING] if name != "support devices")
 
@@ -113,8 +112,8 @@ def find_labeler(
 
     Args:
         chexbert_path: ``chexbert.pth`` as its authors publish it.
-        bert_path: ``vocab.txt`` of bert-base-uncased, the folder that holds it, or ``hub:<name>``; ``BERT_FOLDER`` if
-            absent.
+        bert_path: ``vocab.txt`` of bert-base-uncased, the folder that holds it, or ``hub:<name>``;
+            ``checkpoints/bert-base-uncased`` if absent.
         device: where CheXbert runs.
 
     Raises:
@@ -122,7 +121,7 @@ def find_labeler(
         ValueError: if the checkpoint is not one of CheXbert.
     """
     if chexbert_path and Path(chexbert_path).is_file():
-        from modules.corpus.tokenizer import bert_folder
+        from modules.corpus.tokenizer import BERT_FOLDER, bert_folder
         from modules.preparation.chexbert import ChexbertLabeler
 
         return ChexbertLabeler(chexbert_path, bert_folder(bert_path or BERT_FOLDER), device)

@@ -34,6 +34,7 @@ from modules.preparation.entities import (
     train_entity_scorer,
 )
 from modules.preparation.labelers import find_labeler
+from modules.preparation.medklip import write_medklip_features
 from modules.preparation.mentions import entity_mentions
 from modules.preparation.neighbours import label_neighbours, memory_indices
 from modules.preparation.text_features import find_text_encoder, report_and_sentence_features
@@ -87,7 +88,9 @@ class Preparation:
     def labels(self) -> None:
         """States of every study: from the annotation where it has them, else from the labeler."""
         unlabelled = [i for i, study in enumerate(self.studies) if study.labels is None]
-        labeler = find_labeler(self.options.chexbert_path, self.options.bert_path, self.device) if unlabelled else None
+        options = self.options
+        bert = None if options.entity_scorer == "medklip" else options.bert_path  # then it is the clinical one
+        labeler = find_labeler(options.chexbert_path, bert, self.device) if unlabelled else None
         made_by = {**self.source, "labeler": f"{labeler.name} {labeler.checksum}" if labeler else "annotation"}
         if is_current(self.folder, "labels", made_by):
             return
@@ -101,7 +104,12 @@ class Preparation:
         write_feature(self.folder, "labels", labels, axis="studies", made_by=made_by)
 
     def entities(self) -> None:
-        """Entity scores and embeddings of every image, by a scorer trained on the training split."""
+        """Entity scores and embeddings of every image, by MedKLIP or by a scorer trained on the training split."""
+        self.check_bank_scorer()
+        if self.options.entity_scorer == "medklip":
+            if write_medklip_features(self.options, self.folder, self.studies, self.device, self.source):
+                self.report_aurocs()
+            return
         scorer, made_by = self.entity_scorer()
         if is_current(self.folder, "region_text", made_by) and is_current(self.folder, "region_scores", made_by):
             return
@@ -115,6 +123,19 @@ class Preparation:
             for rows, scores, text in images:
                 all_scores[rows], all_text[rows] = scores, text
         self.report_aurocs()
+
+    def check_bank_scorer(self) -> None:
+        """Refuse to read images with another scorer than those of the bank, whose scores they will be compared with."""
+        if self.owns_bank:
+            return
+        made_by = FeatureStore.open(self.options.bank_dir).entry("region_scores")["made_by"]
+        own = "own" if "visual_extractor" in made_by else None  # nothing is said of imported features
+        theirs, wanted = made_by.get("entity_scorer", own), self.options.entity_scorer
+        if theirs not in (None, wanted):
+            raise ValueError(
+                f"the images of the bank {self.options.bank_dir} were read with --entity_scorer {theirs}, these are to be "
+                f"read with {wanted}, and their scores would not compare: give --entity_scorer {theirs}"
+            )
 
     def report_aurocs(self) -> None:
         """Print and store how well the scores of validation images agree with the mentions in their reports."""

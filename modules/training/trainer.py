@@ -98,7 +98,7 @@ class Trainer:
             raise FileNotFoundError(
                 f"--resume was given but {path} does not exist: start without it, or fix --save_dir"
             )
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path, resumable=True)
         run = checkpoint["run"]
         if run["world_size"] != world_size() and run["step"]:
             raise ValueError(

@@ -1,0 +1,126 @@
+"""What a file of weights looks like: the layouts that people hold, told apart by the names of their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # where programs put weights among other things
+PARALLEL = "module."  # in front of every name in a file saved by a model spread over several GPUs
+
+
+class Layout(NamedTuple):
+    """A kind of file: what it is, the flag that reads it, how its names begin."""
+
+    what: str
+    flag: str
+    beginnings: tuple[str, ...]
+
+
+LAYOUTS = (
+    Layout(
+        "a model of this project",
+        "--load_pretrained",
+        (
+            "visual_encoder.backbone.", "report_memory.", "diagnosis_head.", "retrieval_enhancer.", "project_patches.",
+            "project_region.", "project_reference.", "fusion.", "report_decoder.",
+        ),
+    ),
+    Layout(
+        "a released REVTAF",
+        "--load_pretrained",
+        (
+            "visual_encoder.model.", "cls_head.", "vision_proj.", "text_decoder.", "memory.", "multihead_attn.",
+            "mpsa_attention.", "ot_vision_proj.", "ot_txt_proj1.", "ot_txt_proj2.", "gwd.",
+        ),
+    ),
+    Layout(
+        "an entity scorer of this project",
+        "--bank_dir",
+        ("visual_encoder.backbone.", "project_patches.", "queries.", "layers.", "norm.", "score.", "entity_bias"),
+    ),
+    Layout(
+        "MedKLIP",
+        "--medklip_checkpoint",
+        ("disease_embedding_layer.", "cl_fc.", "res_features.", "res_l1.", "res_l2.", "decoder.", "classifier."),
+    ),
+    Layout("CheXbert", "--chexbert_path", ("bert.", "linear_heads.")),
+    Layout("a BERT", "--bert_path", ("bert.embeddings.", "bert.encoder.", "bert.pooler.", "cls.")),
+    Layout("a BERT", "--bert_path", ("embeddings.", "encoder.", "pooler.")),
+    Layout("a torchvision ResNet", "--resnet_weights", ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.", "fc.")),
+)  # fmt: skip
+
+
+def weights_of(content: Any) -> dict[str, Tensor]:
+    """The tensors of a loaded file by their plain names.
+
+    Weights may be bare or under one of :data:`WRAPPERS`; ``module.`` is taken off where every tensor has it.
+
+    Args:
+        content: what a weights file held; empty if that is no dictionary.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        return {}
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if tensors and all(name.startswith(PARALLEL) for name in tensors):
+        return {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
+    return tensors
+
+
+def nearest_layout(names: Mapping[str, Any]) -> tuple[Layout | None, int]:
+    """The layout that most names fit, and how many fit; None if it is fewer than half.
+
+    Among layouts that fit alike the one wins whose every beginning occurs.
+    """
+
+    def fit(layout: Layout) -> tuple[float, int]:
+        fitting = sum(name.startswith(layout.beginnings) for name in names)
+        found = sum(any(name.startswith(beginning) for name in names) for beginning in layout.beginnings)
+        return fitting / max(len(names), 1) + found / len(layout.beginnings), fitting
+
+    best = max(LAYOUTS, key=fit)
+    fitting = fit(best)[1]
+    return (best, fitting) if names and 2 * fitting >= len(names) else (None, fitting)
+
+
+def describe(content: Any) -> str:
+    """What a loaded file holds, as the end of a sentence: number of entries, first names, nearest known layout."""
+    weights = weights_of(content)
+    if not weights:
+        if not isinstance(content, Mapping):
+            return f"it holds a {type(content).__name__} and no named tensors"
+        names = ", ".join(str(name) for name in list(content)[:3]) or "none"
+        return f"it holds {len(content)} entries ({names}) and no tensors among them"
+    names = ", ".join(list(weights)[:3])
+    layout, fitting = nearest_layout(weights)
+    known = f"most like {layout.what} ({layout.flag}): {fitting} names" if layout else "like no layout known here"
+    return f"it holds {len(weights)} tensors ({names}{', ...' if len(weights) > 3 else ''}), {known}"
+
+
+def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: object, expected: str) -> None:
+    """Ask for exactly the wanted names and shapes.
+
+    Args:
+        weights: tensors of a file, by plain names.
+        wanted: tensors of the network.
+        path: of the file.
+        expected: what the file should be, for example ``"CheXbert's chexbert.pth"``.
+
+    Raises:
+        ValueError: counting what is missing, of another shape or unknown, with an example.
+    """
+    missing = [name for name in wanted if name not in weights]
+    strange = [name for name in weights if name not in wanted]
+    misfit = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
+    if missing or strange or misfit:
+        example = (misfit + missing + strange)[0]
+        raise ValueError(
+            f"{path} is not {expected}: of {len(wanted)} weights {len(missing)} are missing and {len(misfit)} have "
+            f"another shape, and {len(strange)} are unknown, for example {example}; {describe(weights)}; give "
+            f"{expected}, or fetch it again"
+        )

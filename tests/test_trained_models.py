@@ -1,0 +1,153 @@
+"""Trained models through the programs: a released file is tested, converted and trained on; MedKLIP reads the images."""
+
+from argparse import Namespace
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_config
+from test_medklip import files as medklip_files  # noqa: F401, a fixture
+from test_pipeline import SMALL, call, places, prepare, refused
+from test_released import LIKE_RELEASED
+
+import main_prepare
+import main_test
+import main_train
+from models.revtaf import Revtaf
+from modules.checkpoints import load_checkpoint, save_checkpoint
+from modules.corpus.features import FeatureStore
+from modules.preparation import medklip
+from modules.records import read_json, read_jsonl
+from modules.released import BEHAVIOUR, to_released
+from modules.training.start import adopt_options, load_trained
+
+GENERATION = ["--gen_min_len", 22, "--gen_max_len", 8, "--beam_size", 2]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A drawn and prepared data set."""
+    folder = tmp_path_factory.mktemp("synth")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A reduced released file and the folder of a vocabulary with the numbers of BERT's."""
+    folder = tmp_path_factory.mktemp("released")
+    torch.manual_seed(0)
+    model = Revtaf(tiny_config(**LIKE_RELEASED, entity_text_dim=16))
+    torch.save(to_released(model.state_dict(), "tiny"), folder / "model_best.pth")
+    words = ["[PAD]", *(f"[unused{i}]" for i in range(99)), "[UNK]", "[CLS]", "[SEP]"]
+    words += ["the", "heart", "lungs", "are", "is", "clear", "normal", "no", "effusion", ".", "edema", "acute"]
+    (folder / "bert").mkdir()
+    (folder / "bert" / "vocab.txt").write_text("\n".join(words) + "\n")
+    return folder
+
+
+def test_a_released_file_is_tested_under_one_flag(prepared, released, tmp_path, capsys):
+    arguments = [*places(prepared), *SMALL, *GENERATION, "--save_dir", tmp_path, "--load_pretrained"]
+    refused(capsys, "give its folder with --bert_path", main_test, *arguments, released / "model_best.pth")
+    call(main_test, *arguments, released / "model_best.pth", "--bert_path", released / "bert")
+    shown = capsys.readouterr().out
+    assert f"is a released REVTAF: 275 tensors taken, 15 unused ones left out; set: {BEHAVIOUR}" in shown
+    whole = read_jsonl(tmp_path / "predictions.jsonl")
+    assert all(row["retrieved"] for row in whole)
+    call(
+        main_prepare, "--convert", released / "model_best.pth", "--to", "ours", "--out", tmp_path / "ours" / "model.pth"
+    )
+    call(main_test, *arguments, tmp_path / "ours" / "model.pth", "--bert_path", released / "bert")
+    assert read_jsonl(tmp_path / "predictions.jsonl") == whole
+
+
+def test_another_vocabulary_is_refused(prepared, released, tmp_path, capsys):
+    path = tmp_path / "vocab.txt"
+    path.write_text((released / "bert" / "vocab.txt").read_text() + "word\n")
+    arguments = [*places(prepared), *SMALL, *GENERATION, "--save_dir", tmp_path, "--bert_path", path]
+    words = "makes 121 tokens with padding 0 and end 102 but"
+    refused(capsys, words, main_test, *arguments, "--load_pretrained", released / "model_best.pth")
+
+
+def test_training_starts_from_a_released_file(prepared, released, tmp_path, capsys):
+    arguments = [
+        *places(prepared), "--batch_size", 16, "--num_workers", 0, "--device", "cpu", "--precision", "fp32", *GENERATION,
+        "--save_dir", tmp_path / "run", "--epochs", 1, "--init_from", released / "model_best.pth", "--bert_path",
+        released / "bert", "--ot_plan", "joint", "--init_lr", 0, "--warmup_lr", 0, "--min_lr", 0,
+    ]  # fmt: skip
+    call(main_train, *arguments)
+    shown = capsys.readouterr().out
+    assert f"set: {BEHAVIOUR}; from the command line: ot_plan joint instead of single" in shown
+    assert f"all weights come from {released / 'model_best.pth'}" in shown
+    options = read_json(tmp_path / "run" / "options.json")["options"]
+    assert (options["ot_plan"], options["align_iou"], options["mask_padding"]) == ("joint", "binary", False)
+    assert (options["decoder_layers"], options["tokenizer"]) == (2, "bert")
+    ours, theirs = (load_checkpoint(p) for p in (tmp_path / "run" / "model_best.pth", released / "model_best.pth"))
+    assert ours["config"] == {**theirs["config"], "ot_plan": "joint"}
+    same = [torch.equal(ours["state_dict"][n], v) for n, v in theirs["state_dict"].items() if "running" not in n
+            and "num_batches" not in n]  # fmt: skip
+    assert all(same)  # the learning rate was zero
+    words = "model with attention_dim 20 and the command line asks for 32"
+    refused(capsys, words, main_train, *arguments, "--d_model", 32)
+
+
+def test_medklip_reads_the_images_of_a_data_set(prepared, medklip_files, monkeypatch, tmp_path, capsys):  # noqa: F811
+    monkeypatch.setattr(medklip, "IMAGE_SIZE", 64)
+    flags = [
+        "--entity_scorer", "medklip", "--medklip_checkpoint", medklip_files.medklip_checkpoint,
+        "--entity_descriptions", medklip_files.entity_descriptions, "--bert_path", medklip_files.bert_path,
+    ]  # fmt: skip
+    places_here = [*places(prepared), *SMALL, "--text_width", 16, "--clip_k", 5, "--num_studies", 60,
+                   "--synth_image_size", 80]  # fmt: skip
+    call(main_prepare, *places_here, "--feature_dir", tmp_path / "features", *flags)
+    store = FeatureStore.open(tmp_path / "features")
+    n = len(store.row_ids("studies"))
+    assert store["region_text"].shape == (n, 75, 16)
+    assert store.entry("region_scores")["made_by"]["entity_scorer"] == "medklip"
+    assert np.isfinite(store["region_text"]).all()
+    assert not (tmp_path / "features" / "entity_scorer.pth").exists()
+    words = "were read with --entity_scorer own, these are to be read with medklip"
+    bank = ["--bank_dir", prepared / "features", "--feature_dir", tmp_path / "other"]
+    refused(capsys, words, main_prepare, *places_here, *bank, *flags)
+    refused(capsys, "4 files or folders are missing", main_prepare, *places_here, "--entity_scorer", "medklip",
+            "--medklip_checkpoint", tmp_path / "no.pth", "--bert_path", tmp_path / "no")  # fmt: skip
+
+
+# what a training starts from
+
+
+def options_like(config, **changes):
+    return Namespace(**{**asdict(config), "align_iou": "soft", "tokenizer": "corpus", "init_from": "m.pth", **changes})
+
+
+def test_a_model_of_ours_gives_its_sizes_and_switches():
+    config = tiny_config(ot_plan="single", decoder_layers=3)
+    checkpoint = {"config": asdict(config), "run": {}}
+    options = options_like(tiny_config(retrieval="cosine"))
+    line = adopt_options(options, {"retrieval"}, checkpoint)
+    assert (options.ot_plan, options.decoder_layers, options.retrieval) == ("single", 3, "cosine")
+    assert (options.align_iou, options.tokenizer) == ("soft", "corpus")
+    assert line.endswith("from the command line: retrieval cosine instead of learned")
+    with pytest.raises(ValueError, match="decoder_layers 3 and the command line asks for 5: leave that flag out"):
+        adopt_options(options_like(tiny_config(decoder_layers=5)), {"decoder_layers"}, checkpoint)
+
+
+def test_weights_are_loaded_under_other_switches_only(tmp_path):
+    save_checkpoint(tmp_path / "m.pth", Revtaf(tiny_config()), {})
+    checkpoint = load_checkpoint(tmp_path / "m.pth")
+    model = Revtaf(tiny_config(learn_curvature=True, manifold="lorentz"))
+    load_trained(model, checkpoint, "m.pth")
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in checkpoint["state_dict"].items())
+    assert model.retrieval_enhancer.manifold.curvature().item() == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="report_feature_dim 16 there, 32 here"):
+        load_trained(Revtaf(tiny_config(report_feature_dim=32)), checkpoint, "m.pth")
+    save_checkpoint(tmp_path / "none.pth", Revtaf(tiny_config(attention="none")), {})
+    with pytest.raises(ValueError, match=r"has no fusion.attention.v.weight"):
+        load_trained(Revtaf(tiny_config()), load_checkpoint(tmp_path / "none.pth"), "none.pth")
+
+
+def test_weights_without_a_run_are_not_resumed(tmp_path):
+    save_checkpoint(tmp_path / "model_best.pth", Revtaf(tiny_config()), {"epoch": 1})
+    with pytest.raises(ValueError, match="no state of a run to resume: start from its weights with --init_from"):
+        load_checkpoint(tmp_path / "model_best.pth", resumable=True)
