@@ -25,6 +25,7 @@ from modules.evaluation.tables import caption, markdown_table
 from modules.evaluation.tester import ReportScorer, generate_reports, set_references, state_scores
 from modules.messages import Needed, require, run
 from modules.options import parse_options
+from modules.preparation.entities import find_scorer
 from modules.preparation.labelers import find_labeler
 from modules.records import provenance, write_json, write_jsonl, write_options
 
@@ -77,11 +78,12 @@ def main() -> None:
         dataset = ReportDataset(
             studies,
             Path(options.image_dir),
-            FeatureStore.open(options.feature_dir),
+            FeatureStore.open(options.feature_dir, options.ann_path),
             TrainingBank(FeatureStore.open(options.bank_dir)),
             ReportTokenizer.load(Path(options.load_pretrained).with_name("tokenizer.json")),
             image_size=model.config.image_size,
             max_report_tokens=model.config.max_positions - model.config.prompt_length - 1,
+            scorer=find_scorer(options.features, options.bank_dir, device),
         )
         dataset.use_reports(options.cleaning, options.max_words)
         distances = set_references(model, dataset, model.config.retrieval, False, options.seed)

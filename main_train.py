@@ -22,6 +22,7 @@ from modules.corpus.tokenizer import ReportTokenizer, bert_folder
 from modules.distributed import barrier, is_main, processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.options import model_config, parse_options
+from modules.preparation.entities import find_scorer
 from modules.preparation.labelers import find_labeler
 from modules.records import plain, read_json, write_options
 from modules.training.trainer import Trainer
@@ -37,6 +38,8 @@ def needed_files(options: Namespace) -> list[Needed]:
         Needed(options.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
         Needed(Path(options.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
     ]
+    if options.features == "online":
+        needed.append(Needed(Path(options.bank_dir) / "entity_scorer.pth", "entity scorer", f"train it: {prepare}"))
     if options.tokenizer == "bert" and not str(options.bert_path).startswith("hub:"):
         folder = Path(options.bert_path or "checkpoints/bert-base-uncased")
         how = "see checkpoints/README.md and give --bert_path, or --bert_path hub:bert-base-uncased, or --tokenizer corpus"
@@ -58,6 +61,13 @@ def initialise(model: Revtaf, options: Namespace) -> list[str]:
     if options.bert_path and options.tokenizer == "bert":
         return [*lines, load_bert(model.report_decoder.network, bert_folder(options.bert_path))]
     return [*lines, "report decoder: starts from random weights (--bert_path loads BERT's)"]
+
+
+def find_tokenizer(options: Namespace, reports: list[str]) -> ReportTokenizer:
+    """BERT's vocabulary, or that of the cleaned training reports."""
+    if options.tokenizer == "bert":
+        return ReportTokenizer.from_bert(bert_folder(options.bert_path or "checkpoints/bert-base-uncased"))
+    return ReportTokenizer.from_reports(reports, options.threshold)
 
 
 def check_same_run(options: Namespace) -> None:
@@ -91,18 +101,15 @@ def main() -> None:
         annotation = read_annotation(options.ann_path)
         splits = {name: require_split(annotation, name, options.ann_path) for name in ("train", "val")}
         check_images([study for studies in splits.values() for study in studies], Path(options.image_dir))
-        store = FeatureStore.open(options.feature_dir)
+        store = FeatureStore.open(options.feature_dir, options.ann_path)
         bank = TrainingBank(store)
         reports = prepare_reports([study.report for study in splits["train"]], options.cleaning, options.max_words)
-        tokenizer = (
-            ReportTokenizer.from_bert(bert_folder(options.bert_path or "checkpoints/bert-base-uncased"))
-            if options.tokenizer == "bert"
-            else ReportTokenizer.from_reports(reports, options.threshold)
-        )
+        tokenizer = find_tokenizer(options, reports)
+        scorer = find_scorer(options.features, options.bank_dir, device)
         config = model_config(
             options,
             report_feature_dim=store["report_features"].shape[1],
-            entity_text_dim=store["region_text"].shape[2],
+            entity_text_dim=scorer.config.width if scorer else store["region_text"].shape[2],
             vocab_size=tokenizer.vocab_size,
             pad_id=tokenizer.pad_id,
             end_id=tokenizer.end_id,
@@ -121,6 +128,7 @@ def main() -> None:
                 tokenizer,
                 image_size=options.image_size,
                 max_report_tokens=options.max_positions - config.prompt_length - 1,
+                scorer=scorer,
             )
             for name, studies in splits.items()
         }

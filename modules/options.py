@@ -24,7 +24,7 @@ PUBLISHED = {  # train_mimic_cxr.sh of the released code
     "attention_dim": 1024, "hyperbolic_dim": 512, "text_width": 512, "memory_feedforward": 2048,
     "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072, "dropout": 0.1,
     "tokenizer": "bert", "threshold": 10, "scorer_width": 768, "scorer_layers": 4, "scorer_epochs": 10,
-    "num_workers": 4, "scorer_lr": 1e-4, "init_visual": "none", "clip_grad_value": 0.1, "train_retrieval": "label",
+    "num_workers": 4, "scorer_lr": 1e-4, "scorer_patience": 3, "init_visual": "none", "clip_grad_value": 0.1, "train_retrieval": "label",
 }  # fmt: skip
 DATASET_DEFAULTS = {
     "mimic_cxr": {**PUBLISHED, "gen_min_len": 100, "gen_max_len": 150},
@@ -36,7 +36,7 @@ DATASET_DEFAULTS = {
         "attention_dim": 256, "hyperbolic_dim": 64, "text_width": 128, "memory_feedforward": 256,
         "decoder_layers": 3, "decoder_heads": 4, "hidden_size": 256, "intermediate_size": 512,
         "num_workers": 0, "tokenizer": "corpus", "threshold": 3, "scorer_width": 64, "scorer_layers": 2, "scorer_epochs": 6,
-        "scorer_lr": 1e-3, "init_visual": "entity_scorer", "gen_min_len": 40, "gen_max_len": 100,
+        "scorer_lr": 1e-3, "scorer_patience": 0, "init_visual": "entity_scorer", "gen_min_len": 40, "gen_max_len": 100,
     },
 }  # fmt: skip
 
@@ -54,6 +54,12 @@ def _add_data(parser: ArgumentParser) -> None:
     group.add_argument("--cleaning", choices=("published", "minimal"), default="published", help="report cleaner")
     group.add_argument("--max_words", type=int, default=100, help="words kept of a report, in every split; 0 for all")
     group.add_argument("--bert_path", help="local bert-base-uncased folder (vocab.txt, weights)")
+    group.add_argument(
+        "--features",
+        choices=("stored", "online"),
+        default="stored",
+        help="online: entity embeddings are read off the image in each step, 31 GB less on disk for MIMIC-CXR",
+    )
     group.add_argument("--chexbert_path", default="checkpoints/stanford/chexbert/chexbert.pth", help="CheXbert weights")
 
 
@@ -152,7 +158,21 @@ def _add_prepare(parser: ArgumentParser) -> None:
     group.add_argument("--scorer_layers", type=int, help="decoder layers of the entity scorer")
     group.add_argument("--scorer_epochs", type=int, help="passes over the training split for the entity scorer")
     group.add_argument("--scorer_lr", type=float, help="peak learning rate of the entity scorer")
-    group.add_argument("--text_encoder", default="lsa", help="'lsa' or a local Hugging Face model folder")
+    group.add_argument("--scorer_patience", type=int, help="epochs without a better held-out loss; 0: train all epochs")
+    group.add_argument(
+        "--feature_dtype", choices=("float16", "float32"), default="float16", help="of stored embeddings"
+    )
+    group.add_argument("--published", help="folder of the published REVTAF files to convert instead of building")
+    group.add_argument(
+        "--write_published", help="folder to write the features to, in the layout of the published files"
+    )
+    group.add_argument(
+        "--measure_labeler", help="only print how the rules agree with the labels_mesh of this JSON-lines file"
+    )
+    group.add_argument(
+        "--text_encoder", default="lsa", help="'lsa', a Hugging Face model folder, or hub:NAME to fetch one"
+    )
+    group.add_argument("--text_pooling", choices=("mean", "cls"), default="mean", help="of a model's last layer")
     group.add_argument("--text_width", type=int, help="width C of the report features (LSA)")
     group.add_argument("--clip_k", dest="memory_size", type=int, default=21, help="reports in the memory of a study")
     group.add_argument("--neighbours", type=int, default=10, help="label-nearest training studies kept per study")

@@ -41,7 +41,7 @@ def plot_studies(
     paths = []
     for index in range(min(count, len(dataset))):
         sample = dataset[index]
-        fused = model.fuse(collate([sample], dataset.tokenizer.pad_id).to(device).study)
+        fused = model.fuse(collate([sample], dataset.tokenizer.pad_id).to(device, dataset.scorer).study)
         strongest = sample.region_scores.argsort(descending=True)[:ENTITY_MAPS].tolist()
         maps = [(f"entity: {ENTITIES[k]} ({sample.region_scores[k]:.2f})", fused.region_map[0, k]) for k in strongest]
         if dataset.reference_rows[index] >= 0:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from modules.distributed import is_main
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
 from modules.preparation import assertions, condition_rules
 from modules.preparation.assertions import assertion_map, normalised_sentences
@@ -108,6 +109,7 @@ def find_labeler(
     chexbert_path: str | Path | None = None,
     bert_path: str | Path | None = None,
     device: str | torch.device = "cpu",
+    cache_dir: str | Path | None = None,
 ) -> Labeler:
     """CheXbert if its checkpoint exists, else the rules, which one printed line says.
 
@@ -116,6 +118,7 @@ def find_labeler(
         bert_path: ``vocab.txt`` of bert-base-uncased, the folder that holds it, or ``hub:<name>``; ``BERT_FOLDER`` if
             absent.
         device: where CheXbert runs.
+        cache_dir: folder that keeps CheXbert's states of every text, from one program to the next.
 
     Raises:
         FileNotFoundError: if the checkpoint exists and the vocabulary does not.
@@ -125,8 +128,9 @@ def find_labeler(
         from modules.corpus.tokenizer import bert_folder
         from modules.preparation.chexbert import ChexbertLabeler
 
-        return ChexbertLabeler(chexbert_path, bert_folder(bert_path or BERT_FOLDER), device)
+        return ChexbertLabeler(chexbert_path, bert_folder(bert_path or BERT_FOLDER), device, cache_dir=cache_dir)
     labeler = RuleLabeler()
     reason = f"there is no {chexbert_path}" if chexbert_path else "no CheXbert checkpoint was given"
-    print(f"conditions are labelled by rule ({labeler.checksum}): {reason}", flush=True)
+    if is_main():
+        print(f"conditions are labelled by rule ({labeler.checksum}): {reason}", flush=True)
     return labeler
