@@ -7,6 +7,9 @@ python main_prepare.py --dataset_name iu_xray --ann_path annotation.json --image
 python main_prepare.py --dataset_name mimic_cxr --raw_dir physionet.org/files --resize 256
 python main_prepare.py --dataset_name mimic_cxr --check
 python main_prepare.py --convert model_best.pth --to ours --out results/released/model_best.pth
+python main_prepare.py --dataset_name mimic_cxr --published data/mimic_cxr
+torchrun --nproc_per_node 4 main_prepare.py --dataset_name mimic_cxr --features online
+python main_prepare.py --measure_labeler reports.jsonl
 """
 
 from __future__ import annotations
@@ -16,14 +19,18 @@ from argparse import Namespace
 from pathlib import Path
 
 from modules.conversion import convert
-from modules.distributed import processes, seed_everything
+from modules.distributed import barrier, is_main, processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.options import parse_options
 from modules.preparation.doctor import examine
-from modules.preparation.raw import build_annotation
+from modules.preparation.label_agreement import measure_rules
 from modules.preparation.medklip import medklip_files
+from modules.preparation.published_writing import write_published
+from modules.preparation.raw import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
+
+HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
 
 
 def needed_files(options: Namespace) -> list[Needed]:
@@ -54,27 +61,35 @@ def main() -> None:
         require([Needed(options.convert, "trained model", "give one of main_train.py, or the released state dict")])
         print(convert(options.convert, options.to, options.out))
         return
+    if options.measure_labeler:
+        print(*measure_rules(Path(options.measure_labeler)), sep="\n")
+        return
     if options.check:
         diagnosis = examine(options)
         print(*diagnosis.lines(), sep="\n")
         sys.exit(diagnosis.exit_status(options.strict))
-    if options.dataset_name == "synth_cxr" and not options.raw_dir:
-        drawing = SyntheticOptions(
-            num_studies=options.num_studies,
-            image_size=options.synth_image_size,
-            difficulty=options.difficulty,
-            seed=options.seed,
-        )
-        write_synthetic_dataset(Path(options.ann_path).parent, drawing)
-    with processes(options.device) as device:
+    with processes(options.device, patience=HOURS_OF_A_STAGE) as device:
         if options.raw_dir:
             build_annotation(options)
             if options.raw_step != "all":
                 return
+        elif options.dataset_name == "synth_cxr" and is_main():
+            drawing = SyntheticOptions(
+                num_studies=options.num_studies,
+                image_size=options.synth_image_size,
+                difficulty=options.difficulty,
+                seed=options.seed,
+            )
+            write_synthetic_dataset(Path(options.ann_path).parent, drawing)
+        barrier()
         require(needed_files(options))
         seed_everything(options.seed)
-        store = Preparation(options, device).run()
-    print(f"features of {len(store.row_ids('studies'))} studies are in {options.feature_dir}")
+        preparation = Preparation(options, device)
+        store = preparation.run()
+        if is_main():
+            print(f"features of {len(store.row_ids('studies'))} studies are in {options.feature_dir}")
+        if is_main() and options.write_published:
+            write_published(Path(options.write_published), options.dataset_name, store, preparation.splits)
 
 
 if __name__ == "__main__":

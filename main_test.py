@@ -28,7 +28,8 @@ from modules.evaluation.tester import generate_reports, set_references
 from modules.evaluation.viewer import write_viewer
 from modules.messages import Needed, require, run
 from modules.options import parse_options
-from modules.preparation.labelers import find_labeler
+from modules.preparation.entities import find_scorer
+from modules.preparation.labelers import Labeler, find_labeler
 from modules.records import read_json, read_jsonl, write_jsonl, write_options
 
 
@@ -84,6 +85,14 @@ def show_reports(rows: list[dict], count: int) -> None:
         print(f"\n{row['id']}\n  generated  {row['prediction']}\n  reference  {row['reference']}")
 
 
+def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, maps, disk, options: Namespace) -> Path:
+    """The page that shows the reports, from what the test has written."""
+    rows, metrics = read_jsonl(run_dir / "predictions.jsonl"), read_json(run_dir / "metrics.json")
+    return write_viewer(
+        run_dir, dataset, rows, metrics, labeler, maps=maps, disk=disk, limit=options.viewer_studies
+    )  # fmt: skip
+
+
 def main() -> None:
     """Test one model."""
     options = parse_options("test")
@@ -103,11 +112,12 @@ def main() -> None:
         dataset = ReportDataset(
             studies,
             Path(options.image_dir),
-            FeatureStore.open(options.feature_dir),
+            FeatureStore.open(options.feature_dir, options.ann_path),
             TrainingBank(FeatureStore.open(options.bank_dir)),
             tokenizer,
             image_size=model.config.image_size,
             max_report_tokens=model.config.max_positions - model.config.prompt_length - 1,
+            scorer=find_scorer(options.features, options.bank_dir, device),
         )
         dataset.use_reports(options.cleaning, options.max_words)
         distances = set_references(model, dataset, model.config.retrieval, False, options.seed)
@@ -142,11 +152,8 @@ def main() -> None:
             paths = plot_studies(model, dataset, rows, plotted, run_dir / "figures", device)
             print(f"wrote {len(paths)} files into {run_dir / 'figures'}")
         if options.viewer:
-            rows, metrics = read_jsonl(run_dir / "predictions.jsonl"), read_json(run_dir / "metrics.json")
             disk = bank_disk(model, dataset.bank, device, options.seed)
-            limit = options.viewer_studies
-            page = write_viewer(run_dir, dataset, rows, metrics, labeler, maps=study_maps, disk=disk, limit=limit)
-            print(f"wrote {page}: open it in a browser")
+            print(f"wrote {write_page(run_dir, dataset, labeler, study_maps, disk, options)}: open it in a browser")
 
 
 if __name__ == "__main__":

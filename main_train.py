@@ -23,6 +23,7 @@ from modules.distributed import barrier, is_main, processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.options import given_flags, model_config, parse_options
 from modules.preparation.doctor import refuse_errors
+from modules.preparation.entities import find_scorer
 from modules.preparation.labelers import find_labeler
 from modules.records import plain, read_json, write_options
 from modules.training.start import adopt_options, initialise
@@ -47,6 +48,8 @@ def needed_files(options: Namespace) -> list[Needed]:
         Needed(options.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
         Needed(Path(options.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
     ]
+    if options.features == "online":
+        needed.append(Needed(Path(options.bank_dir) / "entity_scorer.pth", "entity scorer", f"train it: {prepare}"))
     if options.init_from:
         needed.append(
             Needed(options.init_from, "trained model", "give one of main_train.py, or the released state dict")
@@ -106,14 +109,15 @@ def main() -> None:
         splits = {name: require_split(annotation, name, options.ann_path) for name in ("train", "val")}
         if not options.check:
             check_images([study for studies in splits.values() for study in studies], Path(options.image_dir))
-        store = FeatureStore.open(options.feature_dir)
+        store = FeatureStore.open(options.feature_dir, options.ann_path)
         bank = TrainingBank(store)
         reports = prepare_reports([study.report for study in splits["train"]], options.cleaning, options.max_words)
         tokenizer = find_tokenizer(options, reports, checkpoint)
+        scorer = find_scorer(options.features, options.bank_dir, device)
         config = model_config(
             options,
             report_feature_dim=store["report_features"].shape[1],
-            entity_text_dim=store["region_text"].shape[2],
+            entity_text_dim=scorer.config.width if scorer else store["region_text"].shape[2],
             vocab_size=tokenizer.vocab_size,
             pad_id=tokenizer.pad_id,
             end_id=tokenizer.end_id,
@@ -133,6 +137,7 @@ def main() -> None:
                 tokenizer,
                 image_size=options.image_size,
                 max_report_tokens=options.max_positions - config.prompt_length - 1,
+                scorer=scorer,
             )
             for name, studies in splits.items()
         }

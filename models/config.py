@@ -19,7 +19,7 @@ CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class RevtafConfig:
-    """Everything needed to rebuild the network. There are no defaults here: they live in ``modules/options.py``.
+    """Everything needed to rebuild the network. There are no defaults here: they live in ``modules/flags.py``.
 
     Raises:
         ValueError: if a size does not fit the others; the sentence names the flag.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -41,12 +42,13 @@ def barrier() -> None:
 
 
 @contextmanager
-def processes(device: str, n_gpu: int = 0) -> Iterator[torch.device]:
+def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Iterator[torch.device]:
     """Join the processes that torchrun started, if it did, and leave them at the end.
 
     Args:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         n_gpu: processes that the user asked for; 0 for no wish.
+        patience: hours that a process waits for another, torch's minutes if absent.
 
     Yields:
         The device of this process.
@@ -70,7 +72,8 @@ def processes(device: str, n_gpu: int = 0) -> Iterator[torch.device]:
     if started == 1:
         yield place
         return
-    dist.init_process_group("nccl" if use_cuda else "gloo", device_id=place if use_cuda else None)
+    wait = {"timeout": timedelta(hours=patience)} if patience else {}
+    dist.init_process_group("nccl" if use_cuda else "gloo", device_id=place if use_cuda else None, **wait)
     try:
         yield place
     finally:
@@ -122,6 +125,21 @@ def mean_over_processes(values: dict[str, float], device: torch.device) -> dict[
     vector = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
     dist.all_reduce(vector)
     return dict(zip(values, (vector / world_size()).tolist(), strict=True))
+
+
+def same_buffers(module: torch.nn.Module) -> None:
+    """Give every process the main one's buffers: running statistics of batches differ between processes."""
+    if world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def from_main(decide: Callable[[], Item]) -> Item:
+    """What ``decide`` returns on the main process, on every process, so that all of them do the same next."""
+    answer = [decide() if is_main() else None]
+    if world_size() > 1:
+        dist.broadcast_object_list(answer)
+    return answer[0]
 
 
 def shard(items: list[Item]) -> list[Item]:

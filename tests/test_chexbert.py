@@ -213,3 +213,50 @@ def test_full_size_network_gives_the_published_logits():
         np.testing.assert_allclose(logits[13].numpy(), golden[f"logits14_{case}"], rtol=0, atol=3e-5)
         states = torch.stack([head.argmax(1) for head in logits], 1).numpy()
         np.testing.assert_array_equal(states, golden[f"labels_{case}"])
+
+
+def test_states_are_kept_on_disk(small, tmp_path, monkeypatch):
+    folder, _ = small
+    cache = tmp_path / "cache"
+    first = ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=cache)(TEXTS)
+    (path,) = cache.iterdir()
+    assert path.name.startswith("chexbert_")
+    again = ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=cache)
+    again._network = None  # any further pass would fail
+    np.testing.assert_array_equal(again(TEXTS), first)
+    path.rename(path.with_name(path.name.replace("_0.npz", "_1.npz")))  # of another process
+    other = ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=cache)
+    other._network = None
+    np.testing.assert_array_equal(other(TEXTS), first)
+    for damaged in cache.iterdir():
+        damaged.write_bytes(b"half")
+    np.testing.assert_array_equal(ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=cache)(TEXTS), first)
+
+
+def test_a_killed_program_labels_only_the_rest(small, tmp_path, monkeypatch):
+    folder, _ = small
+    monkeypatch.setattr(chexbert, "SAVE_EVERY", 2)
+    labeler = ChexbertLabeler(folder / "chexbert.pth", folder, batch_size=2, cache_dir=tmp_path / "cache")
+    real, passes = labeler._states, []
+
+    def dies(rows):
+        passes.append(len(rows))
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+        return real(rows)
+
+    labeler._states = dies
+    with pytest.raises(KeyboardInterrupt):
+        labeler(TEXTS)
+    again = ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=tmp_path / "cache")
+    assert len(again._known) == 4
+    np.testing.assert_array_equal(again(TEXTS), ChexbertLabeler(folder / "chexbert.pth", folder)(TEXTS))
+
+
+def test_another_checkpoint_has_other_states(small, tmp_path):
+    folder, _ = small
+    ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=tmp_path / "cache")(TEXTS)
+    content = torch.load(folder / "chexbert.pth", weights_only=True)
+    content["model_state_dict"]["linear_heads.0.bias"] += 1
+    torch.save(content, folder / "chexbert.pth")
+    assert ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=tmp_path / "cache")._known == {}

@@ -1,6 +1,7 @@
 """modules/distributed.py with two real processes: gradients, gathering, and a sharded test that equals a whole one."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from test_pipeline import SMALL, call, places, prepared, trained  # noqa: F401, fixtures
+from test_pipeline import SMALL, call, places, prepare, prepared, trained  # noqa: F401, fixtures
 
 from models.manifolds import PoincareBall
 from modules.corpus.dataloaders import EpochSampler
+from modules.corpus.features import verify
 from modules.distributed import gather_list, gather_with_gradient, mean_over_processes, processes, rank
 from modules.records import read_jsonl
 from modules.training.losses import ranking_loss
@@ -94,3 +96,46 @@ def test_sampler_repeats_itself_skips_and_reshuffles():
     flat = [i for batch in first for i in batch]
     assert len(set(flat)) == 48
     assert [sorted(batch) for batch in EpochSampler(3, 8, seed=1, epoch=1)] == [[0, 1, 2]]
+
+
+ARRAYS = (
+    "labels", "region_scores", "region_text", "report_features", "sentence_features", "sentence_offsets",
+    "label_neighbours", "memory_indices",
+)  # fmt: skip
+
+
+def prepare_in(folder):
+    """Prepare with small batches, so that both processes score images."""
+    from modules.preparation import entities, entity_training
+
+    torch.set_num_threads(1)
+    entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16
+    prepare(Path(folder), "--scorer_patience", 1)
+
+
+def prepare_as_one_of_two(number, folder):
+    """One process of a preparation."""
+    os.environ.update(
+        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29548"
+    )
+    prepare_in(folder)
+
+
+def test_two_processes_prepare_the_same_arrays_as_one(prepared, tmp_path):  # noqa: F811
+    """Two processes train a scorer together; one process then makes everything else from it, byte for byte the same."""
+    for name in ("two", "one"):
+        shutil.copytree(prepared, tmp_path / name)
+        shutil.rmtree(tmp_path / name / "features")
+    multiprocessing.spawn(prepare_as_one_of_two, args=(str(tmp_path / "two"),), nprocs=2)
+    (tmp_path / "one" / "features").mkdir()
+    shutil.copy(tmp_path / "two" / "features" / "entity_scorer.pth", tmp_path / "one" / "features")
+    multiprocessing.spawn(prepare_alone, args=(str(tmp_path / "one"),), nprocs=1)
+    for name in ARRAYS:
+        one, two = ((tmp_path / folder / "features" / f"{name}.npy").read_bytes() for folder in ("one", "two"))
+        assert one == two, name
+    assert verify(tmp_path / "two" / "features") == []
+
+
+def prepare_alone(_, folder):
+    """The only process of a preparation."""
+    prepare_in(folder)

@@ -12,7 +12,8 @@ import main_prepare
 import main_train
 from modules.corpus.annotations import read_annotation
 from modules.corpus.bank import TrainingBank
-from modules.corpus.features import FeatureStore, write_axis, write_bank_reports, write_feature
+from modules.corpus.feature_writing import write_axis, write_bank_reports, write_feature
+from modules.corpus.features import FeatureStore
 from modules.options import parse_options
 from modules.preparation.doctor import examine
 from modules.preparation.mentions import PRESENT, entity_mentions

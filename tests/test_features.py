@@ -8,17 +8,10 @@ import pickle
 import numpy as np
 import pytest
 
-from modules.corpus import features
-from modules.corpus.features import (
-    FeatureStore,
-    create_feature,
-    is_current,
-    verify,
-    write_axis,
-    write_bank_reports,
-    write_feature,
-)
-from modules.records import read_json, write_json
+from modules.corpus import feature_writing
+from modules.corpus.feature_writing import FeatureRows, create_feature, write_axis, write_bank_reports, write_feature
+from modules.corpus.features import FeatureStore, is_current, verify
+from modules.records import read_json, sha256_of, write_json
 
 STUDIES, TRAINING = ["a", "b", "c", "d"], ["c", "a"]
 MADE = {"seed": 1, "widths": (2, 3)}
@@ -186,7 +179,7 @@ def test_a_crash_while_replacing_leaves_no_entry_for_the_new_file(folder, monkey
         if target.suffix == ".npy":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(features.os, "replace", crash)
+    monkeypatch.setattr(feature_writing.os, "replace", crash)
     with pytest.raises(KeyboardInterrupt):
         write_feature(folder, "labels", np.zeros((4, 2), np.int8), axis="studies", made_by=MADE)
     monkeypatch.undo()
@@ -262,3 +255,64 @@ def test_pickled_content_is_never_loaded(folder):
     write_json(folder / "manifest.json", manifest)
     with pytest.raises(ValueError, match=r"labels\.npy is damaged"):
         FeatureStore.open(folder)["labels"]
+
+
+def rows_of(folder, made=MADE):
+    return FeatureRows(folder, "region_text", shape=(4, 2, 3), dtype=np.float16, axis="studies", made_by=made)
+
+
+def test_rows_are_filled_across_interruptions(folder, monkeypatch):
+    monkeypatch.setattr(feature_writing, "FLUSH_ROWS", 2)
+    values = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    rows = rows_of(folder)
+    rows.write([3, 0], values[[3, 0]])
+    rows.write([1], values[[1]])  # not flushed: a kill here loses it
+    again = rows_of(folder)
+    assert again.waiting().tolist() == [1, 2]
+    assert "region_text" not in FeatureStore.open(folder)
+    again.write([2, 1], values[[2, 1]])
+    again.finish()
+    assert (FeatureStore.open(folder)["region_text"] == values).all()
+    assert is_current(folder, "region_text", MADE)
+    assert verify(folder) == []
+    assert not list(folder.glob(".*unfinished*"))
+
+
+def test_rows_of_other_options_begin_anew(folder):
+    rows = rows_of(folder)
+    rows.write(range(4), np.ones((4, 2, 3)))
+    rows.flush()
+    assert rows_of(folder).waiting().tolist() == []
+    assert rows_of(folder, {"seed": 2}).waiting().tolist() == [0, 1, 2, 3]
+    with pytest.raises(AssertionError, match="rows of region_text are missing"):
+        rows_of(folder).finish()
+    with pytest.raises(AssertionError, match=r"region_text row 0 has the shape \(3, 2\)"):
+        rows_of(folder).write([0], np.ones((1, 3, 2)))
+    feature_writing.remove_unfinished(folder)
+    assert not list(folder.glob(".*"))
+
+
+def test_an_entry_says_which_code_made_it(folder):
+    code = FeatureStore.open(folder).entry("labels")["code"]
+    assert {"python", "packages", "commit", "dirty"} == set(code)
+
+
+def test_base_rates(folder):
+    labels = np.zeros((4, 18), np.int8)
+    labels[0, 2] = 1
+    assert FeatureStore.open(folder).base_rates is None
+    feature_writing.write_base_rates(folder, labels)
+    assert FeatureStore.open(folder).base_rates == [0, 0, 0.25] + [0] * 11
+    feature_writing.write_base_rates(folder, labels, [0.5] * 14)
+    assert FeatureStore.open(folder).base_rates == [0.5] * 14
+
+
+def test_a_changed_annotation_is_said(folder, tmp_path, capsys):
+    path = tmp_path / "annotation.json"
+    path.write_text("[]")
+    write_feature(folder, "labels", np.zeros((4, 2)), axis="studies", made_by={"annotation": sha256_of(path)})
+    assert FeatureStore.open(folder, path).stale(path) == []
+    assert capsys.readouterr().err == ""
+    path.write_text("[1]")
+    assert FeatureStore.open(folder, path).stale(path) == ["labels"]
+    assert "warning: labels in" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from PIL import Image
 
 from models.medklip import MedklipNetwork
 from modules.corpus.annotations import Study
-from modules.corpus.features import FeatureStore, write_axis
+from modules.corpus.feature_writing import write_axis
+from modules.corpus.features import FeatureStore
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.labels import ENTITIES
 from modules.preparation import medklip

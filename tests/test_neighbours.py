@@ -154,3 +154,22 @@ def test_nothing_to_remember(bank):
     with pytest.raises(ValueError, match="row 0 may use none of the 0 training reports"):
         memory_indices(scores[:2], mentions[:0], 3, np.array([-1, -1]), np.array([], dtype=int))
     assert memory_indices(scores[:0], mentions, 3, np.array([], dtype=int), np.arange(200)).shape == (0, 3)
+
+
+def test_ties_go_to_the_first_id_whatever_the_order(labels, bank):
+    """Shuffle the studies: every study keeps the same neighbours and the same memory, by id."""
+    rng = np.random.default_rng(2)
+    ids = [f"s{number:03d}" for number in rng.permutation(len(labels))]
+    order = rng.permutation(len(labels))
+    plain = label_neighbours(labels, None, 5, ids=ids)
+    shuffled = label_neighbours(labels[order], None, 5, ids=[ids[i] for i in order])
+    by_id = {ids[i]: [ids[j] for j in plain[i]] for i in range(len(ids))}
+    assert by_id == {ids[order[i]]: [ids[order[j]] for j in shuffled[i]] for i in range(len(ids))}
+    assert not np.array_equal(plain, label_neighbours(labels, None, 5))  # there are ties
+    scores, mentions = bank
+    order = rng.permutation(200)
+    nobody = np.full(30, -1)
+    plain = memory_indices(scores, mentions, 7, nobody, np.arange(200), bank_ids=ids[:200])
+    bank_ids = [ids[i] for i in order]
+    shuffled = memory_indices(scores, mentions[order], 7, nobody, np.arange(200), bank_ids=bank_ids)
+    assert [[ids[j] for j in row] for row in plain] == [[bank_ids[j] for j in row] for row in shuffled]

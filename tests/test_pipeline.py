@@ -17,6 +17,7 @@ from modules.checkpoints import load_checkpoint
 from modules.corpus.annotations import read_annotation
 from modules.corpus.features import FeatureStore
 from modules.messages import run
+from modules.preparation import stages
 from modules.records import read_jsonl
 
 SMALL = [
@@ -280,6 +281,32 @@ def test_inputs_and_reports_do_not_depend_on_the_own_report(prepared, trained, t
         assert mine["reference"] != theirs["reference"]
         for field in ("prediction", "states", "positive_probability", "retrieved", "retrieval_distance"):
             assert mine[field] == theirs[field], field
+
+
+def test_a_planted_leak_is_caught(prepared, tmp_path, monkeypatch):
+    """Scores that look at the study's own report change with it, which is what the test above looks for."""
+    original = stages.score_images
+
+    def leaking(scorer, studies, *arguments):
+        for rows, scores, text in original(scorer, studies, *arguments):
+            lengths = np.array([len(studies[row].report) for row in rows], dtype=np.float32)
+            yield rows, scores * (1 - 1e-3 * lengths[:, None] % 0.5), text
+
+    monkeypatch.setattr(stages, "score_images", leaking)
+    scores = []
+    for name in ("as_drawn", "changed"):
+        folder = shutil.copytree(prepared, tmp_path / name)
+        shutil.rmtree(folder / "features")
+        if name == "changed":
+            annotation = json.loads((folder / "annotation.json").read_text())
+            for item in annotation["test"]:
+                item["report"] = "Large right pneumothorax."
+            (folder / "annotation.json").write_text(json.dumps(annotation))
+        prepare(folder)
+        store = FeatureStore.open(folder / "features")
+        test = [study.id for study in read_annotation(folder / "annotation.json")["test"]]
+        scores.append(store["region_scores"][store.rows("studies", test)])
+    assert (scores[0] != scores[1]).any(axis=1).all()
 
 
 # bad input

@@ -6,11 +6,11 @@ import torch
 
 from modules.preparation import text_features
 from modules.preparation.text_features import (
-    HuggingFaceEncoder,
     LsaEncoder,
     find_text_encoder,
     report_and_sentence_features,
 )
+from modules.preparation.text_models import HuggingFaceEncoder
 
 SENTENCES = [
     "the lungs are clear",
@@ -193,7 +193,7 @@ def test_find_text_encoder(bert_folder, tmp_path):
     for name in ("lsa", None):
         assert find_text_encoder(name, SENTENCES, width=4, seed=0).width == 4
     assert isinstance(find_text_encoder(str(bert_folder), [], 4, 0), HuggingFaceEncoder)
-    with pytest.raises(ValueError, match="--text_encoder is word2vec; expected lsa or a local folder"):
+    with pytest.raises(ValueError, match="--text_encoder is word2vec; expected lsa, hub:NAME or a local folder"):
         find_text_encoder("word2vec", SENTENCES, 4, 0)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no text model that can be loaded"):

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from models.entity_scorer import EntityScorer
 from models.revtaf import StudyInputs
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.features import FeatureStore
-from modules.corpus.images import normalise_pixels, read_image
+from modules.corpus.images import crop_image, normalise_pixels, open_image
 from modules.corpus.text import CLEANERS, truncate_words
 from modules.corpus.tokenizer import ReportTokenizer
 
@@ -27,11 +29,14 @@ class Sample:
     index: int
     image: Tensor  # (3, height, width) uint8
     region_scores: Tensor  # (K,)
-    region_text: Tensor  # (K, E)
+    region_text: Tensor  # (K, E), (0, 0) where it is made in the step
     memory: Tensor  # (R, C)
     reference_text: Tensor  # (S, C)
     token_ids: list[int]  # (T,)
     labels: Tensor  # (L,)
+    plain_image: Tensor | None = (
+        None  # (3, height, width) uint8 without augmentation, where region_text is made in the step
+    )
 
 
 @dataclass
@@ -43,18 +48,31 @@ class Batch:
     token_mask: Tensor  # (B, T)
     labels: Tensor  # (B, L)
     index: list[int]  # positions in the data set
+    plain_image: Tensor | None = None  # (B, 3, height, width) uint8, see Sample
 
     def pin_memory(self) -> Batch:
         """Page-lock the tensors; called by the data loader."""
         study = StudyInputs(**{name: value.pin_memory() for name, value in vars(self.study).items()})
         return Batch(
-            study, self.token_ids.pin_memory(), self.token_mask.pin_memory(), self.labels.pin_memory(), self.index
+            study,
+            self.token_ids.pin_memory(),
+            self.token_mask.pin_memory(),
+            self.labels.pin_memory(),
+            self.index,
+            None if self.plain_image is None else self.plain_image.pin_memory(),
         )
 
-    def to(self, device: torch.device) -> Batch:
-        """Copy to a device and normalise the pixels there."""
+    def to(self, device: torch.device, scorer: EntityScorer | None = None) -> Batch:
+        """Copy to a device, normalise the pixels there and, where it is not stored, read ``region_text`` off the image.
+
+        Args:
+            device: of the model.
+            scorer: the data set's frozen entity scorer, on that device.
+        """
         study = self.study.to(device)
         study.image = normalise_pixels(study.image)
+        if self.plain_image is not None:
+            study.region_text = read_region_text(scorer, self.plain_image.to(device, non_blocking=True))
         return Batch(
             study,
             self.token_ids.to(device, non_blocking=True),
@@ -62,6 +80,17 @@ class Batch:
             self.labels.to(device, non_blocking=True),
             self.index,
         )
+
+
+@torch.no_grad()
+def read_region_text(scorer: EntityScorer, pixels: Tensor) -> Tensor:
+    """Entity embeddings ``(B, K, E)`` of uint8 images ``(B, 3, height, width)``, rounded as they are when stored.
+
+    In float32 even inside a mixed-precision step, because the stored ones are made so.
+    """
+    with torch.autocast(pixels.device.type, enabled=False):
+        image = normalise_pixels(pixels).contiguous(memory_format=torch.channels_last)
+        return scorer(image)[1].half().float()
 
 
 class ReportDataset(Dataset):
@@ -78,6 +107,7 @@ class ReportDataset(Dataset):
         tokenizer: vocabulary.
         image_size: side of the crop in pixels.
         max_report_tokens: longest report in tokens, without prompt and end token.
+        scorer: frozen entity scorer that makes ``region_text`` in the step, where it is not stored (``--features online``).
     """
 
     def __init__(
@@ -90,6 +120,7 @@ class ReportDataset(Dataset):
         *,
         image_size: int,
         max_report_tokens: int,
+        scorer: EntityScorer | None = None,
     ) -> None:
         self.studies = list(studies)
         self.image_dir, self.store, self.bank, self.tokenizer = Path(image_dir), store, bank, tokenizer
@@ -100,6 +131,12 @@ class ReportDataset(Dataset):
         self.reports = self.full_reports = [study.report for study in studies]
         self.reference_rows = np.full(len(self.studies), -1)  # (n,), -1 for no reference
         self.augmentation: tuple[int, int] | None = None  # seed and epoch
+        self.scorer = scorer.requires_grad_(False).eval() if scorer else None
+        self.plain_size = scorer.config.image_size if scorer else None  # of the image that the scorer sees
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the scorer, when sent to a data-loading process: it stays with the model."""
+        return {**self.__dict__, "scorer": None}
 
     def use_reports(self, cleaning: str, max_words: int) -> None:
         """Clean and cut the reports, in every split, as published."""
@@ -115,15 +152,19 @@ class ReportDataset(Dataset):
         study, row = self.studies[index], self.rows[index]
         rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
         labels = self.labels[index]
+        image = open_image(self.image_dir / study.image_path[0])
         return Sample(
             index=index,
-            image=read_image(self.image_dir / study.image_path[0], self.image_size, rng),
+            image=crop_image(image, self.image_size, rng),
             region_scores=torch.from_numpy(np.array(self.region_scores[index], dtype=np.float32)),
-            region_text=torch.from_numpy(np.array(self.store["region_text"][row], dtype=np.float32)),
+            region_text=torch.zeros(0, 0)
+            if self.plain_size
+            else torch.from_numpy(np.array(self.store["region_text"][row], dtype=np.float32)),
             memory=torch.from_numpy(self.bank.memory(np.asarray(self.store["memory_indices"][row]))),
             reference_text=torch.from_numpy(self.bank.sentences(int(self.reference_rows[index]))),
             token_ids=self.tokenizer.encode(self.reports[index], labels.tolist(), self.max_report_tokens),
             labels=torch.from_numpy(labels),
+            plain_image=crop_image(image, self.plain_size) if self.plain_size else None,
         )
 
 
@@ -156,4 +197,5 @@ def collate(samples: list[Sample], pad_id: int) -> Batch:
         reference_mask=reference_mask,
     )
     labels = torch.stack([sample.labels for sample in samples])  # (B, L)
-    return Batch(study, token_ids, token_mask, labels, [sample.index for sample in samples])
+    plain = None if samples[0].plain_image is None else torch.stack([sample.plain_image for sample in samples])
+    return Batch(study, token_ids, token_mask, labels, [sample.index for sample in samples], plain)

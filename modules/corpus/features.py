@@ -8,24 +8,24 @@
     array               shape        type      axis
     labels              (n, L)       int8      studies
     region_scores       (n, K)       float32   studies
-    region_text         (n, K, E)    float16   studies
+    region_text         (n, K, E)    *         studies     absent with --features online
     memory_indices      (n, R)       int32     studies     rows of the bank
-    report_features     (N, C)       float32   training
+    report_features     (N, C)       *         training
     label_neighbours    (N, k)       int32     training    rows of the bank
-    sentence_features   (total, C)   float32   sentences
+    sentence_features   (total, C)   *         sentences
     sentence_offsets    (N + 1,)     int64     sentences   report i has the rows offsets[i] to offsets[i + 1]
 
-"sentences" are the sentences of all training reports in order; they have no ids of their own and go stale with
-"training". One process writes at a time; any number may read.
+* float16 or float32, --feature_dtype. "sentences" are the sentences of all training reports in order; they have no ids
+of their own and go stale with "training". Beside the arrays lie base_probs.json (positive rate of the 14 conditions in
+the training split, as published) and, where it was trained here, entity_scorer.pth.
+
+``feature_writing`` fills the folder; one program writes at a time, any number may read.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -33,22 +33,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from modules.records import (
-    atomic_write,
-    plain,
-    read_json,
-    read_jsonl,
-    sha256_of,
-    temporary_name,
-    write_json,
-    write_jsonl,
-)
+from modules.distributed import is_main
+from modules.records import plain, read_json, read_jsonl, sha256_of
 
 FORMAT = "revtaf_features/1"
 MANIFEST = "manifest.json"
-BANK_REPORTS = "training.jsonl"
+BANK_REPORTS, BASE_RATES = "training.jsonl", "base_probs.json"
 IDS_OF = {"studies": "studies", "training": "training", "sentences": "training"}  # the ids that an axis depends on
-_AGAIN = "run main_prepare.py again with this --feature_dir"
+AGAIN = "run main_prepare.py again with this --feature_dir"
 
 
 class FeatureStore:
@@ -61,8 +53,12 @@ class FeatureStore:
         self._rows: dict[str, dict[str, int]] = {}
 
     @classmethod
-    def open(cls, directory: str | Path) -> FeatureStore:
+    def open(cls, directory: str | Path, ann_path: str | Path | None = None) -> FeatureStore:
         """Open a folder; arrays are mapped when they are first asked for.
+
+        Args:
+            directory: feature folder.
+            ann_path: annotation in use; one line is printed if the arrays were not made from it as it is now.
 
         Raises:
             FileNotFoundError: if it has no manifest.
@@ -71,7 +67,15 @@ class FeatureStore:
         directory = Path(directory)
         if not (directory / MANIFEST).is_file():
             raise FileNotFoundError(f"{directory} holds no {MANIFEST}: build the features with main_prepare.py")
-        return cls(directory, _read_manifest(directory))
+        store = cls(directory, read_manifest(directory))
+        stale = store.stale(ann_path) if ann_path and is_main() else []
+        if stale:
+            print(
+                f"warning: {', '.join(stale)} in {directory} were made from another annotation than {ann_path} is now: run "
+                "main_prepare.py again, unless studies were only left out",
+                file=sys.stderr,
+            )
+        return store
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FeatureStore.open, (self.directory,)
@@ -90,16 +94,16 @@ class FeatureStore:
             entry = self.entry(name)
             if entry["ids_sha256"] != self._ids_checksum(entry["axis"]):
                 raise ValueError(
-                    f"{name} in {self.directory} was made for other studies than the folder lists now: {_AGAIN}"
+                    f"{name} in {self.directory} was made for other studies than the folder lists now: {AGAIN}"
                 )
             self._arrays[name] = _map_array(self.directory, name, entry)
         return self._arrays[name]
 
     def entry(self, name: str) -> dict[str, Any]:
-        """``shape``, ``dtype``, ``sha256``, ``axis``, ``ids_sha256``, ``made_by`` of an array; ValueError if absent."""
+        """``shape dtype sha256 axis ids_sha256 made_by code`` of an array; ValueError if it is absent."""
         if name not in self:
             found = ", ".join(sorted(self._manifest["arrays"])) or "none"
-            raise ValueError(f"{self.directory} has no array {name} (found {found}): {_AGAIN}")
+            raise ValueError(f"{self.directory} has no array {name} (found {found}): {AGAIN}")
         return self._manifest["arrays"][name]
 
     def row_ids(self, name: str) -> tuple[str, ...]:
@@ -118,7 +122,7 @@ class FeatureStore:
         if missing:
             raise ValueError(
                 f"{len(missing)} of {len(ids)} studies have no features in {self.directory}, first "
-                f"{', '.join(missing[:3])}: {_AGAIN} and the same annotation"
+                f"{', '.join(missing[:3])}: {AGAIN} and the same annotation"
             )
         return np.array([row_by_id[identifier] for identifier in ids], dtype=np.int64)
 
@@ -129,7 +133,7 @@ class FeatureStore:
             path = self.directory / f"{axis}.json"
             ids = read_json(path)
             if sha256_of(path) != self._ids_checksum(axis):
-                raise ValueError(f"{path} has changed since it was written: {_AGAIN}")
+                raise ValueError(f"{path} has changed since it was written: {AGAIN}")
             self._rows[axis] = {identifier: row for row, identifier in enumerate(ids)}
         return self._rows[axis]
 
@@ -139,96 +143,23 @@ class FeatureStore:
         path = self.directory / BANK_REPORTS
         reports = read_jsonl(path)
         if [row["id"] for row in reports] != list(self.row_ids("training")):
-            raise ValueError(f"{path} does not list the training studies of its folder: {_AGAIN}")
+            raise ValueError(f"{path} does not list the training studies of its folder: {AGAIN}")
         return reports
+
+    @cached_property
+    def base_rates(self) -> list[float] | None:
+        """Positive rate of the 14 conditions in the training split; None where an older preparation left none."""
+        path = self.directory / BASE_RATES
+        return read_json(path) if path.is_file() else None
+
+    def stale(self, ann_path: str | Path) -> list[str]:
+        """Arrays that were made from another annotation file, or from this one before it changed."""
+        checksum = sha256_of(ann_path)
+        made_by = {name: entry["made_by"] for name, entry in self._manifest["arrays"].items()}
+        return sorted(name for name, made in made_by.items() if made.get("annotation", checksum) != checksum)
 
     def _ids_checksum(self, axis: str) -> str | None:
         return self._manifest["axes"].get(IDS_OF[axis], {}).get("sha256")
-
-
-def write_axis(directory: str | Path, axis: str, ids: Sequence[str]) -> None:
-    """Say which studies the rows of an axis are; arrays made for others become stale.
-
-    Args:
-        directory: feature folder, made if absent.
-        axis: ``"studies"`` or ``"training"``.
-        ids: study ids in the order of the rows; nothing is written if they are there already.
-
-    Raises:
-        ValueError: if an id appears twice.
-    """
-    assert IDS_OF.get(axis) == axis
-    directory, ids = Path(directory), list(ids)
-    if len(set(ids)) < len(ids):
-        raise ValueError(f"{len(ids) - len(set(ids))} ids of the {axis} appear twice: give every study its own id")
-    content = json.dumps(ids, ensure_ascii=False).encode()
-    checksum = hashlib.sha256(content).hexdigest()
-    path = directory / f"{axis}.json"
-    manifest = _read_manifest(directory)
-    if path.is_file() and manifest["axes"].get(axis, {}).get("sha256") == sha256_of(path) == checksum:
-        return
-    with atomic_write(path, "wb") as file:
-        file.write(content)
-    manifest["axes"][axis] = {"rows": len(ids), "sha256": checksum}
-    write_json(directory / MANIFEST, manifest)
-
-
-@contextmanager
-def create_feature(
-    directory: str | Path, name: str, *, shape: Sequence[int], dtype: Any, axis: str, made_by: Mapping[str, Any]
-) -> Iterator[np.ndarray]:
-    """Make an array by filling it piece by piece; it enters the store when the block has ended well.
-
-    What an interrupted preparation left in the folder is removed first.
-
-    Args:
-        directory: feature folder.
-        name: of the array.
-        shape: its first length is that of the axis; free for ``"sentences"``.
-        dtype: numeric numpy type.
-        axis: ``"studies"``, ``"training"`` or ``"sentences"``; :func:`write_axis` comes first.
-        made_by: options and inputs; :func:`is_current` compares it.
-
-    Yields:
-        The array, on disk, zero at first.
-    """
-    directory, dtype = Path(directory), np.dtype(dtype)
-    assert name.isidentifier()
-    assert not dtype.hasobject
-    ids = _read_manifest(directory)["axes"][IDS_OF[axis]]
-    assert axis == "sentences" or shape[0] == ids["rows"], f"{name} has {shape[0]} rows, its axis {ids['rows']}"
-    for leftover in directory.glob(".*.tmp"):
-        if not leftover.name.endswith(f".{os.getpid()}.tmp"):
-            leftover.unlink(missing_ok=True)
-    path = directory / f"{name}.npy"
-    temporary = temporary_name(path)
-    try:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=tuple(shape))
-        yield array
-        array.flush()
-        entry = {"shape": list(shape), "dtype": dtype.name, "sha256": sha256_of(temporary), "axis": axis}
-        entry |= {"ids_sha256": ids["sha256"], "made_by": plain(made_by)}
-        manifest = _read_manifest(directory)
-        if manifest["arrays"].pop(name, None):  # so that an old entry never describes the new file
-            write_json(directory / MANIFEST, manifest)
-        os.replace(temporary, path)
-        manifest["arrays"][name] = entry
-        write_json(directory / MANIFEST, manifest)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_feature(
-    directory: str | Path, name: str, array: np.ndarray, *, axis: str, made_by: Mapping[str, Any]
-) -> None:
-    """Write a whole array; see :func:`create_feature`."""
-    with create_feature(directory, name, shape=array.shape, dtype=array.dtype, axis=axis, made_by=made_by) as target:
-        target[...] = array
-
-
-def write_bank_reports(directory: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``id``, ``patient`` and cleaned ``report`` of every bank row, in the order of the ``"training"`` axis."""
-    write_jsonl(Path(directory) / BANK_REPORTS, rows)
 
 
 def is_current(directory: str | Path, name: str, made_by: Mapping[str, Any]) -> bool:
@@ -264,36 +195,36 @@ def verify(directory: str | Path) -> list[str]:
 def _check_array(store: FeatureStore, name: str) -> None:
     array = store[name]
     if sha256_of(store.directory / f"{name}.npy") != store.entry(name)["sha256"]:
-        raise ValueError(f"{name}.npy in {store.directory} has changed since it was written: remove it and {_AGAIN}")
+        raise ValueError(f"{name}.npy in {store.directory} has changed since it was written: remove it and {AGAIN}")
     if name == "sentence_offsets":
         total, reports = store.entry("sentence_features")["shape"][0], len(store.row_ids("training"))
         whole = len(array) == reports + 1 and array[0] == 0 and array[-1] == total
         if not whole or (np.diff(array) < 0).any():
             raise ValueError(
-                f"{name} in {store.directory} does not divide the {total} sentences among {reports} reports: {_AGAIN}"
+                f"{name} in {store.directory} does not divide the {total} sentences among {reports} reports: {AGAIN}"
             )
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest, or an empty one."""
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a folder, or an empty one; ValueError if it is none of this version."""
     path = directory / MANIFEST
     if not path.is_file():
         return {"format": FORMAT, "axes": {}, "arrays": {}}
     manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path} does not describe a feature folder of this version: remove the folder and {_AGAIN}")
+        raise ValueError(f"{path} does not describe a feature folder of this version: remove the folder and {AGAIN}")
     return manifest
 
 
 def _map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     path = directory / f"{name}.npy"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is gone: {_AGAIN}")
+        raise FileNotFoundError(f"{path} is gone: {AGAIN}")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove it and {_AGAIN}") from error
+        raise ValueError(f"{path} is damaged ({error}): remove it and {AGAIN}") from error
     if list(array.shape) != entry["shape"] or array.dtype != np.dtype(entry["dtype"]):
         found, expected = f"{array.shape} {array.dtype}", f"{tuple(entry['shape'])} {entry['dtype']}"
-        raise ValueError(f"{path} holds {found} but the manifest says {expected}: remove it and {_AGAIN}")
+        raise ValueError(f"{path} holds {found} but the manifest says {expected}: remove it and {AGAIN}")
     return array

@@ -47,7 +47,11 @@ def read_image(path: Path, size: int, rng: np.random.Generator | None = None) ->
     Returns:
         ``(3, size, size)`` uint8 pixels.
     """
-    image = open_image(path)
+    return crop_image(open_image(path), size, rng)
+
+
+def crop_image(image: Image.Image, size: int, rng: np.random.Generator | None = None) -> Tensor:
+    """Resize and crop a decoded image; see :func:`read_image`."""
     shorter = round(size * RESIZE_RATIO)
     scale = shorter / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)

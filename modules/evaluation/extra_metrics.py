@@ -15,7 +15,7 @@ import numpy as np
 
 from modules.corpus.text import normalise_whitespace
 from modules.evaluation.study_sums import StudySums, means, ratio
-from modules.options import EXTRA_METRICS
+from modules.flags import EXTRA_METRICS
 
 HOW = "pip install -r requirements-metrics.txt, then --extra_metrics " + " ".join(EXTRA_METRICS)
 

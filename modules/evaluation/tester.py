@@ -65,7 +65,7 @@ def generate_reports(
     rows: list[tuple[int, dict[str, Any]]] = []
     with tqdm(total=len(dataset), desc="generate", unit="report", disable=not is_main()) as bar:
         for batch in loader:
-            batch = batch.to(device)
+            batch = batch.to(device, dataset.scorer)
             with autocast(device, precision):
                 tokens, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)

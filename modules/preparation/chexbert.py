@@ -10,6 +10,7 @@ Source: Smit et al., CheXbert, EMNLP 2020.
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,12 +24,14 @@ from transformers import BertConfig, BertModel
 from modules.checkpoints import load_weights
 from modules.corpus.text import normalise_whitespace
 from modules.corpus.tokenizer import word_pieces
+from modules.distributed import rank
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.layouts import check_weights, weights_of
-from modules.records import sha256_of
+from modules.records import atomic_write, sha256_of
 
 BERT_CONFIG = BertConfig()  # BERT-base as CheXbert was trained: 12 layers, width 768, 30,522 WordPieces
 MAX_TOKENS = 512
+SAVE_EVERY = 8192  # reports between two savings of their states
 START, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 EXPECTED = "CheXbert's chexbert.pth"
 OUTPUTS = (len(STATES),) * 13 + (2,)  # of each head; "no finding" is only ever blank or positive
@@ -56,16 +59,45 @@ class ChexbertNetwork(nn.Module):
         return [head(first) for head in self.linear_heads]
 
 
+class KnownStates:
+    """States of texts on disk, by the SHA-256 of the text; every process writes its own file and reads all of them."""
+
+    def __init__(self, folder: str | Path | None, checksum: str) -> None:
+        self._folder, self._name = Path(folder) if folder else None, f"chexbert_{checksum}"
+
+    def read(self) -> dict[bytes, np.ndarray]:
+        """States ``(14,)`` by hash; a file that cannot be read counts for nothing."""
+        known: dict[bytes, np.ndarray] = {}
+        for path in sorted(self._folder.glob(f"{self._name}_*.npz")) if self._folder else ():
+            try:
+                with np.load(path, allow_pickle=False) as content:
+                    keys, states = content["keys"], content["states"]
+            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+                continue
+            if keys.shape[1:] == (32,) and states.shape == (len(keys), len(OUTPUTS)):
+                known.update((key.tobytes(), row) for key, row in zip(keys, states, strict=True))
+        return known
+
+    def write(self, known: dict[bytes, np.ndarray]) -> None:
+        """Replace this process's file."""
+        if self._folder:
+            keys = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(-1, 32)
+            with atomic_write(self._folder / f"{self._name}_{rank()}.npz", "wb") as file:
+                np.savez(file, keys=keys, states=np.array(list(known.values()), dtype=np.int8))
+
+
 class ChexbertLabeler:
     """States of the 14 conditions by CheXbert.
 
-    A text is labelled once; the result is kept under the hash of the text for as long as the labeler lives.
+    A text is labelled once; the result is kept under the hash of the text for as long as the labeler lives and, with a
+    ``cache_dir``, on disk: a program that is killed labels at most ``SAVE_EVERY`` reports again.
 
     Args:
         checkpoint: ``chexbert.pth``; its weights may be bare or wrapped, with or without ``module.`` in front.
         bert_path: ``vocab.txt`` of bert-base-uncased, or the folder that holds it.
         device: where the network runs.
         batch_size: reports in one pass.
+        cache_dir: folder of the kept states; they are named after the checkpoint and the process that writes them.
 
     Raises:
         FileNotFoundError: if the checkpoint or the vocabulary is missing.
@@ -84,6 +116,7 @@ class ChexbertLabeler:
         bert_path: str | Path,
         device: str | torch.device = "cpu",
         batch_size: int = 64,
+        cache_dir: str | Path | None = None,
     ) -> None:
         self._tokenizer = _word_pieces(Path(bert_path))
         self._start, self._end = (self._tokenizer.token_to_id(token) for token in (START, END))
@@ -95,7 +128,8 @@ class ChexbertLabeler:
         self._device, self._batch_size = torch.device(device), batch_size
         self._network = network.to(self._device).eval()
         self.checksum = sha256_of(checkpoint)[:12]
-        self._known: dict[bytes, np.ndarray] = {}
+        self._cache = KnownStates(cache_dir, self.checksum)
+        self._known = self._cache.read()
 
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
         """States of n reports as ``(n, 14)`` int8."""
@@ -105,11 +139,15 @@ class ChexbertLabeler:
         # Sorted by length: a batch is as long as its longest report. Longest first: memory runs out at once or never.
         queue = sorted(((self._token_ids(text), key) for key, text in waiting.items()), key=lambda item: -len(item[0]))
         with tqdm(total=len(queue), desc="labels by CheXbert", unit="report", leave=False, disable=None) as bar:
-            for first in range(0, len(queue), self._batch_size):
+            for number, first in enumerate(range(0, len(queue), self._batch_size), start=1):
                 batch = queue[first : first + self._batch_size]
                 states = self._states([token_ids for token_ids, _ in batch])
                 self._known.update((key, row) for (_, key), row in zip(batch, states, strict=True))
                 bar.update(len(batch))
+                if number * self._batch_size % SAVE_EVERY < self._batch_size:
+                    self._cache.write(self._known)
+        if queue:
+            self._cache.write(self._known)
         return np.array([self._known[key] for key in keys], dtype=np.int8).reshape(len(keys), len(self.conditions))
 
     def _token_ids(self, text: str) -> list[int]:

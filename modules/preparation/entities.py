@@ -1,30 +1,28 @@
-"""The entity scorer: trained on mentions in training reports, then read from every image."""
+"""The entity scorer on disk, what it learns from mentions in training reports, and what it reads off every image."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
-from modules.checkpoints import load_backbone, load_weights, save_atomically
+from modules.checkpoints import load_weights, save_atomically
 from modules.corpus.annotations import Study
 from modules.corpus.images import normalise_pixels, read_image
-from modules.distributed import autocast
+from modules.distributed import is_main, shard
 from modules.labels import ENTITIES
 from modules.preparation.mentions import DENIED, NOT_MENTIONED, PRESENT, UNCERTAIN_MENTION
 
 FORMAT = "entity_scorer/1"
+SCORE_BATCH = 64  # images scored at once
 SILENCE_WEIGHT = 0.5  # an entity that a report does not mention is probably, not surely, absent
 
 
@@ -51,126 +49,47 @@ def mention_targets(mentions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return targets.astype(np.float32), weights.astype(np.float32)
 
 
-def train_entity_scorer(
-    studies: Sequence[Study],
-    image_dir: Path,
-    mentions: np.ndarray,
-    config: EntityScorerConfig,
-    schedule: dict[str, Any],
-    device: torch.device,
-    work_path: Path,
-    backbone_weights: str | None = None,
-    made_by: dict | None = None,
-) -> EntityScorer:
-    """Train the scorer on the training split; an interrupted training continues after its last whole epoch.
+def score_images(
+    scorer: EntityScorer, studies: Sequence[Study], image_dir: Path, blocks: Sequence[range], num_workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Read the entities off images, without augmentation; :func:`score_blocks` says which belong into one batch.
+
+    Yields:
+        Positions ``(B,)``, ``region_scores`` ``(B, K)`` in [0, 1] and ``region_text`` ``(B, K, E)``, both float32.
+    """
+    dataset = ImageDataset(studies, image_dir, scorer.config.image_size)
+    bar = tqdm(total=sum(map(len, blocks)), desc="entity scores", unit="study", disable=not is_main())
+    with bar:
+        for index, logits, region_text in read_images(scorer, dataset, blocks, num_workers):
+            yield index.numpy(), logits.sigmoid().cpu().numpy(), region_text.float().cpu().numpy()
+            bar.update(len(index))
+
+
+def score_blocks(waiting: np.ndarray, total: int) -> list[range]:
+    """Batches of this process, fixed whoever reads them and whatever was read before an interruption.
+
+    A score may differ in its last digit with the size of its batch; so a batch with a waiting study is read whole.
 
     Args:
-        studies: training studies.
-        image_dir: folder that image paths start from.
-        mentions: ``(n, K)`` entity mentions of their reports.
-        config: sizes.
-        schedule: ``epochs``, ``lr`` (peak), ``batch_size``, ``seed``, ``precision``, ``num_workers``.
-        device: where to train.
-        work_path: checkpoint of the unfinished training; removed by the caller once the result is saved.
-        backbone_weights: torchvision weights for the ResNet, random if absent.
-        made_by: kept in ``work_path``, so that another training does not continue it.
+        waiting: positions of the studies without scores.
+        total: studies.
     """
-    epochs, seed = int(schedule["epochs"]), int(schedule["seed"])
-    torch.manual_seed(seed)
-    scorer = EntityScorer(config)
-    if backbone_weights:
-        print(load_backbone(scorer.visual_encoder.backbone, config.visual_extractor, backbone_weights))
-    targets, weights = (torch.from_numpy(a) for a in mention_targets(mentions))
-    rate = (targets * weights).sum(0).add(0.5) / weights.sum(0).add(1)  # (K,), smoothed share of presence
-    scorer.entity_bias.data.copy_(torch.logit(rate))
-    scorer.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(scorer.parameters(), lr=schedule["lr"], weight_decay=0.02, fused=True)
-    dataset = ImageDataset(studies, image_dir, config.image_size)
-    batch_size = int(schedule["batch_size"])
-    steps = max(1, len(dataset) // batch_size)
-    first_epoch = 0
-    if work_path.is_file():
-        state = load_weights(work_path)
-        scorer.load_state_dict(state["state_dict"])
-        optimizer.load_state_dict(state["optimizer"])
-        first_epoch = state["epochs_done"]
-    with tqdm(total=steps * epochs, initial=steps * first_epoch, desc="entity scorer", unit="step") as bar:
-        for epoch in range(first_epoch, epochs):
-            dataset.augmentation = (seed, epoch)
-            for step, (index, pixels) in enumerate(_shuffled(dataset, batch_size, seed, epoch, schedule)):
-                for group in optimizer.param_groups:
-                    group["lr"] = schedule["lr"] * _one_cycle((epoch * steps + step) / (steps * epochs))
-                expected = (targets[index].to(device), weights[index].to(device))
-                loss = _step(scorer, optimizer, pixels.to(device), *expected, schedule["precision"])
-                bar.update()
-                bar.set_postfix(epoch=epoch + 1, loss=f"{loss:.3f}")
-            state = {"state_dict": scorer.state_dict(), "optimizer": optimizer.state_dict()}
-            save_atomically({**state, "epochs_done": epoch + 1, "made_by": made_by}, work_path)
-    return scorer.eval()
-
-
-def _shuffled(
-    dataset: ImageDataset, batch_size: int, seed: int, epoch: int, schedule: dict[str, Any]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of an epoch; the last, smaller one is dropped unless it is the only one."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return iter(
-        DataLoader(
-            dataset,
-            batch_size=batch_size,
-            shuffle=True,
-            drop_last=len(dataset) >= batch_size,
-            generator=generator,
-            num_workers=int(schedule["num_workers"]),
-        )
-    )
-
-
-def _one_cycle(progress: float) -> float:
-    """Share of the peak learning rate: linear up over the first tenth, then a cosine to zero."""
-    if progress < 0.1:
-        return 0.05 + 0.95 * progress / 0.1
-    return 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))
-
-
-def _step(
-    scorer: EntityScorer,
-    optimizer: torch.optim.Optimizer,
-    pixels: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    precision: str,
-) -> float:
-    scorer.train()
-    image = normalise_pixels(pixels).contiguous(memory_format=torch.channels_last)
-    with autocast(image.device, precision):
-        logits, _ = scorer(image)  # (B, K)
-    loss = F.binary_cross_entropy_with_logits(logits.float(), targets, weights)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
+    numbers = np.unique(waiting // SCORE_BATCH)
+    return shard([range(i * SCORE_BATCH, min((i + 1) * SCORE_BATCH, total)) for i in numbers.tolist()])
 
 
 @torch.no_grad()
-def score_images(
-    scorer: EntityScorer, studies: Sequence[Study], image_dir: Path, batch_size: int, num_workers: int
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Read the entities off every image, without augmentation.
-
-    Yields:
-        Slice of the studies, ``region_scores`` ``(B, K)`` in [0, 1] and ``region_text`` ``(B, K, E)``, both float32.
-    """
+def read_images(
+    scorer: EntityScorer, dataset: ImageDataset, blocks: Sequence[range], num_workers: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Positions ``(B,)``, logits ``(B, K)`` and embeddings ``(B, K, E)`` of every block, in float32."""
     scorer.eval()
     device = scorer.score.weight.device
-    dataset = ImageDataset(studies, image_dir, scorer.config.image_size)
-    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
-    for index, pixels in tqdm(loader, desc="entity scores", unit="batch"):
+    loader = DataLoader(dataset, batch_sampler=blocks, num_workers=num_workers, generator=torch.Generator())
+    for index, pixels in loader:
         image = normalise_pixels(pixels.to(device)).contiguous(memory_format=torch.channels_last)
         logits, region_text = scorer(image)  # (B, K), (B, K, E)
-        rows = slice(int(index[0]), int(index[-1]) + 1)
-        yield rows, logits.sigmoid().float().cpu().numpy(), region_text.float().cpu().numpy()
+        yield index, logits.float(), region_text
 
 
 def entity_aurocs(scores: np.ndarray, mentions: np.ndarray) -> dict[str, float]:
@@ -185,10 +104,26 @@ def entity_aurocs(scores: np.ndarray, mentions: np.ndarray) -> dict[str, float]:
     return {ENTITIES[k]: float(roc_auc_score(present[:, k], scores[:, k])) for k in varied}
 
 
+def auroc_lines(aurocs: dict[str, float], studies: int) -> list[str]:
+    """The area of every entity, five a line, best first, under a line with their mean."""
+    if not aurocs:
+        return [f"entity scorer: no entity varies among the {studies} val studies, so there is no AUROC"]
+    mean = np.mean(list(aurocs.values()))
+    ordered = sorted(aurocs.items(), key=lambda item: -item[1])
+    cells = [f"{name:>16s} {value:.3f}" for name, value in ordered]
+    head = f"entity scorer: mean AUROC {mean:.3f} over {len(aurocs)} entities on {studies} val studies"
+    return [head, *("".join(cells[start : start + 5]) for start in range(0, len(cells), 5))]
+
+
 def save_entity_scorer(path: Path, scorer: EntityScorer, made_by: dict) -> None:
     """Write weights, sizes and what the scorer was made by."""
     content = {"format": FORMAT, "config": asdict(scorer.config), "state_dict": scorer.state_dict()}
     save_atomically({**content, "made_by": made_by}, path)
+
+
+def find_scorer(features: str, bank_dir: str | Path, device: torch.device) -> EntityScorer | None:
+    """The scorer of the retrieval bank with ``--features online``, else None."""
+    return load_entity_scorer(Path(bank_dir) / "entity_scorer.pth", device) if features == "online" else None
 
 
 def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from modules.distributed import gather_list, is_main, shard
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
 from modules.preparation import assertions, condition_rules
 from modules.preparation.assertions import assertion_map, normalised_sentences
@@ -107,6 +108,7 @@ def find_labeler(
     chexbert_path: str | Path | None = None,
     bert_path: str | Path | None = None,
     device: str | torch.device = "cpu",
+    cache_dir: str | Path | None = None,
 ) -> Labeler:
     """CheXbert if its checkpoint exists, else the rules, which one printed line says.
 
@@ -115,6 +117,7 @@ def find_labeler(
         bert_path: ``vocab.txt`` of bert-base-uncased, the folder that holds it, or ``hub:<name>``;
             ``checkpoints/bert-base-uncased`` if absent.
         device: where CheXbert runs.
+        cache_dir: folder that keeps CheXbert's states of every text, from one program to the next.
 
     Raises:
         FileNotFoundError: if the checkpoint exists and the vocabulary does not.
@@ -124,8 +127,18 @@ def find_labeler(
         from modules.corpus.tokenizer import BERT_FOLDER, bert_folder
         from modules.preparation.chexbert import ChexbertLabeler
 
-        return ChexbertLabeler(chexbert_path, bert_folder(bert_path or BERT_FOLDER), device)
+        return ChexbertLabeler(chexbert_path, bert_folder(bert_path or BERT_FOLDER), device, cache_dir=cache_dir)
     labeler = RuleLabeler()
     reason = f"there is no {chexbert_path}" if chexbert_path else "no CheXbert checkpoint was given"
-    print(f"conditions are labelled by rule ({labeler.checksum}): {reason}", flush=True)
+    if is_main():
+        print(f"conditions are labelled by rule ({labeler.checksum}): {reason}", flush=True)
     return labeler
+
+
+def label_together(labeler: Labeler, reports: Sequence[str]) -> np.ndarray:
+    """States of reports ``(n, 14 or 18)``, which the processes share; equal texts go to one of them."""
+    unique = list(dict.fromkeys(reports))
+    mine = shard(list(range(len(unique))))
+    states = gather_list(list(zip(mine, labeler([unique[i] for i in mine]), strict=True)))
+    by_text = {unique[i]: row for i, row in states}
+    return np.array([by_text[report] for report in reports])

@@ -24,7 +24,8 @@ from transformers import BertConfig, BertModel
 from models.medklip import MedklipNetwork
 from modules.checkpoints import bert_file, bert_weights, load_weights
 from modules.corpus.annotations import Study
-from modules.corpus.features import create_feature, is_current
+from modules.corpus.feature_writing import create_feature
+from modules.corpus.features import FeatureStore, is_current
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.tokenizer import HUB_PREFIX, bert_folder, word_pieces
 from modules.distributed import autocast
@@ -248,3 +249,23 @@ def write_medklip_features(
             all_scores[rows], all_text[rows] = scores, region_text
     shutil.rmtree(folder / UNFINISHED)
     return True
+
+
+def check_same_scorer(bank_dir: str | Path, wanted: str) -> None:
+    """Refuse to read images with another scorer than those of the bank, whose scores they will be compared with.
+
+    Args:
+        bank_dir: feature folder of the bank.
+        wanted: ``--entity_scorer``.
+
+    Raises:
+        ValueError: if the bank says that it was read with another one.
+    """
+    made_by = FeatureStore.open(bank_dir).entry("region_scores")["made_by"]
+    own = "own" if "visual_extractor" in made_by else None  # nothing is said of imported features
+    theirs = made_by.get("entity_scorer", own)
+    if theirs not in (None, wanted):
+        raise ValueError(
+            f"the images of the bank {bank_dir} were read with --entity_scorer {theirs}, these are to be read with "
+            f"{wanted}, and their scores would not compare: give --entity_scorer {theirs}"
+        )

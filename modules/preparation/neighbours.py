@@ -1,12 +1,13 @@
 """Similar training studies, found before training: by equal labels, and by what an image shows.
 
-Both searches compare every study with every training study in blocks. Similarities are whole numbers, joined with the
-row into one number per pair, so that ties go to the lowest row on every device.
+Both searches compare every study with every training study in blocks, which the processes share. Similarities are whole
+numbers, joined with the place of the row's id in their sorted list into one number per pair: ties go to the first id on
+every device, whatever the order of the annotation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from modules.distributed import gather_list, is_main, shard
 from modules.labels import STATES
 from modules.preparation.entities import mention_targets
 
@@ -28,8 +30,9 @@ def label_neighbours(
     k: int,
     block_size: int = 256,
     device: str | torch.device = "cpu",
+    ids: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """The training studies that differ in the fewest labels; ties go to the lowest row.
+    """The training studies that differ in the fewest labels; ties go to the first id.
 
     Args:
         labels: ``(N, L)`` states 0 to 3.
@@ -38,6 +41,7 @@ def label_neighbours(
         k: neighbours wanted.
         block_size: studies compared at once; memory grows with ``block_size * N``.
         device: where to compute.
+        ids: N study ids; ties go to the lowest row if absent.
 
     Returns:
         ``(N, k)`` int32 rows, nearest first.
@@ -50,19 +54,21 @@ def label_neighbours(
     one_hot = F.one_hot(torch.from_numpy(labels.astype(np.int64)).to(device), len(STATES)).flatten(1)  # (N, L * P)
     dtype = torch.float32 if (L + 1) * N < _EXACT_FLOAT32 else torch.float64
     one_hot = one_hot.to(dtype)
-    exclusion = _Exclusion(groups, groups)
-    neighbours = np.empty((N, k), dtype=np.int32)
-    for start in tqdm(range(0, N, block_size), desc="label neighbours", unit="block", leave=False):
-        block = slice(start, min(start + block_size, N))
-        rows, allowed = _best(one_hot[block] @ one_hot.T, exclusion.of(block), k)
+    order = _tie_order(ids, N)
+    bank = one_hot[torch.from_numpy(order).to(one_hot.device)].T.contiguous()  # (L * P, N)
+    exclusion = _Exclusion(groups, groups[order])
+
+    def nearest(start: int, block: slice) -> np.ndarray:
+        rows, allowed = _best(one_hot[block] @ bank, exclusion.of(block), k)
         if allowed.min() < k:
             row = start + int(allowed.argmin())
             raise ValueError(
                 f"the training study in row {row} has {int(allowed.min())} other studies to choose from but {k} are "
                 "wanted: lower --neighbours, add training studies or drop --exclude_same_patient"
             )
-        neighbours[block] = rows.cpu().numpy()
-    return neighbours
+        return order[rows.cpu().numpy()]
+
+    return _search(nearest, (N, k), block_size, "label neighbours")
 
 
 def memory_indices(
@@ -73,6 +79,7 @@ def memory_indices(
     bank_groups: np.ndarray,
     block_size: int = 256,
     device: str | torch.device = "cpu",
+    bank_ids: Sequence[str] | None = None,
 ) -> np.ndarray:
     """The training reports that the entity scores of an image explain best.
 
@@ -83,7 +90,7 @@ def memory_indices(
         sum over k of  w_k * (t_k * log(s_k / b_k) + (1 - t_k) * log((1 - s_k) / (1 - b_k))),
 
     the logarithm of how much likelier the image makes the report than it is without one; without ``b_k`` the most
-    ordinary reports would win whatever the image. Ties go to the lowest row.
+    ordinary reports would win whatever the image. Ties go to the first id.
 
     Args:
         query_scores: ``(n, K)`` in [0, 1].
@@ -93,6 +100,7 @@ def memory_indices(
         bank_groups: ``(N,)`` whole numbers from 0; a report of the query's own group is never used.
         block_size: queries at once; memory grows with ``block_size * N``.
         device: where to compute.
+        bank_ids: N study ids; ties go to the lowest row if absent.
 
     Returns:
         ``(n, r)`` int32 rows of the bank, best first.
@@ -102,17 +110,16 @@ def memory_indices(
 
     Departure: the published rows come from MedCLIP similarities of images and reports.
     """
-    targets, weights = (torch.from_numpy(part).to(device, torch.float64).T for part in mention_targets(bank_mentions))
-    rate = (weights * targets).sum(1) / weights.sum(1)  # (K,)
-    rate = rate.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    said = torch.cat([weights * targets, weights * (1 - targets)])  # (2 K, N)
-    assert torch.equal(2 * said, (2 * said).round()), "halves only, see _whole"
-    exclusion = _Exclusion(query_groups, bank_groups)
-    indices = np.empty((len(query_scores), r), dtype=np.int32)
-    for start in tqdm(range(0, len(query_scores), block_size), desc="memory", unit="block", leave=False):
-        block = slice(start, min(start + block_size, len(query_scores)))
-        scores = torch.from_numpy(query_scores[block].astype(np.float64)).to(device)  # (B, K)
-        scores = scores.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    order = _tie_order(bank_ids, len(bank_mentions))
+    learnt = mention_targets(bank_mentions[order])
+    targets, weights = (torch.from_numpy(part).to(device, torch.float64).T for part in learnt)
+    rate = ((weights * targets).sum(1) / weights.sum(1)).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)  # (K,)
+    said = torch.cat([weights * targets, weights * (1 - targets)])  # (2 K, N), halves only: see _whole
+    exclusion = _Exclusion(query_groups, np.asarray(bank_groups)[order])
+
+    def best(start: int, block: slice) -> np.ndarray:
+        scores = np.clip(query_scores[block].astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+        scores = torch.from_numpy(scores).to(device)  # (B, K)
         evidence = torch.cat([(scores / rate).log(), ((1 - scores) / (1 - rate)).log()], dim=1)  # (B, 2 K)
         rows, allowed = _best(_whole(evidence) @ said, exclusion.of(block), r)
         if allowed.min() < 1:
@@ -121,8 +128,26 @@ def memory_indices(
                 "reports: add training studies of other patients or drop --exclude_same_patient"
             )
         turn = torch.arange(r, device=rows.device) % allowed.clamp(max=r)[:, None]  # (B, r)
-        indices[block] = rows.gather(1, turn).cpu().numpy()
-    return indices
+        return order[rows.gather(1, turn).cpu().numpy()]
+
+    return _search(best, (len(query_scores), r), block_size, "memory")
+
+
+def _search(find: Callable[[int, slice], np.ndarray], shape: tuple[int, int], block_size: int, name: str) -> np.ndarray:
+    """Put the rows that ``find`` returns for every block together; each process looks for its share."""
+    found = []
+    starts = shard(list(range(0, shape[0], block_size)))
+    for start in tqdm(starts, desc=name, unit="block", leave=False, disable=not is_main()):
+        found.append((start, find(start, slice(start, min(start + block_size, shape[0])))))
+    rows = np.empty(shape, dtype=np.int32)
+    for start, block in gather_list(found):
+        rows[start : start + len(block)] = block
+    return rows
+
+
+def _tie_order(ids: Sequence[str] | None, size: int) -> np.ndarray:
+    """Rows ``(N,)`` in the order in which ties are decided."""
+    return np.arange(size) if ids is None else np.array(sorted(range(size), key=ids.__getitem__), dtype=np.int64)
 
 
 class _Exclusion:

@@ -47,7 +47,7 @@ class LsaEncoder:
         components: ``(width, V)`` float32 directions; those beyond what the data has are zero.
 
     Source: Deerwester et al., Indexing by latent semantic analysis, 1990.
-    Departure: the published features come from MedCLIP; :class:`HuggingFaceEncoder` or published files replace these.
+    Departure: the published features come from MedCLIP; ``text_models`` or published files replace these.
     """
 
     def __init__(self, terms: Sequence[str], idf: np.ndarray, components: np.ndarray) -> None:
@@ -129,82 +129,32 @@ class LsaEncoder:
         return cls(terms, idf, components)
 
 
-class HuggingFaceEncoder:
-    """Any text model that transformers loads from a local folder; nothing is fetched and no code of it is run.
-
-    Args:
-        path: folder with ``config.json``, weights and vocabulary.
-        pooling: ``"mean"`` of the last layer over all tokens, or ``"cls"``, its first token.
-        device: where it runs.
-        batch_size: texts at once.
-
-    Raises:
-        ValueError: if the folder holds no model that can be loaded.
-    """
-
-    def __init__(
-        self, path: str | Path, pooling: str = "mean", device: str | torch.device = "cpu", batch_size: int = 64
-    ) -> None:
-        from transformers import AutoModel, AutoTokenizer  # on demand: LSA needs neither
-
-        assert pooling in ("mean", "cls")
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-            self._model = AutoModel.from_pretrained(path, local_files_only=True).float().to(device).eval()
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{path} holds no text model that can be loaded ({_first_line(error)}): give --text_encoder a folder "
-                "with config.json, weights and vocabulary, or lsa"
-            ) from error
-        self.pooling, self.device, self.batch_size = pooling, torch.device(device), batch_size
-        self.width = self._model.config.hidden_size
-        self._max_tokens = min(getattr(self._model.config, "max_position_embeddings", 512), 512)
-
-    @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors ``(n, C)`` float32 of unit length; texts are cut at the model's longest input."""
-        vectors = np.zeros((len(texts), self.width), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # equal lengths together: little padding
-        starts = range(0, len(texts), self.batch_size)
-        for start in tqdm(starts, desc="text features", unit="batch", leave=False):
-            chosen = order[start : start + self.batch_size]
-            batch = self._tokenizer(
-                [texts[i] for i in chosen],
-                padding=True,
-                truncation=True,
-                max_length=self._max_tokens,
-                return_tensors="pt",
-            ).to(self.device)
-            hidden = self._model(**batch).last_hidden_state  # (B, T, C)
-            mask = batch["attention_mask"][..., None].to(hidden.dtype)  # (B, T, 1)
-            pooled = (hidden * mask).sum(1) / mask.sum(1) if self.pooling == "mean" else hidden[:, 0]  # (B, C)
-            vectors[chosen] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
-        return vectors
-
-
 def find_text_encoder(
-    text_encoder: str | None, sentences: Iterable[str], width: int, seed: int, device: str | torch.device = "cpu"
+    text_encoder: str | None,
+    sentences: Iterable[str],
+    width: int,
+    seed: int,
+    pooling: str = "mean",
+    device: str | torch.device = "cpu",
 ) -> TextEncoder:
     """The encoder that ``--text_encoder`` names.
 
     Args:
-        text_encoder: ``"lsa"`` (also if None), fitted here, or a local model folder.
+        text_encoder: ``"lsa"`` (also if None), fitted here, a local model folder, or ``"hub:<name>"``, which is fetched.
         sentences: of the cleaned training reports, for LSA.
         width: of LSA vectors; a model has its own.
         seed: of LSA.
+        pooling: of a model, ``"mean"`` or ``"cls"``.
         device: where a model runs.
 
     Raises:
-        ValueError: if it is neither, or the folder holds no model.
+        ValueError: if it is none of them, or the folder holds no model.
     """
     if text_encoder in (None, "lsa"):
         return LsaEncoder.fit(sentences, width, seed)
-    if not (Path(text_encoder) / "config.json").is_file():
-        raise ValueError(
-            f"--text_encoder is {text_encoder}; expected lsa or a local folder of a Hugging Face model with "
-            "config.json: download the model and give its folder"
-        )
-    return HuggingFaceEncoder(text_encoder, device=device)
+    from modules.preparation.text_models import find_text_model  # on demand: LSA needs no transformers
+
+    return find_text_model(text_encoder, pooling, device)
 
 
 def report_and_sentence_features(
@@ -244,7 +194,3 @@ def _weigh(counts: csr_array, idf: np.ndarray) -> csr_array:
     weights = counts.copy()
     weights.data = ((1 + np.log(weights.data)) * idf[weights.indices]).astype(np.float32)
     return normalize(weights, copy=False)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

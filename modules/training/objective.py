@@ -22,15 +22,18 @@ from modules.training.losses import (
 )
 
 
-def initial_prior(labels: np.ndarray) -> torch.Tensor:
+def initial_prior(labels: np.ndarray, base_rates: list[float] | None = None) -> torch.Tensor:
     """Class prior ``(L,)``: positive rate of the 14 conditions over its maximum, 1 for the auxiliary ones.
 
     Args:
         labels: ``(n, L)`` states of the training studies. A condition without positives gets half a positive.
+        base_rates: rates of the 14 conditions that were prepared or published; those of ``labels`` if absent.
     """
-    positives = (labels == POSITIVE).sum(axis=0).clip(min=0.5)  # (L,)
-    prior = torch.from_numpy(positives / positives[: len(CHEXPERT_CONDITIONS)].max()).float()
-    prior[len(CHEXPERT_CONDITIONS) :] = 1.0
+    n, C = len(labels), len(CHEXPERT_CONDITIONS)
+    rates = base_rates if base_rates is not None else (labels[:, :C] == POSITIVE).mean(axis=0)
+    positives = (np.asarray(rates, dtype=np.float64) * n).clip(min=0.5)  # (14,)
+    prior = torch.ones(labels.shape[1])  # (L,)
+    prior[:C] = torch.from_numpy(positives / positives.max()).float()
     return prior
 
 

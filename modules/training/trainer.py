@@ -67,7 +67,7 @@ class Trainer:
             beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len
         )
         self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
-        self.class_prior = initial_prior(train_set.labels).to(device)
+        self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
         self.epoch, self.step, self.best = 1, 0, -float("inf")
         self.stop_requested = False
 
@@ -168,7 +168,7 @@ class Trainer:
         ) as bar:
             for batch in loader:
                 lr = self.schedule.apply(self.optimizer, self.epoch, self.step)
-                loss, terms = self.train_step(batch.to(self.device))
+                loss, terms = self.train_step(batch.to(self.device, self.train_set.scorer))
                 self.step += 1
                 seen += len(batch.index) * world_size()
                 total += torch.stack([loss, *(term.detach().to(loss.dtype) for term in vars(terms).values())])

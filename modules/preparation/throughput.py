@@ -1,0 +1,44 @@
+"""How fast a stage of the preparation is, and how long it would take for MIMIC-CXR."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modules.distributed import is_main
+
+MIMIC_STUDIES = 270_790  # of R2Gen's training split
+
+
+@contextmanager
+def measured(stage: str, studies: int, quadratic: bool = False) -> Iterator[None]:
+    """Print that a stage begins and, at its end, how many studies a second it went through.
+
+    Args:
+        stage: its name.
+        studies: that it goes through.
+        quadratic: its time grows with the square of the studies, as for a search among themselves.
+    """
+    if is_main():
+        print(f"{stage}: {studies} studies ...", flush=True)
+    started = time.perf_counter()
+    yield
+    if is_main():
+        print(speed_line(stage, studies, time.perf_counter() - started, quadratic), flush=True)
+
+
+def speed_line(stage: str, studies: int, seconds: float, quadratic: bool = False) -> str:
+    """One line: studies a second, and the time of a MIMIC-CXR that grows with the studies or with their square."""
+    seconds = max(seconds, 1e-6)
+    longer = MIMIC_STUDIES / max(studies, 1)
+    whole = _duration(seconds * (longer**2 if quadratic else longer))
+    growth = "with the square of the studies" if quadratic else "at this speed"
+    speed = f"{studies / seconds:,.1f} studies/s"
+    return f"{stage}: {studies} studies in {_duration(seconds)}, {speed}; {MIMIC_STUDIES:,} would take {whole} {growth}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,104 @@
+"""--features online: entity embeddings read off the image in the step train the same model as stored ones."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from test_pipeline import SMALL, call, places, prepare, prepared, refused, train, trained  # noqa: F401, fixtures
+
+import main_prepare
+import main_test
+from modules.corpus.annotations import read_annotation
+from modules.corpus.bank import TrainingBank
+from modules.corpus.datasets import ReportDataset, collate
+from modules.corpus.features import FeatureStore
+from modules.corpus.tokenizer import ReportTokenizer
+from modules.preparation.entities import find_scorer
+from modules.records import read_jsonl
+
+
+@pytest.fixture(scope="module")
+def without_text(prepared, tmp_path_factory):  # noqa: F811
+    """The prepared data set without stored embeddings."""
+    folder = tmp_path_factory.mktemp("online") / "synth"
+    shutil.copytree(prepared, folder)
+    shutil.rmtree(folder / "features")
+    (folder / "features").mkdir()
+    shutil.copy(prepared / "features" / "entity_scorer.pth", folder / "features")
+    prepare(folder, "--features", "online")
+    return folder
+
+
+def test_nothing_is_stored(prepared, without_text):  # noqa: F811
+    stored, online = (FeatureStore.open(folder / "features") for folder in (prepared, without_text))
+    assert "region_text" not in online
+    assert not (without_text / "features" / "region_text.npy").exists()
+    for name in ("region_scores", "memory_indices", "label_neighbours"):
+        np.testing.assert_array_equal(stored[name], online[name])
+
+
+def rows_of(run):
+    with open(run / "metrics.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_both_train_the_same(trained, without_text, tmp_path):  # noqa: F811
+    """Two epochs with augmentation: the scorer sees the plain image, the model the cropped and turned one."""
+    train(without_text, tmp_path, "--features", "online")
+    for stored, online in zip(rows_of(trained), rows_of(tmp_path), strict=True):
+        for name in ("loss", "loss_report", "loss_diagnosis", "loss_alignment", "loss_ranking", "val_ce_f1"):
+            assert float(online[name]) == pytest.approx(float(stored[name]), abs=1e-4), name
+
+
+def test_both_write_the_same_reports(prepared, trained, without_text, tmp_path):  # noqa: F811
+    arguments = [*SMALL, "--load_pretrained", trained / "model_best.pth", "--gen_min_len", 25, "--gen_max_len", 12]
+    call(main_test, *places(prepared), *arguments, "--save_dir", tmp_path / "stored", "--plot", 1)
+    call(
+        main_test,
+        *places(without_text),
+        *arguments,
+        "--save_dir",
+        tmp_path / "online",
+        "--plot",
+        1,
+        "--features",
+        "online",
+    )
+    stored, online = (read_jsonl(tmp_path / name / "predictions.jsonl") for name in ("stored", "online"))
+    assert [row["prediction"] for row in stored] == [row["prediction"] for row in online]
+
+
+def test_a_batch_reads_the_plain_image(prepared, trained):  # noqa: F811
+    """Augmented or not, the embeddings are those of the stored array."""
+    store = FeatureStore.open(prepared / "features")
+    studies = read_annotation(prepared / "annotation.json")["train"][:3]
+    scorer = find_scorer("online", prepared / "features", torch.device("cpu"))
+    tokenizer = ReportTokenizer.load(trained / "tokenizer.json")
+    dataset = ReportDataset(
+        studies,
+        prepared / "images",
+        store,
+        TrainingBank(store),
+        tokenizer,
+        image_size=64,
+        max_report_tokens=40,
+        scorer=scorer,
+    )
+    dataset.augmentation = (1, 2)
+    batch = collate([dataset[i] for i in range(3)], tokenizer.pad_id).to(torch.device("cpu"), dataset.scorer)
+    rows = store.rows("studies", [study.id for study in studies])
+    np.testing.assert_allclose(batch.study.region_text, store["region_text"][rows].astype(np.float32), atol=2e-3)
+    assert not batch.study.region_text.requires_grad
+    assert dataset.__getstate__()["scorer"] is None
+
+
+def test_a_missing_scorer_and_published_files_are_refused(prepared, tmp_path, capsys):  # noqa: F811
+    folder = shutil.copytree(prepared, tmp_path / "copy")
+    (folder / "features" / "entity_scorer.pth").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        train(folder, tmp_path / "run", "--features", "online")
+    assert "entity_scorer.pth" in capsys.readouterr().err
+    arguments = [*places(prepared), "--num_studies", 60, "--synth_image_size", 80, "--features", "online"]
+    refused(capsys, "use --features stored", main_prepare, *arguments, "--published", tmp_path)

@@ -1,0 +1,339 @@
+"""modules/preparation/published.py: every published layout is read, nothing wrong is believed, and it goes back."""
+
+import io
+import json
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+
+from modules.corpus import feature_writing
+from modules.corpus.annotations import Study, read_annotation
+from modules.corpus.bank import TrainingBank
+from modules.corpus.feature_writing import write_axis, write_bank_reports, write_base_rates, write_feature
+from modules.corpus.features import FeatureStore, verify
+from modules.preparation import published_reading
+from modules.preparation.published import NEIGHBOURS, RATES, REGIONS, REPORTS, SENTENCES, PublishedFiles
+from modules.preparation.published_reading import number_rows
+from modules.preparation.published_writing import write_published
+
+COUNTS = {"train": 6, "val": 2, "test": 1}
+E, C, R = 5, 4, 3
+SOURCE = {"annotation": "x"}
+
+
+def study(split, number, **fields):
+    path = (f"p10/p1000000{number}/s{number}/{split}{number}.jpg",)
+    return Study(
+        id=f"{split}{number}", image_path=path, report=f"{split} {number} .", split=split, labels=(0,) * 18, **fields
+    )
+
+
+@pytest.fixture
+def splits():
+    return {split: [study(split, i) for i in range(count)] for split, count in COUNTS.items()}
+
+
+def json_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def files(tmp_path, splits):
+    """The published files of ``splits``, and what they hold."""
+    rng, folder = np.random.default_rng(0), tmp_path / "published"
+    content = {"region_text": {}, "sentences": {}, "scores": {}, "memory": {}}
+    for split, studies in splits.items():
+        content["scores"][split] = rng.random((len(studies), 75)).astype(np.float32)
+        others = [[j for j in range(6) if split != "train" or j != i] for i in range(len(studies))]
+        content["memory"][split] = np.array([rng.permutation(rows)[:R] for rows in others])  # nobody is in its own
+        for i, item in enumerate(studies):
+            if split == "train":
+                content["sentences"][item.id] = rng.random((i % 3, C)).astype(np.float32)  # none, one or two sentences
+            content["region_text"][item.id] = rng.random((75, E)).astype(np.float32)
+    folder.mkdir()
+    for split, studies in splits.items():
+        json_lines(folder / f"image_region_score_{split}.json", content["scores"][split].tolist())
+        json_lines(folder / f"labels_indices_{split}.json", content["memory"][split].tolist())
+        for item in studies:
+            for name, kind in ((REGIONS, "region_text"), (SENTENCES, "sentences")):
+                if item.id in content[kind]:
+                    path = (folder / name / item.image_path[0]).with_suffix(".npy")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    np.save(path, content[kind][item.id])
+    content["reports"] = rng.random((6, C)).astype(np.float32)
+    json_lines(folder / REPORTS, content["reports"].tolist())
+    content["neighbours"] = [[(i + 1) % 6, (i + 2) % 6] for i in range(6)]
+    (folder / NEIGHBOURS).write_text(json.dumps(content["neighbours"]))
+    (folder / RATES).write_text(json.dumps([0.1] * 14))
+    return folder, content
+
+
+def pack(folder, name, suffix=".tar.gz", prefix=""):
+    """Replace a folder of arrays by an archive of it, members in reverse order."""
+    mode = "w:gz" if suffix.endswith("gz") else "w"
+    with tarfile.open(folder / f"{name}{suffix}", mode) as archive:
+        for path in sorted((folder / name).rglob("*.npy"), reverse=True):
+            archive.add(
+                path, f"{prefix}{path.relative_to(folder if prefix != 'bare' else folder / name)}".removeprefix("bare")
+            )
+    shutil.rmtree(folder / name)
+
+
+def convert(folder, splits, target, dtype="float32", owns_bank=True, no_patient=False):
+    """What a preparation does with published files."""
+    studies = [item for items in splits.values() for item in items]
+    write_axis(target, "studies", [item.id for item in studies])
+    write_feature(target, "labels", np.zeros((len(studies), 18), np.int8), axis="studies", made_by=SOURCE)
+    published = PublishedFiles(folder, splits, owns_bank, no_patient)
+    published.check("stored")
+    if owns_bank:
+        write_axis(target, "training", [item.id for item in splits["train"]])
+        write_base_rates(target, np.zeros((6, 18)), published.base_rates())
+    published.convert(target, np.dtype(dtype), SOURCE)
+    if owns_bank:
+        rows = ({"id": item.id, "patient": None, "report": item.report} for item in splits["train"])
+        write_bank_reports(target, rows)
+        published.neighbours(target, SOURCE)
+    return published, FeatureStore.open(target)
+
+
+def test_everything_arrives_where_it_belongs(files, splits, tmp_path):
+    folder, content = files
+    published, store = convert(folder, splits, tmp_path / "features")
+    assert published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+    store = FeatureStore.open(tmp_path / "features")
+    for split, studies in splits.items():
+        rows = store.rows("studies", [item.id for item in studies])
+        np.testing.assert_array_equal(store["region_scores"][rows], content["scores"][split])
+        np.testing.assert_array_equal(store["memory_indices"][rows], content["memory"][split])
+    for number, identifier in enumerate(store.row_ids("studies")):
+        np.testing.assert_array_equal(store["region_text"][number], content["region_text"][identifier])
+    np.testing.assert_array_equal(store["report_features"], content["reports"])
+    np.testing.assert_array_equal(store["label_neighbours"], content["neighbours"])
+    assert store.base_rates == [0.1] * 14
+    bank = TrainingBank(store)
+    for number, item in enumerate(splits["train"]):
+        expected = content["sentences"][item.id]
+        np.testing.assert_array_equal(bank.sentences(number), expected if len(expected) else np.zeros((1, C)))
+    assert verify(tmp_path / "features") == []
+    assert not list((tmp_path / "features").glob(".sentences*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "prefix"), [(".tar.gz", ""), (".tgz", "./"), (".tar", "data/mimic_cxr/"), (".tar", "bare")]
+)
+def test_archives_are_read_without_unpacking(files, splits, tmp_path, suffix, prefix):
+    folder, _ = files
+    _, plain = convert(folder, splits, tmp_path / "plain")
+    for name in (REGIONS, SENTENCES):
+        pack(folder, name, suffix, prefix)
+    before = sorted(path.name for path in folder.iterdir())
+    _, store = convert(folder, splits, tmp_path / "features")
+    for name in ("region_text", "sentence_features", "sentence_offsets"):
+        np.testing.assert_array_equal(store[name], plain[name])
+        assert store.entry(name)["sha256"] == plain.entry(name)["sha256"]
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_half_precision_and_a_second_conversion(files, splits, tmp_path):
+    folder, content = files
+    _, store = convert(folder, splits, tmp_path / "features", "float16")
+    for name in ("region_text", "report_features", "sentence_features"):
+        assert store[name].dtype == np.float16
+    np.testing.assert_allclose(store["report_features"], content["reports"], atol=1e-3)
+    arrays = [path for path in (tmp_path / "features").glob("*.npy") if path.stem != "labels"]  # which convert() writes
+    before = [path.stat().st_mtime_ns for path in arrays]
+    convert(folder, splits, tmp_path / "features", "float16")
+    assert [path.stat().st_mtime_ns for path in arrays] == before
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_an_interrupted_conversion_continues(files, splits, tmp_path, archive, monkeypatch):
+    """Half the arrays are read, the program ends, the rest is read by the next one; no array is read twice."""
+    folder, _ = files
+    _, whole = convert(folder, splits, tmp_path / "whole")
+    if archive:
+        pack(folder, REGIONS), pack(folder, SENTENCES)
+    monkeypatch.setattr(feature_writing, "FLUSH_ROWS", 1)
+    monkeypatch.setattr(published_reading, "FLUSH_ROWS", 1)
+    real, left, opened = published_reading._array, [0], []
+
+    def limited(content, where):
+        opened.append(str(where))
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return real(content, where)
+
+    monkeypatch.setattr(published_reading, "_array", limited)
+    for arrays in (1 + 4, 1 + 5 + 3):  # the first array is also opened for its shape; then 5 embeddings and 3 reports
+        left[0] = arrays
+        del opened[:]
+        with pytest.raises(KeyboardInterrupt):
+            convert(folder, splits, tmp_path / "features")
+        assert len(opened) == arrays + 1
+    left[0] = 3  # the last 3 of 6 reports
+    _, store = convert(folder, splits, tmp_path / "features")
+    for name in ("region_text", "sentence_features", "sentence_offsets"):
+        assert store.entry(name)["sha256"] == whole.entry(name)["sha256"]
+
+
+def test_the_round_trip_writes_the_published_layout(files, splits, tmp_path):
+    folder, content = files
+    published, store = convert(folder, splits, tmp_path / "features")
+    published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+    store = FeatureStore.open(tmp_path / "features")
+    write_published(tmp_path / "again", "mimic_cxr", store, splits)
+    names = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    written = {path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*") if path.is_file()}
+    assert {str(path) for path in written - names} == {"mimic_annotation_promptmrg.json"}
+    assert names <= written
+    for name in names:
+        ours, theirs = tmp_path / "again" / name, folder / name
+        if name.suffix == ".npy":
+            expected = np.load(theirs)
+            np.testing.assert_array_equal(np.load(ours), expected if len(expected) else np.zeros((1, C)))
+        elif name.name == RATES:
+            assert json.loads(ours.read_text()) == json.loads(theirs.read_text())
+        else:
+            for mine, row in zip(number_rows(ours), number_rows(theirs), strict=True):
+                np.testing.assert_array_equal(np.float32(mine), np.float32(row))
+    annotation = read_annotation(tmp_path / "again" / "mimic_annotation_promptmrg.json")
+    assert [item.id for item in annotation["train"]] == [item.id for item in splits["train"]]
+    assert annotation["val"][0].memory_indices == tuple(content["memory"]["val"][0])
+    convert(tmp_path / "again", annotation, tmp_path / "second")
+    assert verify(tmp_path / "second") == []
+
+
+def test_a_flat_test_set_goes_back_flat(files, splits, tmp_path):
+    folder, _ = files
+    published, store = convert(folder, splits, tmp_path / "bank")
+    bank, only_test = TrainingBank(store), {"train": [], "val": [], "test": splits["test"]}
+    published, store = convert(folder, only_test, tmp_path / "iu", owns_bank=False)
+    assert published.memory(tmp_path / "iu", bank, SOURCE)
+    write_published(tmp_path / "again", "iu_xray", FeatureStore.open(tmp_path / "iu"), only_test)
+    (item,) = json.loads((tmp_path / "again" / "iu_annotation_promptmrg.json").read_text())
+    assert len(item["labels"]) == 14
+    assert not (tmp_path / "again" / NEIGHBOURS).exists()
+
+
+def test_missing_files_are_named_with_what_to_do(files, splits, tmp_path):
+    folder, _ = files
+    shutil.rmtree(folder / REGIONS)
+    (folder / REPORTS).unlink()
+    with pytest.raises(FileNotFoundError, match="2 files or folders are missing") as error:
+        convert(folder, splits, tmp_path / "features")
+    assert "download it from the links" in str(error.value)
+    (folder / "image_region_score_test.json").unlink()
+    only_test = {"train": [], "val": [], "test": splits["test"]}
+    with pytest.raises(FileNotFoundError, match="the published IU X-Ray files do not include it: score the images"):
+        PublishedFiles(folder, only_test, False, False).check("stored")
+    with pytest.raises(ValueError, match="use --features stored"):
+        PublishedFiles(folder, splits, True, False).check("online")
+
+
+def test_the_memory_of_the_annotation_stands_in(files, splits, tmp_path, capsys):
+    folder, _ = files
+    _, store = convert(folder, splits, tmp_path / "features")
+    bank, target = TrainingBank(store), tmp_path / "features"
+    for path in folder.glob("labels_indices_*.json"):
+        path.unlink()
+    assert not PublishedFiles(folder, splits, True, False).memory(target, bank, SOURCE)
+    assert "the memory is built" in capsys.readouterr().out
+    with_memory = {split: [study(split, i, memory_indices=(0, 1, 2)) for i in range(n)] for split, n in COUNTS.items()}
+    assert PublishedFiles(folder, with_memory, True, False).memory(target, bank, SOURCE)
+    rows = FeatureStore.open(target)["memory_indices"]
+    assert rows[1].tolist() == [0, 2, 0]  # without itself, in order, repeated
+    assert rows[6].tolist() == [0, 1, 2]
+    assert "3 studies were in their own memory" in capsys.readouterr().out
+    assert not PublishedFiles(folder, with_memory, True, True).memory(target, bank, SOURCE)
+
+
+def test_a_study_is_not_its_own_neighbour(files, splits, tmp_path, capsys):
+    folder, _ = files
+    (folder / NEIGHBOURS).write_text(json.dumps([[i, (i + 1) % 6, (i + 3) % 6] for i in range(6)]))
+    _, store = convert(folder, splits, tmp_path / "features")
+    assert store["label_neighbours"].tolist() == [[(i + 1) % 6, (i + 3) % 6] for i in range(6)]
+    assert "6 studies were in their own neighbours" in capsys.readouterr().out
+    (folder / NEIGHBOURS).unlink()
+    assert not PublishedFiles(folder, splits, True, False).neighbours(tmp_path / "features", SOURCE)
+    json_lines(folder / NEIGHBOURS, [[i] for i in range(6)])
+    with pytest.raises(ValueError, match="name nothing but itself"):
+        convert(folder, splits, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "words"),
+    [
+        ("image_region_score_val.json", [[0.5] * 75], "has 1 rows but the annotation has 2 studies"),
+        ("image_region_score_val.json", [[0.5] * 75] * 3, "has 3 rows but the annotation has 2 studies"),
+        (
+            "image_region_score_val.json",
+            [[0.5] * 75, [0.5] * 74],
+            r"row 2 of .* does not hold 75 finite numbers \(found 74",
+        ),
+        ("image_region_score_val.json", [[0.5] * 75, [float("nan")] * 75], "row 2 of .* does not hold 75 finite"),
+        (REPORTS, [["a"] * C] * 6, "row 1 of .* is not a list of numbers"),
+        (NEIGHBOURS, [[9]] * 6, "neighbours name rows outside the 6 training studies"),
+        (NEIGHBOURS, [[]] * 6, "neighbours name rows outside"),
+    ],
+)
+def test_rows_that_do_not_belong(files, splits, tmp_path, name, rows, words):
+    folder, _ = files
+    json_lines(folder / name, rows)
+    with pytest.raises(ValueError, match=words):
+        convert(folder, splits, tmp_path / "features")
+
+
+def test_arrays_that_do_not_belong(files, splits, tmp_path):
+    folder, _ = files
+    image = splits["train"][2].image_path[0]
+    path = (folder / REGIONS / image).with_suffix(".npy")
+    whole = path.read_bytes()
+    for content, words in (
+        (whole[:-5], "is not a whole .npy array"),
+        (b"", "is not a whole .npy array"),
+        (_npy(np.zeros((74, E))), r"train2.jpg in .* has the shape \(74, 5\), expected \(75, 5\)"),
+        (_npy(np.full((75, E), np.nan)), "holds NaN"),
+        (None, rf"lacks the arrays of 1 of 9 images, first {image}"),
+    ):
+        path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
+        with pytest.raises(ValueError, match=words):
+            convert(folder, splits, tmp_path / "features")
+    path.write_bytes(whole)
+    pack(folder, REGIONS)
+    archive = folder / f"{REGIONS}.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(ValueError, match="is damaged or cut off"):
+        convert(folder, splits, tmp_path / "features")
+
+
+def _npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_lists_in_one_json_value_are_streamed(tmp_path, monkeypatch):
+    path, rows = tmp_path / "rows.json", [[i, -i, 0.5] for i in range(50)]
+    monkeypatch.setattr(published_reading, "_CHUNK", 7)
+    for text in (json.dumps(rows), json.dumps(rows, indent=1)):
+        path.write_text(text)
+        assert list(number_rows(path)) == rows
+    path.write_text(json.dumps(rows)[:-9])
+    with pytest.raises(ValueError, match="ends in the middle of its list"):
+        list(number_rows(path))
+    json_lines(path, rows)
+    assert list(number_rows(path)) == rows
+    path.write_text('{"a": 1}\n')
+    with pytest.raises(ValueError, match=r"row 1 of .* is not a list of numbers"):
+        list(number_rows(path))
+
+
+def test_rates_of_another_length(files, splits, tmp_path):
+    folder, _ = files
+    (folder / RATES).write_text("[0.1, 0.2]")
+    with pytest.raises(ValueError, match="does not hold a list of 14 rates"):
+        convert(folder, splits, tmp_path / "features")

@@ -1,0 +1,27 @@
+"""modules/preparation/throughput.py: speeds and what they mean for MIMIC-CXR."""
+
+import pytest
+
+from modules.preparation.throughput import measured, speed_line
+
+
+@pytest.mark.parametrize(
+    ("studies", "seconds", "quadratic", "words"),
+    [
+        (27079, 60, False, "27079 studies in 60.0 s, 451.3 studies/s; 270,790 would take 10 min at this speed"),
+        (27079, 60, True, "270,790 would take 100 min with the square of the studies"),
+        (27079, 6, False, "270,790 would take 60.0 s at this speed"),
+        (270790, 72000, False, "in 20.0 h, 3.8 studies/s"),
+        (0, 0, False, "0 studies in 0.0 s, 0.0 studies/s"),
+    ],
+)
+def test_lines(studies, seconds, quadratic, words):
+    assert words in speed_line("stage", studies, seconds, quadratic)
+
+
+def test_begin_and_end_are_printed(capsys):
+    with measured("labels", 5):
+        pass
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "labels: 5 studies ..."
+    assert second.startswith("labels: 5 studies in 0.0 s")
