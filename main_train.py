@@ -14,7 +14,7 @@ import torch
 
 from models.revtaf import Revtaf
 from modules.checkpoints import load_checkpoint
-from modules.corpus.annotations import check_images, read_annotation, require_split
+from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports
 from modules.corpus.features import FeatureStore
@@ -93,6 +93,17 @@ def check_same_run(options: Namespace) -> None:
         )
 
 
+def read_splits(options: Namespace) -> dict[str, list[Study]]:
+    """The studies of training and validation, once the fast part of the doctor has nothing against them."""
+    if options.check and is_main():
+        refuse_errors(options)
+    annotation = read_annotation(options.ann_path)
+    splits = {name: require_split(annotation, name, options.ann_path) for name in ("train", "val")}
+    if not options.check:
+        check_images([study for studies in splits.values() for study in studies], Path(options.image_dir))
+    return splits
+
+
 def main() -> None:
     """Train one model."""
     options = parse_options("train")
@@ -103,12 +114,7 @@ def main() -> None:
         check_same_run(options)
     with processes(options.device, options.n_gpu) as device:
         seed_everything(options.seed)
-        if options.check and is_main():
-            refuse_errors(options)
-        annotation = read_annotation(options.ann_path)
-        splits = {name: require_split(annotation, name, options.ann_path) for name in ("train", "val")}
-        if not options.check:
-            check_images([study for studies in splits.values() for study in studies], Path(options.image_dir))
+        splits = read_splits(options)
         store = FeatureStore.open(options.feature_dir, options.ann_path)
         bank = TrainingBank(store)
         reports = prepare_reports([study.report for study in splits["train"]], options.cleaning, options.max_words)

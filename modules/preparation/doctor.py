@@ -34,9 +34,9 @@ def examine(options: Namespace, thorough: bool = True) -> Diagnosis:
         return diagnosis
     look_at_splits(studies, diagnosis)
     look_at_images(studies, options, diagnosis, thorough)
+    look_at_sizes(options.dataset_name, studies, diagnosis, "warning" if thorough else "error")  # training needs both
     if thorough:
         look_at_reports(studies, options, diagnosis)
-        look_at_sizes(options.dataset_name, studies, diagnosis)
     opened = open_features(options, studies, diagnosis)
     if opened is None:
         return diagnosis

@@ -84,8 +84,8 @@ def look_at_splits(studies: Sequence[Study], diagnosis: Diagnosis) -> None:
     diagnosis.add("warning" if unknown else "note", "splits", text, unknown)
 
 
-def look_at_sizes(dataset_name: str, studies: Sequence[Study], diagnosis: Diagnosis) -> None:
-    """Compare the sizes of the splits with those of the published protocols."""
+def look_at_sizes(dataset_name: str, studies: Sequence[Study], diagnosis: Diagnosis, empty: str = "warning") -> None:
+    """Compare the sizes of the splits with those of the published protocols; ``empty`` is the level of an empty one."""
     counts = Counter(study.split for study in studies)
     sizes = tuple(counts[split] for split in SPLITS)
     text = ", ".join(f"{split} {size:,}" for split, size in zip(SPLITS, sizes, strict=True))
@@ -96,7 +96,7 @@ def look_at_sizes(dataset_name: str, studies: Sequence[Study], diagnosis: Diagno
         diagnosis.add("warning", "sizes", text)
     else:
         diagnosis.add("note", "sizes", text)
-    diagnosis.add("warning", "sizes", "{count} splits are empty", [s for s in ("train", "val") if not counts[s]])
+    diagnosis.add(empty, "sizes", "{count} splits are empty", [s for s in ("train", "val") if not counts[s]])
 
 
 def look_at_reports(studies: Sequence[Study], options: Namespace, diagnosis: Diagnosis) -> None:
