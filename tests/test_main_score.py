@@ -13,7 +13,7 @@ REFERENCES = [
     "Small left pleural effusion. The heart is enlarged.",
     "The lungs are clear.",
     "Right lower lobe pneumonia.",
-] * 8
+] * 12
 
 
 def call(*argv):
