@@ -10,8 +10,10 @@ from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from models.beam_search import GenerationLimits
+from models.config import RevtafConfig
 from modules.checkpoints import build_model, load_checkpoint
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
@@ -93,6 +95,24 @@ def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, maps, di
     )  # fmt: skip
 
 
+def studies_of_split(
+    options: Namespace, studies: list[Study], config: RevtafConfig, tokenizer: ReportTokenizer, device: torch.device
+) -> ReportDataset:
+    """The studies of the split with their features and cleaned reports."""
+    dataset = ReportDataset(
+        studies,
+        Path(options.image_dir),
+        FeatureStore.open(options.feature_dir, options.ann_path),
+        TrainingBank(FeatureStore.open(options.bank_dir)),
+        tokenizer,
+        image_size=config.image_size,
+        max_report_tokens=config.max_positions - config.prompt_length - 1,
+        scorer=find_scorer(options.features, options.bank_dir, device),
+    )
+    dataset.use_reports(options.cleaning, options.max_words)
+    return dataset
+
+
 def main() -> None:
     """Test one model."""
     options = parse_options("test")
@@ -109,17 +129,7 @@ def main() -> None:
         studies = require_split(annotation, options.split, options.ann_path)
         check_images(studies, Path(options.image_dir))
         plotted = plotted_studies(options, studies)
-        dataset = ReportDataset(
-            studies,
-            Path(options.image_dir),
-            FeatureStore.open(options.feature_dir, options.ann_path),
-            TrainingBank(FeatureStore.open(options.bank_dir)),
-            tokenizer,
-            image_size=model.config.image_size,
-            max_report_tokens=model.config.max_positions - model.config.prompt_length - 1,
-            scorer=find_scorer(options.features, options.bank_dir, device),
-        )
-        dataset.use_reports(options.cleaning, options.max_words)
+        dataset = studies_of_split(options, studies, model.config, tokenizer, device)
         distances = set_references(model, dataset, model.config.retrieval, False, options.seed)
         maps = MapKeeper(options.viewer_studies if options.viewer else 0)
         rows = generate_reports(

@@ -137,6 +137,9 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
         "--gen_min_len", 25, "--gen_max_len", 12, "--baselines", "--plot", 1, "--viewer_studies", 2,
     ]  # fmt: skip
     call(main_test, *arguments)
+    shown = capsys.readouterr().out
+    assert shown.count("  reference  ") == 5
+    assert "nearest training image (pixels)" in shown
     assert "Content-Security-Policy" in (tmp_path / "index.html").read_text()
     assert len(list((tmp_path / "viewer" / "images").iterdir())) == 2
     assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".pdf"}
@@ -166,9 +169,6 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())["systems"][tmp_path.name]["scores"]
     for name in ("test_BLEU_4", "test_BLEU_4_full", "test_ROUGE_L", "test_CIDEr", "test_ce_f1_macro"):
         assert again[name] == pytest.approx(metrics["scores"][name], abs=1e-12), name
-    shown = capsys.readouterr().out
-    assert shown.count("  reference  ") == 5
-    assert "nearest training image (pixels)" in shown
 
 
 def check_metrics(metrics, rows):
@@ -227,7 +227,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(prepared, trained, tmp_path):
         main_train.Trainer.fit = original
     assert end.value.code == 130
     half = load_checkpoint(tmp_path / "current_checkpoint.pth")["run"]
-    assert (half["epoch"], half["step"]) == (2, 3)
+    assert (half["epoch"], half["step"]) == (2, 2)
     train(prepared, tmp_path, "--resume")
     resumed = load_checkpoint(tmp_path / "current_checkpoint.pth")["state_dict"]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
