@@ -24,9 +24,18 @@ from modules.messages import Needed, require, run
 from modules.options import model_config, parse_options
 from modules.preparation.labelers import find_labeler
 from modules.records import plain, read_json, write_options
+from modules.training.profiling import profile_training
 from modules.training.trainer import Trainer
 
-FREE_ON_RESUME = ("resume", "device", "n_gpu", "num_workers", "save_every", "save_dir")  # they do not change the result
+FREE_ON_RESUME = (
+    "resume",
+    "profile",
+    "device",
+    "n_gpu",
+    "num_workers",
+    "save_every",
+    "save_dir",
+)  # they do not change the result
 
 
 def needed_files(options: Namespace) -> list[Needed]:
@@ -138,6 +147,9 @@ def main() -> None:
         trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
         if options.resume:
             trainer.resume()
+        if options.profile:
+            print(*(f"wrote {path}" for path in profile_training(trainer, options.profile)), sep="\n")
+            return
         trainer.fit()
 
 

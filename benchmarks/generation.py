@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -46,7 +47,7 @@ def step_seconds(decoder: ReportDecoder, generate) -> list[float]:
     hook = decoder.network.register_forward_pre_hook(lambda *_: stamps.append(time.perf_counter()))
     generate()
     hook.remove()
-    return [after - before for before, after in zip(stamps[1:-1], stamps[2:], strict=True)]
+    return [after - before for before, after in pairwise(stamps[1:])]
 
 
 def main() -> None:

@@ -50,10 +50,14 @@ def plain_batch(enhancer: LearnableRetrievalEnhancer, bank: Tensor, scores: Tens
 def cloud(kind: str, count: int, width: int) -> Tensor:
     """Points of a ball: spread, in 500 clusters, or in groups of 40 near-duplicates."""
     generator = torch.Generator().manual_seed(1)
-    base = torch.randn(count if kind == "spread" else count // 40 if kind == "near-duplicate" else 500, width, generator=generator)
+    base = torch.randn(
+        count if kind == "spread" else count // 40 if kind == "near-duplicate" else 500, width, generator=generator
+    )
     points = base[torch.arange(count) % len(base)]
     if kind != "spread":
-        points = points + {"clustered": 1e-2, "near-duplicate": 1e-5}[kind] * torch.randn(count, width, generator=generator)
+        points = points + {"clustered": 1e-2, "near-duplicate": 1e-5}[kind] * torch.randn(
+            count, width, generator=generator
+        )
     return PoincareBall(0.01).lift(points.double() * 0.2, torch.float32).float()
 
 

@@ -1,6 +1,6 @@
 """Transport plans: batched iterations with implicit gradients, against the same iterations unrolled and against POT.
 
-    python benchmarks/sinkhorn.py
+python benchmarks/sinkhorn.py
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def main() -> None:
     print("  equal: plans to unrolled iterations and to POT, gradient to unrolled iterations")
     for iterations in (10, 50, 100):
         memory = [kept_megabytes(solve, cost, iterations) for solve in (unrolled, ours)]
-        print(f"  kept for the backward pass at {iterations} iterations: unrolled {memory[0]:.2f} MB, ours {memory[1]:.2f} MB")
+        print(
+            f"  kept for the backward pass at {iterations} iterations: unrolled {memory[0]:.2f} MB, ours {memory[1]:.2f} MB"
+        )
     growth = kept_megabytes(ours, cost, 100) / kept_megabytes(ours, cost, 10)
     verdict("memory at 100 iterations over that at 10", growth, 1.0, f"{growth:.2f} x", at_most=True)
     times = interleaved(lambda: gradient(unrolled), lambda: gradient(ours), options.runs)

@@ -17,7 +17,9 @@ import torch
 def arguments(description: str, runs: int = 3) -> Namespace:
     """Flags of every benchmark: ``--quick`` (tiny sizes, only to see that it works), ``--runs``, ``--threads``."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: checks that both ways agree, times mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: checks that both ways agree, times mean nothing"
+    )
     parser.add_argument("--runs", type=int, default=runs, help="timed repetitions")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args()

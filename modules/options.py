@@ -122,6 +122,7 @@ def _add_training(parser: ArgumentParser) -> None:
     group.add_argument("--val_every", type=int, default=1, help="epochs between validations")
     group.add_argument("--save_every", type=int, default=1000, help="steps between checkpoints inside an epoch")
     _flag(group, "--resume", False, "continue from current_checkpoint.pth in --save_dir")
+    group.add_argument("--profile", type=int, default=0, help="time this many steps, write trace.json, and stop")
     _flag(group, "--channels_last", True, "channels-last memory format in the ResNet")
 
 

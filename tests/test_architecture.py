@@ -37,6 +37,7 @@ FLOORS = [  # a file may import from the floors below its own, never from its ow
     ("modules.training.losses", "modules.training.optimizers"),
     ("modules.training.objective",),
     ("modules.training.trainer",),
+    ("modules.training.profiling",),
     ("main_prepare", "main_train", "main_test"),
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
