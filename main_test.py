@@ -19,7 +19,7 @@ from modules.corpus.annotations import Study, check_images, read_annotation, req
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.features import FeatureStore
-from modules.corpus.tokenizer import bert_vocabulary, tokenizer_of
+from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
 from modules.distributed import is_main, processes, seed_everything
 from modules.evaluation.attention_maps import MapKeeper
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores

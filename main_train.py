@@ -26,12 +26,14 @@ from modules.preparation.doctor import refuse_errors
 from modules.preparation.entities import find_scorer
 from modules.preparation.labelers import find_labeler
 from modules.records import plain, read_json, write_options
+from modules.training.profiling import profile_training
 from modules.training.start import adopt_options, initialise
 from modules.training.trainer import Trainer
 
 FREE_ON_RESUME = (
     "resume",
     "check",
+    "profile",
     "device",
     "n_gpu",
     "num_workers",
@@ -161,6 +163,9 @@ def main() -> None:
         trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
         if options.resume:
             trainer.resume()
+        if options.profile:
+            print(*(f"wrote {path}" for path in profile_training(trainer, options.profile)), sep="\n")
+            return
         trainer.fit()
 
 

@@ -1,8 +1,8 @@
 """The three geometries the retrieval space can have, on top of geoopt.
 
-A manifold here knows six things: how to lift a tangent vector at the origin, how to apply a linear map, a translation
-and a ReLU, how far two points are apart, and how to write "nearest" as a largest inner product, so that a bank can be
-searched exactly with matrix products.
+A manifold here knows five things: how to lift a tangent vector at the origin, how to apply a linear map, a translation
+and a ReLU, and how far two points are apart. The distance from ``x`` grows with the gap ``(x - y) . flip(x - y) /
+shrink(y)``, whose expansion is one inner product per pair: so a bank can be searched with matrix products.
 
 Everything is computed in float64 inside a visible island: float32 loses tangent vectors shorter than 1e-7 and
 saturates near the boundary. Points come back in the dtype of the input.
@@ -48,6 +48,14 @@ class Manifold(nn.Module):
         c = self.log_c.double().exp()
         return c.clamp(self.initial / CURVATURE_RANGE, self.initial * CURVATURE_RANGE)
 
+    def flip(self, x: Tensor) -> Tensor:
+        """Change the sign of the time coordinate of ``x`` ``(..., H)``, if there is one."""
+        return x
+
+    def shrink(self, y: Tensor) -> Tensor:
+        """How much shorter straight lines are near ``y`` ``(..., H)`` than distances: float64 ``(...)`` in (0, 1]."""
+        return torch.ones_like(y[..., 0], dtype=torch.float64)
+
 
 class PoincareBall(Manifold):
     """Open ball of radius ``1 / sqrt(c)``; points keep a norm of at most ``(1 - margin) / sqrt(c)``."""
@@ -82,33 +90,26 @@ class PoincareBall(Manifold):
         up to 0.12 %; there is no switch, because the exact value ranks the same neighbours.
 
         Args:
-            x: ``(B, H)`` points.
-            y: ``(N, H)`` points.
+            x: ``(..., B, H)`` points.
+            y: ``(..., N, H)`` points.
 
         Returns:
-            ``(B, N)`` float64 distances, with a finite gradient everywhere (zero between equal points).
+            ``(..., B, N)`` float64 distances, with a finite gradient everywhere (zero between equal points).
         """
         c = self.curvature()
         x, y = x.double(), y.double()
-        gap = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")  # (B, N)
-        shrink_x = (1 - c * x.square().sum(-1, keepdim=True)).clamp_min(1e-15)  # (B, 1)
-        shrink_y = (1 - c * y.square().sum(-1)).clamp_min(1e-15)  # (N,)
-        return 2 / c.sqrt() * (c.sqrt() * gap * (shrink_x * shrink_y).rsqrt()).asinh()
+        chord = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")  # (..., B, N)
+        shrink = self.shrink(x).unsqueeze(-1) * self.shrink(y).unsqueeze(-2)  # (..., B, N)
+        return 2 / c.sqrt() * (c.sqrt() * chord * shrink.rsqrt()).asinh()
 
-    def keys(self, y: Tensor) -> Tensor:
-        """Rows ``(N, H + 2)`` whose inner product with :meth:`queries` is largest for the nearest point.
+    def shrink(self, y: Tensor) -> Tensor:
+        """``1 - c |y|^2`` of points ``(..., H)``."""
+        return (1 - self.curvature() * y.double().square().sum(-1)).clamp_min(1e-15)
 
-        ``d(x, y)`` grows with ``|x - y|^2 / (1 - c |y|^2)``, which is linear in ``[y, 1, |y|^2] / (1 - c |y|^2)``.
-        """
-        y = y.double()
-        square = y.square().sum(-1, keepdim=True)  # (N, 1)
-        return torch.cat([y, torch.ones_like(square), square], dim=-1) / (1 - self.curvature() * square)
-
-    def queries(self, x: Tensor) -> Tensor:
-        """Queries ``(B, H + 2)`` for :meth:`keys`."""
-        x = x.double()
-        square = x.square().sum(-1, keepdim=True)  # (B, 1)
-        return torch.cat([2 * x, -square, -torch.ones_like(square)], dim=-1)
+    def distance_of_gap(self, gap: Tensor, x: Tensor) -> Tensor:
+        """Distance ``(B,)`` from ``x`` ``(B, H)`` of a point whose gap is ``gap`` ``(B,)``."""
+        c = self.curvature()
+        return 2 / c.sqrt() * (c * gap / self.shrink(x)).sqrt().asinh()
 
 
 class Lorentz(Manifold):
@@ -148,21 +149,22 @@ class Lorentz(Manifold):
         return self.lift(self.lower(x).relu(), dtype)
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        """Geodesic distance ``(B, N)`` between every ``x`` and every ``y``, float64."""
+        """Geodesic distance ``(..., B, N)`` between every ``x`` ``(..., B, H)`` and every ``y``, float64."""
         c = self.curvature()
         x, y = x.double(), y.double()
-        space = torch.cdist(x[:, 1:], y[:, 1:], compute_mode="donot_use_mm_for_euclid_dist")  # (B, N)
-        time = x[:, :1] - y[:, 0]  # (B, N)
-        chord = ((space - time) * (space + time)).clamp_min(1e-30).sqrt()  # (B, N), Minkowski length of x - y
+        space = torch.cdist(x[..., 1:], y[..., 1:], compute_mode="donot_use_mm_for_euclid_dist")  # (..., B, N)
+        time = x[..., :1] - y[..., 0].unsqueeze(-2)  # (..., B, N)
+        chord = ((space - time) * (space + time)).clamp_min(1e-30).sqrt()  # (..., B, N), Minkowski length of x - y
         return 2 / c.sqrt() * (c.sqrt() * chord / 2).asinh()
 
-    def keys(self, y: Tensor) -> Tensor:
-        """The points themselves: the nearest has the largest Minkowski product."""
-        return y.double()
+    def flip(self, x: Tensor) -> Tensor:
+        """Change the sign of the first coordinate of ``x`` ``(..., H + 1)``."""
+        return torch.cat([-x[..., :1], x[..., 1:]], dim=-1)
 
-    def queries(self, x: Tensor) -> Tensor:
-        """Queries ``(B, H + 1)`` with the sign of the first coordinate flipped."""
-        return torch.cat([-x[:, :1], x[:, 1:]], dim=-1).double()
+    def distance_of_gap(self, gap: Tensor, x: Tensor) -> Tensor:
+        """Distance ``(B,)`` from any ``x`` of a point whose gap is ``gap`` ``(B,)``."""
+        c = self.curvature()
+        return 2 / c.sqrt() * ((c * gap).sqrt() / 2).asinh()
 
 
 class Euclidean(Manifold):
@@ -185,18 +187,12 @@ class Euclidean(Manifold):
         return x.relu()
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        """Straight-line distance ``(B, N)``, float64."""
+        """Straight-line distance ``(..., B, N)``, float64."""
         return torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")
 
-    def keys(self, y: Tensor) -> Tensor:
-        """Rows ``(N, H + 1)``: ``|x - y|^2`` is linear in ``[y, |y|^2]``."""
-        y = y.double()
-        return torch.cat([y, y.square().sum(-1, keepdim=True)], dim=-1)
-
-    def queries(self, x: Tensor) -> Tensor:
-        """Queries ``(B, H + 1)`` for :meth:`keys`."""
-        x = x.double()
-        return torch.cat([2 * x, -torch.ones_like(x[:, :1])], dim=-1)
+    def distance_of_gap(self, gap: Tensor, x: Tensor) -> Tensor:
+        """Distance ``(B,)`` from any ``x`` of a point whose gap is ``gap`` ``(B,)``."""
+        return gap.sqrt()
 
 
 MANIFOLDS = {"poincare": PoincareBall, "lorentz": Lorentz, "euclidean": Euclidean}

@@ -7,75 +7,189 @@ from torch import Tensor
 
 from models.manifolds import Manifold
 
-SPARE = 64  # rows re-ranked beyond those asked for; covers what float64 rounding can swap among near-duplicates
+SPARE = 128  # rows re-ranked beyond those asked for
+TILE = 512  # queries whose scores are held at once
+STRIDE = 16  # scores that are first compared by their maximum
+NEAR = 16  # queries re-ranked at once
 
 
 class RetrievalBank:
     """Embeddings of all training studies, searched by geodesic distance.
 
-    "Nearest" is a largest inner product on every manifold (:meth:`models.manifolds.PoincareBall.keys`), so the search
-    is a blockwise float64 matrix product; the few best rows are then re-ranked by the distance itself. The memory held
-    is one block, whatever N and B; no ``(B, N, H)`` tensor is built.
+    The gap that ranks the rows (see :mod:`models.manifolds`) is one inner product per pair, so the search is a blockwise
+    matrix product; the few best rows are then re-ranked by the float64 distance itself. The product is made in float32
+    around the mean of the bank, and of the gap only a lower bound is kept: the rounding error that the product can have
+    at most is taken off. A query is done when the last row it wants is nearer than that bound allows any row outside the
+    shortlist to be. The others (near-duplicates) go through the same search in float64, and what is still undecided (more
+    equal rows than the shortlist holds) is compared with every row. The result is that of float64 brute force, always.
+
+    The memory held beside the embeddings is some blocks and tiles, whatever N and B; no ``(B, N, H)`` tensor is built and
+    the bank is read once, row by row, so it may be a tensor over a memory-mapped file.
 
     Args:
         manifold: geometry of the embeddings.
         embeddings: ``(N, H)`` points.
-        groups: ``(N,)`` integers; a query never retrieves a row of its own group. Give every row its own number to
+        groups: ``(N,)`` integers from 0; a query never retrieves a row of its own group. Give every row its own number to
             exclude a study itself, or one number per patient to exclude the patient.
-        block: rows compared at once.
+        block: rows compared at once in float32.
     """
 
+    @torch.no_grad()
     def __init__(self, manifold: Manifold, embeddings: Tensor, groups: Tensor, block: int = 32768) -> None:
         assert len(embeddings) == len(groups)
         self.manifold = manifold
         self.embeddings = embeddings
         self.groups = groups
         self.block = block
+        parts = embeddings.split(max(1, block // 16))
+        mean = sum(part.sum(dim=0, dtype=torch.float64) for part in parts) / max(len(embeddings), 1)
+        self.centre = torch.as_tensor(mean, device=embeddings.device).float()  # (H,), so that float32 holds it exactly
+        measured = [(*self._squares(part), manifold.shrink(part)) for part in parts]
+        self.square, self.size, self.shrink = (torch.cat(values) for values in zip(*measured, strict=True))  # (N,) each
+        self.by_group = groups.sort(stable=True)
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
     @torch.no_grad()
-    def search(self, queries: Tensor, groups: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    def search(self, queries: Tensor, groups: Tensor, k: int = 1, partial: bool = False) -> tuple[Tensor, Tensor]:
         """Nearest rows of other groups.
 
         Args:
             queries: ``(B, H)`` points.
             groups: ``(B,)`` group of each query, -1 for none.
             k: neighbours wanted.
+            partial: where there are fewer, fill up with row -1 at infinite distance.
 
         Returns:
             ``rows`` ``(B, k)`` and their ``distances`` ``(B, k)`` in float64, nearest first, ties by row.
 
         Raises:
-            ValueError: if a query has fewer than ``k`` rows outside its group.
+            ValueError: if a query has fewer than ``k`` rows outside its group, unless ``partial``.
         """
-        wanted = min(k + SPARE, len(self))
-        query = self.manifold.queries(queries)  # (B, H + 2)
-        best = query.new_full((len(query), 0), -torch.inf)  # (B, up to wanted)
-        rows = torch.zeros_like(best, dtype=torch.long)
-        for start in range(0, len(self), self.block):
-            stop = min(start + self.block, len(self))
-            score = query @ self.manifold.keys(self.embeddings[start:stop]).T  # (B, block)
-            score.masked_fill_(groups[:, None] == self.groups[None, start:stop], -torch.inf)
-            top, index = score.topk(min(wanted, stop - start), dim=1)
-            best, order = torch.cat([best, top], dim=1).topk(min(wanted, best.shape[1] + top.shape[1]), dim=1)
-            rows = torch.cat([rows, index + start], dim=1).gather(1, order)
-        return self._rerank(queries, rows, best.isinf(), k)
+        excluded = self._excluded(groups)
+        self._check(len(queries), excluded[0], k, partial)
+        rows = torch.full((len(queries), k), -1, device=queries.device)
+        distances = torch.full((len(queries), k), torch.inf, dtype=torch.float64, device=queries.device)
+        pending = torch.arange(len(queries) if len(self) else 0, device=queries.device)
+        exact_float32 = torch.get_float32_matmul_precision() == "highest"
+        for dtype in (torch.float32, torch.float64) if exact_float32 else (torch.float64,):
+            if len(pending):
+                bound, shortlist = self._shortlist(queries, pending, excluded, min(k + SPARE, len(self)), dtype)
+                found = self._rerank(queries[pending], shortlist, bound.isinf(), k)
+                rows[pending, : found[0].shape[1]], distances[pending, : found[1].shape[1]] = found
+                rest = self.manifold.distance_of_gap(-bound[:, -1].clamp_max(0), queries[pending].double())
+                complete = rest.isinf() | (bound.shape[1] == len(self))
+                pending = pending[~complete & (distances[pending, -1] >= rest)]
+        for one in pending.tolist():
+            rows[one], distances[one] = self._compare_all(queries[one], excluded[1][excluded[0] == one], k)
+        return rows.masked_fill(distances.isinf(), -1), distances
+
+    def _squares(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared length in the manifold's signature and in the Euclidean one, from the centre: ``(N,)`` float64 each."""
+        moved = points.double() - self.centre.double()
+        return (moved * self.manifold.flip(moved)).sum(dim=1), moved.square().sum(dim=1)
+
+    def _excluded(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs of a query and a row that must not meet, as two equally long lists of positions."""
+        ordered, order = self.by_group
+        low, high = (torch.searchsorted(ordered, groups.contiguous(), right=right) for right in (False, True))
+        counts = high - low
+        query = torch.arange(len(groups), device=groups.device).repeat_interleave(counts)
+        nth = torch.arange(len(query), device=groups.device) - (counts.cumsum(0) - counts)[query]
+        return query, order[low[query] + nth]
+
+    def _check(self, count: int, excluded: Tensor, k: int, partial: bool) -> None:
+        free = len(self) - torch.bincount(excluded, minlength=count)
+        if count and free.min() < k and not partial:
+            raise ValueError(
+                f"the retrieval bank has {len(self)} studies and only {int(free.min())} of them may be retrieved for "
+                f"some query, but {k} are wanted: add training studies or drop --exclude_same_patient"
+            )
+
+    def _slack(self, dtype: torch.dtype) -> float:
+        """Most that rounding moves a gap, over ``(|x|^2 + |y|^2) / shrink(y)``.
+
+        A sum of n products is wrong by at most n / 2 eps times the sum of their magnitudes, here 2 (|x|^2 + |y|^2);
+        16 more cover the rounding of the factors, eps of float64 that of the distances compared in the end.
+        """
+        width = self.embeddings.shape[1] + 16
+        return width * (torch.finfo(dtype).eps + torch.finfo(torch.float64).eps)
+
+    def _keys(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Rows ``(n, H + 2)``: ``[y, 1, |y|^2 - slack] / shrink(y)``."""
+        wide = torch.promote_types(dtype, self.embeddings.dtype)
+        moved = (self.embeddings[rows].to(wide) - self.centre.to(wide)).to(dtype)  # (n, H)
+        shrink = self.shrink[rows]
+        keys = moved.new_empty(len(moved), moved.shape[1] + 2)  # (n, H + 2)
+        torch.div(moved, shrink.to(dtype).unsqueeze(1), out=keys[:, :-2])
+        keys[:, -2] = 1 / shrink
+        keys[:, -1] = (self.square[rows] - self._slack(dtype) * self.size[rows]) / shrink
+        return keys
+
+    def _questions(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+        """Queries ``(B, H + 2)`` whose inner product with :meth:`_keys` is minus the least possible gap."""
+        moved = queries.double() - self.centre.double()  # (B, H)
+        square, size = self._squares(queries)
+        constants = torch.stack([self._slack(dtype) * size - square, -torch.ones_like(square)], dim=1)
+        return torch.cat([2 * self.manifold.flip(moved), constants], dim=1).to(dtype)
+
+    def _shortlist(
+        self, queries: Tensor, pending: Tensor, excluded: tuple[Tensor, Tensor], wanted: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Largest possible scores ``(B, wanted)`` of the queries ``pending`` ``(B,)``, best first, and their rows."""
+        questions = self._questions(queries[pending], dtype).split(TILE)
+        best = [tile.new_full((len(tile), wanted), -torch.inf) for tile in questions]  # (TILE, wanted) each
+        rows = [torch.zeros_like(scores, dtype=torch.long) for scores in best]
+        place = torch.full((len(queries),), -1, device=queries.device)
+        place[pending] = torch.arange(len(pending), device=queries.device)
+        query, row = place[excluded[0]], excluded[1]
+        block = max(1, self.block * 32 // torch.finfo(dtype).bits)  # as many bytes in float64
+        with torch.autocast(queries.device.type, enabled=False):
+            for start in range(0, len(self), block):
+                keys = self._keys(slice(start, start + block), dtype)  # (n, H + 2)
+                inside = (row >= start) & (row < start + block)
+                for number, tile in enumerate(questions):
+                    scores = tile @ keys.T  # (TILE, n)
+                    mine = inside & (query >= number * TILE) & (query < (number + 1) * TILE)
+                    scores[query[mine] - number * TILE, row[mine] - start] = -torch.inf
+                    top, index = _largest(scores, wanted)
+                    best[number], order = torch.cat([best[number], top], dim=1).topk(wanted, dim=1)
+                    rows[number] = torch.cat([rows[number], index + start], dim=1).gather(1, order)
+        return torch.cat(best), torch.cat(rows)
 
     def _rerank(self, queries: Tensor, rows: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Order the shortlist ``rows`` ``(B, W)`` by float64 distance, then by row, and keep ``k``."""
-        free = (~excluded).sum(dim=1).min() if len(rows) else k
-        if free < k:
-            raise ValueError(
-                f"the retrieval bank has {len(self)} studies and only {int(free)} of them may be retrieved for some "
-                f"query, but {k} are wanted: add training studies or drop --exclude_same_patient"
-            )
         rows, order = rows.sort(dim=1)
-        distances = torch.stack([
-            self.manifold.distance(query[None], self.embeddings[candidates])[0]
-            for query, candidates in zip(queries, rows, strict=True)
-        ]) if len(rows) else rows.double()  # (B, W)  # fmt: skip
+        distances = torch.cat([
+            self.manifold.distance(query.unsqueeze(1), self.embeddings[candidates]).squeeze(1)
+            for query, candidates in zip(queries.split(NEAR), rows.split(NEAR), strict=True)
+        ])  # (B, W)  # fmt: skip
         distances = distances.masked_fill(excluded.gather(1, order), torch.inf)
         distances, order = distances.sort(dim=1, stable=True)
         return rows.gather(1, order)[:, :k], distances[:, :k]
+
+    def _compare_all(self, query: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Brute force for one ``query`` ``(H,)``: rows ``(k,)`` and distances ``(k,)``."""
+        parts = self.embeddings.split(max(1, self.block // 8))
+        distances = torch.cat([self.manifold.distance(query[None], part)[0] for part in parts])  # (N,)
+        distances[excluded] = torch.inf
+        distances, rows = distances.sort(stable=True)
+        return rows[:k], distances[:k]
+
+
+def _largest(scores: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
+    """The ``wanted`` largest of ``scores`` ``(B, n)`` and their columns, unordered.
+
+    The largest scores lie in the columns whose maximum over ``STRIDE`` columns is among the largest: comparing these
+    maxima first leaves a small part of the scores to be sorted.
+    """
+    B, n = scores.shape
+    groups = n // STRIDE
+    if n % STRIDE or groups <= wanted:
+        return scores.topk(min(wanted, n), dim=1)
+    strided = scores.view(B, STRIDE, groups)
+    chosen = strided.amax(dim=1).topk(wanted, dim=1, sorted=False).indices.unsqueeze(1).expand(-1, STRIDE, -1)
+    columns = chosen + groups * torch.arange(STRIDE, device=scores.device)[:, None]  # (B, STRIDE, wanted)
+    top, index = strided.gather(2, chosen).flatten(1).topk(wanted, dim=1, sorted=False)
+    return top, columns.flatten(1).gather(1, index)

@@ -131,6 +131,7 @@ def _add_training(parser: ArgumentParser) -> None:
     group.add_argument("--init_from", help="trained model to start from: ours or the released state dict")
     _flag(group, "--resume", False, "continue from current_checkpoint.pth in --save_dir")
     _flag(group, "--check", True, "refuse a data set in which the fast part of the doctor finds errors")
+    group.add_argument("--profile", type=int, default=0, help="time this many steps, write trace.json, and stop")
     _flag(group, "--channels_last", True, "channels-last memory format in the ResNet")
 
 

@@ -26,7 +26,7 @@ FLOORS = [  # a file may import from the floors below its own, never from its ow
      "modules.evaluation.nlg", "modules.evaluation.predictions", "modules.options", "modules.preparation.mentions",
      "modules.preparation.raw_images", "modules.preparation.raw_studies", "modules.preparation.scored_blocks",
      "modules.preparation.synthetic_devices", "modules.preparation.synthetic_sampling",
-     "modules.preparation.synthetic_signs", "modules.preparation.synthetic_wording"),
+     "modules.preparation.synthetic_signs", "modules.preparation.synthetic_wording", "modules.sharding"),
     ("modules.checkpoints", "modules.corpus.datasets", "modules.evaluation.retriever",
      "modules.preparation.published_reading", "modules.preparation.raw_custom", "modules.preparation.raw_iu",
      "modules.preparation.report_sections", "modules.preparation.synthetic_reports",
@@ -45,7 +45,7 @@ FLOORS = [  # a file may import from the floors below its own, never from its ow
     ("modules.evaluation.retrieval_quality", "modules.evaluation.scorer", "modules.evaluation.viewer",
      "modules.preparation.doctor"),
     ("modules.evaluation.results", "modules.training.trainer"),
-    ("modules.evaluation.run_results",),
+    ("modules.evaluation.run_results", "modules.training.profiling"),
     ("main_prepare", "main_score", "main_test", "main_train"),
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}

@@ -75,9 +75,11 @@ def test_distance_is_a_metric(manifold):
     assert (d[:, None, :] <= d[:, :, None] + d[None] + 1e-6).all()  # d(i, k) <= d(i, j) + d(j, k)
 
 
-def test_nearest_is_the_largest_inner_product(manifold):
+def test_the_distance_grows_with_the_gap(manifold):
     x, y = points(manifold)[:15], points(manifold)[15:]
-    assert torch.equal((manifold.queries(x) @ manifold.keys(y).T).argmax(dim=1), manifold.distance(x, y).argmin(dim=1))
+    difference = x[:, None].double() - y.double()
+    gap = (difference * manifold.flip(difference)).sum(dim=2) / manifold.shrink(y)
+    torch.testing.assert_close(manifold.distance_of_gap(gap.T.clamp_min(0), x).T, manifold.distance(x, y))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

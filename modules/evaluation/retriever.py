@@ -15,9 +15,10 @@ from models.manifolds import Euclidean, Manifold
 from models.retrieval import RetrievalBank
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
+from modules.sharding import search_shards, shard_rows
 
-BLOCK = 16384  # studies embedded at once
-QUERIES = 256  # studies searched at once
+BLOCK = 1024  # studies embedded at once: few enough to stay in the cache
+QUERIES = 4096  # studies searched at once, each time reading the whole bank
 
 
 @torch.no_grad()
@@ -47,7 +48,7 @@ def retrieve(
         how: ``"learned"`` (geodesic distance of the embeddings), ``"cosine"`` (of the raw entity scores), ``"random"``
             (depends on the seed and the id of the study alone) or ``"none"``.
         enhancer: the embedding network, on its device.
-        bank: the training reports; embedded here, once.
+        bank: the training reports; embedded here, once. Of several processes each embeds and searches its share.
         studies: the queries.
         region_scores: ``(n, K)`` entity scores of the queries.
         exclude_same_patient: keep out the reports of the same patient too.
@@ -68,23 +69,27 @@ def retrieve(
             rows[i] = allowed[rng.integers(len(allowed))]
         return rows, distances
     device = enhancer.layers[0].weight.device
+    mine = shard_rows(len(bank))
     if how == "learned":
         manifold: Manifold = enhancer.manifold
-        points, queries = (embed(enhancer, scores, device) for scores in (bank.region_scores, region_scores))
+        points, queries = (embed(enhancer, scores, device) for scores in (bank.region_scores[mine], region_scores))
     else:
         manifold = Euclidean(1.0)
         points, queries = (
             F.normalize(torch.from_numpy(np.asarray(scores, dtype=np.float32)).to(device), dim=-1)
-            for scores in (bank.region_scores, region_scores)
+            for scores in (bank.region_scores[mine], region_scores)
         )
-    return search(RetrievalBank(manifold, points, torch.from_numpy(bank_groups).to(device)), queries, query_groups)
+    shard = RetrievalBank(manifold, points, torch.from_numpy(bank_groups[mine]).to(device))
+    return search(shard, mine.start, queries, query_groups)
 
 
-def search(bank: RetrievalBank, queries: Tensor, query_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest row and distance ``(n,)`` of ``queries`` ``(n, H)``."""
+def search(
+    shard: RetrievalBank, first_row: int, queries: Tensor, query_groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest row of all shards and distance ``(n,)`` of ``queries`` ``(n, H)``."""
     groups = torch.from_numpy(query_groups).to(queries.device)
     found = [
-        bank.search(queries[start : start + QUERIES], groups[start : start + QUERIES])
+        search_shards(shard, first_row, queries[start : start + QUERIES], groups[start : start + QUERIES])
         for start in range(0, len(queries), QUERIES)
     ]
     rows = torch.cat([rows[:, 0] for rows, _ in found]).cpu().numpy()

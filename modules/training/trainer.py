@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
+from torch.profiler import record_function
 from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
@@ -70,6 +71,7 @@ class Trainer:
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
         self.epoch, self.step, self.best = 1, 0, -float("inf")
         self.stop_requested = False
+        self.stage = record_function  # --profile replaces it by a stopwatch
 
     # checkpoints
 
@@ -127,12 +129,15 @@ class Trainer:
     def train_step(self, batch: Batch) -> tuple[torch.Tensor, LossTerms]:
         """One update of the weights; returns the total loss and its terms."""
         options = self.options
-        terms = self.losses(batch)
-        loss = terms.total(options.cls_weight, options.align_weight, options.rank_weight)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_value_(self.model.parameters(), options.clip_grad_value)
-        self.optimizer.step()
+        with self.stage("forward"):
+            terms = self.losses(batch)
+            loss = terms.total(options.cls_weight, options.align_weight, options.rank_weight)
+        with self.stage("backward"):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        with self.stage("optimizer"):
+            torch.nn.utils.clip_grad_value_(self.model.parameters(), options.clip_grad_value)
+            self.optimizer.step()
         return loss.detach(), terms
 
     # one epoch

@@ -1,0 +1,58 @@
+"""The published network and a batch for it, with random weights: what the training and generation benchmarks run."""
+
+from __future__ import annotations
+
+import torch
+
+from models.config import RevtafConfig
+from models.revtaf import Revtaf, StudyInputs
+from modules.corpus.datasets import Batch
+from modules.labels import CONDITIONS, ENTITIES, STATES
+
+BERT_VOCABULARY = 30522 + 5  # and the start token and four states
+
+
+def published_config(quick: bool) -> RevtafConfig:
+    """The configuration of train_mimic_cxr.sh with BERT's vocabulary, or a tiny one of the same shape."""
+    tiny = {
+        "image_size": 64, "visual_extractor": "resnet18", "report_feature_dim": 16, "memory_feedforward": 32,
+        "hyperbolic_dim": 12, "entity_text_dim": 24, "attention_dim": 20, "decoder_layers": 2, "decoder_heads": 4,
+        "hidden_size": 32, "intermediate_size": 64, "vocab_size": 60, "num_heads": 4,
+    }  # fmt: skip
+    values = {
+        "image_size": 224, "visual_extractor": "resnet101", "report_feature_dim": 512, "memory_layers": 2,
+        "memory_feedforward": 2048, "num_heads": 8, "dropout": 0.1, "num_conditions": len(CONDITIONS),
+        "num_states": len(STATES), "num_entities": len(ENTITIES), "manifold": "poincare", "curvature": 0.01,
+        "learn_curvature": False, "hyperbolic_dim": 512, "hyperbolic_layers": 2, "retrieval": "learned",
+        "entity_text_dim": 768, "attention_dim": 1024, "attention": "ot", "ot_plan": "joint", "ot_solver": "sinkhorn",
+        "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True, "vocab_size": BERT_VOCABULARY, "pad_id": 0,
+        "end_id": 2, "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072,
+        "max_positions": 512,
+    }  # fmt: skip
+    return RevtafConfig(**{**values, **(tiny if quick else {})})
+
+
+def random_batch(config: RevtafConfig, size: int, tokens: int, sentences: int = 8) -> Batch:
+    """``size`` studies with reports of ``tokens`` tokens, prompt included; images already normalised."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    study = StudyInputs(
+        image=normal(size, 3, config.image_size, config.image_size),
+        region_scores=torch.rand(size, config.num_entities, generator=generator),
+        region_text=normal(size, config.num_entities, config.entity_text_dim),
+        memory=normal(size, 21, config.report_feature_dim),
+        reference_text=normal(size, sentences, config.report_feature_dim),
+        reference_mask=torch.ones(size, sentences, dtype=torch.bool),
+    )
+    ids = torch.randint(3, config.vocab_size, (size, tokens), generator=generator)
+    labels = torch.randint(0, config.num_states, (size, config.num_conditions), generator=generator)
+    return Batch(study, ids, torch.ones_like(ids, dtype=torch.bool), labels, list(range(size)))
+
+
+def published_model(config: RevtafConfig) -> Revtaf:
+    """The network, always with the same random weights."""
+    torch.manual_seed(0)
+    return Revtaf(config)

@@ -1,0 +1,114 @@
+"""One training step at full size: forward, backward, optimizer, in float32 and in bfloat16.
+
+    python benchmarks/training.py
+
+Released way: contiguous images, all token positions scored, maps compared at 224 x 224 pixels by broadcasting, Sinkhorn
+iterations unrolled, one AdamW kernel per weight. Ours: what main_train.py does.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.alignment import plain_binary_iou, plain_soft_iou
+from benchmarks.models import published_config, published_model, random_batch
+from benchmarks.sinkhorn import unrolled
+from benchmarks.timing import arguments, interleaved, machine, report_ratio
+from models import ot_attention
+from models.revtaf import Revtaf
+from modules.corpus.datasets import Batch
+from modules.distributed import autocast
+from modules.training.losses import diagnosis_loss, ranking_loss, text_similarity
+from modules.training.objective import loss_terms
+from modules.training.optimizers import build_optimizer
+
+OPTIONS = Namespace(label_smoothing=0.1, align_iou="soft", rank_loss="nearest", rank_temperature=2.0)
+WEIGHTS = (4.0, 0.5, 2.0)  # diagnosis, alignment, ranking
+CPU = torch.device("cpu")
+
+
+def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
+    """Total loss the released way; ``overlap`` compares the maps."""
+
+    def solve(cost: Tensor, epsilon: float, iterations: int, mask: Tensor) -> Tensor:
+        return unrolled(cost, iterations)
+
+    with mock.patch.object(ot_attention, "sinkhorn", solve):
+        fused = model.fuse(batch.study)
+    logits = model.report_decoder(fused.fused, batch.token_ids, batch.token_mask)  # (B, T, V)
+    targets = batch.token_ids.clone()
+    targets[:, : model.config.prompt_length] = -100
+    report = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), label_smoothing=0.1)
+    iou = overlap(fused.region_map, fused.reference_map)
+    align = (1 - text_similarity(fused.region_text, fused.reference_text).sigmoid() * iou).mean()
+    rank = ranking_loss(model.retrieval_enhancer.manifold, fused.embedding, batch.labels)
+    diagnosis = diagnosis_loss(fused.state_logits, batch.labels, prior)
+    return report + WEIGHTS[0] * diagnosis + WEIGHTS[1] * align + WEIGHTS[2] * rank
+
+
+def our_loss(model: Revtaf, batch: Batch, prior: Tensor, precision: str) -> Tensor:
+    """Total loss as the trainer computes it."""
+    with autocast(CPU, precision):
+        output = model(batch.study, batch.token_ids, batch.token_mask)
+    return loss_terms(model, output, batch, prior, OPTIONS).total(*WEIGHTS)
+
+
+def check_equal(plain: Revtaf, ours: Revtaf, batch: Batch, prior: Tensor, tolerance: float) -> None:
+    """With dropout off and the same overlap, both ways give the same loss and gradient."""
+    for model, compute in (
+        (plain.eval(), lambda model: plain_loss(model, batch, prior, plain_soft_iou)),
+        (ours.eval(), lambda model: our_loss(model, batch, prior, "fp32")),
+    ):
+        model.zero_grad(set_to_none=True)
+        model.measured = compute(model)
+        model.measured.backward()
+    torch.testing.assert_close(plain.measured, ours.measured, rtol=tolerance, atol=0)
+    for name in ("report_memory.query.weight", "fusion.attention.v.weight", "project_patches.weight"):
+        a, b = (model.get_parameter(name).grad for model in (plain, ours))
+        assert (a - b).norm() < 20 * tolerance * a.norm(), name
+    print(f"  equal: loss {ours.measured.item():.5f} and gradients, dropout off, maps on the patch grid")
+
+
+def main() -> None:
+    """Equality, then the step in both precisions."""
+    options = arguments(__doc__.splitlines()[0])
+    config = published_config(options.quick)
+    B, T = (2, 30) if options.quick else (4, 120)
+    print(machine())
+    batch, prior = random_batch(config, B, T), torch.ones(config.num_conditions)
+    plain_model, our_model = published_model(config), published_model(config)
+    our_model.visual_encoder.to(memory_format=torch.channels_last)
+    check_equal(plain_model, our_model, batch, prior, 1e-4)
+    side = 28 if options.quick else 224
+    plain_optimizer = torch.optim.AdamW(plain_model.parameters(), lr=5e-5, weight_decay=0.05, foreach=False)
+    our_optimizer = build_optimizer(our_model, 5e-5, 0.05)
+
+    def plain_step() -> None:
+        loss = plain_loss(plain_model.train(), batch, prior, lambda a, b: plain_binary_iou(a, b, side))
+        plain_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_value_(plain_model.parameters(), 0.1, foreach=False)
+        plain_optimizer.step()
+
+    def our_step(precision: str) -> None:
+        loss = our_loss(our_model.train(), batch, prior, precision)
+        our_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_value_(our_model.parameters(), 0.1)
+        our_optimizer.step()
+
+    for precision, target in (("fp32", 1.9), ("bf16", 3.0)):
+        times = interleaved(plain_step, lambda p=precision: our_step(p), options.runs)
+        report_ratio(f"training step, batch {B}, {T} tokens, ours {precision}", *times, target)
+
+
+if __name__ == "__main__":
+    main()

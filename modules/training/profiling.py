@@ -1,0 +1,105 @@
+"""Where the time of training goes: a table of stages, and a trace of every operator (``--profile N``)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from modules.corpus.dataloaders import evaluation_loader, training_loader
+from modules.distributed import autocast
+from modules.training.trainer import Trainer
+
+WARM_UP = 2  # steps before the clock starts
+STAGES = ("data", "forward", "backward", "optimizer", "eval")
+
+
+class Stopwatch:
+    """Seconds of each stage; waits for the device at both ends, so that a stage pays for its own work."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, list[float]] = {name: [] for name in STAGES}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time the block as one call of stage ``name`` and mark it in the trace."""
+        self._wait()
+        start = time.perf_counter()
+        with record_function(name):
+            yield
+            self._wait()
+        self.seconds[name].append(time.perf_counter() - start)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def table(self) -> str:
+        """Markdown table: stage, calls, milliseconds per call, share of a training step (not for ``eval``)."""
+        step = sum(sum(times) for name, times in self.seconds.items() if name != "eval")
+        lines = ["| stage | calls | ms per call | share of step |", "|---|---:|---:|---:|"]
+        for name, times in self.seconds.items():
+            share = "" if name == "eval" else f"{sum(times) / step:.1%}"
+            lines.append(f"| {name} | {len(times)} | {1000 * sum(times) / max(len(times), 1):.1f} | {share} |")
+        return "\n".join(lines)
+
+
+def profile_training(trainer: Trainer, steps: int) -> list[Path]:
+    """Train ``steps`` steps and write the reports of one validation batch under the profiler; no checkpoint is written.
+
+    Prints the stage table and writes ``profile.md`` (the table and the slowest operators) and ``trace.json`` (for
+    chrome://tracing or ui.perfetto.dev) into the run folder.
+
+    Args:
+        trainer: ready to train; its weights move.
+        steps: training steps that are timed, after two that are not.
+
+    Returns:
+        The files written.
+    """
+    device, options = trainer.device, trainer.options
+    watch = Stopwatch(device)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    trainer.set_training_references()
+    trainer.train_set.augmentation = (options.seed, 1) if options.augment else None
+    batches = _endless(trainer)
+    trainer.model.train()
+    for _ in range(WARM_UP):
+        trainer.train_step(next(batches).to(device))
+    trainer.stage = watch
+    with profile(activities=activities) as profiler:
+        for _ in range(steps):
+            with watch("data"):
+                batch = next(batches).to(device)
+            trainer.train_step(batch)
+        trainer.model.eval()
+        _evaluate(trainer, watch)
+    paths = [trainer.run_dir / name for name in ("profile.md", "trace.json")]
+    operators = profiler.key_averages().table(
+        sort_by=f"self_{device.type}_time_total", row_limit=25, max_name_column_width=60
+    )
+    print(watch.table())
+    paths[0].write_text(f"{watch.table()}\n\n```\n{operators}\n```\n", encoding="utf-8")
+    profiler.export_chrome_trace(str(paths[1]))
+    return paths
+
+
+def _endless(trainer: Trainer) -> Iterator:
+    options, epoch = trainer.options, 1
+    while True:
+        yield from training_loader(trainer.train_set, options.batch_size, options.seed, epoch, 0, options.num_workers)
+        epoch += 1
+
+
+def _evaluate(trainer: Trainer, watch: Stopwatch) -> None:
+    """Generate the reports of one validation batch, without references."""
+    tokenizer, options = trainer.val_set.tokenizer, trainer.options
+    batch = next(iter(evaluation_loader(trainer.val_set, options.batch_size, 0))).to(trainer.device)
+    states = torch.tensor(tokenizer.state_ids, device=trainer.device)
+    with watch("eval"), autocast(trainer.device, options.precision):
+        trainer.model.generate(batch.study, tokenizer.start_id, states, trainer.limits)

@@ -1,0 +1,30 @@
+"""benchmarks/: every script runs at tiny sizes, and the fast way gives what the plain way gives."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SAYS = {  # what a script prints only after its comparison of both ways has passed
+    "alignment": "equal values",
+    "generation": "equal: tokens and scores",
+    "loader": "equal: features and tokens",
+    "retrieval": "near-duplicate: top-1 and top-21",
+    "sinkhorn": "equal: plans",
+    "store": "equal: 300 rows",
+    "training": "equal: loss",
+}
+
+
+@pytest.mark.parametrize("name", list(SAYS))
+def test_both_ways_agree(name, capsys, monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", "--runs", "1", "--threads", "1"])
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    torch.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    assert SAYS[name] in printed
+    assert "target at least" in printed

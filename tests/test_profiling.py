@@ -1,0 +1,30 @@
+"""modules/training/profiling.py: a table of stages that add up, and a trace that a viewer can open."""
+
+import json
+import time
+
+import torch
+from test_pipeline import prepared, train  # noqa: F401, fixture
+
+from modules.training.profiling import STAGES, Stopwatch
+
+
+def test_stopwatch_gives_every_stage_its_own_time():
+    watch = Stopwatch(torch.device("cpu"))
+    for name, duration in (("data", 0.02), ("forward", 0.05), ("forward", 0.05), ("eval", 0.02)):
+        with watch(name):
+            time.sleep(duration)
+    assert [len(watch.seconds[name]) for name in STAGES] == [1, 2, 0, 0, 1]
+    assert 0.1 <= sum(watch.seconds["forward"]) < 1
+    rows = [line.split("|")[1:-1] for line in watch.table().splitlines()[2:]]
+    assert [row[0].strip() for row in rows] == list(STAGES)
+    assert sum(float(row[3].strip().rstrip("%") or 0) for row in rows) > 99
+
+
+def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):  # noqa: F811
+    train(prepared, tmp_path, "--profile", 2)
+    assert "| backward | 2 |" in capsys.readouterr().out
+    names = {event.get("name") for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]}
+    assert set(STAGES) <= names
+    assert "| eval | 1 |" in (tmp_path / "profile.md").read_text()
+    assert not list(tmp_path.glob("*.pth"))

@@ -1,0 +1,55 @@
+"""modules/sharding.py with two real processes: a bank in two parts is searched like a whole one."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+
+from models.manifolds import PoincareBall
+from models.retrieval import RetrievalBank
+from modules.distributed import processes
+from modules.sharding import search_shards, shard_rows
+
+MANIFOLD = PoincareBall(0.01)
+
+
+def whole_bank():
+    tangent = torch.randn(301, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = MANIFOLD.lift(tangent, torch.float32).float()
+    points[200] = points[10]  # a tie across the shards: the lower row must win
+    return points, torch.arange(301) // 3
+
+
+def one_of_two(number, folder):
+    os.environ.update(
+        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29548"
+    )
+    with processes("cpu"):
+        points, groups = whole_bank()
+        mine = shard_rows(len(points))
+        shard = RetrievalBank(MANIFOLD, points[mine], groups[mine])
+        found = search_shards(shard, mine.start, points[:40], groups[:40], 21)
+        with pytest.raises(ValueError, match="fewer than 300 studies"):
+            search_shards(shard, mine.start, points[:40], groups[:40], 300)
+        torch.save({"rows": found[0], "distances": found[1]}, Path(folder) / f"{number}.pth")
+
+
+def test_two_processes_find_what_one_finds(tmp_path):
+    multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    points, groups = whole_bank()
+    rows, distances = RetrievalBank(MANIFOLD, points, groups).search(points[:40], groups[:40], 21)
+    for number in range(2):
+        result = torch.load(tmp_path / f"{number}.pth", weights_only=True)
+        assert torch.equal(result["rows"], rows)
+        assert torch.equal(result["distances"], distances)
+
+
+def test_shares_cover_every_row_once(monkeypatch):
+    monkeypatch.setattr("modules.sharding.world_size", lambda: 4)
+    rows = []
+    for number in range(4):
+        monkeypatch.setattr("modules.sharding.rank", lambda number=number: number)
+        rows += range(*shard_rows(10).indices(10))
+    assert rows == list(range(10))
