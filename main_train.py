@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from models.config import RevtafConfig
 from models.revtaf import Revtaf
 from modules.checkpoints import load_checkpoint
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
@@ -106,6 +108,19 @@ def read_splits(options: Namespace) -> dict[str, list[Study]]:
     return splits
 
 
+def study_set(options: Namespace, studies: list[Study], config: RevtafConfig, **shared: Any) -> ReportDataset:
+    """The studies of a split with cleaned reports; ``shared`` is what the splits have in common."""
+    dataset = ReportDataset(
+        studies,
+        Path(options.image_dir),
+        image_size=options.image_size,
+        max_report_tokens=options.max_positions - config.prompt_length - 1,
+        **shared,
+    )
+    dataset.use_reports(options.cleaning, options.max_words)
+    return dataset
+
+
 def main() -> None:
     """Train one model."""
     options = parse_options("train")
@@ -136,21 +151,8 @@ def main() -> None:
         model.to(device)
         if options.channels_last:
             model.visual_encoder.to(memory_format=torch.channels_last)
-        datasets = {
-            name: ReportDataset(
-                studies,
-                Path(options.image_dir),
-                store,
-                bank,
-                tokenizer,
-                image_size=options.image_size,
-                max_report_tokens=options.max_positions - config.prompt_length - 1,
-                scorer=scorer,
-            )
-            for name, studies in splits.items()
-        }
-        for dataset in datasets.values():
-            dataset.use_reports(options.cleaning, options.max_words)
+        shared = {"store": store, "bank": bank, "tokenizer": tokenizer, "scorer": scorer}
+        datasets = {name: study_set(options, studies, config, **shared) for name, studies in splits.items()}
         labeler = find_labeler(options.chexbert_path, options.bert_path, device)
         if is_main():
             run_dir = Path(options.save_dir)

@@ -23,7 +23,8 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import ReportDataset, Sample
-from modules.corpus.features import FeatureStore, write_axis, write_bank_reports, write_feature
+from modules.corpus.feature_writing import write_axis, write_bank_reports, write_feature
+from modules.corpus.features import FeatureStore
 from modules.corpus.images import read_image
 from modules.corpus.tokenizer import ReportTokenizer
 

@@ -20,7 +20,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.timing import arguments, interleaved, machine, report_ratio, spread, status_megabytes, verdict
 from modules.corpus.bank import TrainingBank
-from modules.corpus.features import FeatureStore, write_axis, write_bank_reports, write_feature
+from modules.corpus.feature_writing import write_axis, write_bank_reports, write_feature
+from modules.corpus.features import FeatureStore
 
 READS = 2000  # studies that a worker reads before its memory is taken
 

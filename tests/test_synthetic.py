@@ -355,7 +355,7 @@ def test_an_interrupted_run_is_continued(written):
 
 def test_another_data_set_in_the_folder_is_not_touched(written):
     before = files_of(written)
-    with pytest.raises(ValueError, match=r"difficulty 1\.0 instead of 2\.0: remove the folder or give another one"):
+    with pytest.raises(ValueError, match=r"difficulty 0\.5 instead of 2\.0: remove the folder or give another one"):
         write_synthetic_dataset(written, replace(SMALL, difficulty=2.0), workers=1)
     assert files_of(written) == before
 

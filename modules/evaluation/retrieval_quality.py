@@ -87,9 +87,14 @@ def retrieval_quality(
 
 
 def _by_distance(manifold: Manifold, points: Tensor, queries: Tensor) -> Nearness:
-    """Nearness as the inner product that :class:`models.retrieval.RetrievalBank` searches by."""
-    keys = manifold.keys(points)
-    return lambda rows: manifold.queries(queries[rows]) @ keys.T
+    """Nearness as minus the gap of :mod:`models.manifolds`, in float64: one inner product per pair."""
+    x, y = queries.double(), points.double()
+    square = (y * manifold.flip(y)).sum(dim=-1, keepdim=True)  # (N, 1)
+    keys = torch.cat([y, torch.ones_like(square), square], dim=-1) / manifold.shrink(y).unsqueeze(-1)  # (N, H + 2)
+    flipped = manifold.flip(x)
+    own = (x * flipped).sum(dim=-1, keepdim=True)  # (n, 1)
+    questions = torch.cat([2 * flipped, -own, -torch.ones_like(own)], dim=-1)  # (n, H + 2)
+    return lambda rows: questions[rows] @ keys.T
 
 
 def _quality(
