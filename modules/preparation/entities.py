@@ -138,6 +138,7 @@ def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:
         raise ValueError(
             f"{path} is not an entity scorer written by main_prepare.py: give the file of a feature folder"
         )
-    scorer = EntityScorer(EntityScorerConfig(**content["config"]))
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced: the caller's draws must not move
+        scorer = EntityScorer(EntityScorerConfig(**content["config"]))
     scorer.load_state_dict(content["state_dict"])
     return scorer.to(device).eval()
