@@ -71,7 +71,7 @@ def check_equal(plain: Revtaf, ours: Revtaf, batch: Batch, prior: Tensor, tolera
         model.measured = compute(model)
         model.measured.backward()
     torch.testing.assert_close(plain.measured, ours.measured, rtol=tolerance, atol=0)
-    for name in ("report_memory.query.weight", "fusion.attention.v.weight", "project_patches.weight"):
+    for name in ("diagnosis_head.linear.weight", "fusion.attention.v.weight", "project_patches.weight"):
         a, b = (model.get_parameter(name).grad for model in (plain, ours))
         assert (a - b).norm() < 20 * tolerance * a.norm(), name
     print(f"  equal: loss {ours.measured.item():.5f} and gradients, dropout off, maps on the patch grid")
