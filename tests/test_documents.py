@@ -1,0 +1,85 @@
+"""What the documents say is so: flags, files, commands and scripts exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from modules.options import PROGRAMS, build_parser
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md")])
+SCRIPTS = sorted(ROOT.glob("*.sh"))
+OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalone", "--quiet", "--disable-pip-version-check",
+                     "--check", "--help", "--porcelain"}  # fmt: skip
+MADE_BY_RUNS = ("data/", "results/", "checkpoints/")
+
+
+def names(paths):
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+@pytest.fixture(scope="module")
+def flags():
+    return {
+        flag for program in PROGRAMS for action in build_parser(program)._actions for flag in action.option_strings
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *SCRIPTS], ids=names([*DOCUMENTS, *SCRIPTS]))
+def test_every_flag_that_is_named_exists(path, flags):
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*[a-z]", path.read_text(encoding="utf-8")))
+    assert not named - flags - OF_OTHER_PROGRAMS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_file_that_is_named_exists(path):
+    text = path.read_text(encoding="utf-8")
+    linked = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    quoted = re.findall(r"`([\w./-]+\.(?:py|sh|md|txt|toml))`", text)
+    written = {"table.md", "vocab.txt", "utils.py"}  # by runs or by others, or named as what there is not
+    missing = [
+        name
+        for name in {*linked, *quoted} - written
+        if not ((ROOT / name).exists() or (path.parent / name).exists() or name.startswith(MADE_BY_RUNS))
+        and not ("/" not in name and any(ROOT.glob(f"m*/**/{name}")))
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=names(SCRIPTS))
+def test_scripts_parse_and_call_programs_that_exist(path):
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    for program in re.findall(r"\bmain_\w+\.py", path.read_text(encoding="utf-8")):
+        assert (ROOT / program).is_file(), program
+
+
+def test_the_file_tree_of_the_readme_names_every_source_file():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = text.split("## File tree")[1]
+    for path in [*ROOT.glob("models/*.py"), *ROOT.glob("modules/**/*.py"), *ROOT.glob("main_*.py"), *SCRIPTS]:
+        if path.name != "__init__.py" and not path.name.startswith("synthetic_"):
+            assert re.search(rf"\b{re.escape(path.stem)}\b", tree), f"the README's file tree lacks {path.name}"
+
+
+def test_quickstart_and_test_commands_open_the_readme():
+    first_screen = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40])
+    assert "bash quickstart.sh" in first_screen
+    assert "bash run_tests.sh" in first_screen
+
+
+def test_scripts_list_what_is_missing_and_end_with_status_two(tmp_path):
+    """On a clone without data and weights the published command says everything that it lacks."""
+    for script, missing in (("train_mimic_cxr.sh", 5), ("test_mimic_cxr.sh", 4), ("test_iu_xray.sh", 4)):
+        flags = ["--ann_path", tmp_path / "a.json", "--image_dir", tmp_path / "images", "--feature_dir", tmp_path / "f"]
+        if script.startswith("train"):
+            flags += ["--bert_path", tmp_path / "bert", "--resnet_weights", tmp_path / "resnet101.pth"]
+        else:
+            flags += ["--bank_dir", tmp_path / "bank", "--load_pretrained", tmp_path / "model.pth"]
+        done = subprocess.run(
+            ["bash", str(ROOT / script), *map(str, flags)], capture_output=True, text=True, timeout=300
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert int(re.search(r"(\d+) files? or folders? (?:are|is) missing", done.stderr)[1]) >= missing
+        assert "Traceback" not in done.stderr
