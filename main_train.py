@@ -89,6 +89,16 @@ def check_same_run(options: Namespace) -> None:
         )
 
 
+def start(trainer: Trainer, options: Namespace) -> None:
+    """Train from the beginning or from the last checkpoint, or only look where the time goes."""
+    if options.resume:
+        trainer.resume()
+    if options.profile:
+        print(*(f"wrote {path}" for path in profile_training(trainer, options.profile)), sep="\n")
+    else:
+        trainer.fit()
+
+
 def main() -> None:
     """Train one model."""
     options = parse_options("train")
@@ -145,12 +155,7 @@ def main() -> None:
             print(*lines, f"{parameters:,} parameters on {device}", sep="\n")
         barrier()
         trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
-        if options.resume:
-            trainer.resume()
-        if options.profile:
-            print(*(f"wrote {path}" for path in profile_training(trainer, options.profile)), sep="\n")
-            return
-        trainer.fit()
+        start(trainer, options)
 
 
 if __name__ == "__main__":
