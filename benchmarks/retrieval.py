@@ -103,7 +103,7 @@ def main() -> None:
         before = status_megabytes("VmRSS")
         reset_peak()
         bank = RetrievalBank(enhancer.manifold, points, torch.arange(rows))
-        found, _ = search(bank, 0, asked, torch.full((queries,), -1).numpy())
+        found, _ = search(bank, asked, torch.full((queries,), -1).numpy())
         ours.append(time.perf_counter() - start)
         parts.append(embedded - start)
         peaks.append(status_megabytes("VmHWM") - before)

@@ -28,3 +28,17 @@ def test_both_ways_agree(name, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert SAYS[name] in printed
     assert "target at least" in printed
+
+
+def test_the_gpu_script_runs_and_refuses_a_machine_without_gpu(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for flags, printed in ((["--quick", "--precision", "fp32"], "generate, batch 2: "), ([], None)):
+        monkeypatch.setattr(sys, "argv", ["gpu.py", *flags])
+        if printed:
+            runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
+            output = capsys.readouterr().out
+            assert printed in output
+            assert "TFLOP/s" in output
+        else:
+            with pytest.raises(SystemExit, match="needs a CUDA device"):
+                runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")

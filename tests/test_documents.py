@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md")])
 SCRIPTS = sorted(ROOT.glob("*.sh"))
 OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalone", "--quiet", "--disable-pip-version-check",
-                     "--check", "--help", "--porcelain"}  # fmt: skip
+                     "--check", "--help", "--porcelain", "--runs", "--threads", "--quick", "--peak_tflops"}  # fmt: skip
 MADE_BY_RUNS = ("data/", "results/", "checkpoints/")
 
 
@@ -38,7 +38,7 @@ def test_every_file_that_is_named_exists(path):
     text = path.read_text(encoding="utf-8")
     linked = re.findall(r"\]\((?!http)([^)#]+)\)", text)
     quoted = re.findall(r"`([\w./-]+\.(?:py|sh|md|txt|toml))`", text)
-    written = {"table.md", "vocab.txt", "utils.py"}  # by runs or by others, or named as what there is not
+    written = {"table.md", "profile.md", "vocab.txt", "utils.py"}  # by runs or by others, or named as what there is not
     missing = [
         name
         for name in {*linked, *quoted} - written

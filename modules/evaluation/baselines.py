@@ -16,6 +16,7 @@ from models.retrieval import RetrievalBank
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.images import read_image
+from modules.evaluation.retriever import search
 
 THUMBNAIL = 32  # side in pixels of the images that are compared
 
@@ -57,7 +58,9 @@ def _thumbnails(studies: Sequence[Study], image_dir: Path) -> np.ndarray:
 
 def _nearest(bank: TrainingBank, features: np.ndarray, queries: np.ndarray) -> list[str]:
     points = torch.from_numpy(np.asarray(features, dtype=np.float32))
-    asked = torch.from_numpy(np.asarray(queries, dtype=np.float32))
-    nobody = torch.full((len(asked),), -1)
-    rows, _ = RetrievalBank(Euclidean(1.0), points, torch.arange(len(points))).search(asked, nobody)
-    return [bank.reports[row] for row in rows[:, 0].tolist()]
+    rows, _ = search(
+        RetrievalBank(Euclidean(1.0), points, torch.arange(len(points))),
+        torch.from_numpy(np.asarray(queries, dtype=np.float32)),
+        np.full(len(queries), -1),
+    )
+    return [bank.reports[row] for row in rows]

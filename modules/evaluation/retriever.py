@@ -80,18 +80,29 @@ def retrieve(
             for scores in (bank.region_scores[mine], region_scores)
         )
     shard = RetrievalBank(manifold, points, torch.from_numpy(bank_groups[mine]).to(device))
-    return search(shard, mine.start, queries, query_groups)
+    return search(shard, queries, query_groups, mine.start)
 
 
 def search(
-    shard: RetrievalBank, first_row: int, queries: Tensor, query_groups: np.ndarray
+    bank: RetrievalBank, queries: Tensor, query_groups: np.ndarray, first_row: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest row of all shards and distance ``(n,)`` of ``queries`` ``(n, H)``."""
+    """Nearest row and distance ``(n,)`` of ``queries`` ``(n, H)``.
+
+    Args:
+        bank: the whole bank; or, with ``first_row``, the rows of this process from there on, and then every process must
+            call this function with the same queries.
+        queries: points.
+        query_groups: ``(n,)`` group of each query, -1 for none.
+        first_row: row of the whole bank that comes first in a shard.
+    """
     groups = torch.from_numpy(query_groups).to(queries.device)
-    found = [
-        search_shards(shard, first_row, queries[start : start + QUERIES], groups[start : start + QUERIES])
-        for start in range(0, len(queries), QUERIES)
-    ]
+    found = []
+    for start in range(0, len(queries), QUERIES):
+        part = slice(start, start + QUERIES)
+        if first_row is None:
+            found.append(bank.search(queries[part], groups[part]))
+        else:
+            found.append(search_shards(bank, first_row, queries[part], groups[part]))
     rows = torch.cat([rows[:, 0] for rows, _ in found]).cpu().numpy()
     distances = torch.cat([distances[:, 0] for _, distances in found]).cpu().numpy()
     return rows, distances
