@@ -10,7 +10,7 @@ import pytest
 
 from modules.corpus.text import postprocess_prediction
 from modules.evaluation.meteor import _java_programs
-from modules.evaluation.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, score_reports
+from modules.evaluation.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, rouge_l, score_reports
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "nlg_metrics.json").read_text(encoding="utf-8"))
 PREDICTIONS = [pair["hyp_raw"] for pair in GOLDEN["pairs"]]
@@ -32,16 +32,27 @@ def test_golden_scores():
 def test_sums_give_the_scores_of_any_set_of_studies():
     """BLEU of a subset from summed counts equals BLEU of the subset scored alone; means stay means."""
     hypotheses = [postprocess_prediction(text) for text in PREDICTIONS]
-    corpus, each, sums = overlap(hypotheses, REFERENCES, None)
+    found = overlap(hypotheses, REFERENCES)
+    corpus, each, sums = found.corpus, found.each, found.sums
     assert sums.scores() == pytest.approx({name: corpus[name] for name in METRICS if name != "METEOR"}, abs=1e-12)
     chosen = [3, 3, 7, 20]
-    alone = overlap([hypotheses[i] for i in chosen], [REFERENCES[i] for i in chosen], None)[0]
+    alone = overlap([hypotheses[i] for i in chosen], [REFERENCES[i] for i in chosen]).corpus
     summed = sums.figures(sums.values[chosen].sum(axis=0, keepdims=True))
     for name in ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "ROUGE_L"):
         assert summed[name][0] == pytest.approx(alone[name], abs=1e-12)
     assert summed["CIDEr"][0] == pytest.approx(each["CIDEr"][chosen].mean(), abs=1e-12)
-    nothing = overlap(["", ""], ["", "a b"], None)
-    assert nothing[2].scores() == pytest.approx({k: v for k, v in nothing[0].items() if v is not None}, abs=1e-12)
+    nothing = overlap(["", ""], ["", "a b"])
+    assert nothing.sums.scores() == pytest.approx({k: v for k, v in nothing.corpus.items() if v is not None}, abs=1e-12)
+
+
+def test_rouge_is_that_of_pycocoevalcap():
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    rng = random.Random(0)
+    texts = ["", " ", "a", "  a b ", "heart heart heart", *(" ".join(rng.choices("abcdefg ", k=n)) for n in range(200))]
+    for _ in range(600):
+        pair = rng.choice(texts), rng.choice(texts)
+        assert rouge_l(*pair) == Rouge().calc_score([pair[0]], [pair[1]]), pair
 
 
 def test_without_meteor():
@@ -91,12 +102,12 @@ def odd_pairs(count):
 
 
 @needs_java
-def test_three_thousand_odd_pairs_are_all_scored():
-    pairs = odd_pairs(3000)
+def test_ten_thousand_odd_pairs_are_all_scored():
+    pairs = odd_pairs(10_000)
     pairs[-1] = ["the heart is enlarged .", "the heart is enlarged ."]
     pairs[1500] = ["clear\nlungs |||", "clear lungs"]
     corpus, each = score_reports(*zip(*pairs, strict=True))
-    assert all(len(values) == 3000 and np.isfinite(values).all() for values in each.values())
+    assert all(len(values) == 10_000 and np.isfinite(values).all() for values in each.values())
     assert all(np.isfinite(value) for value in corpus.values())
     assert each["METEOR"][-1] == pytest.approx(1.0, abs=0.05)  # the last line still meets its own reference
     assert each["METEOR"][1500] > 0.9

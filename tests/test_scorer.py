@@ -80,13 +80,22 @@ def test_systems_are_scored_as_one_by_one():
 def test_meteor_runs_once_for_all_systems(monkeypatch):
     calls = []
 
-    def counts(hypotheses, references):
-        calls.append(len(hypotheses))
-        return np.ones((len(hypotheses), 23)) * np.arange(1, len(hypotheses) + 1)[:, None]
+    class Run:
+        def __init__(self, hypotheses, references):
+            calls.append(len(hypotheses))
 
-    monkeypatch.setattr("modules.evaluation.scorer.meteor_statistics", counts)
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            calls.append("stopped")
+
+        def counts(self):
+            return np.ones((calls[0], 23)) * np.arange(1, calls[0] + 1)[:, None]
+
+    monkeypatch.setattr("modules.evaluation.scorer.MeteorRun", Run)
     found = scorer(full=REFERENCES).systems({"a": REFERENCES, "b": REFERENCES})
-    assert calls == [80]
+    assert calls == [80, "stopped"]
     assert found["a"].per_study["METEOR"].shape == (20,)
     assert "METEOR_full" in found["b"].intervals(10)
 

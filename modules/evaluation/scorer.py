@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 from modules.corpus.text import postprocess_prediction
 from modules.evaluation.clinical import class_sums, clinical_scores, clinical_sums, example_f1
 from modules.evaluation.label_cache import cached_labels
-from modules.evaluation.meteor import meteor_statistics
-from modules.evaluation.nlg import check_reports, nlg_scores, overlap
+from modules.evaluation.meteor import MeteorRun
+from modules.evaluation.nlg import Overlap, check_reports, nlg_scores, overlap, with_meteor
 from modules.evaluation.significance import RESAMPLES, intervals
 from modules.evaluation.study_sums import StudySums, joined, renamed
 from modules.labels import CHEXPERT_CONDITIONS
@@ -93,27 +94,26 @@ class ReportScorer:
         pairs = [
             pair for texts in spaced.values() for truth in targets.values() for pair in zip(texts, truth, strict=True)
         ]
-        counted = meteor_statistics(*zip(*pairs, strict=True)) if meteor else None
-        blocks = iter([] if counted is None else np.split(counted, len(spaced) * len(targets)))
-        found = {}
-        for name, texts in spaced.items():
-            scores, parts, per_study = {}, [], {}
-            for suffix, truth in targets.items():
-                corpus, each, sums = overlap(texts, truth, next(blocks, None))
-                scores |= {f"{figure}{suffix}": value for figure, value in corpus.items()}
-                parts.append(renamed(sums, suffix))
-                per_study = per_study or {figure: each[figure] for figure in PER_STUDY}
-            found[name] = self._with_labels(list(systems[name]), scores, parts, per_study)
-        return found
+        with MeteorRun(*zip(*pairs, strict=True)) if meteor else nullcontext() as run:
+            scored = [overlap(texts, truth) for texts in spaced.values() for truth in targets.values()]
+            counts = None if run is None else run.counts()
+        if counts is not None:
+            scored = [with_meteor(*both) for both in zip(scored, np.split(counts, len(scored)), strict=True)]
+        blocks = iter(scored)
+        return {
+            name: self._with_labels(reports, {s: next(blocks) for s in targets}) for name, reports in systems.items()
+        }
 
-    def _with_labels(
-        self, reports: list[str], scores: dict[str, Any], parts: list[StudySums], per_study: dict[str, Any]
-    ) -> SystemScores:
-        labels, conditions = self.labeler(reports), self.labeler.conditions
+    def _with_labels(self, reports: Sequence[str], scored: Mapping[str, Overlap]) -> SystemScores:
+        """Everything of one system whose word-overlap scores are known by suffix of their names."""
+        labels, conditions = self.labeler(list(reports)), self.labeler.conditions
         clinical = clinical_sums(labels, self.reference_labels, conditions, self.thirds)
+        scores = {f"{name}{suffix}": value for suffix, one in scored.items() for name, value in one.corpus.items()}
+        per_study = {figure: scored[""].each[figure] for figure in PER_STUDY}
         per_study["ce_f1"] = example_f1(labels, self.reference_labels, conditions)
+        sums = joined([*(renamed(one.sums, suffix) for suffix, one in scored.items()), clinical])
         classes = class_sums(labels, self.reference_labels, conditions)
-        return SystemScores(scores | clinical.scores(), per_study, joined([*parts, clinical]), classes, labels)
+        return SystemScores(scores | clinical.scores(), per_study, sums, classes, labels)
 
     def per_class(self, system: SystemScores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]]:
         """Precision, recall, F1 with its interval, support and third of every condition."""
