@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from modules.corpus.images import read_image
+from modules.corpus.images import open_image, read_image, read_resized
 from modules.preparation.dicom import read_dicom, spread
 from modules.preparation.raw_images import copy_images, copy_path
 from modules.preparation.raw_pixels import open_grayscale, shrink
@@ -222,3 +223,16 @@ def test_what_is_no_dicom_image_is_told(tmp_path):
     path = write_dicom(tmp_path / "c.dcm", np.stack([RAMP, RAMP]), NumberOfFrames=2)
     with pytest.raises(ValueError, match="holds 2 frames, expected one"):
         read_dicom(path)
+
+
+def test_a_grey_image_gives_the_pixels_of_its_colour_copy(tmp_path):
+    """One channel is turned and resized for three, and nothing else changes."""
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 47), dtype=np.uint8))
+    grey.save(tmp_path / "grey.png")
+    grey.convert("RGB").save(tmp_path / "colour.png")
+    assert open_image(tmp_path / "grey.png").mode == "L"
+    for rng in (lambda: None, lambda: np.random.default_rng(3)):
+        one, three = (read_image(tmp_path / f"{name}.png", 32, rng()) for name in ("grey", "colour"))
+        assert one.shape == (3, 32, 32)
+        assert torch.equal(one, three)
+    assert torch.equal(*(read_resized(tmp_path / f"{name}.png", 32) for name in ("grey", "colour")))

@@ -16,7 +16,7 @@ MAX_ROTATION = 5.0  # degrees, in training
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decode an image file as RGB.
+    """Decode an image file as 8-bit grey, where it is that, and as RGB otherwise.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -28,7 +28,7 @@ def open_image(path: Path) -> Image.Image:
         )
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return image.convert("L" if image.mode == "L" else "RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"the image {path} cannot be decoded ({error}): copy it again or remove its study") from error
 
@@ -51,7 +51,10 @@ def read_image(path: Path, size: int, rng: np.random.Generator | None = None) ->
 
 
 def crop_image(image: Image.Image, size: int, rng: np.random.Generator | None = None) -> Tensor:
-    """Resize and crop a decoded image; see :func:`read_image`."""
+    """Resize and crop a decoded image; see :func:`read_image`.
+
+    A grey image is turned and resized once, not once per channel: a third of the work for the same pixels.
+    """
     shorter = round(size * RESIZE_RATIO)
     scale = shorter / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
@@ -63,7 +66,7 @@ def crop_image(image: Image.Image, size: int, rng: np.random.Generator | None = 
     image = image.crop((left, top, left + size, top + size))
     if rng is not None:
         image = image.rotate(rng.uniform(-MAX_ROTATION, MAX_ROTATION), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, size, size)
+    return _channels(image)
 
 
 def read_resized(path: Path, size: int) -> Tensor:
@@ -77,7 +80,13 @@ def read_resized(path: Path, size: int) -> Tensor:
         ``(3, size, size)`` uint8 pixels.
     """
     image = open_image(path).resize((size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, size, size)
+    return _channels(image)
+
+
+def _channels(image: Image.Image) -> Tensor:
+    """Pixels ``(3, height, width)``; the channels of a grey image share their memory."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.expand(3, -1, -1) if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
 
 def normalise_pixels(pixels: Tensor) -> Tensor:
