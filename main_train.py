@@ -68,12 +68,13 @@ def needed_files(options: Namespace) -> list[Needed]:
     return needed
 
 
-def find_tokenizer(options: Namespace, reports: list[str], checkpoint: dict | None) -> ReportTokenizer:
+def find_tokenizer(options: Namespace, training: list[Study], checkpoint: dict | None) -> ReportTokenizer:
     """The vocabulary of the model that training starts from, else the one that the flags name."""
     if checkpoint:
         return tokenizer_of(options.init_from, checkpoint, options.bert_path)
     if options.tokenizer == "bert":
         return ReportTokenizer.from_bert(bert_folder(options.bert_path or BERT_FOLDER))
+    reports = prepare_reports([study.report for study in training], options.cleaning, options.max_words)
     return ReportTokenizer.from_reports(reports, options.threshold)
 
 
@@ -134,8 +135,7 @@ def main() -> None:
         splits = read_splits(options)
         store = FeatureStore.open(options.feature_dir, options.ann_path)
         bank = TrainingBank(store)
-        reports = prepare_reports([study.report for study in splits["train"]], options.cleaning, options.max_words)
-        tokenizer = find_tokenizer(options, reports, checkpoint)
+        tokenizer = find_tokenizer(options, splits["train"], checkpoint)
         scorer = find_scorer(options.features, options.bank_dir, device)
         config = model_config(
             options,

@@ -42,7 +42,7 @@ class PlainDataset(ReportDataset):
         return Sample(
             index=index,
             image=read_image(self.image_dir / study.image_path[0], self.image_size, rng),
-            region_scores=torch.from_numpy(np.array(self.region_scores[index], dtype=np.float32)),
+            region_scores=torch.from_numpy(np.array(self.store["region_scores"][self.rows[index]], dtype=np.float32)),
             region_text=torch.from_numpy(np.load(self.npy_dir / f"{study.id}_region.npy")),
             memory=torch.from_numpy(np.load(self.npy_dir / f"{study.id}_memory.npy")),
             reference_text=torch.from_numpy(self.bank.sentences(int(self.reference_rows[index]))),

@@ -78,6 +78,14 @@ def status_megabytes(field: str) -> float:
     raise ValueError(f"/proc/self/status has no line {field}: this benchmark needs Linux")
 
 
+def private_megabytes() -> float:
+    """Memory in MB (10^6 bytes) that this process shares with no other, not even the one it was forked from; Linux."""
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise ValueError("/proc/self/smaps_rollup has no line Private_Dirty: this benchmark needs Linux")
+
+
 def reset_peak() -> None:
     """Start the peak ``VmHWM`` anew from the present memory."""
     Path("/proc/self/clear_refs").write_text("5")

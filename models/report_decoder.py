@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-
 import torch
 from torch import Tensor, nn
 from transformers import BlipTextConfig, BlipTextLMHeadModel
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from models.beam_search import GenerationLimits, beam_search
 from models.config import RevtafConfig
-
-# transformers 5.24 renamed the argument that holds the key/value cache
-_CACHE = "cache" if "cache" in inspect.signature(BlipTextLMHeadModel.forward).parameters else "past_key_values"
+from models.decoder_layers import Columns, patch_keys, read_tokens, token_logits
 
 
 class ReportDecoder(nn.Module):
@@ -74,8 +69,8 @@ class ReportDecoder(nn.Module):
     def generate(self, fused: Tensor, prompt: Tensor, limits: GenerationLimits) -> tuple[Tensor, Tensor]:
         """Write reports by beam search.
 
-        Keys and values of the prompt, of the report and of the patches are computed once: the prompt is read before
-        the beams are spread, each step feeds one token, and beams only reorder the self-attention cache.
+        Keys and values of the prompt, of the report and of the patches are computed once and never move: the beams of a
+        study are tokens side by side, and a mask says which of the earlier ones each of them continues.
 
         Args:
             fused: ``(B, M, 2 A)`` fused patches.
@@ -85,25 +80,35 @@ class ReportDecoder(nn.Module):
         Returns:
             ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
         """
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        beams = limits.beams
+        (B, P), beams = prompt.shape, limits.beams
+        columns = Columns(len(self.network.bert.encoder.layer), P + beams * (limits.max_new_tokens - 1))
+        patches = patch_keys(self.network, fused)
+        beam = torch.arange(beams, device=prompt.device)
+        owned = torch.zeros(B * beams, columns.size, dtype=torch.bool, device=prompt.device)
+        owned[:, :P] = True  # columns that each beam continues
 
         def next_log_probs(tokens: Tensor, rows: Tensor | None) -> Tensor:
-            if rows is None:
-                tokens = tokens[::beams]  # (B, 1 + L), the beams are still equal
+            nonlocal owned
+            if rows is None:  # the beams are still equal: read the prompt once
+                order = torch.arange(P, device=prompt.device)
+                causal = (order[:, None] >= order)[None, None]  # (1, 1, P, P)
+                hidden = read_tokens(self.network, prompt, order, causal, columns, patches)
+                logits = token_logits(self.network, hidden[:, -1]).repeat_interleave(beams, dim=0)
             else:
-                cache.self_attention_cache.reorder_cache(rows)
-            logits = self.network(
-                input_ids=tokens,
-                encoder_hidden_states=fused,
-                use_cache=True,
-                is_decoder=True,
-                logits_to_keep=1,
-                **{_CACHE: cache},
-            ).logits[:, -1]  # (B or B * beams, V)
-            if rows is None:
-                cache.batch_repeat_interleave(beams)
-                logits = logits.repeat_interleave(beams, dim=0)
+                start = columns.filled
+                owned = owned[rows]
+                mask = owned.view(B, beams, -1)
+                mask[:, beam, start + beam] = True
+                position = P + (start - P) // beams
+                hidden = read_tokens(
+                    self.network,
+                    tokens.view(B, beams),
+                    torch.full((1,), position, device=prompt.device),
+                    mask[:, None, :, : start + beams],
+                    columns,
+                    patches,
+                )
+                logits = token_logits(self.network, hidden.flatten(0, 1))  # (B * beams, V)
             return logits.float().log_softmax(dim=-1)
 
         return beam_search(next_log_probs, prompt, limits, self.end_id, self.pad_id)

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # a file may import from the floors below its own, never from its own floor or above
-    ("models.beam_search", "models.config", "models.diagnosis_head", "models.manifolds", "models.medklip",
+    ("models.beam_search", "models.config", "models.decoder_layers", "models.diagnosis_head", "models.manifolds", "models.medklip",
      "models.optimal_transport", "models.report_memory", "models.visual_encoder", "modules.corpus.images",
      "modules.corpus.text", "modules.distributed", "modules.evaluation.names", "modules.evaluation.published_rows",
      "modules.evaluation.study_sums", "modules.evaluation.tables", "modules.labels", "modules.layouts",
@@ -24,7 +24,7 @@ FLOORS = [  # a file may import from the floors below its own, never from its ow
      "modules.training.losses"),
     ("models.revtaf", "modules.corpus.bank", "modules.corpus.feature_writing", "modules.evaluation.extra_metrics",
      "modules.evaluation.nlg", "modules.evaluation.predictions", "modules.options", "modules.preparation.mentions",
-     "modules.preparation.raw_images", "modules.preparation.raw_studies", "modules.preparation.scored_blocks",
+     "modules.preparation.raw_images", "modules.preparation.raw_studies",
      "modules.preparation.synthetic_devices", "modules.preparation.synthetic_sampling",
      "modules.preparation.synthetic_signs", "modules.preparation.synthetic_wording", "modules.sharding"),
     ("modules.checkpoints", "modules.corpus.datasets", "modules.evaluation.retriever",
@@ -34,10 +34,11 @@ FLOORS = [  # a file may import from the floors below its own, never from its ow
     ("modules.conversion", "modules.corpus.dataloaders", "modules.evaluation.attention_maps",
      "modules.evaluation.baselines", "modules.evaluation.disk", "modules.evaluation.figures",
      "modules.preparation.chexbert", "modules.preparation.doctor_corpus", "modules.preparation.doctor_features",
-     "modules.preparation.entities", "modules.preparation.medklip", "modules.preparation.published",
+     "modules.preparation.entities", "modules.preparation.published",
      "modules.preparation.raw_mimic", "modules.preparation.synthetic_sheet", "modules.preparation.text_models",
      "modules.training.objective", "modules.training.start"),
     ("modules.evaluation.tester", "modules.preparation.entity_training", "modules.preparation.labelers",
+     "modules.preparation.medklip",
      "modules.preparation.neighbours", "modules.preparation.published_writing", "modules.preparation.raw",
      "modules.preparation.synthetic", "modules.preparation.text_features"),
     ("modules.evaluation.agreement", "modules.evaluation.label_cache", "modules.evaluation.training_reports",

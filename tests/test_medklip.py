@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,14 @@ from conftest import golden_values, hashed
 from PIL import Image
 
 from models.medklip import MedklipNetwork
+from modules.corpus import feature_writing
 from modules.corpus.annotations import Study
 from modules.corpus.feature_writing import write_axis
 from modules.corpus.features import FeatureStore
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.labels import ENTITIES
-from modules.preparation import medklip
+from modules.preparation import entities, medklip
 from modules.preparation.medklip import DescriptionEncoder, MedklipScorer, read_descriptions, write_medklip_features
-from modules.preparation.scored_blocks import score_in_blocks
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = {"extractor": "resnet18", "description_dim": 16, "width": 8, "layers": 2, "heads": 2}
@@ -294,42 +295,40 @@ def test_features_of_every_study(files, tmp_path, monkeypatch):
         np.testing.assert_allclose(store["region_scores"][i], scores[0].numpy(), rtol=0, atol=1e-5)
         np.testing.assert_allclose(store["region_text"][i], text[0].numpy(), rtol=1e-3, atol=1e-3)
     assert np.ptp(store["region_scores"], axis=0).max() > 1e-3  # images differ
-    assert not (folder / medklip.UNFINISHED).exists()
     assert not write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
     files.description_tokens = 8
     assert write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
 
 
-def test_an_interrupted_pass_goes_on_after_its_last_block(tmp_path):
-    studies = [Study(id=f"s{i}", image_path=("a.png",), report="r", split="train") for i in range(10)]
-    asked = []
+def test_an_interrupted_pass_goes_on_where_it_was(files, tmp_path, monkeypatch):
+    """The same numbers as of a whole pass, and only the unread batches are read again."""
+    studies, cpu = drawn_studies(tmp_path, 7), torch.device("cpu")
+    monkeypatch.setattr(medklip, "IMAGE_SIZE", 32)
+    monkeypatch.setattr(entities, "SCORE_BATCH", 2)
+    monkeypatch.setattr(feature_writing, "FLUSH_ROWS", 2)
+    read, score = [], MedklipScorer.score_studies
 
-    def score(some, stop=99):
-        for first in range(0, len(some), 2):
-            batch = some[first : first + 2]
-            asked.extend(study.id for study in batch)
-            if f"s{stop}" in asked:
+    def counted(self, some, image_dir, num_workers, blocks, stop=99):
+        for rows, *found in score(self, some, image_dir, num_workers, blocks):
+            if len(read) >= stop:
                 raise KeyboardInterrupt
-            numbers = np.array([float(study.id[1:]) for study in batch])
-            yield numbers[:, None], numbers[:, None, None] * np.ones((1, 1, 3))
+            read.extend(rows.tolist())
+            yield rows, *found
 
-    def run(stop=99, origin="a", some=studies):
-        asked.clear()
-        rows = np.full(len(some), -1.0)
-        for part, scores, text in score_in_blocks(
-            tmp_path / "b", {"x": origin}, some, lambda s: score(s, stop), block=4
-        ):
-            rows[part] = scores[:, 0]
-            assert (scores.dtype, text.dtype, text.shape[1:]) == (np.float32, np.float16, (1, 3))
-        return rows
+    def run(folder, stop=99):
+        read.clear()
+        monkeypatch.setattr(MedklipScorer, "score_studies", partialmethod(counted, stop=stop))
+        write_axis(tmp_path / folder, "studies", [study.id for study in studies])
+        write_medklip_features(files, tmp_path / folder, studies, cpu, {"annotation": "x"})
 
+    run("whole")
+    assert sorted(read) == list(range(7))
     with pytest.raises(KeyboardInterrupt):
-        run(stop=7)
-    assert run().tolist() == list(range(10))
-    assert asked == ["s4", "s5", "s6", "s7", "s8", "s9"]  # the first block was kept
-    assert run().tolist() == list(range(10))
-    assert asked == []
-    run(origin="b")
-    assert len(asked) == 10  # made otherwise: nothing is kept
-    run(origin="b", some=studies[1:])
-    assert len(asked) == 9  # other studies: nothing is kept
+        run("stopped", stop=4)
+    run("stopped")
+    assert sorted(read) == [4, 5, 6]
+    for name in ("region_scores", "region_text"):
+        assert (tmp_path / "whole" / f"{name}.npy").read_bytes() == (tmp_path / "stopped" / f"{name}.npy").read_bytes()
+    files.description_tokens = 8
+    run("stopped")
+    assert sorted(read) == list(range(7))  # made otherwise: nothing is kept

@@ -1,5 +1,6 @@
 """modules/corpus/text.py: the published cleaner to the letter, and the small rules around it."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from modules.corpus.text import (
     CLEANERS,
+    PackedTexts,
     clean_report,
     clean_report_minimal,
     normalise_whitespace,
@@ -82,3 +84,16 @@ def test_prediction_spacing():
 
 def test_whitespace():
     assert normalise_whitespace(" a\r\n\tb\u2028c\u00a0 ") == "a b c"
+
+
+def test_packed_texts_are_the_texts():
+    texts = ["the lungs are clear .", "", "œdème, 心臓", "\ud800", "a\nb"]
+    packed = PackedTexts(texts)
+    assert list(packed) == texts
+    assert [packed[i] for i in range(-5, 0)] == texts
+    assert len(packed) == 5
+    assert "" in packed
+    with pytest.raises(IndexError):
+        packed[5]
+    assert list(PackedTexts([])) == []
+    assert list(copy.deepcopy(packed)) == texts

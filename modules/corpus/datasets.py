@@ -18,7 +18,7 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.features import FeatureStore
 from modules.corpus.images import crop_image, normalise_pixels, open_image
-from modules.corpus.text import CLEANERS, truncate_words
+from modules.corpus.text import CLEANERS, PackedTexts, truncate_words
 from modules.corpus.tokenizer import ReportTokenizer
 
 
@@ -127,8 +127,8 @@ class ReportDataset(Dataset):
         self.image_size, self.max_report_tokens = image_size, max_report_tokens
         self.rows = store.rows("studies", [study.id for study in studies])  # (n,)
         self.labels = np.asarray(store["labels"])[self.rows].astype(np.int64)  # (n, L)
-        self.region_scores = np.asarray(store["region_scores"])[self.rows]  # (n, K)
-        self.reports = self.full_reports = [study.report for study in studies]
+        self.image_paths = PackedTexts(study.image_path[0] for study in studies)
+        self.reports = self.full_reports = PackedTexts(study.report for study in studies)
         self.reference_rows = np.full(len(self.studies), -1)  # (n,), -1 for no reference
         self.augmentation: tuple[int, int] | None = None  # seed and epoch
         self.scorer = scorer.requires_grad_(False).eval() if scorer else None
@@ -140,23 +140,28 @@ class ReportDataset(Dataset):
 
     def use_reports(self, cleaning: str, max_words: int) -> None:
         """Clean and cut the reports, in every split, as published."""
-        self.full_reports = prepare_reports([study.report for study in self.studies], cleaning, 0)
-        self.reports = (
-            [truncate_words(text, max_words) for text in self.full_reports] if max_words else self.full_reports
-        )
+        full = prepare_reports([study.report for study in self.studies], cleaning, 0)
+        self.reports = self.full_reports = PackedTexts(full)
+        if max_words:
+            self.reports = PackedTexts(truncate_words(text, max_words) for text in full)
+
+    @property
+    def region_scores(self) -> np.ndarray:
+        """Entity scores ``(n, K)`` of all studies, read from disk."""
+        return np.asarray(self.store["region_scores"])[self.rows]
 
     def __len__(self) -> int:
         return len(self.studies)
 
     def __getitem__(self, index: int) -> Sample:
-        study, row = self.studies[index], self.rows[index]
+        row = self.rows[index]
         rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
         labels = self.labels[index]
-        image = open_image(self.image_dir / study.image_path[0])
+        image = open_image(self.image_dir / self.image_paths[index])
         return Sample(
             index=index,
             image=crop_image(image, self.image_size, rng),
-            region_scores=torch.from_numpy(np.array(self.region_scores[index], dtype=np.float32)),
+            region_scores=torch.from_numpy(np.array(self.store["region_scores"][row], dtype=np.float32)),
             region_text=torch.zeros(0, 0)
             if self.plain_size
             else torch.from_numpy(np.array(self.store["region_text"][row], dtype=np.float32)),

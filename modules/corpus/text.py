@@ -7,7 +7,9 @@ A *cleaned* report is lower case and its sentences are separated by ``" . "``. T
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 _QUOTES_AND_SLASHES = str.maketrans("", "", "\"/\\'")
 # The published character class holds the range ":" to "[", so "<", "=", ">" and "@" go too while "-" stays.
@@ -111,3 +113,23 @@ def postprocess_prediction(text: str) -> str:
     Source: post-processing of the published scorer, applied to predictions only.
     """
     return f"{text} ".replace(". ", " . ").replace(" - ", "-")
+
+
+class PackedTexts(Sequence[str]):
+    """Texts in one block of bytes.
+
+    Data-loading processes share it with the process they come from, however much they read: a Python string counts its
+    users inside itself, so that reading one copies the page of memory it lies on.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+        self._stops = np.cumsum([0, *map(len, encoded)])  # (n + 1,)
+
+    def __len__(self) -> int:
+        return len(self._stops) - 1
+
+    def __getitem__(self, index: int) -> str:
+        start, stop = self._stops[range(len(self))[index]], self._stops[range(1, len(self) + 1)[index]]
+        return self._bytes[start:stop].tobytes().decode("utf-8", "surrogatepass")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,12 @@ from tqdm import tqdm
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.checkpoints import load_weights, save_atomically
 from modules.corpus.annotations import Study
+from modules.corpus.feature_writing import FeatureRows
 from modules.corpus.images import normalise_pixels, read_image
-from modules.distributed import is_main, shard
+from modules.distributed import barrier, is_main, shard
 from modules.labels import ENTITIES
 from modules.preparation.mentions import DENIED, NOT_MENTIONED, PRESENT, UNCERTAIN_MENTION
+from modules.preparation.throughput import measured
 
 FORMAT = "entity_scorer/1"
 SCORE_BATCH = 64  # images scored at once
@@ -76,6 +79,32 @@ def score_blocks(waiting: np.ndarray, total: int) -> list[range]:
     """
     numbers = np.unique(waiting // SCORE_BATCH)
     return shard([range(i * SCORE_BATCH, min((i + 1) * SCORE_BATCH, total)) for i in numbers.tolist()])
+
+
+def fill_scores(
+    folder: Path,
+    plans: Mapping[str, Mapping[str, Any]],
+    total: int,
+    score: Callable[[Sequence[range]], Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]],
+) -> None:
+    """Fill ``region_scores``, ``region_text`` or both, row by row; all processes together, across interruptions.
+
+    Args:
+        folder: feature folder.
+        plans: shape, dtype and ``made_by`` of the wanted arrays.
+        total: studies.
+        score: gives positions, scores and embeddings of the batches it is given, as :func:`score_images` does.
+    """
+    arrays = {name: FeatureRows(folder, name, axis="studies", **plan) for name, plan in plans.items()}
+    waiting = np.unique(np.concatenate([array.waiting() for array in arrays.values()]))
+    blocks = score_blocks(waiting, total)
+    barrier()  # nobody writes before all have seen what waits
+    with measured("entity scores", len(waiting)):
+        for rows, scores, text in score(blocks):
+            for name, array in arrays.items():
+                array.write(rows, scores if name == "region_scores" else text)
+    for array in arrays.values():
+        array.finish()
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ wide as theirs is the output of ``cl_fc``.
 
 from __future__ import annotations
 
-import shutil
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -19,20 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 from transformers import BertConfig, BertModel
 
 from models.medklip import MedklipNetwork
 from modules.checkpoints import bert_file, bert_weights, load_weights
 from modules.corpus.annotations import Study
-from modules.corpus.feature_writing import create_feature
 from modules.corpus.features import FeatureStore, is_current
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.tokenizer import HUB_PREFIX, bert_folder, word_pieces
-from modules.distributed import autocast
+from modules.distributed import autocast, from_main, is_main
 from modules.labels import ENTITIES
 from modules.layouts import check_weights, weights_of
 from modules.messages import Needed
-from modules.preparation.scored_blocks import score_in_blocks
+from modules.preparation.entities import fill_scores
 from modules.records import read_json, sha256_of
 
 SIZES = {"extractor": "resnet50", "description_dim": 768, "width": 256, "layers": 4, "heads": 4}
@@ -40,8 +39,7 @@ IMAGE_SIZE = 224
 VOCABULARY = 28996  # words of Bio_ClinicalBERT, those of bert-base-cased
 MISSPELT = {20: "eumonia"}  # names of the published description file that differ from ours, by position
 PRESENT = 1  # index of the logits
-BATCH = 64  # images in one pass
-UNFINISHED = "medklip_unfinished"  # folder of the blocks inside the feature folder
+BATCH = 64  # descriptions in one pass
 CLINICAL_BERT = "checkpoints/Bio_ClinicalBERT"  # where checkpoints/README.md says to put it
 
 
@@ -164,8 +162,8 @@ class ResizedImages(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return read_resized(self.paths[index], IMAGE_SIZE)
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        return index, read_resized(self.paths[index], IMAGE_SIZE)
 
 
 class MedklipScorer:
@@ -205,13 +203,19 @@ class MedklipScorer:
         return logits.float().softmax(dim=-1)[..., PRESENT], region_text.float()  # (B, K), (B, K, E)
 
     def score_studies(
-        self, studies: Sequence[Study], image_dir: Path, num_workers: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Score the first image of every study, in order; yields ``(B, K)`` and ``(B, K, E)`` of a batch."""
-        loader = DataLoader(ResizedImages(studies, image_dir), batch_size=BATCH, num_workers=num_workers)
-        for pixels in loader:
-            scores, region_text = self.score(pixels)
-            yield scores.cpu().numpy(), region_text.cpu().numpy()
+        self, studies: Sequence[Study], image_dir: Path, num_workers: int, blocks: Sequence[range]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Score the first image of the studies at the positions ``blocks``, batch by batch.
+
+        Yields:
+            Positions ``(B,)``, ``region_scores`` ``(B, K)`` and ``region_text`` ``(B, K, E)``.
+        """
+        loader = DataLoader(ResizedImages(studies, image_dir), batch_sampler=blocks, num_workers=num_workers)
+        with tqdm(total=sum(map(len, blocks)), desc="entity scores", unit="study", disable=not is_main()) as bar:
+            for index, pixels in loader:
+                scores, region_text = self.score(pixels)
+                yield index.numpy(), scores.cpu().numpy(), region_text.cpu().numpy()
+                bar.update(len(index))
 
 
 def write_medklip_features(
@@ -219,7 +223,7 @@ def write_medklip_features(
 ) -> bool:
     """Write ``region_scores`` and ``region_text`` of every study into the feature folder, unless they are current.
 
-    An interrupted pass continues after its last whole block.
+    An interrupted pass continues where it was; all processes call this together and share the images.
 
     Args:
         options: flags of ``main_prepare.py``.
@@ -232,22 +236,20 @@ def write_medklip_features(
         Whether there was anything to do.
     """
     made_by = {**source, **medklip_origin(options)}
-    if is_current(folder, "region_text", made_by) and is_current(folder, "region_scores", made_by):
+    names = ("region_scores", "region_text")
+    if from_main(lambda: all(is_current(folder, name, made_by) for name in names)):
         return False
     texts = read_descriptions(options.entity_descriptions)
     encoder = DescriptionEncoder(bert_folder(options.bert_path or CLINICAL_BERT), options.description_tokens, device)
     descriptions = encoder.encode(texts)
     scorer = MedklipScorer(options.medklip_checkpoint, descriptions, device, options.precision)
-    score = partial(scorer.score_studies, image_dir=Path(options.image_dir), num_workers=options.num_workers)
+    score = partial(scorer.score_studies, studies, Path(options.image_dir), options.num_workers)
     n, (K, E) = len(studies), descriptions.shape
-    common = {"axis": "studies", "made_by": made_by}
-    with (
-        create_feature(folder, "region_scores", shape=(n, K), dtype=np.float32, **common) as all_scores,
-        create_feature(folder, "region_text", shape=(n, K, E), dtype=np.float16, **common) as all_text,
-    ):
-        for rows, scores, region_text in score_in_blocks(folder / UNFINISHED, made_by, studies, score):
-            all_scores[rows], all_text[rows] = scores, region_text
-    shutil.rmtree(folder / UNFINISHED)
+    plans = {
+        "region_scores": {"shape": (n, K), "dtype": "float32", "made_by": made_by},
+        "region_text": {"shape": (n, K, E), "dtype": "float16", "made_by": made_by},
+    }
+    fill_scores(folder, plans, n, score)
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from modules.corpus.annotations import Study, check_images, pad_labels, read_ann
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.feature_writing import (
-    FeatureRows,
     remove_unfinished,
     write_axis,
     write_bank_reports,
@@ -31,9 +31,9 @@ from modules.labels import CONDITIONS, ENTITIES
 from modules.preparation.entities import (
     auroc_lines,
     entity_aurocs,
+    fill_scores,
     load_entity_scorer,
     save_entity_scorer,
-    score_blocks,
     score_images,
 )
 from modules.preparation.entity_training import scorer_recipe, train_entity_scorer
@@ -137,8 +137,7 @@ class Preparation:
         if not self.owns_bank:
             check_same_scorer(self.options.bank_dir, self.options.entity_scorer)
         if self.options.entity_scorer == "medklip":
-            arguments = (self.options, self.folder, self.studies, self.device, self.source)
-            if from_main(lambda: write_medklip_features(*arguments)):
+            if write_medklip_features(self.options, self.folder, self.studies, self.device, self.source):
                 self.report_aurocs()
             return
         scorer, made_by = self.entity_scorer()
@@ -146,25 +145,15 @@ class Preparation:
         wanted = {"region_scores": ((n, K), "float32")}
         if options.features == "stored":
             wanted["region_text"] = ((n, K, E), options.feature_dtype)
-        plans = {name: {**made_by, "dtype": dtype} for name, (_, dtype) in wanted.items()}
-        wanted = {name: how for name, how in wanted.items() if not self.current(plans[name], name)}
-        if wanted:
-            arrays = {
-                name: FeatureRows(self.folder, name, shape=shape, dtype=dtype, axis="studies", made_by=plans[name])
-                for name, (shape, dtype) in wanted.items()
-            }
-            waiting = np.unique(np.concatenate([array.waiting() for array in arrays.values()]))
-            blocks = score_blocks(waiting, n)
-            barrier()  # nobody writes before all have seen what waits
-            with measured("entity scores", len(waiting)):
-                for rows, scores, text in score_images(
-                    scorer, self.studies, self.image_dir, blocks, options.num_workers
-                ):
-                    for name, array in arrays.items():
-                        array.write(rows, scores if name == "region_scores" else text)
-            for array in arrays.values():
-                array.finish()
-        if wanted or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
+        plans = {
+            name: {"shape": shape, "dtype": dtype, "made_by": {**made_by, "dtype": dtype}}
+            for name, (shape, dtype) in wanted.items()
+        }
+        plans = {name: plan for name, plan in plans.items() if not self.current(plan["made_by"], name)}
+        if plans:
+            score = partial(score_images, scorer, self.studies, self.image_dir, num_workers=options.num_workers)
+            fill_scores(self.folder, plans, n, score)
+        if plans or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
             self.report_aurocs()
 
     def report_aurocs(self) -> None:
