@@ -74,7 +74,7 @@ def train(model: Revtaf, size: int, options: Namespace, device: torch.device) ->
 
     def step() -> None:
         with autocast(device, options.precision):
-            output = model(batch.study, batch.token_ids, batch.token_mask)
+            output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
         loss = loss_terms(model, output, batch, prior, LOSS).total(4.0, 0.5, 2.0)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

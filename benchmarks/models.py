@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from models.config import RevtafConfig
+from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.labels import CONDITIONS, ENTITIES, STATES
@@ -32,8 +35,13 @@ def published_config(quick: bool) -> RevtafConfig:
     return RevtafConfig(**{**values, **(tiny if quick else {})})
 
 
-def random_batch(config: RevtafConfig, size: int, tokens: int, sentences: int = 8) -> Batch:
-    """``size`` studies with reports of ``tokens`` tokens, prompt included; images already normalised."""
+def random_batch(
+    config: RevtafConfig, size: int, tokens: int, sentences: int = 8, lengths: Sequence[float] = (1,)
+) -> Batch:
+    """``size`` studies with reports of ``tokens`` tokens, prompt included; images already normalised.
+
+    ``lengths`` are the shares of ``tokens`` that the reports have in turn; the rest is padding.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -49,7 +57,10 @@ def random_batch(config: RevtafConfig, size: int, tokens: int, sentences: int = 
     )
     ids = torch.randint(3, config.vocab_size, (size, tokens), generator=generator)
     labels = torch.randint(0, config.num_states, (size, config.num_conditions), generator=generator)
-    return Batch(study, ids, torch.ones_like(ids, dtype=torch.bool), labels, list(range(size)))
+    length = torch.tensor([round(lengths[i % len(lengths)] * tokens) for i in range(size)])
+    mask = torch.arange(tokens) < length[:, None]  # (size, tokens)
+    ids = ids.masked_fill(~mask, config.pad_id)
+    return Batch(study, ids, mask, PackedReports.of(ids, mask, config.prompt_length), labels, list(range(size)))
 
 
 def published_model(config: RevtafConfig) -> Revtaf:

@@ -14,14 +14,21 @@ from typing import Any
 import torch
 
 
-def arguments(description: str, runs: int = 3) -> Namespace:
-    """Flags of every benchmark: ``--quick`` (tiny sizes, only to see that it works), ``--runs``, ``--threads``."""
+def arguments(description: str, runs: int = 3, **own: tuple[Any, str]) -> Namespace:
+    """Flags of every benchmark: ``--quick`` (tiny sizes, only to see that it works), ``--runs``, ``--threads``.
+
+    ``own`` holds default and help of flags that one benchmark has besides; a list takes several words.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes: checks that both ways agree, times mean nothing"
     )
     parser.add_argument("--runs", type=int, default=runs, help="timed repetitions")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    for name, (default, meaning) in own.items():
+        parser.add_argument(
+            f"--{name}", default=default, nargs="+" if isinstance(default, list) else None, help=meaning
+        )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -3,7 +3,11 @@
     python benchmarks/training.py
 
 Released way: contiguous images, all token positions scored, maps compared at 224 x 224 pixels by broadcasting, Sinkhorn
-iterations unrolled, one AdamW kernel per weight. Ours: what main_train.py does.
+iterations unrolled, one AdamW kernel per weight. Ours: what main_train.py does. Two batches: all reports of 120 tokens, and
+reports of mixed lengths padded to 120, of which .78 is real as in batches of 4 reports of IU X-Ray.
+
+The last line is the bound of the machine: the floating-point operations of our step at the best speed of one large matrix
+product. No way to run the same operations is faster.
 """
 
 from __future__ import annotations
@@ -16,12 +20,13 @@ from unittest import mock
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.alignment import plain_binary_iou, plain_soft_iou
 from benchmarks.models import published_config, published_model, random_batch
 from benchmarks.sinkhorn import unrolled
-from benchmarks.timing import arguments, interleaved, machine, report_ratio
+from benchmarks.timing import arguments, interleaved, machine, report_ratio, seconds
 from models import ot_attention
 from models.revtaf import Revtaf
 from modules.corpus.datasets import Batch
@@ -32,6 +37,7 @@ from modules.training.optimizers import build_optimizer
 
 OPTIONS = Namespace(label_smoothing=0.1, align_iou="soft", rank_loss="nearest", rank_temperature=2.0)
 WEIGHTS = (4.0, 0.5, 2.0)  # diagnosis, alignment, ranking
+MIXED = (1, 0.87, 0.71, 0.55)  # lengths of reports: the share of a padded batch of 4 that is real is .78
 CPU = torch.device("cpu")
 
 
@@ -46,6 +52,7 @@ def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
     logits = model.report_decoder(fused.fused, batch.token_ids, batch.token_mask)  # (B, T, V)
     targets = batch.token_ids.clone()
     targets[:, : model.config.prompt_length] = -100
+    targets[~batch.token_mask] = -100
     report = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), label_smoothing=0.1)
     iou = overlap(fused.region_map, fused.reference_map)
     align = (1 - text_similarity(fused.region_text, fused.reference_text).sigmoid() * iou).mean()
@@ -57,7 +64,7 @@ def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
 def our_loss(model: Revtaf, batch: Batch, prior: Tensor, precision: str) -> Tensor:
     """Total loss as the trainer computes it."""
     with autocast(CPU, precision):
-        output = model(batch.study, batch.token_ids, batch.token_mask)
+        output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
     return loss_terms(model, output, batch, prior, OPTIONS).total(*WEIGHTS)
 
 
@@ -77,37 +84,53 @@ def check_equal(plain: Revtaf, ours: Revtaf, batch: Batch, prior: Tensor, tolera
     print(f"  equal: loss {ours.measured.item():.5f} and gradients, dropout off, maps on the patch grid")
 
 
+def peak_gigaflops() -> float:
+    """Best of some large float32 matrix products."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    return 2 * 2048**3 / min(seconds(lambda: a @ b, 5)) / 1e9
+
+
 def main() -> None:
-    """Equality, then the step in both precisions."""
-    options = arguments(__doc__.splitlines()[0])
+    """Equality, then the step in both precisions, on full and on mixed reports."""
+    options = arguments(__doc__.splitlines()[0], precisions=(["fp32", "bf16"], "of our step"))
     config = published_config(options.quick)
     B, T = (2, 30) if options.quick else (4, 120)
     print(machine())
-    batch, prior = random_batch(config, B, T), torch.ones(config.num_conditions)
+    full, mixed = random_batch(config, B, T), random_batch(config, B, T, lengths=MIXED)
+    prior = torch.ones(config.num_conditions)
     plain_model, our_model = published_model(config), published_model(config)
     our_model.visual_encoder.to(memory_format=torch.channels_last)
-    check_equal(plain_model, our_model, batch, prior, 1e-4)
+    check_equal(plain_model, our_model, mixed, prior, 1e-4)
     side = 28 if options.quick else 224
     plain_optimizer = torch.optim.AdamW(plain_model.parameters(), lr=5e-5, weight_decay=0.05, foreach=False)
     our_optimizer = build_optimizer(our_model, 5e-5, 0.05)
 
-    def plain_step() -> None:
+    def plain_step(batch: Batch) -> None:
         loss = plain_loss(plain_model.train(), batch, prior, lambda a, b: plain_binary_iou(a, b, side))
         plain_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_value_(plain_model.parameters(), 0.1, foreach=False)
         plain_optimizer.step()
 
-    def our_step(precision: str) -> None:
+    def our_step(batch: Batch, precision: str) -> None:
         loss = our_loss(our_model.train(), batch, prior, precision)
         our_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_value_(our_model.parameters(), 0.1)
         our_optimizer.step()
 
-    for precision, target in (("fp32", 1.9), ("bf16", 3.0)):
-        times = interleaved(plain_step, lambda p=precision: our_step(p), options.runs)
-        report_ratio(f"training step, batch {B}, {T} tokens, ours {precision}", *times, target)
+    for name, batch in (("full", full), ("mixed", mixed)):
+        for precision, target in (("fp32", 1.9), ("bf16", 3.0)):
+            if precision not in options.precisions:
+                continue
+            times = interleaved(
+                lambda b=batch: plain_step(b), lambda b=batch, p=precision: our_step(b, p), options.runs
+            )
+            report_ratio(f"training step, batch {B}, {name} reports of {T} tokens, ours {precision}", *times, target)
+        with FlopCounterMode(display=False) as counter:
+            our_loss(our_model.train(), batch, prior, "fp32").backward()
+        work, peak = counter.get_total_flops() / 1e9, peak_gigaflops()
+        print(f"  bound of the machine: {work:.0f} GFLOP at {peak:.0f} GFLOP/s take {work / peak:.3g} s")
 
 
 if __name__ == "__main__":

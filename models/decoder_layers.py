@@ -1,12 +1,13 @@
 """The layers of the report decoder, run over parameters that transformers' BLIP decoder holds.
 
 That decoder is the reference: the tests compare every number with its own forward pass. What is gained here is speed:
-beams that never move, keys and values written once into their place, and products that suit a CPU.
+no work on padding, beams that never move, keys and values written once into their place, products that suit a CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,54 @@ from transformers import BlipTextLMHeadModel
 FEW_ROWS = 192  # up to which the other order of a product is faster on a CPU
 
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
+
+
+@dataclass
+class PackedReports:
+    """The real tokens of a batch of reports one after the other, so that padding costs nothing.
+
+    Its positions are found on the CPU, where the batch is made: finding them on a GPU would make every step wait.
+    """
+
+    ids: Tensor  # (N,)
+    position: Tensor  # (N,), in the report, prompt included
+    place: Tensor  # (N,), in the flattened batch of B * T tokens
+    scored: Tensor  # (S,), rows of the tokens that predict a token of a report or its end
+    targets: Tensor  # (S,), the tokens they predict
+    shape: tuple[int, int]  # B, T
+
+    @classmethod
+    def of(cls, token_ids: Tensor, token_mask: Tensor, prompt_length: int) -> PackedReports:
+        """Pack ``token_ids`` ``(B, T)``, real where ``token_mask`` ``(B, T)`` is true, padded at their ends."""
+        B, T = token_ids.shape
+        place = token_mask.flatten().nonzero().squeeze(1)  # (N,)
+        report, position = place // T, place % T
+        length = token_mask.sum(dim=1)  # (B,)
+        assert (position < length[report]).all(), "padding stands at the end of a report"
+        scored = ((position >= prompt_length - 1) & (position < length[report] - 1)).nonzero().squeeze(1)  # (S,)
+        ids = token_ids.flatten()[place]
+        return cls(ids, position, place, scored, ids[scored + 1], (B, T))
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Rows ``(N, ...)`` in their places, ``(B, T, ...)``, zero elsewhere."""
+        B, T = self.shape
+        if len(x) == B * T:
+            return x.unflatten(0, (B, T))
+        return x.new_zeros(B * T, *x.shape[1:]).index_copy(0, self.place, x).unflatten(0, (B, T))
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The rows ``(N, ...)`` of real tokens in ``(B, T, ...)``."""
+        x = x.flatten(0, 1)
+        return x if len(x) == len(self.place) else x.index_select(0, self.place)
+
+    def pin_memory(self) -> PackedReports:
+        """Page-lock the tensors."""
+        return PackedReports(*(getattr(self, f.name).pin_memory() for f in fields(self)[:-1]), self.shape)
+
+    def to(self, device: torch.device) -> PackedReports:
+        """Copy to a device, asynchronously when the memory is pinned."""
+        arrays = (getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)[:-1])
+        return PackedReports(*arrays, self.shape)
 
 
 class Columns:
@@ -55,7 +104,7 @@ def read_tokens(
     columns: Columns,
     patches: Sequence[KeysAndValues],
 ) -> Tensor:
-    """Run the decoder over new tokens, without dropout.
+    """Run the decoder over new tokens; the network is in evaluation.
 
     Args:
         network: holds the parameters.
@@ -82,6 +131,31 @@ def read_tokens(
     return hidden
 
 
+def read_reports(network: BlipTextLMHeadModel, reports: PackedReports, fused: Tensor) -> Tensor:
+    """Run the decoder over whole reports, with dropout in training.
+
+    Args:
+        network: holds the parameters.
+        reports: their tokens.
+        fused: ``(B, M, 2 A)`` fused patches.
+
+    Returns:
+        ``(N, hidden)``.
+    """
+    embeddings = network.bert.embeddings
+    words = embeddings.word_embeddings(reports.ids) + embeddings.position_embeddings(reports.position)
+    hidden = embeddings.dropout(embeddings.LayerNorm(words))
+    for layer, patches in zip(network.bert.encoder.layer, patch_keys(network, fused), strict=True):
+        own, look = layer.attention.self, layer.crossattention.self
+        seen = tuple(_heads(reports.spread(part(hidden)), own) for part in (own.key, own.value))
+        read = _attend(reports.spread(own.query(hidden)), seen, causal=True, dropout=own.dropout)
+        hidden = _add(layer.attention.output, reports.gather(read), hidden)
+        read = _attend(reports.spread(look.query(hidden)), patches, dropout=look.dropout)
+        hidden = _add(layer.crossattention.output, reports.gather(read), hidden)
+        hidden = _add(layer.output, layer.intermediate(hidden), hidden)
+    return hidden
+
+
 def token_logits(network: BlipTextLMHeadModel, hidden: Tensor) -> Tensor:
     """Logits ``(..., V)`` of ``hidden`` ``(..., hidden)``."""
     head = network.cls.predictions
@@ -104,12 +178,20 @@ def _heads(x: Tensor, attention: nn.Module) -> Tensor:
     return x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
 
 
-def _attend(query: Tensor, seen: KeysAndValues, allowed: Tensor | None = None) -> Tensor:
+def _attend(
+    query: Tensor,
+    seen: KeysAndValues,
+    allowed: Tensor | None = None,
+    causal: bool = False,
+    dropout: nn.Dropout | None = None,
+) -> Tensor:
     """What queries ``(B, t, hidden)`` read from keys and values: ``(B, t, hidden)``."""
     query = query.unflatten(-1, (seen[0].shape[1], -1)).transpose(1, 2)  # (B, heads, t, d)
-    return F.scaled_dot_product_attention(query, *seen, attn_mask=allowed).transpose(1, 2).flatten(2)
+    p = dropout.p if dropout is not None and dropout.training else 0.0
+    read = F.scaled_dot_product_attention(query, *seen, attn_mask=allowed, dropout_p=p, is_causal=causal)
+    return read.transpose(1, 2).flatten(2)
 
 
 def _add(output: nn.Module, x: Tensor, before: Tensor) -> Tensor:
-    """The dense layer, residual and norm at the end of a block."""
-    return output.LayerNorm(project(output.dense, x) + before)
+    """The dense layer, dropout, residual and norm at the end of a block."""
+    return output.LayerNorm(output.dropout(project(output.dense, x)) + before)

@@ -8,7 +8,7 @@ from transformers import BlipTextConfig, BlipTextLMHeadModel
 
 from models.beam_search import GenerationLimits, beam_search
 from models.config import RevtafConfig
-from models.decoder_layers import Columns, patch_keys, read_tokens, token_logits
+from models.decoder_layers import Columns, PackedReports, patch_keys, read_reports, read_tokens, token_logits
 
 
 class ReportDecoder(nn.Module):
@@ -45,8 +45,21 @@ class ReportDecoder(nn.Module):
             )
         )
 
+    def predict(self, fused: Tensor, reports: PackedReports) -> Tensor:
+        """Predict the tokens of known reports that the report loss asks for, and nothing else.
+
+        Args:
+            fused: ``(B, M, 2 A)`` fused patches.
+            reports: their tokens.
+
+        Returns:
+            ``(S, V)`` logits of ``reports.targets``.
+        """
+        hidden = read_reports(self.network, reports, fused)  # (N, hidden)
+        return token_logits(self.network, hidden.index_select(0, reports.scored))
+
     def forward(self, fused: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """Predict every next token of known reports.
+        """Predict every next token of known reports, prompt and padding included, by transformers' own code.
 
         Args:
             fused: ``(B, M, 2 A)`` fused patches.

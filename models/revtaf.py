@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
+from models.decoder_layers import PackedReports
 from models.diagnosis_head import DiagnosisHead
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.ot_attention import TransportAttention, TransportFusion
@@ -51,7 +52,7 @@ class FusedStudy:
 class RevtafOutput(FusedStudy):
     """A fused study with the decoder's predictions."""
 
-    token_logits: Tensor  # (B, T, V)
+    token_logits: Tensor  # (S, V) of the scored tokens of packed reports, else (B, T, V)
 
 
 class Revtaf(nn.Module):
@@ -133,19 +134,25 @@ class Revtaf(nn.Module):
         embedding = self.retrieval_enhancer(study.region_scores)  # (B, H)
         return FusedStudy(state_logits=state_logits, embedding=embedding, **self.align(patches, study))
 
-    def forward(self, study: StudyInputs, token_ids: Tensor, token_mask: Tensor) -> RevtafOutput:
-        """Predict every next token of known reports.
+    def forward(
+        self, study: StudyInputs, token_ids: Tensor, token_mask: Tensor, packed: PackedReports | None = None
+    ) -> RevtafOutput:
+        """Predict the next tokens of known reports.
 
         Args:
             study: the inputs of a batch.
             token_ids: ``(B, T)`` diagnosis prompt with the true states, report, end token, padding.
             token_mask: ``(B, T)`` true for real tokens.
+            packed: the same tokens packed, to predict only those that the report loss asks for.
 
         Returns:
             Everything the losses read.
         """
         fused = self.fuse(study)
-        token_logits = self.report_decoder(fused.fused, token_ids, token_mask)  # (B, T, V)
+        if packed is None:
+            token_logits = self.report_decoder(fused.fused, token_ids, token_mask)  # (B, T, V)
+        else:
+            token_logits = self.report_decoder.predict(fused.fused, packed)  # (S, V)
         return RevtafOutput(**vars(fused), token_logits=token_logits)
 
     @torch.no_grad()

@@ -1,9 +1,11 @@
 """benchmarks/: every script runs at tiny sizes, and the fast way gives what the plain way gives."""
 
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,3 +44,12 @@ def test_the_gpu_script_runs_and_refuses_a_machine_without_gpu(capsys, monkeypat
         else:
             with pytest.raises(SystemExit, match="needs a CUDA device"):
                 runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
+
+
+def test_curves_are_measured_and_drawn(tmp_path):
+    command = [sys.executable, str(FOLDER / "scaling.py"), "--quick", "--runs", "1", "--threads", "1"]
+    done = subprocess.run([*command, "--out", str(tmp_path / "a.png")], capture_output=True, text=True, check=True)
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ") and " s, " in line]
+    assert len(rows) == 6
+    assert all(np.isfinite(float(row.split("|")[3])) for row in rows)
+    assert (tmp_path / "a.png").stat().st_size > 10_000

@@ -5,6 +5,7 @@ import torch
 from conftest import tiny_config
 
 from models.beam_search import GenerationLimits, beam_search
+from models.decoder_layers import PackedReports
 from models.report_decoder import ReportDecoder
 
 
@@ -34,6 +35,51 @@ def test_logits_and_gradient_are_the_published_ones(dtype, suffix, tolerance, go
     assert loss.item() == pytest.approx(float(data[f"loss_{suffix}"]), rel=tolerance)
     expected = torch.tensor(data[f"grad_encoder_{suffix}"])
     torch.testing.assert_close(fused.grad, expected, rtol=10 * tolerance, atol=tolerance)
+
+
+def test_packed_reports_are_predicted_as_by_transformers(golden):
+    """Same logits of the scored tokens and same gradients, whatever the lengths; padding costs nothing."""
+    data = golden("text_decoder")
+    decoder, prompt = published(data, torch.float64), 3
+    B, T = 3, 9
+    fused = torch.tensor(data["encoder"], dtype=torch.float64)[:1].repeat(B, 1, 1).requires_grad_()
+    ids = torch.randint(4, 61, (B, T), generator=torch.Generator().manual_seed(0))
+    for lengths in ([9, 4, 6], [9, 9, 9]):
+        mask = torch.arange(T) < torch.tensor(lengths)[:, None]
+        packed = PackedReports.of(ids, mask, prompt)
+        assert len(packed.ids) == sum(lengths)
+        assert len(packed.targets) == sum(lengths) - B * prompt
+        scored = torch.zeros(B, T, dtype=torch.bool)
+        scored[:, prompt - 1 : -1] = mask[:, prompt:]
+        assert torch.equal(packed.targets, ids[:, 1:][scored[:, :-1]])
+        whole, part = decoder(fused, ids, mask)[scored], decoder.predict(fused, packed)
+        torch.testing.assert_close(part, whole, rtol=1e-9, atol=1e-12)
+        weights = [fused, *decoder.parameters()]
+        for ours, theirs in zip(
+            *(torch.autograd.grad(x.square().mean(), weights, allow_unused=True) for x in (part, whole)), strict=True
+        ):
+            assert (ours is None) == (theirs is None)
+            if ours is not None:
+                torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-10)
+
+
+def test_dropout_acts_in_packed_training_as_often_as_in_transformers(golden):
+    """The mean over many draws, and its spread, agree: no dropout layer is left out."""
+    data = golden("text_decoder")
+    decoder = published(data, torch.float64).train()
+    for module in decoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.3
+    fused = torch.tensor(data["encoder"], dtype=torch.float64)[:1].repeat(400, 1, 1)
+    ids = torch.randint(4, 61, (1, 6), generator=torch.Generator().manual_seed(0)).repeat(400, 1)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        whole = decoder(fused, ids, mask)[:, 2:-1]  # (400, 3, V)
+        part = decoder.predict(fused, PackedReports.of(ids, mask, 3)).unflatten(0, (400, 3))
+    error = (whole.var(dim=0) / 400 * 2).sqrt()
+    assert ((whole.mean(dim=0) - part.mean(dim=0)).abs() / error).max() < 5
+    assert (part.std(dim=0) / whole.std(dim=0)).mean().item() == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])

@@ -1,8 +1,9 @@
-"""modules/sharding.py with two real processes: a bank in two parts is searched like a whole one."""
+"""modules/sharding.py with two real processes: a bank on disk in two parts is searched like a whole one."""
 
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
@@ -22,12 +23,18 @@ def whole_bank():
     return points, torch.arange(301) // 3
 
 
+def mapped_bank(folder):
+    """The same bank, its points on disk."""
+    path = Path(folder) / "bank.npy"
+    return torch.from_numpy(np.load(path, mmap_mode="c")), whole_bank()[1]
+
+
 def one_of_two(number, folder):
     os.environ.update(
         RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29548"
     )
     with processes("cpu"):
-        points, groups = whole_bank()
+        points, groups = mapped_bank(folder)
         mine = shard_rows(len(points))
         shard = RetrievalBank(MANIFOLD, points[mine], groups[mine])
         found = search_shards(shard, mine.start, points[:40], groups[:40], 21)
@@ -37,6 +44,7 @@ def one_of_two(number, folder):
 
 
 def test_two_processes_find_what_one_finds(tmp_path):
+    np.save(tmp_path / "bank.npy", whole_bank()[0].numpy())
     multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
     points, groups = whole_bank()
     rows, distances = RetrievalBank(MANIFOLD, points, groups).search(points[:40], groups[:40], 21)

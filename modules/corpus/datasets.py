@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from models.decoder_layers import PackedReports
 from models.entity_scorer import EntityScorer
 from models.revtaf import StudyInputs
 from modules.corpus.annotations import Study
@@ -46,6 +47,7 @@ class Batch:
     study: StudyInputs  # its image holds uint8 pixels until the batch is on its device
     token_ids: Tensor  # (B, T)
     token_mask: Tensor  # (B, T)
+    packed: PackedReports  # the same tokens without padding
     labels: Tensor  # (B, L)
     index: list[int]  # positions in the data set
     plain_image: Tensor | None = None  # (B, 3, height, width) uint8, see Sample
@@ -57,6 +59,7 @@ class Batch:
             study,
             self.token_ids.pin_memory(),
             self.token_mask.pin_memory(),
+            self.packed.pin_memory(),
             self.labels.pin_memory(),
             self.index,
             None if self.plain_image is None else self.plain_image.pin_memory(),
@@ -77,6 +80,7 @@ class Batch:
             study,
             self.token_ids.to(device, non_blocking=True),
             self.token_mask.to(device, non_blocking=True),
+            self.packed.to(device),
             self.labels.to(device, non_blocking=True),
             self.index,
         )
@@ -203,4 +207,5 @@ def collate(samples: list[Sample], pad_id: int) -> Batch:
     )
     labels = torch.stack([sample.labels for sample in samples])  # (B, L)
     plain = None if samples[0].plain_image is None else torch.stack([sample.plain_image for sample in samples])
-    return Batch(study, token_ids, token_mask, labels, [sample.index for sample in samples], plain)
+    packed = PackedReports.of(token_ids, token_mask, prompt_length=1 + labels.shape[1])
+    return Batch(study, token_ids, token_mask, packed, labels, [sample.index for sample in samples], plain)

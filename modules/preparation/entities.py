@@ -53,7 +53,7 @@ def mention_targets(mentions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def score_images(
-    scorer: EntityScorer, studies: Sequence[Study], image_dir: Path, blocks: Sequence[range], num_workers: int
+    scorer: EntityScorer, studies: Sequence[Study], image_dir: Path, num_workers: int, blocks: Sequence[range]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Read the entities off images, without augmentation; :func:`score_blocks` says which belong into one batch.
 

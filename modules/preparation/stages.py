@@ -151,7 +151,7 @@ class Preparation:
         }
         plans = {name: plan for name, plan in plans.items() if not self.current(plan["made_by"], name)}
         if plans:
-            score = partial(score_images, scorer, self.studies, self.image_dir, num_workers=options.num_workers)
+            score = partial(score_images, scorer, self.studies, self.image_dir, options.num_workers)
             fill_scores(self.folder, plans, n, score)
         if plans or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
             self.report_aurocs()

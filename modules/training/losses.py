@@ -45,12 +45,15 @@ def report_loss(
     """
     targets = token_ids.masked_fill(~token_mask, IGNORED)  # (B, T)
     targets[:, :prompt_length] = IGNORED
-    with torch.autocast(token_logits.device.type, enabled=False):
-        logits = token_logits[:, prompt_length - 1 : -1].flatten(0, 1)  # (B * (T - prompt), V)
+    logits = token_logits[:, prompt_length - 1 : -1].flatten(0, 1)  # (B * (T - prompt), V)
+    return token_loss(logits, targets[:, prompt_length:].flatten(), label_smoothing)
+
+
+def token_loss(logits: Tensor, targets: Tensor, label_smoothing: float = 0.1) -> Tensor:
+    """Cross-entropy of logits ``(S, V)`` and targets ``(S,)``, the mean over those that are not ``IGNORED``; float32."""
+    with torch.autocast(logits.device.type, enabled=False):
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        return F.cross_entropy(
-            logits, targets[:, prompt_length:].flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing
-        )
+        return F.cross_entropy(logits, targets, ignore_index=IGNORED, label_smoothing=label_smoothing)
 
 
 def adjust_logits(state_logits: Tensor, class_prior: Tensor) -> Tensor:

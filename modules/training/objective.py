@@ -17,8 +17,8 @@ from modules.training.losses import (
     alignment_loss,
     diagnosis_loss,
     ranking_loss,
-    report_loss,
     text_similarity,
+    token_loss,
 )
 
 
@@ -45,7 +45,7 @@ def loss_terms(model: Revtaf, output: RevtafOutput, batch: Batch, class_prior: T
 
     Args:
         model: whose output it is.
-        output: of the forward pass.
+        output: of the forward pass over packed reports.
         batch: on the same device.
         class_prior: ``(L,)``.
         options: ``label_smoothing``, ``align_iou``, ``rank_loss``, ``rank_temperature``.
@@ -54,9 +54,8 @@ def loss_terms(model: Revtaf, output: RevtafOutput, batch: Batch, class_prior: T
     if world_size() > 1:
         points, labels = gather_with_gradient(output.embedding), gather_with_gradient(batch.labels)
         others = (points, labels, rank() * len(batch.labels))
-    prompt = model.config.prompt_length
     return LossTerms(
-        report=report_loss(output.token_logits, batch.token_ids, batch.token_mask, prompt, options.label_smoothing),
+        report=token_loss(output.token_logits, batch.packed.targets, options.label_smoothing),
         diagnosis=diagnosis_loss(output.state_logits, batch.labels, class_prior),
         alignment=alignment_loss(
             text_similarity(output.region_text, output.reference_text),

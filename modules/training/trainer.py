@@ -123,7 +123,7 @@ class Trainer:
     def losses(self, batch: Batch) -> LossTerms:
         """Forward pass and the four loss terms of a batch on its device."""
         with autocast(self.device, self.options.precision):
-            output = self.wrapped(batch.study, batch.token_ids, batch.token_mask)
+            output = self.wrapped(batch.study, batch.token_ids, batch.token_mask, batch.packed)
         return loss_terms(self.model, output, batch, self.class_prior, self.options)
 
     def train_step(self, batch: Batch) -> tuple[torch.Tensor, LossTerms]:
