@@ -131,7 +131,9 @@ def _make_memory_again(
     mentions = entity_mentions(bank.reports)
     bank_groups, query_groups = bank.groups(sample, bool(made_by.get("no_patient")))
     scores = np.asarray(store["region_scores"])[store.rows("studies", [study.id for study in sample])]
-    again = memory_indices(scores, mentions, rows.shape[1], query_groups=query_groups, bank_groups=bank_groups)
+    again = memory_indices(
+        scores, mentions, rows.shape[1], query_groups=query_groups, bank_groups=bank_groups, bank_ids=bank.ids
+    )
     different = []
     for study, mine, theirs in zip(sample, again, rows, strict=True):
         # Reports that mention the same are worth the same, whichever of them is taken.

@@ -11,6 +11,7 @@ The annotation is written last: its presence says that everything is there.
 from __future__ import annotations
 
 import csv
+import time
 from argparse import Namespace
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,7 @@ from modules.preparation.raw_images import copy_images, copy_path
 from modules.preparation.raw_iu import read_iu_xray
 from modules.preparation.raw_mimic import read_mimic_cxr
 from modules.preparation.raw_studies import RawDataset, RawStudy
+from modules.preparation.throughput import speed_line
 from modules.records import atomic_write, provenance, read_json, write_json
 
 FORMAT = "revtaf_raw/1"
@@ -46,9 +48,13 @@ def build_annotation(options: Namespace) -> None:
         raise FileNotFoundError(f"--raw_dir {options.raw_dir} does not exist: give the folder of the raw files")
     _check_ours(annotation)
     with_images = options.raw_step != "annotation"
+    started = time.perf_counter()
     # One process reads: eight would read the same 227,835 reports.
     read = [READERS[options.dataset_name](options.raw_dir, options, with_images)] if is_main() else []
     dataset: RawDataset = gather_list(read)[0]
+    if is_main():
+        count = len(dataset.studies) + len(dataset.dropped)
+        print(speed_line("reading the raw files", count, time.perf_counter() - started), flush=True)
     if with_images and options.resize:
         _use_copies(dataset, options, image_dir)
     elif with_images:
