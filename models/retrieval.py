@@ -44,8 +44,12 @@ class RetrievalBank:
         parts = embeddings.split(max(1, block // 16))
         mean = sum(part.sum(dim=0, dtype=torch.float64) for part in parts) / max(len(embeddings), 1)
         self.centre = torch.as_tensor(mean, device=embeddings.device).float()  # (H,), so that float32 holds it exactly
-        measured = [(*self._squares(part), manifold.shrink(part)) for part in parts]
-        self.square, self.size, self.shrink = (torch.cat(values) for values in zip(*measured, strict=True))  # (N,) each
+        # Written in place: small results kept between large temporaries would pin the memory of all of these.
+        self.square, self.size, self.shrink = embeddings.new_empty(3, len(embeddings), dtype=torch.float64)  # (N,) each
+        for number, part in enumerate(parts):
+            rows = slice(number * len(parts[0]), number * len(parts[0]) + len(part))
+            self.square[rows], self.size[rows] = self._squares(part)
+            self.shrink[rows] = manifold.shrink(part)
         self.by_group = groups.sort(stable=True)
 
     def __len__(self) -> int:
@@ -161,10 +165,9 @@ class RetrievalBank:
     def _rerank(self, queries: Tensor, rows: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Order the shortlist ``rows`` ``(B, W)`` by float64 distance, then by row, and keep ``k``."""
         rows, order = rows.sort(dim=1)
-        distances = torch.cat([
-            self.manifold.distance(query.unsqueeze(1), self.embeddings[candidates]).squeeze(1)
-            for query, candidates in zip(queries.split(NEAR), rows.split(NEAR), strict=True)
-        ])  # (B, W)  # fmt: skip
+        distances = torch.empty_like(rows, dtype=torch.float64)  # (B, W), in place as in __init__
+        for query, candidates, found in zip(*(x.split(NEAR) for x in (queries, rows, distances)), strict=True):
+            found.copy_(self.manifold.distance(query.unsqueeze(1), self.embeddings[candidates]).squeeze(1))
         distances = distances.masked_fill(excluded.gather(1, order), torch.inf)
         distances, order = distances.sort(dim=1, stable=True)
         return rows.gather(1, order)[:, :k], distances[:, :k]

@@ -1,5 +1,9 @@
 """models/retrieval.py: the search equals brute force in float64 wherever the points lie, and respects groups."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -139,3 +143,26 @@ def test_largest_scores_are_those_of_a_whole_sort(columns):
     top, index = retrieval._largest(scores.clone(), 30)
     assert torch.equal(top.sort(descending=True).values, scores.sort(descending=True).values[:, :30])
     assert torch.equal(scores.gather(1, index), top)
+
+
+MEMORY = """
+import torch
+from benchmarks.timing import reset_peak, status_megabytes
+from models.manifolds import PoincareBall
+from models.retrieval import RetrievalBank
+torch.set_num_threads(1)
+points = torch.rand(65536, 256) * 0.1
+torch.rand(2**22, dtype=torch.float64)  # freed: from now on blocks of its size are taken from the heap
+before = status_megabytes("VmRSS")
+reset_peak()
+RetrievalBank(PoincareBall(0.01), points, torch.arange(65536)).search(points[:2048], torch.arange(2048), 21)
+print(status_megabytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_rows_or_queries():
+    """Results kept one by one between large temporaries once pinned 12 kB per row and 5 MB per 16 queries."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, cwd=root)
+    assert float(done.stdout) < 320

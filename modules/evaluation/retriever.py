@@ -25,11 +25,14 @@ QUERIES = 4096  # studies searched at once, each time reading the whole bank
 def embed(enhancer: LearnableRetrievalEnhancer, region_scores: np.ndarray, device: torch.device) -> Tensor:
     """Points ``(n, H)`` of studies with entity scores ``(n, K)``."""
     enhancer.eval()
-    blocks = [
-        enhancer(torch.from_numpy(np.asarray(region_scores[start : start + BLOCK], dtype=np.float32)).to(device))
-        for start in range(0, len(region_scores), BLOCK)
-    ]
-    return torch.cat(blocks)
+    points = None
+    for start in range(0, len(region_scores), BLOCK):
+        scores = np.asarray(region_scores[start : start + BLOCK], dtype=np.float32)
+        block = enhancer(torch.from_numpy(scores).to(device))  # (BLOCK, H)
+        if points is None:  # filled in place: a list of blocks would hold the bank twice
+            points = block.new_empty(len(region_scores), block.shape[1])
+        points[start : start + len(block)] = block
+    return points
 
 
 def retrieve(
