@@ -20,15 +20,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.models import published_config, published_model, random_batch
+from benchmarks.models import our_step, published_config, published_model, random_batch
 from benchmarks.timing import machine, spread
 from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
 from modules.distributed import autocast
-from modules.training.objective import loss_terms
 from modules.training.optimizers import build_optimizer
-
-LOSS = Namespace(label_smoothing=0.1, align_iou="soft", rank_loss="nearest", rank_temperature=2.0)
 
 
 def parse() -> Namespace:
@@ -70,16 +67,9 @@ def train(model: Revtaf, size: int, options: Namespace, device: torch.device) ->
     """Time the whole step at one batch size, data already on the device."""
     batch = random_batch(model.config, size, 30 if options.quick else 120).to(device)
     prior, optimizer = torch.ones(model.config.num_conditions, device=device), build_optimizer(model, 5e-5, 0.05)
-    model.train()
 
     def step() -> None:
-        with autocast(device, options.precision):
-            output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
-        loss = loss_terms(model, output, batch, prior, LOSS).total(4.0, 0.5, 2.0)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_value_(model.parameters(), 0.1)
-        optimizer.step()
+        our_step(model, optimizer, batch, prior, options.precision)
 
     with FlopCounterMode(display=False) as counter:
         step()

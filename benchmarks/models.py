@@ -1,7 +1,8 @@
-"""The published network and a batch for it, with random weights: what the training and generation benchmarks run."""
+"""The published network with random weights, a batch for it, and our training step: what several benchmarks run."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 
 import torch
@@ -10,8 +11,12 @@ from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
+from modules.distributed import autocast
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.training.objective import loss_terms
 
+LOSS = Namespace(label_smoothing=0.1, align_iou="soft", rank_loss="nearest", rank_temperature=2.0)
+WEIGHTS = (4.0, 0.5, 2.0)  # diagnosis, alignment, ranking
 BERT_VOCABULARY = 30522 + 5  # and the start token and four states
 
 
@@ -61,6 +66,24 @@ def random_batch(
     mask = torch.arange(tokens) < length[:, None]  # (size, tokens)
     ids = ids.masked_fill(~mask, config.pad_id)
     return Batch(study, ids, mask, PackedReports.of(ids, mask, config.prompt_length), labels, list(range(size)))
+
+
+def our_loss(model: Revtaf, batch: Batch, prior: torch.Tensor, precision: str) -> torch.Tensor:
+    """Total loss as the trainer computes it."""
+    with autocast(batch.labels.device, precision):
+        output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
+    return loss_terms(model, output, batch, prior, LOSS).total(*WEIGHTS)
+
+
+def our_step(
+    model: Revtaf, optimizer: torch.optim.Optimizer, batch: Batch, prior: torch.Tensor, precision: str
+) -> None:
+    """Forward, backward and optimizer as in the trainer."""
+    loss = our_loss(model.train(), batch, prior, precision)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_value_(model.parameters(), 0.1)
+    optimizer.step()
 
 
 def published_model(config: RevtafConfig) -> Revtaf:

@@ -2,18 +2,21 @@
 
     python benchmarks/scaling.py [--out benchmarks/scaling.png]
 
-Every curve is measured here, drawn on logarithmic axes and fitted with a power law ``seconds = a * x ** b`` over its last
-points; the printed table is that of benchmarks/README.md. The bank's points are random and spread; the step is the
-full-size training step at batch 2; processes have one thread each and search the same bank together.
+Every point is measured in a process of its own; a power law ``seconds = a * x ** b`` is fitted to every curve and drawn on
+logarithmic axes. The bank's points are random and spread; the step is the full-size training step at batch 2; of several
+processes, whose memory is not measured, each has one thread and searches its share of the same bank.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -22,12 +25,9 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from dataclasses import replace
-
-from benchmarks.models import published_config, published_model, random_batch
+from benchmarks.models import our_step, published_config, published_model, random_batch
 from benchmarks.retrieval import cloud
 from benchmarks.timing import arguments, machine, reset_peak, seconds, status_megabytes
-from benchmarks.training import our_loss
 from models.config import RevtafConfig
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
@@ -40,9 +40,9 @@ from modules.training.optimizers import build_optimizer
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+HEAVY = ["torchvision", "transformers.models.blip.modeling_blip_text", "sklearn.metrics", "matplotlib.pyplot"]
 Curve = list[tuple[float, float, float]]  # x, seconds, MB above the start
-QUERIES, WIDTH = 3858, 512
-NOBODY = -1
+WIDTH = 512
 
 
 def measured(work: Callable[[], object], runs: int) -> tuple[float, float]:
@@ -53,48 +53,53 @@ def measured(work: Callable[[], object], runs: int) -> tuple[float, float]:
     return best, status_megabytes("VmHWM") - before
 
 
-def bank_rows(sizes: list[int], queries: int, runs: int) -> Curve:
-    """Searching a bank of N rows, its preparation included."""
-    curve, asked = [], cloud("spread", queries, WIDTH)
-    for N in sizes:
-        points, groups = cloud("spread", N, WIDTH), torch.arange(N)
-
-        def work(points=points, groups=groups) -> None:
-            search(RetrievalBank(PoincareBall(0.01), points, groups), asked, np.full(queries, NOBODY))
-
-        curve.append((N, *measured(work, runs)))
-    return curve
+def curve(point: Callable[..., tuple[float, float]], sizes: Sequence[int], *common: object) -> Curve:
+    """``point(size, *common)`` for every size, each in a process of its own: used memory is not there to be used again."""
+    context, found = multiprocessing.get_context("forkserver"), []
+    context.set_forkserver_preload(HEAVY)  # imported once for all
+    for size in sizes:
+        with ProcessPoolExecutor(1, mp_context=context) as fresh:
+            found.append((size, *fresh.submit(point, size, *common).result()))
+    return found
 
 
-def prepared_studies(sizes: list[int], runs: int) -> dict[str, Curve]:
-    """Label neighbours and memory of N training studies among themselves."""
-    rng, curves = np.random.default_rng(0), {"label neighbours, N studies": [], "memory, N studies": []}
-    for N in sizes:
-        labels, scores = rng.integers(0, 4, (N, 18)), rng.random((N, 75), dtype=np.float32)
-        mentions, own = rng.integers(0, 4, (N, 75)), np.arange(N)
-        curves["label neighbours, N studies"].append(
-            (N, *measured(lambda labels=labels: label_neighbours(labels, None, 21), runs))
-        )
-        work = (scores, mentions, 21, own, own)
-        curves["memory, N studies"].append((N, *measured(lambda work=work: memory_indices(*work), runs)))
-    return curves
+def search_rows(rows: int, queries: int, threads: int, runs: int) -> tuple[float, float]:
+    """Searching a bank, its preparation included."""
+    torch.set_num_threads(threads)
+    points, asked, groups = cloud("spread", rows, WIDTH), cloud("spread", queries, WIDTH), torch.arange(rows)
+    nobody = np.full(queries, -1)
+    return measured(lambda: search(RetrievalBank(PoincareBall(0.01), points, groups), asked, nobody), runs)
 
 
-def step(config: RevtafConfig, tokens: int, runs: int) -> tuple[float, float]:
-    """One training step of two studies."""
-    model, prior = published_model(config).train(), torch.ones(config.num_conditions)
+def prepare_labels(studies: int, threads: int, runs: int) -> tuple[float, float]:
+    """Label neighbours of training studies among themselves."""
+    torch.set_num_threads(threads)
+    labels = np.random.default_rng(0).integers(0, 4, (studies, 18))
+    return measured(lambda: label_neighbours(labels, None, 21), runs)
+
+
+def prepare_memory(studies: int, threads: int, runs: int) -> tuple[float, float]:
+    """Memory of training studies among themselves."""
+    torch.set_num_threads(threads)
+    rng, own = np.random.default_rng(0), np.arange(studies)
+    scores, mentions = rng.random((studies, 75), dtype=np.float32), rng.integers(0, 4, (studies, 75))
+    return measured(lambda: memory_indices(scores, mentions, 21, own, own), runs)
+
+
+def image_step(side: int, config: RevtafConfig, tokens: int, threads: int, runs: int) -> tuple[float, float]:
+    """One training step of two studies with images of ``side`` pixels."""
+    return token_step(tokens, replace(config, image_size=side), threads, runs)
+
+
+def token_step(tokens: int, config: RevtafConfig, threads: int, runs: int) -> tuple[float, float]:
+    """One training step of two studies with reports of ``tokens`` tokens."""
+    torch.set_num_threads(threads)
+    model, prior = published_model(config), torch.ones(config.num_conditions)
     model.visual_encoder.to(memory_format=torch.channels_last)
     optimizer, batch = build_optimizer(model, 5e-5, 0.05), random_batch(config, 2, tokens)
-
-    def work() -> None:
-        loss = our_loss(model, batch, prior, "fp32")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-
-    work()  # the moments of the optimizer
+    our_step(model, optimizer, batch, prior, "fp32")  # makes the moments of the optimizer
     optimizer.zero_grad(set_to_none=True)
-    return measured(work, runs)
+    return measured(lambda: our_step(model, optimizer, batch, prior, "fp32"), runs)
 
 
 def search_share(number: int, world: int, rows: int, queries: int, runs: int, folder: str) -> None:
@@ -106,34 +111,34 @@ def search_share(number: int, world: int, rows: int, queries: int, runs: int, fo
         mine = shard_rows(rows)
         points, asked = cloud("spread", rows, WIDTH)[mine].clone(), cloud("spread", queries, WIDTH)
         shard = RetrievalBank(PoincareBall(0.01), points, torch.arange(rows)[mine])
-        times = seconds(lambda: search(shard, asked, np.full(queries, NOBODY), mine.start), runs)
+        times = seconds(lambda: search(shard, asked, np.full(queries, -1), mine.start), runs)
     if number == 0:
         Path(folder, "seconds").write_text(str(min(times)))
 
 
 def world_sizes(sizes: list[int], rows: int, queries: int, runs: int) -> Curve:
     """Searching one bank with several processes of one thread."""
-    curve = []
+    found = []
     for world in sizes:
         with tempfile.TemporaryDirectory() as folder:
             multiprocessing.spawn(search_share, args=(world, rows, queries, runs, folder), nprocs=world)
-            curve.append((world, float(Path(folder, "seconds").read_text()), 0.0))
-    return curve
+            found.append((world, float(Path(folder, "seconds").read_text()), math.nan))
+    return found
 
 
-def exponent(curve: Curve, points: int = 3) -> float:
-    """Slope of the last points on logarithmic axes."""
-    x, y, _ = np.log(np.maximum(np.array(curve[-points:]), 1e-9)).T
+def exponent(points: Curve) -> float:
+    """Slope of the points on logarithmic axes."""
+    x, y = np.log(np.array(points)[:, :2]).T
     return float(np.polyfit(x, y, 1)[0])
 
 
 def draw(curves: dict[str, Curve], path: Path) -> None:
     """Draw every curve with its exponent."""
     figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
-    for axis, (name, curve) in zip(axes.flat, curves.items(), strict=True):
-        x, y, _ = zip(*curve, strict=True)
+    for axis, (name, points) in zip(axes.flat, curves.items(), strict=True):
+        x, y, _ = zip(*points, strict=True)
         axis.loglog(x, y, "o-")
-        axis.set(title=f"{name}\nseconds ~ x^{exponent(curve):.2f}", ylabel="seconds")
+        axis.set(title=f"{name}\nseconds ~ x^{exponent(points):.2f}", ylabel="seconds")
         axis.grid(visible=True, which="both", alpha=0.3)
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)
@@ -145,22 +150,26 @@ def main() -> None:
     quick, runs, config = options.quick, options.runs, published_config(options.quick)
     print(machine())
     start = time.perf_counter()
-    rows = [500, 1000] if quick else [33_750, 67_500, 135_000, 270_790, 1_000_000]
-    studies = [200, 400] if quick else [6_250, 12_500, 25_000, 50_000]
-    sides, lengths = ([32, 64], [24, 30]) if quick else ([112, 160, 224, 320], [60, 120, 240, 480])
-    tokens, queries = (30, 20) if quick else (120, QUERIES)
-    curves = {f"search, {queries} queries, N rows": bank_rows(rows, queries, runs)}
-    curves |= prepared_studies(studies, runs)
-    curves["training step, image side"] = [
-        (side, *step(replace(config, image_size=side), tokens, runs)) for side in sides
-    ]
-    curves["training step, report tokens"] = [(length, *step(config, length, runs)) for length in lengths]
+    threads = options.threads
+    rows = [500, 1000] if quick else [135_000, 270_790, 1_000_000]
+    studies = [200, 400] if quick else [12_500, 25_000, 50_000]
+    sides, lengths = ([32, 64], [24, 30]) if quick else ([96, 224, 320], [60, 120, 240])
+    tokens, queries = (30, 20) if quick else (120, 3858)
     many, few = (1000, 20) if quick else (135_000, 1024)
-    curves[f"search, {few} queries, processes"] = world_sizes([1, 2], many, few, runs)
+    measurements = {
+        f"search, {queries} queries, N rows": lambda: curve(search_rows, rows, queries, threads, runs),
+        "label neighbours, N studies": lambda: curve(prepare_labels, studies, threads, runs),
+        "memory, N studies": lambda: curve(prepare_memory, studies, threads, runs),
+        "training step, image side": lambda: curve(image_step, sides, config, tokens, threads, runs),
+        "training step, report tokens": lambda: curve(token_step, lengths, config, threads, runs),
+        f"search, {few} queries, processes": lambda: world_sizes([1, 2], many, few, runs),
+    }
     print("\n| what grows | points: seconds, MB above the start | exponent |\n|---|---|---:|")
-    for name, curve in curves.items():
-        points = "; ".join(f"{x:,}: {y:.3g} s, {m:.0f} MB" for x, y, m in curve)
-        print(f"| {name} | {points} | {exponent(curve):.2f} |")
+    curves = {}
+    for name, measure in measurements.items():
+        curves[name] = points = measure()
+        shown = "; ".join(f"{x:,}: {y:.3g} s" + ("" if math.isnan(m) else f", {m:.0f} MB") for x, y, m in points)
+        print(f"| {name} | {shown} | {exponent(points):.2f} |", flush=True)
     if options.out:
         draw(curves, Path(options.out))
         print(f"\nwrote {options.out}")

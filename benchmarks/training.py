@@ -6,14 +6,13 @@ Released way: contiguous images, all token positions scored, maps compared at 22
 iterations unrolled, one AdamW kernel per weight. Ours: what main_train.py does. Two batches: all reports of 120 tokens, and
 reports of mixed lengths padded to 120, of which .78 is real as in batches of 4 reports of IU X-Ray.
 
-The last line is the bound of the machine: the floating-point operations of our step at the best speed of one large matrix
-product. No way to run the same operations is faster.
+The last line says what the machine could do: the floating-point operations of our step at the best speed of one large matrix
+product.
 """
 
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 from unittest import mock
 
@@ -24,21 +23,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.alignment import plain_binary_iou, plain_soft_iou
-from benchmarks.models import published_config, published_model, random_batch
+from benchmarks.models import WEIGHTS, our_loss, our_step, published_config, published_model, random_batch
 from benchmarks.sinkhorn import unrolled
 from benchmarks.timing import arguments, interleaved, machine, report_ratio, seconds
 from models import ot_attention
 from models.revtaf import Revtaf
 from modules.corpus.datasets import Batch
-from modules.distributed import autocast
 from modules.training.losses import diagnosis_loss, ranking_loss, text_similarity
-from modules.training.objective import loss_terms
 from modules.training.optimizers import build_optimizer
 
-OPTIONS = Namespace(label_smoothing=0.1, align_iou="soft", rank_loss="nearest", rank_temperature=2.0)
-WEIGHTS = (4.0, 0.5, 2.0)  # diagnosis, alignment, ranking
 MIXED = (1, 0.87, 0.71, 0.55)  # lengths of reports: the share of a padded batch of 4 that is real is .78
-CPU = torch.device("cpu")
 
 
 def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
@@ -59,13 +53,6 @@ def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
     rank = ranking_loss(model.retrieval_enhancer.manifold, fused.embedding, batch.labels)
     diagnosis = diagnosis_loss(fused.state_logits, batch.labels, prior)
     return report + WEIGHTS[0] * diagnosis + WEIGHTS[1] * align + WEIGHTS[2] * rank
-
-
-def our_loss(model: Revtaf, batch: Batch, prior: Tensor, precision: str) -> Tensor:
-    """Total loss as the trainer computes it."""
-    with autocast(CPU, precision):
-        output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
-    return loss_terms(model, output, batch, prior, OPTIONS).total(*WEIGHTS)
 
 
 def check_equal(plain: Revtaf, ours: Revtaf, batch: Batch, prior: Tensor, tolerance: float) -> None:
@@ -112,25 +99,20 @@ def main() -> None:
         torch.nn.utils.clip_grad_value_(plain_model.parameters(), 0.1, foreach=False)
         plain_optimizer.step()
 
-    def our_step(batch: Batch, precision: str) -> None:
-        loss = our_loss(our_model.train(), batch, prior, precision)
-        our_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_value_(our_model.parameters(), 0.1)
-        our_optimizer.step()
-
     for name, batch in (("full", full), ("mixed", mixed)):
         for precision, target in (("fp32", 1.9), ("bf16", 3.0)):
             if precision not in options.precisions:
                 continue
             times = interleaved(
-                lambda b=batch: plain_step(b), lambda b=batch, p=precision: our_step(b, p), options.runs
+                lambda b=batch: plain_step(b),
+                lambda b=batch, p=precision: our_step(our_model, our_optimizer, b, prior, p),
+                options.runs,
             )
             report_ratio(f"training step, batch {B}, {name} reports of {T} tokens, ours {precision}", *times, target)
         with FlopCounterMode(display=False) as counter:
             our_loss(our_model.train(), batch, prior, "fp32").backward()
         work, peak = counter.get_total_flops() / 1e9, peak_gigaflops()
-        print(f"  bound of the machine: {work:.0f} GFLOP at {peak:.0f} GFLOP/s take {work / peak:.3g} s")
+        print(f"  at the speed of a large product: {work:.0f} GFLOP at {peak:.0f} GFLOP/s take {work / peak:.3g} s")
 
 
 if __name__ == "__main__":

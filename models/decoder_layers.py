@@ -6,7 +6,7 @@ no work on padding, beams that never move, keys and values written once into the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -17,6 +17,7 @@ from transformers import BlipTextLMHeadModel
 FEW_ROWS = 192  # up to which the other order of a product is faster on a CPU
 
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
+Read = Callable[[int, nn.Module, Tensor], Tensor]  # number of the layer, its attention, hidden -> what it reads
 
 
 @dataclass
@@ -117,16 +118,15 @@ def read_tokens(
     Returns:
         ``(B, t, hidden)``.
     """
-    embeddings = network.bert.embeddings
-    hidden = embeddings.LayerNorm(embeddings.word_embeddings(token_ids) + embeddings.position_embeddings(position))
-    for number, layer in enumerate(network.bert.encoder.layer):
-        own, look = layer.attention.self, layer.crossattention.self
-        new = (_heads(project(own.key, hidden), own), _heads(project(own.value, hidden), own))
-        read = _attend(project(own.query, hidden), columns.append(number, new), allowed)
-        hidden = _add(layer.attention.output, read, hidden)
-        hidden = _add(layer.crossattention.output, _attend(project(look.query, hidden), patches[number]), hidden)
-        wide = layer.intermediate.intermediate_act_fn(project(layer.intermediate.dense, hidden))
-        hidden = _add(layer.output, wide, hidden)
+
+    def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
+        new = tuple(_heads(project(part, hidden), attention) for part in (attention.key, attention.value))
+        return _attend(project(attention.query, hidden), columns.append(number, new), allowed)
+
+    def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
+        return _attend(project(attention.query, hidden), patches[number])
+
+    hidden = _through_layers(network, _embed(network, token_ids, position), read_own, read_patches)
     columns.filled += token_ids.shape[1]
     return hidden
 
@@ -142,26 +142,42 @@ def read_reports(network: BlipTextLMHeadModel, reports: PackedReports, fused: Te
     Returns:
         ``(N, hidden)``.
     """
+    patches = patch_keys(network, fused)
+
+    def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
+        parts = (attention.query, attention.key, attention.value)
+        query, *seen = (reports.spread(project(part, hidden)) for part in parts)  # (B, T, hidden) each
+        seen = tuple(_heads(part, attention) for part in seen)
+        return reports.gather(_attend(query, seen, causal=True, dropout=attention.dropout))
+
+    def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
+        query = reports.spread(project(attention.query, hidden))
+        return reports.gather(_attend(query, patches[number], dropout=attention.dropout))
+
+    return _through_layers(network, _embed(network, reports.ids, reports.position), read_own, read_patches)
+
+
+def _embed(network: BlipTextLMHeadModel, token_ids: Tensor, position: Tensor) -> Tensor:
     embeddings = network.bert.embeddings
-    words = embeddings.word_embeddings(reports.ids) + embeddings.position_embeddings(reports.position)
-    hidden = embeddings.dropout(embeddings.LayerNorm(words))
-    for layer, patches in zip(network.bert.encoder.layer, patch_keys(network, fused), strict=True):
-        own, look = layer.attention.self, layer.crossattention.self
-        seen = tuple(_heads(reports.spread(part(hidden)), own) for part in (own.key, own.value))
-        read = _attend(reports.spread(own.query(hidden)), seen, causal=True, dropout=own.dropout)
-        hidden = _add(layer.attention.output, reports.gather(read), hidden)
-        read = _attend(reports.spread(look.query(hidden)), patches, dropout=look.dropout)
-        hidden = _add(layer.crossattention.output, reports.gather(read), hidden)
-        hidden = _add(layer.output, layer.intermediate(hidden), hidden)
+    words = embeddings.word_embeddings(token_ids) + embeddings.position_embeddings(position)
+    return embeddings.dropout(embeddings.LayerNorm(words))
+
+
+def _through_layers(network: BlipTextLMHeadModel, hidden: Tensor, read_own: Read, read_patches: Read) -> Tensor:
+    """All layers over ``hidden``: what each reads from its own tokens, from the patches, and its dense part."""
+    for number, layer in enumerate(network.bert.encoder.layer):
+        hidden = _add(layer.attention.output, read_own(number, layer.attention.self, hidden), hidden)
+        hidden = _add(layer.crossattention.output, read_patches(number, layer.crossattention.self, hidden), hidden)
+        wide = layer.intermediate.intermediate_act_fn(project(layer.intermediate.dense, hidden))
+        hidden = _add(layer.output, wide, hidden)
     return hidden
 
 
 def token_logits(network: BlipTextLMHeadModel, hidden: Tensor) -> Tensor:
     """Logits ``(..., V)`` of ``hidden`` ``(..., hidden)``."""
     head = network.cls.predictions
-    return project(head.decoder, head.transform.LayerNorm(head.transform.transform_act_fn(
-        project(head.transform.dense, hidden)
-    )))  # fmt: skip
+    transformed = head.transform.transform_act_fn(project(head.transform.dense, hidden))
+    return project(head.decoder, head.transform.LayerNorm(transformed))
 
 
 def project(layer: nn.Linear, x: Tensor) -> Tensor:

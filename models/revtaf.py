@@ -108,7 +108,10 @@ class Revtaf(nn.Module):
         return patches, self.diagnosis_head(pooled, recalled)  # (B, P, L)
 
     def align(self, patches: Tensor, study: StudyInputs) -> dict[str, Tensor]:
-        """Fuse entities and reference sentences into the patches ``(B, M, D)``: the fields of :class:`FusedStudy`."""
+        """Fuse entities and reference sentences into the patches ``(B, M, D)``: the fields of :class:`FusedStudy`.
+
+        Departure: the released code lets padding sentences take part, as ``mask_padding = False`` does.
+        """
         patches = self.project_patches(patches)  # (B, M, A)
         region_text = self.project_region(study.region_text)  # (B, K, A)
         reference_text = self.project_reference(study.reference_text)  # (B, S, A)

@@ -1,7 +1,9 @@
 """--features online: entity embeddings read off the image in the step train the same model as stored ones."""
 
 import csv
+import gc
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import main_prepare
 import main_test
 from modules.corpus.annotations import read_annotation
 from modules.corpus.bank import TrainingBank
+from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import ReportDataset, collate
 from modules.corpus.features import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
@@ -42,6 +45,24 @@ def test_nothing_is_stored(prepared, without_text):  # noqa: F811
 def rows_of(run):
     with open(run / "metrics.csv", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_loading_process_keeps_the_collector_from_what_it_inherits(prepared):  # noqa: F811
+    store = FeatureStore.open(prepared / "features")
+    studies = read_annotation(prepared / "annotation.json")["train"][:4]
+    tokenizer = ReportTokenizer.from_reports(["a"], 1)
+    images, bank = prepared / "images", TrainingBank(store)
+    dataset = Inherited(studies, images, store, bank, tokenizer, image_size=32, max_report_tokens=9)
+    assert gc.get_freeze_count() == 0
+    (batch,) = evaluation_loader(dataset, 4, 1)
+    assert min(batch.index) > 10_000
+
+
+class Inherited(ReportDataset):
+    """Gives the number of frozen objects as the index of a study."""
+
+    def __getitem__(self, index):
+        return replace(super().__getitem__(index), index=gc.get_freeze_count())
 
 
 def test_both_train_the_same(trained, without_text, tmp_path):  # noqa: F811

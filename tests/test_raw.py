@@ -67,7 +67,9 @@ def test_mimic_with_copies(tree, tmp_path, capsys):
     assert sum(record["studies"].values()) == len(studies)
     assert sum(record["dropped"].values()) == len(dropped) > 0
     assert dropped[0]["reason"] == "no findings in the report"
-    assert f"left out: {len(dropped)} (no findings in the report)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"left out: {len(dropped)} (no findings in the report)" in printed
+    assert "reading the raw files: " in printed
 
 
 def test_mimic_without_copies_links_the_raw_images(tree, tmp_path):

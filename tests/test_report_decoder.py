@@ -63,6 +63,23 @@ def test_packed_reports_are_predicted_as_by_transformers(golden):
                 torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-10)
 
 
+def test_mixed_precision_reads_and_writes(golden):
+    """bfloat16 keys, values and packed rows: logits near those of float32, and a report of the wanted length."""
+    data = golden("text_decoder")
+    decoder, fused = published(data), torch.tensor(data["encoder"])[:2]
+    ids = torch.randint(4, 61, (2, 9), generator=torch.Generator().manual_seed(0))
+    packed = PackedReports.of(ids, torch.arange(9) < torch.tensor([[9], [5]]), 3)
+    plain = decoder.predict(fused, packed)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = decoder.predict(fused, packed)
+        limits = GenerationLimits(beams=3, min_length=8, max_new_tokens=6)
+        tokens, scores = decoder.generate(fused, ids[:, :3], limits)
+    assert rounded.dtype == torch.bfloat16
+    assert (rounded - plain).norm() < 0.05 * plain.norm()
+    assert tokens.shape == (2, 9)
+    assert scores.isfinite().all()
+
+
 def test_dropout_acts_in_packed_training_as_often_as_in_transformers(golden):
     """The mean over many draws, and its spread, agree: no dropout layer is left out."""
     data = golden("text_decoder")

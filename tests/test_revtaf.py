@@ -7,8 +7,16 @@ import torch
 from conftest import tiny_config, tiny_study
 
 from models.beam_search import GenerationLimits
+from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
-from modules.training.losses import alignment_loss, diagnosis_loss, ranking_loss, report_loss, text_similarity
+from modules.training.losses import (
+    alignment_loss,
+    diagnosis_loss,
+    ranking_loss,
+    report_loss,
+    text_similarity,
+    token_loss,
+)
 
 LIMITS = GenerationLimits(beams=3, min_length=22, max_new_tokens=12)
 STATE_IDS = torch.tensor([4, 5, 6, 7])
@@ -47,6 +55,23 @@ def test_shapes_are_those_of_the_method(tiny_model):
     assert out.reference_map.shape == (3, 4, 4)
     assert out.fused.shape == (3, 4, 40)
     assert out.token_logits.shape == (3, 30, 50)
+
+
+def test_packed_reports_have_the_loss_of_padded_ones(tiny_model):
+    """The whole network as it is trained, against transformers' decoder and the loss over padded logits."""
+    model, study, (ids, mask) = tiny_model(), tiny_study(), tokens()
+    packed = PackedReports.of(ids, mask, 19)
+    losses = (
+        token_loss(model(study, ids, mask, packed).token_logits, packed.targets),
+        report_loss(model(study, ids, mask).token_logits, ids, mask, 19),
+    )
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=0)
+    names, weights = zip(*model.named_parameters(), strict=True)
+    gradients = (torch.autograd.grad(loss, weights, allow_unused=True) for loss in losses)
+    for name, ours, theirs in zip(names, *gradients, strict=True):
+        assert (ours is None) == (theirs is None), name
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.features import BANK_REPORTS, BASE_RATES, IDS_OF, MANIFEST, read_manifest
-from modules.distributed import barrier, is_main
+from modules.corpus.features import BANK_REPORTS, BASE_RATES, IDS_OF, MANIFEST, is_current, read_manifest
+from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
 from modules.records import (
     atomic_write,
@@ -32,6 +32,11 @@ from modules.records import (
 )
 
 FLUSH_ROWS = 1024  # rows that a kill may cost
+
+
+def all_current(directory: str | Path, names: Iterable[str], made_by: Mapping[str, Any]) -> bool:
+    """Whether every array is there as ``made_by`` says; the main process decides for all."""
+    return from_main(lambda: all(is_current(directory, name, made_by) for name in names))
 
 
 def write_axis(directory: str | Path, axis: str, ids: Sequence[str]) -> None:

@@ -131,5 +131,6 @@ class PackedTexts(Sequence[str]):
         return len(self._stops) - 1
 
     def __getitem__(self, index: int) -> str:
-        start, stop = self._stops[range(len(self))[index]], self._stops[range(1, len(self) + 1)[index]]
+        row = range(len(self))[index]  # also from the end; IndexError past it
+        start, stop = self._stops[row : row + 2]
         return self._bytes[start:stop].tobytes().decode("utf-8", "surrogatepass")

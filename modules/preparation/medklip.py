@@ -24,10 +24,11 @@ from transformers import BertConfig, BertModel
 from models.medklip import MedklipNetwork
 from modules.checkpoints import bert_file, bert_weights, load_weights
 from modules.corpus.annotations import Study
-from modules.corpus.features import FeatureStore, is_current
+from modules.corpus.feature_writing import all_current
+from modules.corpus.features import FeatureStore
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.tokenizer import HUB_PREFIX, bert_folder, word_pieces
-from modules.distributed import autocast, from_main, is_main
+from modules.distributed import autocast, is_main
 from modules.labels import ENTITIES
 from modules.layouts import check_weights, weights_of
 from modules.messages import Needed
@@ -236,8 +237,7 @@ def write_medklip_features(
         Whether there was anything to do.
     """
     made_by = {**source, **medklip_origin(options)}
-    names = ("region_scores", "region_text")
-    if from_main(lambda: all(is_current(folder, name, made_by) for name in names)):
+    if all_current(folder, ("region_scores", "region_text"), made_by):
         return False
     texts = read_descriptions(options.entity_descriptions)
     encoder = DescriptionEncoder(bert_folder(options.bert_path or CLINICAL_BERT), options.description_tokens, device)

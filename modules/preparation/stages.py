@@ -18,13 +18,14 @@ from modules.corpus.annotations import Study, check_images, pad_labels, read_ann
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.feature_writing import (
+    all_current,
     remove_unfinished,
     write_axis,
     write_bank_reports,
     write_base_rates,
     write_feature,
 )
-from modules.corpus.features import FeatureStore, is_current
+from modules.corpus.features import FeatureStore
 from modules.corpus.text import split_sentences
 from modules.distributed import barrier, from_main, is_main
 from modules.labels import CONDITIONS, ENTITIES
@@ -102,7 +103,7 @@ class Preparation:
 
     def current(self, made_by: Mapping[str, Any], *names: str) -> bool:
         """Whether arrays are there as these options and inputs make them; the main process decides for all."""
-        return from_main(lambda: all(is_current(self.folder, name, made_by) for name in names))
+        return all_current(self.folder, names, made_by)
 
     def cleaned(self, studies: list[Study]) -> list[str]:
         """Reports as training and scoring see them."""
@@ -137,9 +138,14 @@ class Preparation:
         if not self.owns_bank:
             check_same_scorer(self.options.bank_dir, self.options.entity_scorer)
         if self.options.entity_scorer == "medklip":
-            if write_medklip_features(self.options, self.folder, self.studies, self.device, self.source):
-                self.report_aurocs()
-            return
+            made = write_medklip_features(self.options, self.folder, self.studies, self.device, self.source)
+        else:
+            made = self.own_scores()
+        if made or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
+            self.report_aurocs()
+
+    def own_scores(self) -> bool:
+        """Scores and embeddings by our own scorer; returns whether there was anything to do."""
         scorer, made_by = self.entity_scorer()
         options, n, K, E = self.options, len(self.studies), len(ENTITIES), scorer.config.width
         wanted = {"region_scores": ((n, K), "float32")}
@@ -153,8 +159,7 @@ class Preparation:
         if plans:
             score = partial(score_images, scorer, self.studies, self.image_dir, options.num_workers)
             fill_scores(self.folder, plans, n, score)
-        if plans or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
-            self.report_aurocs()
+        return bool(plans)
 
     def report_aurocs(self) -> None:
         """Print and store how well the scores of validation images agree with the mentions in their reports."""
