@@ -139,7 +139,10 @@ def draw(curves: dict[str, Curve], path: Path) -> None:
         x, y, _ = zip(*points, strict=True)
         axis.loglog(x, y, "o-")
         axis.set(title=f"{name}\nseconds ~ x^{exponent(points):.2f}", ylabel="seconds")
-        axis.grid(visible=True, which="both", alpha=0.3)
+        axis.minorticks_off()
+        axis.set_xticks(x, [f"{value:,}" for value in x])
+        axis.set_yticks(y, [f"{value:.3g}" for value in y])
+        axis.grid(visible=True, alpha=0.3)
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)
 
