@@ -64,7 +64,8 @@ def save_atomically(value: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save(value, temporary)
+        with open(temporary, "wb") as file:  # given a path, torch would write its name into the file
+            torch.save(value, file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

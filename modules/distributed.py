@@ -127,13 +127,6 @@ def mean_over_processes(values: dict[str, float], device: torch.device) -> dict[
     return dict(zip(values, (vector / world_size()).tolist(), strict=True))
 
 
-def same_buffers(module: torch.nn.Module) -> None:
-    """Give every process the main one's buffers: running statistics of batches differ between processes."""
-    if world_size() > 1:
-        for buffer in module.buffers():
-            dist.broadcast(buffer, 0)
-
-
 def from_main(decide: Callable[[], Item]) -> Item:
     """What ``decide`` returns on the main process, on every process, so that all of them do the same next."""
     answer = [decide() if is_main() else None]

@@ -22,11 +22,12 @@ PUBLISHED = {  # train_mimic_cxr.sh of the released code
     "attention_dim": 1024, "hyperbolic_dim": 512, "text_width": 512, "memory_feedforward": 2048,
     "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072, "dropout": 0.1,
     "tokenizer": "bert", "threshold": 10, "scorer_width": 768, "scorer_layers": 4, "scorer_epochs": 10,
-    "num_workers": 4, "scorer_lr": 1e-4, "scorer_patience": 3, "init_visual": "none", "clip_grad_value": 0.1, "train_retrieval": "label",
+    "num_workers": 4, "scorer_lr": 1e-4, "scorer_patience": 3, "scorer_shares": 1,
+    "init_visual": "none", "clip_grad_value": 0.1, "train_retrieval": "label",
 }  # fmt: skip
 EXTRA_METRICS = ("radgraph", "radcliq", "bertscore", "green", "ratescore")
 DATASET_DEFAULTS = {
-    "mimic_cxr": {**PUBLISHED, "gen_min_len": 100, "gen_max_len": 150},
+    "mimic_cxr": {**PUBLISHED, "gen_min_len": 100, "gen_max_len": 150, "scorer_shares": 4},
     "iu_xray": {**PUBLISHED, "gen_min_len": 60, "gen_max_len": 110, "threshold": 3},
     "custom": {**PUBLISHED, "gen_min_len": 60, "gen_max_len": 110, "threshold": 3},
     "synth_cxr": {  # small enough for two CPU cores
@@ -206,6 +207,9 @@ def _add_prepare(parser: ArgumentParser) -> None:
     group.add_argument("--scorer_width", type=int, help="width E of the entity embeddings")
     group.add_argument("--scorer_layers", type=int, help="decoder layers of the entity scorer")
     group.add_argument("--scorer_epochs", type=int, help="passes over the training split for the entity scorer")
+    group.add_argument(
+        "--scorer_shares", type=int, help="batches in a step of the entity scorer; processes share them, same result"
+    )
     group.add_argument("--scorer_lr", type=float, help="peak learning rate of the entity scorer")
     group.add_argument("--scorer_patience", type=int, help="epochs without a better held-out loss; 0: train all epochs")
     group.add_argument(

@@ -13,7 +13,7 @@ from modules.labels import CONDITIONS, ENTITIES, STATES
 
 AT_LEAST_ONE = (
     "batch_size", "epochs", "val_every", "save_every", "beam_size", "gen_max_len", "num_studies", "resamples",
-    "viewer_studies",
+    "viewer_studies", "scorer_shares",
 )  # fmt: skip
 
 

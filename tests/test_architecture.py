@@ -19,7 +19,7 @@ FLOORS = [  # a file may import from the floors below its own, never from its ow
      "models.retrieval", "modules.corpus.annotations", "modules.corpus.features", "modules.corpus.tokenizer",
      "modules.evaluation.clinical", "modules.evaluation.diversity", "modules.evaluation.meteor",
      "modules.evaluation.significance", "modules.flags", "modules.preparation.assertions",
-     "modules.preparation.raw_pixels", "modules.preparation.synthetic_plan",
+     "modules.preparation.raw_pixels", "modules.preparation.shared_steps", "modules.preparation.synthetic_plan",
      "modules.preparation.synthetic_radiograph", "modules.preparation.throughput", "modules.released",
      "modules.training.losses"),
     ("models.revtaf", "modules.corpus.bank", "modules.corpus.feature_writing", "modules.evaluation.extra_metrics",

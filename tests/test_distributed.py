@@ -98,19 +98,19 @@ def test_sampler_repeats_itself_skips_and_reshuffles():
     assert [sorted(batch) for batch in EpochSampler(3, 8, seed=1, epoch=1)] == [[0, 1, 2]]
 
 
-ARRAYS = (
-    "labels", "region_scores", "region_text", "report_features", "sentence_features", "sentence_offsets",
-    "label_neighbours", "memory_indices",
+MADE = (
+    "entity_scorer.pth", "labels.npy", "region_scores.npy", "region_text.npy", "report_features.npy",
+    "sentence_features.npy", "sentence_offsets.npy", "label_neighbours.npy", "memory_indices.npy", "manifest.json",
 )  # fmt: skip
 
 
 def prepare_in(folder):
-    """Prepare with small batches, so that both processes score images."""
+    """Prepare with small batches, so that both processes score images, and three shares for two processes."""
     from modules.preparation import entities, entity_training
 
     torch.set_num_threads(1)
     entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16
-    prepare(Path(folder), "--scorer_patience", 1)
+    prepare(Path(folder), "--scorer_patience", 1, "--scorer_shares", 3, "--batch_size", 5, "--scorer_epochs", 2)
 
 
 def prepare_as_one_of_two(number, folder):
@@ -122,16 +122,14 @@ def prepare_as_one_of_two(number, folder):
 
 
 def test_two_processes_prepare_the_same_arrays_as_one(prepared, tmp_path):  # noqa: F811
-    """Two processes train a scorer together; one process then makes everything else from it, byte for byte the same."""
+    """From images and reports to the last array, the trained scorer included: byte for byte the same."""
     for name in ("two", "one"):
         shutil.copytree(prepared, tmp_path / name)
         shutil.rmtree(tmp_path / name / "features")
     multiprocessing.spawn(prepare_as_one_of_two, args=(str(tmp_path / "two"),), nprocs=2)
-    (tmp_path / "one" / "features").mkdir()
-    shutil.copy(tmp_path / "two" / "features" / "entity_scorer.pth", tmp_path / "one" / "features")
     multiprocessing.spawn(prepare_alone, args=(str(tmp_path / "one"),), nprocs=1)
-    for name in ARRAYS:
-        one, two = ((tmp_path / folder / "features" / f"{name}.npy").read_bytes() for folder in ("one", "two"))
+    for name in MADE:
+        one, two = ((tmp_path / folder / "features" / name).read_bytes() for folder in ("one", "two"))
         assert one == two, name
     assert verify(tmp_path / "two" / "features") == []
 

@@ -13,10 +13,32 @@ from modules.corpus.datasets import ReportDataset, collate
 from modules.distributed import rank, world_size
 
 
-class EpochSampler(Sampler[list[int]]):
-    """Batches of one training epoch, the same for the same seed and epoch, split over the processes.
+def epoch_batches(size: int, batch_size: int, shares: int, seed: int, epoch: int) -> list[list[list[int]]]:
+    """Indices of every share of every step of an epoch, the same for the same seed and epoch.
 
-    A last, smaller batch is dropped unless it is the only one: the ranking loss compares the studies of a batch.
+    A last, smaller step is dropped unless it is the only one: the ranking loss compares the studies of a batch.
+
+    Args:
+        size: studies.
+        batch_size: studies per share and step.
+        shares: equal parts of a step.
+        seed: seed of the order.
+        epoch: epoch.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order = torch.randperm(size, generator=generator).tolist()
+    total = batch_size * shares
+    if size < total:
+        order = (order * total)[: -(-size // shares) * shares]
+    batch_size = min(batch_size, len(order) // shares)
+    starts = [
+        range(step * total, step * total + shares * batch_size, batch_size) for step in range(max(1, size // total))
+    ]
+    return [[order[start : start + batch_size] for start in of_step] for of_step in starts]
+
+
+class EpochSampler(Sampler[list[int]]):
+    """This process's batches of one training epoch; see :func:`epoch_batches`.
 
     Args:
         size: studies.
@@ -27,15 +49,8 @@ class EpochSampler(Sampler[list[int]]):
     """
 
     def __init__(self, size: int, batch_size: int, seed: int, epoch: int, first_step: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        order = torch.randperm(size, generator=generator).tolist()
-        total = batch_size * world_size()
-        if size < total:
-            order = (order * total)[: -(-size // world_size()) * world_size()]
-        steps = max(1, len(order) // total)
-        per_process = min(batch_size, len(order) // world_size())
-        starts = [step * total + rank() * per_process for step in range(steps)]
-        self.batches = [order[start : start + per_process] for start in starts][first_step:]
+        steps = epoch_batches(size, batch_size, world_size(), seed, epoch)
+        self.batches = [batches[rank()] for batches in steps[first_step:]]
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -20,20 +19,12 @@ from models.config import VISUAL_EXTRACTORS
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.checkpoints import load_backbone, load_weights, save_atomically
 from modules.corpus.annotations import Study
-from modules.corpus.dataloaders import EpochSampler
+from modules.corpus.dataloaders import epoch_batches
 from modules.corpus.images import normalise_pixels
-from modules.distributed import (
-    autocast,
-    barrier,
-    gather_list,
-    is_main,
-    rank,
-    same_buffers,
-    shard,
-    world_size,
-)
+from modules.distributed import autocast, barrier, gather_list, is_main, shard, world_size
 from modules.labels import ENTITIES
 from modules.preparation.entities import SCORE_BATCH, ImageDataset, mention_targets, read_images
+from modules.preparation.shared_steps import SharedSteps
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the training studies, to stop by
 
@@ -54,6 +45,7 @@ def scorer_recipe(options: Namespace) -> tuple[EntityScorerConfig, dict[str, Any
         "epochs": options.scorer_epochs,
         "lr": options.scorer_lr,
         "batch_size": options.batch_size,
+        "shares": options.scorer_shares,
         "seed": options.seed,
         "precision": options.precision,
         "num_workers": options.num_workers,
@@ -78,17 +70,15 @@ def train_entity_scorer(
     With a ``patience`` a twentieth of the training patients is held out; training ends when the loss on them has not
     fallen for so many epochs, and the weights of the best epoch are kept. Validation and test studies take no part.
 
-    Several processes share the work: each sees ``batch_size`` studies a step and gradients are averaged, so that the
-    weights are those of a larger batch, not those of one process. What is read off the images afterwards is the same
-    for any number of processes.
+    A step takes ``shares`` batches of ``batch_size`` studies together; several processes share them, with the same result.
 
     Args:
         studies: training studies.
         image_dir: folder that image paths start from.
         mentions: ``(n, K)`` entity mentions of their reports.
         config: sizes.
-        schedule: ``epochs``, ``lr`` (peak), ``batch_size``, ``seed``, ``precision``, ``num_workers``, ``patience`` (0 for
-            all epochs on all studies).
+        schedule: ``epochs``, ``lr`` (peak), ``batch_size``, ``shares``, ``seed``, ``precision``, ``num_workers``,
+            ``patience`` (0 for all epochs on all studies).
         device: where to train.
         work_path: checkpoint of the unfinished training; removed by the caller once the result is saved.
         backbone_weights: torchvision weights for the ResNet, random if absent.
@@ -105,12 +95,10 @@ def train_entity_scorer(
     training, held_out = (_Examples(studies, image_dir, config.image_size, i, targets, weights) for i in (kept, held))
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=schedule["lr"], weight_decay=0.02, fused=True)
     state = _resume(work_path, scorer, optimizer)
-    wrapped = DistributedDataParallel(scorer) if world_size() > 1 else scorer
     for epoch in range(state["epochs_done"], int(schedule["epochs"])):
         if patience and epoch - state["best_epoch"] >= patience:
             break
-        _train_epoch(wrapped, optimizer, training, epoch, schedule)
-        same_buffers(scorer)
+        _train_epoch(scorer, optimizer, training, epoch, schedule)
         state |= {"state_dict": scorer.state_dict(), "optimizer": optimizer.state_dict()}
         state |= {"epochs_done": epoch + 1, "made_by": made_by}
         if patience:
@@ -173,24 +161,34 @@ def _hold_out(studies: Sequence[Study], seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _train_epoch(
-    scorer: nn.Module, optimizer: torch.optim.Optimizer, examples: _Examples, epoch: int, schedule: dict[str, Any]
+    scorer: EntityScorer, optimizer: torch.optim.Optimizer, examples: _Examples, epoch: int, schedule: dict[str, Any]
 ) -> None:
-    seed, epochs = int(schedule["seed"]), int(schedule["epochs"])
-    sampler = EpochSampler(len(examples.images), int(schedule["batch_size"]), seed, epoch)
+    seed, epochs, shares = int(schedule["seed"]), int(schedule["epochs"]), int(schedule["shares"])
+    steps = epoch_batches(len(examples.images), int(schedule["batch_size"]), shares, seed, epoch)
+    if epoch == 0 and shares < world_size():
+        _say(
+            f"entity scorer: only {shares} of {world_size()} processes have a share to train on: raise --scorer_shares"
+        )
+    shared = SharedSteps(scorer, shares, seed * 1_000_003 + epoch)  # a resumed epoch drops the same units
     examples.images.augmentation = (seed, epoch)
-    torch.manual_seed(seed * 1_000_003 + epoch * world_size() + rank())  # a resumed epoch drops the same units
     loader = DataLoader(
         examples.images,
-        batch_sampler=sampler,
+        batch_sampler=[batches[share] for batches in steps for share in shared.mine],
         num_workers=int(schedule["num_workers"]),
+        pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: starting workers must not move the one that dropout uses
     )
-    with tqdm(loader, desc=f"entity scorer {epoch + 1}/{epochs}", unit="step", disable=not is_main()) as bar:
-        for step, (index, pixels) in enumerate(bar):
+    batches = iter(loader)
+    scorer.train()
+    with tqdm(range(len(steps)), desc=f"entity scorer {epoch + 1}/{epochs}", unit="step", disable=not is_main()) as bar:
+        for step in bar:
             for group in optimizer.param_groups:
-                group["lr"] = schedule["lr"] * _one_cycle((epoch + step / len(sampler)) / epochs)
-            loss = _step(scorer, optimizer, pixels, (examples.targets[index], examples.weights[index]), schedule)
-            bar.set_postfix(loss=f"{loss:.3f}")
+                group["lr"] = schedule["lr"] * _one_cycle((epoch + step / len(steps)) / epochs)
+            loss = shared.step(lambda: _loss(scorer, examples, *next(batches), schedule["precision"]))
+            torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
+            optimizer.step()
+            if step % 10 == 0:  # reading it waits for the device
+                bar.set_postfix(loss=f"{loss.item():.3f}")
 
 
 def _one_cycle(progress: float) -> float:
@@ -200,25 +198,13 @@ def _one_cycle(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))
 
 
-def _step(
-    scorer: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    pixels: Tensor,
-    expected: tuple[Tensor, Tensor],
-    schedule: dict[str, Any],
-) -> float:
-    scorer.train()
-    device = next(scorer.parameters()).device
-    image = normalise_pixels(pixels.to(device)).contiguous(memory_format=torch.channels_last)
-    targets, weights = (part.to(device) for part in expected)
-    with autocast(device, schedule["precision"]):
+def _loss(scorer: EntityScorer, examples: _Examples, index: Tensor, pixels: Tensor, precision: str) -> Tensor:
+    device = scorer.score.weight.device
+    image = normalise_pixels(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+    targets, weights = examples.targets[index].to(device), examples.weights[index].to(device)
+    with autocast(device, precision):
         logits, _ = scorer(image)  # (B, K)
-    loss = F.binary_cross_entropy_with_logits(logits.float(), targets, weights)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
+    return F.binary_cross_entropy_with_logits(logits.float(), targets, weights)
 
 
 def _held_out_loss(scorer: EntityScorer, examples: _Examples, schedule: dict[str, Any]) -> float:

@@ -1,0 +1,98 @@
+"""modules/preparation/entity_training.py: who is held out, when training ends, what precision does."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.entity_scorer import EntityScorerConfig
+from modules.corpus.annotations import read_annotation
+from modules.labels import ENTITIES
+from modules.preparation import entity_training
+from modules.preparation.entities import auroc_lines, entity_aurocs
+from modules.preparation.entity_training import train_entity_scorer
+from modules.preparation.mentions import PRESENT, entity_mentions
+from modules.preparation.synthetic import SyntheticOptions, write_synthetic_dataset
+
+CONFIG = EntityScorerConfig(
+    visual_extractor="resnet10n", visual_dim=256, num_entities=len(ENTITIES), width=16, layers=1, heads=2, dropout=0.1,
+    image_size=64,
+)  # fmt: skip
+SCHEDULE = {
+    "epochs": 8, "lr": 1e-3, "batch_size": 8, "shares": 1, "seed": 0, "precision": "fp32", "num_workers": 0, "patience": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    write_synthetic_dataset(folder, SyntheticOptions(num_studies=60, image_size=80, difficulty=0.5, seed=1))
+    return folder, read_annotation(folder / "annotation.json")["train"]
+
+
+def trained(drawn, work_path, **changes):
+    folder, studies = drawn
+    mentions = entity_mentions([study.report for study in studies])
+    schedule = {**SCHEDULE, **changes}
+    return train_entity_scorer(studies, folder / "images", mentions, CONFIG, schedule, torch.device("cpu"), work_path)
+
+
+def weights(scorer):
+    return torch.cat([value.flatten().float() for value in scorer.state_dict().values()])
+
+
+def test_no_patient_is_on_both_sides(drawn):
+    _, studies = drawn
+    kept, held = entity_training._hold_out(studies, seed=0)
+    assert sorted([*kept, *held]) == list(range(len(studies)))
+    assert 0 < len(held) < len(studies) // 3
+    assert not {studies[i].patient for i in kept} & {studies[i].patient for i in held}
+    assert entity_training._hold_out(studies, seed=1)[1].tolist() != held.tolist()
+
+
+def test_training_ends_when_the_held_out_loss_rises_and_the_best_epoch_is_kept(drawn, tmp_path, monkeypatch, capsys):
+    losses = iter([1.0, 0.5, 0.7, 0.6, 0.1])
+    seen = []
+
+    def held_out_loss(scorer, *_):
+        seen.append(weights(scorer))
+        return next(losses)
+
+    monkeypatch.setattr(entity_training, "_held_out_loss", held_out_loss)
+    scorer = trained(drawn, tmp_path / "work.pth")
+    assert len(seen) == 4
+    assert torch.equal(weights(scorer), seen[1])
+    assert not torch.equal(seen[1], seen[3])
+    assert "epoch 2 of 4, held-out loss 0.5000" in capsys.readouterr().out
+
+
+def test_held_out_loss_is_the_mean_over_the_held_out_studies(drawn, tmp_path, monkeypatch):
+    """Read in one block or in many."""
+    found = []
+    for size in (64, 1):
+        monkeypatch.setattr(entity_training, "SCORE_BATCH", size)
+        real = entity_training._keep_best
+        monkeypatch.setattr(entity_training, "_keep_best", lambda state, loss, real=real: found.append(loss))
+        trained(drawn, tmp_path / f"{size}.pth", epochs=1)
+        monkeypatch.setattr(entity_training, "_keep_best", real)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert 0 < found[0] < 1
+
+
+def test_bfloat16_trains_float32_weights(drawn, tmp_path):
+    whole = trained(drawn, tmp_path / "fp32.pth", epochs=1, patience=0)
+    mixed = trained(drawn, tmp_path / "bf16.pth", epochs=1, patience=0, precision="bf16")
+    assert {parameter.dtype for parameter in mixed.parameters()} == {torch.float32}
+    assert not torch.equal(weights(whole), weights(mixed))
+    assert (weights(whole) - weights(mixed)).norm() < 0.05 * weights(whole).norm()
+
+
+def test_auroc_is_high_for_scores_that_know_and_half_for_scores_that_do_not(drawn):
+    _, studies = drawn
+    mentions = entity_mentions([study.report for study in studies])
+    knowing = np.where(mentions == PRESENT, 0.9, 0.1)
+    aurocs = entity_aurocs(knowing, mentions)
+    assert set(aurocs.values()) == {1.0}
+    assert set(entity_aurocs(np.full(mentions.shape, 0.5), mentions).values()) == {0.5}
+    text = "\n".join(auroc_lines(aurocs, len(studies)))
+    assert "1.000" in text
+    assert all(name in text for name in list(aurocs)[:3])
