@@ -232,7 +232,8 @@ def _add_prepare(parser: ArgumentParser) -> None:
     group.add_argument("--convert", help="only rewrite this trained model, for the code that --to names, as --out")
     group.add_argument("--to", choices=("ours", "released"), default="ours", help="layout of the converted model")
     group.add_argument("--out", default="results/converted.pth", help="file of the converted model")
-    _flag(group, "--exclude_same_patient", False, "keep a patient's own reports out of memory and neighbours")
+    text = "keep a patient's own reports out of memory and neighbours; by default out of those that are built, not published"
+    _flag(group, "--exclude_same_patient", None, text)
 
 
 def _add_raw(parser: ArgumentParser) -> None:
@@ -262,7 +263,7 @@ def _add_runtime(parser: ArgumentParser) -> None:
     group.add_argument("--n_gpu", type=int, default=0, help="processes that the scripts start; 0 for one per GPU")
 
 
-def _flag(group, name: str, default: bool, text: str, dest: str | None = None) -> None:
+def _flag(group, name: str, default: bool | None, text: str, dest: str | None = None) -> None:
     group.add_argument(name, action=BooleanOptionalAction, default=default, help=text, dest=dest or name[2:])
 
 

@@ -6,10 +6,9 @@ import os
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from modules.corpus.annotations import check_images, pad_labels, read_annotation, require_split
+from modules.corpus.annotations import check_images, read_annotation, require_split
 
 R2GEN = {
     "train": [
@@ -142,12 +141,6 @@ def test_studies_are_small_frozen_and_picklable(tmp_path):
     assert not hasattr(study, "__dict__")
     with pytest.raises(AttributeError):
         study.report = "another"
-
-
-def test_pad_labels():
-    assert pad_labels([1] * 14).tolist() == [1] * 14 + [0] * 4
-    assert pad_labels((3,) * 18).tolist() == [3] * 18
-    assert pad_labels([0] * 14).dtype == np.int8
 
 
 def test_require_split(tmp_path):

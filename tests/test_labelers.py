@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modules.corpus.annotations import Study
 from modules.corpus.text import clean_report
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.preparation.labelers import RuleLabeler, find_labeler
+from modules.preparation.labelers import RuleLabeler, find_labeler, label_studies
 
 SIGNS = {"+": POSITIVE, "-": NEGATIVE, "?": UNCERTAIN}
 LABELER = RuleLabeler()
@@ -144,6 +145,33 @@ def test_find_labeler_says_that_it_uses_rules(capsys):
     printed = capsys.readouterr().out
     assert labeler.checksum in printed
     assert printed.count("\n") == 1
+
+
+class Fourteen:
+    """A labeler that knows 14 conditions, as CheXbert does."""
+
+    name, checksum, conditions = "fourteen", "0", CHEXPERT_CONDITIONS
+
+    def __call__(self, reports):
+        assert reports == ["The aorta is tortuous. Pneumothorax."]
+        return np.full((len(reports), 14), UNCERTAIN, dtype=np.int8)
+
+
+def test_what_annotation_and_labeler_do_not_know_is_labelled_by_rule():
+    report = "The aorta is tortuous. Pneumothorax."
+    labels = [(BLANK,) * 18, (NEGATIVE,) * 14, None]
+    studies = [
+        Study(id=str(i), image_path=("a.png",), report=report, split="train", labels=each)
+        for i, each in enumerate(labels)
+    ]
+    by_rule = LABELER([report])[0]
+    assert by_rule[14:].any()
+    states = label_studies(studies, Fourteen(), LABELER)
+    assert states.dtype == np.int8
+    assert states[0].tolist() == [BLANK] * 18
+    assert states[1].tolist() == [NEGATIVE] * 14 + by_rule[14:].tolist()
+    assert states[2].tolist() == [UNCERTAIN] * 14 + by_rule[14:].tolist()
+    assert label_studies(studies[2:], LABELER, LABELER).tolist() == [by_rule.tolist()]
 
 
 @pytest.mark.skipif(REAL_CXR is None, reason="set REVTAF_REAL_CXR to the folder that holds reports.jsonl")

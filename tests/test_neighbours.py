@@ -69,7 +69,7 @@ def test_too_few_training_studies():
         label_neighbours(labels, None, 3)
     with pytest.raises(ValueError, match="row 0 has 2 other studies"):
         label_neighbours(labels, None, 5)
-    with pytest.raises(ValueError, match=r"row 1 has 1 other studies .* drop --exclude_same_patient"):
+    with pytest.raises(ValueError, match=r"row 1 has 1 other studies .* give --no-exclude_same_patient"):
         label_neighbours(labels, [None, "a", "a"], 2, block_size=1)
 
 
@@ -149,7 +149,7 @@ def test_a_small_bank_repeats_in_order(bank):
 
 def test_nothing_to_remember(bank):
     scores, mentions = bank
-    with pytest.raises(ValueError, match=r"row 1 may use none of the 2 training reports: .*--exclude_same_patient"):
+    with pytest.raises(ValueError, match=r"row 1 may use none of the 2 training reports: .*--no-exclude_same_patient"):
         memory_indices(scores[:2], mentions[:2], 3, np.array([-1, 4]), np.array([4, 4]), block_size=1)
     with pytest.raises(ValueError, match="row 0 may use none of the 0 training reports"):
         memory_indices(scores[:2], mentions[:0], 3, np.array([-1, -1]), np.array([], dtype=int))

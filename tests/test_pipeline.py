@@ -100,8 +100,22 @@ def test_prepared_features_have_the_shapes_of_the_method(prepared):
     assert ((store["region_scores"] >= 0) & (store["region_scores"] <= 1)).all()
 
 
-def test_a_training_study_is_not_in_its_own_memory_nor_its_own_neighbour(prepared):
-    store = FeatureStore.open(prepared / "features")
+def of_the_same_patient(folder):
+    """Per training study, whether its memory and its neighbours hold a report of its own patient, two of ``(N, rows)``."""
+    store = FeatureStore.open(folder / "features")
+    training = read_annotation(folder / "annotation.json")["train"]
+    patients = np.array([study.patient for study in training])
+    assert len(set(patients)) < len(patients)
+    rows = store["memory_indices"][store.rows("studies", [study.id for study in training])], store["label_neighbours"]
+    return [patients[part] == patients[:, None] for part in rows]
+
+
+def test_a_patient_is_not_in_their_own_memory_nor_neighbours_unless_asked_for(prepared, tmp_path):
+    assert not any(same.any() for same in of_the_same_patient(prepared))
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    prepare(tmp_path, "--no-exclude_same_patient")
+    assert any(same.any() for same in of_the_same_patient(tmp_path))
+    store = FeatureStore.open(tmp_path / "features")
     ids = store.row_ids("training")
     own = np.arange(len(ids))[:, None]
     assert not (store["memory_indices"][store.rows("studies", ids)] == own).any()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
-import numpy as np
 from tqdm import tqdm
 
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
@@ -28,7 +27,7 @@ class Study:
         image_path: paths below the image folder; the first is the one that is read.
         report: raw text, never empty.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        labels: state of 14 or 18 conditions, if the file has them; see :func:`pad_labels`.
+        labels: state of 14 or 18 conditions, if the file has them.
         patient: the same for all studies of a patient, if known.
         memory_indices: training rows of similar reports as published (``clip_indices``), if the file has them.
     """
@@ -109,13 +108,6 @@ def item_problems(path: str | Path, where: str, item: Any, split: str) -> dict[s
         except ValueError as error:
             sentences[part] = str(error)
     return sentences
-
-
-def pad_labels(labels: Sequence[int]) -> np.ndarray:
-    """States of all conditions ``(L,)`` int8 from 14 or 18 labels; the 4 auxiliary ones are blank if absent."""
-    padded = np.zeros(len(CONDITIONS), dtype=np.int8)
-    padded[: len(labels)] = labels
-    return padded
 
 
 def require_split(annotation: Mapping[str, list[Study]], split: str, path: str | Path) -> list[Study]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from modules.corpus.annotations import Study, pad_labels
+from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.features import FeatureStore, verify
@@ -129,7 +129,7 @@ def look_at_values(
         diagnosis.add("error", "features", "region_scores of {count} studies leave [0, 1]", outside)
         wrong_state = [studies[i].id for i in np.flatnonzero(~((labels >= 0) & (labels < len(STATES))).all(1))]
         diagnosis.add("error", "features", "labels of {count} studies leave 0 to 3", wrong_state)
-        own = [study.labels is None or (pad_labels(study.labels) == labels[i]).all() for i, study in enumerate(studies)]
+        own = [(labels[i, : len(study.labels or ())] == (study.labels or ())).all() for i, study in enumerate(studies)]
         other = [study.id for study, equal in zip(studies, own, strict=True) if not equal]
         diagnosis.add(
             "error", "features", f"the stored labels of {{count}} studies are not the annotation's: {_AGAIN}", other

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from modules.corpus.annotations import Study
 from modules.distributed import gather_list, is_main, shard
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
 from modules.preparation import assertions, condition_rules
 from modules.preparation.assertions import assertion_map, normalised_sentences
+from modules.preparation.throughput import measured
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +135,36 @@ def find_labeler(
     if is_main():
         print(f"conditions are labelled by rule ({labeler.checksum}): {reason}", flush=True)
     return labeler
+
+
+def label_studies(studies: Sequence[Study], labeler: Labeler | None, rules: RuleLabeler) -> np.ndarray:
+    """States of every study: the annotation's, else the labeler's, and by rule what neither of them has.
+
+    CheXbert, and many annotations, know 14 conditions; the 4 auxiliary ones are then labelled by rule.
+
+    Args:
+        studies: n studies.
+        labeler: labels reports that have no labels; none is needed where all of them have.
+        rules: labels what is left.
+
+    Returns:
+        ``(n, 18)`` int8.
+    """
+    states = np.zeros((len(studies), len(CONDITIONS)), dtype=np.int8)
+    known = np.array([len(study.labels or ()) for study in studies])
+    for i in np.flatnonzero(known):
+        states[i, : known[i]] = studies[i].labels
+    if known.min(initial=len(CONDITIONS)) == len(CONDITIONS):
+        return states
+    with measured("labels", int((known < len(CONDITIONS)).sum())):
+        for wanted, who in ((1, labeler), (len(CONDITIONS), rules)):
+            rows = np.flatnonzero(known < wanted)
+            if len(rows):
+                found = label_together(who, [studies[i].report for i in rows])
+                for i, row in zip(rows, found, strict=True):
+                    states[i, known[i] : len(row)] = row[known[i] :]
+                known[rows] = np.maximum(known[rows], found.shape[1])
+    return states
 
 
 def label_together(labeler: Labeler, reports: Sequence[str]) -> np.ndarray:

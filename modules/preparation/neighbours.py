@@ -64,7 +64,7 @@ def label_neighbours(
             row = start + int(allowed.argmin())
             raise ValueError(
                 f"the training study in row {row} has {int(allowed.min())} other studies to choose from but {k} are "
-                "wanted: lower --neighbours, add training studies or drop --exclude_same_patient"
+                "wanted: lower --neighbours, add training studies or give --no-exclude_same_patient"
             )
         return order[rows.cpu().numpy()]
 
@@ -125,7 +125,7 @@ def memory_indices(
         if allowed.min() < 1:
             raise ValueError(
                 f"the study in row {start + int(allowed.argmin())} may use none of the {len(bank_mentions)} training "
-                "reports: add training studies of other patients or drop --exclude_same_patient"
+                "reports: add training studies of other patients or give --no-exclude_same_patient"
             )
         turn = torch.arange(r, device=rows.device) % allowed.clamp(max=r)[:, None]  # (B, r)
         return order[rows.gather(1, turn).cpu().numpy()]

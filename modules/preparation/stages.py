@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.checkpoints import load_weights
-from modules.corpus.annotations import Study, check_images, pad_labels, read_annotation
+from modules.corpus.annotations import Study, check_images, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.feature_writing import (
@@ -38,7 +39,7 @@ from modules.preparation.entities import (
     score_images,
 )
 from modules.preparation.entity_training import scorer_recipe, train_entity_scorer
-from modules.preparation.labelers import find_labeler, label_together
+from modules.preparation.labelers import RuleLabeler, find_labeler, label_studies
 from modules.preparation.medklip import check_same_scorer, write_medklip_features
 from modules.preparation.mentions import entity_mentions
 from modules.preparation.neighbours import label_neighbours, memory_indices
@@ -73,11 +74,12 @@ class Preparation:
                 f"{options.ann_path} has no training studies: give the feature folder of the data set that the model was "
                 "trained on with --bank_dir"
             )
+        self.no_patient = options.exclude_same_patient is not False
         self.source = {"annotation": sha256_of(options.ann_path)}
         self.published = None
         if options.published:
             self.published = PublishedFiles(
-                Path(options.published), self.splits, self.owns_bank, options.exclude_same_patient
+                Path(options.published), self.splits, self.owns_bank, bool(options.exclude_same_patient)
             )
             self.published.check(options.features)
 
@@ -110,23 +112,17 @@ class Preparation:
         return prepare_reports([study.report for study in studies], self.options.cleaning, self.options.max_words)
 
     def labels(self) -> None:
-        """States of every study, from the annotation where it has them, else from the labeler; and the class prior."""
-        unlabelled = [i for i, study in enumerate(self.studies) if study.labels is None]
-        options = self.options
-        labeler = None
+        """States of every study, and the class prior."""
+        options, labeler, rules = self.options, None, RuleLabeler()
+        unlabelled = [study for study in self.studies if study.labels is None]
         if unlabelled:
             bert = None if options.entity_scorer == "medklip" else options.bert_path  # then it is the clinical one
             labeler = find_labeler(options.chexbert_path, bert, self.device, self.folder)
         made_by = {**self.source, "labeler": f"{labeler.name} {labeler.checksum}" if labeler else "annotation"}
+        if any(len(study.labels or ()) < len(CONDITIONS) for study in self.studies):
+            made_by["auxiliary"] = f"{rules.name} {rules.checksum}"
         if not self.current(made_by, "labels"):
-            labels = np.zeros((len(self.studies), len(CONDITIONS)), dtype=np.int8)
-            for i, study in enumerate(self.studies):
-                if study.labels is not None:
-                    labels[i] = pad_labels(study.labels)
-            if unlabelled:
-                with measured("labels", len(unlabelled)):
-                    found = label_together(labeler, [self.studies[i].report for i in unlabelled])
-                labels[unlabelled, : found.shape[1]] = found
+            labels = label_studies(self.studies, labeler, rules)
             write_feature(self.folder, "labels", labels, axis="studies", made_by=made_by)
         if self.owns_bank:
             store = FeatureStore.open(self.folder)
@@ -247,9 +243,11 @@ class Preparation:
     def neighbours(self) -> None:
         """Label-nearest training studies of every training study."""
         options = self.options
-        k = min(options.neighbours, len(self.training) - 1)
+        patients = [study.patient if self.no_patient else None for study in self.training]
+        others = len(patients) - max(Counter(filter(None, patients)).values(), default=1)
+        k = max(1, min(options.neighbours, others))
         store = FeatureStore.open(self.folder)
-        made_by = {"labels": store.entry("labels")["sha256"], "k": k, "no_patient": options.exclude_same_patient}
+        made_by = {"labels": store.entry("labels")["sha256"], "k": k, "no_patient": self.no_patient}
         if self.published and self.published.neighbours(self.folder, self.source):
             return
         if self.current(made_by, "label_neighbours"):
@@ -258,7 +256,7 @@ class Preparation:
         with measured("label neighbours", len(ids), quadratic=True):
             rows = label_neighbours(
                 np.asarray(store["labels"])[store.rows("studies", ids)],
-                [study.patient for study in self.training] if options.exclude_same_patient else None,
+                patients,
                 k,
                 ids=ids,
                 device=self.device,
@@ -273,13 +271,13 @@ class Preparation:
             "scores": store.entry("region_scores")["sha256"],
             "bank": bank.store.entry("report_features")["sha256"],
             "r": options.memory_size,
-            "no_patient": options.exclude_same_patient,
+            "no_patient": self.no_patient,
         }
         if self.published and self.published.memory(self.folder, bank, self.source):
             return
         if self.current(made_by, "memory_indices"):
             return
-        bank_groups, query_groups = bank.groups(self.studies, options.exclude_same_patient)
+        bank_groups, query_groups = bank.groups(self.studies, self.no_patient)
         with measured("memory", len(self.studies), quadratic=self.owns_bank):
             rows = memory_indices(
                 np.asarray(store["region_scores"]),
