@@ -90,7 +90,7 @@ class SinkhornPlan(torch.autograd.Function):
         target = weighted.sum(dim=1) - (scaled * weighted.sum(dim=2, keepdim=True)).sum(dim=1)  # (B, M)
         M = plan.shape[2]
         system = torch.diag_embed(columns) - plan.transpose(1, 2) @ scaled + 1 / M**2  # (B, M, M)
-        y = torch.linalg.solve(system, target)  # (B, M)
+        y = torch.linalg.solve_ex(system, target)[0]  # (B, M); solve() would make a GPU wait to see whether it worked
         x = inverse_rows * (weighted.sum(dim=2) - (plan * y.unsqueeze(1)).sum(dim=2))  # (B, K)
         grad_cost = (plan * (x.unsqueeze(2) + y.unsqueeze(1)) - weighted) / ctx.epsilon  # (B, K, M)
         return grad_cost, None, None, None, None, None

@@ -23,7 +23,7 @@ class RetrievalBank:
     shortlist to be. The others (near-duplicates) go through the same search in float64, and what is still undecided (more
     equal rows than the shortlist holds) is compared with every row. The result is that of float64 brute force, always.
 
-    The memory held beside the embeddings is some blocks and tiles, whatever N and B; no ``(B, N, H)`` tensor is built and
+    Beside the embeddings the memory holds 48 bytes a row and some blocks and tiles; no ``(B, N, H)`` tensor is built and
     the bank is read once, row by row, so it may be a tensor over a memory-mapped file.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,12 @@ def _channels(image: Image.Image) -> Tensor:
 
 def normalise_pixels(pixels: Tensor) -> Tensor:
     """Scale uint8 pixels ``(B, 3, height, width)`` to ImageNet's mean and deviation, float32."""
-    mean = torch.tensor(IMAGENET_MEAN, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=pixels.device).view(1, 3, 1, 1)
+    mean, std = _imagenet_statistics(pixels.device)
     return (pixels.float() / 255 - mean) / std
+
+
+@cache
+def _imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation ``(1, 3, 1, 1)``, brought to the device once."""
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std

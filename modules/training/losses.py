@@ -146,10 +146,10 @@ def ranking_loss(
     with torch.autocast(embedding.device.type, enabled=False):
         distance = manifold.distance(embedding, other_points)  # (B, N), float64
         hamming = label_hamming(labels, other_labels)  # (B, N)
-        own = torch.zeros_like(hamming, dtype=torch.bool)
-        own[torch.arange(B), first + torch.arange(B)] = True
-        distance = distance[~own].view(B, N - 1)
-        hamming = hamming[~own].view(B, N - 1)
+        own = first + torch.arange(B, device=distance.device).unsqueeze(1)  # (B, 1)
+        column = torch.arange(N - 1, device=distance.device)
+        column = column + (column >= own)  # (B, N - 1): a mask instead would make a GPU wait for its count
+        distance, hamming = distance.gather(1, column), hamming.gather(1, column)
         if kind == "nearest":
             return F.cross_entropy(-distance, hamming.argmin(dim=1)).to(embedding.dtype)
         target = (-hamming.double() / temperature).softmax(dim=1)  # (B, N - 1)
