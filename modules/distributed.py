@@ -14,7 +14,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_functional
 from torch import Tensor
 
 Item = TypeVar("Item")
@@ -115,7 +114,23 @@ def gather_with_gradient(x: Tensor) -> Tensor:
     """Concatenate equally shaped tensors ``(B, ...)`` of all processes to ``(world * B, ...)``; gradients flow back."""
     if world_size() == 1:
         return x
-    return torch.cat(dist_functional.all_gather(x.contiguous()))
+    return _Gather.apply(x)
+
+
+class _Gather(torch.autograd.Function):
+    """Every process's tensor on every process; a gradient is what all processes send back."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[rank()]
 
 
 def mean_over_processes(values: dict[str, float], device: torch.device) -> dict[str, float]:
