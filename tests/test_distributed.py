@@ -14,9 +14,9 @@ from test_pipeline import SMALL, call, places, prepare, prepared, trained  # noq
 
 from models.manifolds import PoincareBall
 from modules.corpus.dataloaders import EpochSampler
-from modules.corpus.features import verify
+from modules.corpus.features import FeatureStore, verify
 from modules.distributed import gather_list, gather_with_gradient, mean_over_processes, processes, rank
-from modules.records import read_jsonl
+from modules.records import read_json, read_jsonl, write_json
 from modules.training.losses import ranking_loss
 
 ROOT = Path(__file__).parents[1]
@@ -105,12 +105,18 @@ MADE = (
 
 
 def prepare_in(folder):
-    """Prepare with small batches, so that both processes score images, and three shares for two processes."""
+    """Prepare with small batches, so that both processes score images, and three shares for two processes.
+
+    The data set is custom, so that nobody draws it again and writes the labels back.
+    """
     from modules.preparation import entities, entity_training
 
     torch.set_num_threads(1)
     entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16
-    prepare(Path(folder), "--scorer_patience", 1, "--scorer_shares", 3, "--batch_size", 5, "--scorer_epochs", 2)
+    prepare(
+        Path(folder), "--dataset_name", "custom", "--scorer_patience", 1, "--scorer_shares", 3, "--batch_size", 5,
+        "--scorer_epochs", 2,
+    )  # fmt: skip
 
 
 def prepare_as_one_of_two(number, folder):
@@ -122,16 +128,21 @@ def prepare_as_one_of_two(number, folder):
 
 
 def test_two_processes_prepare_the_same_arrays_as_one(prepared, tmp_path):  # noqa: F811
-    """From images and reports to the last array, the trained scorer included: byte for byte the same."""
+    """From images and reports without labels to the last array, the trained scorer included: byte for byte the same."""
     for name in ("two", "one"):
         shutil.copytree(prepared, tmp_path / name)
         shutil.rmtree(tmp_path / name / "features")
+        annotation = tmp_path / name / "annotation.json"
+        splits = read_json(annotation)
+        write_json(annotation, {k: [{**item, "labels": None} for item in items] for k, items in splits.items()})
     multiprocessing.spawn(prepare_as_one_of_two, args=(str(tmp_path / "two"),), nprocs=2)
     multiprocessing.spawn(prepare_alone, args=(str(tmp_path / "one"),), nprocs=1)
     for name in MADE:
         one, two = ((tmp_path / folder / "features" / name).read_bytes() for folder in ("one", "two"))
         assert one == two, name
     assert verify(tmp_path / "two" / "features") == []
+    labeler = FeatureStore.open(tmp_path / "two" / "features").entry("labels")["made_by"]["labeler"]
+    assert labeler.startswith("rule ")
 
 
 def prepare_alone(_, folder):

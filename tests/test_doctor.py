@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace as with_changes
 
 import numpy as np
 import pytest
@@ -10,12 +11,17 @@ from test_pipeline import SMALL, call, places, prepare, prepared  # noqa: F401, 
 
 import main_prepare
 import main_train
-from modules.corpus.annotations import read_annotation
+from modules.corpus import feature_writing
+from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.feature_writing import write_axis, write_bank_reports, write_feature
 from modules.corpus.features import FeatureStore
 from modules.options import parse_options
+from modules.preparation.diagnosis import Diagnosis
 from modules.preparation.doctor import examine
+from modules.preparation.doctor_corpus import look_at_sizes
+from modules.preparation.doctor_features import Examined
+from modules.preparation.doctor_leaks import _ask_what_scores_know
 from modules.preparation.mentions import PRESENT, entity_mentions
 
 
@@ -164,16 +170,14 @@ def test_reports(folder):
         ("iu_xray", (2069, 296, 590), True),
         ("iu_xray", (0, 0, 4168), True),
         ("iu_xray", (2069, 296, 591), False),
+        ("mimic_cxr", (270_790, 2_130, 3_858), True),
+        ("mimic_cxr", (270_790, 2_130, 3_859), False),
         ("mimic_cxr", (3, 2, 1), False),
         ("custom", (3, 2, 1), True),
         ("custom", (3, 0, 1), False),
     ],
 )
 def test_sizes(dataset, sizes, fits):
-    from modules.corpus.annotations import Study
-    from modules.preparation.diagnosis import Diagnosis
-    from modules.preparation.doctor_corpus import look_at_sizes
-
     study = {split: Study(id="a", image_path=("a",), report="a", split=split) for split in ("train", "val", "test")}
     diagnosis = Diagnosis()
     look_at_sizes(dataset, [s for size, s in zip(sizes, study.values(), strict=True) for _ in range(size)], diagnosis)
@@ -196,7 +200,13 @@ def test_sizes(dataset, sizes, fits):
         ("region_scores", lambda a: a + 1, "leave [0, 1]"),
         ("region_scores", lambda a: a[:, :74], "features | 1 arrays have a wrong shape"),
         ("region_text", lambda a: np.zeros_like(a), "features | 1 arrays are constant"),
+        ("region_text", lambda a: a[:, :74], "region_text: (60, 74, 16), expected (*, 75, *)"),
         ("report_features", lambda a: a[:, :4], "features | 1 arrays have a wrong shape"),
+        ("sentence_features", lambda a: a[:, :15], "15), expected (*, 16)"),
+        ("sentence_offsets", lambda a: a[:-1], "sentence_offsets: (48,), expected (49)"),
+        ("memory_indices", lambda a: a[:, :4], "memory_indices: (60, 4), expected (*, 5)"),
+        ("memory_indices", lambda a: a[:, 0], "memory_indices: (60,), expected (*, 5)"),
+        ("label_neighbours", lambda a: a[:, :0], "label_neighbours: (48, 0), expected (48, "),
         ("labels", lambda a: a + 4, "leave 0 to 3"),
         ("labels", lambda a: (a + 1) % 4, "are not the annotation's"),
         ("memory_indices", lambda a: a + 1000, "memory_indices of 60 studies point outside the"),
@@ -229,6 +239,191 @@ def test_missing_damaged_and_changed_arrays(folder):
     path = folder / "features/label_neighbours.npy"
     path.write_bytes(path.read_bytes()[:-8])
     assert any(error.startswith("features | 2 arrays are missing, damaged") for error in found(folder, thorough=False))
+
+
+def planted_leak(folder, name="region_scores"):
+    """Features of held-out studies that are their own mentions."""
+    mentions, held_out = own_mentions(folder)
+
+    def change(array):
+        if name == "region_scores":
+            array[held_out] = np.where(mentions[held_out], 0.9, 0.1)
+        else:
+            array[held_out, :, 0] = mentions[held_out]
+        return array
+
+    replace(folder, name, change)
+
+
+def test_what_is_intact_is_looked_at_whatever_is_broken(folder):
+    """A missing array, NaN, a wrong neighbour and a leak are all said at once, and so is what was skipped."""
+    planted_leak(folder)
+    (folder / "features/report_features.npy").unlink()
+    replace(folder, "sentence_features", lambda a: np.full_like(a, np.inf))
+    replace(folder, "label_neighbours", lambda a: np.where(np.arange(len(a))[:, None] == 3, 3, a).astype(a.dtype))
+    replace(folder, "memory_indices", lambda a: a + 1000)
+    spoil_annotation(folder, lambda content: content["train"].append({**content["train"][0], "id": "new"}))
+    errors, warnings = found(folder), found(folder, "warning")
+    for words in (
+        "features | 1 arrays are missing, damaged",
+        "features | 1 arrays hold NaN or infinity",
+        "features | 1 of 61 studies have no features",
+        "retrieval | label_neighbours of 1 studies point at themselves",
+        "retrieval | memory_indices of 60 studies point outside",
+        "retrieval | 1 training studies are not in the bank",
+        "leaks | 12 arrays of 12 held-out studies do not come out again",
+    ):
+        assert sum(error.startswith(words) for error in errors) == 1, (words, errors)
+    skipped = [warning for warning in warnings if "skipped" in warning]
+    assert skipped == ["leaks | skipped: making the memory again, because of memory_indices (see features)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "skipped"),
+    [
+        ("region_scores.npy", ["what the scores know", "making the scores", "making the memory"]),
+        ("memory_indices.npy", ["the memory,", "making the memory"]),
+        ("label_neighbours.npy", ["the label neighbours"]),
+        ("report_features.npy", []),
+        ("training.jsonl", ["the texts of the bank", "making the memory"]),
+        ("training.json", ["the reports of the bank", "the label neighbours", "the memory,", "making the memory"]),
+        ("studies.json", ["the memory,", "what the scores know"]),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said(folder, name, skipped):
+    (folder / "features" / name).unlink()
+    assert any(name in error for error in found(folder))
+    said = [warning.split("skipped: ")[1] for warning in found(folder, "warning") if "skipped: " in warning]
+    assert len(said) == len(skipped)
+    for words in skipped:
+        assert any(line.startswith(words) and name.removesuffix(".npy") in line for line in said), (words, said)
+
+
+def test_a_manifest_that_cannot_be_read_leaves_the_rest_to_be_looked_at(folder):
+    (folder / "features/manifest.json").write_text("{")
+    (folder / "images" / read_annotation(folder / "annotation.json")["train"][0].image_path[0]).unlink()
+    errors = found(folder)
+    assert sum("manifest.json is not a JSON file" in error for error in errors) == 1
+    assert any(error.startswith("images | 1 of 60 images are not in") for error in errors)
+
+
+def test_features_are_looked_at_without_an_annotation(folder):
+    replace(folder, "report_features", lambda a: np.full_like(a, np.nan))
+    (folder / "annotation.json").write_text("[")
+    errors = found(folder)
+    assert any("is not a JSON file" in error for error in errors)
+    assert any("1 arrays hold NaN" in error for error in errors)
+    assert "leaks | skipped: there are no studies to search" in found(folder, "warning")
+
+
+def test_a_skipped_search_for_leaks_is_not_called_ok(folder):
+    shutil.rmtree(folder / "features")
+    lines = list(examine(options(folder)).lines())
+    assert "leaks" in lines
+    assert any("skipped: there are no features to search" in line for line in lines)
+
+
+def test_an_interrupted_build_is_named(folder):
+    """Of a first build arrays are missing; of a rebuild the old ones are there."""
+    (folder / "features/.region_text.npy.17.tmp").write_bytes(b"half")
+    (warning,) = [w for w in found(folder, "warning", thorough=False) if "interrupted" in w]
+    assert ".region_text.npy.17.tmp" in warning
+    manifest = json.loads((folder / "features/manifest.json").read_text())
+    del manifest["arrays"]["region_text"]
+    (folder / "features/manifest.json").write_text(json.dumps(manifest))
+    (error,) = found(folder, thorough=False)
+    assert "has no array region_text" in error
+    assert "a build was interrupted and left .region_text.npy.17.tmp: run main_prepare.py again" in error
+    prepare(folder)
+    assert found(folder) == []
+    assert not list((folder / "features").glob(".*"))
+
+
+def test_a_rebuild_that_was_interrupted_between_two_arrays(folder, monkeypatch, capsys, tmp_path):
+    """New report features beside old sentence features of equal width: nothing is missing, and yet training refuses."""
+    enter = feature_writing._enter
+
+    def interrupt(directory, name, *rest):
+        enter(directory, name, *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(feature_writing, "_enter", interrupt)
+    with pytest.raises(SystemExit):
+        prepare(folder, "--text_pooling", "cls")
+    monkeypatch.undo()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        call(main_train, *places(folder), *SMALL, "--save_dir", tmp_path / "run")
+    assert end.value.code == 2
+    message = capsys.readouterr().err
+    assert "1 pairs of arrays are of two builds, of which the second was interrupted: run main_prepare.py" in message
+    assert "report_features and sentence_features: pooling cls and mean" in message
+    prepare(folder, "--text_pooling", "cls")
+    assert found(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "words"),
+    [
+        ("report_features", {"seed": 5}, ["report_features and sentence_features: seed 5 and 456789"]),
+        ("sentence_offsets", {"encoder": "x"}, ["sentence_features and sentence_offsets: encoder lsa and x"]),
+        ("region_scores", {"epochs": 7}, ["region_scores and region_text: epochs 7 and 1"]),
+        (
+            "region_text",
+            {"scorer": "x"},
+            ["region_text: entity_scorer.pth has changed", "region_scores and region_text"],
+        ),
+        ("region_text", {"dtype": "float64"}, []),
+    ],
+)
+def test_arrays_of_two_builds(folder, name, origin, words):
+    replace(folder, name, lambda array: array, **origin)
+    errors = found(folder)
+    assert len(errors) == len(words)
+    for sentence in words:
+        assert any(sentence in error for error in errors), errors
+
+
+def test_published_arrays_come_from_files_of_their_own(folder):
+    """Each has a file to name, so that only what else they were made by is compared."""
+    for name, mark in (("report_features", "a"), ("sentence_features", "b"), ("sentence_offsets", "b")):
+        replace_origin(folder, name, {"published": mark, "dtype": "float16", **({"width": 16} if mark == "b" else {})})
+    for name, mark in (("region_scores", ["c"]), ("region_text", "d")):
+        replace_origin(folder, name, {"published": mark})
+    assert found(folder) == []
+    replace_origin(folder, "sentence_offsets", {"published": "e", "dtype": "float16", "width": 16})
+    (error,) = found(folder)
+    assert "sentence_features and sentence_offsets: published b and e" in error
+
+
+def test_features_with_another_bank(folder, tmp_path):
+    """A test set that retrieves from the training reports of another data set."""
+    other = shutil.copytree(folder, tmp_path / "other")
+    shutil.rmtree(other / "features")
+    spoil_annotation(other, lambda content: content.update(train=[], val=[]))
+    flags = ["--dataset_name", "custom", "--bank_dir", folder / "features"]
+    prepare(other, *flags)
+
+    def errors():
+        return [" | ".join([p.text, *p.examples]) for p in examine(options(other, *flags)).of("error")]
+
+    assert errors() == []
+    replace(folder, "report_features", lambda a: a[::-1])
+    (error,) = errors()
+    assert "memory_indices: report_features has changed since it was made" in error
+    shutil.rmtree(folder / "features")
+    replace(other, "labels", lambda a: a * 0 + 1)
+    said = errors()
+    assert any("holds no manifest.json" in error for error in said)
+    assert any("arrays are constant" in error and "labels" in error for error in said)
+
+
+def replace_origin(folder, name, made_by):
+    """Let the manifest say that an array was made otherwise."""
+    path = folder / "features/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["arrays"][name]["made_by"] = made_by
+    path.write_text(json.dumps(manifest))
 
 
 def test_bytes_that_changed(folder):
@@ -268,13 +463,7 @@ def own_mentions(folder):
 
 def test_scores_made_from_the_test_report_are_caught(folder):
     """The planted leak: everything else is rebuilt from it, so that the manifest is in order."""
-    mentions, held_out = own_mentions(folder)
-
-    def change(scores):
-        scores[held_out] = np.where(mentions[held_out], 0.9, 0.1)
-        return scores
-
-    replace(folder, "region_scores", change)
+    planted_leak(folder)
     prepare(folder)  # brings the memory in line with the scores, as whoever planted it would
     assert found(folder, thorough=False) == []
     errors = found(folder)
@@ -286,16 +475,20 @@ def test_scores_made_from_the_test_report_are_caught(folder):
 
 
 def test_embeddings_made_from_the_test_report_are_caught(folder):
-    mentions, held_out = own_mentions(folder)
-
-    def change(text):
-        text[held_out, :, 0] = mentions[held_out]
-        return text
-
-    replace(folder, "region_text", change)
+    planted_leak(folder, "region_text")
     errors = found(folder)
     assert len(errors) == 1
     assert "region_text differs" in errors[0]
+
+
+def test_embeddings_of_another_width_are_caught_unless_another_scorer_made_them(folder):
+    replace(folder, "region_text", lambda array: array[..., :8])
+    (error,) = found(folder)
+    assert "leaks | 12 arrays of 12" in error
+    assert "region_text has the shape (75, 8)" in error
+    for name in ("region_scores", "region_text"):
+        replace_origin(folder, name, {"entity_scorer": "medklip"})  # beside the scorer of an earlier build
+    assert found(folder) == []
 
 
 def test_a_memory_made_from_the_test_report_is_caught(folder):
@@ -316,20 +509,16 @@ def test_a_memory_made_from_the_test_report_is_caught(folder):
 
 def test_scores_that_know_too_much_are_caught_without_a_scorer(folder):
     """Features that somebody else made cannot be made again; the AUROC tells, given enough reports."""
-    from modules.preparation.diagnosis import Diagnosis
-    from modules.preparation.doctor_leaks import _ask_what_scores_know
-
     mentions, _ = own_mentions(folder)
     studies = [s for split in read_annotation(folder / "annotation.json").values() for s in split]
     store = FeatureStore.open(folder / "features")
-    from dataclasses import replace as with_changes
-
     diagnosis = Diagnosis()
     everyone = [with_changes(study, split="test") for study in studies]
-    _ask_what_scores_know(store, everyone, diagnosis)
+    _ask_what_scores_know(Examined(store, store, ()), everyone, diagnosis)
     assert not diagnosis.of("error")
     replace(folder, "region_scores", lambda scores: np.where(mentions, 0.9, 0.1).astype(np.float32))
-    _ask_what_scores_know(FeatureStore.open(folder / "features"), everyone, diagnosis)
+    store = FeatureStore.open(folder / "features")
+    _ask_what_scores_know(Examined(store, store, ()), everyone, diagnosis)
     assert "more than an image can tell" in diagnosis.of("error")[0].text
 
 

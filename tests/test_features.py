@@ -10,7 +10,7 @@ import pytest
 
 from modules.corpus import feature_writing
 from modules.corpus.feature_writing import FeatureRows, create_feature, write_axis, write_bank_reports, write_feature
-from modules.corpus.features import FeatureStore, is_current, verify
+from modules.corpus.features import FeatureStore, is_current, unfinished, verify
 from modules.records import read_json, sha256_of, write_json
 
 STUDIES, TRAINING = ["a", "b", "c", "d"], ["c", "a"]
@@ -132,6 +132,21 @@ def test_what_a_killed_process_left_is_removed(folder):
     assert verify(folder) == []
     write_feature(folder, "one", np.zeros(4), axis="studies", made_by={})
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    "left", [".region_text.unfinished.npy", ".region_text.npy.7.tmp", "entity_scorer_unfinished.pth"]
+)
+def test_an_interrupted_build_is_named(folder, left):
+    with pytest.raises(ValueError, match=r"as a build was interrupted or had other flags: run main_prepare\.py"):
+        FeatureStore.open(folder)["region_text"]
+    assert unfinished(folder) == []
+    (folder / left).touch()
+    with pytest.raises(ValueError, match=rf"as a build was interrupted and left {left}: run main_prepare\.py"):
+        FeatureStore.open(folder)["region_text"]
+    assert unfinished(folder) == [left]
+    feature_writing.remove_unfinished(folder)
+    assert not (folder / left).exists()
 
 
 def test_empty_arrays(folder):

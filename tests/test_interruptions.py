@@ -1,6 +1,7 @@
 """A preparation that is killed in any stage and started again writes the same bytes as one that never was."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def plant(point):
     real = {"replace": os.replace, "epoch": entity_training.save_atomically, "rows": feature_writing.FeatureRows.flush}
     count = [0]
     def replace(source, target):
-        mine = os.path.basename(target) == name + ".npy"
+        mine = os.path.basename(target) in (name, name + ".npy")
         if mine and kind == "before":
             die()
         real["replace"](source, target)
@@ -78,14 +79,16 @@ for point in points:
 start(folder + "/killed", "")
 """
 POINTS = [
-    "before labels", "after labels", "epoch 1", "epoch 1", "rows 3", "rows 4", "before region_scores",
-    "after region_text", "before report_features", "after sentence_features", "before sentence_offsets",
-    "before label_neighbours", "after memory_indices",
+    "before labels", "after labels", "after base_probs.json", "epoch 1", "epoch 1", "rows 3", "rows 4",
+    "before region_scores", "after region_text", "before training.jsonl", "before report_features",
+    "after sentence_features", "before sentence_offsets", "before label_neighbours", "after memory_indices",
 ]  # fmt: skip
-ARRAYS = (
-    "labels", "region_scores", "region_text", "report_features", "sentence_features", "sentence_offsets",
-    "label_neighbours", "memory_indices",
-)  # fmt: skip
+STAGES = ("labels", "entity scorer", "entity scores", "text features", "label neighbours", "memory")
+FILES = {
+    "labels.npy", "region_scores.npy", "region_text.npy", "report_features.npy", "sentence_features.npy",
+    "sentence_offsets.npy", "label_neighbours.npy", "memory_indices.npy", "training.jsonl", "base_probs.json",
+    "entity_scorer.pth", "studies.json", "training.json",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -106,12 +109,18 @@ def test_kill_and_start_again(tmp_path, unlabelled):
     command = [sys.executable, "-c", DRIVER, str(tmp_path), str(images), *POINTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    for name in ARRAYS:
-        whole, killed = ((tmp_path / folder / f"{name}.npy").read_bytes() for folder in ("whole", "killed"))
-        assert whole == killed, name
+    whole, killed = ({p.name: p.read_bytes() for p in (tmp_path / d).iterdir()} for d in ("whole", "killed"))
+    manifests = [json.loads(files.pop("manifest.json")) for files in (whole, killed)]  # whose order may differ
+    assert manifests[0] == manifests[1]
+    assert whole.keys() >= FILES
+    assert killed.keys() == whole.keys()
+    assert [name for name in whole if whole[name] != killed[name]] == []
     assert verify(tmp_path / "killed") == []
     assert not list((tmp_path / "killed").glob(".*"))
-    assert "studies/s; 270,790 would take" in done.stdout
+    for stage in STAGES:
+        assert re.search(rf"^{stage}: \d+ studies in .* studies/s; 270,790 would take ", done.stdout, re.MULTILINE), (
+            stage
+        )
     aurocs = json.loads((tmp_path / "whole" / "entity_auroc_val.json").read_text())
     assert aurocs
     assert all(0 <= value <= 1 for value in aurocs.values())

@@ -2,8 +2,12 @@
 
 import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +15,13 @@ import pytest
 from modules.corpus import feature_writing
 from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.bank import TrainingBank
-from modules.corpus.feature_writing import write_axis, write_bank_reports, write_base_rates, write_feature
+from modules.corpus.feature_writing import (
+    remove_unfinished,
+    write_axis,
+    write_bank_reports,
+    write_base_rates,
+    write_feature,
+)
 from modules.corpus.features import FeatureStore, verify
 from modules.preparation import published_reading
 from modules.preparation.published import NEIGHBOURS, RATES, REGIONS, REPORTS, SENTENCES, PublishedFiles
@@ -30,9 +40,13 @@ def study(split, number, **fields):
     )
 
 
+def all_splits():
+    return {split: [study(split, i) for i in range(count)] for split, count in COUNTS.items()}
+
+
 @pytest.fixture
 def splits():
-    return {split: [study(split, i) for i in range(count)] for split, count in COUNTS.items()}
+    return all_splits()
 
 
 def json_lines(path, rows):
@@ -180,12 +194,106 @@ def test_an_interrupted_conversion_continues(files, splits, tmp_path, archive, m
         assert store.entry(name)["sha256"] == whole.entry(name)["sha256"]
 
 
-def test_the_round_trip_writes_the_published_layout(files, splits, tmp_path):
+# Each start is a fork of a process that has imported everything; it kills itself with SIGKILL before or after a file gets
+# its name, or at the n-th array that it opens, so that nothing is flushed that lies in memory.
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+import test_published as tests
+from modules.corpus import feature_writing
+from modules.preparation import published_reading
+
+folder, target, points = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+feature_writing.FLUSH_ROWS = published_reading.FLUSH_ROWS = 2
+
+def plant(point):
+    kind, _, name = point.partition(" ")
+    real, opened = {"replace": os.replace, "array": published_reading._array}, []
+    def replace(source, where):
+        mine = Path(where).name == name
+        if mine and kind == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        real["replace"](source, where)
+        if mine and kind == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+    def array(*arguments):
+        opened.append(arguments)
+        if kind == "array" and len(opened) == int(name):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real["array"](*arguments)
+    def flush(spool):
+        spool._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)  # before the list says what was written
+    os.replace, published_reading._array = replace, array
+    if kind == "spool":
+        published_reading.SentenceSpool._flush = flush
+
+for point in [*points, ""]:
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        if point:
+            plant(point)
+        tests.convert_all(folder, tests.all_splits(), target)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status != (signal.SIGKILL if point else 0):
+        sys.exit(f"{point or 'whole'}: status {status}")
+"""
+POINTS = [
+    "before region_scores.npy", "array 5", "array 4", "after region_text.npy", "after report_features.npy", "array 4",
+    "spool", "before sentence_features.npy", "after sentence_features.npy", "before sentence_offsets.npy",
+    "after training.jsonl", "before label_neighbours.npy", "after memory_indices.npy",
+]  # fmt: skip
+CONVERTED = {
+    "region_scores.npy", "region_text.npy", "report_features.npy", "sentence_features.npy", "sentence_offsets.npy",
+    "label_neighbours.npy", "memory_indices.npy", "training.jsonl", "base_probs.json",
+}  # fmt: skip
+
+
+def convert_all(folder, splits, target):
+    """As :func:`convert`, with the memory and the end of a preparation."""
+    published, store = convert(folder, splits, target)
+    published.memory(target, TrainingBank(store), SOURCE)
+    remove_unfinished(target)
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_a_killed_conversion_continues_to_the_same_bytes(files, splits, tmp_path, archive):
+    folder, _ = files
+    if archive:
+        pack(folder, REGIONS), pack(folder, SENTENCES)
+    convert_all(folder, splits, tmp_path / "whole")
+    command = [sys.executable, "-c", DRIVER, str(folder), str(tmp_path / "killed"), *POINTS]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    whole, killed = ({p.name: p.read_bytes() for p in (tmp_path / d).iterdir()} for d in ("whole", "killed"))
+    manifests = [json.loads(part.pop("manifest.json")) for part in (whole, killed)]  # whose order may differ
+    assert manifests[0] == manifests[1]
+    assert whole.keys() >= CONVERTED
+    assert killed.keys() == whole.keys()
+    assert [name for name in whole if whole[name] != killed[name]] == []
+    for name, waiting in (
+        ("region_text", ["9", "7", "5"]),
+        ("sentence_features", ["6", "4", "4"]),
+    ):  # a kill costs one array
+        began = re.findall(rf"^published {name}: (\d+) studies \.\.\.$", done.stdout, re.MULTILINE)
+        assert began[: len(waiting)] == waiting
+    for name in (name for name in CONVERTED if name.endswith(".npy") and name != "sentence_offsets.npy"):
+        stage = f"published {name.removesuffix('.npy')}"
+        assert re.search(rf"^{stage}: \d+ studies in .* studies/s; 270,790 would take ", done.stdout, re.MULTILINE), (
+            stage
+        )
+
+
+def test_the_round_trip_writes_the_published_layout(files, splits, tmp_path, capsys):
     folder, content = files
     published, store = convert(folder, splits, tmp_path / "features")
     published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
     store = FeatureStore.open(tmp_path / "features")
     write_published(tmp_path / "again", "mimic_cxr", store, splits)
+    assert re.search(r"published layout: 9 studies in .* studies/s; 270,790 would take ", capsys.readouterr().out)
     names = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     written = {path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*") if path.is_file()}
     assert {str(path) for path in written - names} == {"mimic_annotation_promptmrg.json"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,9 +62,13 @@ def test_copies_are_small_gray_and_eight_bit(tmp_path, capsys):
     for name in names:
         with Image.open(tmp_path / "out" / copy_path(name, "jpg")) as image:
             assert (image.mode, image.size, image.format) == ("L", (51, 40), "JPEG")
-    assert "6 of 6 copied" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "6 of 6 copied" in shown
+    assert re.search(r"^copying images: 6 images in .* images/s; 270,790 would take ", shown, re.MULTILINE)
     copy(names, tmp_path / "raw", tmp_path / "out")
-    assert "0 of 6 copied" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "0 of 6 copied" in shown
+    assert "images/s" not in shown
 
 
 def test_training_sees_the_same_pixels_in_png_copies_as_in_the_originals(tmp_path):
@@ -154,27 +159,48 @@ def test_a_killed_run_is_continued_to_the_same_bytes(tmp_path):
 # DICOM
 
 
-def write_dicom(path, values, **tags):
-    """A small uncompressed DICOM file."""
+def write_dicom(path, values, syntax="1.2.840.10008.1.2.1", content=None, **tags):
+    """A small DICOM file; ``content`` stands in its compressed place, else it is uncompressed."""
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID, SecondaryCaptureImageStorage, generate_uid
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = UID(syntax)
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    data.Rows, data.Columns = values.shape[-2:]
+    data.Rows, data.Columns = values.shape[:2] if tags.get("SamplesPerPixel") == 3 else values.shape[-2:]
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
     for name, value in tags.items():
         setattr(data, name, value)
-    data.PixelData = values.astype(np.uint16).tobytes()
+    kind = np.uint8 if data.BitsAllocated == 8 else np.uint16
+    data.PixelData = values.astype(kind).tobytes() if content is None else encapsulate([content])
     data.save_as(path, enforce_file_format=True)
-    assert pydicom.dcmread(path).Rows == values.shape[-2]
+    assert pydicom.dcmread(path).Rows == data.Rows
     return path
+
+
+COLOUR = {
+    "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "BitsAllocated": 8,
+    "BitsStored": 8, "HighBit": 7,
+}  # fmt: skip
+
+
+def lookup(first, entries, bits=16, packed=None):
+    """A lookup table as DICOM files hold it: as numbers, or as bytes of the type ``packed``."""
+    from pydicom import Dataset
+
+    table = Dataset()
+    table.LUTDescriptor, numbers = [len(entries), first, bits], [int(entry) for entry in entries]
+    if packed:
+        table.add_new("LUTData", "OW", np.array(numbers, dtype=packed).tobytes())
+    else:
+        table.add_new("LUTData", "US", numbers)
+    return [table]
 
 
 RAMP = np.arange(0, 4096, 16).reshape(16, 16)
@@ -204,6 +230,112 @@ def test_dicom_window_counts_rescaled_values(tmp_path):
     rescaled = RAMP * 2 - 1000
     assert (pixels[rescaled < -510] == 0).all()
     assert (pixels[rescaled > 510] == 255).all()
+
+
+@pytest.mark.parametrize("rescaled", [{}, {"RescaleSlope": 1, "RescaleIntercept": 0}])
+@pytest.mark.parametrize(("bits", "packed"), [(8, None), (16, None), (8, "u1"), (8, "<u2"), (16, "<u2")])
+@pytest.mark.filterwarnings("error")
+def test_dicom_table_stands_before_the_window_and_is_inverted_too(tmp_path, bits, packed, rescaled):
+    """A table of 1,024 entries from 1,000 on: what lies below has its first entry, what lies above its last."""
+    curve = np.linspace(0, 1, 1024) ** 2
+    tags = {
+        "VOILUTSequence": lookup(1000, curve * (2**bits - 1), bits, packed),
+        "WindowCenter": 50,
+        "WindowWidth": 10,
+        **rescaled,
+    }
+    pixels = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, **tags)))
+    expected = 255 * curve[(RAMP - 1000).clip(0, 1023)]
+    assert abs(pixels - expected).max() <= 1
+    inverted = read_dicom(write_dicom(tmp_path / "b.dcm", RAMP, PhotometricInterpretation="MONOCHROME1", **tags))
+    assert (np.asarray(inverted) == 255 - pixels).all()
+
+
+def test_dicom_table_counts_rescaled_values(tmp_path):
+    """In a file of implicit types, which does not say either whether the entries are numbers or bytes."""
+    tags = {"RescaleSlope": 2, "RescaleIntercept": -1000, "VOILUTSequence": lookup(0, [*range(1000), *[5000] * 24])}
+    pixels = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, "1.2.840.10008.1.2", **tags)))
+    rescaled = RAMP * 2 - 1000
+    assert (pixels[rescaled <= 0] == 0).all()
+    assert (pixels[rescaled >= 1000] == 255).all()
+    assert (pixels[(rescaled > 900) & (rescaled < 1000)] < 52).all()
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"WindowCenter": 100, "WindowWidth": 0},
+        {"ModalityLUTSequence": lookup(0, range(16), bits=3)},
+    ],
+)
+def test_a_table_or_window_that_cannot_be_applied_is_told(tmp_path, tags):
+    path = write_dicom(tmp_path / "a.dcm", RAMP, **tags)
+    with pytest.raises(
+        ValueError, match=r"a\.dcm has a lookup table or window that cannot be applied .*: export it again"
+    ):
+        read_dicom(path)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_colour_becomes_grey(tmp_path, planar):
+    """As for any colour image: 0.299 red + 0.587 green + 0.114 blue."""
+    colours = np.random.default_rng(0).integers(0, 256, (12, 10, 3))
+    colours[0, :2] = [[0] * 3, [255] * 3]
+    path = write_dicom(tmp_path / "a.dcm", colours, **{**COLOUR, "PlanarConfiguration": planar})
+    if planar:
+        import pydicom
+
+        data = pydicom.dcmread(path)
+        data.PixelData = colours.transpose(2, 0, 1).astype(np.uint8).tobytes()
+        data.save_as(path)
+    assert abs(np.asarray(read_dicom(path)) - colours @ [0.299, 0.587, 0.114]).max() <= 1
+
+
+def test_luminance_and_chrominance_become_grey(tmp_path):
+    values = np.full((16, 16, 3), 128)
+    values[..., 0] = RAMP // 16
+    path = write_dicom(tmp_path / "a.dcm", values, **{**COLOUR, "PhotometricInterpretation": "YBR_FULL"})
+    assert abs(np.asarray(read_dicom(path)) - RAMP // 16).max() <= 1
+
+
+def test_a_palette_is_refused(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR")
+    with pytest.raises(ValueError, match=r"holds pixels of the kind PALETTE COLOR, expected grey or RGB: export it in"):
+        read_dicom(path)
+
+
+def test_a_compression_that_is_known_is_decoded(tmp_path):
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    plain = write_dicom(tmp_path / "a.dcm", RAMP)
+    data = pydicom.dcmread(plain)
+    data.compress(RLELossless)
+    data.save_as(tmp_path / "b.dcm")
+    assert (np.asarray(read_dicom(tmp_path / "b.dcm")) == np.asarray(read_dicom(plain))).all()
+
+
+@pytest.mark.parametrize(
+    ("syntax", "words"),
+    [
+        ("1.2.840.10008.1.2.5", "copy it again"),  # run lengths, which are always known
+        ("1.2.840.10008.1.2.4.70", "install pylibjpeg, pylibjpeg-libjpeg"),  # lossless JPEG, as of many detectors
+        ("1.2.840.10008.1.2.4.100", "export it without compression"),  # a film
+    ],
+)
+def test_a_compression_that_cannot_be_decoded_is_told_and_the_rest_is_copied(tmp_path, monkeypatch, syntax, words):
+    from pydicom.pixels.common import CoderBase
+
+    if "pylibjpeg" in words:  # whatever is installed here
+        monkeypatch.setattr(CoderBase, "_available", property(lambda coder: {}), raising=False)
+    (tmp_path / "raw").mkdir()
+    write_dicom(tmp_path / "raw/a.dcm", RAMP, syntax, content=b"\x01\x00 not pixels ")
+    write_dicom(tmp_path / "raw/b.dcm", RAMP)
+    failures = copy(["a.dcm", "b.dcm"], tmp_path / "raw", tmp_path / "out")
+    assert (tmp_path / "out/b.jpg").is_file()
+    (sentence,) = failures.values()
+    assert re.search(rf"^the image .*a\.dcm cannot be decoded \(.*\): {words}", sentence), sentence
+    assert "\n" not in sentence
 
 
 def test_dicom_is_copied_like_any_image(tmp_path):

@@ -19,6 +19,11 @@ def test_lines(studies, seconds, quadratic, words):
     assert words in speed_line("stage", studies, seconds, quadratic)
 
 
+def test_other_things_than_studies_are_counted():
+    line = speed_line("copying images", 27079, 60, unit="images")
+    assert line == "copying images: 27079 images in 60.0 s, 451.3 images/s; 270,790 would take 10 min at this speed"
+
+
 def test_begin_and_end_are_printed(capsys):
     with measured("labels", 5):
         pass

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.features import BANK_REPORTS, BASE_RATES, IDS_OF, MANIFEST, is_current, read_manifest
+from modules.corpus.features import BANK_REPORTS, BASE_RATES, IDS_OF, MANIFEST, is_current, read_manifest, unfinished
 from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
 from modules.records import (
@@ -224,10 +224,10 @@ class FeatureRows:
 
 
 def remove_unfinished(directory: str | Path) -> None:
-    """Remove the beginnings of arrays that no stage wants any more."""
+    """Remove what interrupted builds began and no stage wants any more."""
     if is_main():
-        for path in Path(directory).glob(".*.unfinished.*"):
-            path.unlink(missing_ok=True)
+        for name in unfinished(directory):
+            (Path(directory) / name).unlink(missing_ok=True)
     barrier()
 
 

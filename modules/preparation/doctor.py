@@ -16,8 +16,8 @@ from modules.preparation.doctor_corpus import (
     look_at_sizes,
     look_at_splits,
 )
-from modules.preparation.doctor_features import look_at_retrieval, look_at_values, open_features
-from modules.preparation.doctor_leaks import look_for_leaks
+from modules.preparation.doctor_features import look_at_values, open_features
+from modules.preparation.doctor_leaks import look_at_retrieval, look_for_leaks
 
 
 def examine(options: Namespace, thorough: bool = True) -> Diagnosis:
@@ -30,21 +30,21 @@ def examine(options: Namespace, thorough: bool = True) -> Diagnosis:
     """
     diagnosis = Diagnosis()
     studies = look_at_annotation(options.ann_path, diagnosis)
-    if not studies:
-        return diagnosis
-    look_at_splits(studies, diagnosis)
-    look_at_images(studies, options, diagnosis, thorough)
-    look_at_sizes(options.dataset_name, studies, diagnosis, "warning" if thorough else "error")  # training needs both
-    if thorough:
+    if studies:
+        look_at_splits(studies, diagnosis)
+        look_at_images(studies, options, diagnosis, thorough)
+        # training needs both splits
+        look_at_sizes(options.dataset_name, studies, diagnosis, "warning" if thorough else "error")
+    if studies and thorough:
         look_at_reports(studies, options, diagnosis)
-    opened = open_features(options, studies, diagnosis)
-    if opened is None:
-        return diagnosis
-    store, bank = opened
-    if look_at_values(store, bank, studies, diagnosis, thorough):
-        look_at_retrieval(store, bank, studies, options, diagnosis)
-    if not any(problem.group in ("features", "retrieval") for problem in diagnosis.of("error")):
-        look_for_leaks(store, bank, studies, options, diagnosis, thorough)
+    found = open_features(options, studies, diagnosis)
+    if found:
+        look_at_values(found, diagnosis, thorough)
+    if found and studies:
+        look_at_retrieval(found, studies, diagnosis)
+        look_for_leaks(found, options, diagnosis, thorough)
+    else:
+        diagnosis.add("warning", "leaks", f"skipped: there are no {'features' if studies else 'studies'} to search")
     return diagnosis
 
 

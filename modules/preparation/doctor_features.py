@@ -1,144 +1,241 @@
-"""The doctor's look at a feature folder and at what it lets a study retrieve."""
+"""The doctor's look at a feature folder: is everything there, of one build, and made of sensible numbers."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter, methodcaller
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from modules.corpus.annotations import Study
-from modules.corpus.bank import TrainingBank
-from modules.corpus.datasets import prepare_reports
-from modules.corpus.features import FeatureStore, verify
+from modules.corpus.features import BANK_REPORTS, FeatureStore, unfinished, verify
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.preparation.diagnosis import Diagnosis
 from modules.records import sha256_of
 
+STUDY_IDS, BANK_IDS = "studies.json", "training.json"
 OF_STUDIES = ("labels", "region_scores", "region_text", "memory_indices")
 OF_BANK = ("report_features", "sentence_features", "sentence_offsets", "label_neighbours")
+MADE_FROM = (  # array, what its origin calls it, what it was made from
+    ("label_neighbours", "labels", "labels"),
+    ("memory_indices", "scores", "region_scores"),
+    ("memory_indices", "bank", "report_features"),
+)
+MADE_TOGETHER = (  # two arrays of one build, and in what their origins may differ
+    ("report_features", "sentence_features", {"published", "width"}),
+    ("sentence_features", "sentence_offsets", set()),
+    ("region_scores", "region_text", {"published", "dtype"}),
+)
 _ROWS = 4096  # rows of an array looked at together
 _AGAIN = "run main_prepare.py again"
 
 
-def open_features(
-    options: Namespace, studies: Sequence[Study], diagnosis: Diagnosis
-) -> tuple[FeatureStore, TrainingBank] | None:
+@dataclass
+class Examined:
+    """A feature folder and the bank that it retrieves from, as far as they can be looked at.
+
+    Args:
+        store: features of the studies, None if they cannot be opened.
+        bank: features of the training reports, likewise.
+        wanted: arrays that a training reads.
+        studies: those of the annotation that have features.
+        bank_ids: studies of the bank.
+        broken: arrays and lists that are missing, damaged or wrong.
+        stale: whole arrays that cannot come out again: constant, or made from something else than lies beside them.
+        said: what the folders themselves had to say of ``broken``.
+    """
+
+    store: FeatureStore | None
+    bank: FeatureStore | None
+    wanted: tuple[str, ...]
+    studies: list[Study] = field(default_factory=list)
+    bank_ids: tuple[str, ...] = ()
+    broken: set[str] = field(default_factory=set)
+    stale: set[str] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+
+    def place(self, name: str) -> FeatureStore | None:
+        """Where an array or a list lies."""
+        return self.store if name in (*OF_STUDIES, STUDY_IDS) else self.bank
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.place(name)[name]
+
+    def read(self, name: str, how: Callable[[FeatureStore], Any]) -> Any:
+        """What ``how`` returns for the folder of ``name``; None if it cannot, and then ``name`` is broken."""
+        try:
+            if self.place(name) is not None:
+                return how(self.place(name))
+        except (ValueError, FileNotFoundError) as error:
+            self.said += [] if str(error) in self.said else [str(error)]
+        self.broken.add(name)
+        return None
+
+    def made_by(self, name: str) -> dict[str, Any] | None:
+        """Origin of an array; None if it is not there."""
+        there = self.place(name) is not None and name in self.place(name)
+        return self.place(name).entry(name)["made_by"] if there else None
+
+    def rows(self, studies: Sequence[Study] | None = None) -> np.ndarray:
+        """Rows of studies, or of all of them."""
+        return self.store.rows("studies", [study.id for study in (self.studies if studies is None else studies)])
+
+    def skipped(self, diagnosis: Diagnosis, group: str, what: str, names: set[str]) -> bool:
+        """Whether ``what`` cannot be looked at, because of ``names``; if so, a line says it."""
+        if names:
+            diagnosis.add("warning", group, f"skipped: {what}, because of {', '.join(sorted(names))} (see features)")
+        return bool(names)
+
+
+def open_features(options: Namespace, studies: Sequence[Study], diagnosis: Diagnosis) -> Examined | None:
     """Open the features and the bank, and check that every array is there, whole and of these studies.
 
     Returns:
-        None if nothing further can be looked at.
+        None if there are none.
     """
-    folder = Path(options.feature_dir)
+    folder, bank_folder = Path(options.feature_dir), Path(options.bank_dir)
     if not (folder / "manifest.json").is_file():
         diagnosis.add("warning", "features", f"{folder} holds no features yet: build them with main_prepare.py")
         return None
     diagnosis.looked_at.add("features")
-    try:
-        store = FeatureStore.open(folder)
-        own_bank = Path(options.bank_dir) == folder
-        bank_store = store if own_bank else FeatureStore.open(options.bank_dir)
-    except (ValueError, FileNotFoundError) as error:
-        diagnosis.add("error", "features", str(error))
-        return None
     online = getattr(options, "features", "stored") == "online"
-    wanted = [(store, name) for name in OF_STUDIES if name != "region_text" or not online]
-    wanted += [(bank_store, name) for name in OF_BANK]
-    broken = []
-    for place, name in wanted:
-        try:
-            _ = place[name]
-        except (ValueError, FileNotFoundError) as error:
-            broken.append(str(error))
-    diagnosis.add("error", "features", "{count} arrays are missing, damaged or of other studies", broken)
+    wanted = tuple(name for name in (*OF_STUDIES, *OF_BANK) if name != "region_text" or not online)
+    store = _open(folder, diagnosis)
+    found = Examined(store, store if bank_folder == folder else _open(bank_folder, diagnosis), wanted)
+    for name in wanted:
+        found.read(name, itemgetter(name))
+    diagnosis.add("error", "features", "{count} arrays are missing, damaged or of other studies", found.said)
+    arrays = len(found.said)
+    ids = found.read(STUDY_IDS, methodcaller("row_ids", "studies"))
+    found.bank_ids = found.read(BANK_IDS, methodcaller("row_ids", "training")) or ()
+    found.read(BANK_REPORTS, attrgetter("bank_reports"))
+    for sentence in found.said[arrays:]:
+        diagnosis.add("error", "features", sentence)
+    if ids is not None:
+        known = set(ids)
+        found.studies = [study for study in studies if study.id in known]
+        text = f"{{count}} of {len(studies):,} studies have no features: {_AGAIN} with this annotation"
+        diagnosis.add("error", "features", text, [study.id for study in studies if study.id not in known])
+    text = f"{{count}} files are of a build that was interrupted, or that is still running: {_AGAIN}"
+    diagnosis.add("warning", "features", text, unfinished(folder))
+    _look_at_origin(found, options, diagnosis)
+    return found
+
+
+def _open(folder: Path, diagnosis: Diagnosis) -> FeatureStore | None:
     try:
-        store.rows("studies", [study.id for study in studies])
-        bank = TrainingBank(bank_store)
+        return FeatureStore.open(folder)
     except (ValueError, FileNotFoundError) as error:
         diagnosis.add("error", "features", str(error))
         return None
-    if own_bank:
-        _look_at_origin(store, Path(options.ann_path), diagnosis)
-    return None if broken else (store, bank)
 
 
-def _look_at_origin(store: FeatureStore, ann_path: Path, diagnosis: Diagnosis) -> None:
-    """Arrays made from another annotation, or from arrays that have changed since."""
-    annotation = sha256_of(ann_path)
-    entries = {name: store.entry(name) for name in (*OF_STUDIES, *OF_BANK) if name in store}
-    stale = [
-        f"{name}: made from another annotation"
-        for name, entry in entries.items()
-        if entry["made_by"].get("annotation", annotation) != annotation
-    ]
-    for name, key, source in (
-        ("label_neighbours", "labels", "labels"),
-        ("memory_indices", "scores", "region_scores"),
-        ("memory_indices", "bank", "report_features"),
-    ):
-        checksum = entries[name]["made_by"].get(key) if name in entries else None
-        if isinstance(checksum, str) and source in entries and checksum != entries[source]["sha256"]:
-            stale.append(f"{name}: {source} has changed since it was made")
+def _look_at_origin(found: Examined, options: Namespace, diagnosis: Diagnosis) -> None:
+    """Arrays made from another annotation, from what has changed since, or by different builds."""
+    origins = {name: found.made_by(name) for name in found.wanted}
+    made_by = {name: origin for name, origin in origins.items() if origin is not None}
+    mine = made_by if found.bank is found.store else {name: made_by[name] for name in OF_STUDIES if name in made_by}
+    ann_path, scorer = Path(options.ann_path), Path(options.bank_dir) / "entity_scorer.pth"
+    annotation = sha256_of(ann_path) if ann_path.is_file() else None
+    other = [name for name in mine if mine[name].get("annotation", annotation) != annotation]
+    changed = []
+    for name, key, source in MADE_FROM:
+        beside = found.bank if {name, source} & {*OF_BANK} else found.store
+        checksum = made_by.get(name, {}).get(key)
+        if beside and isinstance(checksum, str) and source in beside and checksum != beside.entry(source)["sha256"]:
+            changed.append((name, source))
+    if scorer.is_file():
+        checksum, read = sha256_of(scorer), [name for name in ("region_scores", "region_text") if name in made_by]
+        changed += [(name, scorer.name) for name in read if made_by[name].get("scorer", checksum) != checksum]
+    found.stale |= {name for name, _ in changed}
+    stale = [f"{name}: made from another annotation" for name in other]
+    stale += [f"{name}: {source} has changed since it was made" for name, source in changed]
     diagnosis.add("error", "features", f"{{count}} arrays are stale: {_AGAIN}", stale)
+    text = "{count} pairs of arrays are of two builds, of which the second was interrupted: run main_prepare.py again"
+    diagnosis.add("error", "features", f"{text} with the flags that you want", _of_two_builds(made_by))
 
 
-def look_at_values(
-    store: FeatureStore, bank: TrainingBank, studies: Sequence[Study], diagnosis: Diagnosis, thorough: bool
-) -> bool:
-    """Check widths, ranges and values.
+def _of_two_builds(made_by: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Pairs of arrays that one build makes and two have made, and in what these differ."""
+    pairs = []
+    for one, two, free in MADE_TOGETHER:
+        if one in made_by and two in made_by:
+            a, b = made_by[one], made_by[two]
+            keys = [key for key in sorted((a.keys() | b.keys()) - free) if a.get(key) != b.get(key)]
+            differences = ", ".join(f"{key} {a.get(key)} and {b.get(key)}" for key in keys[:3])
+            pairs += [f"{one} and {two}: {differences}"] if keys else []
+    return pairs
+
+
+def look_at_values(found: Examined, diagnosis: Diagnosis, thorough: bool) -> None:
+    """Check widths, ranges and values of the arrays that could be opened.
 
     Args:
-        store: features of the studies.
-        bank: training reports.
-        studies: of the annotation.
+        found: features; wrong arrays become ``broken``.
         diagnosis: added to.
         thorough: read the large arrays too and compare checksums.
-
-    Returns:
-        Whether all widths are right.
     """
-    rows = store.rows("studies", [study.id for study in studies])
-    widths = {
-        "labels": (store, (None, len(CONDITIONS))),
-        "region_scores": (store, (None, len(ENTITIES))),
-        "region_text": (store, (None, len(ENTITIES), None)),
-        "memory_indices": (store, (None, None)),
-        "report_features": (bank.store, (len(bank), None)),
-        "sentence_features": (bank.store, (None, bank.store["report_features"].shape[-1])),
-        "label_neighbours": (bank.store, (len(bank), None)),
+    _look_at_shapes(found, diagnosis)
+    intact = [name for name in found.wanted if name not in found.broken and found[name].ndim > 1]
+    small = [name for name in intact if thorough or found[name].nbytes < 1 << 28]
+    values = {name: _extremes(found[name], name) for name in small}
+    bad = {name: count for name, (count, _) in values.items() if count}
+    text = f"{{count}} arrays hold NaN or infinity: {_AGAIN}"
+    diagnosis.add("error", "features", text, [f"{name}: {count:,} numbers" for name, count in bad.items()])
+    same = [name for name, (_, constant) in values.items() if constant and len(found[name]) > 1]
+    diagnosis.add("error", "features", f"{{count}} arrays are constant, the same for every study: {_AGAIN}", same)
+    found.broken |= set(bad)
+    found.stale |= set(same)
+    _look_at_studies(found, diagnosis)
+    if thorough:
+        folders = dict.fromkeys(place.directory for place in (found.store, found.bank) if place is not None)
+        changed = [sentence for folder in folders for sentence in verify(folder) if sentence not in found.said]
+        diagnosis.add("error", "features", "{count} files differ from the manifest", changed)
+
+
+def _look_at_shapes(found: Examined, diagnosis: Diagnosis) -> None:
+    N = len(found.bank_ids) or None
+    width = None if "report_features" in found.broken else found["report_features"].shape[-1]
+    expected = {
+        "labels": (None, len(CONDITIONS)),
+        "region_scores": (None, len(ENTITIES)),
+        "region_text": (None, len(ENTITIES), None),
+        "memory_indices": (None, (found.made_by("memory_indices") or {}).get("r")),
+        "report_features": (N, None),
+        "sentence_features": (None, width),
+        "sentence_offsets": (N and N + 1,),
+        "label_neighbours": (N, (found.made_by("label_neighbours") or {}).get("k")),
     }
-    present = {name: (place, expected) for name, (place, expected) in widths.items() if name in place}
-    wrong = []
-    for name, (place, expected) in present.items():
-        shape = place[name].shape
-        if len(shape) != len(expected) or any(e not in (None, s) for s, e in zip(shape, expected, strict=True)):
-            wrong.append(f"{name}: {shape}, expected {tuple(e or '*' for e in expected)}")
-    diagnosis.add("error", "features", f"{{count}} arrays have a wrong shape: {_AGAIN}", wrong)
-    small = [name for name in present if thorough or present[name][0][name].nbytes < 1 << 28]
-    values = {name: _extremes(present[name][0][name], name) for name in small if present[name][0][name].ndim > 1}
-    bad = [f"{name}: {count:,} numbers" for name, (count, _) in values.items() if count]
-    diagnosis.add("error", "features", f"{{count}} arrays hold NaN or infinity: {_AGAIN}", bad)
-    same = [name for name, (_, constant) in values.items() if constant]
-    text = f"{{count}} arrays are constant, the same for every study: {_AGAIN}"
-    diagnosis.add("error", "features", text, [name for name in same if len(present[name][0][name]) > 1])
-    if not wrong:
-        scores, labels = store["region_scores"][rows], store["labels"][rows]
+    wrong = {}
+    for name in (name for name in found.wanted if name not in found.broken):
+        shape, wish = found[name].shape, expected[name]
+        if len(shape) != len(wish) or any(s == 0 or e not in (None, s) for s, e in zip(shape, wish, strict=True)):
+            wrong[name] = f"{name}: {shape}, expected ({', '.join(str(e or '*') for e in wish)})"
+    diagnosis.add("error", "features", f"{{count}} arrays have a wrong shape: {_AGAIN}", wrong.values())
+    found.broken |= set(wrong)
+
+
+def _look_at_studies(found: Examined, diagnosis: Diagnosis) -> None:
+    """Scores and labels of every study."""
+    studies, rows = found.studies, found.rows() if found.studies else ()
+    if studies and "region_scores" not in found.broken:
+        scores = found["region_scores"][rows]
         outside = [studies[i].id for i in np.flatnonzero(~((scores >= 0) & (scores <= 1)).all(1))]
         diagnosis.add("error", "features", "region_scores of {count} studies leave [0, 1]", outside)
-        wrong_state = [studies[i].id for i in np.flatnonzero(~((labels >= 0) & (labels < len(STATES))).all(1))]
-        diagnosis.add("error", "features", "labels of {count} studies leave 0 to 3", wrong_state)
+        found.broken |= {"region_scores"} if outside else set()
+    if studies and "labels" not in found.broken:
+        labels = found["labels"][rows]
+        wrong = [studies[i].id for i in np.flatnonzero(~((labels >= 0) & (labels < len(STATES))).all(1))]
+        diagnosis.add("error", "features", "labels of {count} studies leave 0 to 3", wrong)
         own = [(labels[i, : len(study.labels or ())] == (study.labels or ())).all() for i, study in enumerate(studies)]
         other = [study.id for study, equal in zip(studies, own, strict=True) if not equal]
-        diagnosis.add(
-            "error", "features", f"the stored labels of {{count}} studies are not the annotation's: {_AGAIN}", other
-        )
-    if thorough:
-        folders = dict.fromkeys((store.directory, bank.store.directory))
-        changed = [sentence for folder in folders for sentence in verify(folder)]
-        diagnosis.add("error", "features", "{count} files differ from the manifest", changed)
-    return not wrong
+        text = f"the stored labels of {{count}} studies are not the annotation's: {_AGAIN}"
+        diagnosis.add("error", "features", text, other)
 
 
 def _extremes(array: np.ndarray, name: str) -> tuple[int, bool]:
@@ -150,65 +247,3 @@ def _extremes(array: np.ndarray, name: str) -> tuple[int, bool]:
         broken += int((~np.isfinite(block)).sum()) if block.dtype.kind == "f" else 0
         constant = constant and bool((block == first).all())
     return broken, constant
-
-
-def look_at_retrieval(
-    store: FeatureStore, bank: TrainingBank, studies: Sequence[Study], options: Namespace, diagnosis: Diagnosis
-) -> None:
-    """Check what may be retrieved: training reports only, and never a study's own."""
-    diagnosis.looked_at.add("retrieval")
-    split_of = {study.id: study.split for study in studies}
-    bank_row = {identifier: row for row, identifier in enumerate(bank.ids)}
-    own_bank = bank.store.directory == store.directory
-    held_out = [identifier for identifier in bank.ids if split_of.get(identifier, "train") != "train"]
-    text = f"the bank holds the reports of {{count}} studies that are not in training: {_AGAIN}"
-    diagnosis.add("error", "retrieval", text, held_out)
-    if own_bank:
-        training = {study.id for study in studies if study.split == "train"}
-        unknown = [identifier for identifier in bank.ids if identifier not in split_of]
-        absent = [identifier for identifier in training if identifier not in bank_row]
-        diagnosis.add("error", "retrieval", f"{{count}} reports of the bank are of no study: {_AGAIN}", unknown)
-        diagnosis.add("error", "retrieval", f"{{count}} training studies are not in the bank: {_AGAIN}", sorted(absent))
-        _look_at_bank_reports(bank, studies, diagnosis)
-    ids = [study.id for study in studies]
-    memory = np.asarray(store["memory_indices"])[store.rows("studies", ids)]
-    own = np.array([bank_row.get(identifier, -1) for identifier in ids]) if own_bank else np.full(len(ids), -1)
-    _look_at_rows("memory_indices", memory, own, ids, len(bank), diagnosis)
-    neighbours = np.asarray(bank.store["label_neighbours"])
-    _look_at_rows("label_neighbours", neighbours, np.arange(len(bank)), bank.ids, len(bank), diagnosis)
-    published = {study.id: study.memory_indices for study in studies if study.memory_indices}
-    if published and own_bank:
-        order = {study.id: row for row, study in enumerate(study for study in studies if study.split == "train")}
-        wrong = [name for name, rows in published.items() if max(rows) >= len(order) or order.get(name, -1) in rows]
-        diagnosis.add(
-            "error", "retrieval", "clip_indices of {count} studies name themselves or no training study", wrong
-        )
-    patients = {row: patient for row, patient in enumerate(bank.patients) if patient is not None}
-    relatives = [
-        study.id for study, rows in zip(studies, memory, strict=True)
-        if study.patient is not None and any(patients.get(int(row)) == study.patient for row in rows)
-    ]  # fmt: skip
-    text = "the memory of {count} studies holds a report of their own patient (--exclude_same_patient leaves it out)"
-    diagnosis.add("note", "retrieval", text, relatives)
-
-
-def _look_at_rows(
-    name: str, rows: np.ndarray, own: np.ndarray, ids: Sequence[str], size: int, diagnosis: Diagnosis
-) -> None:
-    outside = [ids[i] for i in np.flatnonzero(((rows < 0) | (rows >= size)).any(1))]
-    text = f"{name} of {{count}} studies point outside the {size:,} training reports: {_AGAIN}"
-    diagnosis.add("error", "retrieval", text, outside)
-    itself = [ids[i] for i in np.flatnonzero((rows == own[:, None]).any(1) & (own >= 0))]
-    diagnosis.add("error", "retrieval", f"{name} of {{count}} studies point at themselves: {_AGAIN}", itself)
-
-
-def _look_at_bank_reports(bank: TrainingBank, studies: Sequence[Study], diagnosis: Diagnosis) -> None:
-    """The texts of the bank must be those of the training studies whose ids they carry."""
-    cleaning = bank.store.entry("report_features")["made_by"].get("cleaning")
-    name, _, words = str(cleaning).partition(" ")
-    report_of: Mapping[str, str] = {study.id: study.report for study in studies}
-    if not words.isdigit() or not all(identifier in report_of for identifier in bank.ids):
-        return
-    expected = prepare_reports([report_of[identifier] for identifier in bank.ids], name, int(words))
-    other = [i for i, mine, theirs in zip(bank.ids, expected, bank.reports, strict=True) if mine != theirs]
-    diagnosis.add("error", "retrieval", f"{{count}} reports of the bank are not those of their study: {_AGAIN}", other)

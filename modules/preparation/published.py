@@ -29,6 +29,7 @@ from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, require
 from modules.preparation.published_reading import EmbeddingFiles, SentenceSpool, number_rows
+from modules.preparation.throughput import measured
 from modules.records import read_json
 
 SCORES, MEMORY = "image_region_score_{}.json", "labels_indices_{}.json"
@@ -154,7 +155,8 @@ class PublishedFiles:
         made_by = {**source, "published": _mark(path)}
         if self._stale(target, made_by, "label_neighbours") and is_main():
             rows = (np.array(row[: MOST_NEIGHBOURS + 1]) for row in number_rows(path))
-            kept = list(_without_self(_counted(path, rows, N), range(N), N, "neighbours"))
+            with measured("published label_neighbours", N):
+                kept = list(_without_self(_counted(path, rows, N), range(N), N, "neighbours"))
             k = min(MOST_NEIGHBOURS, *map(len, kept))
             array = np.array([row[:k] for row in kept], dtype=np.int32)
             with create_feature(
@@ -175,7 +177,8 @@ class PublishedFiles:
         """Write rows as they come; the main process reads."""
         if is_main():
             bar = tqdm(rows, desc=name, total=shape[0], unit="study")
-            with create_feature(target, name, shape=shape, dtype=dtype, axis=axis, made_by=made_by) as array:
+            feature = create_feature(target, name, shape=shape, dtype=dtype, axis=axis, made_by=made_by)
+            with measured(f"published {name}", shape[0]), feature as array:
                 for number, row in enumerate(bar):
                     array[number] = row
         barrier()
@@ -191,8 +194,9 @@ class PublishedFiles:
         if is_main():
             waiting = array.waiting()
             try:
-                for row, value in files.read(self.studies, waiting, shape[1:], "region_text"):
-                    array.write([row], value[None])
+                with measured("published region_text", len(waiting)):
+                    for row, value in files.read(self.studies, waiting, shape[1:], "region_text"):
+                        array.write([row], value[None])
             finally:
                 array.flush()
         array.finish()
@@ -206,11 +210,14 @@ class PublishedFiles:
         offsets = None
         if is_main():
             with SentenceSpool(target, len(self.training), width, dtype, made_by) as spool:
-                for row, value in files.read(self.training, spool.waiting(), (None, width), "sentence_features"):
-                    spool.add(row, value)
+                waiting = spool.waiting()
+                with measured("published sentence_features", len(waiting)):
+                    for row, value in files.read(self.training, waiting, (None, width), "sentence_features"):
+                        spool.add(row, value)
             offsets = spool.offsets()
             shape, name = (int(offsets[-1]), width), "sentence_features"
-            with create_feature(target, name, shape=shape, dtype=dtype, axis="sentences", made_by=made_by) as array:
+            feature = create_feature(target, name, shape=shape, dtype=dtype, axis="sentences", made_by=made_by)
+            with measured("published sentence_features in order", len(self.training)), feature as array:
                 for row, value in spool.rows():
                     array[offsets[row] : offsets[row] + len(value)] = value
         barrier()

@@ -13,6 +13,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.features import FeatureStore
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.preparation.published import MEMORY, NEIGHBOURS, RATES, REGIONS, REPORTS, SCORES, SENTENCES
+from modules.preparation.throughput import measured
 from modules.records import atomic_write, write_json, write_jsonl
 
 
@@ -29,6 +30,12 @@ def write_published(folder: Path, dataset_name: str, store: FeatureStore, splits
         splits: studies of the annotation.
     """
     splits = {split: studies for split, studies in splits.items() if studies}
+    with measured("published layout", sum(map(len, splits.values()))):
+        _write_files(folder, dataset_name, store, splits)
+    print(f"wrote the published layout of {sum(map(len, splits.values()))} studies into {folder}")
+
+
+def _write_files(folder: Path, dataset_name: str, store: FeatureStore, splits: Mapping[str, list[Study]]) -> None:
     for split, studies in splits.items():
         rows = store.rows("studies", [study.id for study in studies])
         write_jsonl(folder / SCORES.format(split), (store["region_scores"][row].tolist() for row in rows))
@@ -44,7 +51,6 @@ def write_published(folder: Path, dataset_name: str, store: FeatureStore, splits
         write_json(folder / NEIGHBOURS, store["label_neighbours"][rows], indent=None)
         write_json(folder / RATES, store.base_rates, indent=None)
         _write_arrays(folder / SENTENCES, training, (bank.sentences(int(row)) for row in rows), SENTENCES)
-    print(f"wrote the published layout of {sum(map(len, splits.values()))} studies into {folder}")
 
 
 def _write_arrays(folder: Path, studies: Sequence[Study], arrays: Iterable[np.ndarray], what: str) -> None:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from modules.distributed import barrier, gather_list, is_main, shard, world_size
 from modules.preparation.raw_pixels import FORMATS, Failure, write_copy
+from modules.preparation.throughput import speed_line
 from modules.records import read_json, write_json
 
 COPIES = "copies.json"
@@ -74,9 +75,9 @@ def copy_images(
     )
     failures, written = gather_list(failures), sum(gather_list([written]))
     if is_main():
-        seconds = time.perf_counter() - start
-        speed = f", {written / seconds:.1f} images/s" if written else ""
-        print(f"images: {written} of {len(images)} copied to {image_dir} in {seconds:.1f} s{speed}")
+        print(f"images: {written} of {len(images)} copied to {image_dir}")
+        if written:
+            print(speed_line("copying images", written, time.perf_counter() - start, unit="images"), flush=True)
         write_json(image_dir / COPIES, {"resize": resize, "format": suffix, "finished": True})
     return dict(failures)
 

@@ -28,14 +28,17 @@ def measured(stage: str, studies: int, quadratic: bool = False) -> Iterator[None
         print(speed_line(stage, studies, time.perf_counter() - started, quadratic), flush=True)
 
 
-def speed_line(stage: str, studies: int, seconds: float, quadratic: bool = False) -> str:
-    """One line: studies a second, and the time of a MIMIC-CXR that grows with the studies or with their square."""
+def speed_line(stage: str, studies: int, seconds: float, quadratic: bool = False, unit: str = "studies") -> str:
+    """One line: studies a second, and the time of a MIMIC-CXR that grows with the studies or with their square.
+
+    Args: as for :func:`measured`; ``seconds`` that they took, ``unit`` what is counted.
+    """
     seconds = max(seconds, 1e-6)
     longer = MIMIC_STUDIES / max(studies, 1)
     whole = _duration(seconds * (longer**2 if quadratic else longer))
-    growth = "with the square of the studies" if quadratic else "at this speed"
-    speed = f"{studies / seconds:,.1f} studies/s"
-    return f"{stage}: {studies} studies in {_duration(seconds)}, {speed}; {MIMIC_STUDIES:,} would take {whole} {growth}"
+    growth = f"with the square of the {unit}" if quadratic else "at this speed"
+    speed = f"{studies / seconds:,.1f} {unit}/s"
+    return f"{stage}: {studies} {unit} in {_duration(seconds)}, {speed}; {MIMIC_STUDIES:,} would take {whole} {growth}"
 
 
 def _duration(seconds: float) -> str:
