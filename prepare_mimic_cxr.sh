@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # bash prepare_mimic_cxr.sh RAW_DIR [flags of main_prepare.py]
 #
-# From what PhysioNet publishes (mimic-cxr-jpg or the DICOM files of mimic-cxr, and mimic-cxr-reports.zip, anywhere below
+# From what PhysioNet publishes (mimic-cxr-jpg or the DICOM files of mimic-cxr, and mimic-cxr-reports.zip, a few folders below
 # RAW_DIR) to data/mimic_cxr: one item per image as in R2Gen's annotation, image copies of 256 pixels on the shorter side,
 # features, checked.
 # Hardware: any; images are copied by all CPU cores, features use a GPU if there is one. Hours: not yet measured.
 # Expected: 270,790 / 2,130 / 3,858 items as published; our rules for headers: not yet counted on MIMIC-CXR.
 set -euo pipefail
+raw_dir=${1:+$(realpath -m -- "$1")}
 cd "$(dirname "$0")"
 if [ $# -eq 0 ]; then
     echo "usage: bash prepare_mimic_cxr.sh RAW_DIR [flags of main_prepare.py]" >&2
     exit 2
 fi
-raw_dir=$1
 shift
 source ./environment.sh requirements.txt
 launch main_prepare.py --dataset_name mimic_cxr --raw_dir "$raw_dir" --items image --resize 256 \

@@ -5,10 +5,15 @@ import shutil
 import zipfile
 from argparse import Namespace
 
+import numpy as np
 import pytest
 from PIL import Image
 from report_shapes import SHAPES
+from test_pipeline import call
+from test_raw_images import write_dicom
 
+import main_prepare
+from modules.corpus.annotations import check_images, read_annotation
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.preparation.raw_mimic import read_mimic_cxr
 
@@ -35,8 +40,12 @@ def write_gzip(path, lines):
 
 
 def write_tree(root, suffix="jpg"):
-    """The two trees that PhysioNet publishes, one study for each shape of a report."""
+    """The two trees that PhysioNet publishes, one study for each shape of a report.
+
+    With ``"dcm"`` the images are DICOM files beside the reports, and of mimic-cxr-jpg there are only the tables.
+    """
     jpg, reports = (root / tree for tree in TREES)
+    images = jpg if suffix == "jpg" else reports
     split, metadata = ["dicom_id,study_id,subject_id,split"], ["dicom_id,subject_id,study_id,ViewPosition,Rows"]
     names = [name.title() for name in CHEXPERT_CONDITIONS]
     chexpert = [f"subject_id,study_id,{','.join(names)}"]
@@ -45,10 +54,14 @@ def write_tree(root, suffix="jpg"):
         report = reports / "files" / group / f"p{subject}" / f"s{study}.txt"
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_bytes(SHAPES[name][0].encode())
-        folder = jpg / "files" / group / f"p{subject}" / f"s{study}"
+        folder = images / "files" / group / f"p{subject}" / f"s{study}"
         folder.mkdir(parents=True)
         for k, view in enumerate(VIEWS):
-            Image.new("L", (30, 24), 40 * k).save(folder / f"{i:04x}-{k}.{suffix}")
+            path = folder / f"{i:04x}-{k}.{suffix}"
+            if suffix == "dcm":
+                write_dicom(path, np.tile(np.arange(30) * (k + 1), (24, 1)))
+            else:
+                Image.new("L", (30, 24), 40 * k).save(path)
             split.append(f"{i:04x}-{k},{study},{subject},{SPLITS[i % 3]}")
             metadata.append(f"{i:04x}-{k},{subject},{study},{view},24")
         chexpert.append(f"{subject},{study},1.0,0.0,-1.0" + "," * 11)
@@ -97,6 +110,46 @@ def test_official_split_patients_and_order(tree):
 def test_frontal_views_come_first_and_paths_are_those_of_physionet(tree):
     study = read_mimic_cxr(tree, options()).studies[0]
     assert study.images == tuple(f"p10/p10000000/s50000000/0000-{k}.jpg" for k in (3, 2, 1, 0))
+
+
+def test_dicom_files_beside_the_reports_are_read_and_copied(tree, tmp_path, capsys):
+    raw = write_tree(tmp_path / "raw", "dcm")
+    studies, as_jpg = (read_mimic_cxr(root, options()).studies for root in (raw, tree))
+    assert [study.images for study in studies] == [
+        tuple(path.replace(".jpg", ".dcm") for path in study.images) for study in as_jpg
+    ]
+    places = [
+        "--dataset_name",
+        "mimic_cxr",
+        "--ann_path",
+        tmp_path / "annotation.json",
+        "--image_dir",
+        tmp_path / "images",
+    ]
+    words = [
+        *places,
+        "--raw_dir",
+        raw,
+        "--raw_step",
+        "images",
+        "--device",
+        "cpu",
+        "--num_workers",
+        1,
+        "--items",
+        "study",
+    ]
+    with pytest.raises(SystemExit):
+        call(main_prepare, *words, "--resize", 0)
+    assert "the raw images are DICOM files, which training does not read: give --resize 256" in capsys.readouterr().err
+    call(main_prepare, *words, "--resize", 12)
+    annotation = read_annotation(tmp_path / "annotation.json")
+    check_images([study for split in annotation.values() for study in split], tmp_path / "images")
+    assert [study.id for split in annotation.values() for study in split] == [study.id for study in studies]
+    for path in annotation["train"][0].image_path:
+        with Image.open(tmp_path / "images" / path) as image:
+            assert (image.mode, image.size) == ("L", (15, 12))
+            assert image.getextrema()[0] < 20 < 235 < image.getextrema()[1]
 
 
 def test_an_item_for_every_image_as_in_r2gen(tree):
@@ -165,3 +218,10 @@ def test_a_damaged_table_is_named(tree, tmp_path):
     write_gzip(table, ["dicom_id,study_id,split"])
     with pytest.raises(ValueError, match="has no column subject_id"):
         read_mimic_cxr(root, options())
+
+
+def test_a_download_by_wget_is_found_from_any_folder_above_it(tmp_path):
+    root = tmp_path / "physionet.org" / "files"
+    write_tree(root)
+    for folder in (root, root.parent, tmp_path):
+        assert len(read_mimic_cxr(folder, options()).studies) == len(expected("findings"))

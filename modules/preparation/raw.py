@@ -53,8 +53,9 @@ def build_annotation(options: Namespace) -> None:
     read = [READERS[options.dataset_name](options.raw_dir, options, with_images)] if is_main() else []
     dataset: RawDataset = gather_list(read)[0]
     if is_main():
-        count = len(dataset.studies) + len(dataset.dropped)
-        print(speed_line("reading the raw files", count, time.perf_counter() - started), flush=True)
+        images = options.dataset_name == "mimic_cxr" and options.items == "image"
+        count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
+        print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
     if with_images and options.resize:
         _use_copies(dataset, options, image_dir)
     elif with_images:

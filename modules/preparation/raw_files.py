@@ -72,7 +72,7 @@ def iterate_texts(source: str | Path, suffix: str) -> Iterator[tuple[str, bytes]
 def find_below(folder: str | Path, pattern: str, depth: int = 5) -> list[Path]:
     """Files and folders whose name matches a regular expression, in a folder and a few levels below it.
 
-    Folders that match, and folders of patients (``p10`` to ``p19``), are not entered.
+    Folders of patients (``p10`` to ``p19``) are not entered.
 
     Args:
         folder: where to begin.
@@ -88,7 +88,7 @@ def find_below(folder: str | Path, pattern: str, depth: int = 5) -> list[Path]:
             for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
                 if matches(entry.name):
                     found.append(Path(entry.path))
-                elif entry.is_dir() and not re.fullmatch(r"p1\d|\..*", entry.name):
+                if entry.is_dir() and not re.fullmatch(r"p1\d|\..*", entry.name):
                     below.append(Path(entry.path))
         level = below
     return found

@@ -71,7 +71,7 @@ class RawDataset:
     def summary(self) -> list[str]:
         """Lines for the console: sizes of the splits, what was left out, notes."""
         sizes = Counter(study.split for study in self.studies)
-        lines = [f"{len(self.studies)} studies: " + ", ".join(f"{split} {sizes[split]}" for split in SPLITS)]
+        lines = [f"{len(self.studies)} items: " + ", ".join(f"{split} {sizes[split]}" for split in SPLITS)]
         lines += [f"left out: {count} ({why})" for why, count in Counter(self.dropped.values()).most_common()]
         return lines + self.notes
 
