@@ -1,8 +1,10 @@
 """Training and generation on a CUDA device: studies per second, share of the peak (MFU), memory.
 
     python benchmarks/gpu.py --peak_tflops 989      # dense bfloat16 peak of an H100 SXM or H200, from its data sheet
+    python benchmarks/gpu.py --compile              # the step through torch.compile, to see whether that pays
 
-Not yet measured. FLOPs are counted by PyTorch while one step runs, so MFU has no guess in it but the peak.
+Not yet measured. A step begins with pinned uint8 images on the host, as the data loader leaves them, and ends with new
+weights; the test of 3,858 reports is their generation beside the retrieval from 270,790 studies, both measured. FLOPs are counted by PyTorch while one step runs, so MFU has no guess in it but the peak.
 ``--quick`` runs tiny sizes, on the CPU where there is no GPU.
 """
 
@@ -16,6 +18,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,8 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.models import our_step, published_config, published_model, random_batch
 from benchmarks.timing import machine, spread
 from models.beam_search import GenerationLimits
+from models.retrieval import RetrievalBank
 from models.revtaf import Revtaf
 from modules.distributed import autocast
+from modules.evaluation.retriever import embed, search
 from modules.training.optimizers import build_optimizer
 
 
@@ -38,6 +43,7 @@ def parse() -> Namespace:
     parser.add_argument("--train_batches", type=int, nargs="+", default=[18, 64, 256], help="studies per step")
     parser.add_argument("--generate_batches", type=int, nargs="+", default=[16, 64, 256], help="reports at once")
     parser.add_argument("--steps", type=int, default=20, help="timed steps per batch size")
+    parser.add_argument("--compile", action="store_true", help="run the training step through torch.compile")
     parser.add_argument("--peak_tflops", type=float, help="dense peak of the device in that precision, for MFU")
     options = parser.parse_args()
     if options.quick:
@@ -64,15 +70,18 @@ def gigabytes(device: torch.device) -> str:
 
 
 def train(model: Revtaf, size: int, options: Namespace, device: torch.device) -> None:
-    """Time the whole step at one batch size, data already on the device."""
-    batch = random_batch(model.config, size, 30 if options.quick else 120).to(device)
+    """Time the whole step at one batch size, the copy to the device included."""
+    host = random_batch(model.config, size, 30 if options.quick else 120)
+    host.study.image = torch.randint(0, 256, host.study.image.shape, dtype=torch.uint8)
+    host = host.pin_memory() if device.type == "cuda" else host
     prior, optimizer = torch.ones(model.config.num_conditions, device=device), build_optimizer(model, 5e-5, 0.05)
+    compiled = torch.compile(model) if options.compile else None
 
     def step() -> None:
-        our_step(model, optimizer, batch, prior, options.precision)
+        our_step(model, optimizer, host.to(device), prior, options.precision, compiled)
 
     with FlopCounterMode(display=False) as counter:
-        step()
+        our_step(model, optimizer, host.to(device), prior, options.precision)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     times = timed(step, device, options.steps, warm_up=5)
@@ -104,6 +113,21 @@ def generate(model: Revtaf, size: int, options: Namespace, device: torch.device)
     )
 
 
+def retrieve(model: Revtaf, options: Namespace, device: torch.device) -> None:
+    """Time the retrieval of a test of MIMIC-CXR's size: the bank embedded, and every query searched."""
+    rows, queries = (1000, 20) if options.quick else (270_790, 3858)
+    scores = np.random.default_rng(0).random((rows + queries, model.config.num_entities), dtype=np.float32)
+    nobody = np.full(queries, -1)
+
+    def find() -> None:
+        points = embed(model.retrieval_enhancer, scores, device)
+        groups = torch.arange(rows, device=device)
+        search(RetrievalBank(model.retrieval_enhancer.manifold, points[:rows], groups), points[rows:], nobody)
+
+    times = timed(find, device, 3, warm_up=1)
+    print(f"retrieve, {queries:,} queries in {rows:,} rows: {spread(times)} s, {gigabytes(device)}")
+
+
 def main() -> None:
     """All batch sizes; one that does not fit is named and left out."""
     options = parse()
@@ -120,6 +144,7 @@ def main() -> None:
             except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 print(f"{work.__name__}, batch {size}: does not fit into the memory of the device")
+    retrieve(model, options, device)
 
 
 if __name__ == "__main__":

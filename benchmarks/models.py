@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
@@ -68,18 +69,25 @@ def random_batch(
     return Batch(study, ids, mask, PackedReports.of(ids, mask, config.prompt_length), labels, list(range(size)))
 
 
-def our_loss(model: Revtaf, batch: Batch, prior: torch.Tensor, precision: str) -> torch.Tensor:
-    """Total loss as the trainer computes it."""
+def our_loss(
+    model: Revtaf, batch: Batch, prior: torch.Tensor, precision: str, wrapped: nn.Module | None = None
+) -> torch.Tensor:
+    """Total loss as the trainer computes it; ``wrapped`` is the model of several processes."""
     with autocast(batch.labels.device, precision):
-        output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
+        output = (model if wrapped is None else wrapped)(batch.study, batch.token_ids, batch.token_mask, batch.packed)
     return loss_terms(model, output, batch, prior, LOSS).total(*WEIGHTS)
 
 
 def our_step(
-    model: Revtaf, optimizer: torch.optim.Optimizer, batch: Batch, prior: torch.Tensor, precision: str
+    model: Revtaf,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    prior: torch.Tensor,
+    precision: str,
+    wrapped: nn.Module | None = None,
 ) -> None:
     """Forward, backward and optimizer as in the trainer."""
-    loss = our_loss(model.train(), batch, prior, precision)
+    loss = our_loss(model.train(), batch, prior, precision, wrapped)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_value_(model.parameters(), 0.1)

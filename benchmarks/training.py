@@ -6,8 +6,8 @@ Released way: contiguous images, all token positions scored, maps compared at 22
 iterations unrolled, one AdamW kernel per weight. Ours: what main_train.py does. Two batches: all reports of 120 tokens, and
 reports of mixed lengths padded to 120, of which .78 is real as in batches of 4 reports of IU X-Ray.
 
-The last line says what the machine could do: the floating-point operations of our step at the best speed of one large matrix
-product.
+The last lines say what the machine could do: the floating-point operations of our step at the best speed of one large matrix
+product, in the same precision.
 """
 
 from __future__ import annotations
@@ -71,9 +71,10 @@ def check_equal(plain: Revtaf, ours: Revtaf, batch: Batch, prior: Tensor, tolera
     print(f"  equal: loss {ours.measured.item():.5f} and gradients, dropout off, maps on the patch grid")
 
 
-def peak_gigaflops() -> float:
-    """Best of some large float32 matrix products."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+def peak_gigaflops(precision: str) -> float:
+    """Best of some large matrix products."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    a, b = torch.randn(2048, 2048).to(dtype), torch.randn(2048, 2048).to(dtype)
     return 2 * 2048**3 / min(seconds(lambda: a @ b, 5)) / 1e9
 
 
@@ -111,8 +112,12 @@ def main() -> None:
             report_ratio(f"training step, batch {B}, {name} reports of {T} tokens, ours {precision}", *times, target)
         with FlopCounterMode(display=False) as counter:
             our_loss(our_model.train(), batch, prior, "fp32").backward()
-        work, peak = counter.get_total_flops() / 1e9, peak_gigaflops()
-        print(f"  at the speed of a large product: {work:.0f} GFLOP at {peak:.0f} GFLOP/s take {work / peak:.3g} s")
+        work = counter.get_total_flops() / 1e9
+        for precision in options.precisions:
+            peak = peak_gigaflops(precision)
+            print(
+                f"  at the speed of a large {precision} product: {work:.0f} GFLOP at {peak:.0f} GFLOP/s take {work / peak:.3g} s"
+            )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ def test_the_gpu_script_runs_and_refuses_a_machine_without_gpu(capsys, monkeypat
             output = capsys.readouterr().out
             assert printed in output
             assert "TFLOP/s" in output
+            assert "retrieve, 20 queries in 1,000 rows: " in output
         else:
             with pytest.raises(SystemExit, match="needs a CUDA device"):
                 runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
@@ -49,7 +50,7 @@ def test_the_gpu_script_runs_and_refuses_a_machine_without_gpu(capsys, monkeypat
 def test_curves_are_measured_and_drawn(tmp_path):
     command = [sys.executable, str(FOLDER / "scaling.py"), "--quick", "--runs", "1", "--threads", "1"]
     done = subprocess.run([*command, "--out", str(tmp_path / "a.png")], capture_output=True, text=True, check=True)
-    rows = done.stdout.split("|---|---|---:|\n")[1].split("\n\n")[0].splitlines()
-    assert len(rows) == 6
-    assert all(np.isfinite(float(row.split("|")[3])) for row in rows)
+    rows = done.stdout.split("|---|---|---:|---:|\n")[1].split("\n\n")[0].splitlines()
+    assert len(rows) == 10
+    assert all(np.isfinite(float(part)) for row in rows for part in row.split("|")[3:5])
     assert (tmp_path / "a.png").stat().st_size > 10_000
