@@ -28,12 +28,12 @@ from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.models import our_step, published_config, published_model, random_batch
 from benchmarks.retrieval import cloud
-from benchmarks.scoring import draw as draw_reports
 from benchmarks.timing import arguments, machine, reset_peak, seconds, status_megabytes
 from models.config import RevtafConfig
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
+from modules.corpus.text import split_sentences
 from modules.distributed import processes, world_size
 from modules.evaluation.retriever import search
 from modules.preparation.neighbours import label_neighbours, memory_indices
@@ -131,10 +131,11 @@ class Work:
         return lambda: memory_indices(scores, mentions, 21, own, own)
 
     def text(self, words: int) -> Callable[[], object]:
-        """Text features of 4,000 reports (LSA), fitted on them."""
-        reports = [" ".join((report + " ") * 8).split() for report in draw_reports(4000, np.random.default_rng(0))[1]]
-        cut = [" ".join(report[:words]) for report in reports]
-        return lambda: report_and_sentence_features(find_text_encoder("lsa", cut, WIDTH, 0), cut)
+        """Text features (LSA, fitted on them) of 4,000 reports in sentences of 8 words, none said twice."""
+        drawn = np.random.default_rng(0).zipf(1.3, (4000, words // 8, 8)) % 2000
+        reports = [" . ".join(" ".join(f"w{word}" for word in sentence) for sentence in report) for report in drawn]
+        sentences = [sentence for report in reports for sentence in split_sentences(report)]
+        return lambda: report_and_sentence_features(find_text_encoder("lsa", sentences, WIDTH, 0), reports)
 
     def scores(self, side: int) -> Callable[[], object]:
         """Entity scores of eight images of ``side`` pixels."""
@@ -175,7 +176,8 @@ def draw(curves: dict[str, Curve], path: Path) -> None:
             side.loglog(x, y, "o-", color=colour)
             side.minorticks_off()
             side.set_ylim(min(y) / 1.5, max(y) * 1.5)
-            side.set_yticks(y, [f"{value:.3g}" if value < 1000 else f"{value:,.0f}" for value in y], color=colour)
+            apart = [y[i] for i in range(len(y)) if all(abs(y[i] / other - 1) > 0.05 for other in y[:i])]
+            side.set_yticks(apart, [f"{v:.3g}" if v < 1000 else f"{v:,.0f}" for v in apart], color=colour)
             side.set_ylabel(unit, color=colour)
         axis.set_xticks(x, [f"{value:,}" for value in x])
         axis.grid(visible=True, alpha=0.3)
@@ -201,7 +203,7 @@ def main() -> None:
         f"search, {queries:,} queries, bank rows": lambda: curve(work.search, rows, threads, runs),
         "label neighbours, studies": lambda: curve(work.labels, studies, threads, runs),
         "memory, studies": lambda: curve(work.memory, studies, threads, runs),
-        "text features, words a report": lambda: curve(work.text, [25, 50, 100], threads, runs),
+        "text features, words a report": lambda: curve(work.text, [24, 48, 96], threads, runs),
         "entity scores, image side": lambda: curve(work.scores, sides, threads, runs),
         "training step, image side": lambda: curve(work.image_step, sides, threads, runs),
         "training step, report tokens": lambda: curve(work.token_step, lengths, threads, runs),

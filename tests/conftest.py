@@ -1,7 +1,9 @@
 """Fixtures that several files share: tiny models, tiny data sets, golden arrays."""
 
+import json
 import math
 import os
+import re
 import zlib
 from pathlib import Path
 
@@ -28,6 +30,22 @@ def real_cxr():
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs real reports and images: set REVTAF_REAL_CXR to their folder")
     return Path(folder)
+
+
+def assert_equal_folders(one, two, at_least):
+    """Two feature folders hold the same files, ``at_least`` among them, byte for byte; the order of a manifest is free."""
+    files = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in (one, two)]
+    manifests = [json.loads(part.pop("manifest.json")) for part in files]
+    assert manifests[0] == manifests[1]
+    assert files[0].keys() >= at_least
+    assert files[0].keys() == files[1].keys()
+    assert [name for name in files[0] if files[0][name] != files[1][name]] == []
+
+
+def assert_says_speed(stages, printed):
+    """Every stage has said how fast it was and what that means for MIMIC-CXR."""
+    for stage in stages:
+        assert re.search(rf"^{stage}: \d+ studies in .* studies/s; 270,790 would take ", printed, re.MULTILINE), stage
 
 
 def hashed(name, count):

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from test_pipeline import SMALL, call, places, prepare, prepared, trained  # noqa: F401, fixtures
+from test_text_features import bert_folder  # noqa: F401, fixture
 
 from models.manifolds import PoincareBall
 from modules.corpus.dataloaders import EpochSampler
@@ -115,7 +116,7 @@ def prepare_in(folder):
     entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16
     prepare(
         Path(folder), "--dataset_name", "custom", "--scorer_patience", 1, "--scorer_shares", 3, "--batch_size", 5,
-        "--scorer_epochs", 2,
+        "--scorer_epochs", 2, "--text_encoder", Path(folder).parent / "bert",
     )  # fmt: skip
 
 
@@ -127,8 +128,9 @@ def prepare_as_one_of_two(number, folder):
     prepare_in(folder)
 
 
-def test_two_processes_prepare_the_same_arrays_as_one(prepared, tmp_path):  # noqa: F811
+def test_two_processes_prepare_the_same_arrays_as_one(prepared, bert_folder, tmp_path):  # noqa: F811
     """From images and reports without labels to the last array, the trained scorer included: byte for byte the same."""
+    shutil.copytree(bert_folder, tmp_path / "bert")
     for name in ("two", "one"):
         shutil.copytree(prepared, tmp_path / name)
         shutil.rmtree(tmp_path / name / "features")

@@ -1,12 +1,12 @@
 """A preparation that is killed in any stage and started again writes the same bytes as one that never was."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import assert_equal_folders, assert_says_speed
 
 from modules.corpus.features import verify
 from modules.preparation.synthetic import SyntheticOptions, write_synthetic_dataset
@@ -109,18 +109,10 @@ def test_kill_and_start_again(tmp_path, unlabelled):
     command = [sys.executable, "-c", DRIVER, str(tmp_path), str(images), *POINTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    whole, killed = ({p.name: p.read_bytes() for p in (tmp_path / d).iterdir()} for d in ("whole", "killed"))
-    manifests = [json.loads(files.pop("manifest.json")) for files in (whole, killed)]  # whose order may differ
-    assert manifests[0] == manifests[1]
-    assert whole.keys() >= FILES
-    assert killed.keys() == whole.keys()
-    assert [name for name in whole if whole[name] != killed[name]] == []
+    assert_equal_folders(tmp_path / "whole", tmp_path / "killed", FILES)
     assert verify(tmp_path / "killed") == []
     assert not list((tmp_path / "killed").glob(".*"))
-    for stage in STAGES:
-        assert re.search(rf"^{stage}: \d+ studies in .* studies/s; 270,790 would take ", done.stdout, re.MULTILINE), (
-            stage
-        )
+    assert_says_speed(STAGES, done.stdout)
     aurocs = json.loads((tmp_path / "whole" / "entity_auroc_val.json").read_text())
     assert aurocs
     assert all(0 <= value <= 1 for value in aurocs.values())

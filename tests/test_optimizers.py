@@ -37,3 +37,23 @@ def test_apply_sets_every_group():
     lr = schedule.apply(optimizer, 1, 5)
     assert lr == pytest.approx(5e-4)
     assert {group["lr"] for group in optimizer.param_groups} == {lr}
+
+
+def test_the_fused_steps_are_those_of_plain_adamw():
+    torch.manual_seed(0)
+    models = [torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.LayerNorm(5)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    ours = build_optimizer(models[0], 1e-2, 0.05)
+    groups = [
+        {"params": [p for p in models[1].parameters() if p.dim() > 1], "weight_decay": 0.05},
+        {"params": [p for p in models[1].parameters() if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    plain = torch.optim.AdamW(groups, lr=1e-2, foreach=False, fused=False)
+    for _ in range(5):
+        x = torch.randn(7, 3)
+        for model, optimizer in zip(models, (ours, plain), strict=True):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)

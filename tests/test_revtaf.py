@@ -74,6 +74,23 @@ def test_packed_reports_have_the_loss_of_padded_ones(tiny_model):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6, msg=name)
 
 
+def test_a_step_in_bfloat16_has_the_loss_and_the_direction_of_one_in_float32(tiny_model):
+    """``--precision bf16``: products are rounded, losses and gradients stay in float32."""
+    found = []
+    for enabled in (False, True):
+        model = tiny_model().eval()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = total_loss(model, tiny_study())
+        gradient = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        assert loss.dtype == torch.float32
+        found.append((loss, torch.cat([part.flatten() for part in gradient if part is not None])))
+    (loss, gradient), (rounded, rounded_gradient) = found
+    assert rounded != loss
+    assert rounded_gradient.dtype == torch.float32
+    torch.testing.assert_close(rounded, loss, rtol=0.01, atol=0)
+    assert torch.cosine_similarity(gradient, rounded_gradient, dim=0) > 0.99
+
+
 @pytest.mark.parametrize(
     "changes",
     [

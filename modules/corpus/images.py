@@ -97,6 +97,7 @@ def normalise_pixels(pixels: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(mode=False)  # whoever asks first, others will train with them
 def _imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and deviation ``(1, 3, 1, 1)``, brought to the device once."""
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))

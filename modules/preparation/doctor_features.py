@@ -32,7 +32,7 @@ MADE_TOGETHER = (  # two arrays of one build, and in what their origins may diff
     ("region_scores", "region_text", {"published", "dtype"}),
 )
 _ROWS = 4096  # rows of an array looked at together
-_AGAIN = "run main_prepare.py again"
+AGAIN = "run main_prepare.py again"
 
 
 @dataclass
@@ -119,9 +119,9 @@ def open_features(options: Namespace, studies: Sequence[Study], diagnosis: Diagn
     if ids is not None:
         known = set(ids)
         found.studies = [study for study in studies if study.id in known]
-        text = f"{{count}} of {len(studies):,} studies have no features: {_AGAIN} with this annotation"
+        text = f"{{count}} of {len(studies):,} studies have no features: {AGAIN} with this annotation"
         diagnosis.add("error", "features", text, [study.id for study in studies if study.id not in known])
-    text = f"{{count}} files are of a build that was interrupted, or that is still running: {_AGAIN}"
+    text = f"{{count}} files are of a build that was interrupted, or that is still running: {AGAIN}"
     diagnosis.add("warning", "features", text, unfinished(folder))
     _look_at_origin(found, options, diagnosis)
     return found
@@ -155,7 +155,7 @@ def _look_at_origin(found: Examined, options: Namespace, diagnosis: Diagnosis) -
     found.stale |= {name for name, _ in changed}
     stale = [f"{name}: made from another annotation" for name in other]
     stale += [f"{name}: {source} has changed since it was made" for name, source in changed]
-    diagnosis.add("error", "features", f"{{count}} arrays are stale: {_AGAIN}", stale)
+    diagnosis.add("error", "features", f"{{count}} arrays are stale: {AGAIN}", stale)
     text = "{count} pairs of arrays are of two builds, of which the second was interrupted: run main_prepare.py again"
     diagnosis.add("error", "features", f"{text} with the flags that you want", _of_two_builds(made_by))
 
@@ -185,10 +185,10 @@ def look_at_values(found: Examined, diagnosis: Diagnosis, thorough: bool) -> Non
     small = [name for name in intact if thorough or found[name].nbytes < 1 << 28]
     values = {name: _extremes(found[name], name) for name in small}
     bad = {name: count for name, (count, _) in values.items() if count}
-    text = f"{{count}} arrays hold NaN or infinity: {_AGAIN}"
+    text = f"{{count}} arrays hold NaN or infinity: {AGAIN}"
     diagnosis.add("error", "features", text, [f"{name}: {count:,} numbers" for name, count in bad.items()])
     same = [name for name, (_, constant) in values.items() if constant and len(found[name]) > 1]
-    diagnosis.add("error", "features", f"{{count}} arrays are constant, the same for every study: {_AGAIN}", same)
+    diagnosis.add("error", "features", f"{{count}} arrays are constant, the same for every study: {AGAIN}", same)
     found.broken |= set(bad)
     found.stale |= set(same)
     _look_at_studies(found, diagnosis)
@@ -216,7 +216,7 @@ def _look_at_shapes(found: Examined, diagnosis: Diagnosis) -> None:
         shape, wish = found[name].shape, expected[name]
         if len(shape) != len(wish) or any(s == 0 or e not in (None, s) for s, e in zip(shape, wish, strict=True)):
             wrong[name] = f"{name}: {shape}, expected ({', '.join(str(e or '*') for e in wish)})"
-    diagnosis.add("error", "features", f"{{count}} arrays have a wrong shape: {_AGAIN}", wrong.values())
+    diagnosis.add("error", "features", f"{{count}} arrays have a wrong shape: {AGAIN}", wrong.values())
     found.broken |= set(wrong)
 
 
@@ -234,7 +234,7 @@ def _look_at_studies(found: Examined, diagnosis: Diagnosis) -> None:
         diagnosis.add("error", "features", "labels of {count} studies leave 0 to 3", wrong)
         own = [(labels[i, : len(study.labels or ())] == (study.labels or ())).all() for i, study in enumerate(studies)]
         other = [study.id for study, equal in zip(studies, own, strict=True) if not equal]
-        text = f"the stored labels of {{count}} studies are not the annotation's: {_AGAIN}"
+        text = f"the stored labels of {{count}} studies are not the annotation's: {AGAIN}"
         diagnosis.add("error", "features", text, other)
 
 

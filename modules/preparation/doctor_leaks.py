@@ -26,7 +26,7 @@ from modules.corpus.datasets import prepare_reports
 from modules.corpus.features import BANK_REPORTS
 from modules.corpus.images import normalise_pixels, read_image
 from modules.preparation.diagnosis import Diagnosis
-from modules.preparation.doctor_features import BANK_IDS, STUDY_IDS, Examined
+from modules.preparation.doctor_features import AGAIN, BANK_IDS, STUDY_IDS, Examined
 from modules.preparation.entities import entity_aurocs, load_entity_scorer
 from modules.preparation.mentions import entity_mentions
 from modules.preparation.neighbours import memory_indices
@@ -38,7 +38,6 @@ _ASKED = 1000  # reports a split that the AUROC is taken from
 _MADE_AGAIN = 16  # studies
 _TOLERANCE = 0.02  # of scores, for other devices and mixed precision
 _SHARE = 0.5  # of the memory that must come out again; ties may fall otherwise
-_AGAIN = "run main_prepare.py again"
 
 
 def look_at_retrieval(found: Examined, studies: Sequence[Study], diagnosis: Diagnosis) -> None:
@@ -71,14 +70,14 @@ def _look_at_bank(found: Examined, studies: Sequence[Study], diagnosis: Diagnosi
     """The bank must hold the reports of training studies, under their ids."""
     split_of, ids = {study.id: study.split for study in studies}, found.bank_ids
     held_out = [identifier for identifier in ids if split_of.get(identifier, "train") != "train"]
-    text = f"the bank holds the reports of {{count}} studies that are not in training: {_AGAIN}"
+    text = f"the bank holds the reports of {{count}} studies that are not in training: {AGAIN}"
     diagnosis.add("error", "retrieval", text, held_out)
     if found.bank is not found.store:
         return
     unknown = [identifier for identifier in ids if identifier not in split_of]
     absent = sorted({study.id for study in studies if study.split == "train"} - set(ids))
-    diagnosis.add("error", "retrieval", f"{{count}} reports of the bank are of no study: {_AGAIN}", unknown)
-    diagnosis.add("error", "retrieval", f"{{count}} training studies are not in the bank: {_AGAIN}", absent)
+    diagnosis.add("error", "retrieval", f"{{count}} reports of the bank are of no study: {AGAIN}", unknown)
+    diagnosis.add("error", "retrieval", f"{{count}} training studies are not in the bank: {AGAIN}", absent)
     if found.skipped(diagnosis, "retrieval", "the texts of the bank", found.broken & {BANK_REPORTS}):
         return
     name, _, words = str((found.made_by("report_features") or {}).get("cleaning")).partition(" ")
@@ -87,7 +86,7 @@ def _look_at_bank(found: Examined, studies: Sequence[Study], diagnosis: Diagnosi
         expected = prepare_reports([report_of[identifier] for identifier in ids], name, int(words))
         reports = (row["report"] for row in found.bank.bank_reports)
         other = [i for i, mine, theirs in zip(ids, expected, reports, strict=True) if mine != theirs]
-        text = f"{{count}} reports of the bank are not those of their study: {_AGAIN}"
+        text = f"{{count}} reports of the bank are not those of their study: {AGAIN}"
         diagnosis.add("error", "retrieval", text, other)
 
 
@@ -96,11 +95,11 @@ def _look_at_rows(
 ) -> None:
     size = len(found.bank_ids)
     outside = [ids[i] for i in np.flatnonzero(((rows < 0) | (rows >= size)).any(1))]
-    text = f"{name} of {{count}} studies point outside the {size:,} training reports: {_AGAIN}"
+    text = f"{name} of {{count}} studies point outside the {size:,} training reports: {AGAIN}"
     diagnosis.add("error", "retrieval", text, outside)
     found.broken |= {name} if outside else set()
     itself = [ids[i] for i in np.flatnonzero((rows == own[:, None]).any(1) & (own >= 0))]
-    diagnosis.add("error", "retrieval", f"{name} of {{count}} studies point at themselves: {_AGAIN}", itself)
+    diagnosis.add("error", "retrieval", f"{name} of {{count}} studies point at themselves: {AGAIN}", itself)
 
 
 def _look_for_relatives(found: Examined, memory: np.ndarray, diagnosis: Diagnosis) -> None:
@@ -152,16 +151,14 @@ def _ask_what_scores_know(found: Examined, studies: Sequence[Study], diagnosis: 
             known[split] = float(np.mean(list(aurocs.values())))
     if "held-out" not in known:
         return
-    found = f"region_scores of held-out studies find the entities of their own reports with a mean AUROC of {known['held-out']:.3f}"
+    said = f"region_scores of held-out studies find the entities of their own reports with a mean AUROC of {known['held-out']:.3f}"
     if known["held-out"] > TOO_GOOD:
-        diagnosis.add("error", "leaks", f"{found}, more than an image can tell: they were made from the reports")
+        diagnosis.add("error", "leaks", f"{said}, more than an image can tell: they were made from the reports")
     elif known["held-out"] > known.get("train", 1.0) + TOO_MUCH_BETTER:
-        text = (
-            f"{found}, but those of training studies with {known['train']:.3f}: has the scorer seen held-out reports?"
-        )
+        text = f"{said}, but those of training studies with {known['train']:.3f}: has the scorer seen held-out reports?"
         diagnosis.add("warning", "leaks", text)
     else:
-        diagnosis.add("note", "leaks", f"{found}")
+        diagnosis.add("note", "leaks", said)
 
 
 @torch.inference_mode()

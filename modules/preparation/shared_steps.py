@@ -29,7 +29,7 @@ class SharedSteps:
         self.shares = shares
         self.mine = range(rank(), shares, world_size())
         self.parameters, self.buffers = list(model.parameters()), list(model.buffers())
-        self.size = 1 + sum(part.numel() for part in [*self.parameters, *self.buffers])
+        self.sizes = [1, *(part.numel() for part in [*self.parameters, *self.buffers])]  # the loss first
         self.streams = {}
         for share in self.mine:
             torch.manual_seed(seed * shares + share)
@@ -56,7 +56,7 @@ class SharedSteps:
         return self._spread(total.div_(self.shares))
 
     def _work(self, share: int, loss_of: Callable[[], Tensor], before: list[Tensor]) -> Tensor:
-        """Loss, gradients and statistics of one share as one vector ``(size,)`` of float32."""
+        """Loss, gradients and statistics of one share as one vector ``(sum(sizes),)`` of float32."""
         for buffer, value in zip(self.buffers, before, strict=True):
             buffer.copy_(value)
         self.model.zero_grad(set_to_none=True)
@@ -73,12 +73,12 @@ class SharedSteps:
         if world_size() == 1:
             return vector
         if source != rank():
-            vector = torch.empty(self.size, device=self.parameters[0].device)
+            vector = torch.empty(sum(self.sizes), device=self.parameters[0].device)
         dist.broadcast(vector, source)
         return vector
 
     def _spread(self, mean: Tensor) -> Tensor:
-        loss, *parts = mean.split([1, *(part.numel() for part in [*self.parameters, *self.buffers])])
+        loss, *parts = mean.split(self.sizes)
         for parameter, part in zip(self.parameters, parts, strict=False):
             if parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)
