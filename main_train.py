@@ -15,6 +15,7 @@ import torch
 
 from models.config import RevtafConfig
 from models.revtaf import Revtaf
+from modules.allocator import keep_freed_memory
 from modules.checkpoints import load_checkpoint
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
@@ -132,6 +133,8 @@ def main() -> None:
         check_same_run(options)
     with processes(options.device, options.n_gpu) as device:
         seed_everything(options.seed)
+        if device.type == "cpu":
+            keep_freed_memory()
         splits = read_splits(options)
         store = FeatureStore.open(options.feature_dir, options.ann_path)
         bank = TrainingBank(store)

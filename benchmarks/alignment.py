@@ -30,11 +30,10 @@ def plain_binary_iou(region_map: Tensor, reference_map: Tensor, side: int) -> Te
         maps = (maps - maps.min()) / (maps.max() - maps.min() + 1e-6)
         return (maps >= 0.5).float().flatten(2)
 
-    overlaps = []
-    for a, b in zip(binarise(region_map), binarise(reference_map), strict=True):
-        shared = (a[:, None] * b[None]).sum(dim=-1)  # (K, S)
-        overlaps.append(shared / (a.sum(-1)[:, None] + b.sum(-1)[None] - shared + 1e-8))
-    return torch.stack(overlaps)
+    a, b = binarise(region_map).unsqueeze(2), binarise(reference_map).unsqueeze(1)  # (B, K, 1, P), (B, 1, S, P)
+    shared = a * b  # (B, K, S, P)
+    either = a + b - shared
+    return shared.sum(dim=-1) / (either.sum(dim=-1) + 1e-8)
 
 
 def plain_soft_iou(region_map: Tensor, reference_map: Tensor) -> Tensor:

@@ -20,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.models import our_step, published_config, published_model, random_batch
+from benchmarks.models import count_flops, our_step, published_config, published_model, random_batch
 from benchmarks.timing import machine, spread
 from models.beam_search import GenerationLimits
 from models.retrieval import RetrievalBank
@@ -80,12 +79,11 @@ def train(model: Revtaf, size: int, options: Namespace, device: torch.device) ->
     def step() -> None:
         our_step(model, optimizer, host.to(device), prior, options.precision, compiled)
 
-    with FlopCounterMode(display=False) as counter:
-        our_step(model, optimizer, host.to(device), prior, options.precision)
+    work = count_flops(lambda: our_step(model, optimizer, host.to(device), prior, options.precision))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     times = timed(step, device, options.steps, warm_up=5)
-    rate = counter.get_total_flops() / statistics.median(times) / 1e12
+    rate = work / statistics.median(times) / 1e12
     mfu = f", MFU {rate / options.peak_tflops:.1%}" if options.peak_tflops else ""
     speed = spread([size / seconds for seconds in times])
     print(f"train, batch {size}: {speed} studies/s, {rate:.2f} TFLOP/s{mfu}, {gigabytes(device)}")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
+from models.linear import has_onednn
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.training.objective import loss_terms
+from modules.training.optimizers import clip_gradients
 
 LOSS = Namespace(label_smoothing=0.1, align_iou="soft", rank_loss="nearest", rank_temperature=2.0)
 WEIGHTS = (4.0, 0.5, 2.0)  # diagnosis, alignment, ranking
@@ -90,8 +94,20 @@ def our_step(
     loss = our_loss(model.train(), batch, prior, precision, wrapped)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_value_(model.parameters(), 0.1)
+    clip_gradients(model.parameters(), 0.1)
     optimizer.step()
+
+
+def count_flops(work: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products and convolutions in ``work``."""
+
+    def of_linear(x_shape: Sequence[int], weight_shape: Sequence[int], *_: Any, **__: Any) -> int:
+        return 2 * torch.Size(x_shape).numel() * weight_shape[0]
+
+    own = {torch.ops.mkldnn._linear_pointwise: of_linear} if has_onednn() else {}
+    with FlopCounterMode(display=False, custom_mapping=own) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def published_model(config: RevtafConfig) -> Revtaf:

@@ -1,7 +1,8 @@
 """The layers of the report decoder, run over parameters that transformers' BLIP decoder holds.
 
 That decoder is the reference: the tests compare every number with its own forward pass. What is gained here is speed:
-no work on padding, beams that never move, keys and values written once into their place, products that suit a CPU.
+no work on padding, beams that never move, keys and values written once into their place, and on a CPU faster products
+(:mod:`models.linear`) and faster dropout (:mod:`models.dropout`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BlipTextLMHeadModel
 
-FEW_ROWS = 192  # up to which the other order of a product is faster on a CPU
+from models.dropout import add_dropped, attend_dropped, drop, drops_here
+from models.linear import apply, linear
+from models.tied_table import look_up
 
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
 Read = Callable[[int, nn.Module, Tensor], Tensor]  # number of the layer, its attention, hidden -> what it reads
+Product = Callable[[nn.Linear, Tensor], Tensor]  # a linear layer and its input -> its output
 
 
 @dataclass
@@ -36,15 +40,18 @@ class PackedReports:
 
     @classmethod
     def of(cls, token_ids: Tensor, token_mask: Tensor, prompt_length: int) -> PackedReports:
-        """Pack ``token_ids`` ``(B, T)``, real where ``token_mask`` ``(B, T)`` is true, padded at their ends."""
-        B, T = token_ids.shape
-        place = token_mask.flatten().nonzero().squeeze(1)  # (N,)
+        """Pack ``token_ids`` ``(B, T + 1)``, real where ``token_mask`` ``(B, T + 1)`` is true, padded at their ends.
+
+        The last token of a report is a target only: the decoder need not read it.
+        """
+        read = token_mask[:, 1:]  # (B, T), the tokens that have a successor
+        B, T = read.shape
+        place = read.flatten().nonzero().squeeze(1)  # (N,)
         report, position = place // T, place % T
-        length = token_mask.sum(dim=1)  # (B,)
-        assert (position < length[report]).all(), "padding stands at the end of a report"
-        scored = ((position >= prompt_length - 1) & (position < length[report] - 1)).nonzero().squeeze(1)  # (S,)
-        ids = token_ids.flatten()[place]
-        return cls(ids, position, place, scored, ids[scored + 1], (B, T))
+        assert (position < read.sum(dim=1)[report]).all(), "padding stands at the end of a report"
+        scored = (position >= prompt_length - 1).nonzero().squeeze(1)  # (S,)
+        targets = token_ids[report[scored], position[scored] + 1]
+        return cls(token_ids[report, position], position, place, scored, targets, (B, T))
 
     def spread(self, x: Tensor) -> Tensor:
         """Rows ``(N, ...)`` in their places, ``(B, T, ...)``, zero elsewhere."""
@@ -94,7 +101,7 @@ class Columns:
 def patch_keys(network: BlipTextLMHeadModel, fused: Tensor) -> list[KeysAndValues]:
     """Keys and values of the fused patches ``(B, M, 2 A)`` in every layer."""
     looks = [layer.crossattention.self for layer in network.bert.encoder.layer]
-    return [(_heads(look.key(fused), look), _heads(look.value(fused), look)) for look in looks]
+    return [(_heads(apply(look.key, fused), look), _heads(apply(look.value, fused), look)) for look in looks]
 
 
 def read_tokens(
@@ -104,6 +111,7 @@ def read_tokens(
     allowed: Tensor,
     columns: Columns,
     patches: Sequence[KeysAndValues],
+    product: Product = apply,
 ) -> Tensor:
     """Run the decoder over new tokens; the network is in evaluation.
 
@@ -114,25 +122,32 @@ def read_tokens(
         allowed: ``(B or 1, 1, t, columns)`` true where a token may look, in the columns before and in its own.
         columns: of the tokens before; those of ``token_ids`` are added.
         patches: see :func:`patch_keys`.
+        product: computes the linear layers.
 
     Returns:
         ``(B, t, hidden)``.
     """
 
     def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
-        new = tuple(_heads(project(part, hidden), attention) for part in (attention.key, attention.value))
-        return _attend(project(attention.query, hidden), columns.append(number, new), allowed)
+        new = tuple(_heads(product(part, hidden), attention) for part in (attention.key, attention.value))
+        return _attend(product(attention.query, hidden), columns.append(number, new), allowed)
 
     def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
-        return _attend(project(attention.query, hidden), patches[number])
+        return _attend(product(attention.query, hidden), patches[number])
 
-    hidden = _through_layers(network, _embed(network, token_ids, position), read_own, read_patches)
+    words = network.bert.embeddings.word_embeddings(token_ids)  # (B, t, hidden)
+    hidden = _through_layers(network, _embed(network, words, position), read_own, read_patches, product)
     columns.filled += token_ids.shape[1]
     return hidden
 
 
-def read_reports(network: BlipTextLMHeadModel, reports: PackedReports, fused: Tensor) -> Tensor:
-    """Run the decoder over whole reports, with dropout in training.
+def token_logits(network: BlipTextLMHeadModel, hidden: Tensor, product: Product = apply) -> Tensor:
+    """Logits ``(..., V)`` of ``hidden`` ``(..., hidden)``."""
+    return product(network.cls.predictions.decoder, _before_head(network, hidden, product))
+
+
+def score_reports(network: BlipTextLMHeadModel, reports: PackedReports, fused: Tensor) -> Tensor:
+    """Run the decoder over whole reports, with dropout in training, and predict their next tokens.
 
     Args:
         network: holds the parameters.
@@ -140,53 +155,50 @@ def read_reports(network: BlipTextLMHeadModel, reports: PackedReports, fused: Te
         fused: ``(B, M, 2 A)`` fused patches.
 
     Returns:
-        ``(N, hidden)``.
+        ``(S, V)`` logits of ``reports.targets``.
     """
     patches = patch_keys(network, fused)
 
     def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
         parts = (attention.query, attention.key, attention.value)
-        query, *seen = (reports.spread(project(part, hidden)) for part in parts)  # (B, T, hidden) each
+        query, *seen = (reports.spread(apply(part, hidden)) for part in parts)  # (B, T, hidden) each
         seen = tuple(_heads(part, attention) for part in seen)
         return reports.gather(_attend(query, seen, causal=True, dropout=attention.dropout))
 
     def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
-        query = reports.spread(project(attention.query, hidden))
+        query = reports.spread(apply(attention.query, hidden))
         return reports.gather(_attend(query, patches[number], dropout=attention.dropout))
 
-    return _through_layers(network, _embed(network, reports.ids, reports.position), read_own, read_patches)
+    words, table = look_up(network.bert.embeddings.word_embeddings.weight, reports.ids)  # (N, hidden), (V, hidden)
+    hidden = _through_layers(network, _embed(network, words, reports.position), read_own, read_patches, apply)
+    scored = _before_head(network, hidden.index_select(0, reports.scored), apply)  # (S, hidden)
+    return linear(scored, table, network.cls.predictions.decoder.bias)
 
 
-def _embed(network: BlipTextLMHeadModel, token_ids: Tensor, position: Tensor) -> Tensor:
+def _embed(network: BlipTextLMHeadModel, words: Tensor, position: Tensor) -> Tensor:
     embeddings = network.bert.embeddings
-    words = embeddings.word_embeddings(token_ids) + embeddings.position_embeddings(position)
-    return embeddings.dropout(embeddings.LayerNorm(words))
+    return drop(embeddings.LayerNorm(words + embeddings.position_embeddings(position)), embeddings.dropout)
 
 
-def _through_layers(network: BlipTextLMHeadModel, hidden: Tensor, read_own: Read, read_patches: Read) -> Tensor:
+def _through_layers(
+    network: BlipTextLMHeadModel, hidden: Tensor, read_own: Read, read_patches: Read, product: Product
+) -> Tensor:
     """All layers over ``hidden``: what each reads from its own tokens, from the patches, and its dense part."""
+
+    def add(output: nn.Module, x: Tensor, before: Tensor) -> Tensor:
+        return output.LayerNorm(add_dropped(product(output.dense, x), output.dropout, before))
+
     for number, layer in enumerate(network.bert.encoder.layer):
-        hidden = _add(layer.attention.output, read_own(number, layer.attention.self, hidden), hidden)
-        hidden = _add(layer.crossattention.output, read_patches(number, layer.crossattention.self, hidden), hidden)
-        wide = layer.intermediate.intermediate_act_fn(project(layer.intermediate.dense, hidden))
-        hidden = _add(layer.output, wide, hidden)
+        hidden = add(layer.attention.output, read_own(number, layer.attention.self, hidden), hidden)
+        hidden = add(layer.crossattention.output, read_patches(number, layer.crossattention.self, hidden), hidden)
+        wide = layer.intermediate.intermediate_act_fn(product(layer.intermediate.dense, hidden))
+        hidden = add(layer.output, wide, hidden)
     return hidden
 
 
-def token_logits(network: BlipTextLMHeadModel, hidden: Tensor) -> Tensor:
-    """Logits ``(..., V)`` of ``hidden`` ``(..., hidden)``."""
-    head = network.cls.predictions
-    transformed = head.transform.transform_act_fn(project(head.transform.dense, hidden))
-    return project(head.decoder, head.transform.LayerNorm(transformed))
-
-
-def project(layer: nn.Linear, x: Tensor) -> Tensor:
-    """``layer(x)``; on a CPU few rows are multiplied the other way round, up to 2.5 times faster."""
-    rows = x.numel() // x.shape[-1]
-    if x.device.type != "cpu" or rows > FEW_ROWS:
-        return layer(x)
-    product = torch.addmm(layer.bias[:, None], layer.weight, x.reshape(rows, -1).t())  # (out, rows)
-    return product.t().contiguous().view(*x.shape[:-1], -1)
+def _before_head(network: BlipTextLMHeadModel, hidden: Tensor, product: Product) -> Tensor:
+    transform = network.cls.predictions.transform
+    return transform.LayerNorm(transform.transform_act_fn(product(transform.dense, hidden)))
 
 
 def _heads(x: Tensor, attention: nn.Module) -> Tensor:
@@ -203,11 +215,9 @@ def _attend(
 ) -> Tensor:
     """What queries ``(B, t, hidden)`` read from keys and values: ``(B, t, hidden)``."""
     query = query.unflatten(-1, (seen[0].shape[1], -1)).transpose(1, 2)  # (B, heads, t, d)
-    p = dropout.p if dropout is not None and dropout.training else 0.0
-    read = F.scaled_dot_product_attention(query, *seen, attn_mask=allowed, dropout_p=p, is_causal=causal)
+    if dropout is not None and drops_here(query, dropout):
+        read = attend_dropped(query, *seen, dropout, causal)
+    else:
+        p = dropout.p if dropout is not None and dropout.training else 0.0
+        read = F.scaled_dot_product_attention(query, *seen, attn_mask=allowed, dropout_p=p, is_causal=causal)
     return read.transpose(1, 2).flatten(2)
-
-
-def _add(output: nn.Module, x: Tensor, before: Tensor) -> Tensor:
-    """The dense layer, dropout, residual and norm at the end of a block."""
-    return output.LayerNorm(output.dropout(project(output.dense, x)) + before)

@@ -8,7 +8,8 @@ from transformers import BlipTextConfig, BlipTextLMHeadModel
 
 from models.beam_search import GenerationLimits, beam_search
 from models.config import RevtafConfig
-from models.decoder_layers import Columns, PackedReports, patch_keys, read_reports, read_tokens, token_logits
+from models.decoder_layers import Columns, PackedReports, patch_keys, read_tokens, score_reports, token_logits
+from models.linear import PackedLinears
 
 
 class ReportDecoder(nn.Module):
@@ -55,8 +56,7 @@ class ReportDecoder(nn.Module):
         Returns:
             ``(S, V)`` logits of ``reports.targets``.
         """
-        hidden = read_reports(self.network, reports, fused)  # (N, hidden)
-        return token_logits(self.network, hidden.index_select(0, reports.scored))
+        return score_reports(self.network, reports, fused)
 
     def forward(self, fused: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Predict every next token of known reports, prompt and padding included, by transformers' own code.
@@ -95,7 +95,7 @@ class ReportDecoder(nn.Module):
         """
         (B, P), beams = prompt.shape, limits.beams
         columns = Columns(len(self.network.bert.encoder.layer), P + beams * (limits.max_new_tokens - 1))
-        patches = patch_keys(self.network, fused)
+        patches, product = patch_keys(self.network, fused), PackedLinears(rows=B * beams)
         beam = torch.arange(beams, device=prompt.device)
         owned = torch.zeros(B * beams, columns.size, dtype=torch.bool, device=prompt.device)
         owned[:, :P] = True  # columns that each beam continues
@@ -105,8 +105,8 @@ class ReportDecoder(nn.Module):
             if rows is None:  # the beams are still equal: read the prompt once
                 order = torch.arange(P, device=prompt.device)
                 causal = (order[:, None] >= order)[None, None]  # (1, 1, P, P)
-                hidden = read_tokens(self.network, prompt, order, causal, columns, patches)
-                logits = token_logits(self.network, hidden[:, -1]).repeat_interleave(beams, dim=0)
+                hidden = read_tokens(self.network, prompt, order, causal, columns, patches, product)
+                logits = token_logits(self.network, hidden[:, -1], product).repeat_interleave(beams, dim=0)
             else:
                 start = columns.filled
                 owned = owned[rows]
@@ -120,8 +120,9 @@ class ReportDecoder(nn.Module):
                     mask[:, None, :, : start + beams],
                     columns,
                     patches,
+                    product,
                 )
-                logits = token_logits(self.network, hidden.flatten(0, 1))  # (B * beams, V)
+                logits = token_logits(self.network, hidden.flatten(0, 1), product)  # (B * beams, V)
             return logits.float().log_softmax(dim=-1)
 
         return beam_search(next_log_probs, prompt, limits, self.end_id, self.pad_id)

@@ -12,6 +12,7 @@ from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
 from models.diagnosis_head import DiagnosisHead
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
+from models.linear import Linear
 from models.ot_attention import TransportAttention, TransportFusion
 from models.report_decoder import ReportDecoder
 from models.report_memory import ReportMemory
@@ -87,9 +88,9 @@ class Revtaf(nn.Module):
             curvature=config.curvature,
             learn_curvature=config.learn_curvature,
         )
-        self.project_patches = nn.Linear(D, A)
-        self.project_region = nn.Linear(config.entity_text_dim, A)
-        self.project_reference = nn.Linear(C, A)
+        self.project_patches = Linear(D, A)
+        self.project_region = Linear(config.entity_text_dim, A)
+        self.project_reference = Linear(C, A)
         attention = TransportAttention(
             width=A,
             attention=config.attention,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modules.training.optimizers import Schedule, build_optimizer
+from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
 
 
 def test_schedule_is_the_published_one(golden):
@@ -57,3 +57,16 @@ def test_the_fused_steps_are_those_of_plain_adamw():
             optimizer.step()
     for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_are_clipped_element_by_element():
+    weights = [
+        torch.nn.Parameter(torch.zeros(3)),
+        torch.nn.Parameter(torch.zeros(2)),
+        torch.nn.Parameter(torch.zeros(1)),
+    ]
+    weights[0].grad, weights[1].grad = torch.tensor([-5.0, 0.05, 5.0]), torch.tensor([0.2, -0.1])
+    clip_gradients(iter(weights), 0.1)
+    torch.testing.assert_close(weights[0].grad, torch.tensor([-0.1, 0.05, 0.1]))
+    torch.testing.assert_close(weights[1].grad, torch.tensor([0.1, -0.1]))
+    assert weights[2].grad is None

@@ -15,6 +15,7 @@ from models.decoder_layers import PackedReports
 from modules.corpus.datasets import Batch
 from modules.corpus.images import normalise_pixels
 from modules.training.objective import loss_terms
+from modules.training.optimizers import clip_gradients
 
 WAITING = {  # operations whose result, or its size, the host has to know
     "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_linalg_check_errors", "_unique2",
@@ -65,7 +66,7 @@ def one_step(model, rank_loss, iou):
         loss = loss_terms(model, output, batch, prior, options).total(4, 0.5, 2)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_value_(model.parameters(), 0.1)
+        clip_gradients(model.parameters(), 0.1)
         optimizer.step()
     return waits.found
 

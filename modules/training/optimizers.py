@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,13 @@ def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.o
         {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=lr, fused=True)
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], value: float) -> None:
+    """Limit every element of every gradient to ``[-value, value]``: on a CPU in one pass, where torch takes two."""
+    parameters = list(parameters)
+    on_cpu = parameters[0].device.type == "cpu"
+    torch.nn.utils.clip_grad_value_(parameters, value, foreach=not on_cpu)
 
 
 @dataclass(frozen=True, kw_only=True)

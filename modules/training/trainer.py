@@ -27,7 +27,7 @@ from modules.preparation.labelers import Labeler
 from modules.records import append_metrics
 from modules.training.losses import LossTerms, updated_prior
 from modules.training.objective import initial_prior, loss_terms
-from modules.training.optimizers import Schedule, build_optimizer
+from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
 
 STOP_CHECK = 20  # steps between two agreements of several processes on whether to stop
 
@@ -136,7 +136,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
         with self.stage("optimizer"):
-            torch.nn.utils.clip_grad_value_(self.model.parameters(), options.clip_grad_value)
+            clip_gradients(self.model.parameters(), options.clip_grad_value)
             self.optimizer.step()
         return loss.detach(), terms
 

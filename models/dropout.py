@@ -1,0 +1,70 @@
+"""Dropout whose masks cost a CPU little.
+
+torch draws a mask on a CPU one element after the other, on one core, from 64 random bits each. Here an element takes 16
+bits, which is about eight times faster. On other devices torch's own dropout runs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 1 << 16  # a rate is rounded to a multiple of 1 / LEVELS
+
+
+def keep_mask(shape: tuple[int, ...], rate: float) -> tuple[Tensor, float]:
+    """What survives dropout, on the CPU.
+
+    Args:
+        shape: of the mask.
+        rate: probability that an element is dropped, at least 0 and less than 1.
+
+    Returns:
+        ``mask``, true with probability ``1 - rate``, and the factor that keeps the mean.
+    """
+    dropped = min(round(rate * LEVELS), LEVELS - 1)
+    count = torch.Size(shape).numel()
+    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)  # all 64 bits are random
+    bits = words.view(torch.int16)[:count].view(shape)
+    return bits >= dropped - LEVELS // 2, LEVELS / (LEVELS - dropped)
+
+
+def drop(x: Tensor, dropout: nn.Dropout) -> Tensor:
+    """``dropout(x)``."""
+    if not drops_here(x, dropout):
+        return dropout(x)
+    keep, scale = keep_mask(x.shape, dropout.p)
+    return torch.where(keep, x, 0.0) * scale
+
+
+def add_dropped(x: Tensor, dropout: nn.Dropout, before: Tensor) -> Tensor:
+    """``dropout(x) + before``, the residual connection around a layer."""
+    if not drops_here(x, dropout):
+        return dropout(x) + before
+    keep, scale = keep_mask(x.shape, dropout.p)
+    return torch.add(before, torch.where(keep, x, 0.0), alpha=scale)
+
+
+def attend_dropped(query: Tensor, key: Tensor, value: Tensor, dropout: nn.Dropout, causal: bool) -> Tensor:
+    """Scaled dot-product attention whose weights are dropped, on the CPU.
+
+    Args:
+        query: ``(..., t, d)``.
+        key: ``(..., s, d)``.
+        value: ``(..., s, d)``.
+        dropout: of the attention weights.
+        causal: whether a query reads only keys up to its own place.
+
+    Returns:
+        ``(..., t, d)``.
+    """
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (..., t, s)
+    if causal:
+        scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype).triu(1)
+    keep, scale = keep_mask(scores.shape, dropout.p)
+    return torch.where(keep, scores.softmax(dim=-1), 0.0) @ (value * scale)
+
+
+def drops_here(x: Tensor, dropout: nn.Dropout) -> bool:
+    """Whether elements of ``x`` are to be dropped, and by this module."""
+    return dropout.training and dropout.p > 0 and x.device.type == "cpu"
