@@ -53,17 +53,12 @@ def spread(values: list[float], digits: int = 3) -> str:
     return f"{middle:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]"
 
 
-def interleaved(
-    plain: Callable[[], Any], ours: Callable[[], Any], runs: int, warm_up: int = 0
-) -> tuple[list[float], list[float]]:
-    """Seconds of both ways, run in turn, so that a slow spell of the machine meets both.
-
-    One call each warms up at the start, and ``warm_up`` more before every timed one, for ways that disturb each other.
-    """
+def interleaved(plain: Callable[[], Any], ours: Callable[[], Any], runs: int) -> tuple[list[float], list[float]]:
+    """Seconds of both ways, run in turn, so that a slow spell of the machine meets both; one call each warms up."""
     plain_times, our_times = seconds(plain, 0), seconds(ours, 0)
     for _ in range(runs):
-        plain_times += seconds(plain, 1, warm_up)
-        our_times += seconds(ours, 1, warm_up)
+        plain_times += seconds(plain, 1, warm_up=0)
+        our_times += seconds(ours, 1, warm_up=0)
     return plain_times, our_times
 
 
