@@ -20,8 +20,11 @@ from benchmarks.timing import arguments, interleaved, machine, report_ratio
 from modules.training.losses import alignment_loss, binary_iou, normalise_maps, soft_iou
 
 
-def plain_binary_iou(region_map: Tensor, reference_map: Tensor, side: int) -> Tensor:
-    """Overlap ``(B, K, S)`` of binarised maps by broadcasting over ``side * side`` pixels (0: the patch grid)."""
+def plain_binary_iou(region_map: Tensor, reference_map: Tensor, side: int, studies: int | None = None) -> Tensor:
+    """Overlap ``(B, K, S)`` of binarised maps by broadcasting over ``side * side`` pixels (0: the patch grid).
+
+    ``studies`` are compared at a time; all at once if absent, as in the released code.
+    """
 
     def binarise(maps: Tensor) -> Tensor:
         maps = maps.detach().unflatten(-1, (round(maps.shape[-1] ** 0.5),) * 2)
@@ -31,9 +34,12 @@ def plain_binary_iou(region_map: Tensor, reference_map: Tensor, side: int) -> Te
         return (maps >= 0.5).float().flatten(2)
 
     a, b = binarise(region_map).unsqueeze(2), binarise(reference_map).unsqueeze(1)  # (B, K, 1, P), (B, 1, S, P)
-    shared = a * b  # (B, K, S, P)
-    either = a + b - shared
-    return shared.sum(dim=-1) / (either.sum(dim=-1) + 1e-8)
+    overlaps = []
+    for of_region, of_reference in zip(*(maps.split(studies or len(maps)) for maps in (a, b)), strict=True):
+        shared = of_region * of_reference  # (studies, K, S, P)
+        either = of_region + of_reference - shared
+        overlaps.append(shared.sum(dim=-1) / (either.sum(dim=-1) + 1e-8))
+    return torch.cat(overlaps)
 
 
 def plain_soft_iou(region_map: Tensor, reference_map: Tensor) -> Tensor:

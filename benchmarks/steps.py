@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from unittest import mock
 
@@ -60,10 +61,11 @@ class Steps:
         way: ``"plain"`` for the released way or ``"ours"``.
         quick: tiny sizes.
         threads: CPU threads.
+        maps: whether the released way compares the maps of the ``"batch"`` at once or ``"study"`` by study.
     """
 
-    def __init__(self, way: str, quick: bool, threads: int) -> None:
-        self._process = ProcessPoolExecutor(1, get_context("spawn"), _begin, (way, quick, threads))
+    def __init__(self, way: str, quick: bool, threads: int, maps: str = "batch") -> None:
+        self._process = ProcessPoolExecutor(1, get_context("spawn"), _begin, (way, quick, threads, maps))
 
     def __call__(self, kind: str, precision: str) -> None:
         """One step on the batch ``kind``."""
@@ -74,7 +76,7 @@ class Steps:
         self._process.shutdown()
 
 
-def _begin(way: str, quick: bool, threads: int) -> None:
+def _begin(way: str, quick: bool, threads: int, maps: str) -> None:
     torch.set_num_threads(threads)
     model = published_model(published_config(quick))
     if way == "ours":
@@ -84,7 +86,9 @@ def _begin(way: str, quick: bool, threads: int) -> None:
     else:
         optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.05, foreach=False)
     batches = {kind: batch_of(kind, quick) for kind in LENGTHS}
-    _state.update(way=way, side=28 if quick else 224, model=model, optimizer=optimizer, batches=batches)
+    side, studies = 28 if quick else 224, {"batch": None, "study": 1}[maps]
+    overlap = partial(plain_binary_iou, side=side, studies=studies)
+    _state.update(way=way, overlap=overlap, model=model, optimizer=optimizer, batches=batches)
 
 
 _state: dict = {}  # of a process that steps
@@ -96,7 +100,7 @@ def _step(kind: str, precision: str) -> None:
     if _state["way"] == "ours":
         our_step(model, optimizer, batch, prior, precision)
         return
-    loss = plain_loss(model.train(), batch, prior, lambda a, b: plain_binary_iou(a, b, _state["side"]))
+    loss = plain_loss(model.train(), batch, prior, _state["overlap"])
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_value_(model.parameters(), 0.1, foreach=False)

@@ -7,6 +7,9 @@ iterations unrolled, one AdamW kernel per weight. Ours: what main_train.py does.
 batches: all reports of 120 tokens, and reports of mixed lengths padded to 120, of which .78 is real as in batches of 4
 reports of IU X-Ray. The ways take turns in two processes, each with the memory allocator as its program sets it.
 
+With ``--maps study`` the released way forms its temporaries of 75 x 12 maps of 224 x 224 pixels (181 MB) for one study, not for four:
+where the first touch of fresh memory is dear, this is much of its time.
+
 The last lines say what the machine could do: the floating-point operations of our step at the best speed of one large matrix
 product, in the same precision.
 """
@@ -55,13 +58,20 @@ def peak_gigaflops(precision: str) -> float:
 
 def main() -> None:
     """Equality, then the step in both precisions, on full and on mixed reports."""
-    options = arguments(__doc__.splitlines()[0], precisions=(["fp32", "bf16"], "of our step"))
+    options = arguments(
+        __doc__.splitlines()[0],
+        precisions=(["fp32", "bf16"], "of our step"),
+        maps=(
+            "batch",
+            "the released way compares the maps of the batch at once, as released, or study by study: study",
+        ),
+    )
     config = published_config(options.quick)
     print(machine())
     prior = torch.ones(config.num_conditions)
     model = published_model(config)
     check_equal(published_model(config), model, batch_of("mixed", options.quick), prior, 1e-4)
-    plain, ours = (Steps(way, options.quick, options.threads) for way in ("plain", "ours"))
+    plain, ours = (Steps(way, options.quick, options.threads, options.maps) for way in ("plain", "ours"))
     for kind in LENGTHS:
         batch = batch_of(kind, options.quick)
         for precision, target in (("fp32", 1.9), ("bf16", 3.0)):
