@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md")])
 SCRIPTS = sorted(ROOT.glob("*.sh"))
 OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalone", "--quiet", "--disable-pip-version-check",
-                     "--check", "--help", "--porcelain", "--runs", "--threads", "--quick", "--peak_tflops"}  # fmt: skip
+                     "--check", "--help", "--porcelain", "--runs", "--threads", "--quick", "--peak_tflops", "--batch",
+                     "--maps"}  # fmt: skip
 MADE_BY_RUNS = ("data/", "results/", "checkpoints/")
 
 
