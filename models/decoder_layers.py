@@ -26,7 +26,7 @@ Product = Callable[[nn.Linear, Tensor], Tensor]  # a linear layer and its input 
 
 @dataclass
 class PackedReports:
-    """The real tokens of a batch of reports one after the other, so that padding costs nothing.
+    """The tokens of a batch of reports that the decoder reads, one after the other, so that padding costs nothing.
 
     Its positions are found on the CPU, where the batch is made: finding them on a GPU would make every step wait.
     """
