@@ -7,8 +7,7 @@ iterations unrolled, one AdamW kernel per weight. Ours: what main_train.py does.
 batches: all reports of 120 tokens, and reports of mixed lengths padded to 120, of which .78 is real as in batches of 4
 reports of IU X-Ray. The ways take turns in two processes, each with the memory allocator as its program sets it.
 
-With ``--maps study`` the released way forms its temporaries of 75 x 12 maps of 224 x 224 pixels (181 MB) for one study, not for four:
-where the first touch of fresh memory is dear, this is much of its time.
+With ``--maps study`` the released way forms its temporaries of 75 x 12 maps of 224 x 224 pixels (181 MB) for one study, not for four.
 
 The last lines say what the machine could do: the floating-point operations of our step at the best speed of one large matrix
 product, in the same precision.
