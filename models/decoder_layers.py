@@ -1,7 +1,7 @@
 """The layers of the report decoder, run over parameters that transformers' BLIP decoder holds.
 
 That decoder is the reference: the tests compare every number with its own forward pass. What is gained here is speed:
-no work on padding, beams that never move, keys and values written once into their place, and on a CPU faster products
+no work on padding, keys and values that are computed once and seldom moved, and on a CPU faster products
 (:mod:`models.linear`) and faster dropout (:mod:`models.dropout`).
 """
 
@@ -76,7 +76,7 @@ class PackedReports:
 
 
 class Columns:
-    """Keys and values of all layers, each written once and never moved.
+    """Keys and values of all layers, written in place, one column per token.
 
     Args:
         layers: of the decoder.
@@ -96,6 +96,13 @@ class Columns:
         for array, part in zip(self._layers[layer], new, strict=True):
             array[:, :, self.filled : stop] = part
         return tuple(array[:, :, :stop] for array in self._layers[layer])
+
+    def keep(self, order: Tensor) -> None:
+        """Keep the columns ``order`` ``(B, n)`` of each text, in this order, in every layer."""
+        for array in (array for both in self._layers for array in both):
+            _, heads, _, d = array.shape
+            array[:, :, : order.shape[1]] = array.gather(2, order[:, None, :, None].expand(-1, heads, -1, d))
+        self.filled = order.shape[1]
 
 
 def patch_keys(network: BlipTextLMHeadModel, fused: Tensor) -> list[KeysAndValues]:

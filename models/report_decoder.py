@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from transformers import BlipTextConfig, BlipTextLMHeadModel
 
+from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits, beam_search
 from models.config import RevtafConfig
-from models.decoder_layers import Columns, PackedReports, patch_keys, read_tokens, score_reports, token_logits
-from models.linear import PackedLinears
+from models.decoder_layers import PackedReports, score_reports
 
 
 class ReportDecoder(nn.Module):
@@ -82,9 +82,6 @@ class ReportDecoder(nn.Module):
     def generate(self, fused: Tensor, prompt: Tensor, limits: GenerationLimits) -> tuple[Tensor, Tensor]:
         """Write reports by beam search.
 
-        Keys and values of the prompt, of the report and of the patches are computed once and never move: the beams of a
-        study are tokens side by side, and a mask says which of the earlier ones each of them continues.
-
         Args:
             fused: ``(B, M, 2 A)`` fused patches.
             prompt: ``(B, 1 + L)`` start token and one state token per condition.
@@ -93,36 +90,5 @@ class ReportDecoder(nn.Module):
         Returns:
             ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
         """
-        (B, P), beams = prompt.shape, limits.beams
-        columns = Columns(len(self.network.bert.encoder.layer), P + beams * (limits.max_new_tokens - 1))
-        patches, product = patch_keys(self.network, fused), PackedLinears(rows=B * beams)
-        beam = torch.arange(beams, device=prompt.device)
-        owned = torch.zeros(B * beams, columns.size, dtype=torch.bool, device=prompt.device)
-        owned[:, :P] = True  # columns that each beam continues
-
-        def next_log_probs(tokens: Tensor, rows: Tensor | None) -> Tensor:
-            nonlocal owned
-            if rows is None:  # the beams are still equal: read the prompt once
-                order = torch.arange(P, device=prompt.device)
-                causal = (order[:, None] >= order)[None, None]  # (1, 1, P, P)
-                hidden = read_tokens(self.network, prompt, order, causal, columns, patches, product)
-                logits = token_logits(self.network, hidden[:, -1], product).repeat_interleave(beams, dim=0)
-            else:
-                start = columns.filled
-                owned = owned[rows]
-                mask = owned.view(B, beams, -1)
-                mask[:, beam, start + beam] = True
-                position = P + (start - P) // beams
-                hidden = read_tokens(
-                    self.network,
-                    tokens.view(B, beams),
-                    torch.full((1,), position, device=prompt.device),
-                    mask[:, None, :, : start + beams],
-                    columns,
-                    patches,
-                    product,
-                )
-                logits = token_logits(self.network, hidden.flatten(0, 1), product)  # (B * beams, V)
-            return logits.float().log_softmax(dim=-1)
-
-        return beam_search(next_log_probs, prompt, limits, self.end_id, self.pad_id)
+        reader = BeamReader(self.network, fused, prompt.shape[1], limits)
+        return beam_search(reader, prompt, limits, self.end_id, self.pad_id)

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # a file may import from the floors below its own, never from its own floor or above
     ("models.dropout", "models.linear", "models.tied_table"),
-    ("models.beam_search", "models.config", "models.decoder_layers", "models.diagnosis_head", "models.manifolds", "models.medklip",
+    ("models.beam_search", "models.decoder_layers"),
+    ("models.beam_reader", "models.config", "models.diagnosis_head", "models.manifolds", "models.medklip",
      "models.optimal_transport", "models.report_memory", "models.visual_encoder", "modules.allocator", "modules.corpus.images",
      "modules.corpus.text", "modules.distributed", "modules.evaluation.names", "modules.evaluation.published_rows",
      "modules.evaluation.study_sums", "modules.evaluation.tables", "modules.labels", "modules.layouts",

@@ -4,6 +4,8 @@ import pytest
 import torch
 from conftest import tiny_config
 
+from models import beam_reader, report_decoder
+from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits, beam_search
 from models.decoder_layers import PackedReports
 from models.report_decoder import ReportDecoder
@@ -134,6 +136,35 @@ def test_cached_generation_equals_reading_the_whole_prefix_again(golden):
     fast, fast_scores = decoder.generate(fused, prompt, limits)
     assert torch.equal(slow, fast)
     torch.testing.assert_close(slow_scores, fast_scores, rtol=1e-5, atol=1e-6)
+
+
+def test_leaving_out_columns_changes_no_report(golden, monkeypatch):
+    data = golden("text_decoder")
+    decoder = published(data)
+    B, limits = 5, GenerationLimits(beams=3, min_length=33, max_new_tokens=30)
+    generator = torch.Generator().manual_seed(0)
+    fused = torch.randn(B, *data["encoder"].shape[1:], generator=generator)
+    prompt = torch.randint(4, 61, (B, 3), generator=generator)
+    found, widths = {}, {}
+
+    class Watched(BeamReader):
+        def _read_next(self, tokens, rows):
+            hidden = super()._read_next(tokens, rows)
+            widths[self.between].append(self.columns.filled)
+            return hidden
+
+    monkeypatch.setattr(report_decoder, "BeamReader", Watched)
+    for between in (1000, 4, 1):
+        monkeypatch.setattr(beam_reader, "TOKENS_BETWEEN", between)
+        Watched.between, widths[between] = between, []
+        found[between] = decoder.generate(fused, prompt, limits)
+    never = list(range(6, 91, 3))  # one column for each token of each beam
+    assert widths[1000] == never
+    for between in (4, 1):
+        assert torch.equal(found[between][0], found[1000][0])
+        torch.testing.assert_close(found[between][1], found[1000][1], rtol=1e-5, atol=1e-6)
+        assert all(few <= many for few, many in zip(widths[between], never, strict=True))
+        assert widths[between][-1] < never[-1]
 
 
 def test_transformers_finds_the_same_beams_when_no_report_may_end_early(golden):
