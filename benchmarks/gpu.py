@@ -129,7 +129,7 @@ def retrieve(model: Revtaf, options: Namespace, device: torch.device) -> None:
 def main() -> None:
     """All batch sizes; one that does not fit is named and left out."""
     options = parse()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cpu" and not options.quick:
         sys.exit("gpu.py needs a CUDA device and PyTorch finds none: run it on one, or add --quick to try it here")
     print(machine())

@@ -97,7 +97,7 @@ def beam_search(
         done |= finished.scores[:, -1] >= candidates[:, 0] / length
         open_beams = _first_open(ended, beams)  # (B, beams)
         tokens, scores = _take(grown, open_beams), candidates.gather(1, open_beams)
-        if done.all() or length == last - 1:
+        if length == last - 1 or (length >= limits.min_length and done.all()):  # before, no study can be done
             break
         rows = (origin.gather(1, open_beams) + offset).view(-1)  # (B * beams,)
         log_probs = next_log_probs(token.gather(1, open_beams).view(-1, 1), rows)

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from claimed_cuda import claimed_cuda
+from test_pipeline import prepared, train  # noqa: F401, fixture
+
+import main_train
 
 PROGRAM = """
 import resource, sys, torch
@@ -43,3 +47,13 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1"))
     assert not keep_freed_memory()
+
+
+def test_training_asks_for_it_on_a_cpu_only(prepared, tmp_path, monkeypatch):  # noqa: F811
+    asked = []
+    monkeypatch.setattr(main_train, "keep_freed_memory", lambda: asked.append(True))
+    train(prepared, tmp_path / "cpu", "--epochs", 1)
+    assert asked == [True]
+    with claimed_cuda():
+        train(prepared, tmp_path / "cuda", "--epochs", 1, "--device", "cuda")
+    assert asked == [True]

@@ -1,0 +1,229 @@
+"""The programs on a CUDA device that is claimed (claimed_cuda.py): no machine of continuous integration has one."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from claimed_cuda import CUDA, claimed_cuda
+from conftest import tiny_study
+from test_chexbert import TEXTS, small  # noqa: F401, fixture
+from test_medklip import drawn_studies, files  # noqa: F401, fixture
+from test_pipeline import SMALL, call, places, prepare, prepared, train, trained  # noqa: F401, fixtures
+from test_text_features import bert_folder  # noqa: F401, fixture
+
+import main_test
+from models import beam_reader, optimal_transport
+from models.beam_search import GenerationLimits
+from modules.checkpoints import load_checkpoint
+from modules.corpus.datasets import Batch
+from modules.corpus.feature_writing import write_axis
+from modules.corpus.features import FeatureStore
+from modules.preparation import medklip
+from modules.preparation.chexbert import ChexbertLabeler
+from modules.preparation.text_models import HuggingFaceEncoder
+from modules.records import read_jsonl
+from modules.training.trainer import Trainer
+
+
+def test_the_device_counts_what_a_gpu_waits_for_and_refuses_what_it_refuses():
+    with claimed_cuda() as device:
+        x, host = torch.arange(4.0).to(CUDA), torch.tensor(2.0)
+        assert x.device == (x * host).device == torch.zeros(2, device=CUDA).device == CUDA
+        assert not device.waits
+        (host * 2).item()
+        assert not device.waits
+        system, one = (x[1] * torch.eye(2, device=CUDA)).expand(3, 2, 2), torch.ones(3, 2, device=CUDA)
+        waits = (
+            x.sum().item, x.cpu, x.tolist, lambda: x.to("cpu"), lambda: x[x > 1], (x > 1).nonzero, lambda: bool(x.any()),
+            lambda: torch.linalg.solve(system, one), lambda: torch.zeros(4).copy_(x),
+        )  # fmt: skip
+        for number, wait in enumerate(waits, 1):
+            wait()
+            assert device.waits.total() == number
+        with pytest.raises(RuntimeError, match="found some of shapes"):
+            x + torch.zeros(4)
+        with pytest.raises(TypeError, match="numpy"):
+            np.asarray(x)
+
+
+def waits_of_training(folder, save_dir, flags, monkeypatch):
+    """What every step of a training waits for, and every copy of a batch to the device."""
+    found = {}
+
+    def watch(owner, name, device):
+        work = getattr(owner, name)
+
+        def watched(self, *args):
+            before = device.waits.copy()
+            result = work(self, *args)
+            found.setdefault(name, []).append(dict(device.waits - before))
+            return result
+
+        monkeypatch.setattr(owner, name, watched)
+
+    with claimed_cuda() as device:
+        watch(Trainer, "train_step", device)
+        watch(Batch, "to", device)
+        train(folder, save_dir, "--device", "cuda", "--epochs", 1, *flags)
+    return found
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--precision", "bf16", "--dropout", "0.1"),
+        ("--align_iou", "binary", "--rank_loss", "listwise"),
+        ("--manifold", "lorentz", "--ot_plan", "single", "--train_retrieval", "mixed"),
+        ("--manifold", "lorentz", "--rank_loss", "listwise", "--no-mask_padding"),
+        ("--manifold", "euclidean", "--attention", "softmax", "--retrieval", "none"),
+        ("--attention", "none", "--train_retrieval", "learned"),
+        ("--features", "online"),
+    ],
+    ids=" ".join,
+)
+def test_a_training_step_never_waits_for_the_device(flags, prepared, tmp_path, monkeypatch):  # noqa: F811
+    found = waits_of_training(prepared, tmp_path, flags, monkeypatch)
+    assert len(found["train_step"]) >= 6
+    assert len(found["to"]) > len(found["train_step"])  # batches of the validation too
+    assert [waits for waits in found["train_step"] + found["to"] if waits] == []
+
+
+def test_a_learned_curvature_waits(prepared, tmp_path, monkeypatch):  # noqa: F811
+    """The price of --learn_c: geoopt asks for the sign of a curvature that lies on the device."""
+    found = waits_of_training(prepared, tmp_path, ["--learn_c"], monkeypatch)
+    assert set().union(*found["train_step"]) == {"aten._local_scalar_dense.default"}
+
+
+def weights_of(run):
+    return load_checkpoint(run / "current_checkpoint.pth")["state_dict"]
+
+
+def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(optimal_transport, "CHECK_EVERY", 1000)  # as on a GPU, which runs all iterations
+    train(prepared, tmp_path / "cpu")
+    with claimed_cuda():
+        train(prepared, tmp_path / "cuda", "--device", "cuda")
+    cpu, cuda = weights_of(tmp_path / "cpu"), weights_of(tmp_path / "cuda")
+    assert cpu.keys() == cuda.keys()
+    for name, weight in cpu.items():
+        difference = (cuda[name].double() - weight.double()).norm()  # single weights without a gradient move either way
+        assert difference < 2e-3 * weight.double().norm() + 1e-4, name
+    losses = (np.genfromtxt(tmp_path / name / "metrics.csv", delimiter=",", names=True) for name in ("cpu", "cuda"))
+    for epoch, other in zip(*losses, strict=True):
+        for name in ("loss", "loss_report", "loss_diagnosis", "loss_alignment", "loss_ranking"):
+            assert other[name] == pytest.approx(epoch[name], rel=1e-5)
+
+
+def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):  # noqa: F811
+    def test_on(device):
+        call(
+            main_test, *places(prepared), *SMALL, "--device", device, "--load_pretrained", trained / "model_best.pth",
+            "--save_dir", tmp_path / device, "--gen_min_len", 25, "--gen_max_len", 12, "--baselines", "--plot", 1,
+            "--viewer_studies", 2,
+        )  # fmt: skip
+        metrics = json.loads((tmp_path / device / "metrics.json").read_text())
+        return read_jsonl(tmp_path / device / "predictions.jsonl"), metrics["scores"]
+
+    rows, scores = test_on("cpu")
+    with claimed_cuda():
+        others, again = test_on("cuda")
+    assert again == pytest.approx(scores, rel=1e-9)
+    for row, other in zip(rows, others, strict=True):
+        for key in ("id", "prediction", "retrieved", "states", "labels_prediction"):
+            assert row[key] == other[key], key
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path):  # noqa: F811
+    flags = ("--device", "cuda", "--dropout", 0.1)
+    with claimed_cuda():
+        train(prepared, tmp_path / "whole", *flags)
+        with pytest.MonkeyPatch.context() as patch:
+            steps = []
+
+            def step_then_stop(self, batch, work=Trainer.train_step):
+                steps.append(len(batch.index))
+                self.stop_requested = len(steps) == 8
+                return work(self, batch)
+
+            patch.setattr(Trainer, "train_step", step_then_stop)
+            with pytest.raises(SystemExit) as end:
+                train(prepared, tmp_path / "two", *flags)
+        assert end.value.code == 130
+        assert load_checkpoint(tmp_path / "two" / "current_checkpoint.pth")["run"]["step"] == 2
+        train(prepared, tmp_path / "two", *flags, "--resume")
+    whole, two = weights_of(tmp_path / "whole"), weights_of(tmp_path / "two")
+    assert all(torch.equal(whole[name], two[name]) for name in whole)
+
+
+def test_writing_waits_once_for_each_word_that_may_be_the_last(tiny_model, monkeypatch):
+    monkeypatch.setattr(beam_reader, "TOKENS_BETWEEN", 5)
+    limits = GenerationLimits(beams=3, min_length=28, max_new_tokens=14)  # 19 tokens of prompt, so up to 33
+    with claimed_cuda() as device:
+        model, study = tiny_model().to(CUDA), tiny_study().to(CUDA)
+        fused = model.fuse(study).fused
+        prompt = torch.full((len(fused), 19), 3, device=CUDA)
+        device.waits.clear()
+        tokens, _ = model.report_decoder.generate(fused, prompt, limits)
+    assert tokens.shape[1] == 33
+    columns_left_out = len([length for length in range(19, 32) if length % 5 == 0])
+    assert dict(device.waits) == {"aten._local_scalar_dense.default": len(range(28, 32)) + columns_left_out}
+
+
+def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):  # noqa: F811
+    folder = tmp_path / "synth"
+    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("features"))
+    with claimed_cuda():
+        prepare(folder, "--device", "cuda")
+    ours, theirs = (FeatureStore.open(part / "features") for part in (folder, prepared))
+    for name in ("labels", "region_scores", "region_text", "memory_indices", "label_neighbours", "report_features"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_the_gpu_script_runs(monkeypatch, capsys):
+    script = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--peak_tflops", "989"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2_000_000_000)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a claimed device")
+    with claimed_cuda():
+        runpy.run_path(str(script), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed.count("2.0 GB") == 3
+    assert "MFU" in printed
+
+
+def test_chexbert_labels_as_on_the_cpu(small):  # noqa: F811
+    folder, _ = small
+    expected = ChexbertLabeler(folder / "chexbert.pth", folder)(TEXTS)
+    with claimed_cuda():
+        found = ChexbertLabeler(folder / "chexbert.pth", folder, device=CUDA)(TEXTS)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_bert_reads_reports_as_on_the_cpu(bert_folder):  # noqa: F811
+    expected = HuggingFaceEncoder(bert_folder).encode(TEXTS)
+    with claimed_cuda():
+        found = HuggingFaceEncoder(bert_folder, device=CUDA).encode(TEXTS)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_medklip_scores_as_on_the_cpu(files, tmp_path, monkeypatch):  # noqa: F811
+    studies = drawn_studies(tmp_path)
+    monkeypatch.setattr(medklip, "IMAGE_SIZE", 64)
+
+    def features(device):
+        folder = tmp_path / device.type
+        write_axis(folder, "studies", [study.id for study in studies])
+        assert medklip.write_medklip_features(files, folder, studies, device, {"annotation": "x"})
+        return FeatureStore.open(folder)
+
+    expected = features(torch.device("cpu"))
+    with claimed_cuda():
+        found = features(CUDA)
+    for name in ("region_scores", "region_text"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-3)
