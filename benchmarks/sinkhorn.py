@@ -52,7 +52,7 @@ def main() -> None:
     weight = torch.randn(B, K, M)
 
     def ours(cost: Tensor = cost, iterations: int = 100) -> Tensor:
-        return sinkhorn(cost, EPSILON, iterations)
+        return sinkhorn(cost, EPSILON, iterations, spread=1)
 
     def gradient(solve) -> Tensor:
         cost.grad = None

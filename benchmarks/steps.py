@@ -31,7 +31,7 @@ LENGTHS = {  # of reports, as shares of the padded batch; of a mixed batch of 4,
 def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
     """Total loss the released way; ``overlap`` compares the maps."""
 
-    def solve(cost: Tensor, epsilon: float, iterations: int, mask: Tensor) -> Tensor:
+    def solve(cost: Tensor, epsilon: float, iterations: int, mask: Tensor, spread: float) -> Tensor:
         return unrolled(cost, iterations)
 
     with mock.patch.object(ot_attention, "sinkhorn", solve):

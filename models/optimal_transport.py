@@ -6,11 +6,14 @@ optimality conditions follows Eisenberger et al., A Unified Framework for Implic
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 CHECK_EVERY = 10  # iterations between two convergence tests; each test on a GPU would wait for the device
 NO_MASS = -1e4  # logarithm of the mass of a padding text: exp() of it is exactly 0
+LARGEST = {torch.float32: 60, torch.float64: 500}  # spread / epsilon at which exponentials keep their precision
 
 
 def log_masses(mask: Tensor) -> Tensor:
@@ -19,11 +22,68 @@ def log_masses(mask: Tensor) -> Tensor:
     return torch.where(mask, uniform, NO_MASS)
 
 
+class LogDomain:
+    """Sinkhorn iterations on logarithms, for any cost: two logsumexp, of several kernels each, an iteration."""
+
+    @staticmethod
+    def start(cost: Tensor, log_rows: Tensor, log_columns: Tensor, epsilon: float) -> tuple[Tensor, ...]:
+        """``kernel`` ``(B, K, M)``, ``rows`` ``(B, K)``, ``columns`` ``(B, M)`` and the first ``v`` ``(B, M)``."""
+        return -cost / epsilon, log_rows, log_columns, torch.zeros_like(log_columns)
+
+    @staticmethod
+    def iterate(kernel: Tensor, rows: Tensor, columns: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """One iteration: ``u`` ``(B, K)`` and ``v`` ``(B, M)``."""
+        u = rows - (kernel + v.unsqueeze(1)).logsumexp(dim=2)  # (B, K)
+        return u, columns - (kernel + u.unsqueeze(2)).logsumexp(dim=1)
+
+    @staticmethod
+    def logarithm(u: Tensor) -> Tensor:
+        """Logarithm of the potential ``u``."""
+        return u
+
+    @staticmethod
+    def plan(kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """``(B, K, M)`` plan."""
+        return (kernel + u.unsqueeze(2) + v.unsqueeze(1)).exp()
+
+
+class KernelDomain:
+    """The same iterations on the exponentials, where these stay finite: two products and two divisions an iteration."""
+
+    @staticmethod
+    def start(cost: Tensor, log_rows: Tensor, log_columns: Tensor, epsilon: float) -> tuple[Tensor, ...]:
+        """As :meth:`LogDomain.start`; the largest element of each row of ``kernel`` is 1."""
+        kernel = ((cost.amin(dim=2, keepdim=True) - cost) / epsilon).exp()  # (B, K, M)
+        return kernel, log_rows.exp(), log_columns.exp(), torch.ones_like(log_columns)
+
+    @staticmethod
+    def iterate(kernel: Tensor, rows: Tensor, columns: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`LogDomain.iterate`."""
+        u = rows / (kernel @ v.unsqueeze(2)).squeeze(2)  # (B, K)
+        return u, columns / (u.unsqueeze(1) @ kernel).squeeze(1)
+
+    @staticmethod
+    def logarithm(u: Tensor) -> Tensor:
+        """As :meth:`LogDomain.logarithm`."""
+        return u.log()
+
+    @staticmethod
+    def plan(kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """As :meth:`LogDomain.plan`."""
+        return kernel * u.unsqueeze(2) * v.unsqueeze(1)
+
+
 @torch.no_grad()
-def solve_log_domain(
-    cost: Tensor, log_rows: Tensor, log_columns: Tensor, epsilon: float, iterations: int, tolerance: float
+def solve(
+    cost: Tensor,
+    log_rows: Tensor,
+    log_columns: Tensor,
+    epsilon: float,
+    iterations: int,
+    tolerance: float,
+    domain: type[LogDomain | KernelDomain] = LogDomain,
 ) -> Tensor:
-    """Sinkhorn iterations in the log domain.
+    """Sinkhorn iterations.
 
     A study stops once the mean change of its own row potential falls below ``tolerance``, so that its plan does not
     depend on the studies beside it. On a GPU the number of iterations is fixed instead: a test would copy a number to
@@ -36,30 +96,30 @@ def solve_log_domain(
         epsilon: entropic regularisation, in units of cost.
         iterations: most iterations.
         tolerance: mean absolute change of the row potential, in units of cost; 0 runs all iterations.
+        domain: in which numbers.
 
     Returns:
         ``(B, K, M)`` plan; columns hold their masses exactly, rows up to convergence.
     """
-    kernel = -cost / epsilon  # (B, K, M)
+    kernel, rows, columns, v = domain.start(cost, log_rows, log_columns, epsilon)
     plan = torch.empty_like(kernel)
-    v = torch.zeros_like(log_columns)  # (B, M)
-    u = torch.zeros_like(log_rows)  # (B, K)
+    u = torch.ones_like(rows)
     running = torch.arange(len(cost), device=cost.device)  # (B,)
     may_stop = tolerance > 0 and cost.device.type == "cpu"
     for iteration in range(1, iterations + 1):
         previous = u
-        u = log_rows - (kernel + v.unsqueeze(1)).logsumexp(dim=2)  # (B, K)
-        v = log_columns - (kernel + u.unsqueeze(2)).logsumexp(dim=1)  # (B, M)
+        u, v = domain.iterate(kernel, rows, columns, v)
         if may_stop and iteration % CHECK_EVERY == 0:
             real = log_rows > NO_MASS / 2
-            change = torch.where(real, (u - previous).abs(), 0).sum(dim=1) * epsilon / real.sum(dim=1).clamp_min(1)
+            moved = (domain.logarithm(u) - domain.logarithm(previous)).abs()
+            change = torch.where(real, moved, 0).sum(dim=1) * epsilon / real.sum(dim=1).clamp_min(1)
             done = change < tolerance  # (B,)
-            plan[running[done]] = (kernel[done] + u[done].unsqueeze(2) + v[done].unsqueeze(1)).exp()
-            running, kernel, u, v = running[~done], kernel[~done], u[~done], v[~done]
-            log_rows, log_columns = log_rows[~done], log_columns[~done]
+            plan[running[done]] = domain.plan(kernel[done], u[done], v[done])
+            running, log_rows = running[~done], log_rows[~done]
+            kernel, rows, columns, u, v = (x[~done] for x in (kernel, rows, columns, u, v))
             if not len(running):
                 return plan
-    plan[running] = (kernel + u.unsqueeze(2) + v.unsqueeze(1)).exp()
+    plan[running] = domain.plan(kernel, u, v)
     return plan
 
 
@@ -67,8 +127,8 @@ class SinkhornPlan(torch.autograd.Function):
     """Transport plan with the gradient of its optimality conditions: memory does not grow with the iterations."""
 
     @staticmethod
-    def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance):  # noqa: D102
-        plan = solve_log_domain(cost, log_rows, log_columns, epsilon, iterations, tolerance)
+    def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance, domain):  # noqa: D102
+        plan = solve(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
         ctx.save_for_backward(plan)
         ctx.epsilon = epsilon
         return plan
@@ -93,11 +153,16 @@ class SinkhornPlan(torch.autograd.Function):
         y = torch.linalg.solve_ex(system, target)[0]  # (B, M); solve() would make a GPU wait to see whether it worked
         x = inverse_rows * (weighted.sum(dim=2) - (plan * y.unsqueeze(1)).sum(dim=2))  # (B, K)
         grad_cost = (plan * (x.unsqueeze(2) + y.unsqueeze(1)) - weighted) / ctx.epsilon  # (B, K, M)
-        return grad_cost, None, None, None, None, None
+        return grad_cost, None, None, None, None, None, None
 
 
 def sinkhorn(
-    cost: Tensor, epsilon: float, iterations: int = 100, mask: Tensor | None = None, tolerance: float = 1e-6
+    cost: Tensor,
+    epsilon: float,
+    iterations: int = 100,
+    mask: Tensor | None = None,
+    tolerance: float = 1e-6,
+    spread: float = math.inf,
 ) -> Tensor:
     """Transport plan between uniform distributions over texts and patches, differentiable in the cost.
 
@@ -108,7 +173,9 @@ def sinkhorn(
         epsilon: entropic regularisation, in units of cost.
         iterations: most Sinkhorn iterations.
         mask: ``(B, K)`` true for real texts; padding gets no mass. All real if absent.
-        tolerance: see :func:`solve_log_domain`.
+        tolerance: see :func:`solve`.
+        spread: how much two costs may differ, as far as is known without looking; where it is small enough for ``epsilon``
+            the iterations need no logarithms.
 
     Returns:
         ``(B, K, M)`` plan with columns summing to ``1 / M`` and rows to one over the number of real texts; all zero for
@@ -117,10 +184,12 @@ def sinkhorn(
     B, K, M = cost.shape
     if mask is None:
         mask = torch.ones(B, K, dtype=torch.bool, device=cost.device)
-    log_rows = log_masses(mask).to(cost.dtype)  # (B, K)
+    some = mask.any(dim=1, keepdim=True)  # (B, 1)
+    log_rows = log_masses(mask | ~some).to(cost.dtype)  # (B, K); a study without texts is solved and then left out
     log_columns = torch.full_like(cost[:, 0], 1 / M).log()  # (B, M)
-    plan = SinkhornPlan.apply(cost, log_rows, log_columns, epsilon, iterations, tolerance)
-    return plan * mask.any(dim=1)[:, None, None]
+    domain = KernelDomain if spread <= LARGEST[cost.dtype] * epsilon else LogDomain
+    plan = SinkhornPlan.apply(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
+    return plan * some.unsqueeze(2)
 
 
 def pot_plan(cost: Tensor, epsilon: float, iterations: int = 100, mask: Tensor | None = None) -> Tensor:

@@ -54,8 +54,9 @@ class TransportAttention(nn.Module):
             return scores.softmax(dim=1) * mask.unsqueeze(2) / M
         if self.plan == "single":  # one target per text: the row constraint alone fixes the plan at 1 / M
             return mask.unsqueeze(2) / M * torch.ones_like(cosine)
-        solve = pot_plan if self.solver == "pot" else sinkhorn
-        return solve(1 - cosine, self.epsilon, self.iterations, mask)
+        if self.solver == "pot":
+            return pot_plan(1 - cosine, self.epsilon, self.iterations, mask)
+        return sinkhorn(1 - cosine, self.epsilon, self.iterations, mask, spread=2)
 
     def forward(self, patches: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Send text to patches.

@@ -2,6 +2,7 @@
 
 The programs then take the way they take on a GPU, with the numbers of the CPU, and what a GPU would refuse (tensors of two
 devices in one operation) or wait for (a number read by the host) is found on a machine that has none.
+Autocast changes nothing here, so that all is computed in float32: mixed precision is tested on the CPU.
 """
 
 from collections import Counter

@@ -76,7 +76,7 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--precision", "bf16", "--dropout", "0.1"),
+        ("--dropout", "0.1"),
         ("--align_iou", "binary", "--rank_loss", "listwise"),
         ("--manifold", "lorentz", "--ot_plan", "single", "--train_retrieval", "mixed"),
         ("--manifold", "lorentz", "--rank_loss", "listwise", "--no-mask_padding"),

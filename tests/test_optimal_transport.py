@@ -1,9 +1,14 @@
 """models/optimal_transport.py: published plans, marginals, POT, and gradients of the optimality conditions."""
 
+import math
+
 import pytest
 import torch
 
-from models.optimal_transport import log_masses, pot_plan, sinkhorn, solve_log_domain
+from models import optimal_transport
+from models.optimal_transport import LARGEST, KernelDomain, LogDomain, log_masses, pot_plan, sinkhorn
+
+DOMAINS = {"logarithms": math.inf, "exponentials": 1.0}  # spread that brings a cost of random_cost() there
 
 
 def random_cost(*shape, seed=0, dtype=torch.float64):
@@ -20,32 +25,36 @@ def test_plans_are_the_published_ones(case, suffix, rtol, golden):
     torch.testing.assert_close(plan, expected, rtol=rtol, atol=rtol * 1e-3)
 
 
-def test_marginals_hold():
-    plan = sinkhorn(random_cost(4, 75, 49, dtype=torch.float32), epsilon=0.05)
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_marginals_hold(spread):
+    plan = sinkhorn(random_cost(4, 75, 49, dtype=torch.float32), epsilon=0.05, spread=spread)
     assert (plan.sum(dim=1) - 1 / 49).abs().max() < 1e-6
     assert (plan.sum(dim=2) - 1 / 75).abs().max() < 1e-4
 
 
-def test_padding_gets_no_mass_and_the_rest_is_as_without_it():
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_padding_gets_no_mass_and_the_rest_is_as_without_it(spread):
     cost = random_cost(2, 6, 5)
     mask = torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
-    plan = sinkhorn(cost, 0.05, 100, mask, tolerance=0.0)
+    plan = sinkhorn(cost, 0.05, 100, mask, 0.0, spread)
     assert plan[1, 3:].abs().max() == 0
-    torch.testing.assert_close(plan[1, :3], sinkhorn(cost[1:, :3], 0.05, 100, tolerance=0.0)[0])
+    torch.testing.assert_close(plan[1, :3], sinkhorn(cost[1:, :3], 0.05, 100, None, 0.0, spread)[0])
 
 
-def test_no_text_gives_no_plan():
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_no_text_gives_no_plan(spread):
     cost = random_cost(1, 3, 5).requires_grad_()
-    plan = sinkhorn(cost, 0.05, 10, torch.zeros(1, 3, dtype=torch.bool))
+    plan = sinkhorn(cost, 0.05, 10, torch.zeros(1, 3, dtype=torch.bool), spread=spread)
     plan.sum().backward()
     assert plan.abs().max() == 0
     assert cost.grad.abs().max() == 0
 
 
-def test_pot_agrees():
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_pot_agrees(spread):
     cost = random_cost(3, 7, 9)
     mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3, [True] * 7])
-    ours = sinkhorn(cost, 0.05, 2000, mask, tolerance=0.0)
+    ours = sinkhorn(cost, 0.05, 2000, mask, 0.0, spread)
     torch.testing.assert_close(ours, pot_plan(cost, 0.05, 2000, mask), rtol=1e-5, atol=1e-8)
 
 
@@ -60,22 +69,25 @@ def test_gradient_is_that_of_pots_unrolled_iterations():
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-8)
 
 
-def test_gradient_equals_finite_differences():
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_gradient_equals_finite_differences(spread):
     mask = torch.tensor([[True] * 4, [True, True, False, False]])
     cost = random_cost(2, 4, 5).requires_grad_()
-    assert torch.autograd.gradcheck(lambda c: sinkhorn(c, 0.2, 2000, mask, 0.0), (cost,))
+    assert torch.autograd.gradcheck(lambda c: sinkhorn(c, 0.2, 2000, mask, 0.0, spread), (cost,))
 
 
-def test_a_study_does_not_depend_on_the_studies_beside_it():
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_a_study_does_not_depend_on_the_studies_beside_it(spread):
     easy, hard = random_cost(1, 6, 5) * 0.01, random_cost(1, 6, 5, seed=1) * 2
-    together = sinkhorn(torch.cat([easy, hard]), 0.05)
-    assert torch.equal(together[0], sinkhorn(easy, 0.05)[0])
-    assert torch.equal(together[1], sinkhorn(hard, 0.05)[0])
+    together = sinkhorn(torch.cat([easy, hard]), 0.05, spread=2 * spread)
+    assert torch.equal(together[0], sinkhorn(easy, 0.05, spread=2 * spread)[0])
+    assert torch.equal(together[1], sinkhorn(hard, 0.05, spread=2 * spread)[0])
 
 
-def test_stopping_early_stays_within_the_tolerance():
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_stopping_early_stays_within_the_tolerance(spread):
     cost = random_cost(3, 20, 16)
-    early = sinkhorn(cost, 0.05, 1000, tolerance=1e-8)
+    early = sinkhorn(cost, 0.05, 1000, tolerance=1e-8, spread=spread)
     torch.testing.assert_close(early, sinkhorn(cost, 0.05, 1000, tolerance=0.0), rtol=1e-4, atol=1e-9)
 
 
@@ -83,7 +95,35 @@ def test_backward_keeps_only_the_plan():
     """Memory of the gradient must not grow with the iterations: no graph is recorded inside the solver."""
     cost = random_cost(2, 6, 5).requires_grad_()
     columns = torch.full((2, 5), 0.2, dtype=torch.float64).log()
-    plan = solve_log_domain(cost, log_masses(torch.ones(2, 6, dtype=torch.bool)).double(), columns, 0.05, 50, 0.0)
-    assert plan.grad_fn is None
+    for domain in (LogDomain, KernelDomain):
+        plan = optimal_transport.solve(
+            cost, log_masses(torch.ones(2, 6, dtype=torch.bool)).double(), columns, 0.05, 50, 0.0, domain
+        )
+        assert plan.grad_fn is None
     (saved,) = sinkhorn(cost, 0.05, 50).grad_fn.next_functions[0][0].saved_tensors
     assert saved.shape == cost.shape
+
+
+def test_exponentials_are_as_exact_as_logarithms_up_to_the_largest_spread():
+    """Costs of 0 and 2 alone, the farthest apart that 1 - cosine can be, at the smallest epsilon for exponentials."""
+    generator = torch.Generator().manual_seed(0)
+    epsilon = 2 / LARGEST[torch.float32]
+    cost = torch.cat([2.0 * (torch.rand(4, 30, 20, generator=generator) < share) for share in (0.05, 0.5, 0.95)])
+    cost = torch.cat([cost, 2 * torch.rand(4, 30, 20, generator=generator)])
+    exact = sinkhorn(cost.double(), epsilon, 200, tolerance=0.0)
+    errors = {
+        name: (sinkhorn(cost, epsilon, 200, tolerance=0.0, spread=spread) - exact).abs().max() / exact.max()
+        for name, spread in (("logarithms", math.inf), ("exponentials", 2.0))
+    }
+    assert errors["exponentials"] < errors["logarithms"] < 1e-5
+
+
+@pytest.mark.parametrize(("dtype", "spread", "domain"), [
+    (torch.float32, 2.0, KernelDomain), (torch.float32, 3.1, LogDomain), (torch.float64, 3.1, KernelDomain),
+    (torch.float32, math.inf, LogDomain),
+])  # fmt: skip
+def test_logarithms_are_taken_where_exponentials_would_not_do(dtype, spread, domain, monkeypatch):
+    seen = []
+    monkeypatch.setattr(optimal_transport, "solve", lambda *args: seen.append(args[-1]) or args[0])
+    sinkhorn(random_cost(1, 3, 4, dtype=dtype), 0.05, spread=spread)
+    assert seen == [domain]
