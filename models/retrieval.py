@@ -35,7 +35,7 @@ class RetrievalBank:
     """
 
     @torch.no_grad()
-    def __init__(self, manifold: Manifold, embeddings: Tensor, groups: Tensor, block: int = 32768) -> None:
+    def __init__(self, manifold: Manifold, embeddings: Tensor, groups: Tensor, block: int = 16384) -> None:
         assert len(embeddings) == len(groups)
         self.manifold = manifold
         self.embeddings = embeddings

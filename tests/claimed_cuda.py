@@ -26,6 +26,7 @@ WAITS = {  # the host needs a number, or the size of a result, from the device
     aten.unique_dim, aten.unique_consecutive, aten.bincount, aten.repeat_interleave, aten._linalg_check_errors,
 }  # fmt: skip
 INDEXING = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
+FREE = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided, aten._unsafe_view}
 COPIES = {aten._to_copy, aten.copy_}
 
 
@@ -57,6 +58,7 @@ class Device(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.waits = Counter()
+        self.operations = Counter()  # on the device, views and new memory left out
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -80,6 +82,8 @@ class Device(TorchDispatchMode):
         result = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
         if not goes:
             return result
+        if func.namespace == "aten" and not _is_view(func) and func.overloadpacket not in FREE:
+            self.operations[str(func)] += 1
         given = {id(_plain(x)): x for x in tensors}  # an operation in place returns what it was given
 
         def claim(x):
@@ -142,6 +146,10 @@ INSTEAD = {  # torch's own are written in C++ and make helpers on the device tha
     F.scaled_dot_product_attention: attention,
     F.one_hot: one_hot,
 }
+
+
+def _is_view(func):
+    return any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
 
 
 def _plain(x):

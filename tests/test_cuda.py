@@ -4,6 +4,7 @@ import json
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from test_pipeline import SMALL, call, places, prepare, prepared, train, trained
 from test_text_features import bert_folder  # noqa: F401, fixture
 
 import main_test
+from benchmarks.models import our_step, published_config, published_model, random_batch
 from models import beam_reader, optimal_transport
 from models.beam_search import GenerationLimits
 from modules.checkpoints import load_checkpoint
@@ -27,6 +29,7 @@ from modules.preparation import medklip
 from modules.preparation.chexbert import ChexbertLabeler
 from modules.preparation.text_models import HuggingFaceEncoder
 from modules.records import read_jsonl
+from modules.training.optimizers import build_optimizer
 from modules.training.trainer import Trainer
 
 
@@ -97,6 +100,24 @@ def test_a_learned_curvature_waits(prepared, tmp_path, monkeypatch):  # noqa: F8
     """The price of --learn_c: geoopt asks for the sign of a curvature that lies on the device."""
     found = waits_of_training(prepared, tmp_path, ["--learn_c"], monkeypatch)
     assert set().union(*found["train_step"]) == {"aten._local_scalar_dense.default"}
+
+
+def test_the_number_of_operations_of_a_step_does_not_grow_with_the_batch(capsys):
+    config = replace(published_config(quick=True), visual_extractor="resnet101", decoder_layers=12)
+    counts = {}
+    with claimed_cuda() as device:
+        model, prior = published_model(config).to(CUDA), torch.ones(config.num_conditions, device=CUDA)
+        optimizer = build_optimizer(model, 5e-5, 0.05)
+        for size in (2, 2, 5):
+            batch = random_batch(config, size, 30).to(CUDA)
+            device.operations.clear()
+            our_step(model, optimizer, batch, prior, "fp32")
+            counts[size] = device.operations.copy()
+    plans = counts[2]["aten.bmm.default"]
+    with capsys.disabled():
+        print(f"\na training step on a CUDA device: {counts[2].total():,} operations in float32, {plans} of them bmm")
+    assert counts[2] == counts[5]
+    assert counts[2].total() < 5500
 
 
 def weights_of(run):
