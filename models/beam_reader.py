@@ -79,5 +79,5 @@ class BeamReader:
         most = int(needed.sum(dim=1).max())
         order = needed.sort(dim=1, descending=True, stable=True).indices[:, :most]  # (B, most)
         self.columns.keep(order)
-        kept = continued.gather(2, order.unsqueeze(1).expand(-1, self.beams, -1))  # (B, beams, most)
+        kept = continued.take_along_dim(order.unsqueeze(1), dim=2)  # (B, beams, most)
         self.continued = F.pad(kept, (0, self.columns.size - most))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -99,9 +100,8 @@ class Columns:
 
     def keep(self, order: Tensor) -> None:
         """Keep the columns ``order`` ``(B, n)`` of each text, in this order, in every layer."""
-        for array in (array for both in self._layers for array in both):
-            _, heads, _, d = array.shape
-            array[:, :, : order.shape[1]] = array.gather(2, order[:, None, :, None].expand(-1, heads, -1, d))
+        for array in chain.from_iterable(self._layers):
+            array[:, :, : order.shape[1]] = array.take_along_dim(order[:, None, :, None], dim=2)
         self.filled = order.shape[1]
 
 

@@ -111,7 +111,7 @@ def solve(
         u, v = domain.iterate(kernel, rows, columns, v)
         if may_stop and iteration % CHECK_EVERY == 0:
             real = log_rows > NO_MASS / 2
-            moved = (domain.logarithm(u) - domain.logarithm(previous)).abs()
+            moved = (domain.logarithm(u) - domain.logarithm(previous)).abs()  # (B, K); NaN where there is no mass
             change = torch.where(real, moved, 0).sum(dim=1) * epsilon / real.sum(dim=1).clamp_min(1)
             done = change < tolerance  # (B,)
             plan[running[done]] = domain.plan(kernel[done], u[done], v[done])

@@ -69,16 +69,16 @@ class Device(TorchDispatchMode):
                 return parts
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         here = any(isinstance(x, Claimed) for x in tensors)
-        copies = func.overloadpacket in COPIES
         elsewhere = [tuple(x.shape) for x in tensors if not isinstance(x, Claimed) and x.dim()]
-        if here and elsewhere and not copies:
+        if here and elsewhere and func.overloadpacket not in COPIES:
             raise RuntimeError(f"{func}: expected all tensors on cuda:0, found some of shapes {elsewhere} on the CPU")
         goes = here
         if kwargs.get("device") is not None:
             goes = here or torch.device(kwargs["device"]).type == "cuda"  # a move to the host is seen by Calls
             kwargs["device"] = torch.device("cpu")
         kwargs.pop("pin_memory", None)
-        self._count(func, args, here)
+        if here:
+            self._count_waits(func, args)
         result = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
         if not goes:
             return result
@@ -93,15 +93,12 @@ class Device(TorchDispatchMode):
 
         return tree_map(claim, result)
 
-    def _count(self, func, args, here):
+    def _count_waits(self, func, args):
         packet = func.overloadpacket
-        if here and packet in WAITS:
+        by_mask = packet in INDEXING and any(x is not None and x.dtype == torch.bool for x in args[1])
+        to_host = packet is aten.copy_ and not isinstance(args[0], Claimed)
+        if packet in WAITS or by_mask or to_host:
             self.waits[str(func)] += 1
-        masks = here and packet in INDEXING and any(x is not None and x.dtype == torch.bool for x in args[1])
-        if masks:
-            self.waits[f"{func} with a mask"] += 1
-        if here and packet is aten.copy_ and not isinstance(args[0], Claimed):
-            self.waits["copy_ to the host"] += 1
 
 
 class Calls(TorchFunctionMode):

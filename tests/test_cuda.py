@@ -83,6 +83,8 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
         ("--dropout", "0.1"),
         ("--align_iou", "binary", "--rank_loss", "listwise"),
         ("--manifold", "lorentz", "--ot_plan", "single", "--train_retrieval", "mixed"),
+        ("--manifold", "lorentz", "--align_iou", "binary"),
+        ("--manifold", "euclidean", "--align_iou", "binary", "--rank_loss", "listwise"),
         ("--manifold", "lorentz", "--rank_loss", "listwise", "--no-mask_padding"),
         ("--manifold", "euclidean", "--attention", "softmax", "--retrieval", "none"),
         ("--attention", "none", "--train_retrieval", "learned"),
@@ -114,9 +116,11 @@ def test_the_number_of_operations_of_a_step_does_not_grow_with_the_batch(capsys)
             device.operations.clear()
             our_step(model, optimizer, batch, prior, "fp32")
             counts[size] = device.operations.copy()
-    plans = counts[2]["aten.bmm.default"]
+    products = counts[2]["aten.bmm.default"]
     with capsys.disabled():
-        print(f"\na training step on a CUDA device: {counts[2].total():,} operations in float32, {plans} of them bmm")
+        print(
+            f"\na training step on a CUDA device: {counts[2].total():,} operations in float32, {products} of them bmm"
+        )
     assert counts[2] == counts[5]
     assert counts[2].total() < 5500
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.optimal_transport import sinkhorn
+from models.optimal_transport import LogDomain, sinkhorn
 from models.ot_attention import TransportAttention, TransportFusion
 
 
@@ -139,6 +139,15 @@ def test_pot_gives_the_same_attention():
     (a, map_a), (b, map_b) = (attention(solver=s, iterations=500)(image, text, mask) for s in ("sinkhorn", "pot"))
     torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(map_a, map_b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("epsilon", "logarithms"), [(0.05, False), (0.01, True)])
+def test_the_default_plan_needs_no_logarithms(epsilon, logarithms, monkeypatch):
+    used = []
+    iterate = LogDomain.iterate
+    monkeypatch.setattr(LogDomain, "iterate", lambda *state: used.append(True) or iterate(*state))
+    attention(epsilon=epsilon)(*inputs())
+    assert bool(used) == logarithms
 
 
 def test_autocast_keeps_the_plan_in_float32():
