@@ -18,17 +18,17 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from modules.conversion import convert
 from modules.distributed import barrier, is_main, processes, seed_everything
+from modules.labelling.agreement import measure_rules
 from modules.messages import Needed, require, run
 from modules.options import parse_options
-from modules.preparation.doctor import examine
-from modules.preparation.label_agreement import measure_rules
-from modules.preparation.medklip import medklip_files
-from modules.preparation.published_writing import write_published
-from modules.preparation.raw import build_annotation
+from modules.preparation.doctor.examination import examine
+from modules.preparation.features.medklip import medklip_files
+from modules.preparation.published.writing import write_published
+from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
-from modules.preparation.synthetic import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
+from modules.preparation.synthetic.dataset import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
+from modules.weights.conversion import convert
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
 

@@ -11,17 +11,17 @@ from argparse import Namespace
 from pathlib import Path
 
 from modules.distributed import processes
-from modules.evaluation import results
-from modules.evaluation.diversity import diversity
-from modules.evaluation.extra_metrics import HOW, extra_sums
+from modules.evaluation.metrics.diversity import diversity
+from modules.evaluation.metrics.extra import HOW, extra_sums
 from modules.evaluation.predictions import Matched, match, named_files, read_reports
-from modules.evaluation.published_rows import comparability
+from modules.evaluation.reports import results
+from modules.evaluation.reports.published_rows import comparability
+from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
-from modules.evaluation.tables import caption
 from modules.evaluation.training_reports import TrainingReports, open_bank, training_reports
+from modules.labelling.labelers import find_labeler
 from modules.messages import run
 from modules.options import parse_options
-from modules.preparation.labelers import find_labeler
 from modules.records import provenance, write_json, write_options
 
 

@@ -14,25 +14,26 @@ import torch
 
 from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
-from modules.checkpoints import build_model, load_checkpoint
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
 from modules.distributed import is_main, processes, seed_everything
-from modules.evaluation.attention_maps import MapKeeper
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores
-from modules.evaluation.disk import bank_disk
-from modules.evaluation.figures import plot_studies
-from modules.evaluation.run_results import score_test
-from modules.evaluation.tester import generate_reports, set_references
-from modules.evaluation.viewer import write_viewer
+from modules.evaluation.generation import generate_reports
+from modules.evaluation.reports.attention_figures import plot_studies
+from modules.evaluation.reports.attention_maps import MapKeeper
+from modules.evaluation.reports.poincare_disk import bank_disk
+from modules.evaluation.reports.test_results import score_test
+from modules.evaluation.reports.viewer import write_viewer
+from modules.labelling.labelers import Labeler, find_labeler
 from modules.messages import Needed, require, run
 from modules.options import parse_options
-from modules.preparation.entities import find_scorer
-from modules.preparation.labelers import Labeler, find_labeler
+from modules.preparation.features.entities import find_scorer
 from modules.records import read_json, read_jsonl, write_jsonl, write_options
+from modules.retrieval.references import set_references
+from modules.weights.checkpoints import build_model, load_checkpoint
 
 
 def needed_files(options: Namespace) -> list[Needed]:

@@ -15,23 +15,23 @@ import torch
 
 from models.config import RevtafConfig
 from models.revtaf import Revtaf
-from modules.allocator import keep_freed_memory
-from modules.checkpoints import load_checkpoint
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
 from modules.distributed import barrier, is_main, processes, seed_everything
+from modules.labelling.labelers import find_labeler
 from modules.messages import Needed, require, run
 from modules.options import given_flags, model_config, parse_options
-from modules.preparation.doctor import refuse_errors
-from modules.preparation.entities import find_scorer
-from modules.preparation.labelers import find_labeler
+from modules.preparation.doctor.examination import refuse_errors
+from modules.preparation.features.entities import find_scorer
 from modules.records import plain, read_json, write_options
+from modules.training.allocator import keep_freed_memory
+from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training
-from modules.training.start import adopt_options, initialise
 from modules.training.trainer import Trainer
+from modules.weights.checkpoints import load_checkpoint
 
 FREE_ON_RESUME = (
     "resume",

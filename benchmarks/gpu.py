@@ -28,7 +28,7 @@ from models.beam_search import GenerationLimits
 from models.retrieval import RetrievalBank
 from models.revtaf import Revtaf
 from modules.distributed import autocast
-from modules.evaluation.retriever import embed, search
+from modules.retrieval.retriever import embed, search
 from modules.training.optimizers import build_optimizer
 
 

@@ -23,9 +23,9 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import ReportDataset, Sample
-from modules.corpus.feature_writing import write_axis, write_bank_reports, write_feature
-from modules.corpus.features import FeatureStore
 from modules.corpus.images import read_image
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
 from modules.corpus.tokenizer import ReportTokenizer
 
 REPORT = "the lungs are clear . there is no pleural effusion or pneumothorax . the heart size is normal . " * 3

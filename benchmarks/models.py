@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.config import RevtafConfig
+from models.cpu.linear import has_onednn
 from models.decoder_layers import PackedReports
-from models.linear import has_onednn
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast

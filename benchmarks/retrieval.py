@@ -21,7 +21,7 @@ from benchmarks.timing import arguments, machine, report_ratio, reset_peak, spre
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.manifolds import PoincareBall, ball_math
 from models.retrieval import RetrievalBank
-from modules.evaluation.retriever import embed, search
+from modules.retrieval.retriever import embed, search
 
 BATCH, BLOCK, K = 16, 2048, 75
 

@@ -35,10 +35,10 @@ from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
 from modules.corpus.text import split_sentences
 from modules.distributed import processes, world_size
-from modules.evaluation.retriever import search
-from modules.preparation.neighbours import label_neighbours, memory_indices
-from modules.preparation.text_features import find_text_encoder, report_and_sentence_features
-from modules.sharding import shard_rows
+from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
+from modules.retrieval.neighbours import label_neighbours, memory_indices
+from modules.retrieval.retriever import search
+from modules.retrieval.sharding import shard_rows
 from modules.training.optimizers import build_optimizer
 
 matplotlib.use("Agg")

@@ -20,13 +20,13 @@ import numpy as np
 
 from benchmarks.timing import machine, verdict
 from modules.corpus.text import postprocess_prediction, truncate_words
-from modules.evaluation.clinical import frequency_thirds
-from modules.evaluation.diversity import diversity
-from modules.evaluation.meteor import meteor_statistics
-from modules.evaluation.results import comparisons
+from modules.evaluation.metrics.clinical import frequency_thirds
+from modules.evaluation.metrics.diversity import diversity
+from modules.evaluation.metrics.meteor import meteor_statistics
+from modules.evaluation.reports.results import comparisons
 from modules.evaluation.scorer import ReportScorer
+from modules.labelling.labelers import RuleLabeler
 from modules.labels import MIMIC_POSITIVE_RATES
-from modules.preparation.labelers import RuleLabeler
 
 SENTENCES = [
     f"{finding} {place}"

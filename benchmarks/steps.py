@@ -16,8 +16,8 @@ from benchmarks.models import WEIGHTS, our_step, published_config, published_mod
 from benchmarks.sinkhorn import unrolled
 from models import ot_attention
 from models.revtaf import Revtaf
-from modules.allocator import keep_freed_memory
 from modules.corpus.datasets import Batch
+from modules.training.allocator import keep_freed_memory
 from modules.training.losses import diagnosis_loss, ranking_loss, text_similarity
 from modules.training.optimizers import build_optimizer
 

@@ -37,8 +37,8 @@ from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.dataloaders import spare_inherited
 from modules.corpus.datasets import ReportDataset
-from modules.corpus.feature_writing import write_axis, write_bank_reports, write_feature
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
 from modules.corpus.tokenizer import ReportTokenizer
 
 READS = 20_000  # studies that a worker reads before its memory is taken

@@ -19,9 +19,9 @@ import numpy as np
 
 from modules.corpus.annotations import read_annotation
 from modules.corpus.text import clean_report
+from modules.evaluation.reports.tables import markdown_table
 from modules.evaluation.scorer import ReportScorer
-from modules.evaluation.tables import markdown_table
-from modules.preparation.labelers import RuleLabeler
+from modules.labelling.labelers import RuleLabeler
 
 _DENIAL = re.compile(r"\b(?:no|without)\s+(?:\w+ evidence of |evidence of )?", re.IGNORECASE)
 _SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}

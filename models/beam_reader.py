@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from transformers import BlipTextLMHeadModel
 
 from models.beam_search import GenerationLimits
+from models.cpu.linear import PackedLinears
 from models.decoder_layers import Columns, patch_keys, read_tokens, token_logits
-from models.linear import PackedLinears
 
 TOKENS_BETWEEN = 16  # two looks at which columns are still needed; each makes a GPU wait for a number
 

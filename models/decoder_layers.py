@@ -2,7 +2,7 @@
 
 That decoder is the reference: the tests compare every number with its own forward pass. What is gained here is speed:
 no work on padding, keys and values that are computed once and seldom moved, and on a CPU faster products
-(:mod:`models.linear`) and faster dropout (:mod:`models.dropout`).
+(:mod:`models.cpu.linear`) and faster dropout (:mod:`models.cpu.dropout`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BlipTextLMHeadModel
 
-from models.dropout import add_dropped, attend_dropped, drop, drops_here
-from models.linear import apply, linear
-from models.tied_table import look_up
+from models.cpu.dropout import add_dropped, attend_dropped, drop, drops_here
+from models.cpu.linear import apply, linear
+from models.cpu.tied_table import look_up
 
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
 Read = Callable[[int, nn.Module, Tensor], Tensor]  # number of the layer, its attention, hidden -> what it reads

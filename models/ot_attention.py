@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.dropout import add_dropped, drop
-from models.linear import Linear
+from models.cpu.dropout import add_dropped, drop
+from models.cpu.linear import Linear
 from models.optimal_transport import pot_plan, sinkhorn
 
 

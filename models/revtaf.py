@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
+from models.cpu.linear import Linear
 from models.decoder_layers import PackedReports
 from models.diagnosis_head import DiagnosisHead
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
-from models.linear import Linear
 from models.ot_attention import TransportAttention, TransportFusion
 from models.report_decoder import ReportDecoder
 from models.report_memory import ReportMemory

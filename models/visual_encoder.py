@@ -27,7 +27,7 @@ class VisualEncoder(nn.Module):
 
     Args:
         name: a torchvision ResNet, for example ``"resnet101"``, or ``"resnet10n"``, a narrow one for two CPU cores: one
-            block a stage, half the channels of ``resnet18``. Weights are random: ``modules/checkpoints.py`` loads
+            block a stage, half the channels of ``resnet18``. Weights are random: ``modules/weights/checkpoints.py`` loads
             trained ones.
     """
 

@@ -1,4 +1,4 @@
-"""modules/allocator.py: memory that is freed is used again instead of being asked for anew."""
+"""modules/training/allocator.py: memory that is freed is used again instead of being asked for anew."""
 
 import platform
 import subprocess
@@ -13,7 +13,7 @@ import main_train
 
 PROGRAM = """
 import resource, sys, torch
-from modules.allocator import keep_freed_memory
+from modules.training.allocator import keep_freed_memory
 taken = keep_freed_memory() if sys.argv[1] == "keep" else True
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -43,7 +43,7 @@ def test_steps_stop_touching_new_pages():
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):
-    from modules.allocator import keep_freed_memory
+    from modules.training.allocator import keep_freed_memory
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1"))
     assert not keep_freed_memory()

@@ -1,9 +1,9 @@
-"""modules/preparation/assertions.py: which words of a sentence a cue reaches, and where it stops."""
+"""modules/labelling/assertions.py: which words of a sentence a cue reaches, and where it stops."""
 
 import pytest
 
+from modules.labelling.assertions import assertion_map, normalised_sentences
 from modules.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.preparation.assertions import assertion_map, normalised_sentences
 
 LETTERS = {POSITIVE: "+", NEGATIVE: "-", UNCERTAIN: "?", BLANK: "."}
 

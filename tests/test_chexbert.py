@@ -1,4 +1,4 @@
-"""modules/preparation/chexbert.py: the published network under its names, and every way a checkpoint is wrong."""
+"""modules/labelling/chexbert.py: the published network under its names, and every way a checkpoint is wrong."""
 
 import json
 import os
@@ -11,10 +11,10 @@ import torch
 from conftest import golden_values
 from transformers import BertConfig
 
+from modules.labelling import chexbert
+from modules.labelling.chexbert import ChexbertLabeler, ChexbertNetwork
+from modules.labelling.labelers import find_labeler
 from modules.labels import CHEXPERT_CONDITIONS
-from modules.preparation import chexbert
-from modules.preparation.chexbert import ChexbertLabeler, ChexbertNetwork
-from modules.preparation.labelers import find_labeler
 
 GOLDEN = Path(__file__).parent / "golden"
 WORDS = [

@@ -1,4 +1,4 @@
-"""modules/evaluation/clinical.py: every average against golden values and scikit-learn, and the guards."""
+"""modules/evaluation/metrics/clinical.py: every average against golden values and scikit-learn, and the guards."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from modules.evaluation.clinical import (
+from modules.evaluation.metrics.clinical import (
     AVERAGES,
     MEASURES,
     class_sums,

@@ -21,17 +21,17 @@ import main_test
 from benchmarks.models import our_step, published_config, published_model, random_batch
 from models import beam_reader, optimal_transport
 from models.beam_search import GenerationLimits
-from modules.checkpoints import load_checkpoint
 from modules.corpus.datasets import Batch
-from modules.corpus.feature_writing import write_axis
-from modules.corpus.features import FeatureStore
-from modules.preparation import medklip
-from modules.preparation.chexbert import ChexbertLabeler
-from modules.preparation.text_models import HuggingFaceEncoder
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_axis
+from modules.labelling.chexbert import ChexbertLabeler
+from modules.preparation.features import medklip
+from modules.preparation.features.text_models import HuggingFaceEncoder
 from modules.records import read_jsonl
 from modules.training import trainer
 from modules.training.optimizers import build_optimizer
 from modules.training.trainer import Trainer
+from modules.weights.checkpoints import load_checkpoint
 
 
 def test_the_device_counts_what_a_gpu_waits_for_and_refuses_what_it_refuses():

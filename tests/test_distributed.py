@@ -15,7 +15,7 @@ from test_text_features import bert_folder  # noqa: F401, fixture
 
 from models.manifolds import PoincareBall
 from modules.corpus.dataloaders import EpochSampler
-from modules.corpus.features import FeatureStore, verify
+from modules.corpus.store import FeatureStore, verify
 from modules.distributed import gather_list, gather_with_gradient, mean_over_processes, processes, rank
 from modules.records import read_json, read_jsonl, write_json
 from modules.training.losses import ranking_loss
@@ -110,7 +110,7 @@ def prepare_in(folder):
 
     The data set is custom, so that nobody draws it again and writes the labels back.
     """
-    from modules.preparation import entities, entity_training
+    from modules.preparation.features import entities, entity_training
 
     torch.set_num_threads(1)
     entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16

@@ -1,8 +1,8 @@
-"""modules/evaluation/diversity.py: counted by hand."""
+"""modules/evaluation/metrics/diversity.py: counted by hand."""
 
 import pytest
 
-from modules.evaluation.diversity import diversity
+from modules.evaluation.metrics.diversity import diversity
 
 
 def test_by_hand():

@@ -11,18 +11,18 @@ from test_pipeline import SMALL, call, places, prepare, prepared  # noqa: F401, 
 
 import main_prepare
 import main_train
-from modules.corpus import feature_writing
+from modules.corpus import store_writing as feature_writing
 from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.bank import TrainingBank
-from modules.corpus.feature_writing import write_axis, write_bank_reports, write_feature
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
+from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.options import parse_options
-from modules.preparation.diagnosis import Diagnosis
-from modules.preparation.doctor import examine
-from modules.preparation.doctor_corpus import look_at_sizes
-from modules.preparation.doctor_features import Examined
-from modules.preparation.doctor_leaks import _ask_what_scores_know
-from modules.preparation.mentions import PRESENT, entity_mentions
+from modules.preparation.doctor.corpus import look_at_sizes
+from modules.preparation.doctor.examination import examine
+from modules.preparation.doctor.features import Examined
+from modules.preparation.doctor.findings import Diagnosis
+from modules.preparation.doctor.leaks import _ask_what_scores_know
 
 
 @pytest.fixture

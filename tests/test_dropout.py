@@ -1,12 +1,12 @@
-"""models/dropout.py: masks as frequent and as independent as torch's, and the same arithmetic around them."""
+"""models/cpu/dropout.py: masks as frequent and as independent as torch's, and the same arithmetic around them."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models import dropout as own
-from models.dropout import add_dropped, attend_dropped, drop, drops_here, keep_mask
+from models.cpu import dropout as own
+from models.cpu.dropout import add_dropped, attend_dropped, drop, drops_here, keep_mask
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

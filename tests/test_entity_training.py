@@ -1,4 +1,4 @@
-"""modules/preparation/entity_training.py: who is held out, when training ends, what precision does."""
+"""modules/preparation/features/entity_training.py: who is held out, when training ends, what precision does."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import torch
 
 from models.entity_scorer import EntityScorerConfig
 from modules.corpus.annotations import read_annotation
+from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.labels import ENTITIES
-from modules.preparation import entity_training
-from modules.preparation.entities import auroc_lines, entity_aurocs
-from modules.preparation.entity_training import train_entity_scorer
-from modules.preparation.mentions import PRESENT, entity_mentions
-from modules.preparation.synthetic import SyntheticOptions, write_synthetic_dataset
+from modules.preparation.features import entity_training
+from modules.preparation.features.entities import auroc_lines, entity_aurocs
+from modules.preparation.features.entity_training import train_entity_scorer
+from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 
 CONFIG = EntityScorerConfig(
     visual_extractor="resnet10n", visual_dim=256, num_entities=len(ENTITIES), width=16, layers=1, heads=2, dropout=0.1,

@@ -1,4 +1,4 @@
-"""modules/corpus/features.py: nothing half-made, stale or damaged is ever read."""
+"""modules/corpus/store.py: nothing half-made, stale or damaged is ever read."""
 
 import json
 import multiprocessing
@@ -8,9 +8,9 @@ import pickle
 import numpy as np
 import pytest
 
-from modules.corpus import feature_writing
-from modules.corpus.feature_writing import FeatureRows, create_feature, write_axis, write_bank_reports, write_feature
-from modules.corpus.features import FeatureStore, is_current, unfinished, verify
+from modules.corpus import store_writing as feature_writing
+from modules.corpus.store import FeatureStore, is_current, unfinished, verify
+from modules.corpus.store_writing import FeatureRows, create_feature, write_axis, write_bank_reports, write_feature
 from modules.records import read_json, sha256_of, write_json
 
 STUDIES, TRAINING = ["a", "b", "c", "d"], ["c", "a"]

@@ -1,10 +1,10 @@
-"""modules/evaluation/figures.py: what is drawn, and that no report can break it."""
+"""modules/evaluation/reports/attention_figures.py: what is drawn, and that no report can break it."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from modules.evaluation.figures import _save, draw
+from modules.evaluation.reports.attention_figures import _save, draw
 
 IMAGE = np.zeros((32, 32, 3), dtype=np.uint8)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import assert_equal_folders, assert_says_speed
 
-from modules.corpus.features import verify
-from modules.preparation.synthetic import SyntheticOptions, write_synthetic_dataset
+from modules.corpus.store import verify
+from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 
 ROOT = Path(__file__).parents[1]
 # Kills itself with SIGKILL where its last word says, so that nothing is cleaned up. Each start is a fork of a process that
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 DRIVER = """
 import os, signal, sys
 import main_prepare
-from modules.corpus import feature_writing
-from modules.preparation import entities, entity_training
+from modules.corpus import store_writing as feature_writing
+from modules.preparation.features import entities, entity_training
 
 folder, images, points = sys.argv[1], sys.argv[2], sys.argv[3:]
 sys.argv = ["main_prepare.py", "--dataset_name", "custom", "--ann_path", folder + "/annotation.json", "--image_dir", images,

@@ -1,4 +1,4 @@
-"""modules/preparation/label_agreement.py: the table that --measure_labeler prints."""
+"""modules/labelling/agreement.py: the table that --measure_labeler prints."""
 
 import json
 
@@ -7,8 +7,8 @@ import pytest
 from test_pipeline import call, refused
 
 import main_prepare
+from modules.labelling.agreement import INDEX_HABITS, agreement_table, measure_rules
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.preparation.label_agreement import INDEX_HABITS, agreement_table, measure_rules
 
 EDEMA = CHEXPERT_CONDITIONS.index("edema")
 

@@ -1,8 +1,8 @@
-"""modules/evaluation/label_cache.py: nothing is labelled twice, and a damaged file costs only time."""
+"""modules/labelling/cache.py: nothing is labelled twice, and a damaged file costs only time."""
 
 import numpy as np
 
-from modules.evaluation.label_cache import cached_labels
+from modules.labelling.cache import cached_labels
 
 
 class Counting:

@@ -1,4 +1,4 @@
-"""modules/preparation/labelers.py: conditions by rule on written sentences and on a public archive of real reports."""
+"""modules/labelling/labelers.py: conditions by rule on written sentences and on a public archive of real reports."""
 
 import json
 import os
@@ -9,8 +9,8 @@ import pytest
 
 from modules.corpus.annotations import Study
 from modules.corpus.text import clean_report
+from modules.labelling.labelers import RuleLabeler, find_labeler, label_studies
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.preparation.labelers import RuleLabeler, find_labeler, label_studies
 
 SIGNS = {"+": POSITIVE, "-": NEGATIVE, "?": UNCERTAIN}
 LABELER = RuleLabeler()
@@ -131,7 +131,7 @@ def test_shape_and_identity():
 
 
 def test_checksum_follows_the_rules(monkeypatch):
-    from modules.preparation import condition_rules
+    from modules.labelling import condition_rules
 
     monkeypatch.setitem(condition_rules.PRESENT, "edema", (r"oedema",))
     changed = RuleLabeler()

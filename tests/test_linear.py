@@ -1,4 +1,4 @@
-"""models/linear.py: oneDNN's products are torch's, and so are their gradients."""
+"""models/cpu/linear.py: oneDNN's products are torch's, and so are their gradients."""
 
 import copy
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models import linear as products
-from models.linear import Linear, PackedLinears, linear
+from models.cpu import linear as products
+from models.cpu.linear import Linear, PackedLinears, linear
 
 needs_onednn = pytest.mark.skipif(not products.has_onednn(), reason="this torch was built without oneDNN")
 

@@ -1,4 +1,4 @@
-"""models/medklip.py and modules/preparation/medklip.py: the published network, its queries, and features on disk."""
+"""models/medklip.py and modules/preparation/features/medklip.py: the published network, its queries, and features on disk."""
 
 import json
 from argparse import Namespace
@@ -12,14 +12,19 @@ from conftest import golden_values, hashed
 from PIL import Image
 
 from models.medklip import MedklipNetwork
-from modules.corpus import feature_writing
+from modules.corpus import store_writing as feature_writing
 from modules.corpus.annotations import Study
-from modules.corpus.feature_writing import write_axis
-from modules.corpus.features import FeatureStore
 from modules.corpus.images import normalise_pixels, read_resized
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_axis
 from modules.labels import ENTITIES
-from modules.preparation import entities, medklip
-from modules.preparation.medklip import DescriptionEncoder, MedklipScorer, read_descriptions, write_medklip_features
+from modules.preparation.features import entities, medklip
+from modules.preparation.features.medklip import (
+    DescriptionEncoder,
+    MedklipScorer,
+    read_descriptions,
+    write_medklip_features,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = {"extractor": "resnet18", "description_dim": 16, "width": 8, "layers": 2, "heads": 2}

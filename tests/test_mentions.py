@@ -1,4 +1,4 @@
-"""modules/preparation/mentions.py: entities by any form of their word, asserted or denied."""
+"""modules/labelling/mentions.py: entities by any form of their word, asserted or denied."""
 
 import time
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modules.corpus.text import clean_report
+from modules.labelling.mentions import DENIED, NOT_MENTIONED, PRESENT, UNCERTAIN_MENTION, entity_mentions
 from modules.labels import ENTITIES
-from modules.preparation.mentions import DENIED, NOT_MENTIONED, PRESENT, UNCERTAIN_MENTION, entity_mentions
 
 
 def mentioned(report):

@@ -1,4 +1,4 @@
-"""modules/evaluation/meteor.py: counts that give the jar's own scores, and a Java that can fail but never hang."""
+"""modules/evaluation/metrics/meteor.py: counts that give the jar's own scores, and a Java that can fail but never hang."""
 
 import json
 import os
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from modules.corpus.text import postprocess_prediction
-from modules.evaluation import meteor
-from modules.evaluation.meteor import meteor_figure, meteor_statistics, meteor_sums
-from modules.evaluation.nlg import nlg_scores, score_reports
+from modules.evaluation.metrics import meteor
+from modules.evaluation.metrics.meteor import meteor_figure, meteor_statistics, meteor_sums
+from modules.evaluation.metrics.nlg import nlg_scores, score_reports
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "nlg_metrics.json").read_text(encoding="utf-8"))
 HYPOTHESES = [postprocess_prediction(pair["hyp_raw"]) for pair in GOLDEN["pairs"]]
@@ -48,7 +48,7 @@ def test_ctrl_c_leaves_no_java_behind(tmp_path):
     java.chmod(0o755)
     # A shell that starts the tests in the background lets them, and what they start, ignore Ctrl-C: listen to it again.
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{listen}; from modules.evaluation import nlg; nlg.nlg_scores(['a'], ['a'])"
+    code = f"{listen}; from modules.evaluation.metrics import nlg; nlg.nlg_scores(['a'], ['a'])"
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60

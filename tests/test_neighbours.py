@@ -1,14 +1,13 @@
-"""modules/preparation/neighbours.py: what is nearest, who is left out, and ties."""
+"""modules/retrieval/neighbours.py: what is nearest, who is left out, and ties."""
 
 import numpy as np
 import pytest
 import torch
 
+from modules.labelling.mentions import DENIED, NOT_MENTIONED, PRESENT, UNCERTAIN_MENTION, mention_targets
 from modules.labels import ENTITIES
-from modules.preparation import neighbours
-from modules.preparation.entities import mention_targets
-from modules.preparation.mentions import DENIED, NOT_MENTIONED, PRESENT, UNCERTAIN_MENTION
-from modules.preparation.neighbours import LEAST_PROBABILITY, label_neighbours, memory_indices
+from modules.retrieval import neighbours
+from modules.retrieval.neighbours import LEAST_PROBABILITY, label_neighbours, memory_indices
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

@@ -1,4 +1,4 @@
-"""modules/evaluation/nlg.py: golden scores, sums that give them, and odd texts."""
+"""modules/evaluation/metrics/nlg.py: golden scores, sums that give them, and odd texts."""
 
 import json
 import random
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from modules.corpus.text import postprocess_prediction
-from modules.evaluation.meteor import _java_programs
-from modules.evaluation.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, rouge_l, score_reports
+from modules.evaluation.metrics.meteor import _java_programs
+from modules.evaluation.metrics.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, rouge_l, score_reports
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "nlg_metrics.json").read_text(encoding="utf-8"))
 PREDICTIONS = [pair["hyp_raw"] for pair in GOLDEN["pairs"]]

@@ -16,9 +16,9 @@ from modules.corpus.annotations import read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import ReportDataset, collate
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
-from modules.preparation.entities import find_scorer
+from modules.preparation.features.entities import find_scorer
 from modules.records import read_jsonl
 
 

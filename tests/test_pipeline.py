@@ -13,12 +13,12 @@ import main_prepare
 import main_score
 import main_test
 import main_train
-from modules.checkpoints import load_checkpoint
 from modules.corpus.annotations import read_annotation
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
 from modules.messages import run
 from modules.preparation import stages
 from modules.records import read_jsonl
+from modules.weights.checkpoints import load_checkpoint
 
 SMALL = [
     "--image_size", "64", "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",

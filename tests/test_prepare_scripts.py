@@ -17,9 +17,9 @@ from test_raw_iu import golden
 from test_raw_mimic import NAMES, TREES, VIEWS, expected, numbers, write_tree
 
 from modules.corpus.annotations import SPLITS, read_annotation
-from modules.corpus.features import FeatureStore, verify
+from modules.corpus.store import FeatureStore, verify
+from modules.labelling.labelers import RuleLabeler
 from modules.labels import CONDITIONS, ENTITIES
-from modules.preparation.labelers import RuleLabeler
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""modules/preparation/published.py: every published layout is read, nothing wrong is believed, and it goes back."""
+"""modules/preparation/published/conversion.py: every published layout is read, nothing wrong is believed, and it goes back."""
 
 import io
 import json
@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from conftest import assert_equal_folders, assert_says_speed
 
-from modules.corpus import feature_writing
+from modules.corpus import store_writing as feature_writing
 from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.bank import TrainingBank
-from modules.corpus.feature_writing import (
+from modules.corpus.store import FeatureStore, verify
+from modules.corpus.store_writing import (
     remove_unfinished,
     write_axis,
     write_bank_reports,
     write_base_rates,
     write_feature,
 )
-from modules.corpus.features import FeatureStore, verify
-from modules.preparation import published_reading
-from modules.preparation.published import NEIGHBOURS, RATES, REGIONS, REPORTS, SENTENCES, PublishedFiles
-from modules.preparation.published_reading import number_rows
-from modules.preparation.published_writing import write_published
+from modules.preparation.published import reading as published_reading
+from modules.preparation.published.conversion import NEIGHBOURS, RATES, REGIONS, REPORTS, SENTENCES, PublishedFiles
+from modules.preparation.published.reading import number_rows
+from modules.preparation.published.writing import write_published
 
 COUNTS = {"train": 6, "val": 2, "test": 1}
 E, C, R = 5, 4, 3
@@ -202,8 +202,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 import test_published as tests
-from modules.corpus import feature_writing
-from modules.preparation import published_reading
+from modules.corpus import store_writing as feature_writing
+from modules.preparation.published import reading as published_reading
 
 folder, target, points = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 feature_writing.FLUSH_ROWS = published_reading.FLUSH_ROWS = 2

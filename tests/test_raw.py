@@ -1,4 +1,4 @@
-"""modules/preparation/raw.py and the scripts: raw files in, an annotation that the programs read out."""
+"""modules/preparation/raw/annotation.py and the scripts: raw files in, an annotation that the programs read out."""
 
 import csv
 import json

@@ -1,11 +1,11 @@
-"""modules/preparation/raw_custom.py: one's own studies in a CSV table or JSON lines."""
+"""modules/preparation/raw/custom.py: one's own studies in a CSV table or JSON lines."""
 
 import json
 from argparse import Namespace
 
 import pytest
 
-from modules.preparation.raw_custom import read_custom
+from modules.preparation.raw.custom import read_custom
 
 
 def options(**changes):

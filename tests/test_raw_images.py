@@ -1,4 +1,4 @@
-"""modules/preparation/raw_images.py and dicom.py: copies that training sees as the originals, and DICOM files."""
+"""modules/preparation/raw/images.py and dicom.py: copies that training sees as the originals, and DICOM files."""
 
 import json
 import os
@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from modules.corpus.images import open_image, read_image, read_resized
-from modules.preparation.dicom import read_dicom, spread
-from modules.preparation.raw_images import copy_images, copy_path
-from modules.preparation.raw_pixels import open_grayscale, shrink
+from modules.preparation.raw.dicom import read_dicom, spread
+from modules.preparation.raw.images import copy_images, copy_path
+from modules.preparation.raw.pixels import open_grayscale, shrink
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,7 +125,8 @@ def test_processes_do_not_change_the_bytes(tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from modules.preparation import raw_images, raw_pixels
+from modules.preparation.raw import images as raw_images
+from modules.preparation.raw import pixels as raw_pixels
 source, target = map(Path, sys.argv[1:])
 shrink = raw_pixels.shrink
 def slow(image, size):

@@ -1,4 +1,4 @@
-"""modules/preparation/raw_iu.py: Open-i's XML archive and the Kaggle tables, invented here; the real ones if they are there."""
+"""modules/preparation/raw/iu_xray.py: Open-i's XML archive and the Kaggle tables, invented here; the real ones if they are there."""
 
 import io
 import json
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from modules.corpus.annotations import SPLITS
-from modules.preparation.raw_iu import read_iu_xray
+from modules.preparation.raw.iu_xray import read_iu_xray
 
 REPORTS = {  # number -> images, findings, impression
     1: (["CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001"], "Heart size is  normal. XXXX lungs.", "Normal chest x-XXXX."),

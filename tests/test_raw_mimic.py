@@ -1,4 +1,4 @@
-"""modules/preparation/raw_mimic.py: PhysioNet's trees, written here in their layout with invented reports."""
+"""modules/preparation/raw/mimic_cxr.py: PhysioNet's trees, written here in their layout with invented reports."""
 
 import gzip
 import shutil
@@ -15,7 +15,7 @@ from test_raw_images import write_dicom
 import main_prepare
 from modules.corpus.annotations import check_images, read_annotation
 from modules.labels import CHEXPERT_CONDITIONS
-from modules.preparation.raw_mimic import read_mimic_cxr
+from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 
 NAMES = list(SHAPES)
 SPLITS = ("train", "validate", "test")

@@ -1,4 +1,4 @@
-"""modules/released.py and modules/layouts.py: names, sizes, both directions, and files that are something else."""
+"""modules/weights/released.py and modules/weights/layouts.py: names, sizes, both directions, and files that are something else."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from conftest import tiny_config, tiny_study
 
 from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
-from modules.checkpoints import (
+from modules.weights.checkpoints import (
     build_model,
     load_backbone,
     load_bert,
@@ -17,9 +17,9 @@ from modules.checkpoints import (
     released_checkpoint,
     save_checkpoint,
 )
-from modules.conversion import convert
-from modules.layouts import describe, weights_of
-from modules.released import BEHAVIOUR, DEAD, from_released, our_name, released_config, to_released
+from modules.weights.conversion import convert
+from modules.weights.layouts import describe, weights_of
+from modules.weights.released import BEHAVIOUR, DEAD, from_released, our_name, released_config, to_released
 
 GOLDEN = Path(__file__).parent / "golden"
 LIKE_RELEASED = {  # sizes that the constants of the released code fit

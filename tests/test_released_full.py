@@ -16,7 +16,6 @@ import torch
 
 from models.beam_search import GenerationLimits
 from models.revtaf import StudyInputs
-from modules.checkpoints import build_model, released_checkpoint
 from modules.training.losses import (
     adjust_logits,
     alignment_loss,
@@ -27,6 +26,7 @@ from modules.training.losses import (
     report_loss,
     text_similarity,
 )
+from modules.weights.checkpoints import build_model, released_checkpoint
 
 pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parent / "golden"

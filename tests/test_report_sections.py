@@ -1,9 +1,9 @@
-"""modules/preparation/report_sections.py: findings and impression out of reports of many shapes."""
+"""modules/preparation/raw/report_sections.py: findings and impression out of reports of many shapes."""
 
 import pytest
 from report_shapes import SHAPES, F, G, I
 
-from modules.preparation.report_sections import Sections, extract, find_sections
+from modules.preparation.raw.report_sections import Sections, extract, find_sections
 
 
 def test_there_are_enough_shapes():

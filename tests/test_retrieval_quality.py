@@ -1,4 +1,4 @@
-"""modules/evaluation/retrieval_quality.py: against a slow count, and what must hold of every ranking."""
+"""modules/retrieval/quality.py: against a slow count, and what must hold of every ranking."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from modules.corpus.annotations import Study
-from modules.evaluation import retrieval_quality
-from modules.evaluation.clinical import clinical_scores, frequency_thirds
+from modules.evaluation.metrics.clinical import clinical_scores, frequency_thirds
 from modules.labels import MIMIC_POSITIVE_RATES
+from modules.retrieval import quality as retrieval_quality
 
 N, QUERIES = 40, 12
 

@@ -10,16 +10,16 @@ import pytest
 
 from benchmarks.wrong_copies import wrong_copies
 from modules.corpus.annotations import read_annotation
-from modules.evaluation import results
-from modules.evaluation.clinical import clinical_scores, frequency_thirds
-from modules.evaluation.extra_metrics import extra_sums
-from modules.evaluation.names import full_name
-from modules.evaluation.nlg import nlg_scores
-from modules.evaluation.published_rows import COLUMNS, comparability, published_rows
+from modules.evaluation.metrics.clinical import clinical_scores, frequency_thirds
+from modules.evaluation.metrics.extra import extra_sums
+from modules.evaluation.metrics.metric_names import full_name
+from modules.evaluation.metrics.nlg import nlg_scores
+from modules.evaluation.reports import results
+from modules.evaluation.reports.published_rows import COLUMNS, comparability, published_rows
+from modules.evaluation.reports.tables import latex_table, markdown_table
 from modules.evaluation.scorer import ReportScorer
-from modules.evaluation.tables import latex_table, markdown_table
+from modules.labelling.labelers import RuleLabeler
 from modules.labels import MIMIC_POSITIVE_RATES
-from modules.preparation.labelers import RuleLabeler
 
 REFERENCES = [
     "there is a small left pleural effusion . the heart is enlarged .",

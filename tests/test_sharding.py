@@ -1,4 +1,4 @@
-"""modules/sharding.py with two real processes: a bank on disk in two parts is searched like a whole one."""
+"""modules/retrieval/sharding.py with two real processes: a bank on disk in two parts is searched like a whole one."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch.multiprocessing as multiprocessing
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
 from modules.distributed import processes
-from modules.sharding import search_shards, shard_rows
+from modules.retrieval.sharding import search_shards, shard_rows
 
 MANIFOLD = PoincareBall(0.01)
 
@@ -55,9 +55,9 @@ def test_two_processes_find_what_one_finds(tmp_path):
 
 
 def test_shares_cover_every_row_once(monkeypatch):
-    monkeypatch.setattr("modules.sharding.world_size", lambda: 4)
+    monkeypatch.setattr("modules.retrieval.sharding.world_size", lambda: 4)
     rows = []
     for number in range(4):
-        monkeypatch.setattr("modules.sharding.rank", lambda number=number: number)
+        monkeypatch.setattr("modules.retrieval.sharding.rank", lambda number=number: number)
         rows += range(*shard_rows(10).indices(10))
     assert rows == list(range(10))

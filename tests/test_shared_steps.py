@@ -1,10 +1,10 @@
-"""modules/preparation/shared_steps.py in one process; tests/test_distributed.py shows that two give the same bytes."""
+"""modules/preparation/features/shared_steps.py in one process; tests/test_distributed.py shows that two give the same bytes."""
 
 import pytest
 import torch
 from torch import nn
 
-from modules.preparation.shared_steps import SharedSteps
+from modules.preparation.features.shared_steps import SharedSteps
 
 
 def network(dropout=0.0):

@@ -1,13 +1,13 @@
-"""modules/evaluation/significance.py: coverage of intervals, power and size of the comparison, Holm's correction."""
+"""modules/evaluation/metrics/significance.py: coverage of intervals, power and size of the comparison, Holm's correction."""
 
 import time
 
 import numpy as np
 import pytest
 
-from modules.evaluation.clinical import clinical_sums
-from modules.evaluation.significance import compare, holm, intervals, with_holm
-from modules.evaluation.study_sums import StudySums, joined, means, ratio, renamed
+from modules.evaluation.metrics.clinical import clinical_sums
+from modules.evaluation.metrics.significance import compare, holm, intervals, with_holm
+from modules.evaluation.metrics.sufficient_sums import StudySums, joined, means, ratio, renamed
 
 
 def population(n, rng, skill=0.7):

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.preparation import synthetic
-from modules.preparation import synthetic_plan as plan_of
-from modules.preparation.labelers import RuleLabeler
-from modules.preparation.synthetic import (
+from modules.preparation.synthetic import dataset as synthetic
+from modules.preparation.synthetic import plan as plan_of
+from modules.preparation.synthetic.anatomy import sample_anatomy
+from modules.preparation.synthetic.dataset import (
     SyntheticOptions,
     draw_contact_sheet,
     draw_study,
     plan_dataset,
     write_synthetic_dataset,
 )
-from modules.preparation.synthetic_anatomy import sample_anatomy
-from modules.preparation.synthetic_plan import Sign, StudyPlan, stated_absences
-from modules.preparation.synthetic_reports import write_report
-from modules.preparation.synthetic_sampling import POSITIVE_RATES, plan_studies
+from modules.preparation.synthetic.plan import Sign, StudyPlan, stated_absences
+from modules.preparation.synthetic.reports import write_report
+from modules.preparation.synthetic.sampling import POSITIVE_RATES, plan_studies
 
 SMALL = SyntheticOptions(num_studies=24, image_size=48, seed=7)
 

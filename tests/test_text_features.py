@@ -1,16 +1,16 @@
-"""modules/preparation/text_features.py: vectors of texts, and which rows belong to which report."""
+"""modules/preparation/features/text_features.py: vectors of texts, and which rows belong to which report."""
 
 import numpy as np
 import pytest
 import torch
 
-from modules.preparation import text_features
-from modules.preparation.text_features import (
+from modules.preparation.features import text_features
+from modules.preparation.features.text_features import (
     LsaEncoder,
     find_text_encoder,
     report_and_sentence_features,
 )
-from modules.preparation.text_models import HuggingFaceEncoder
+from modules.preparation.features.text_models import HuggingFaceEncoder
 
 SENTENCES = [
     "the lungs are clear",

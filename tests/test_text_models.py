@@ -1,4 +1,4 @@
-"""modules/preparation/text_models.py: models that are not plain BERT folders."""
+"""modules/preparation/features/text_models.py: models that are not plain BERT folders."""
 
 import json
 import shutil
@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_text_features import bert_folder  # noqa: F401, fixture
 
-from modules.preparation import text_models
-from modules.preparation.text_models import HuggingFaceEncoder, MedclipEncoder, find_text_model
+from modules.preparation.features import text_models
+from modules.preparation.features.text_models import HuggingFaceEncoder, MedclipEncoder, find_text_model
 
 TEXTS = ["the lungs are clear", "edema", "heart normal edema the"]
 

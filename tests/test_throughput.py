@@ -1,8 +1,8 @@
-"""modules/preparation/throughput.py: speeds and what they mean for MIMIC-CXR."""
+"""modules/throughput.py: speeds and what they mean for MIMIC-CXR."""
 
 import pytest
 
-from modules.preparation.throughput import measured, speed_line
+from modules.throughput import measured, speed_line
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""models/tied_table.py: one gradient for a table with two uses."""
+"""models/cpu/tied_table.py: one gradient for a table with two uses."""
 
 import torch
 from torch.nn import functional as F
 
-from models.tied_table import look_up
+from models.cpu.tied_table import look_up
 
 
 def test_gradient_is_the_sum_of_both_uses():

@@ -15,12 +15,12 @@ import main_prepare
 import main_test
 import main_train
 from models.revtaf import Revtaf
-from modules.checkpoints import load_checkpoint, save_checkpoint
-from modules.corpus.features import FeatureStore
-from modules.preparation import medklip
+from modules.corpus.store import FeatureStore
+from modules.preparation.features import medklip
 from modules.records import read_json, read_jsonl
-from modules.released import BEHAVIOUR, to_released
-from modules.training.start import adopt_options, load_trained
+from modules.training.initialisation import adopt_options, load_trained
+from modules.weights.checkpoints import load_checkpoint, save_checkpoint
+from modules.weights.released import BEHAVIOUR, to_released
 
 GENERATION = ["--gen_min_len", 22, "--gen_max_len", 8, "--beam_size", 2]
 

@@ -1,4 +1,4 @@
-"""modules/evaluation/viewer.py and what it shows: marks, maps, the disk, the page in a real browser."""
+"""modules/evaluation/reports/viewer.py and what it shows: marks, maps, the disk, the page in a real browser."""
 
 import json
 import re
@@ -11,12 +11,12 @@ from browser import EXECUTABLE, Page
 from PIL import Image
 
 from models.manifolds import Euclidean, Lorentz, PoincareBall
-from modules.evaluation.agreement import VERDICTS, mark_sentences, sentences_with_stops
-from modules.evaluation.attention_maps import MapKeeper, StudyMaps
-from modules.evaluation.disk import Disk, project
-from modules.evaluation.viewer import write_viewer
+from modules.evaluation.reports.attention_maps import MapKeeper, StudyMaps
+from modules.evaluation.reports.poincare_disk import Disk, project
+from modules.evaluation.reports.sentence_agreement import VERDICTS, mark_sentences, sentences_with_stops
+from modules.evaluation.reports.viewer import write_viewer
+from modules.labelling.labelers import RuleLabeler
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, NEGATIVE, POSITIVE
-from modules.preparation.labelers import RuleLabeler
 
 LABELER = RuleLabeler()
 NORMAL = "the heart size is normal . the lungs are clear . no pleural effusion or pneumothorax ."

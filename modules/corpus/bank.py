@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from modules.corpus.annotations import Study
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
 
 
 class TrainingBank:
@@ -39,6 +39,11 @@ class TrainingBank:
     def region_scores(self) -> np.ndarray:
         """Entity scores ``(N, K)`` of the training images."""
         return np.asarray(self.store["region_scores"])[self.store.rows("studies", self.ids)]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """States ``(N, L)`` of the training studies."""
+        return np.asarray(self.store["labels"])[self.store.rows("studies", self.ids)]
 
     def sentences(self, row: int) -> np.ndarray:
         """Sentence features ``(S, C)`` of the report in ``row``; ``(0, C)`` for row -1, no report."""

@@ -211,7 +211,7 @@ def tokenizer_of(
 
     Args:
         checkpoint_path: where the model stands.
-        checkpoint: as :func:`modules.checkpoints.load_checkpoint` returns it.
+        checkpoint: as :func:`modules.weights.checkpoints.load_checkpoint` returns it.
         bert_path: where the vocabulary of a released model is, see :func:`bert_vocabulary`.
 
     Raises:

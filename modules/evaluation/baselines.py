@@ -16,7 +16,7 @@ from models.retrieval import RetrievalBank
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.images import read_image
-from modules.evaluation.retriever import search
+from modules.retrieval.retriever import search
 
 THUMBNAIL = 32  # side in pixels of the images that are compared
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from modules.corpus.text import postprocess_prediction
-from modules.evaluation.clinical import class_sums, clinical_scores, clinical_sums, example_f1
-from modules.evaluation.label_cache import cached_labels
-from modules.evaluation.meteor import MeteorRun
-from modules.evaluation.nlg import Overlap, check_reports, nlg_scores, overlap, with_meteor
-from modules.evaluation.significance import RESAMPLES, intervals
-from modules.evaluation.study_sums import StudySums, joined, renamed
+from modules.evaluation.metrics.clinical import class_sums, clinical_scores, clinical_sums, example_f1
+from modules.evaluation.metrics.meteor import MeteorRun
+from modules.evaluation.metrics.nlg import Overlap, check_reports, nlg_scores, overlap, with_meteor
+from modules.evaluation.metrics.significance import RESAMPLES, intervals
+from modules.evaluation.metrics.sufficient_sums import StudySums, joined, renamed
+from modules.labelling.cache import cached_labels
+from modules.labelling.labelers import Labeler
 from modules.labels import CHEXPERT_CONDITIONS
-from modules.preparation.labelers import Labeler
 
 PER_STUDY = ("BLEU_4", "ROUGE_L", "METEOR", "CIDEr")
 
@@ -54,7 +54,7 @@ class ReportScorer:
         references: cleaned references, cut as published; what the plain names are scored against.
         labeler: labels references and predictions alike.
         full: the same references uncut, for the names that end in ``_full``; those are left out if absent.
-        thirds: what :func:`modules.evaluation.clinical.frequency_thirds` returned.
+        thirds: what :func:`modules.evaluation.metrics.clinical.frequency_thirds` returned.
         cache: folder that keeps the labels of the references, if any.
     """
 

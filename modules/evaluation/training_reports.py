@@ -9,11 +9,11 @@ import numpy as np
 
 from modules.corpus.annotations import read_annotation, require_split
 from modules.corpus.bank import TrainingBank
-from modules.corpus.features import FeatureStore
+from modules.corpus.store import FeatureStore
 from modules.corpus.text import clean_report
-from modules.evaluation.clinical import frequency_thirds
+from modules.evaluation.metrics.clinical import frequency_thirds
+from modules.labelling.labelers import Labeler
 from modules.labels import CHEXPERT_CONDITIONS, MIMIC_POSITIVE_RATES, POSITIVE
-from modules.preparation.labelers import Labeler
 
 
 @dataclass
@@ -28,11 +28,6 @@ class TrainingReports:
     def thirds(self) -> dict[str, str]:
         """Head, medium or tail by condition."""
         return frequency_thirds(self.rates)
-
-
-def bank_labels(bank: TrainingBank) -> np.ndarray:
-    """States ``(N, L)`` of the training studies of a bank."""
-    return np.asarray(bank.store["labels"])[bank.store.rows("studies", bank.ids)]
 
 
 def training_reports(
@@ -54,7 +49,7 @@ def training_reports(
     """
     columns = len(CHEXPERT_CONDITIONS)
     if bank is not None:
-        rates = (bank_labels(bank)[:, :columns] == POSITIVE).mean(axis=0)
+        rates = (bank.labels[:, :columns] == POSITIVE).mean(axis=0)
         return TrainingReports(rates, bank.reports, f"training split of the feature store ({len(bank):,} studies)")
     if annotation is None:
         return TrainingReports(np.array(MIMIC_POSITIVE_RATES), None, "published MIMIC-CXR training rates")

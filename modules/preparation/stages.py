@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
-from modules.checkpoints import load_weights
 from modules.corpus.annotations import Study, check_images, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
-from modules.corpus.feature_writing import (
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import (
     all_current,
     remove_unfinished,
     write_axis,
@@ -26,11 +26,12 @@ from modules.corpus.feature_writing import (
     write_base_rates,
     write_feature,
 )
-from modules.corpus.features import FeatureStore
 from modules.corpus.text import split_sentences
 from modules.distributed import barrier, from_main, is_main
+from modules.labelling.labelers import RuleLabeler, find_labeler, label_studies
+from modules.labelling.mentions import entity_mentions
 from modules.labels import CONDITIONS, ENTITIES
-from modules.preparation.entities import (
+from modules.preparation.features.entities import (
     auroc_lines,
     entity_aurocs,
     fill_scores,
@@ -38,15 +39,14 @@ from modules.preparation.entities import (
     save_entity_scorer,
     score_images,
 )
-from modules.preparation.entity_training import scorer_recipe, train_entity_scorer
-from modules.preparation.labelers import RuleLabeler, find_labeler, label_studies
-from modules.preparation.medklip import check_same_scorer, write_medklip_features
-from modules.preparation.mentions import entity_mentions
-from modules.preparation.neighbours import label_neighbours, memory_indices
-from modules.preparation.published import PublishedFiles
-from modules.preparation.text_features import find_text_encoder, report_and_sentence_features
-from modules.preparation.throughput import measured
+from modules.preparation.features.entity_training import scorer_recipe, train_entity_scorer
+from modules.preparation.features.medklip import check_same_scorer, write_medklip_features
+from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
+from modules.preparation.published.conversion import PublishedFiles
 from modules.records import sha256_of, write_json
+from modules.retrieval.neighbours import label_neighbours, memory_indices
+from modules.throughput import measured
+from modules.weights.checkpoints import load_weights
 
 
 class Preparation:

@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from modules.corpus.dataloaders import evaluation_loader, training_loader
 from modules.distributed import autocast
+from modules.retrieval.references import training_references
 from modules.training.trainer import Trainer
 
 WARM_UP = 2  # steps before the clock starts
@@ -65,7 +66,7 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
     device, options = trainer.device, trainer.options
     watch = Stopwatch(device)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    trainer.set_training_references()
+    training_references(trainer.model, trainer.train_set, trainer.options, trainer.epoch)
     trainer.train_set.augmentation = (options.seed, 1) if options.augment else None
     batches = _endless(trainer)
     trainer.model.train()

@@ -16,18 +16,19 @@ from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
-from modules.checkpoints import load_checkpoint, restore, save_checkpoint
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, barrier, is_main, mean_over_processes, world_size
+from modules.evaluation.generation import generate_reports, state_scores
 from modules.evaluation.scorer import ReportScorer
-from modules.evaluation.tester import generate_reports, set_references, state_scores
+from modules.labelling.labelers import Labeler
 from modules.labels import CHEXPERT_CONDITIONS
-from modules.preparation.labelers import Labeler
 from modules.records import append_metrics
+from modules.retrieval.references import set_references, training_references
 from modules.training.losses import LossTerms, updated_prior
 from modules.training.objective import initial_prior, loss_terms
 from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
+from modules.weights.checkpoints import load_checkpoint, restore, save_checkpoint
 
 STOP_CHECK = 20  # steps between two agreements of several processes on whether to stop
 
@@ -142,26 +143,10 @@ class Trainer:
 
     # one epoch
 
-    def set_training_references(self) -> None:
-        """Choose the reference report of every training study for this epoch (``--train_retrieval``)."""
-        options, train_set = self.options, self.train_set
-        if options.retrieval == "none":
-            train_set.reference_rows = np.full(len(train_set), -1)
-            return
-        rows = train_set.bank.store.rows("training", [study.id for study in train_set.studies])
-        by_label = np.asarray(train_set.bank.store["label_neighbours"])[rows, 0]
-        if options.train_retrieval == "label":
-            train_set.reference_rows = by_label
-            return
-        set_references(self.model, train_set, options.retrieval, options.exclude_same_patient, options.seed)
-        if options.train_retrieval == "mixed":
-            coin = np.random.default_rng([options.seed, self.epoch]).random(len(train_set)) < 0.5
-            train_set.reference_rows = np.where(coin, by_label, train_set.reference_rows)
-
     def train_epoch(self) -> dict[str, float]:
         """Train one epoch, or the rest of one; returns mean losses and the speed."""
         options = self.options
-        self.set_training_references()
+        training_references(self.model, self.train_set, self.options, self.epoch)
         self.train_set.augmentation = (options.seed, self.epoch) if options.augment else None
         loader = training_loader(
             self.train_set, options.batch_size, options.seed, self.epoch, self.step, options.num_workers

@@ -1,0 +1,100 @@
+"""Generate the reports of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from models.beam_search import GenerationLimits
+from models.revtaf import FusedStudy, Revtaf
+from modules.corpus.dataloaders import evaluation_loader
+from modules.corpus.datasets import Batch, ReportDataset
+from modules.distributed import autocast, gather_list, is_main
+from modules.evaluation.metrics.clinical import clinical_sums
+from modules.evaluation.metrics.sufficient_sums import StudySums
+from modules.labels import CONDITIONS, POSITIVE
+
+
+@torch.no_grad()
+def generate_reports(
+    model: Revtaf,
+    dataset: ReportDataset,
+    limits: GenerationLimits,
+    *,
+    device: torch.device,
+    precision: str,
+    batch_size: int,
+    num_workers: int,
+    watch: Callable[[Batch, FusedStudy], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Write the report of every study of ``dataset``; its reference rows must be set.
+
+    The studies are shared among the processes; every process gets the whole list. ``watch`` is shown every batch of
+    this process and what was known of it before the first word.
+
+    Returns:
+        One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``retrieved`` (id or None),
+        ``retrieved_report`` (text or None), ``states`` (L,) as numbers, ``positive_probability`` (L,) and
+        ``state_probability`` (P, L).
+    """
+    model.eval()
+    tokenizer = dataset.tokenizer
+    state_ids = torch.tensor(tokenizer.state_ids, device=device)
+    loader = evaluation_loader(dataset, batch_size, num_workers)
+    rows: list[tuple[int, dict[str, Any]]] = []
+    with tqdm(total=len(dataset), desc="generate", unit="report", disable=not is_main()) as bar:
+        for batch in loader:
+            batch = batch.to(device, dataset.scorer)
+            with autocast(device, precision):
+                tokens, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
+            probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
+            states = probability.argmax(dim=1).tolist()  # (B, L)
+            if watch is not None:
+                watch(batch, fused)
+            for b, index in enumerate(batch.index):
+                row = _row(dataset, index, tokenizer.decode(tokens[b].tolist()))
+                row["states"] = states[b]
+                row["state_probability"] = [[round(p, 4) for p in state] for state in probability[b].tolist()]
+                row["positive_probability"] = row["state_probability"][POSITIVE]
+                rows.append((index, row))
+            bar.update(len(batch.index))
+            bar.set_postfix(words=len(rows[-1][1]["prediction"].split()))
+    return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]
+
+
+def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:
+    study, retrieved = dataset.studies[index], int(dataset.reference_rows[index])
+    return {
+        "id": study.id,
+        "image": study.image_path[0],
+        "reference": dataset.reports[index],
+        **(
+            {}
+            if dataset.full_reports[index] == dataset.reports[index]
+            else {"reference_full": dataset.full_reports[index]}
+        ),
+        "prediction": prediction,
+        "retrieved": dataset.bank.ids[retrieved] if retrieved >= 0 else None,
+        "retrieved_report": dataset.bank.reports[retrieved] if retrieved >= 0 else None,
+    }
+
+
+def state_sums(states: np.ndarray, labels: np.ndarray) -> StudySums:
+    """Clinical efficacy of the predicted states ``(n, L)`` themselves, against the labels ``(n, L)``."""
+    sums = clinical_sums(states, labels, conditions=CONDITIONS)
+    names = {"ce_f1": "state_f1", "ce_f1_macro": "state_f1_macro"}
+
+    def figures(summed: np.ndarray) -> dict[str, np.ndarray]:
+        values = sums.figures(summed)
+        return {ours: values[name] for name, ours in names.items()}
+
+    return StudySums(sums.values, figures)
+
+
+def state_scores(states: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The figures of :func:`state_sums`."""
+    return state_sums(states, labels).scores()

@@ -1,0 +1,1 @@
+"""The figures: each from numbers of single studies."""

@@ -1,0 +1,1 @@
+"""What is written about scored reports: tables, pages, pictures."""

@@ -1,0 +1,149 @@
+"""Everything that a test run of our own model leaves in its folder."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.revtaf import Revtaf
+from modules.corpus.datasets import ReportDataset
+from modules.evaluation.generation import state_sums
+from modules.evaluation.metrics.diversity import diversity
+from modules.evaluation.metrics.metric_names import full_name
+from modules.evaluation.metrics.significance import intervals
+from modules.evaluation.reports import results
+from modules.evaluation.reports.published_rows import comparability
+from modules.evaluation.reports.tables import caption
+from modules.evaluation.scorer import ReportScorer, SystemScores
+from modules.evaluation.training_reports import TrainingReports, training_reports
+from modules.labelling.labelers import Labeler
+from modules.records import provenance, write_json, write_jsonl
+from modules.retrieval.quality import retrieval_quality
+
+OURS = "REVTAF"
+
+
+def score_test(
+    options: Namespace,
+    model: Revtaf,
+    dataset: ReportDataset,
+    rows: list[dict[str, Any]],
+    baselines: Mapping[str, Sequence[str]],
+    labeler: Labeler,
+) -> str:
+    """Score the rows of ``predictions.jsonl`` and write all files of ``results/README.md``.
+
+    Args:
+        options: parsed flags of ``main_test.py``.
+        model: that wrote the reports; its retrieval is judged too.
+        dataset: the split, with its references.
+        rows: one per study, in order; labels and scores are added to them.
+        baselines: reports of other systems, by name, in the same order.
+        labeler: labels references and predictions alike.
+
+    Returns:
+        What to print.
+    """
+    run_dir = Path(options.save_dir)
+    train = training_reports(dataset.bank)
+    scorer = ReportScorer(
+        dataset.reports, labeler, full=dataset.full_reports, thirds=train.thirds, cache=run_dir.parent / "label_cache"
+    )
+    systems = scorer.systems({**baselines, OURS: [row["prediction"] for row in rows]}, options.meteor)
+    results.add_scores(rows, scorer, systems[OURS])
+    write_jsonl(run_dir / "predictions.jsonl", rows)
+    metrics = _figures(options, dataset, rows, scorer, systems[OURS], train)
+    metrics["baselines"] = {name: systems[name].scores for name in baselines}
+    pairs = [(OURS, name) for name in baselines]
+    metrics["comparison"] = results.comparisons(systems, pairs, options.resamples, options.seed)
+    metrics["retrieval"] = retrieval_quality(
+        model.retrieval_enhancer,
+        dataset.bank,
+        dataset.studies,
+        dataset.region_scores,
+        dataset.labels,
+        train.thirds,
+        exclude_same_patient=False,
+        seed=options.seed,
+    )
+    metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
+    write_json(run_dir / "metrics.json", {**metrics, "studies": len(rows), **provenance()})
+    results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
+    results.write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
+    spans = {OURS: {name.removeprefix(f"{options.split}_"): span for name, span in metrics["intervals"].items()}}
+    notes = [metrics["protocol"]["caption"], metrics["protocol"]["comparability"]]
+    scores = {name: system.scores for name, system in systems.items()}
+    table = results.write_tables(run_dir, options.dataset_name, scores, spans, notes)
+    names = ("predictions.jsonl", "metrics.json", "per_class.csv", "table.md", "table.tex", "res.csv", "gts.csv")
+    written = [f"wrote {run_dir / name}" for name in names]
+    return "\n".join(["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), "", *written])
+
+
+def _figures(
+    options: Namespace,
+    dataset: ReportDataset,
+    rows: Sequence[Mapping[str, Any]],
+    scorer: ReportScorer,
+    system: SystemScores,
+    train: TrainingReports,
+) -> dict[str, Any]:
+    """Figures of our own system."""
+    found = results.figures(scorer, system, options.split, options.max_words, options.resamples, options.seed)
+    states = state_sums(np.array([row["states"] for row in rows]), dataset.labels)
+    found["scores"] |= results.named(states.scores(), options.split)
+    found["intervals"] |= results.named(intervals(states, options.resamples, options.seed), options.split)
+    found["names"] |= results.named({name: full_name(name, 0) for name in states.scores()}, options.split)
+    found["diversity"] = diversity(
+        [row["prediction"] for row in rows],
+        dataset.reports,
+        [row["retrieved_report"] or "" for row in rows],
+        train.reports,
+    )
+    return found
+
+
+def protocol(options: Namespace, labeler: str, checksum: str, train: TrainingReports, studies: int) -> dict[str, Any]:
+    """How the figures were made, in words and in the values of the flags."""
+    return {
+        **results.PROTOCOL,
+        "caption": caption(labeler, checksum, options.cleaning, options.max_words, options.split),
+        "comparability": comparability(
+            options.dataset_name,
+            split=options.split,
+            studies=studies,
+            cleaning=options.cleaning,
+            max_words=options.max_words,
+            labeler=labeler,
+        ),
+        "dataset_name": options.dataset_name,
+        "split": options.split,
+        "section": f"the reports of {options.ann_path}, one image a study",
+        "cleaning": options.cleaning,
+        "max_words": options.max_words,
+        "generation": {
+            "beams": options.beam_size,
+            "min_length": options.gen_min_len,
+            "max_new_tokens": options.gen_max_len,
+            "min_length_counts_prompt": True,
+        },
+        "labeler": labeler,
+        "labeler_checksum": checksum,
+        "thirds": train.source,
+        "resamples": options.resamples,
+        "seed": options.seed,
+    }
+
+
+def _retrieval_lines(retrieval: Mapping[str, Mapping[str, Any]]) -> str:
+    """The retrieval table in Markdown."""
+    names = [name for name, value in retrieval["learned"].items() if isinstance(value, float)]
+    lines = [f"| retrieval | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    lines += [
+        f"| {ranking} | {' | '.join(f'{values[name]:.3f}' for name in names)} |"
+        for ranking, values in retrieval.items()
+    ]
+    return "\n".join(lines)

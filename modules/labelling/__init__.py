@@ -1,0 +1,1 @@
+"""From report text to labels and entity mentions."""

@@ -1,0 +1,1 @@
+"""What is computed once from images and reports: entity scores, text vectors."""

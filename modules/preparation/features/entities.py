@@ -1,0 +1,164 @@
+"""The entity scorer on disk, what it learns from mentions in training reports, and what it reads off every image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from models.entity_scorer import EntityScorer, EntityScorerConfig
+from modules.corpus.annotations import Study
+from modules.corpus.images import normalise_pixels, read_image
+from modules.corpus.store_writing import FeatureRows
+from modules.distributed import barrier, is_main, shard
+from modules.labelling.mentions import PRESENT
+from modules.labels import ENTITIES
+from modules.throughput import measured
+from modules.weights.checkpoints import load_weights, save_atomically
+
+FORMAT = "entity_scorer/1"
+SCORE_BATCH = 64  # images scored at once
+
+
+class ImageDataset(Dataset):
+    """Images with their position; augmented when an epoch is set."""
+
+    def __init__(self, studies: Sequence[Study], image_dir: Path, image_size: int) -> None:
+        self.studies, self.image_dir, self.image_size = list(studies), Path(image_dir), image_size
+        self.augmentation: tuple[int, int] | None = None  # seed and epoch
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
+        return index, read_image(self.image_dir / self.studies[index].image_path[0], self.image_size, rng)
+
+
+def score_images(
+    scorer: EntityScorer, studies: Sequence[Study], image_dir: Path, num_workers: int, blocks: Sequence[range]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Read the entities off images, without augmentation; :func:`score_blocks` says which belong into one batch.
+
+    Yields:
+        Positions ``(B,)``, ``region_scores`` ``(B, K)`` in [0, 1] and ``region_text`` ``(B, K, E)``, both float32.
+    """
+    dataset = ImageDataset(studies, image_dir, scorer.config.image_size)
+    bar = tqdm(total=sum(map(len, blocks)), desc="entity scores", unit="study", disable=not is_main())
+    with bar:
+        for index, logits, region_text in read_images(scorer, dataset, blocks, num_workers):
+            yield index.numpy(), logits.sigmoid().cpu().numpy(), region_text.float().cpu().numpy()
+            bar.update(len(index))
+
+
+def score_blocks(waiting: np.ndarray, total: int) -> list[range]:
+    """Batches of this process, fixed whoever reads them and whatever was read before an interruption.
+
+    A score may differ in its last digit with the size of its batch; so a batch with a waiting study is read whole.
+
+    Args:
+        waiting: positions of the studies without scores.
+        total: studies.
+    """
+    numbers = np.unique(waiting // SCORE_BATCH)
+    return shard([range(i * SCORE_BATCH, min((i + 1) * SCORE_BATCH, total)) for i in numbers.tolist()])
+
+
+def fill_scores(
+    folder: Path,
+    plans: Mapping[str, Mapping[str, Any]],
+    total: int,
+    score: Callable[[Sequence[range]], Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]],
+) -> None:
+    """Fill ``region_scores``, ``region_text`` or both, row by row; all processes together, across interruptions.
+
+    Args:
+        folder: feature folder.
+        plans: shape, dtype and ``made_by`` of the wanted arrays.
+        total: studies.
+        score: gives positions, scores and embeddings of the batches it is given, as :func:`score_images` does.
+    """
+    arrays = {name: FeatureRows(folder, name, axis="studies", **plan) for name, plan in plans.items()}
+    waiting = np.unique(np.concatenate([array.waiting() for array in arrays.values()]))
+    blocks = score_blocks(waiting, total)
+    barrier()  # nobody writes before all have seen what waits
+    with measured("entity scores", len(waiting)):
+        for rows, scores, text in score(blocks):
+            for name, array in arrays.items():
+                array.write(rows, scores if name == "region_scores" else text)
+    for array in arrays.values():
+        array.finish()
+
+
+@torch.no_grad()
+def read_images(
+    scorer: EntityScorer, dataset: ImageDataset, blocks: Sequence[range], num_workers: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Positions ``(B,)``, logits ``(B, K)`` and embeddings ``(B, K, E)`` of every block, in float32."""
+    scorer.eval()
+    device = scorer.score.weight.device
+    loader = DataLoader(dataset, batch_sampler=blocks, num_workers=num_workers, generator=torch.Generator())
+    for index, pixels in loader:
+        image = normalise_pixels(pixels.to(device)).contiguous(memory_format=torch.channels_last)
+        logits, region_text = scorer(image)  # (B, K), (B, K, E)
+        yield index, logits.float(), region_text
+
+
+def entity_aurocs(scores: np.ndarray, mentions: np.ndarray) -> dict[str, float]:
+    """Area under the ROC curve of each entity that is present in some and not in all reports.
+
+    Args:
+        scores: ``(n, K)`` entity scores of images.
+        mentions: ``(n, K)`` mentions in the reports of the same studies.
+    """
+    present = mentions == PRESENT
+    varied = [k for k in range(len(ENTITIES)) if 0 < present[:, k].sum() < len(present)]
+    return {ENTITIES[k]: float(roc_auc_score(present[:, k], scores[:, k])) for k in varied}
+
+
+def auroc_lines(aurocs: dict[str, float], studies: int) -> list[str]:
+    """The area of every entity, five a line, best first, under a line with their mean."""
+    if not aurocs:
+        return [f"entity scorer: no entity varies among the {studies} val studies, so there is no AUROC"]
+    mean = np.mean(list(aurocs.values()))
+    ordered = sorted(aurocs.items(), key=lambda item: -item[1])
+    cells = [f"{name:>16s} {value:.3f}" for name, value in ordered]
+    head = f"entity scorer: mean AUROC {mean:.3f} over {len(aurocs)} entities on {studies} val studies"
+    return [head, *("".join(cells[start : start + 5]) for start in range(0, len(cells), 5))]
+
+
+def save_entity_scorer(path: Path, scorer: EntityScorer, made_by: dict) -> None:
+    """Write weights, sizes and what the scorer was made by."""
+    content = {"format": FORMAT, "config": asdict(scorer.config), "state_dict": scorer.state_dict()}
+    save_atomically({**content, "made_by": made_by}, path)
+
+
+def find_scorer(features: str, bank_dir: str | Path, device: torch.device) -> EntityScorer | None:
+    """The scorer of the retrieval bank with ``--features online``, else None."""
+    return load_entity_scorer(Path(bank_dir) / "entity_scorer.pth", device) if features == "online" else None
+
+
+def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:
+    """Read a file written by :func:`save_entity_scorer`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is something else.
+    """
+    content = load_weights(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is not an entity scorer written by main_prepare.py: give the file of a feature folder"
+        )
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced: the caller's draws must not move
+        scorer = EntityScorer(EntityScorerConfig(**content["config"]))
+    scorer.load_state_dict(content["state_dict"])
+    return scorer.to(device).eval()

@@ -1,0 +1,1 @@
+"""The published REVTAF files, read and written."""

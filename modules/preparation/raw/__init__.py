@@ -1,0 +1,1 @@
+"""Raw files as data sets publish them become an annotation and images."""

@@ -1,0 +1,139 @@
+"""From raw files to an annotation and its images, for ``main_prepare.py --raw_dir``.
+
+    <ann_path>               {"train": [..], "val": [..], "test": [..]}, as R2Gen's
+    <folder>/dropped.csv     id and reason of every study that is left out
+    <folder>/raw.json        flags, counts and program version that made them
+    <image_dir>              copies of the images, or a link to the raw ones
+
+The annotation is written last: its presence says that everything is there.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
+
+from modules.corpus.annotations import SPLITS
+from modules.distributed import barrier, gather_list, is_main
+from modules.preparation.raw.custom import read_custom
+from modules.preparation.raw.images import copy_images, copy_path
+from modules.preparation.raw.iu_xray import read_iu_xray
+from modules.preparation.raw.mimic_cxr import read_mimic_cxr
+from modules.preparation.raw.studies import RawDataset, RawStudy
+from modules.records import atomic_write, provenance, read_json, write_json
+from modules.throughput import speed_line
+
+FORMAT = "revtaf_raw/1"
+READERS = {"mimic_cxr": read_mimic_cxr, "iu_xray": read_iu_xray, "custom": read_custom}
+_RECORDED = ("dataset_name", "section", "unnamed", "items", "chexpert_labels", "split_file", "xxxx", "resize",
+             "copy_format", "raw_step", "seed")  # fmt: skip
+
+
+def build_annotation(options: Namespace) -> None:
+    """Read the raw files, copy the images if ``--resize`` asks for it, and write the annotation.
+
+    Every process of ``torchrun`` calls it; one reads, all copy.
+
+    Raises:
+        FileNotFoundError: listing the raw files that are missing.
+        ValueError: if a raw file is damaged, or the annotation that is there was not made from raw files.
+    """
+    annotation, image_dir = Path(options.ann_path), Path(options.image_dir)
+    if options.dataset_name not in READERS:
+        raise ValueError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.dataset_name}")
+    if not Path(options.raw_dir).exists():
+        raise FileNotFoundError(f"--raw_dir {options.raw_dir} does not exist: give the folder of the raw files")
+    _check_ours(annotation)
+    with_images = options.raw_step != "annotation"
+    started = time.perf_counter()
+    # One process reads: eight would read the same 227,835 reports.
+    read = [READERS[options.dataset_name](options.raw_dir, options, with_images)] if is_main() else []
+    dataset: RawDataset = gather_list(read)[0]
+    if is_main():
+        images = options.dataset_name == "mimic_cxr" and options.items == "image"
+        count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
+        print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
+    if with_images and options.resize:
+        _use_copies(dataset, options, image_dir)
+    elif with_images:
+        if any(image.endswith(".dcm") for study in dataset.studies for image in study.images):
+            raise ValueError(
+                "the raw images are DICOM files, which training does not read: give --resize 256, or a large number to keep "
+                "their size"
+            )
+        if is_main():
+            _link(image_dir, dataset.image_root)
+    if is_main():
+        _write(annotation, dataset, options)
+        print(*dataset.summary(), f"wrote {annotation}", sep="\n")
+    barrier()
+
+
+def _use_copies(dataset: RawDataset, options: Namespace, image_dir: Path) -> None:
+    """Copy the images and let the studies name the copies; what cannot be decoded is left out."""
+    unreadable = copy_images(
+        list(dict.fromkeys(image for study in dataset.studies for image in study.images)),
+        dataset.image_root,
+        image_dir,
+        resize=options.resize,
+        suffix=options.copy_format,
+        workers=options.num_workers,
+    )
+    for study in dataset.studies:
+        readable = [image for image in study.images if image not in unreadable]
+        study.images = tuple(copy_path(image, options.copy_format) for image in readable)
+    dataset.keep(lambda study: None if study.images else "no image that can be decoded")
+    if unreadable:
+        dataset.notes.append(f"{len(unreadable)} images cannot be decoded, first: {next(iter(unreadable.values()))}")
+
+
+def _check_ours(annotation: Path) -> None:
+    """Refuse to replace an annotation that somebody else made."""
+    record = annotation.parent / "raw.json"
+    if annotation.is_file() and not (record.is_file() and read_json(record).get("format") == FORMAT):
+        raise ValueError(
+            f"{annotation} is there already and was not made from raw files: move it away, or give another --ann_path"
+        )
+
+
+def _link(image_dir: Path, root: Path) -> None:
+    """Let the image folder be the raw one, unless somebody has filled it."""
+    root = root.resolve()
+    if image_dir.exists() and image_dir.resolve() == root:
+        return
+    if image_dir.is_symlink():
+        image_dir.unlink()
+    elif image_dir.is_dir() and any(image_dir.iterdir()):
+        raise ValueError(
+            f"{image_dir} holds files already, so it cannot be a link to {root}: remove it, or give --image_dir {root}"
+        )
+    elif image_dir.is_dir():
+        image_dir.rmdir()
+    image_dir.parent.mkdir(parents=True, exist_ok=True)
+    image_dir.symlink_to(root, target_is_directory=True)
+
+
+def _write(annotation: Path, dataset: RawDataset, options: Namespace) -> None:
+    with atomic_write(annotation.parent / "dropped.csv") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([("id", "reason"), *dataset.dropped.items()])
+    record = {
+        "format": FORMAT,
+        "options": {name: getattr(options, name) for name in _RECORDED if hasattr(options, name)},
+        "raw_dir": options.raw_dir,
+        "studies": {split: sum(study.split == split for study in dataset.studies) for split in SPLITS},
+        "dropped": Counter(dataset.dropped.values()),
+        "notes": dataset.notes,
+        **provenance(),
+    }
+    write_json(annotation.parent / "raw.json", record)
+    content = {split: [_item(study) for study in dataset.studies if study.split == split] for split in SPLITS}
+    write_json(annotation, content, indent=None)
+
+
+def _item(study: RawStudy) -> dict:
+    item = {"id": study.id, "report": study.report, "image_path": study.images, "split": study.split}
+    return item | {"patient": study.patient} | ({"labels": study.labels} if study.labels else {})

@@ -1,0 +1,129 @@
+"""Smaller grayscale copies of the raw images, written once, because decoding the originals is what slows training.
+
+    <image_dir>/copies.json    what the copies are made with, and whether all are there
+    <image_dir>/<path>         one file for each image, the raw path with the suffix of the copies
+
+A copy is made by the resize that training applies to an original, so that with PNG and ``--resize 256`` a network of
+``--image_size 224`` sees the same pixels from copies as from originals; JPEG adds its noise.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from modules.distributed import barrier, gather_list, is_main, shard, world_size
+from modules.preparation.raw.pixels import FORMATS, Failure, write_copy
+from modules.records import read_json, write_json
+from modules.throughput import speed_line
+
+COPIES = "copies.json"
+Copier = Callable[[tuple[str, str]], Failure | None]  # of a target and its raw path
+_WORTHWHILE = 50  # images that a process must copy to make up for its start
+_ROUND = 5000  # images between two meetings of the processes
+
+
+def copy_path(image: str, suffix: str) -> str:
+    """Path of the copy of a raw image: ``1_IM-0001-4001.dcm.png`` -> ``1_IM-0001-4001.jpg``."""
+    path = PurePosixPath(image)
+    return str(path.with_name(f"{path.name.removesuffix(path.suffix).removesuffix('.dcm')}.{suffix}"))
+
+
+def copy_images(
+    images: Sequence[str], source: Path, image_dir: Path, *, resize: int, suffix: str, workers: int
+) -> dict[str, str]:
+    """Write the copies that are missing; every process of ``torchrun`` writes its share.
+
+    A killed run is continued: files appear whole or not at all, what it left half-written is removed, and the result is
+    the same byte for byte, whatever the number of processes.
+
+    Args:
+        images: raw paths below ``source``.
+        source: raw image folder.
+        image_dir: where the copies go; made if absent.
+        resize: length of the shorter side in pixels; smaller images keep their size.
+        suffix: ``"jpg"`` (quality 95) or ``"png"``.
+        workers: processes started by each process of ``torchrun``.
+
+    Returns:
+        Sentence by raw path for every image that cannot be decoded.
+
+    Raises:
+        ValueError: if the folder holds images that were made otherwise.
+    """
+    assert suffix in FORMATS
+    image_dir = Path(image_dir)
+    if is_main():
+        _claim(image_dir, {"resize": resize, "format": suffix})
+    barrier()
+    targets = {copy_path(image, suffix): image for image in images}
+    if len(targets) < len(images):
+        raise ValueError(
+            f"{len(images) - len(targets)} images of {source} differ only in their suffix, so that their copies would have "
+            "one name: rename them"
+        )
+    start = time.perf_counter()
+    written, failures = _copy_share(
+        [*targets.items()], partial(write_copy, source, image_dir, resize, suffix), image_dir, workers
+    )
+    failures, written = gather_list(failures), sum(gather_list([written]))
+    if is_main():
+        print(f"images: {written} of {len(images)} copied to {image_dir}")
+        if written:
+            print(speed_line("copying images", written, time.perf_counter() - start, unit="images"), flush=True)
+        write_json(image_dir / COPIES, {"resize": resize, "format": suffix, "finished": True})
+    return dict(failures)
+
+
+def _copy_share(
+    targets: list[tuple[str, str]], copy: Copier, image_dir: Path, workers: int
+) -> tuple[int, list[tuple[str, str]]]:
+    """Copy what is missing of this process's share; returns how many were tried and what failed."""
+    share = shard(targets)
+    workers = max(1, min(workers, len(share) // _WORTHWHILE))
+    tried, failures = 0, []
+    with ExitStack() as stack:
+        # Not fork: the caller may have threads running.
+        pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers)) if workers > 1 else None
+        bar = stack.enter_context(tqdm(total=len(share), desc="copying images", unit="image", disable=not is_main()))
+        for start in range(0, -(-len(targets) // world_size()), _ROUND):  # as many rounds in every process
+            part = share[start : start + _ROUND]
+            jobs = [job for job in part if not (image_dir / job[0]).is_file()]
+            tried += len(jobs)
+            bar.update(len(part) - len(jobs))
+            for failure in pool.imap_unordered(copy, jobs, chunksize=8) if pool else map(copy, jobs):
+                bar.update()
+                failures += [failure] if failure else []
+            barrier()  # processes that wait for hours would be taken for dead
+    return tried, sorted(failures)
+
+
+def _claim(image_dir: Path, wanted: dict) -> None:
+    """Make the folder ours or check that it is, and remove what a killed run left half-written."""
+    path = image_dir / COPIES
+    if path.is_file():
+        found = read_json(path)
+        if {name: found.get(name) for name in wanted} != wanted:
+            made = f"--resize {found.get('resize')} and --copy_format {found.get('format')}"
+            raise ValueError(
+                f"{image_dir} holds copies made with {made}: repeat these flags, remove the folder, or give another "
+                "--image_dir"
+            )
+        if not found.get("finished"):
+            for place, _, names in os.walk(image_dir):
+                for name in names:
+                    if name.startswith(".") and name.endswith(".tmp"):
+                        Path(place, name).unlink(missing_ok=True)
+    elif image_dir.is_symlink() or (image_dir.is_dir() and any(image_dir.iterdir())):
+        raise ValueError(
+            f"{image_dir} holds images that are no copies of this program: give another folder with --image_dir, or "
+            "--resize 0 to use the raw images as they are"
+        )
+    write_json(path, {**wanted, "finished": False})

@@ -1,0 +1,153 @@
+"""IU X-Ray as it is published: Open-i's archive of XML reports, or the Kaggle packaging in two CSV tables.
+
+Open-i names an image ``CXR2_IM-0652-1001``, Kaggle ``2_IM-0652-1001.dcm.png``, R2Gen's archive ``CXR2_IM-0652/0.png``; all
+three are found, anywhere below the raw folder.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modules.messages import Needed, require
+from modules.preparation.raw.files import find_below, iterate_texts, read_table
+from modules.preparation.raw.studies import (
+    RawDataset,
+    RawStudy,
+    draw_split,
+    join_sections,
+    read_split_file,
+    unmask,
+    use_split,
+)
+
+REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)|ecgen-radiology"
+_IMAGE_ID = re.compile(r"(?:CXR)?(\d+)_(?:\d+_)?(IM-.+)")  # CXR1_1_IM-0001-3001 is 1_IM-0001-3001 at Kaggle
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    number: str
+    images: tuple[str, ...]  # as the source names them, in its order
+    findings: str
+    impression: str
+
+
+def read_iu_xray(raw_dir: str | Path, options: Namespace, with_images: bool = True) -> RawDataset:
+    """Read every report; the XML archive is preferred to the CSV tables, which hold 3,851 of its 3,955 reports.
+
+    Args:
+        raw_dir: folder with ``NLMCXR_reports.tgz`` (or the folder ``ecgen-radiology`` that it unpacks to), or with
+            ``indiana_reports.csv`` and ``indiana_projections.csv``, and the images.
+        options: ``section``, ``xxxx``, ``split_file``, ``seed``.
+        with_images: look for the images; else they are taken as they are named.
+
+    Returns:
+        Studies whose ids are R2Gen's; an image that the projections call frontal comes first.
+
+    Raises:
+        FileNotFoundError: listing what is not in ``raw_dir``.
+        ValueError: if a file is damaged.
+    """
+    raw_dir = Path(raw_dir)
+    archives = find_below(raw_dir, REPORTS)
+    tables = find_below(raw_dir, r"indiana_reports\.csv(\.gz)?")
+    projections = find_below(raw_dir, r"indiana_projections\.csv(\.gz)?")
+    files = image_files(raw_dir) if with_images else {}
+    how = "download it from https://openi.nlm.nih.gov/faq (free) into this folder"
+    needed = []
+    if not archives and not (tables and projections):
+        what = "reports of IU X-Ray (or indiana_reports.csv and indiana_projections.csv of the Kaggle packaging)"
+        needed.append(Needed(raw_dir / "NLMCXR_reports.tgz", what, how))
+    if with_images and not files:
+        what = "images of IU X-Ray: the PNG folder that NLMCXR_png.tgz unpacks to"
+        needed.append(Needed(raw_dir / "NLMCXR_png", what, how))
+    require(needed)
+    views = _read_views(projections[0]) if projections else {}
+    reports = _read_archive(archives[0]) if archives else _read_kaggle(tables[0], views)
+    dataset = RawDataset(studies=[], image_root=raw_dir if with_images else None)
+    for report in sorted(reports, key=lambda report: int(report.number)):
+        dataset.studies.append(_study(report, options, views, files if with_images else None))
+    if options.split_file:
+        use_split(dataset, read_split_file(options.split_file), options.split_file, _patient)
+    else:
+        draw_split(dataset, options.seed)  # before any study is left out: the split is the same for every section
+    dataset.keep(lambda study: None if study.report else f"no {options.section} in the report")
+    dataset.keep(lambda study: None if study.images else "no image")
+    dataset.notes.append(f"reports from {archives[0] if archives else tables[0]}")
+    if not views:
+        dataset.notes.append("views are unknown without indiana_projections.csv: images stay in Open-i's order")
+    return dataset
+
+
+def image_files(raw_dir: Path) -> dict[str, str]:
+    """Path below ``raw_dir`` of every image, by a name that does not depend on the packaging."""
+    files = {}
+    for suffix in (".png", ".jpg", ".dcm"):
+        for path in sorted(raw_dir.rglob(f"*{suffix}")):
+            name = path.name.removesuffix(suffix).removesuffix(".dcm")
+            in_r2gen_archive = re.fullmatch(r"\d+", name) and _IMAGE_ID.fullmatch(path.parent.name)
+            key = f"{_key(path.parent.name)}/{name}" if in_r2gen_archive else _key(name)
+            files.setdefault(key, path.relative_to(raw_dir).as_posix())
+    return files
+
+
+def _study(report: _Report, options: Namespace, views: dict[str, str], files: dict[str, str] | None) -> RawStudy:
+    first = report.images[0].removesuffix(".png").removesuffix(".dcm") if report.images else ""
+    identifier = first.rsplit("-", 1)[0] if first else f"CXR{report.number}"  # R2Gen's
+    identifier = identifier if identifier.startswith("CXR") else f"CXR{identifier}"
+    found = []
+    for position, image in enumerate(report.images):
+        places = (_key(image), f"{_key(identifier)}/{position}")
+        path = image if files is None else next((files[place] for place in places if place in files), None)
+        if path is not None:
+            found.append((views.get(_key(image)) != "Frontal", position, path))
+    return RawStudy(
+        id=identifier,
+        patient=f"CXR{report.number}",
+        images=tuple(path for _, _, path in sorted(found)),
+        report=unmask(join_sections(report.findings, report.impression, options.section), options.xxxx),
+    )
+
+
+def _read_archive(source: Path) -> Iterator[_Report]:
+    for name, content in iterate_texts(source, ".xml"):
+        try:
+            root = ElementTree.fromstring(content)
+        except ElementTree.ParseError as error:
+            raise ValueError(f"{name} in {source} is not XML ({error}): copy the archive again") from error
+        texts = {node.get("Label", ""): (node.text or "").strip() for node in root.iter("AbstractText")}
+        identifier = root.find("uId")
+        if identifier is None or not re.fullmatch(r"CXR\d+", identifier.get("id", "")):
+            raise ValueError(f"{name} in {source} names no report (uId): copy the archive again")
+        images = tuple(f"{image.get('id')}.png" for image in root.iter("parentImage"))
+        yield _Report(identifier.get("id")[3:], images, texts.get("FINDINGS", ""), texts.get("IMPRESSION", ""))
+
+
+def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
+    images: dict[str, list[str]] = {}
+    for key in views:
+        images.setdefault(key.split("_")[0], []).append(f"{key}.dcm.png")
+    for row in read_table(table, ("uid", "findings", "impression")):
+        number = row["uid"]
+        yield _Report(number, tuple(images.get(number, ())), row["findings"].strip(), row["impression"].strip())
+
+
+def _read_views(table: Path) -> dict[str, str]:
+    return {_key(row["filename"]): row["projection"] for row in read_table(table, ("uid", "filename", "projection"))}
+
+
+def _key(name: str) -> str:
+    """Name of an image or study that the packagings share: ``1_IM-0001-3001``."""
+    name = name.removesuffix(".png").removesuffix(".dcm")
+    match = _IMAGE_ID.fullmatch(name)
+    return f"{match[1]}_{match[2]}" if match else name
+
+
+def _patient(identifier: str) -> str:
+    match = re.match(r"CXR\d+", identifier)
+    return match[0] if match else identifier

@@ -1,0 +1,216 @@
+"""MIMIC-CXR as PhysioNet publishes it: mimic-cxr-jpg (or the DICOM files of mimic-cxr) and the free-text reports.
+
+Below the raw folder, at any place a few levels deep:
+
+    mimic-cxr-2.0.0-split.csv.gz       dicom_id, study_id, subject_id, split
+    mimic-cxr-2.0.0-metadata.csv.gz    dicom_id, ViewPosition, ...
+    mimic-cxr-2.0.0-chexpert.csv.gz    only for --chexpert_labels
+    files/p10/p10000032/s50414267/<dicom_id>.jpg    or .dcm
+    mimic-cxr-reports.zip              or its folder: files/p10/p10000032/s50414267.txt
+
+``--items image`` makes a study of every image, with the image's name as its id: so R2Gen's annotation is made, and with it
+the 270,790 / 2,130 / 3,858 of the published figures. ``--items study`` keeps the images of a study together.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
+from modules.messages import Needed, require
+from modules.preparation.raw.files import ARCHIVES, find_below, iterate_texts, read_table
+from modules.preparation.raw.report_sections import extract
+from modules.preparation.raw.studies import RawDataset, RawStudy, read_split_file, split_name, use_split
+
+FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD")  # in the order in which they are preferred
+_CHEXPERT_STATES = {"": BLANK, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}
+_COLUMN_OF = {name: "Pleural Other" if name == "pleural other" else name.title() for name in CHEXPERT_CONDITIONS}
+_REPORT_NAME = re.compile(r"(?:^|/)s(\d+)\.txt$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    split: Path
+    metadata: Path
+    chexpert: Path | None
+    reports: list[Path]
+    images: Path | None
+
+
+def read_mimic_cxr(raw_dir: str | Path, options: Namespace, with_images: bool = True) -> RawDataset:
+    """Read the tables and the reports, and pair them with the images.
+
+    Args:
+        raw_dir: folder that holds what PhysioNet publishes.
+        options: ``section``, ``unnamed``, ``items``, ``chexpert_labels``, ``split_file``.
+        with_images: look for the images and leave out those that are not there; else all are taken to be.
+
+    Returns:
+        Studies in the official split, ordered by split, patient and study.
+
+    Raises:
+        FileNotFoundError: listing everything that is not in ``raw_dir``.
+        ValueError: if a table is damaged.
+    """
+    places = _find(Path(raw_dir), options.chexpert_labels, with_images)
+    images, split_of, patient_of = _read_images(places)
+    texts, dropped, origins = _read_reports(places.reports, patient_of, options)
+    labels = _read_chexpert(places.chexpert) if places.chexpert else {}
+    dataset = RawDataset(studies=[], image_root=places.images)
+    order = {"train": 0, "val": 1, "test": 2}
+    for study in sorted(patient_of, key=lambda study: (order[split_of[study]], patient_of[study], study)):
+        identifier = f"s{study}"
+        if study not in texts:
+            dataset.dropped[identifier] = dropped.get(study, "no report file")
+            continue
+        folder = f"p{patient_of[study][:2]}/p{patient_of[study]}/{identifier}"
+        raw = RawStudy(
+            id=identifier,
+            patient=f"p{patient_of[study]}",
+            images=tuple(f"{folder}/{name}" for _, name in sorted(images[study])),
+            report=texts[study],
+            split=split_of[study],
+            labels=labels.get(study),
+        )
+        dataset.studies.append(raw)
+    if with_images:
+        _keep_present(dataset)
+    if options.items == "image":
+        dataset.studies = [_of_image(study, path) for study in dataset.studies for path in study.images]
+    if options.split_file:
+        use_split(dataset, read_split_file(options.split_file), options.split_file)
+    dataset.notes.append(f"text of {origins['header']} reports under a header, of {origins['no header']} under none")
+    return dataset
+
+
+def _of_image(study: RawStudy, path: str) -> RawStudy:
+    return RawStudy(
+        id=Path(path).stem,
+        patient=study.patient,
+        images=(path,),
+        report=study.report,
+        split=study.split,
+        labels=study.labels,
+    )
+
+
+def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
+    """Where everything lies; what is missing is listed at once."""
+    table = {
+        name: find_below(raw_dir, rf"mimic-cxr-2\.\d\.\d-{name}\.csv(\.gz)?")
+        for name in ("split", "metadata", "chexpert")
+    }
+    trees = find_below(raw_dir, "files|mimic-cxr-reports|images")
+    trees += [tree / "files" for tree in trees if (tree / "files").is_dir()]
+    if any(raw_dir.glob("p1[0-9]")):
+        trees.append(raw_dir)
+    reports = find_below(raw_dir, r"mimic-cxr-reports(\.zip|\.tar\.gz|\.tgz|\.tar)")
+    reports = reports[:1] or [tree for tree in trees if tree.is_dir() and _holds(tree, "s*.txt")][:1]
+    images = [tree for tree in trees if tree.is_dir() and _holds(tree, "s*/*.jpg")]
+    images = images or [tree for tree in trees if tree.is_dir() and _holds(tree, "s*/*.dcm")]
+    how = "download it with your PhysioNet account: https://physionet.org/content/mimic-cxr-jpg/"
+    needed = [
+        Needed(raw_dir / f"mimic-cxr-2.0.0-{name}.csv.gz", f"{name} table of mimic-cxr-jpg", how)
+        for name in ("split", "metadata", *(["chexpert"] if chexpert else []))
+        if not table[name]
+    ]
+    if not reports:
+        how_reports = "download it with your PhysioNet account: https://physionet.org/content/mimic-cxr/"
+        needed.append(
+            Needed(raw_dir / "mimic-cxr-reports.zip", "reports of mimic-cxr, or the unpacked tree", how_reports)
+        )
+    if with_images and not images:
+        needed.append(Needed(raw_dir / "files" / "p10", "images of mimic-cxr-jpg (or DICOM files of mimic-cxr)", how))
+    require(needed)
+    return _Places(
+        table["split"][0],
+        table["metadata"][0],
+        table["chexpert"][0] if chexpert else None,
+        reports,
+        images[0] if with_images else None,
+    )
+
+
+def _holds(tree: Path, pattern: str) -> bool:
+    """Whether one of the first patients of a ``files`` tree has such a file; the trees are too large to be listed."""
+    for group in sorted(tree.glob("p1[0-9]"))[:2]:
+        for number, patient in enumerate(group.glob("p*")):
+            if next(patient.glob(pattern), None):
+                return True
+            if number == 50:
+                break
+    return False
+
+
+def _read_images(places: _Places) -> tuple[dict[str, list[tuple[int, str]]], dict[str, str], dict[str, str]]:
+    """Images of every study with the rank of their view, and split and patient of every study."""
+    views = {row["dicom_id"]: row["ViewPosition"] for row in read_table(places.metadata, ("dicom_id", "ViewPosition"))}
+    suffix = ".dcm" if places.images and not _holds(places.images, "s*/*.jpg") else ".jpg"
+    rank = {view: number for number, view in enumerate(FRONTAL)}
+    images: dict[str, list[tuple[int, str]]] = {}
+    split_of: dict[str, str] = {}
+    patient_of: dict[str, str] = {}
+    columns = ("dicom_id", "study_id", "subject_id", "split")
+    for row in tqdm(read_table(places.split, columns), desc="images listed", unit="image", leave=False):
+        study = row["study_id"]
+        view = views.get(row["dicom_id"], "").strip().upper()
+        order = rank.get(view, len(rank) if not view else len(rank) + 1)  # an unknown view before a lateral one
+        images.setdefault(study, []).append((order, f"{row['dicom_id']}{suffix}"))
+        split_of[study] = split_name(row["split"], str(places.split))
+        patient_of[study] = row["subject_id"]
+    return images, split_of, patient_of
+
+
+def _read_reports(
+    sources: list[Path], patient_of: dict[str, str], options: Namespace
+) -> tuple[dict[str, str], dict[str, str], Counter]:
+    """The wanted section of every listed study, why others have none, and where the sections stood."""
+    texts: dict[str, str] = {}
+    dropped: dict[str, str] = {}
+    origins: Counter = Counter()
+    for source in sources:
+        for name, content in iterate_texts(source, ".txt"):
+            match = _REPORT_NAME.search(name)
+            if not match or match[1] not in patient_of:
+                continue
+            text, origin = extract(content.decode("utf-8", errors="replace"), options.section, options.unnamed)
+            if text:
+                texts[match[1]] = text
+                origins[origin] += 1
+            else:
+                dropped[match[1]] = f"no {options.section} in the report"
+    assert all(source.is_dir() or source.name.endswith(ARCHIVES) for source in sources)
+    return texts, dropped, origins
+
+
+def _read_chexpert(table: Path) -> dict[str, tuple[int, ...]]:
+    """States of the 14 conditions by study, as PhysioNet's CheXpert labeler gives them."""
+    columns = ("study_id", *_COLUMN_OF.values())
+    labels = {}
+    for row in read_table(table, columns):
+        try:
+            labels[row["study_id"]] = tuple(_CHEXPERT_STATES[row[_COLUMN_OF[name]]] for name in CHEXPERT_CONDITIONS)
+        except KeyError as error:
+            raise ValueError(
+                f"{table}, study {row['study_id']}: the label {error} is none of -1.0, 0.0, 1.0 and empty: copy the "
+                "table again"
+            ) from error
+    return labels
+
+
+def _keep_present(dataset: RawDataset) -> None:
+    """Leave out images that are not on disk, for those who downloaded a part."""
+    absent = 0
+    for study in tqdm(dataset.studies, desc="images present", unit="study", leave=False):
+        present = tuple(path for path in study.images if (dataset.image_root / path).is_file())
+        absent += len(study.images) - len(present)
+        study.images = present
+    dataset.keep(lambda study: None if study.images else "no image file")
+    if absent:
+        dataset.notes.append(f"{absent} listed images are not in {dataset.image_root}")

@@ -1,0 +1,203 @@
+"""Studies on their way from raw files to an annotation: which split each is in, and which are left out and why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from modules.corpus.annotations import SPLITS
+from modules.preparation.raw.files import read_table
+from modules.records import read_json
+
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of a split that is drawn; R2Gen's of IU X-Ray
+_SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "validate": "val", "validation": "val",
+                "valid": "val", "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
+_MASKED = re.compile(r"[^\s.,;:!?]*XXXX[^\s.,;:!?]*")
+
+
+@dataclass(kw_only=True, slots=True)
+class RawStudy:
+    """One study before its images are looked at.
+
+    Args:
+        id: unique in its data set.
+        patient: the same for all studies of a patient.
+        images: paths below the raw image folder, the one to read first.
+        report: text of the wanted section.
+        split: ``"train"``, ``"val"``, ``"test"``, or None before it is drawn.
+        labels: states of 14 or 18 conditions, if the raw files have them.
+    """
+
+    id: str
+    patient: str
+    images: tuple[str, ...]
+    report: str
+    split: str | None = None
+    labels: tuple[int, ...] | None = None
+
+
+@dataclass(kw_only=True)
+class RawDataset:
+    """What raw files hold.
+
+    Args:
+        studies: in the order of the annotation.
+        image_root: folder that ``images`` start from, None if the images are not there.
+        dropped: reason by id of every study that is left out.
+        notes: lines that say how the texts were found.
+    """
+
+    studies: list[RawStudy]
+    image_root: Path | None
+    dropped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def keep(self, reason: Callable[[RawStudy], str | None]) -> None:
+        """Leave out every study for which ``reason`` returns one."""
+        kept = []
+        for study in self.studies:
+            why = reason(study)
+            if why is None:
+                kept.append(study)
+            else:
+                self.dropped[study.id] = why
+        self.studies = kept
+
+    def summary(self) -> list[str]:
+        """Lines for the console: sizes of the splits, what was left out, notes."""
+        sizes = Counter(study.split for study in self.studies)
+        lines = [f"{len(self.studies)} items: " + ", ".join(f"{split} {sizes[split]}" for split in SPLITS)]
+        lines += [f"left out: {count} ({why})" for why, count in Counter(self.dropped.values()).most_common()]
+        return lines + self.notes
+
+
+def join_sections(findings: str, impression: str, section: str) -> str:
+    """The text that ``--section`` asks for; empty if the report lacks it.
+
+    Args:
+        findings: text of the findings, may be empty.
+        impression: text of the impression, may be empty.
+        section: ``"findings"``, ``"impression"`` or ``"both"``, which takes whatever of the two is there.
+    """
+    wanted = {"findings": [findings], "impression": [impression], "both": [findings, impression]}[section]
+    return " ".join(dict.fromkeys(text for text in wanted if text))
+
+
+def unmask(text: str, how: str) -> str:
+    """Treat the ``XXXX`` that IU X-Ray's de-identification left in place of words.
+
+    Args:
+        text: a report.
+        how: ``"keep"`` as published, ``"word"`` removes the words that hold one, ``"sentence"`` the sentences.
+    """
+    if how == "keep" or "XXXX" not in text:
+        return text
+    if how == "sentence":
+        sentences = re.split(r"(?<=[.?!])\s+", text)
+        return " ".join(sentence for sentence in sentences if "XXXX" not in sentence)
+    sentences = [_MASKED.sub("", sentence) for sentence in re.split(r"(?<=[.?!])\s+", text)]
+    kept = " ".join(sentence for sentence in sentences if re.search(r"\w", sentence))
+    return re.sub(r"\s+([.,;:!?])", r"\1", " ".join(kept.split()))
+
+
+def split_name(name: str, where: str) -> str:
+    """``"train"``, ``"val"`` or ``"test"`` for the names that data sets use.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    try:
+        return _SPLIT_NAMES[name.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{where}: the split is {name!r}, expected train, val or test: correct it") from None
+
+
+def read_split_file(path: str | Path) -> dict[str, str]:
+    """Split by study id, in file order.
+
+    Args:
+        path: an annotation in R2Gen's layout, of which only ids and splits are used, an object of lists of ids, or a CSV
+            table with the columns ``id`` and ``split``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it has another layout.
+    """
+    path = Path(path)
+    if path.name.endswith((".csv", ".csv.gz")):
+        return {
+            row["id"]: split_name(row["split"], f"{path}, {row['id']}") for row in read_table(path, ("id", "split"))
+        }
+    content = read_json(path)
+    if isinstance(content, list):
+        pairs = [(item, item.get("split") if isinstance(item, dict) else None) for item in content]
+    elif isinstance(content, dict) and all(isinstance(items, list) for items in content.values()):
+        pairs = [(item, split) for split, items in content.items() for item in items]
+    else:
+        pairs = [(None, None)]
+    splits = {}
+    for item, split in pairs:
+        identifier = item.get("id") if isinstance(item, dict) else item
+        if identifier is None or split is None:
+            raise ValueError(
+                f'{path} says no id and split of every study: give {{"train": [..], "val": [..], "test": [..]}} with ids '
+                "or items with 'id', or a CSV table with the columns id and split"
+            )
+        splits[str(identifier)] = split_name(split, f"{path}, {identifier}")
+    return splits
+
+
+def use_split(
+    dataset: RawDataset, splits: Mapping[str, str], path: str | Path, key: Callable[[str], str] = str
+) -> None:
+    """Give the studies the splits, ids and order of a split file; those that it does not name are left out.
+
+    Args:
+        dataset: changed in place.
+        splits: what :func:`read_split_file` returned.
+        path: its path, for messages.
+        key: maps an id of the file, and of a study, to what the two have in common.
+
+    Raises:
+        ValueError: if the file names none of the studies.
+    """
+    by_key = {key(study.id): study for study in dataset.studies}
+    chosen = []
+    for identifier, split in splits.items():
+        study = by_key.pop(key(identifier), None)
+        if study is not None:
+            study.id, study.split = identifier, split
+            chosen.append(study)
+    if not chosen:
+        raise ValueError(
+            f"none of the {len(splits)} ids of {path} is in the raw files (first {', '.join([*splits][:2])}; the files "
+            f"hold {', '.join(study.id for study in dataset.studies[:2])}): give the split of this data set"
+        )
+    dataset.dropped |= {study.id: "not in the split file" for study in by_key.values()}
+    dataset.studies = chosen
+    if len(chosen) < len(splits):
+        dataset.notes.append(f"{len(splits) - len(chosen)} of {len(splits)} ids of {path} have no usable study here")
+
+
+def draw_split(dataset: RawDataset, seed: int) -> None:
+    """Draw a split by patient, 70 / 10 / 20 per cent of the studies, for a data set that has none.
+
+    The draw depends on the seed and the set of patients alone, not on the order of the files.
+    """
+    sizes = Counter(study.patient for study in dataset.studies)
+    patients = sorted(sizes)
+    order = np.random.default_rng(seed).permutation(len(patients))
+    bounds = np.cumsum([SHARES[split] for split in SPLITS]) * len(dataset.studies)
+    split_of: dict[str, str] = {}
+    placed = 0
+    for i in order:
+        split_of[patients[i]] = SPLITS[min(int(np.searchsorted(bounds, placed, side="right")), len(SPLITS) - 1)]
+        placed += sizes[patients[i]]
+    for study in dataset.studies:
+        study.split = split_of[study.patient]
+    dataset.notes.append(f"split drawn by patient with --seed {seed}")

@@ -1,0 +1,1 @@
+"""SynthCXR: drawn radiographs with reports, labels and masks."""

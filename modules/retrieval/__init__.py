@@ -1,0 +1,1 @@
+"""Which report a study is given, in training and in test."""

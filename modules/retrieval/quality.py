@@ -1,0 +1,138 @@
+"""Are the retrieved reports those of similar patients? Against cosine similarity, chance, and the best possible."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from models.hyperbolic_encoder import LearnableRetrievalEnhancer
+from models.manifolds import Euclidean, Manifold
+from modules.corpus.annotations import Study
+from modules.corpus.bank import TrainingBank
+from modules.evaluation.metrics.clinical import class_sums, example_f1
+from modules.evaluation.metrics.significance import intervals
+from modules.evaluation.metrics.sufficient_sums import means
+from modules.labels import CHEXPERT_CONDITIONS, STATES
+from modules.retrieval.retriever import embed
+
+TOP = 5  # retrieved reports whose labels are averaged
+PAIRS = 1 << 25  # pairs of a query and a bank row held at once
+Nearness = Callable[[slice], Tensor]  # queries -> (B, N), larger is nearer
+
+
+@torch.no_grad()
+def retrieval_quality(
+    enhancer: LearnableRetrievalEnhancer,
+    bank: TrainingBank,
+    studies: Sequence[Study],
+    region_scores: np.ndarray,
+    labels: np.ndarray,
+    thirds: Mapping[str, str],
+    *,
+    exclude_same_patient: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Compare four rankings of the bank by how well the labels of what they rank first agree with the study's own.
+
+    Args:
+        enhancer: the embedding network, on its device.
+        bank: the training reports.
+        studies: n queries.
+        region_scores: ``(n, K)`` entity scores of the queries.
+        labels: ``(n, L)`` states of the queries.
+        thirds: head, medium or tail by condition.
+        exclude_same_patient: keep out the reports of the same patient.
+        seed: of the random ranking.
+
+    Returns:
+        For ``learned``, ``cosine`` (of the raw entity scores), ``random`` and ``oracle`` (fewest differing labels):
+        ``label_agreement_top1`` and ``_top5``, the share of conditions in the same state; ``label_f1_top1`` and
+        ``_top5``, example-based F1 of the positive findings over the 14 conditions; ``mrr_label_nearest``, mean of 1 over
+        the rank of the first report that no other beats in differing labels; ``intervals`` of these; ``f1_macro_top1``,
+        ``f1_macro_tail_top1`` and ``per_class_f1_top1``.
+    """
+    device = enhancer.layers[0].weight.device
+    known = torch.from_numpy(bank.labels.astype(np.int64)).to(device)  # (N, L)
+    wanted = torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device)  # (n, L)
+    groups = [torch.from_numpy(part).to(device) for part in bank.groups(studies, exclude_same_patient)]
+    one_hot = [F.one_hot(part, len(STATES)).flatten(1).float() for part in (known, wanted)]
+
+    def equal_labels(rows: slice) -> Tensor:
+        return one_hot[1][rows] @ one_hot[0].T  # (B, N) conditions in the same state
+
+    def random(rows: slice) -> Tensor:
+        draws = [
+            np.random.default_rng([seed, zlib.crc32(study.id.encode())]).random(len(bank)) for study in studies[rows]
+        ]
+        return torch.from_numpy(np.array(draws)).to(device)
+
+    raw = [torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device) for x in (bank.region_scores, region_scores)]
+    cosine = _by_distance(Euclidean(1.0), *(F.normalize(part, dim=-1) for part in raw))
+    learned = _by_distance(
+        enhancer.manifold, *(embed(enhancer, scores, device) for scores in (bank.region_scores, region_scores))
+    )
+    rankings: dict[str, Nearness] = {"learned": learned, "cosine": cosine, "random": random, "oracle": equal_labels}
+    return {
+        name: _quality(nearness, equal_labels, groups, known.cpu().numpy(), np.asarray(labels), thirds, name)
+        for name, nearness in rankings.items()
+    }
+
+
+def _by_distance(manifold: Manifold, points: Tensor, queries: Tensor) -> Nearness:
+    """Nearness as minus the gap of :mod:`models.manifolds`, in float64: one inner product per pair."""
+    x, y = queries.double(), points.double()
+    square = (y * manifold.flip(y)).sum(dim=-1, keepdim=True)  # (N, 1)
+    keys = torch.cat([y, torch.ones_like(square), square], dim=-1) / manifold.shrink(y).unsqueeze(-1)  # (N, H + 2)
+    flipped = manifold.flip(x)
+    own = (x * flipped).sum(dim=-1, keepdim=True)  # (n, 1)
+    questions = torch.cat([2 * flipped, -own, -torch.ones_like(own)], dim=-1)  # (n, H + 2)
+    return lambda rows: questions[rows] @ keys.T
+
+
+def _quality(
+    nearness: Nearness,
+    equal_labels: Nearness,
+    groups: Sequence[Tensor],
+    known: np.ndarray,
+    labels: np.ndarray,
+    thirds: Mapping[str, str],
+    name: str,
+) -> dict[str, Any]:
+    n, N = len(labels), len(known)
+    k, step = max(1, min(TOP, N - 1)), max(1, PAIRS // N)
+    top, ranks = [], []
+    for start in tqdm(range(0, n, step), desc=f"retrieval: {name}", unit="block", leave=False):
+        rows = slice(start, min(start + step, n))
+        own = groups[1][rows, None] == groups[0][None]  # (B, N)
+        near = nearness(rows).masked_fill(own, -torch.inf)
+        equal = equal_labels(rows).masked_fill(own, -1)
+        best = near.masked_fill(equal < equal.amax(dim=1, keepdim=True), -torch.inf).amax(dim=1, keepdim=True)
+        ranks.append((near > best).sum(dim=1) + 1)
+        top.append(near.topk(k, dim=1).indices)
+    first = torch.cat(top).cpu().numpy()  # (n, k)
+    agreement = (known[first] == labels[:, None]).mean(axis=2)  # (n, k)
+    f1 = np.stack([example_f1(known[first[:, j]], labels) for j in range(k)], axis=1)  # (n, k)
+    values = {
+        "label_agreement_top1": agreement[:, 0],
+        f"label_agreement_top{TOP}": agreement.mean(axis=1),
+        "label_f1_top1": f1[:, 0],
+        f"label_f1_top{TOP}": f1.mean(axis=1),
+        "mrr_label_nearest": 1 / torch.cat(ranks).cpu().numpy(),
+    }
+    sums = means(values)
+    classes = class_sums(known[first[:, 0]], labels).scores()
+    per_class = {condition: classes[f"{condition}/f1"] for condition in CHEXPERT_CONDITIONS}
+    return {
+        **sums.scores(),
+        "intervals": intervals(sums),
+        "f1_macro_top1": float(np.mean(list(per_class.values()))),
+        "f1_macro_tail_top1": float(np.mean([per_class[c] for c in CHEXPERT_CONDITIONS if thirds[c] == "tail"])),
+        "per_class_f1_top1": per_class,
+    }

@@ -1,0 +1,1 @@
+"""Trained weights on disk: their layouts, their checks, their conversion."""

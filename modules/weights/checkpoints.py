@@ -1,0 +1,276 @@
+"""Weights on disk: ours, the released REVTAF's, torchvision's, BERT's. Nothing here unpickles code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.config import RevtafConfig
+from models.revtaf import Revtaf
+from modules.weights.layouts import check_weights, describe, weights_of
+from modules.weights.released import (
+    BEHAVIOUR,
+    DEAD,
+    from_released,
+    is_released,
+    released_config,
+)
+
+FORMAT = "revtaf/1"
+PICKLED = (b"PK", b"\x80")  # how a file of torch.save begins, of today's kind and of the older
+
+
+def load_weights(path: str | Path) -> Any:
+    """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a weights file, or holds pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give the path of a weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        with open(path, "rb") as file:
+            start = file.read(40)
+        if not start.startswith(PICKLED):
+            raise ValueError(f"{path} is no weights file (it begins with {start!r}): fetch it again") from error
+        raise ValueError(
+            f"{path} holds pickled objects besides tensors, which are refused because they may run code: in an "
+            'environment you trust, load it and save only its weights with torch.save({"state_dict": ...}, path)'
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable weights file ({_first_line(error)}): copy it again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def save_atomically(value: Any, path: Path) -> None:
+    """``torch.save`` to a temporary name beside ``path``, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:  # given a path, torch would write its name into the file
+            torch.save(value, file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, model: Revtaf, run: dict[str, Any]) -> None:
+    """Write weights, configuration and the state of the run."""
+    content = {"format": FORMAT, "config": asdict(model.config), "state_dict": model.state_dict(), "run": run}
+    save_atomically(content, path)
+
+
+def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]:
+    """Read a checkpoint written by :func:`save_checkpoint`, or a released REVTAF.
+
+    Args:
+        path: of the file.
+        resumable: whether the state of a run must be in it.
+
+    Returns:
+        ``config``, ``state_dict`` and ``run``; the ``run`` of a released model is ``{"released": <one line>}``, which
+        says what was taken and what behaviour goes with it, and stays with the model when it is converted.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is something else.
+    """
+    checkpoint = as_checkpoint(load_weights(path), path)
+    if resumable and "optimizer" not in checkpoint["run"]:
+        raise ValueError(f"{path} holds no state of a run to resume: start from its weights with --init_from")
+    return checkpoint
+
+
+def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
+    """The checkpoint in what a file held; ValueError if it is no REVTAF, see :func:`load_checkpoint`."""
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return content
+    if is_released(weights := weights_of(content)):
+        return released_checkpoint(weights, path)
+    raise ValueError(
+        f"{path} is no REVTAF: {describe(content)}; give a file written by main_train.py, such as model_best.pth, or "
+        "the released state dict"
+    )
+
+
+def released_checkpoint(weights: dict[str, Tensor], path: str | Path) -> dict[str, Any]:
+    """A checkpoint of this project with the tensors of a released REVTAF; see :func:`load_checkpoint`.
+
+    Args:
+        weights: by the released names.
+        path: they came from.
+
+    Raises:
+        ValueError: if they are not exactly those of a released REVTAF.
+    """
+    config = released_config(weights)
+    state_dict = from_released(weights, path)
+    check_weights(state_dict, _blank(config).state_dict(), path, "a released REVTAF")
+    dead = sum(name.startswith(DEAD) for name in weights)
+    line = (
+        f"{path} is a released REVTAF: {len(state_dict)} tensors taken, {dead} unused ones left out; set: {BEHAVIOUR}"
+    )
+    return {"format": FORMAT, "config": asdict(config), "state_dict": state_dict, "run": {"released": line}}
+
+
+def _blank(config: RevtafConfig) -> Revtaf:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return Revtaf(config)
+
+
+def build_model(checkpoint: dict[str, Any]) -> Revtaf:
+    """Rebuild the network of a checkpoint with its weights."""
+    model = Revtaf(RevtafConfig(**checkpoint["config"]))
+    model.load_state_dict(checkpoint["state_dict"])
+    return model
+
+
+def restore(model: Revtaf, checkpoint: dict[str, Any], path: Path) -> None:
+    """Load a checkpoint into an existing model.
+
+    Raises:
+        ValueError: if the sizes or switches differ, naming the first differences.
+    """
+    ours, theirs = asdict(model.config), checkpoint["config"]
+    differences = [
+        f"{name} {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} holds a model of another size or setting ({'; '.join(differences[:4])}): repeat the flags of that "
+            "run, or choose another --save_dir"
+        )
+    model.load_state_dict(checkpoint["state_dict"])
+
+
+def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
+    """Load torchvision ResNet weights into a :class:`models.visual_encoder.VisualEncoder` backbone.
+
+    Args:
+        backbone: the ``backbone`` of a visual encoder.
+        name: torchvision's name of the network.
+        source: a torchvision weights file (with or without ``fc``), an entity scorer's checkpoint, or ``"download"``.
+
+    Returns:
+        One line that says what was loaded.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file holds another network.
+    """
+    if source == "download":
+        if name not in torchvision.models.list_models():
+            raise ValueError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
+        content = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
+    else:
+        content = load_weights(source)
+    weights = weights_of(content)
+    prefix = "visual_encoder.backbone."
+    if any(key.startswith(prefix) for key in weights):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
+    wanted = {k: v.shape for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wrong = [key for key, shape in wanted.items() if key not in weights or weights[key].shape != shape]
+    if wrong:
+        raise ValueError(
+            f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
+            f"{wrong[0]}; {describe(content)}; give torchvision weights of {name} (--resnet_weights) or change "
+            "--visual_extractor"
+        )
+    backbone.load_state_dict(weights, strict=False)
+    return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
+
+
+def load_bert(decoder: nn.Module, folder: str | Path) -> str:
+    """Load what fits of a BERT folder into the report decoder.
+
+    Args:
+        decoder: the ``network`` of a :class:`models.report_decoder.ReportDecoder`.
+        folder: local folder with ``model.safetensors`` or ``pytorch_model.bin``.
+
+    Returns:
+        Three lines: what came from where, what was extended, what is new.
+
+    Raises:
+        FileNotFoundError: if the folder holds no weights.
+        ValueError: if nothing fits.
+    """
+    source, path = bert_weights(folder)
+    own = decoder.state_dict()
+    taken: dict[str, Tensor] = {}
+    extended = []
+    for key, value in own.items():
+        given = source.get(key, source.get(key.removeprefix("bert.")))
+        if given is None:
+            continue
+        if given.shape == value.shape:
+            taken[key] = given
+        elif given.dim() == value.dim() and given.shape[1:] == value.shape[1:] and len(given) < len(value):
+            taken[key] = torch.cat([given, value[len(given) :]])  # the added tokens stay random
+            extended.append(key)
+    if "bert.embeddings.word_embeddings.weight" not in taken:
+        raise ValueError(
+            f"{path} has no words that fit the report decoder: {describe(source)}; give a BERT of width "
+            f"{decoder.config.hidden_size}, such as bert-base-uncased for 768"
+        )
+    decoder.load_state_dict(taken, strict=False)
+    filled = {own[key].data_ptr() for key in taken}  # two names of one tensor are filled by either
+    new = [key for key in own if own[key].data_ptr() not in filled]
+    return (
+        f"report decoder: {len(own) - len(new)} of {len(own)} tensors from {path}\n"
+        f"report decoder: extended by the added tokens: {', '.join(extended) or 'none'}\n"
+        f"report decoder: new and random: {len(new)} tensors ({', '.join(sorted({_short(k) for k in new})[:3]) or 'none'})"
+    )
+
+
+def bert_weights(folder: str | Path) -> tuple[dict[str, Tensor], Path]:
+    """The tensors of a BERT folder by their present-day names, and the file they came from.
+
+    Raises:
+        FileNotFoundError: if the folder holds no weights.
+        ValueError: if they are no weights, or hold pickled code.
+    """
+    path = bert_file(folder)
+    return {_modern_name(key): value for key, value in weights_of(load_weights(path)).items()}, path
+
+
+def bert_file(folder: str | Path) -> Path:
+    """The weights file of a BERT folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise FileNotFoundError(
+        f"{folder} holds neither model.safetensors nor pytorch_model.bin: download the model once, for example "
+        "bert-base-uncased, and give its folder with --bert_path"
+    )
+
+
+def _modern_name(key: str) -> str:
+    """Old BERT files call the gain and shift of a LayerNorm gamma and beta."""
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _short(key: str) -> str:
+    return "crossattention.*" if "crossattention" in key else key
