@@ -9,6 +9,7 @@ from modules.corpus.annotations import Study
 from modules.evaluation.metrics.clinical import clinical_scores, frequency_thirds
 from modules.labels import MIMIC_POSITIVE_RATES
 from modules.retrieval import quality as retrieval_quality
+from modules.retrieval.retriever import Queries, random_rows, retrieve
 
 N, QUERIES = 40, 12
 
@@ -23,7 +24,8 @@ class Bank:
 
     def __init__(self, rng):
         self.ids = tuple(f"b{i}" for i in range(N))
-        self.store = Store(labels=rng.integers(0, 4, size=(N, 18)).astype(np.int8))
+        self.labels = rng.integers(0, 4, size=(N, 18)).astype(np.int8)
+        self.store = Store(labels=self.labels)
         self.region_scores = rng.random((N, 75)).astype(np.float32)
 
     def __len__(self):
@@ -72,6 +74,31 @@ def test_cosine_agrees_with_a_slow_count(judged):
     scores = clinical_scores(known[first], labels)
     assert cosine["label_f1_top1"] == pytest.approx(scores["ce_f1_example"])
     assert cosine["f1_macro_top1"] == pytest.approx(scores["ce_f1_macro"])
+
+
+def test_the_random_row_is_the_draw_of_random_retrieval(judged):
+    bank, labels, scores, studies, found = judged
+    groups = bank.groups(studies, False)
+    rows = random_rows(*groups, studies, seed=0, k=5)
+    assert (groups[0][rows] != groups[1][:, None]).all()
+    assert all(len(set(row)) == 5 for row in rows.tolist())
+    assert len({tuple(row) for row in rows.tolist()}) > 6
+    known = bank.store["labels"]
+    assert found["random"]["f1_macro_top1"] == pytest.approx(clinical_scores(known[rows[:, 0]], labels)["ce_f1_macro"])
+    assert found["random"]["label_agreement_top5"] == pytest.approx((known[rows] == labels[:, None]).mean())
+    first, distances = retrieve("random", None, bank, Queries(studies, scores), exclude_same_patient=False, seed=0)
+    assert first.tolist() == rows[:, 0].tolist()
+    assert np.isnan(distances).all()
+    alone = random_rows(groups[0], groups[1][3:4], studies[3:4], seed=0)  # whoever else asks
+    assert alone[0, 0] == rows[3, 0]
+
+
+def test_random_retrieval_chooses_evenly_and_refuses_a_bank_of_one_patient():
+    studies = [Study(id=f"q{i}", image_path=("x",), report="x", split="test") for i in range(4000)]
+    rows = random_rows(np.arange(20), np.full(4000, -1), studies, seed=3)[:, 0]
+    assert np.abs(np.bincount(rows, minlength=20) - 200).max() < 60
+    with pytest.raises(ValueError, match="fewer than 1 of the 20 studies"):
+        random_rows(np.zeros(20, int), np.zeros(1, int), studies[:1], seed=3)
 
 
 def test_what_holds_of_the_rankings(judged):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,14 +12,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
-from models.manifolds import Euclidean, Manifold
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.evaluation.metrics.clinical import class_sums, example_f1
 from modules.evaluation.metrics.significance import intervals
 from modules.evaluation.metrics.sufficient_sums import means
 from modules.labels import CHEXPERT_CONDITIONS, STATES
-from modules.retrieval.retriever import embed
+from modules.retrieval.retriever import Queries, Space, find_space, random_turns
 
 TOP = 5  # retrieved reports whose labels are averaged
 PAIRS = 1 << 25  # pairs of a query and a bank row held at once
@@ -68,26 +66,23 @@ def retrieval_quality(
         return one_hot[1][rows] @ one_hot[0].T  # (B, N) conditions in the same state
 
     def random(rows: slice) -> Tensor:
-        draws = [
-            np.random.default_rng([seed, zlib.crc32(study.id.encode())]).random(len(bank)) for study in studies[rows]
-        ]
-        return torch.from_numpy(np.array(draws)).to(device)
+        return -((places[None] - starts[rows, None]) % len(bank)).double()  # (B, N)
 
-    raw = [torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device) for x in (bank.region_scores, region_scores)]
-    cosine = _by_distance(Euclidean(1.0), *(F.normalize(part, dim=-1) for part in raw))
-    learned = _by_distance(
-        enhancer.manifold, *(embed(enhancer, scores, device) for scores in (bank.region_scores, region_scores))
-    )
-    rankings: dict[str, Nearness] = {"learned": learned, "cosine": cosine, "random": random, "oracle": equal_labels}
+    order, starts = (torch.from_numpy(part).to(device) for part in random_turns(len(bank), studies, seed))
+    places = order.argsort()  # (N,) where in the shuffled bank a row stands
+    queries, whole = Queries(studies, region_scores), slice(None)
+    spaces = {how: find_space(how, enhancer, bank, queries, whole) for how in ("learned", "cosine")}
+    rankings: dict[str, Nearness] = {name: _by_distance(space) for name, space in spaces.items()}
+    rankings |= {"random": random, "oracle": equal_labels}
     return {
         name: _quality(nearness, equal_labels, groups, known.cpu().numpy(), np.asarray(labels), thirds, name)
         for name, nearness in rankings.items()
     }
 
 
-def _by_distance(manifold: Manifold, points: Tensor, queries: Tensor) -> Nearness:
+def _by_distance(space: Space) -> Nearness:
     """Nearness as minus the gap of :mod:`models.manifolds`, in float64: one inner product per pair."""
-    x, y = queries.double(), points.double()
+    manifold, x, y = space.manifold, space.queries.double(), space.rows.double()
     square = (y * manifold.flip(y)).sum(dim=-1, keepdim=True)  # (N, 1)
     keys = torch.cat([y, torch.ones_like(square), square], dim=-1) / manifold.shrink(y).unsqueeze(-1)  # (N, H + 2)
     flipped = manifold.flip(x)

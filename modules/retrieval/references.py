@@ -8,7 +8,7 @@ import numpy as np
 
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
-from modules.retrieval.retriever import retrieve
+from modules.retrieval.retriever import Queries, retrieve
 
 
 def set_references(
@@ -19,8 +19,7 @@ def set_references(
         how,
         model.retrieval_enhancer,
         dataset.bank,
-        dataset.studies,
-        dataset.region_scores,
+        Queries(dataset.studies, dataset.region_scores),
         exclude_same_patient=exclude_same_patient,
         seed=seed,
     )

@@ -1,9 +1,14 @@
-"""Which training report a study is given as its reference."""
+"""How reports are searched for: what of a study is compared with what of the bank, and the search itself.
+
+``--retrieval``, the references of training studies, the rows of the retrieval table and the baselines all search here, so
+that "cosine" and "random" mean the same in all of them.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +26,26 @@ BLOCK = 1024  # studies embedded at once: few enough to stay in the cache
 QUERIES = 4096  # studies searched at once, each time reading the whole bank
 
 
+@dataclass
+class Queries:
+    """The studies that ask, and what is known of them without their reports."""
+
+    studies: Sequence[Study]
+    region_scores: np.ndarray  # (n, K)
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+
+@dataclass
+class Space:
+    """Points that are compared: the nearest row answers a query."""
+
+    manifold: Manifold
+    rows: Tensor  # (N, H), or this process's share of them
+    queries: Tensor  # (n, H)
+
+
 @torch.no_grad()
 def embed(enhancer: LearnableRetrievalEnhancer, region_scores: np.ndarray, device: torch.device) -> Tensor:
     """Points ``(n, H)`` of studies with entity scores ``(n, K)``."""
@@ -35,12 +60,67 @@ def embed(enhancer: LearnableRetrievalEnhancer, region_scores: np.ndarray, devic
     return points
 
 
+def find_space(
+    how: str, enhancer: LearnableRetrievalEnhancer, bank: TrainingBank, queries: Queries, rows: slice
+) -> Space:
+    """The space that ``--retrieval learned`` or ``cosine`` searches.
+
+    Args:
+        how: ``"learned"`` (geodesic distance of the embeddings) or ``"cosine"`` (of the raw entity scores).
+        enhancer: the embedding network, on its device.
+        bank: the training reports.
+        queries: n studies.
+        rows: of the bank to put there.
+    """
+    device = enhancer.layers[0].weight.device
+    scores = (bank.region_scores[rows], queries.region_scores)
+    if how == "learned":
+        return Space(enhancer.manifold, *(embed(enhancer, part, device) for part in scores))
+    assert how == "cosine", how
+    points = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in scores)
+    return Space(Euclidean(1.0), *(F.normalize(part, dim=-1) for part in points))
+
+
+def random_turns(size: int, studies: Sequence[Study], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The random ranking: every study goes round one shuffled bank from a place of its own.
+
+    It costs a number per study, and depends on the seed, the size of the bank and the id of the study alone.
+
+    Returns:
+        The shuffled rows ``(size,)``, and where in them each study begins ``(n,)``.
+    """
+    order = np.random.default_rng(seed).permutation(size)
+    starts = [np.random.default_rng([seed, zlib.crc32(study.id.encode())]).integers(size) for study in studies]
+    return order, np.array(starts, dtype=np.int64)
+
+
+def random_rows(
+    bank_groups: np.ndarray, query_groups: np.ndarray, studies: Sequence[Study], seed: int, k: int = 1
+) -> np.ndarray:
+    """The first ``k`` rows ``(n, k)`` of other groups in the random ranking of every study.
+
+    Raises:
+        ValueError: if a study has fewer.
+    """
+    N = len(bank_groups)
+    order, starts = random_turns(N, studies, seed)
+    width = min(N, k + int(np.bincount(bank_groups).max()))  # as many as may have to be passed over
+    turn = order[(starts[:, None] + np.arange(width)) % N]  # (n, width)
+    own = bank_groups[turn] == query_groups[:, None]  # (n, width)
+    if (width - own.sum(axis=1)).min() < k:
+        raise ValueError(
+            f"fewer than {k} of the {N} studies of the retrieval bank may be retrieved for some query: add training "
+            "studies or drop --exclude_same_patient"
+        )
+    first = np.argsort(own, axis=1, kind="stable")[:, :k]  # (n, k)
+    return np.take_along_axis(turn, first, axis=1)
+
+
 def retrieve(
     how: str,
     enhancer: LearnableRetrievalEnhancer,
     bank: TrainingBank,
-    studies: Sequence[Study],
-    region_scores: np.ndarray,
+    queries: Queries,
     *,
     exclude_same_patient: bool,
     seed: int,
@@ -48,42 +128,26 @@ def retrieve(
     """Find the reference report of every study; a study of the bank never finds itself.
 
     Args:
-        how: ``"learned"`` (geodesic distance of the embeddings), ``"cosine"`` (of the raw entity scores), ``"random"``
-            (depends on the seed and the id of the study alone) or ``"none"``.
+        how: a choice of ``--retrieval``: see :func:`find_space`, :func:`random_turns`; ``"none"`` finds nothing.
         enhancer: the embedding network, on its device.
-        bank: the training reports; embedded here, once. Of several processes each embeds and searches its share.
-        studies: the queries.
-        region_scores: ``(n, K)`` entity scores of the queries.
+        bank: the training reports; put into the space here, once. Of several processes each searches its share.
+        queries: n studies.
         exclude_same_patient: keep out the reports of the same patient too.
-        seed: of the random choice.
+        seed: of the random ranking.
 
     Returns:
         Bank rows ``(n,)``, -1 for none, and distances ``(n,)``, NaN where there is no distance.
     """
-    rows = np.full(len(studies), -1)
-    distances = np.full(len(studies), np.nan)
-    if how == "none" or not len(studies):
-        return rows, distances
-    bank_groups, query_groups = bank.groups(studies, exclude_same_patient)
+    distances = np.full(len(queries), np.nan)
+    if how == "none" or not len(queries):
+        return np.full(len(queries), -1), distances
+    bank_groups, query_groups = bank.groups(queries.studies, exclude_same_patient)
     if how == "random":
-        for i, study in enumerate(studies):
-            allowed = np.flatnonzero(bank_groups != query_groups[i])
-            rng = np.random.default_rng([seed, zlib.crc32(study.id.encode())])
-            rows[i] = allowed[rng.integers(len(allowed))]
-        return rows, distances
-    device = enhancer.layers[0].weight.device
+        return random_rows(bank_groups, query_groups, queries.studies, seed)[:, 0], distances
     mine = shard_rows(len(bank))
-    if how == "learned":
-        manifold: Manifold = enhancer.manifold
-        points, queries = (embed(enhancer, scores, device) for scores in (bank.region_scores[mine], region_scores))
-    else:
-        manifold = Euclidean(1.0)
-        points, queries = (
-            F.normalize(torch.from_numpy(np.asarray(scores, dtype=np.float32)).to(device), dim=-1)
-            for scores in (bank.region_scores[mine], region_scores)
-        )
-    shard = RetrievalBank(manifold, points, torch.from_numpy(bank_groups[mine]).to(device))
-    return search(shard, queries, query_groups, mine.start)
+    space = find_space(how, enhancer, bank, queries, mine)
+    groups = torch.from_numpy(bank_groups[mine]).to(space.rows.device)
+    return search(RetrievalBank(space.manifold, space.rows, groups), space.queries, query_groups, mine.start)
 
 
 def search(
