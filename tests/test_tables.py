@@ -1,0 +1,152 @@
+"""modules/corpus/tables.py: separators, encodings, headings and workbooks are found, and what is doubtful is refused."""
+
+import gzip
+import io
+import zipfile
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modules.corpus.tables import Table, plain_heading, read_table_file
+
+KNOWN = ("id", "image_path", "report")
+ROWS = [["id", "image_path", "report"], ["1", "a.png", "Clear, dry; normal."], ["2", "b.png", 'Größe "normal".']]
+
+
+def as_text(separator, rows=ROWS):
+    def quoted(cell):
+        return '"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',;\t|"\n') else cell
+
+    return "".join(separator.join(map(quoted, row)) + "\r\n" for row in rows)
+
+
+def read_bytes(folder, content, name="t.csv", known=KNOWN):
+    (folder / name).write_bytes(content)
+    return read_table_file(folder / name, known)
+
+
+def cells(table: Table):
+    return [row for _, row in table.rows]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+def test_separators_and_encodings_are_found(tmp_path, separator, encoding):
+    table = read_bytes(tmp_path, as_text(separator).encode(encoding))
+    assert cells(table) == ROWS
+    assert ("tab" if separator == "\t" else repr(separator)) in table.read_as
+    assert read_bytes(tmp_path, gzip.compress(as_text(separator).encode(encoding)), "t.csv.gz").rows == table.rows
+
+
+def test_headings_are_found_in_any_spelling(tmp_path):
+    table = read_bytes(tmp_path, b" Study ID ;IMAGE-Path;Report\n1;a.png;Clear.\n")
+    assert [table.column([name]) for name in ("study_id", "image_path", "report", "text")] == [0, 1, 2, None]
+    assert table.column(("text", "report", "image_path")) == 2
+    assert plain_heading("StudyID") == plain_heading("study_id") == plain_heading("Study ID ")
+    doubled = read_bytes(tmp_path, b"id,ID,report\n1,2,x\n")
+    with pytest.raises(ValueError, match="two columns 'id'"):
+        doubled.column(["id"])
+
+
+def test_excels_line_of_the_separator_is_no_heading(tmp_path):
+    assert cells(read_bytes(tmp_path, b"sep=;\r\nid;report\r\n1;Clear, dry.\r\n"))[0] == ["id", "report"]
+
+
+def test_a_column_of_reports_without_heading_stays_one_column(tmp_path):
+    reports = ["clear lungs ; no effusion .", '"a , b"', "normal ."]
+    table = read_bytes(tmp_path, "\n".join(reports).encode(), known=())
+    assert cells(table) == [["clear lungs ; no effusion ."], ["a , b"], ["normal ."]]
+
+
+def test_rows_keep_their_lines_and_short_ones_are_filled(tmp_path):
+    table = read_bytes(tmp_path, b'id,report,note\n\n1,"a\nb"\n,,\n2,c,d\n')
+    assert list(table.body()) == [(3, ["1", "a\nb", ""]), (6, ["2", "c", "d"])]
+
+
+def test_every_line_with_too_many_cells_is_named_at_once(tmp_path):
+    table = read_bytes(tmp_path, b"id,report\n1,Clear, dry.\n2,fine\n3,Heart, lungs\n")
+    with pytest.raises(ValueError, match=r"more cells than headings \(2\) in line 2, 4: put texts"):
+        list(table.body())
+
+
+def workbook(folder, *sheets):
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets:
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(folder / "t.xlsx")
+    return folder / "t.xlsx"
+
+
+def test_workbooks(tmp_path):
+    rows = [["id", "image_path", "report"], [50414267.0, "a.png", "Clear."], [None, None, None], [2, "b.png", None]]
+    table = read_table_file(workbook(tmp_path, ("Notes", [["ours"]]), ("Studies", rows)), KNOWN)
+    assert table.rows[1:] == [(2, ["50414267", "a.png", "Clear."]), (4, ["2", "b.png"])]
+    assert "sheet 'Studies'" in table.read_as
+    assert "1 other" in table.read_as
+    (tmp_path / "t.xlsx").rename(tmp_path / "t.csv")  # the content decides
+    assert read_table_file(tmp_path / "t.csv", KNOWN).rows == table.rows
+
+
+def zipped(name, content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'id,report\n1,"never closed\n2,x\n', "from line 2 on"),
+        (b'id,report\n1,"so" called\n', "from line 2 on"),
+        ("id,report\n1,Нормальное сердце\n".encode("cp1251"), "neither whole UTF-8"),
+        ("id,report\n1,心肺正常未見異常\n".encode("gbk"), "neither whole UTF-8"),
+        ("id,report\n1,Größe, Öl, Maß".encode()[:-1], "neither whole UTF-8"),
+        (b"id,report\n1,a\0b" + b" " * 300, "zero bytes"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "old kind"),
+        (b"<html><table></table></html>", "a page or XML"),
+        (b'{"id": 1}\n', "JSON"),
+        (b"%PDF-1.4", "a PDF"),
+        (gzip.compress(b"id,report\n1,x\n" * 1000)[:-20], "cannot be unpacked"),
+        (b"PK\x03\x04 cut", "damaged Excel workbook"),
+        (zipped("a.txt", "x"), "no table"),
+        (zipped("xl/workbook.xml", "<x"), "damaged Excel workbook"),
+        (b"," * 2000 + b"x\n", "2001 cells"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, words):
+    with pytest.raises(ValueError, match=r"t\.csv") as caught:
+        read_bytes(tmp_path, content)
+    assert words in str(caught.value)
+
+
+def test_tables_too_large_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("modules.corpus.tables.MAX_BYTES", 1 << 16)
+    with pytest.raises(ValueError, match="too much for one table"):
+        read_bytes(tmp_path, gzip.compress(bytes(1 << 20)))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", " " * (1 << 17))
+    with pytest.raises(ValueError, match="unpacks to more"):
+        read_bytes(tmp_path, file.getvalue())
+    with pytest.raises(FileNotFoundError):
+        read_table_file(tmp_path / "none.csv")
+
+
+text = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=30).map(str.strip)
+
+
+@given(
+    st.lists(st.tuples(text, text), min_size=1, max_size=8),
+    st.sampled_from(",;\t|"),
+    st.sampled_from(["utf-8", "utf-16"]),
+)
+def test_what_is_written_is_read(tmp_path_factory, rows, separator, encoding):
+    rows = [["id", "image_path", "report"], *([str(i), *row] for i, row in enumerate(rows))]
+    table = read_bytes(tmp_path_factory.getbasetemp(), as_text(separator, rows).encode(encoding))
+    assert cells(table) == rows
