@@ -152,25 +152,23 @@ class Trainer:
             self.train_set, options.batch_size, options.seed, self.epoch, self.step, options.num_workers
         )
         self.model.train()
-        total, seen, started = torch.zeros(5, device=self.device), 0, time.perf_counter()
-        with tqdm(
-            total=self.step + len(loader), initial=self.step, desc=f"epoch {self.epoch}", disable=not is_main()
-        ) as bar:
+        total, done, seen, started = torch.zeros(5, device=self.device), 0, 0, time.perf_counter()
+        steps = self.step + len(loader)
+        with tqdm(total=steps, initial=self.step, desc=f"epoch {self.epoch}", disable=not is_main()) as bar:
             for batch in loader:
                 lr = self.schedule.apply(self.optimizer, self.epoch, self.step)
                 loss, terms = self.train_step(batch.to(self.device, self.train_set.scorer))
-                self.step += 1
+                self.step, done = self.step + 1, done + 1
                 seen += len(batch.index) * world_size()
                 total += torch.stack([loss, *(term.detach().to(loss.dtype) for term in vars(terms).values())])
                 bar.update()
-                if self.step % 10 == 1 or self.step == bar.total:
+                if self.step % 10 == 1 or self.step == steps:
                     self.check_finite(loss)
                     bar.set_postfix(loss=f"{loss.item():.3f}", lr=f"{lr:.1e}")
                 if self.should_stop():
                     break
-                if self.step % options.save_every == 0 and self.step < bar.total:
+                if self.step % options.save_every == 0 and self.step < steps:
                     self.save("current_checkpoint.pth")
-            done = bar.n - bar.initial
         names = ("loss", "loss_report", "loss_diagnosis", "loss_alignment", "loss_ranking")
         means = dict(zip(names, (total / max(done, 1)).tolist(), strict=True))
         means = mean_over_processes(means, self.device)
