@@ -76,6 +76,9 @@ def main() -> None:
         elif options.dataset_name == "synth_cxr" and is_main():
             drawing = SyntheticOptions(
                 num_studies=options.num_studies,
+                val_share=options.val_share,
+                test_share=options.test_share,
+                readers=options.readers,
                 image_size=options.synth_image_size,
                 difficulty=options.difficulty,
                 seed=options.seed,

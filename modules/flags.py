@@ -193,6 +193,10 @@ def _add_statistics(group) -> None:
 def _add_synthetic(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("synthetic (SynthCXR)")
     group.add_argument("--num_studies", type=int, default=3000, help="studies drawn")
+    group.add_argument("--val_share", type=float, default=0.05, help="share of the studies for validation")
+    group.add_argument("--test_share", type=float, default=0.15, help="share of the studies for the test")
+    text = "radiologists with habits of their own who share the studies; 0 words every report independently"
+    group.add_argument("--readers", type=int, default=100, help=text)
     group.add_argument("--synth_image_size", type=int, default=110, help="side of the drawn images in pixels")
     group.add_argument("--difficulty", type=float, default=0.5, help="subtlety of the signs; 1 needs larger images")
     group.add_argument("--contact_sheet", help="only draw the sheet of labelled examples to this JPEG file")

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from collections import Counter
@@ -20,6 +21,7 @@ from modules.preparation.synthetic.dataset import (
     write_synthetic_dataset,
 )
 from modules.preparation.synthetic.plan import Sign, StudyPlan, stated_absences
+from modules.preparation.synthetic.readers import Reader
 from modules.preparation.synthetic.reports import write_report
 from modules.preparation.synthetic.sampling import POSITIVE_RATES, plan_studies
 
@@ -284,6 +286,106 @@ def test_a_labeler_reads_in_the_report_what_the_plan_shows(many):
     assert (planned == read).mean() > 0.98
 
 
+# Readers
+
+
+@pytest.fixture(scope="module")
+def read_by_many():
+    return plan_studies(3000, 150, 450, seed=456789, readers=40)
+
+
+def test_without_readers_the_generator_writes_and_draws_what_it_always_did():
+    plans = plan_studies(3000, 150, 450, seed=456789)
+    checksum = hashlib.sha256("".join(write_report(plan) for plan in plans[:300]).encode())
+    for plan in plans[:20]:
+        image, masks = draw_study(plan, 110, 0.5)
+        for array in (image, *masks.values()):
+            checksum.update(array.tobytes())
+    assert checksum.hexdigest() == "16a64273847789379798db8879abb5c83eeed4a03c18a47e7a956e9aafc8c524"
+
+
+def test_a_labeler_reads_the_same_states_whoever_wrote_the_report(read_by_many):
+    planned = np.array([plan.labels for plan in read_by_many])
+    read = RuleLabeler()([write_report(plan) for plan in read_by_many])
+    agreement = ((planned == POSITIVE) == (read == POSITIVE)).mean(axis=0)
+    assert agreement.min() >= 0.98, dict(zip(CONDITIONS, agreement.round(3), strict=True))
+    assert (planned == read).mean() > 0.995
+
+
+def test_a_reader_repeats_himself_and_differs_from_others(read_by_many):
+    def first_sentences(reader):
+        return Counter(write_report(replace(plan, reader=reader)).split(".")[0] for plan in read_by_many[:200])
+
+    habits = [first_sentences(reader) for reader in range(20)]
+    shares = [counts.most_common(1)[0][1] / counts.total() for counts in habits]
+    assert np.mean(shares) > 0.3
+    assert len({counts.most_common(1)[0][0] for counts in habits}) >= 8
+
+
+def test_the_report_of_the_same_reader_is_nearer_than_that_of_anybody(read_by_many):
+    """What makes the data a benchmark for retrieval: with equal labels the same reader's words overlap far more."""
+    words = [set(write_report(plan).replace(".", " .").split(". ")) for plan in read_by_many]
+    labels = np.array([plan.labels for plan in read_by_many])
+    readers = np.array([plan.reader for plan in read_by_many])
+    overlaps = {"same": [], "other": []}
+    for index in range(300):
+        differences = (labels != labels[index]).sum(axis=1).astype(float)
+        differences[index] = np.inf
+        for name, allowed in (("same", readers == readers[index]), ("other", readers != readers[index])):
+            nearest = int(np.argmin(np.where(allowed, differences, np.inf)))
+            overlaps[name].append(len(words[index] & words[nearest]) / len(words[index] | words[nearest]))
+    assert np.mean(overlaps["same"]) > 1.5 * np.mean(overlaps["other"])
+
+
+def test_only_the_film_tells_who_the_reader_is(tmp_path, read_by_many):
+    options = replace(SMALL, readers=5)
+    written = json.loads(write_synthetic_dataset(tmp_path / "read", options, workers=1).read_text())
+    plain = json.loads(write_synthetic_dataset(tmp_path / "plain", replace(options, readers=0), workers=1).read_text())
+    for split, items in written.items():
+        for item, other in zip(items, plain[split], strict=True):
+            assert {**item, "report": ""} == {**other, "report": ""}  # ids, patients and labels are the same
+    readers = np.array([plan.reader for plan in read_by_many])
+    assert abs(np.corrcoef(readers, np.arange(len(readers)))[0, 1]) < 0.06
+    pairs = [[p.reader for p in read_by_many if p.patient == patient] for patient in range(400)]
+    chances = [pair[0] == pair[1] for pair in pairs if len(pair) > 1]
+    assert np.mean(chances) < 0.15  # 1 / 40 by chance
+
+
+def test_films_of_one_site_are_alike_and_hide_no_sign():
+    films = []
+    for reader in range(12):
+        image, masks = draw_study(replace(study(of_form(FORMS[1]), of_form(FORMS[20])), reader=reader), 110)
+        plain, unhidden = draw_study(study(of_form(FORMS[1]), of_form(FORMS[20])), 110)
+        _, seen = Reader(1, reader).develop(plain)
+        border = image[~seen]
+        assert len(np.unique(border)) == 1
+        assert seen[14:96, 14:96].all()
+        for condition, mask in masks.items():
+            assert np.array_equal(mask, unhidden[condition] & seen)
+            assert mask.sum() > 0.6 * unhidden[condition].sum()
+        films.append((tuple(seen.any(axis=0).tolist()), tuple(seen.any(axis=1).tolist()), int(border[0])))
+    assert len(set(films)) == 12
+
+
+def test_what_has_become_of_a_sign_follows_its_drawn_severity():
+    said = Counter()
+    for reader in range(60):
+        for severity, words in (
+            (0.46, "less|improved|decreased"),
+            (0.55, "as before|unchanged|stable"),
+            (0.64, "more|worse|incr"),
+        ):
+            plan = replace(study(Sign(plan_of.EFFUSION, POSITIVE, "left", severity=severity)), reader=reader)
+            (sentence,) = [
+                part for part in write_report(plan).split(".") if "ffusion" in part and "no " not in part.lower()
+            ]
+            if "," in sentence:
+                assert re.search(words, sentence.rsplit(",")[-1]), sentence
+                said[words] += 1
+    assert len(said) == 3
+    assert 8 <= max(said.values()) <= 35  # a third of the readers compare
+
+
 # Files
 
 
@@ -360,6 +462,16 @@ def test_another_data_set_in_the_folder_is_not_touched(written):
     assert files_of(written) == before
 
 
+def test_a_folder_from_before_there_were_readers_is_one_without(tmp_path):
+    written = write_synthetic_dataset(tmp_path, replace(SMALL, readers=0), workers=1).parent
+    former = json.loads((written / "synthetic_options.json").read_text())
+    del former["readers"]
+    (written / "synthetic_options.json").write_text(json.dumps(former))
+    write_synthetic_dataset(tmp_path, replace(SMALL, readers=0), workers=1)
+    with pytest.raises(ValueError, match="readers 0 instead of 100"):
+        write_synthetic_dataset(tmp_path, SMALL, workers=1)
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "annotation.json").write_text("{}")
     with pytest.raises(ValueError, match="give another folder"):
@@ -378,6 +490,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         {"difficulty": float("nan")},
         {"seed": -1},
         {"image_format": "tiff"},
+        {"readers": -1},
     ],
     ids=str,
 )

@@ -33,6 +33,7 @@ from modules.records import atomic_write, read_json, write_json
 __all__ = ["SyntheticOptions", "draw_contact_sheet", "draw_study", "plan_dataset", "write_synthetic_dataset"]
 
 DRAWING_VERSION = 1  # raise it when the same options draw something else
+_FORMERLY = {"readers": 0}
 _OPTIONS_FILE = "synthetic_options.json"
 _FORMATS = {"png": {}, "jpg": {"quality": 95}}
 _WORTHWHILE = 200  # studies that a process must draw to make up for its start
@@ -50,6 +51,7 @@ class SyntheticOptions:
         difficulty: larger makes signs fainter and smaller; 0.5 suits small images, 1 asks for larger ones.
         seed: of everything random.
         image_format: "png" or "jpg".
+        readers: radiologists with habits of their own who share the studies; 0 words every report independently.
     """
 
     num_studies: int = 3000
@@ -59,6 +61,7 @@ class SyntheticOptions:
     difficulty: float = 0.5
     seed: int = 456789
     image_format: str = "png"
+    readers: int = 100
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.
@@ -74,6 +77,7 @@ class SyntheticOptions:
             (self.image_size < 32, f"image_size is {self.image_size}: give at least 32 pixels"),
             (not self.difficulty > 0, f"difficulty is {self.difficulty}: give a number above 0, 0.5 is the default"),
             (self.seed < 0, f"seed is {self.seed}: give 0 or more"),
+            (self.readers < 0, f"readers is {self.readers}: give 0 for reports without habits, or how many readers"),
             (self.image_format not in _FORMATS, f"image_format is {self.image_format!r}: give one of {[*_FORMATS]}"),
         ):  # fmt: skip
             if wrong:
@@ -83,7 +87,7 @@ class SyntheticOptions:
 def plan_dataset(options: SyntheticOptions) -> list[StudyPlan]:
     """What each study of the data set shows, without drawing it."""
     counts = (round(options.num_studies * share) for share in (options.val_share, options.test_share))
-    return plan_studies(options.num_studies, *counts, options.seed)
+    return plan_studies(options.num_studies, *counts, options.seed, options.readers)
 
 
 def write_synthetic_dataset(root: Path, options: SyntheticOptions, workers: int | None = None) -> Path:
@@ -138,9 +142,12 @@ def _claim(root: Path, options: SyntheticOptions) -> None:
     wanted = {**asdict(options), "drawing_version": DRAWING_VERSION}
     if path.exists():
         found = read_json(path)
-        different = sorted(name for name in wanted if found.get(name) != wanted[name])
+        # A folder of an earlier version does not name what there was no choice of then.
+        different = sorted(name for name in wanted if found.get(name, _FORMERLY.get(name)) != wanted[name])
         if different:
-            changes = ", ".join(f"{name} {found.get(name)} instead of {wanted[name]}" for name in different)
+            changes = ", ".join(
+                f"{name} {found.get(name, _FORMERLY.get(name))} instead of {wanted[name]}" for name in different
+            )
             raise ValueError(
                 f"{root} holds a synthetic data set made with {changes}: remove the folder or give another one"
             )

@@ -24,6 +24,7 @@ IMPLIED = {CONSOLIDATION: OPACITY, FRACTURE: SPINE}
 
 SIDES = ("right", "left")
 ZONES = ("upper", "mid", "lower")
+SEVERITIES = ((0.1, 0.3), (0.45, 0.65), (0.8, 1.0))  # drawn severities that are called mild, moderate, severe
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class StudyPlan:
         patient: index of the patient; equal anatomy for equal patients.
         split: "train", "val" or "test".
         signs: everything that is drawn beyond healthy anatomy, ordered by condition.
+        reader: number of the radiologist whose site made the film and who words the report; None for nobody's habits.
     """
 
     seed: int
@@ -64,6 +66,7 @@ class StudyPlan:
     patient: int
     split: str
     signs: tuple[Sign, ...]
+    reader: int | None = None
 
     @property
     def study_id(self) -> str:

@@ -1,4 +1,4 @@
-"""The report of a synthetic study: 4 to 8 sentences that say what its plan shows and nothing else."""
+"""The report of a synthetic study: a few sentences that say what its plan shows, in the words of its reader."""
 
 from __future__ import annotations
 
@@ -20,11 +20,21 @@ from modules.preparation.synthetic.plan import (
     NO_FINDING,
     PLEURA,
     PNEUMOTHORAX,
+    SEVERITIES,
     SPINE,
     Sign,
     StudyPlan,
     severity_level,
 )
+from modules.preparation.synthetic.reader_wording import (
+    CHANGES,
+    COMPANY,
+    COMPANY_FRAMES,
+    DEGREES,
+    NORMAL_REPORTS,
+    REMARKS,
+)
+from modules.preparation.synthetic.readers import Reader, Voice
 from modules.preparation.synthetic.wording import (
     ABSENT,
     ABSENT_FRAMES,
@@ -57,13 +67,6 @@ _ORDERS = (
     ("devices", "lungs", "pleura", "heart", "bones", "summary"),
     ("lungs", "pleura", "heart", "bones", "devices", "summary"),
 )
-_DEGREES = {
-    "sev": ("mild", "moderate", "severe"),
-    "adv": ("mildly", "moderately", "severely"),
-    "size": ("small", "moderate", "large"),
-    "area": ("a small area of", "an area of", "a large area of"),
-    "bulk": ("small", "large", "large"),
-}
 _PLACES = {"upper": ("{} upper lung",), "mid": ("{} mid lung",), "lower": ("{} lower lung", "{} lung base")}
 _LOBES = {"upper": "upper lobe", "mid": "middle lobe", "lower": "lower lobe"}
 
@@ -73,7 +76,7 @@ class _Statement:
     """What one sentence says: signs that can be joined, absences that can be joined, or one fixed sentence."""
 
     region: str
-    kind: str  # "found", "absent", "normal" or "fixed"
+    kind: str  # "found", "company", "absent", "normal" or "fixed"
     members: tuple[Sign | int, ...] = ()
     sentence: str = ""
 
@@ -82,27 +85,30 @@ def write_report(plan: StudyPlan) -> str:
     """Word a study.
 
     Args:
-        plan: what its image shows.
+        plan: what its image shows, and who reads it.
 
     Returns:
-        4 to 8 sentences; the same for the same plan.
+        4 to 8 sentences, one more from a reader who remarks on the film; the same for the same plan.
     """
-    rng = np.random.default_rng([plan.seed, 5, plan.index])
-    order = _pick(_ORDERS, rng)
-    statements = sorted(_state(plan, rng), key=lambda statement: order.index(statement.region))
+    reader = None if plan.reader is None else Reader(plan.seed, plan.reader)
+    voice = Voice(np.random.default_rng([plan.seed, 5, plan.index]), reader)
+    order = voice.pick(_ORDERS) if reader is None else reader.order(_ORDERS[0])
+    statements = sorted(_state(plan, voice), key=lambda statement: order.index(statement.region))
+    if voice.has_habit("company", 2):
+        statements = _put_in_company(statements)
     most = min(len(statements), MAX_SENTENCES)
-    statements = _join(statements, int(rng.integers(MIN_SENTENCES, most + 1)), rng)
-    sentences = [_word(statement, rng) for statement in statements]
+    if reader is None:
+        wanted = int(voice.rng.integers(MIN_SENTENCES, most + 1))
+    else:
+        wanted = MIN_SENTENCES + round(reader.habit("length", 5) / 4 * (most - MIN_SENTENCES))
+    statements = _join(statements, wanted, voice.rng)
+    sentences = [_word(statement, voice) for statement in statements]
+    if voice.has_habit("remark", 2):
+        sentences.insert(0, voice.pick(REMARKS))
     return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in sentences)
 
 
-def _pick(choices: Sequence, rng: np.random.Generator):
-    """One of the choices, the n-th with a probability in proportion to 1 / n: radiologists have habits."""
-    odds = 1 / np.arange(1, len(choices) + 1)
-    return choices[int(np.searchsorted(odds.cumsum() / odds.sum(), rng.random()))]
-
-
-def _state(plan: StudyPlan, rng: np.random.Generator) -> list[_Statement]:
+def _state(plan: StudyPlan, voice: Voice) -> list[_Statement]:
     """Everything the report says, one statement each, in no order."""
     statements = []
     for sign in plan.signs:
@@ -110,7 +116,10 @@ def _state(plan: StudyPlan, rng: np.random.Generator) -> list[_Statement]:
         if sign.state == POSITIVE:
             statements.append(_Statement(region, "found", (sign,)))
         else:
-            statements.append(_Statement(region, "fixed", sentence=_doubt(sign, rng)))
+            statements.append(_Statement(region, "fixed", sentence=_doubt(sign, voice)))
+    if plan.labels[NO_FINDING] == POSITIVE and voice.has_habit("normal report", 2):
+        template = voice.pick(NORMAL_REPORTS)
+        return statements + [_Statement("summary", "fixed", sentence=sentence) for sentence in template]
     absent = [condition for condition, state in enumerate(plan.labels) if state == NEGATIVE]
     for together in ABSENT_TOGETHER:
         if set(together) <= set(absent):
@@ -120,8 +129,19 @@ def _state(plan: StudyPlan, rng: np.random.Generator) -> list[_Statement]:
         kind = "normal" if condition in NORMAL else "absent"
         statements.append(_Statement(_REGION.get(condition, "lungs"), kind, (condition,)))
     if plan.labels[NO_FINDING] == POSITIVE:
-        sentence = _pick(FOUND[NO_FINDING, ""].sentences, rng)
+        sentence = voice.pick(FOUND[NO_FINDING, ""].sentences)
         statements.append(_Statement("summary", "fixed", sentence=sentence))
+    return statements
+
+
+def _put_in_company(statements: list[_Statement]) -> list[_Statement]:
+    """Make one statement of two signs that belong together, as long as there are sentences enough."""
+    for pair in COMPANY:
+        found = {statement.members[0].condition: statement for statement in statements if statement.kind == "found"}
+        if len(statements) > MIN_SENTENCES and set(pair) <= set(found):
+            first, second = (found[condition] for condition in pair)
+            together = _Statement(first.region, "company", first.members + second.members)
+            statements = [together if one is first else one for one in statements if one is not second]
     return statements
 
 
@@ -148,30 +168,46 @@ def _join(statements: list[_Statement], wanted: int, rng: np.random.Generator) -
 def _can_join(first: _Statement, second: _Statement, crowded: bool) -> bool:
     """Whether two statements make one good sentence; in a crowded report one that is too long is better than two."""
     members = len(first.members) + len(second.members)
-    if first.kind != second.kind or first.kind == "fixed":
+    if first.kind != second.kind or first.kind in ("fixed", "company"):
         return False
     if first.kind == "absent":
         return members <= 4
     return crowded or (members <= 3 and first.region == second.region)
 
 
-def _word(statement: _Statement, rng: np.random.Generator) -> str:
+def _word(statement: _Statement, voice: Voice) -> str:
     """One sentence without capital and stop."""
     if statement.kind == "fixed":
         return statement.sentence
     if statement.kind == "normal":
-        return _pick(NORMAL[statement.members[0]] if len(statement.members) == 1 else NORMAL_BOTH, rng)
+        return voice.pick(NORMAL[statement.members[0]] if len(statement.members) == 1 else NORMAL_BOTH)
     if statement.kind == "absent":
-        if statement.members in ABSENT_TOGETHER and rng.random() < 0.7:
-            return _pick(ABSENT_TOGETHER[statement.members], rng)
-        names = [_pick(ABSENT[condition], rng) for condition in statement.members]
-        return _pick(ABSENT_FRAMES, rng).format(_enumerate(names, "or"))
+        if statement.members in ABSENT_TOGETHER and _says_together(voice):
+            return voice.pick(ABSENT_TOGETHER[statement.members])
+        names = [voice.pick(ABSENT[condition]) for condition in statement.members]
+        return voice.pick(ABSENT_FRAMES).format(_enumerate(names, "or"))
     if len(statement.members) == 1:
-        return _found(statement.members[0], rng)
+        return _found(statement.members[0], voice) + _change(statement.members[0], voice)
     wordings = [FOUND[sign.condition, _form(sign)] for sign in statement.members]
-    phrases = [_fill(_pick(w.phrases, rng), s, rng) for w, s in zip(wordings, statement.members, strict=True)]
+    phrases = [_fill(voice.pick(w.phrases), s, voice) for w, s in zip(wordings, statement.members, strict=True)]
+    if statement.kind == "company":
+        return voice.pick(COMPANY_FRAMES).format(*phrases)
     verb = "are" if wordings[0].plural else "is"
     return f"there {verb} {_enumerate(phrases, 'and')}"
+
+
+def _says_together(voice: Voice) -> bool:
+    """Whether absences that belong together are worded as one."""
+    return voice.rng.random() < 0.7 if voice.reader is None else voice.has_habit("together", 2)
+
+
+def _change(sign: Sign, voice: Voice) -> str:
+    """What a reader who compares says on a sign's course, behind the sentence on it."""
+    if sign.condition == DEVICES or not voice.has_habit("compares", 1):
+        return ""
+    low, high = SEVERITIES[severity_level(sign.severity)]
+    part = int(3 * (sign.severity - low) / (high - low))
+    return f", {voice.pick(CHANGES[min(max(part, 0), 2)])}"
 
 
 def _enumerate(names: Sequence[str], last: str) -> str:
@@ -179,24 +215,24 @@ def _enumerate(names: Sequence[str], last: str) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
-def _found(sign: Sign, rng: np.random.Generator) -> str:
+def _found(sign: Sign, voice: Voice) -> str:
     """A sentence on one clear sign."""
     wording = FOUND[sign.condition, _form(sign)]
     frames = PLURAL_FRAMES if wording.plural else SINGULAR_FRAMES
     own = [*wording.sentences[:1], *wording.phrases, *wording.sentences[1:]]
-    text = _pick(own, rng)
+    text = voice.pick(own)
     if text in wording.phrases:
-        text = _pick(frames, rng).replace("{}", text)
-    return _fill(text, sign, rng)
+        text = voice.pick(frames).replace("{}", text)
+    return _fill(text, sign, voice)
 
 
-def _doubt(sign: Sign, rng: np.random.Generator) -> str:
+def _doubt(sign: Sign, voice: Voice) -> str:
     """A hedged sentence on a faint sign."""
     wording = FOUND[sign.condition, _form(sign)]
     phrases = [phrase for phrase in wording.phrases if " with " not in phrase]  # what is hedged stays in one piece
-    phrase = _fill(_pick(phrases, rng), sign, rng)
+    phrase = _fill(voice.pick(phrases), sign, voice)
     bare = phrase.removeprefix("an ").removeprefix("a ")
-    frame = _pick(DOUBT_FRAMES, rng)
+    frame = voice.pick(DOUBT_FRAMES)
     if wording.plural:
         frame = frame.replace("{} is", "{} are")
     return frame.replace("{bare}", bare).replace("{}", phrase)
@@ -213,13 +249,14 @@ def _form(sign: Sign) -> str:
     return sign.kind
 
 
-def _fill(template: str, sign: Sign, rng: np.random.Generator) -> str:
+def _fill(template: str, sign: Sign, voice: Voice) -> str:
     """Put the sign's degree and place into a wording."""
     level = severity_level(sign.severity)
-    degrees = {name: words[level] if sign.state == POSITIVE else "" for name, words in _DEGREES.items()}
+    vocabulary = DEGREES[0 if voice.reader is None else voice.reader.habit("degrees", len(DEGREES))]
+    degrees = {name: words[level] if sign.state == POSITIVE else "" for name, words in vocabulary.items()}
     places = {"side": sign.side, "zone": sign.zone, "place": "", "lobe": ""}
     if sign.zone:
-        places["place"] = _pick(_PLACES[sign.zone], rng).format(sign.side)
+        places["place"] = voice.pick(_PLACES[sign.zone]).format(sign.side)
         lobe = "mid lung" if (sign.side, sign.zone) == ("left", "mid") else _LOBES[sign.zone]
         places["lobe"] = f"{sign.side} {lobe}"
     return " ".join(template.format(**degrees, **places).split())

@@ -26,6 +26,7 @@ from modules.preparation.synthetic.plan import (
     PLEURA,
     PNEUMONIA,
     PNEUMOTHORAX,
+    SEVERITIES,
     SIDES,
     SPINE,
     VOLUME,
@@ -56,12 +57,11 @@ _CAUSES = (
 _ALONE = 0.2  # share of the auxiliary signs that stay where there is no other: they are mostly found along the way
 _COMPANY = 1.22  # how much more often auxiliary signs are planned, to make up for those that do not stay
 
-_SEVERITIES = ((0.1, 0.3), (0.45, 0.65), (0.8, 1.0))  # mild, moderate, severe
 _SEVERITY_ODDS = (0.35, 0.4, 0.25)
 _PATIENT_SIZE_ODDS = (0.8, 0.14, 0.06)  # patients with 1, 2, 3 studies
 
 
-def plan_studies(num_studies: int, num_val: int, num_test: int, seed: int) -> list[StudyPlan]:
+def plan_studies(num_studies: int, num_val: int, num_test: int, seed: int, readers: int = 0) -> list[StudyPlan]:
     """Plan a data set.
 
     Args:
@@ -69,13 +69,22 @@ def plan_studies(num_studies: int, num_val: int, num_test: int, seed: int) -> li
         num_val: studies of the validation split.
         num_test: studies of the test split.
         seed: of everything random.
+        readers: radiologists who share the studies among them by chance; 0 for reports without anybody's habits.
 
     Returns:
         The plans in order of their index. No patient is in two splits.
     """
     patients, splits = _assign_patients(num_studies, num_val, num_test, np.random.default_rng([seed, 0]))
+    by_chance = np.random.default_rng([seed, 8]).integers(readers, size=num_studies).tolist() if readers else None
     return [
-        StudyPlan(seed, index, patient, splits[patient], plan_signs(np.random.default_rng([seed, 1, index])))
+        StudyPlan(
+            seed,
+            index,
+            patient,
+            splits[patient],
+            plan_signs(np.random.default_rng([seed, 1, index])),
+            by_chance and by_chance[index],
+        )
         for index, patient in enumerate(patients)
     ]
 
@@ -151,7 +160,7 @@ def plan_signs(rng: np.random.Generator) -> tuple[Sign, ...]:
         if condition == DEVICES:
             signs += _plan_devices(signs, rng)
             continue
-        low, high = _SEVERITIES[rng.choice(3, p=_SEVERITY_ODDS)] if clear else (0.0, 0.0)
+        low, high = SEVERITIES[rng.choice(3, p=_SEVERITY_ODDS)] if clear else (0.0, 0.0)
         side, zone, kind = _place(condition, drawn, occupied, rng)
         state = POSITIVE if clear else UNCERTAIN
         signs.append(Sign(condition, state, side, zone, float(rng.uniform(low, high)), kind))

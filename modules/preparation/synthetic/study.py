@@ -32,6 +32,7 @@ from modules.preparation.synthetic.plan import (
     StudyPlan,
 )
 from modules.preparation.synthetic.radiograph import Radiograph, spine_centre
+from modules.preparation.synthetic.readers import Reader
 
 _OVERLAYS = {
     OPACITY: signs.draw_opacity,
@@ -62,7 +63,8 @@ def draw_study(plan: StudyPlan, image_size: int, difficulty: float = 1.0) -> tup
         difficulty: 1 as designed; larger makes the signs fainter and smaller and the noise stronger.
 
     Returns:
-        The image (S, S) uint8, and for each drawn condition's index the mask (S, S) bool of what it changed.
+        The image (S, S) uint8, and for each drawn condition's index the mask (S, S) bool of what it changed, as far as
+        the reader's collimation shows it.
 
     Raises:
         ValueError: if the difficulty is not positive or the image is too small to show anything.
@@ -95,7 +97,11 @@ def draw_study(plan: StudyPlan, image_size: int, difficulty: float = 1.0) -> tup
             )
             mask = draw(film, sign, contrast, size, own)
         masks[sign.condition] = masks.get(sign.condition, False) | mask
-    return film.expose(visit, noise=difficulty**0.5), masks
+    pixels = film.expose(visit, noise=difficulty**0.5)
+    if plan.reader is None:
+        return pixels, masks
+    pixels, seen = Reader(plan.seed, plan.reader).develop(pixels)
+    return pixels, {condition: mask & seen for condition, mask in masks.items()}
 
 
 def _strength(sign: Sign, difficulty: float) -> tuple[float, float]:
