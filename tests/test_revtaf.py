@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from conftest import tiny_config, tiny_study
+from conftest import report_loss, tiny_config, tiny_study
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
@@ -13,7 +13,6 @@ from modules.training.losses import (
     alignment_loss,
     diagnosis_loss,
     ranking_loss,
-    report_loss,
     text_similarity,
     token_loss,
 )

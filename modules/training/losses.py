@@ -1,8 +1,6 @@
-"""The objective: report, diagnosis, alignment and ranking losses, and the class prior."""
+"""The mathematics of the losses, and the class prior; `objective.py` makes them one sum."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,41 +10,6 @@ from models.manifolds import Manifold
 
 POSITIVE = 1  # index of the positive state
 IGNORED = -100  # target of tokens that are not predicted
-
-
-@dataclass
-class LossTerms:
-    """The four terms, unweighted, as scalars."""
-
-    report: Tensor
-    diagnosis: Tensor
-    alignment: Tensor
-    ranking: Tensor
-
-    def total(self, cls_weight: float, align_weight: float, rank_weight: float) -> Tensor:
-        """Weighted sum; the report loss has weight 1."""
-        return self.report + cls_weight * self.diagnosis + align_weight * self.alignment + rank_weight * self.ranking
-
-
-def report_loss(
-    token_logits: Tensor, token_ids: Tensor, token_mask: Tensor, prompt_length: int, label_smoothing: float = 0.1
-) -> Tensor:
-    """Cross-entropy of every next token; prompt and padding are not predicted. Reaches the whole path to the decoder.
-
-    Args:
-        token_logits: ``(B, T, V)``.
-        token_ids: ``(B, T)``.
-        token_mask: ``(B, T)`` true for real tokens.
-        prompt_length: tokens of the diagnosis prompt.
-        label_smoothing: probability mass spread over the vocabulary (.1 in the published decoder).
-
-    Returns:
-        Mean over the predicted tokens.
-    """
-    targets = token_ids.masked_fill(~token_mask, IGNORED)  # (B, T)
-    targets[:, :prompt_length] = IGNORED
-    logits = token_logits[:, prompt_length - 1 : -1].flatten(0, 1)  # (B * (T - prompt), V)
-    return token_loss(logits, targets[:, prompt_length:].flatten(), label_smoothing)
 
 
 def token_loss(logits: Tensor, targets: Tensor, label_smoothing: float = 0.1) -> Tensor:

@@ -1,8 +1,13 @@
-"""The four loss terms of a batch, from the network's output and the flags."""
+"""The objective: one tuple of losses, from which the total, the names and the columns of metrics.csv follow.
+
+Adding a loss is a function of a :class:`Step` and a row of ``LOSSES``; its weight is a flag of ``main_train.py``.
+"""
 
 from __future__ import annotations
 
-from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +17,79 @@ from models.revtaf import Revtaf, RevtafOutput
 from modules.corpus.datasets import Batch
 from modules.distributed import gather_with_gradient, rank, world_size
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
-from modules.training.losses import (
-    LossTerms,
-    alignment_loss,
-    diagnosis_loss,
-    ranking_loss,
-    text_similarity,
-    token_loss,
+from modules.training.losses import alignment_loss, diagnosis_loss, ranking_loss, text_similarity, token_loss
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a loss may look at: the batch of a step and what the model made of it."""
+
+    model: Revtaf
+    output: RevtafOutput  # of the forward pass over packed reports
+    batch: Batch  # on the same device
+    class_prior: Tensor  # (L,)
+    options: Any  # the training flags of main_train.py
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One term of the objective; metrics.csv, the progress bar and TensorBoard show it as ``loss_<name>``."""
+
+    name: str
+    compute: Callable[[Step], Tensor]  # unweighted, a scalar
+    weight: str | None = None  # flag that it is multiplied with; 1 if absent
+
+
+def report(step: Step) -> Tensor:
+    """Write the report: reaches every part that the decoder reads."""
+    return token_loss(step.output.token_logits, step.batch.packed.targets, step.options.label_smoothing)
+
+
+def diagnosis(step: Step) -> Tensor:
+    """Name the state of every condition: reaches diagnosis head, memory and visual encoder."""
+    return diagnosis_loss(step.output.state_logits, step.batch.labels, step.class_prior)
+
+
+def alignment(step: Step) -> Tensor:
+    """Let entities and sentences that mean the same look at the same patches: reaches attention and projections."""
+    output = step.output
+    similarity = text_similarity(output.region_text, output.reference_text)  # (B, K, S)
+    maps = output.region_map, output.reference_map
+    return alignment_loss(similarity, *maps, output.reference_mask, step.options.align_iou)
+
+
+def ranking(step: Step) -> Tensor:
+    """Make studies with similar labels neighbours: reaches the learnable retrieval enhancer.
+
+    With several processes the embeddings of all of them are the others that an anchor is ranked against; gradients flow
+    back to every process, so that the mean over processes is the loss of the whole batch.
+    """
+    embedding, labels, others = step.output.embedding, step.batch.labels, None
+    if world_size() > 1:
+        others = gather_with_gradient(embedding), gather_with_gradient(labels), rank() * len(labels)
+    manifold = step.model.retrieval_enhancer.manifold
+    return ranking_loss(manifold, embedding, labels, others, step.options.rank_loss, step.options.rank_temperature)
+
+
+LOSSES = (
+    Loss("report", report),
+    Loss("diagnosis", diagnosis, weight="cls_weight"),
+    Loss("alignment", alignment, weight="align_weight"),
+    Loss("ranking", ranking, weight="rank_weight"),
 )
+
+
+def loss_names() -> list[str]:
+    """Names of what :func:`objective` returns, in its order."""
+    return ["loss", *(f"loss_{loss.name}" for loss in LOSSES)]
+
+
+def objective(step: Step) -> dict[str, Tensor]:
+    """The weighted sum ``loss`` and its unweighted terms ``loss_<name>``, all scalars."""
+    terms = [loss.compute(step) for loss in LOSSES]
+    weights = [getattr(step.options, loss.weight) if loss.weight else 1 for loss in LOSSES]
+    total = sum(weight * term for weight, term in zip(weights, terms, strict=True))
+    return dict(zip(loss_names(), [total, *terms], strict=True))
 
 
 def initial_prior(labels: np.ndarray, base_rates: list[float] | None = None) -> torch.Tensor:
@@ -35,41 +105,3 @@ def initial_prior(labels: np.ndarray, base_rates: list[float] | None = None) -> 
     prior = torch.ones(labels.shape[1])  # (L,)
     prior[:C] = torch.from_numpy(positives / positives.max()).float()
     return prior
-
-
-def loss_terms(model: Revtaf, output: RevtafOutput, batch: Batch, class_prior: Tensor, options: Namespace) -> LossTerms:
-    """Compare the output of a batch with its reports and labels.
-
-    With several processes the embeddings of all of them are the others that an anchor is ranked against; gradients flow
-    back to every process, so that the mean over processes is the loss of the whole batch.
-
-    Args:
-        model: whose output it is.
-        output: of the forward pass over packed reports.
-        batch: on the same device.
-        class_prior: ``(L,)``.
-        options: ``label_smoothing``, ``align_iou``, ``rank_loss``, ``rank_temperature``.
-    """
-    others = None
-    if world_size() > 1:
-        points, labels = gather_with_gradient(output.embedding), gather_with_gradient(batch.labels)
-        others = (points, labels, rank() * len(batch.labels))
-    return LossTerms(
-        report=token_loss(output.token_logits, batch.packed.targets, options.label_smoothing),
-        diagnosis=diagnosis_loss(output.state_logits, batch.labels, class_prior),
-        alignment=alignment_loss(
-            text_similarity(output.region_text, output.reference_text),
-            output.region_map,
-            output.reference_map,
-            output.reference_mask,
-            options.align_iou,
-        ),
-        ranking=ranking_loss(
-            model.retrieval_enhancer.manifold,
-            output.embedding,
-            batch.labels,
-            others,
-            options.rank_loss,
-            options.rank_temperature,
-        ),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from argparse import Namespace
@@ -25,8 +26,8 @@ from modules.labelling.labelers import Labeler
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.records import append_metrics
 from modules.retrieval.references import set_references, training_references
-from modules.training.losses import LossTerms, updated_prior
-from modules.training.objective import initial_prior, loss_terms
+from modules.training.losses import updated_prior
+from modules.training.objective import Step, initial_prior, loss_names, objective
 from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
 from modules.weights.checkpoints import load_checkpoint, restore, save_checkpoint
 
@@ -121,25 +122,23 @@ class Trainer:
 
     # one step
 
-    def losses(self, batch: Batch) -> LossTerms:
-        """Forward pass and the four loss terms of a batch on its device."""
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Forward pass over a batch on its device: ``loss``, the weighted sum, and its terms by name."""
         with autocast(self.device, self.options.precision):
             output = self.wrapped(batch.study, batch.token_ids, batch.token_mask, batch.packed)
-        return loss_terms(self.model, output, batch, self.class_prior, self.options)
+        return objective(Step(self.model, output, batch, self.class_prior, self.options))
 
-    def train_step(self, batch: Batch) -> tuple[torch.Tensor, LossTerms]:
-        """One update of the weights; returns the total loss and its terms."""
-        options = self.options
+    def train_step(self, batch: Batch) -> torch.Tensor:
+        """One update of the weights; returns the losses of the step, in the order of ``loss_names``."""
         with self.stage("forward"):
-            terms = self.losses(batch)
-            loss = terms.total(options.cls_weight, options.align_weight, options.rank_weight)
+            losses = self.losses(batch)
         with self.stage("backward"):
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            losses["loss"].backward()
         with self.stage("optimizer"):
-            clip_gradients(self.model.parameters(), options.clip_grad_value)
+            clip_gradients(self.model.parameters(), self.options.clip_grad_value)
             self.optimizer.step()
-        return loss.detach(), terms
+        return torch.stack([value.detach().to(losses["loss"].dtype) for value in losses.values()])
 
     # one epoch
 
@@ -152,37 +151,39 @@ class Trainer:
             self.train_set, options.batch_size, options.seed, self.epoch, self.step, options.num_workers
         )
         self.model.train()
-        total, done, seen, started = torch.zeros(5, device=self.device), 0, 0, time.perf_counter()
+        names = loss_names()
+        total, done, seen, started = torch.zeros(len(names), device=self.device), 0, 0, time.perf_counter()
         steps = self.step + len(loader)
         with tqdm(total=steps, initial=self.step, desc=f"epoch {self.epoch}", disable=not is_main()) as bar:
             for batch in loader:
                 lr = self.schedule.apply(self.optimizer, self.epoch, self.step)
-                loss, terms = self.train_step(batch.to(self.device, self.train_set.scorer))
+                losses = self.train_step(batch.to(self.device, self.train_set.scorer))
                 self.step, done = self.step + 1, done + 1
                 seen += len(batch.index) * world_size()
-                total += torch.stack([loss, *(term.detach().to(loss.dtype) for term in vars(terms).values())])
+                total += losses
                 bar.update()
                 if self.step % 10 == 1 or self.step == steps:
-                    self.check_finite(loss)
-                    bar.set_postfix(loss=f"{loss.item():.3f}", lr=f"{lr:.1e}")
+                    shown = dict(zip(names, losses.tolist(), strict=True))
+                    self.check_finite(shown["loss"])
+                    numbers = {name.removeprefix("loss_"): f"{value:.3f}" for name, value in shown.items()}
+                    bar.set_postfix({**numbers, "lr": f"{lr:.1e}"})
                 if self.should_stop():
                     break
                 if self.step % options.save_every == 0 and self.step < steps:
                     self.save("current_checkpoint.pth")
-        names = ("loss", "loss_report", "loss_diagnosis", "loss_alignment", "loss_ranking")
         means = dict(zip(names, (total / max(done, 1)).tolist(), strict=True))
         means = mean_over_processes(means, self.device)
         return {**means, "lr": lr if done else 0.0, "studies_per_second": seen / (time.perf_counter() - started)}
 
-    def check_finite(self, loss: torch.Tensor) -> None:
+    def check_finite(self, loss: float) -> None:
         """Stop before a broken model overwrites a good one.
 
         Raises:
             ValueError: if the loss is not finite.
         """
-        if not torch.isfinite(loss):
+        if not math.isfinite(loss):
             raise ValueError(
-                f"the loss became {loss.item()} at epoch {self.epoch}, step {self.step}: lower --init_lr or use "
+                f"the loss became {loss} at epoch {self.epoch}, step {self.step}: lower --init_lr or use "
                 "--precision fp32; the last good weights are in current_checkpoint.pth (--resume)"
             )
 

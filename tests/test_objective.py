@@ -1,0 +1,161 @@
+"""modules/training/objective.py: every flag reaches its own term and no other, and a term that is added is found everywhere."""
+
+import csv
+from argparse import Namespace
+
+import pytest
+import torch
+from conftest import tiny_config
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_pipeline import prepared, train  # noqa: F401, fixture
+from torch.nn import functional as F
+
+import main_train
+from benchmarks.models import random_batch
+from models.revtaf import Revtaf
+from modules.options import parse_options
+from modules.training import objective as subject
+from modules.training.losses import alignment_loss
+from modules.training.objective import LOSSES, Loss, Step, loss_names, objective
+
+NAMES = [f"loss_{loss.name}" for loss in LOSSES]
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """A batch of five studies and what a tiny model makes of it."""
+    torch.manual_seed(0)
+    model = Revtaf(tiny_config()).eval()
+    batch = random_batch(model.config, size=5, tokens=30, sentences=4, lengths=(1, 0.9))
+    batch.study.reference_mask[2:, -1] = False
+    with torch.no_grad():
+        return model, model(batch.study, batch.token_ids, batch.token_mask, batch.packed), batch
+
+
+@pytest.fixture(scope="module")
+def losses_of(seen):
+    """The losses under a command line of main_train.py and a class prior."""
+
+    def compute(*flags, prior=0.5):
+        options = parse_options("train", ["--dataset_name", "synth_cxr", *map(str, flags)])
+        class_prior = torch.linspace(prior, 1, 18)
+        return {name: value.item() for name, value in objective(Step(*seen, class_prior, options)).items()}
+
+    return compute
+
+
+def others_unchanged(before, after, name):
+    return all(before[other] == after[other] for other in NAMES if other != name)
+
+
+def test_the_default_objective_is_the_published_sum(losses_of):
+    losses = losses_of()
+    assert list(losses) == loss_names() == ["loss", *NAMES]
+    assert len({round(losses[name], 3) for name in NAMES}) == len(NAMES), "equal terms could be swapped unseen"
+    weights = {"loss_report": 1, "loss_diagnosis": 4, "loss_alignment": 0.5, "loss_ranking": 2}
+    assert losses["loss"] == pytest.approx(sum(weights[name] * losses[name] for name in weights), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [("--cls_weight", "loss_diagnosis"), ("--align_weight", "loss_alignment"), ("--rank_weight", "loss_ranking")],
+)
+def test_a_weight_changes_the_total_by_its_term(flag, name, losses_of):
+    without, with_it = losses_of(flag, 0), losses_of(flag, 3)
+    assert [without[other] for other in NAMES] == [with_it[other] for other in NAMES]
+    assert with_it["loss"] - without["loss"] == pytest.approx(3 * with_it[name], rel=1e-5)
+
+
+def test_label_smoothing_is_of_the_report(seen, losses_of):
+    _, output, batch = seen
+    log_probability = output.token_logits.log_softmax(dim=-1)  # (S, V)
+    right = log_probability.gather(1, batch.packed.targets[:, None]).mean()
+    for smoothing in (0.0, 0.3):
+        losses = losses_of("--label_smoothing", smoothing)
+        expected = -(1 - smoothing) * right - smoothing * log_probability.mean()
+        assert losses["loss_report"] == pytest.approx(expected.item(), rel=1e-5)
+        assert others_unchanged(losses_of(), losses, "loss_report")
+
+
+def test_the_class_prior_is_of_the_diagnosis(seen, losses_of):
+    _, output, batch = seen
+    for prior in (1.0, 0.1):
+        losses = losses_of(prior=prior)
+        logits = output.state_logits.clone()  # (B, P, L)
+        logits[:, 1] += torch.linspace(prior, 1, 18).log()
+        expected = -logits.log_softmax(dim=1).gather(1, batch.labels[:, None]).mean()
+        assert losses["loss_diagnosis"] == pytest.approx(expected.item(), rel=1e-5)
+        assert others_unchanged(losses_of(), losses, "loss_diagnosis")
+
+
+def test_align_iou_is_of_the_alignment(seen, losses_of):
+    _, output, _ = seen
+    similarity = F.cosine_similarity(
+        output.region_text[:, :, None], output.reference_text[:, None], dim=-1
+    )  # (B, K, S)
+    soft, binary = losses_of("--align_iou", "soft"), losses_of("--align_iou", "binary")
+    expected, count = 0.0, 0
+    for b, s in output.reference_mask.nonzero().tolist():
+        sentence = output.reference_map[b, s] - output.reference_map[b, s].min()
+        for k in range(75):
+            entity = output.region_map[b, k] - output.region_map[b, k].min()
+            one, two = entity / (entity.max() + 1e-6), sentence / (sentence.max() + 1e-6)
+            overlap = torch.minimum(one, two).sum() / (torch.maximum(one, two).sum() + 1e-8)
+            expected, count = expected + 1 - similarity[b, k, s].sigmoid() * overlap, count + 1
+    assert soft["loss_alignment"] == pytest.approx((expected / count).item(), rel=1e-5)
+    maps = output.region_map, output.reference_map, output.reference_mask
+    assert binary["loss_alignment"] == pytest.approx(alignment_loss(similarity, *maps, "binary").item(), rel=1e-5)
+    assert binary["loss_alignment"] != pytest.approx(soft["loss_alignment"], rel=1e-3)
+    assert others_unchanged(soft, binary, "loss_alignment")
+
+
+def ranking_by_hand(seen, target_of):
+    """Mean over anchors of the cross-entropy between ``target_of`` Hamming distances and the softmax of the others."""
+    model, output, batch = seen
+    distance = model.retrieval_enhancer.manifold.distance(output.embedding, output.embedding)
+    total = 0.0
+    for i, own in enumerate(batch.labels):
+        others = [j for j in range(len(batch.labels)) if j != i]
+        hamming = [2 * (own != batch.labels[j]).sum().item() for j in others]
+        total -= (target_of(torch.tensor(hamming).double()) * (-distance[i, others]).log_softmax(dim=0)).sum().item()
+    return total / len(batch.labels)
+
+
+def test_rank_loss_and_temperature_are_of_the_ranking(seen, losses_of):
+    nearest, listwise = losses_of("--rank_loss", "nearest"), losses_of("--rank_loss", "listwise")
+    first = ranking_by_hand(seen, lambda hamming: F.one_hot(hamming.argmin(), len(hamming)))
+    assert nearest["loss_ranking"] == pytest.approx(first, rel=1e-5)
+    assert listwise["loss_ranking"] == pytest.approx(
+        ranking_by_hand(seen, lambda hamming: (-hamming / 2).softmax(dim=0)), rel=1e-5
+    )
+    sharper = losses_of("--rank_loss", "listwise", "--rank_temperature", 0.25)
+    by_hand = ranking_by_hand(seen, lambda hamming: (-hamming / 0.25).softmax(dim=0))
+    assert sharper["loss_ranking"] == pytest.approx(by_hand, rel=1e-5)
+    values = [losses["loss_ranking"] for losses in (nearest, listwise, sharper)]
+    assert len({round(value, 4) for value in values}) == 3
+    for losses in (listwise, sharper):
+        assert others_unchanged(nearest, losses, "loss_ranking")
+    assert losses_of("--rank_temperature", 0.25) == nearest, "the temperature is of the listwise target alone"
+
+
+def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepared, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """From the flags to what a training writes, the other weights included."""
+
+    def parse(program):
+        return Namespace(**vars(parse_options(program)), added_weight=10.0)
+
+    added = Loss("added", lambda step: step.output.embedding.square().mean() + 0.125, weight="added_weight")
+    monkeypatch.setattr(subject, "LOSSES", (*LOSSES, added))
+    monkeypatch.setattr(main_train, "parse_options", parse)
+    flags = {"--cls_weight": 3, "--align_weight": 7, "--rank_weight": 0.25}
+    train(prepared, tmp_path, "--epochs", 1, *(word for pair in flags.items() for word in pair))
+    assert "added=0." in capsys.readouterr().err
+    with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    names = [name for name in row if name.startswith("loss")]
+    assert names == ["loss", *NAMES, "loss_added"]
+    loss, *terms = (float(row[name]) for name in names)
+    assert loss == pytest.approx(sum(w * term for w, term in zip([1, 3, 7, 0.25, 10], terms, strict=True)), rel=1e-5)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"loss", *NAMES, "loss_added"} <= set(events.Tags()["scalars"])
+    assert events.Scalars("loss_added")[0].value == pytest.approx(terms[-1], rel=1e-6)
