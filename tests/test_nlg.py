@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from modules.corpus.text import postprocess_prediction
+from modules.corpus.tokenizer import ReportTokenizer
 from modules.evaluation.metrics.meteor import _java_programs
 from modules.evaluation.metrics.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, rouge_l, score_reports
+from modules.evaluation.predictions import read_reports
+from modules.evaluation.reports.results import write_r2gen
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "nlg_metrics.json").read_text(encoding="utf-8"))
-PREDICTIONS = [pair["hyp_raw"] for pair in GOLDEN["pairs"]]
+PREDICTIONS = [pair["hyp_post"] for pair in GOLDEN["pairs"]]
 REFERENCES = [pair["ref"] for pair in GOLDEN["pairs"]]
 needs_java = pytest.mark.skipif(not _java_programs(), reason="no Java runtime")
 
@@ -43,6 +47,36 @@ def test_sums_give_the_scores_of_any_set_of_studies():
     assert summed["CIDEr"][0] == pytest.approx(each["CIDEr"][chosen].mean(), abs=1e-12)
     nothing = overlap(["", ""], ["", "a b"])
     assert nothing.sums.scores() == pytest.approx({k: v for k, v in nothing.corpus.items() if v is not None}, abs=1e-12)
+
+
+def released_chain(words):
+    """What the released code hands to pycocoevalcap for a sequence of WordPieces."""
+    text = PreTrainedTokenizerBase.clean_up_tokenization(None, " ".join(words).replace(" ##", "").strip())
+    return (text + " ").replace(". ", " . ").replace(" - ", "-")
+
+
+def test_token_ids_give_the_released_chains_figures(tmp_path):
+    """From token numbers to figures, along our decoder, a predictions file and R2Gen's table: always the same ones."""
+    pieces = ["the", "heart", "no", "pneumo ##thorax", "right - sided", ".", ".", ",", "4", "5", "?", "' s", "don ' t"]
+    words = " ".join(pieces).split()
+    vocabulary = ["[PAD]", "[UNK]", "[SEP]", *dict.fromkeys(words)]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary))
+    tokenizer = ReportTokenizer.from_bert(tmp_path)
+    rng = random.Random(0)
+    sequences = [["the", *" ".join(rng.choices(pieces, k=rng.randint(1, 30))).split()] for _ in range(300)]
+    sequences.append(["the", "heart", "the", "heart", ".", "no", "right", ".", "no", "pneumo", "##thorax", "."])
+    decoded = [tokenizer.decode([vocabulary.index(word) for word in sequence] + [2]) for sequence in sequences]
+    released = [released_chain(sequence) for sequence in sequences]
+    assert [postprocess_prediction(text) for text in decoded] == released
+    references = [" ".join(sequence).replace(" ##", "") for sequence in sequences]
+    assert nlg_scores(decoded, references, meteor=False) == overlap(released, references).corpus
+    write_r2gen(tmp_path, decoded, references)
+    assert list(read_reports(tmp_path / "res.csv").texts.values()) == decoded
+    # The released chain's figure of one report against itself: eleven words, and the empty one at the end of the prediction.
+    itself = nlg_scores(decoded[-1:], references[-1:], meteor=False)["ROUGE_L"]
+    assert itself == pytest.approx(2.44 * (11 / 12) / (1 + 1.44 * 11 / 12), abs=1e-12)
+    spaced, attached = references[-1], "the heart the heart. no right. no pneumothorax."
+    assert nlg_scores([spaced], [spaced], meteor=False) == nlg_scores([attached], [spaced], meteor=False)
 
 
 def test_rouge_is_that_of_pycocoevalcap():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from modules.corpus.text import (
     CLEANERS,
     PackedTexts,
+    attach_punctuation,
     clean_report,
     clean_report_minimal,
     normalise_whitespace,
@@ -79,7 +81,19 @@ def test_sentences_are_never_empty_and_survive_the_cleaner():
 
 def test_prediction_spacing():
     assert postprocess_prediction("clear. right - sided.") == "clear . right-sided . "
-    assert postprocess_prediction("clear . no .") == "clear  . no  . "
+    assert postprocess_prediction("clear . no .") == "clear . no . "
+    assert postprocess_prediction("4.5 cm. 4. 5") == "4.5 cm . 4 . 5 "
+    assert attach_punctuation("a , b . c ? ' d ' it 's . 5") == "a, b. c?'d' it's. 5".replace("' it", "'it")
+
+
+def test_spacing_twice_changes_nothing():
+    rng = random.Random(0)
+    for _ in range(20_000):
+        text = "".join(
+            rng.choices([".", ". ", " .", " ", "a", "b", "a - b", "a-b", ",", "..", "4.5"], k=rng.randint(0, 9))
+        )
+        for spaced in (postprocess_prediction(text), postprocess_prediction(attach_punctuation(text))):
+            assert postprocess_prediction(spaced) == spaced, repr(text)
 
 
 def test_whitespace():

@@ -62,7 +62,7 @@ def test_prompt_tokens_are_recognised_in_their_own_case_only(bert):
     ("report", "decoded"),
     [
         ("lungs are clear . no edema .", "lungs are clear . no edema ."),
-        ("right-sided pneumothorax . picc .", "right - sided pneumothorax . picc ."),
+        ("right-sided pneumothorax . picc .", "right-sided pneumothorax . picc ."),
         ("no zebra .", "no ."),  # [UNK] is left out
         ("", ""),
     ],

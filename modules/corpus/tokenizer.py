@@ -12,6 +12,7 @@ from tokenizers.models import WordLevel, WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 
+from modules.corpus.text import attach_punctuation, postprocess_prediction
 from modules.labels import START_TOKEN, STATE_TOKENS
 from modules.records import atomic_write
 
@@ -159,11 +160,11 @@ class ReportTokenizer:
         return [*self.prompt_ids(states), *tokens[:max_tokens], self.end_id]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The report in a generated sequence, spaced like a cleaned report (``"lungs are clear . no edema ."``).
+        """The report in a generated sequence, spaced like a cleaned report (``"right-sided line . no edema ."``).
 
         The prompt is recognised by its numbers; reading stops at the end token after it; padding and ``[UNK]`` are left
-        out. WordPieces are joined; a hyphen that WordPiece set apart stays apart (``right - sided``), which
-        :func:`modules.corpus.text.postprocess_prediction` repairs before scoring.
+        out. WordPieces are joined and spaced as the published chain does before it scores, so that a predictions file
+        holds what is scored.
 
         Args:
             ids: ``(T,)`` token numbers, with or without prompt.
@@ -178,7 +179,8 @@ class ReportTokenizer:
                 words[-1] += piece[2:]
             else:
                 words.append(piece)
-        return " ".join(words)
+        text = " ".join(words)
+        return postprocess_prediction(attach_punctuation(text)).rstrip(" ") if self._joins_pieces else text
 
 
 def word_pieces(path: Path, lowercase: bool = True) -> Tokenizer:
