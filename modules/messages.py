@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+class UserError(ValueError):
+    """What a user did or gave is wrong: one sentence with what was found, what was expected, what to do."""
+
+
 class Needed(NamedTuple):
     """A file or folder that a program needs: where, what it is, how to get it."""
 

@@ -1,4 +1,4 @@
-"""modules/preparation/raw/images.py and dicom.py: copies that training sees as the originals, and DICOM files."""
+"""modules/preparation/raw/images.py: copies that training sees as the originals, and DICOM files."""
 
 import json
 import os
@@ -14,10 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from modules.corpus.images import open_image, read_image, read_resized
-from modules.preparation.raw.dicom import read_dicom, spread
+from modules.corpus.dicom import read_dicom, spread
+from modules.corpus.images import read_image, read_resized
+from modules.corpus.pixels import open_image
 from modules.preparation.raw.images import copy_images, copy_path
-from modules.preparation.raw.pixels import open_grayscale, shrink
+from modules.preparation.raw.pixels import shrink
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,7 +89,7 @@ def test_small_images_are_not_enlarged():
 def test_sixteen_bits_are_spread_over_eight(tmp_path):
     values = np.arange(1000, 1000 + 64 * 64 * 3, 3, dtype=np.uint16).reshape(64, 64)
     Image.fromarray(values).save(tmp_path / "a.png")
-    pixels = np.asarray(open_grayscale(tmp_path / "a.png"))
+    pixels = np.asarray(open_image(tmp_path / "a.png"))
     assert (pixels[0, 0], pixels[-1, -1]) == (0, 255)
     assert (np.diff(pixels.ravel().astype(int)) >= 0).all()
     assert (spread(np.full((2, 2), 7)) == 0).all()

@@ -17,7 +17,8 @@ from models.entity_scorer import EntityScorer
 from models.revtaf import StudyInputs
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
-from modules.corpus.images import crop_image, normalise_pixels, open_image
+from modules.corpus.images import crop_image, normalise_pixels
+from modules.corpus.pixels import open_image
 from modules.corpus.store import FeatureStore
 from modules.corpus.text import CLEANERS, PackedTexts, truncate_words
 from modules.corpus.tokenizer import ReportTokenizer

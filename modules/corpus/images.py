@@ -1,4 +1,4 @@
-"""From an image file to the pixels the network sees."""
+"""From an image file to the tensor that the network sees."""
 
 from __future__ import annotations
 
@@ -7,31 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
+
+from modules.corpus.pixels import open_image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 RESIZE_RATIO = 256 / 224  # the shorter side is resized to this multiple of the crop
 MAX_ROTATION = 5.0  # degrees, in training
-
-
-def open_image(path: Path) -> Image.Image:
-    """Decode an image file as 8-bit grey, where it is that, and as RGB otherwise.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated or not an image.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"the image {path} does not exist: check --image_dir and the image_path of the annotation"
-        )
-    try:
-        with Image.open(path) as image:
-            return image.convert("L" if image.mode == "L" else "RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"the image {path} cannot be decoded ({error}): copy it again or remove its study") from error
 
 
 def read_image(path: Path, size: int, rng: np.random.Generator | None = None) -> Tensor:

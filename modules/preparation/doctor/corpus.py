@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import SPLITS, Study, annotation_items, item_problems, read_study
 from modules.corpus.datasets import prepare_reports
-from modules.corpus.images import RESIZE_RATIO, open_image
+from modules.corpus.images import RESIZE_RATIO
+from modules.corpus.pixels import open_image
 from modules.corpus.text import normalise_whitespace
 from modules.preparation.doctor.findings import Diagnosis
 

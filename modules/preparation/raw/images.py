@@ -1,4 +1,4 @@
-"""Smaller grayscale copies of the raw images, written once, because decoding the originals is what slows training.
+"""Smaller 8-bit copies of the raw images, written once, because decoding the originals is what slows training.
 
     <image_dir>/copies.json    what the copies are made with, and whether all are there
     <image_dir>/<path>         one file for each image, the raw path with the suffix of the copies
@@ -20,12 +20,12 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from modules.distributed import barrier, gather_list, is_main, shard, world_size
-from modules.preparation.raw.pixels import FORMATS, Failure, write_copy
+from modules.preparation.raw.pixels import FORMATS, Finding, write_copy
 from modules.records import read_json, write_json
 from modules.throughput import speed_line
 
 COPIES = "copies.json"
-Copier = Callable[[tuple[str, str]], Failure | None]  # of a target and its raw path
+Copier = Callable[[tuple[str, str]], Finding | None]  # of a target and its raw path
 _WORTHWHILE = 50  # images that a process must copy to make up for its start
 _ROUND = 5000  # images between two meetings of the processes
 
@@ -70,25 +70,28 @@ def copy_images(
             "one name: rename them"
         )
     start = time.perf_counter()
-    written, failures = _copy_share(
+    written, findings = _copy_share(
         [*targets.items()], partial(write_copy, source, image_dir, resize, suffix), image_dir, workers
     )
-    failures, written = gather_list(failures), sum(gather_list([written]))
+    findings, written = [Finding(*found) for found in gather_list(findings)], sum(gather_list([written]))
+    blank = [found for found in findings if found.copied]
     if is_main():
         print(f"images: {written} of {len(images)} copied to {image_dir}")
+        if blank:
+            print(f"{len(blank)} images are one grey value throughout, first: {blank[0].image}")
         if written:
             print(speed_line("copying images", written, time.perf_counter() - start, unit="images"), flush=True)
         write_json(image_dir / COPIES, {"resize": resize, "format": suffix, "finished": True})
-    return dict(failures)
+    return {found.image: found.sentence for found in findings if not found.copied}
 
 
 def _copy_share(
     targets: list[tuple[str, str]], copy: Copier, image_dir: Path, workers: int
-) -> tuple[int, list[tuple[str, str]]]:
-    """Copy what is missing of this process's share; returns how many were tried and what failed."""
+) -> tuple[int, list[Finding]]:
+    """Copy what is missing of this process's share; returns how many were tried and what is wrong with them."""
     share = shard(targets)
     workers = max(1, min(workers, len(share) // _WORTHWHILE))
-    tried, failures = 0, []
+    tried, findings = 0, []
     with ExitStack() as stack:
         # Not fork: the caller may have threads running.
         pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers)) if workers > 1 else None
@@ -98,11 +101,11 @@ def _copy_share(
             jobs = [job for job in part if not (image_dir / job[0]).is_file()]
             tried += len(jobs)
             bar.update(len(part) - len(jobs))
-            for failure in pool.imap_unordered(copy, jobs, chunksize=8) if pool else map(copy, jobs):
+            for found in pool.imap_unordered(copy, jobs, chunksize=8) if pool else map(copy, jobs):
                 bar.update()
-                failures += [failure] if failure else []
+                findings += [found] if found else []
             barrier()  # processes that wait for hours would be taken for dead
-    return tried, sorted(failures)
+    return tried, sorted(findings)
 
 
 def _claim(image_dir: Path, wanted: dict) -> None:

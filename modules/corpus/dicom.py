@@ -1,0 +1,183 @@
+"""Radiographs in DICOM files as 8-bit grayscale images."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from modules.messages import UserError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MAX_PIXELS = 1 << 26  # 8192 x 8192; the largest detectors have a third of that
+MAX_RATIO = 20  # of the longer side to the shorter: resizing the shorter side to 256 would make the longer one huge
+MAX_FILE = 1 << 29  # bytes, also of what a deflated file unpacks to
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is called DICOM or is marked as such."""
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuse an image before it is decoded, if that or resizing it would fill the memory; UserError says why."""
+    if min(width, height) < 1:
+        raise UserError(f"the image {path} has {width} x {height} pixels: copy it again or remove its study")
+    if width * height > MAX_PIXELS or max(width, height) > MAX_RATIO * min(width, height):
+        raise UserError(
+            f"the image {path} has {width} x {height} pixels, expected at most {MAX_PIXELS:,} in all and one side at most "
+            f"{MAX_RATIO} times the other: cut or export it smaller, or remove its study"
+        )
+
+
+def read_dicom(path: str | Path) -> Image.Image:
+    """Decode a DICOM file the way a viewer shows it.
+
+    The stored values go through the modality transform (rescale slope or table) and the value-of-interest transform
+    (lookup table or window), are spread over 0 to 255, and are inverted where low values are white (MONOCHROME1). Pixels
+    of the padding value, or in its range, count for nothing and become black.
+
+    Args:
+        path: DICOM file with one frame, grey, or in red, green and blue, which become grey.
+
+    Returns:
+        Image of mode ``"L"``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no DICOM image, is damaged anywhere that matters, is compressed in a way that no installed
+            decoder knows, would fill the memory, or holds several frames or other colours.
+
+    Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"the image {path} does not exist: check the raw folder")
+    if path.stat().st_size > MAX_FILE:
+        raise UserError(f"the image {path} has more than {MAX_FILE >> 20} MB: export a single frame")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that break the standard; those that matter fail below
+            return _read(path)
+    except UserError:
+        raise
+    except Exception as error:  # damage makes pydicom raise anything, also late, when a value is first asked for
+        raise UserError(f"the image {path} cannot be decoded ({type(error).__name__}): copy it again") from error
+
+
+def _read(path: Path) -> Image.Image:
+    data = _parse(path)
+    kind, samples = data.PhotometricInterpretation, data.SamplesPerPixel
+    check_size(path, data.Columns, data.Rows)
+    frames = int(data.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
+    if samples == 1 and kind not in ("MONOCHROME1", "MONOCHROME2"):
+        raise UserError(f"the image {path} holds pixels of the kind {kind}, expected grey or RGB: export it in grey")
+    try:
+        values = data.pixel_array
+    except Exception as error:
+        raise UserError(f"the image {path} cannot be decoded ({type(error).__name__}): {_advice(data)}") from error
+    if not np.isfinite(values).all():
+        raise UserError(f"the image {path} holds pixels that are no numbers: export it again")
+    if samples == 3:  # red, green and blue by now
+        return Image.fromarray(spread(values)).convert("L")
+    try:
+        padding = _padding(values, data)  # (height, width)
+        seen = _of_interest(values, data)
+        pixels = spread(seen, seen[~padding])
+    except Exception as error:
+        raise UserError(
+            f"the image {path} has a lookup table or window that cannot be applied ({type(error).__name__}): export it again"
+        ) from error
+    pixels = 255 - pixels if kind == "MONOCHROME1" else pixels
+    return Image.fromarray(np.where(padding, np.uint8(0), pixels))
+
+
+def _parse(path: Path) -> Dataset:
+    """The elements of a file; one that is deflated is unpacked here, because pydicom would do it whatever the size."""
+    import pydicom  # on demand: only DICOM needs it
+    from pydicom.filereader import read_dataset, read_file_meta_info
+
+    meta = read_file_meta_info(path)
+    if meta.TransferSyntaxUID != _DEFLATED:
+        return pydicom.dcmread(path)
+    packed = path.read_bytes()[144 + meta.FileMetaInformationGroupLength :]  # behind preamble, mark and group length
+    content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, MAX_FILE + 1)
+    if len(content) > MAX_FILE:
+        raise UserError(f"the image {path} unpacks to more than {MAX_FILE >> 20} MB: export it without compression")
+    elements = read_dataset(io.BytesIO(content), is_implicit_VR=False, is_little_endian=True)
+    return pydicom.FileDataset(path, elements, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
+
+
+def _padding(values: np.ndarray, data: Dataset) -> np.ndarray:
+    """Where pixels ``(height, width)`` hold the padding value or lie in its range; nowhere, if all of them would."""
+    first = data.get("PixelPaddingValue")
+    if first is None:
+        return np.zeros(values.shape, dtype=bool)
+    last = data.get("PixelPaddingRangeLimit", first)
+    bounds = np.array([first, first if last is None else last], dtype=np.int64)
+    if values.dtype.kind == "i":  # written without a sign where the pixels have one
+        bounds = np.where(bounds > np.iinfo(values.dtype).max, bounds - (1 << 8 * values.dtype.itemsize), bounds)
+    found = (values >= bounds.min()) & (values <= bounds.max())
+    return np.zeros_like(found) if found.all() else found
+
+
+def _of_interest(values: np.ndarray, data: Dataset) -> np.ndarray:
+    """Stored values after the modality transform and the first value-of-interest table, or else the first window."""
+    from pydicom.pixels import apply_modality_lut, apply_windowing
+
+    values = apply_modality_lut(values, data)
+    tables = [item for item in data.get("VOILUTSequence") or () if item.get("LUTDescriptor") and item.get("LUTData")]
+    if not tables:
+        has_window = None not in (data.get("WindowCenter"), data.get("WindowWidth"))
+        return apply_windowing(values, data) if has_window else values
+    # Not pydicom's apply_voi: it counts in the bits of an entry, so that a table of more than 256 entries of 8 bits wraps.
+    (count, first, _), entries = tables[0].LUTDescriptor, tables[0].LUTData
+    if isinstance(entries, bytes):
+        entries = np.frombuffer(entries, "u1" if len(entries) == count else "<u2")
+    table = np.asarray(entries)
+    return table[(np.rint(values) - first).clip(0, len(table) - 1).astype(np.int64)]
+
+
+def _advice(data: Dataset) -> str:
+    """What to do about pixels that cannot be decoded."""
+    from pydicom.pixels import get_decoder
+
+    try:
+        decoder = get_decoder(data.file_meta.TransferSyntaxUID)
+    except (AttributeError, NotImplementedError):  # none is said, or a film's
+        return "export it without compression"
+    if decoder.is_available:
+        return "copy it again"
+    return "install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg for its compression, or export it without"
+
+
+def spread(values: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
+    """Spread values of any range over 0 to 255, uint8 of the same shape; equal values become 0.
+
+    Args:
+        values: of any shape and type.
+        among: those whose least and greatest become 0 and 255; all if absent.
+
+    Raises:
+        FloatingPointError: if they are no numbers.
+    """
+    among = values if among is None else among
+    low, high = float(among.min()), float(among.max())
+    if not np.isfinite((low, high)).all():
+        raise FloatingPointError("values that are no numbers")
+    if high <= low:
+        return np.zeros(values.shape, dtype=np.uint8)
+    return ((values.astype(np.float32) - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,274 @@
+"""modules/corpus/pixels.py and dicom.py: one reader for originals and copies, whatever the file holds or claims."""
+
+import io
+import re
+import shutil
+import subprocess
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_raw_images import COLOUR, RAMP, copy, write_dicom
+
+from modules.corpus.dicom import read_dicom
+from modules.corpus.images import read_image
+from modules.corpus.pixels import open_image
+
+CASES = Path(__file__).parent / "cases"
+GREY = np.random.default_rng(0).integers(0, 256, (24, 30), dtype=np.uint8)
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["twelve_bit_in_16", "full_range_16"])
+def test_more_than_eight_bits_are_spread_and_never_clipped(name, tmp_path):
+    stored = np.asarray(Image.open(CASES / f"images/{name}.png")).astype(float)
+    pixels = np.asarray(open_image(CASES / f"images/{name}.png"))
+    expected = 255 * (stored - stored.min()) / (stored.max() - stored.min())
+    assert pixels.dtype == np.uint8
+    assert abs(pixels - expected).max() <= 0.51
+    assert copy([f"{name}.png"], CASES / "images", tmp_path, resize=500, suffix="png") == {}
+    copied, original = (read_image(folder / f"{name}.png", 48) for folder in (tmp_path, CASES / "images"))
+    assert (copied == original).all()
+
+
+def test_what_is_no_png_jpeg_or_dicom_is_not_even_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    with pytest.raises(ValueError, match=r"eps_named\.png is not a PNG, JPEG or DICOM: export it as one"):
+        open_image(CASES / "images/eps_named.png")
+    for kind in ("GIF", "TIFF", "WEBP", "BMP", "PPM", "ICO", "PDF"):
+        path = tmp_path / f"{kind}.png"
+        save(path, Image.fromarray(GREY), format=kind)
+        with pytest.raises(ValueError, match="is not a PNG, JPEG or DICOM"):
+            open_image(path)
+    save(tmp_path / "real.png", Image.fromarray(GREY), format="JPEG")  # a wrong name alone does no harm
+    assert open_image(tmp_path / "real.png").size == (30, 24)
+
+
+def rotated(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to the right
+    return save(folder / "a.jpg", Image.fromarray(GREY), exif=exif, quality=100)
+
+
+MODES = {
+    "1": lambda: Image.fromarray(GREY).convert("1"),
+    "L": lambda: Image.fromarray(GREY),
+    "LA": lambda: Image.merge("LA", [Image.fromarray(GREY), Image.new("L", (30, 24), 128)]),
+    "P": lambda: Image.fromarray(GREY).quantize(200),
+    "RGB": lambda: Image.merge("RGB", [Image.fromarray(GREY)] * 3),
+    "RGBA": lambda: Image.merge("RGBA", [*[Image.fromarray(GREY)] * 3, Image.new("L", (30, 24), 128)]),
+    "I;16": lambda: Image.fromarray(GREY.astype(np.uint16) * 257),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_way_of_being_grey_gives_the_same_grey(mode, tmp_path):
+    image = MODES[mode]()
+    assert image.mode == mode
+    path = save(tmp_path / "a.png", image, **({"transparency": bytes([9] * 200)} if mode == "P" else {}))
+    pixels = open_image(path)
+    assert pixels.mode == "L"
+    expected = np.asarray(image.convert("L")) if mode in "1P" else spread_whole(mode)
+    assert (np.asarray(pixels) == expected).all()
+
+
+def spread_whole(mode):
+    """Eight bits stay as they are; sixteen are spread from their least to their greatest value."""
+    if mode != "I;16":
+        return GREY
+    return np.round((GREY.astype(float) - GREY.min()) * 255 / (int(GREY.max()) - GREY.min())).astype(np.uint8)
+
+
+def test_colour_stays_colour_in_originals_and_copies_alike(tmp_path):
+    rng = np.random.default_rng(1)
+    save(tmp_path / "a.png", Image.fromarray(rng.integers(0, 256, (60, 50, 3), dtype=np.uint8)))
+    copy(["a.png"], tmp_path, tmp_path / "out", resize=32, suffix="png")
+    assert open_image(tmp_path / "a.png").mode == "RGB"
+    assert (read_image(tmp_path / "a.png", 28) == read_image(tmp_path / "out/a.png", 28)).all()
+    save(
+        tmp_path / "b.jpg",
+        Image.fromarray(rng.integers(0, 256, (60, 50, 4), dtype=np.uint8), mode=None).convert("CMYK"),
+    )
+    assert open_image(tmp_path / "b.jpg").mode == "RGB"
+
+
+def test_a_picture_that_a_camera_turned_is_turned_back(tmp_path):
+    path = rotated(tmp_path)
+    assert open_image(path).size == (24, 30)
+    assert abs(np.asarray(open_image(path)).astype(int) - np.rot90(GREY, -1)).mean() < 2
+    copy(["a.jpg"], tmp_path, tmp_path / "out", resize=500, suffix="png")
+    assert (np.asarray(open_image(tmp_path / "out/a.png")) == np.asarray(open_image(path))).all()
+
+
+def test_sixteen_bits_of_colour_are_refused(tmp_path):
+    """Pillow keeps the upper eight of them: twelve bits in sixteen would be black."""
+    rows = b"".join(b"\0" + bytes(30 * 6) for _ in range(24))
+
+    def chunk(kind, content):
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+    size = (30).to_bytes(4, "big") + (24).to_bytes(4, "big")
+    header = chunk(b"IHDR", size + bytes([16, 2, 0, 0, 0]))
+    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match="16 bits of colour"):
+        open_image(tmp_path / "a.png")
+
+
+def test_bombs_are_refused_by_their_header(tmp_path):
+    save(tmp_path / "long.png", Image.new("L", (65_000, 1)))
+    with pytest.raises(
+        ValueError, match=r"65000 x 1 pixels, expected at most 67,108,864 in all and one side at most 20"
+    ):
+        open_image(tmp_path / "long.png")
+    save(tmp_path / "huge.png", Image.new("1", (20_000, 20_000)))
+    with pytest.raises(ValueError, match="more than 67,108,864 pixels"):
+        open_image(tmp_path / "huge.png")
+
+
+def test_damage_is_told_in_our_words(tmp_path):
+    whole = io.BytesIO()
+    Image.fromarray(GREY).save(whole, "JPEG")
+    for name, content in (("a", whole.getvalue()[:200]), ("b", b""), ("c", b"\x89PNG\r\n\x1a\n"), ("d", b"hello")):
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"^the image {tmp_path}/{name}\.jpg .*: (copy|export)") as caught:
+            open_image(tmp_path / f"{name}.jpg")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(FileNotFoundError):
+        open_image(tmp_path / "none.png")
+
+
+# DICOM
+
+
+@pytest.mark.parametrize("name", ["fuzz_BytesLengthException", "D10d_modality"])
+def test_what_pydicom_raises_leaves_out_one_image(name, tmp_path):
+    (tmp_path / "raw").mkdir()
+    shutil.copy(CASES / f"dicom/{name}.dcm", tmp_path / "raw/bad.dcm")
+    write_dicom(tmp_path / "raw/good.dcm", RAMP)
+    failures = copy(["bad.dcm", "good.dcm"], tmp_path / "raw", tmp_path / "out")
+    assert list(failures) == ["bad.dcm"]
+    assert failures["bad.dcm"].startswith(f"the image {tmp_path}/raw/bad.dcm ")
+    assert (tmp_path / "out/good.jpg").is_file()
+
+
+def test_dicom_is_told_by_its_content_and_needs_no_suffix(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", RAMP)
+    plain = np.asarray(read_dicom(path))
+    path.rename(tmp_path / "IM0001")
+    assert (np.asarray(open_image(tmp_path / "IM0001")) == plain).all()
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 2000, "WindowWidth": 1000}])
+def test_padding_counts_for_nothing_and_becomes_black(tmp_path, kind, window):
+    """The frame around a film: without it the grey values of the film are those of the file without a frame."""
+    film = 1000 + RAMP // 4
+    framed = film.copy()
+    framed[:2], framed[-1, 3:] = 4000, 3990
+    tags = {"PhotometricInterpretation": kind, **window}
+    path = write_dicom(tmp_path / "a.dcm", framed, PixelPaddingValue=4000, PixelPaddingRangeLimit=3980, **tags)
+    pixels = np.asarray(read_dicom(path))
+    inside = framed == film
+    assert (pixels[~inside] == 0).all()
+    cut = film.copy()
+    cut[~inside] = film[inside].min()  # the same range without a frame
+    expected = np.asarray(read_dicom(write_dicom(tmp_path / "b.dcm", cut, **tags)))
+    assert abs(pixels.astype(int) - expected)[inside].max() <= 1
+
+
+def test_padding_of_signed_values_may_be_written_without_sign(tmp_path):
+    import pydicom
+
+    values = np.where(RAMP < 500, -2000, RAMP).astype(np.int16)
+    path = write_dicom(tmp_path / "a.dcm", values.view(np.uint16), BitsStored=16, HighBit=15)
+    data = pydicom.dcmread(path)
+    data.PixelRepresentation = 1
+    data.add_new("PixelPaddingValue", "US", 65536 - 2000)
+    data.save_as(path)
+    pixels = np.asarray(read_dicom(path))
+    assert (pixels[values == -2000] == 0).all()
+    assert pixels[values > -2000].min() == 0
+    assert len(np.unique(pixels)) > 200
+
+
+def test_all_padding_is_an_image_like_any_other(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", np.full((16, 16), 7), PixelPaddingValue=7)
+    assert np.asarray(read_dicom(path)).max() == 0
+
+
+def deflated(path, content_size):
+    """A deflated file whose data set unpacks to about ``content_size`` bytes."""
+    import pydicom
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+
+    data = pydicom.dcmread(write_dicom(path, RAMP))
+    data.file_meta.TransferSyntaxUID = pydicom.uid.UID("1.2.840.10008.1.2.1.99")
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    data.add_new(0x00291010, "OB", bytes(content_size))
+    write_dataset(buffer, data)
+    head = DicomBytesIO()
+    pydicom.filewriter.write_file_meta_info(head, data.file_meta)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(buffer.getvalue()) + packer.flush()
+    path.write_bytes(bytes(128) + b"DICM" + head.getvalue() + packed)
+    return path
+
+
+def test_a_deflated_file_is_read_and_a_bomb_is_not(tmp_path, monkeypatch):
+    plain = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP)))
+    assert (np.asarray(read_dicom(deflated(tmp_path / "b.dcm", 10))) == plain).all()
+    monkeypatch.setattr("modules.corpus.dicom.MAX_FILE", 1 << 16)
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        read_dicom(deflated(tmp_path / "c.dcm", 1 << 17))
+
+
+def test_dicom_bombs_are_refused_by_their_tags(tmp_path):
+    path = write_dicom(
+        tmp_path / "a.dcm", RAMP, "1.2.840.10008.1.2.5", content=b"\x01\x00", Rows=60_000, Columns=60_000
+    )
+    with pytest.raises(ValueError, match="60000 x 60000 pixels"):
+        read_dicom(path)
+
+
+def test_one_grey_value_throughout_is_counted(tmp_path, capsys):
+    (tmp_path / "raw").mkdir()
+    write_dicom(tmp_path / "raw/flat.dcm", np.full((16, 16), 7))
+    write_dicom(tmp_path / "raw/ramp.dcm", RAMP)
+    assert copy(["flat.dcm", "ramp.dcm"], tmp_path / "raw", tmp_path / "out") == {}
+    assert "1 images are one grey value throughout, first: flat.dcm" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flipped_bytes_never_escape(tmp_path, seed):
+    """A hundred files with one to four flipped bytes each: an image or a sentence, nothing else and no warning."""
+    rng = np.random.default_rng(seed)
+    tags = [
+        {"WindowCenter": 50, "WindowWidth": 10, "PixelPaddingValue": 0},
+        {"RescaleSlope": 2, "RescaleIntercept": 1},
+        COLOUR,
+    ]
+    values = [RAMP, RAMP, np.zeros((12, 10, 3))][seed]
+    content = np.frombuffer(write_dicom(tmp_path / "a.dcm", values, **tags[seed]).read_bytes(), np.uint8)
+    sentences = []
+    for _ in range(100):
+        damaged = content.copy()
+        damaged[rng.integers(128, len(content) // 2, rng.integers(1, 5))] = rng.integers(0, 256)
+        (tmp_path / "b.dcm").write_bytes(damaged.tobytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                read_dicom(tmp_path / "b.dcm")
+            except ValueError as error:
+                sentences.append(str(error))
+    assert len(sentences) > 5
+    assert all(re.fullmatch(rf"the image {tmp_path}/b\.dcm .*", sentence) for sentence in sentences)
