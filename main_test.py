@@ -27,6 +27,7 @@ from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
 from modules.evaluation.reports.test_results import score_test
 from modules.evaluation.reports.viewer import write_viewer
+from modules.evaluation.sign_masks import SignMapKeeper, ground
 from modules.labelling.labelers import Labeler, find_labeler
 from modules.messages import Needed, require, run
 from modules.options import parse_options
@@ -82,6 +83,12 @@ def plotted_studies(options: Namespace, studies: list[Study]) -> list[int]:
     return [positions[identifier] for identifier in options.plot_ids] or list(range(min(options.plot, len(studies))))
 
 
+def mask_dir_of(options: Namespace) -> Path | None:
+    """Folder of the drawn signs' masks, where the annotation has one beside it (SynthCXR)."""
+    folder = Path(options.ann_path).with_name("masks")
+    return folder if (folder / options.split).is_dir() and options.bank_dir == options.feature_dir else None
+
+
 def show_reports(rows: list[dict], count: int) -> None:
     """Print generated reports beside their references."""
     for row in rows[:count]:
@@ -133,6 +140,7 @@ def main() -> None:
         dataset = studies_of_split(options, studies, model.config, tokenizer, device)
         distances = set_references(model, dataset, model.config.retrieval, False, options.seed)
         maps = MapKeeper(options.viewer_studies if options.viewer else 0)
+        signs = SignMapKeeper(mask_dir_of(options))
         rows = generate_reports(
             model,
             dataset,
@@ -143,9 +151,9 @@ def main() -> None:
             precision=options.precision,
             batch_size=options.batch_size,
             num_workers=options.num_workers,
-            watch=maps,
+            watch=(maps, signs),
         )
-        study_maps = maps.gather()
+        study_maps, drawn_maps = maps.gather(), signs.gather()
         if not is_main():
             return
         for row, distance in zip(rows, distances, strict=True):
@@ -156,7 +164,12 @@ def main() -> None:
         write_jsonl(run_dir / "predictions.jsonl", rows)  # before anything that may fail
         baselines = baseline_reports(options, dataset, annotation) if options.baselines else {}
         labeler = find_labeler(options.chexbert_path, options.bert_path, device)
-        text = score_test(options, model, dataset, rows, baselines, labeler)
+        measured = {}
+        if drawn_maps is not None:
+            measured["grounding"] = ground(
+                model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.seed
+            )
+        text = score_test(options, model, dataset, rows, baselines, labeler, measured)
         show_reports(rows, options.show)
         print(text)
         if plotted:

@@ -15,6 +15,7 @@ import main_test
 import main_train
 from modules.corpus.annotations import read_annotation
 from modules.corpus.store import FeatureStore
+from modules.labels import CONDITIONS, POSITIVE
 from modules.messages import run
 from modules.preparation import stages
 from modules.records import read_jsonl
@@ -172,6 +173,8 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
         assert set(row["scores"]) == {"BLEU_4", "ROUGE_L", "METEOR", "CIDEr", "ce_f1"}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     check_metrics(metrics, rows)
+    check_grounding(metrics["grounding"], test)
+    assert "| location prior (training masks) |" in shown
     published = (tmp_path / "table.md").read_text()
     assert "published" not in published.split("\n\n")[0]  # nobody published figures of a drawn data set
     assert "No figures are published for synth_cxr" in published
@@ -183,6 +186,20 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())["systems"][tmp_path.name]["scores"]
     for name in ("test_BLEU_4", "test_BLEU_4_full", "test_ROUGE_L", "test_CIDEr", "test_ce_f1_macro"):
         assert again[name] == pytest.approx(metrics["scores"][name], abs=1e-12), name
+
+
+def check_grounding(grounding, studies):
+    """The drawn masks judge the maps: every row over the same studies, chance where chance is."""
+    rows = grounding["rows"]
+    assert len(rows) == 6
+    for values in rows.values():
+        assert {sign: s["studies"] for sign, s in values["signs"].items()} == {
+            sign: s["studies"] for sign, s in rows["chance"]["signs"].items()
+        }
+    drawn = sum(study.labels[CONDITIONS.index("cardiomegaly")] == POSITIVE for study in studies)
+    assert rows["maps"]["signs"]["cardiomegaly"]["studies"] == drawn > 0
+    assert rows["chance"]["auroc"] == 0.5
+    assert rows["location prior (training masks)"]["hit_rate"] > rows["chance"]["hit_rate"]
 
 
 def check_metrics(metrics, rows):

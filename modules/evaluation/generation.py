@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,12 @@ def generate_reports(
     precision: str,
     batch_size: int,
     num_workers: int,
-    watch: Callable[[Batch, FusedStudy], None] | None = None,
+    watch: Sequence[Callable[[Batch, FusedStudy], None]] = (),
 ) -> list[dict[str, Any]]:
     """Write the report of every study of ``dataset``; its reference rows must be set.
 
-    The studies are shared among the processes; every process gets the whole list. ``watch`` is shown every batch of
-    this process and what was known of it before the first word.
+    The studies are shared among the processes; every process gets the whole list. Each of ``watch`` is shown every
+    batch of this process and what was known of it before the first word.
 
     Returns:
         One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``retrieved`` (id or None),
@@ -53,8 +53,8 @@ def generate_reports(
                 tokens, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
             states = probability.argmax(dim=1).tolist()  # (B, L)
-            if watch is not None:
-                watch(batch, fused)
+            for look in watch:
+                look(batch, fused)
             for b, index in enumerate(batch.index):
                 row = _row(dataset, index, tokenizer.decode(tokens[b].tolist()))
                 row["states"] = states[b]

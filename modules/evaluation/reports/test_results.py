@@ -12,6 +12,7 @@ import numpy as np
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.evaluation.generation import state_sums
+from modules.evaluation.grounding import grounding_lines
 from modules.evaluation.metrics.diversity import diversity
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import intervals
@@ -34,6 +35,7 @@ def score_test(
     rows: list[dict[str, Any]],
     baselines: Mapping[str, Sequence[str]],
     labeler: Labeler,
+    measured: Mapping[str, Any],
 ) -> str:
     """Score the rows of ``predictions.jsonl`` and write all files of ``results/README.md``.
 
@@ -44,6 +46,7 @@ def score_test(
         rows: one per study, in order; labels and scores are added to them.
         baselines: reports of other systems, by name, in the same order.
         labeler: labels references and predictions alike.
+        measured: further entries of ``metrics.json``.
 
     Returns:
         What to print.
@@ -71,7 +74,7 @@ def score_test(
         seed=options.seed,
     )
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
-    write_json(run_dir / "metrics.json", {**metrics, "studies": len(rows), **provenance()})
+    write_json(run_dir / "metrics.json", {**metrics, **measured, "studies": len(rows), **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
     results.write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
     spans = {OURS: {name.removeprefix(f"{options.split}_"): span for name, span in metrics["intervals"].items()}}
@@ -80,7 +83,10 @@ def score_test(
     table = results.write_tables(run_dir, options.dataset_name, scores, spans, notes)
     names = ("predictions.jsonl", "metrics.json", "per_class.csv", "table.md", "table.tex", "res.csv", "gts.csv")
     written = [f"wrote {run_dir / name}" for name in names]
-    return "\n".join(["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), "", *written])
+    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), ""]
+    if "grounding" in measured:
+        lines += [*grounding_lines(measured["grounding"]["rows"]), ""]
+    return "\n".join([*lines, *written])
 
 
 def _figures(
