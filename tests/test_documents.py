@@ -56,12 +56,10 @@ def test_scripts_parse_and_call_programs_that_exist(path):
         assert (ROOT / program).is_file(), program
 
 
-def test_the_file_tree_of_the_readme_names_every_source_file():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    tree = text.split("## File tree")[1]
-    for path in [*ROOT.glob("models/*.py"), *ROOT.glob("modules/**/*.py"), *ROOT.glob("main_*.py"), *SCRIPTS]:
-        if path.name != "__init__.py" and not path.name.startswith("synthetic_"):
-            assert re.search(rf"\b{re.escape(path.stem)}\b", tree), f"the README's file tree lacks {path.name}"
+def test_the_readme_names_every_room():
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## Where things are")[1]
+    folders = {path.parent.name for path in [*ROOT.glob("models/**/*.py"), *ROOT.glob("modules/**/*.py")]}
+    assert [name for name in sorted(folders) if f"{name}/" not in tree] == []
 
 
 def test_quickstart_and_test_commands_open_the_readme():
