@@ -14,6 +14,7 @@ import torch
 
 from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
+from models.cpu.speed_up import speed_up
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
@@ -133,6 +134,8 @@ def main() -> None:
             print(checkpoint["run"]["released"])
         tokenizer = tokenizer_of(options.load_pretrained, checkpoint, options.bert_path)
         model = build_model(checkpoint).to(device).eval()
+        if device.type == "cpu":
+            speed_up(model)
         annotation = read_annotation(options.ann_path)
         studies = require_split(annotation, options.split, options.ann_path)
         check_images(studies, Path(options.image_dir))

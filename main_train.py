@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from models.config import RevtafConfig
+from models.cpu.speed_up import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
@@ -152,6 +153,8 @@ def main() -> None:
         lines = [*origin, *initialise(model, options, checkpoint)]
         del checkpoint  # a second copy of every weight
         model.to(device)
+        if device.type == "cpu":
+            speed_up(model)
         if options.channels_last:
             model.visual_encoder.to(memory_format=torch.channels_last)
         shared = {"store": store, "bank": bank, "tokenizer": tokenizer, "scorer": scorer}

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.models import published_config, published_model
 from benchmarks.timing import arguments, machine, report_ratio, seconds, spread, verdict
 from models.beam_search import GenerationLimits, beam_search
+from models.cpu.speed_up import speed_up
 from models.report_decoder import ReportDecoder
 
 
@@ -57,19 +58,20 @@ def main() -> None:
     config = published_config(options.quick)
     new, B = (12, 2) if options.quick else (150, int(options.batch))
     print(machine())
-    decoder = published_model(config).report_decoder.eval()
+    plain_decoder, decoder = (published_model(config).report_decoder.eval() for _ in range(2))
+    speed_up(decoder)
     start = config.prompt_length
     prompt = torch.randint(3, config.vocab_size, (B, start))
     fused = torch.randn(B, 49, 2 * config.attention_dim)
     short = GenerationLimits(beams=3, min_length=0, max_new_tokens=min(new, 12))
-    slow, slow_scores = plain_generate(decoder, fused, prompt, short)
+    slow, slow_scores = plain_generate(plain_decoder, fused, prompt, short)
     fast, fast_scores = decoder.generate(fused, prompt, short)
     assert torch.equal(slow, fast)
     torch.testing.assert_close(slow_scores, fast_scores, rtol=1e-4, atol=1e-5)
     print(f"  equal: tokens and scores of {B} reports of {short.max_new_tokens} tokens")
     limits = GenerationLimits(beams=3, min_length=start + new - 1, max_new_tokens=new)
     ours = seconds(lambda: decoder.generate(fused, prompt, limits), options.runs)
-    plain = seconds(lambda: plain_generate(decoder, fused, prompt, limits), options.runs, warm_up=0)
+    plain = seconds(lambda: plain_generate(plain_decoder, fused, prompt, limits), options.runs, warm_up=0)
     report_ratio(f"{B} reports of {new} tokens, 3 beams", plain, ours, 20)
     print(f"  seconds per report: released way {spread([t / B for t in plain])}, ours {spread([t / B for t in ours])}")
     growth = []

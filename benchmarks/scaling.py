@@ -30,6 +30,7 @@ from benchmarks.models import our_step, published_config, published_model, rando
 from benchmarks.retrieval import cloud
 from benchmarks.timing import arguments, machine, reset_peak, seconds, status_megabytes
 from models.config import RevtafConfig
+from models.cpu.speed_up import speed_up
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
@@ -151,6 +152,7 @@ class Work:
         """One training step with reports of ``tokens`` tokens."""
         config = self.config
         model, prior = published_model(config), torch.ones(config.num_conditions)
+        speed_up(model)
         model.visual_encoder.to(memory_format=torch.channels_last)
         optimizer, batch = build_optimizer(model, 5e-5, 0.05), random_batch(config, self.batch // world_size(), tokens)
         wrapped = DistributedDataParallel(model) if world_size() > 1 else None

@@ -15,6 +15,7 @@ from benchmarks.alignment import plain_binary_iou
 from benchmarks.models import LOSS, our_step, published_config, published_model, random_batch
 from benchmarks.sinkhorn import unrolled
 from models import ot_attention
+from models.cpu.speed_up import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.datasets import Batch
 from modules.training.allocator import keep_freed_memory
@@ -81,6 +82,7 @@ def _begin(way: str, quick: bool, threads: int, maps: str) -> None:
     model = published_model(published_config(quick))
     if way == "ours":
         keep_freed_memory()
+        speed_up(model)
         model.visual_encoder.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(model, 5e-5, 0.05)
     else:

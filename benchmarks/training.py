@@ -26,6 +26,7 @@ from benchmarks.alignment import plain_soft_iou
 from benchmarks.models import count_flops, our_loss, published_config, published_model
 from benchmarks.steps import LENGTHS, Steps, batch_of, plain_loss
 from benchmarks.timing import arguments, interleaved, machine, report_ratio, seconds
+from models.cpu.speed_up import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.datasets import Batch
 
@@ -69,6 +70,7 @@ def main() -> None:
     print(machine())
     prior = torch.ones(config.num_conditions)
     model = published_model(config)
+    speed_up(model)
     check_equal(published_model(config), model, batch_of("mixed", options.quick), prior, 1e-4)
     plain, ours = (Steps(way, options.quick, options.threads, options.maps) for way in ("plain", "ours"))
     for kind in LENGTHS:

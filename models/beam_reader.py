@@ -8,8 +8,7 @@ from torch.nn import functional as F
 from transformers import BlipTextLMHeadModel
 
 from models.beam_search import GenerationLimits
-from models.cpu.linear import PackedLinears
-from models.decoder_layers import Columns, patch_keys, read_tokens, token_logits
+from models.decoder_layers import Columns, Product, apply, patch_keys, read_tokens, token_logits
 
 TOKENS_BETWEEN = 16  # two looks at which columns are still needed; each makes a GPU wait for a number
 
@@ -34,11 +33,15 @@ class BeamReader:
     ) -> None:
         B, layers = len(fused), len(network.bert.encoder.layer)
         self.network, self.beams, self.length = network, limits.beams, 0
-        self.patches, self.product = patch_keys(network, fused), PackedLinears(rows=B * limits.beams)
+        self.patches, self.product = patch_keys(network, fused), self.products(B * limits.beams)
         self.columns = Columns(layers, prompt_length + limits.beams * (limits.max_new_tokens - 1))
         shape = (B, limits.beams, self.columns.size)
         self.continued = torch.zeros(shape, dtype=torch.bool, device=fused.device)  # by each beam
         self.continued[:, :, :prompt_length] = True
+
+    def products(self, rows: int) -> Product:
+        """What computes linear layers whose inputs have ``rows`` rows."""
+        return apply
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor, rows: Tensor | None) -> Tensor:

@@ -1,8 +1,7 @@
 """The layers of the report decoder, run over parameters that transformers' BLIP decoder holds.
 
 That decoder is the reference: the tests compare every number with its own forward pass. What is gained here is speed:
-no work on padding, keys and values that are computed once and seldom moved, and on a CPU faster products
-(:mod:`models.cpu.linear`) and faster dropout (:mod:`models.cpu.dropout`).
+no work on padding, and keys and values that are computed once and seldom moved.
 """
 
 from __future__ import annotations
@@ -16,13 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BlipTextLMHeadModel
 
-from models.cpu.dropout import add_dropped, attend_dropped, drop, drops_here
-from models.cpu.linear import apply, linear
-from models.cpu.tied_table import look_up
-
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
 Read = Callable[[int, nn.Module, Tensor], Tensor]  # number of the layer, its attention, hidden -> what it reads
 Product = Callable[[nn.Linear, Tensor], Tensor]  # a linear layer and its input -> its output
+Attend = Callable[..., Tensor]  # :func:`attend` or one that computes the same
 
 
 @dataclass
@@ -105,10 +101,23 @@ class Columns:
         self.filled = order.shape[1]
 
 
+def apply(layer: nn.Linear, x: Tensor) -> Tensor:
+    """``layer(x)``, the plain :data:`Product`."""
+    return layer(x)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, dropout: nn.Dropout | None = None, causal: bool = False
+) -> Tensor:
+    """Scaled dot-product attention ``(..., t, d)`` whose weights are dropped in training; torch's own."""
+    p = dropout.p if dropout is not None and dropout.training else 0.0
+    return F.scaled_dot_product_attention(query, key, value, dropout_p=p, is_causal=causal)
+
+
 def patch_keys(network: BlipTextLMHeadModel, fused: Tensor) -> list[KeysAndValues]:
     """Keys and values of the fused patches ``(B, M, 2 A)`` in every layer."""
     looks = [layer.crossattention.self for layer in network.bert.encoder.layer]
-    return [(_heads(apply(look.key, fused), look), _heads(apply(look.value, fused), look)) for look in looks]
+    return [(_heads(look.key(fused), look), _heads(look.value(fused), look)) for look in looks]
 
 
 def read_tokens(
@@ -137,10 +146,11 @@ def read_tokens(
 
     def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
         new = tuple(_heads(product(part, hidden), attention) for part in (attention.key, attention.value))
-        return _attend(product(attention.query, hidden), columns.append(number, new), allowed)
+        query = _heads(product(attention.query, hidden), attention)
+        return _joined(F.scaled_dot_product_attention(query, *columns.append(number, new), attn_mask=allowed))
 
     def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
-        return _attend(product(attention.query, hidden), patches[number])
+        return _joined(attend(_heads(product(attention.query, hidden), attention), *patches[number]))
 
     words = network.bert.embeddings.word_embeddings(token_ids)  # (B, t, hidden)
     hidden = _through_layers(network, _embed(network, words, position), read_own, read_patches, product)
@@ -150,16 +160,21 @@ def read_tokens(
 
 def token_logits(network: BlipTextLMHeadModel, hidden: Tensor, product: Product = apply) -> Tensor:
     """Logits ``(..., V)`` of ``hidden`` ``(..., hidden)``."""
-    return product(network.cls.predictions.decoder, _before_head(network, hidden, product))
+    transform = network.cls.predictions.transform
+    hidden = transform.LayerNorm(transform.transform_act_fn(product(transform.dense, hidden)))
+    return product(network.cls.predictions.decoder, hidden)
 
 
-def score_reports(network: BlipTextLMHeadModel, reports: PackedReports, fused: Tensor) -> Tensor:
+def score_reports(
+    network: BlipTextLMHeadModel, reports: PackedReports, fused: Tensor, attend: Attend = attend
+) -> Tensor:
     """Run the decoder over whole reports, with dropout in training, and predict their next tokens.
 
     Args:
         network: holds the parameters.
         reports: their tokens.
         fused: ``(B, M, 2 A)`` fused patches.
+        attend: computes the attention.
 
     Returns:
         ``(S, V)`` logits of ``reports.targets``.
@@ -168,23 +183,21 @@ def score_reports(network: BlipTextLMHeadModel, reports: PackedReports, fused: T
 
     def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
         parts = (attention.query, attention.key, attention.value)
-        query, *seen = (reports.spread(apply(part, hidden)) for part in parts)  # (B, T, hidden) each
-        seen = tuple(_heads(part, attention) for part in seen)
-        return reports.gather(_attend(query, seen, causal=True, dropout=attention.dropout))
+        seen = (_heads(reports.spread(part(hidden)), attention) for part in parts)  # (B, heads, T, d) each
+        return reports.gather(_joined(attend(*seen, attention.dropout, causal=True)))
 
     def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
-        query = reports.spread(apply(attention.query, hidden))
-        return reports.gather(_attend(query, patches[number], dropout=attention.dropout))
+        query = _heads(reports.spread(attention.query(hidden)), attention)  # (B, heads, T, d)
+        return reports.gather(_joined(attend(query, *patches[number], attention.dropout)))
 
-    words, table = look_up(network.bert.embeddings.word_embeddings.weight, reports.ids)  # (N, hidden), (V, hidden)
+    words = network.bert.embeddings.word_embeddings(reports.ids)  # (N, hidden)
     hidden = _through_layers(network, _embed(network, words, reports.position), read_own, read_patches, apply)
-    scored = _before_head(network, hidden.index_select(0, reports.scored), apply)  # (S, hidden)
-    return linear(scored, table, network.cls.predictions.decoder.bias)
+    return token_logits(network, hidden.index_select(0, reports.scored))  # (S, V)
 
 
 def _embed(network: BlipTextLMHeadModel, words: Tensor, position: Tensor) -> Tensor:
     embeddings = network.bert.embeddings
-    return drop(embeddings.LayerNorm(words + embeddings.position_embeddings(position)), embeddings.dropout)
+    return embeddings.dropout(embeddings.LayerNorm(words + embeddings.position_embeddings(position)))
 
 
 def _through_layers(
@@ -193,7 +206,7 @@ def _through_layers(
     """All layers over ``hidden``: what each reads from its own tokens, from the patches, and its dense part."""
 
     def add(output: nn.Module, x: Tensor, before: Tensor) -> Tensor:
-        return output.LayerNorm(add_dropped(product(output.dense, x), output.dropout, before))
+        return output.LayerNorm(before + output.dropout(product(output.dense, x)))
 
     for number, layer in enumerate(network.bert.encoder.layer):
         hidden = add(layer.attention.output, read_own(number, layer.attention.self, hidden), hidden)
@@ -203,28 +216,11 @@ def _through_layers(
     return hidden
 
 
-def _before_head(network: BlipTextLMHeadModel, hidden: Tensor, product: Product) -> Tensor:
-    transform = network.cls.predictions.transform
-    return transform.LayerNorm(transform.transform_act_fn(product(transform.dense, hidden)))
-
-
 def _heads(x: Tensor, attention: nn.Module) -> Tensor:
     """``(B, t, hidden)`` as ``(B, heads, t, d)``."""
     return x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
 
 
-def _attend(
-    query: Tensor,
-    seen: KeysAndValues,
-    allowed: Tensor | None = None,
-    causal: bool = False,
-    dropout: nn.Dropout | None = None,
-) -> Tensor:
-    """What queries ``(B, t, hidden)`` read from keys and values: ``(B, t, hidden)``."""
-    query = query.unflatten(-1, (seen[0].shape[1], -1)).transpose(1, 2)  # (B, heads, t, d)
-    if dropout is not None and drops_here(query, dropout):
-        read = attend_dropped(query, *seen, dropout, causal)
-    else:
-        p = dropout.p if dropout is not None and dropout.training else 0.0
-        read = F.scaled_dot_product_attention(query, *seen, attn_mask=allowed, dropout_p=p, is_causal=causal)
-    return read.transpose(1, 2).flatten(2)
+def _joined(x: Tensor) -> Tensor:
+    """``(B, heads, t, d)`` as ``(B, t, hidden)``."""
+    return x.transpose(1, 2).flatten(2)

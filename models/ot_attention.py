@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.cpu.dropout import add_dropped, drop
-from models.cpu.linear import Linear
 from models.optimal_transport import pot_plan, sinkhorn
 
 
@@ -32,11 +30,11 @@ class TransportAttention(nn.Module):
         super().__init__()
         self.attention, self.plan, self.solver = attention, plan, solver
         self.epsilon, self.iterations = epsilon, iterations
-        self.q = Linear(width, width)
-        self.k = Linear(width, width)
+        self.q = nn.Linear(width, width)
+        self.k = nn.Linear(width, width)
         if attention != "none":
-            self.v = Linear(width, width)
-            self.proj = Linear(width, width)
+            self.v = nn.Linear(width, width)
+            self.proj = nn.Linear(width, width)
 
     def cosine(self, patches: Tensor, text: Tensor) -> Tensor:
         """Cosine ``(B, K, M)`` between projected texts ``(B, K, A)`` and projected patches ``(B, M, A)``."""
@@ -101,8 +99,8 @@ class TransportFusion(nn.Module):
     def __init__(self, width: int, dropout: float, attention: TransportAttention) -> None:
         super().__init__()
         self.attention = attention
-        self.linear1 = Linear(width, 4 * width)
-        self.linear2 = Linear(4 * width, width)
+        self.linear1 = nn.Linear(width, 4 * width)
+        self.linear2 = nn.Linear(4 * width, width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
@@ -119,6 +117,6 @@ class TransportFusion(nn.Module):
             ``fused`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)``.
         """
         message, score_map = self.attention(patches, text, mask)
-        fused = self.norm2(add_dropped(message, self.dropout, patches))
-        hidden = drop(self.linear1(fused).relu(), self.dropout)  # (B, M, 4 A)
-        return self.norm3(add_dropped(self.linear2(hidden), self.dropout, fused)), score_map
+        fused = self.norm2(patches + self.dropout(message))
+        hidden = self.dropout(self.linear1(fused).relu())  # (B, M, 4 A)
+        return self.norm3(fused + self.dropout(self.linear2(hidden))), score_map

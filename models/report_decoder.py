@@ -9,7 +9,7 @@ from transformers import BlipTextConfig, BlipTextLMHeadModel
 from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits, beam_search
 from models.config import RevtafConfig
-from models.decoder_layers import PackedReports, score_reports
+from models.decoder_layers import PackedReports, attend, score_reports
 
 
 class ReportDecoder(nn.Module):
@@ -21,6 +21,8 @@ class ReportDecoder(nn.Module):
     Args:
         config: model configuration; the encoder width is ``2 * attention_dim``.
     """
+
+    attend, reader = staticmethod(attend), BeamReader  # models.cpu.speed_up puts faster ones into an object
 
     def __init__(self, config: RevtafConfig) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class ReportDecoder(nn.Module):
         Returns:
             ``(S, V)`` logits of ``reports.targets``.
         """
-        return score_reports(self.network, reports, fused)
+        return score_reports(self.network, reports, fused, self.attend)
 
     def forward(self, fused: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Predict every next token of known reports, prompt and padding included, by transformers' own code.
@@ -90,5 +92,5 @@ class ReportDecoder(nn.Module):
         Returns:
             ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
         """
-        reader = BeamReader(self.network, fused, prompt.shape[1], limits)
+        reader = self.reader(self.network, fused, prompt.shape[1], limits)
         return beam_search(reader, prompt, limits, self.end_id, self.pad_id)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
-from models.cpu.linear import Linear
 from models.decoder_layers import PackedReports
 from models.diagnosis_head import DiagnosisHead
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
@@ -88,9 +87,9 @@ class Revtaf(nn.Module):
             curvature=config.curvature,
             learn_curvature=config.learn_curvature,
         )
-        self.project_patches = Linear(D, A)
-        self.project_region = Linear(config.entity_text_dim, A)
-        self.project_reference = Linear(C, A)
+        self.project_patches = nn.Linear(D, A)
+        self.project_region = nn.Linear(config.entity_text_dim, A)
+        self.project_reference = nn.Linear(C, A)
         attention = TransportAttention(
             width=A,
             attention=config.attention,

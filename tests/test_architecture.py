@@ -23,7 +23,7 @@ ROOMS = (
 )  # fmt: skip
 FLOOR = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}
 ALLOWED = {  # rooms of one floor that may import each other, in this direction only
-    ("models", "models.cpu"),
+    ("models.cpu", "models"),  # puts faster parts into the networks; they do not know of it
     ("modules.evaluation.reports", "modules.evaluation"),
     ("modules.preparation", "modules.preparation.doctor"),
 }

@@ -7,14 +7,14 @@ import torch
 from torch.nn import functional as F
 
 from models.cpu import linear as products
-from models.cpu.linear import Linear, PackedLinears, linear
+from models.cpu.linear import FastLinear, PackedLinears, linear
 
 needs_onednn = pytest.mark.skipif(not products.has_onednn(), reason="this torch was built without oneDNN")
 
 
 def layer_and_input(rows=(2, 7), width=24, out=40):
     torch.manual_seed(0)
-    layer = Linear(width, out)
+    layer = FastLinear(width, out)
     return layer, torch.randn(*rows, width)
 
 
@@ -68,7 +68,7 @@ def test_everything_else_is_torch_s_own_product(case, monkeypatch):
 
 
 def test_state_dict_is_that_of_torch():
-    assert list(Linear(3, 2).state_dict()) == list(torch.nn.Linear(3, 2).state_dict())
+    assert list(FastLinear(3, 2).state_dict()) == list(torch.nn.Linear(3, 2).state_dict())
 
 
 @needs_onednn

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import tiny_config
 
-from models import beam_reader, report_decoder
+from models import beam_reader
 from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits, beam_search
 from models.decoder_layers import PackedReports
@@ -153,7 +153,7 @@ def test_leaving_out_columns_changes_no_report(golden, monkeypatch):
             widths[self.between].append(self.columns.filled)
             return hidden
 
-    monkeypatch.setattr(report_decoder, "BeamReader", Watched)
+    decoder.reader = Watched
     for between in (1000, 4, 1):
         monkeypatch.setattr(beam_reader, "TOKENS_BETWEEN", between)
         Watched.between, widths[between] = between, []

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.decoder_layers import attend
+
 LEVELS = 1 << 16  # a rate is rounded to a multiple of 1 / LEVELS
 
 
@@ -29,24 +31,21 @@ def keep_mask(shape: tuple[int, ...], rate: float) -> tuple[Tensor, float]:
     return bits >= dropped - LEVELS // 2, LEVELS / (LEVELS - dropped)
 
 
-def drop(x: Tensor, dropout: nn.Dropout) -> Tensor:
-    """``dropout(x)``."""
-    if not drops_here(x, dropout):
-        return dropout(x)
-    keep, scale = keep_mask(x.shape, dropout.p)
-    return torch.where(keep, x, 0.0) * scale
+class FastDropout(nn.Dropout):
+    """:class:`torch.nn.Dropout` with the cheaper masks; the random numbers are others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of ``x`` in training."""
+        if not drops_here(x, self):
+            return super().forward(x)
+        keep, scale = keep_mask(x.shape, self.p)
+        return torch.where(keep, x, 0.0).mul_(scale)
 
 
-def add_dropped(x: Tensor, dropout: nn.Dropout, before: Tensor) -> Tensor:
-    """``dropout(x) + before``, the residual connection around a layer."""
-    if not drops_here(x, dropout):
-        return dropout(x) + before
-    keep, scale = keep_mask(x.shape, dropout.p)
-    return torch.add(before, torch.where(keep, x, 0.0), alpha=scale)
-
-
-def attend_dropped(query: Tensor, key: Tensor, value: Tensor, dropout: nn.Dropout, causal: bool) -> Tensor:
-    """Scaled dot-product attention whose weights are dropped, on the CPU.
+def attend_fast(
+    query: Tensor, key: Tensor, value: Tensor, dropout: nn.Dropout | None = None, causal: bool = False
+) -> Tensor:
+    """:func:`models.decoder_layers.attend`, whose weights are dropped by the cheaper masks.
 
     Args:
         query: ``(..., t, d)``.
@@ -58,6 +57,8 @@ def attend_dropped(query: Tensor, key: Tensor, value: Tensor, dropout: nn.Dropou
     Returns:
         ``(..., t, d)``.
     """
+    if dropout is None or not drops_here(query, dropout):
+        return attend(query, key, value, dropout, causal)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (..., t, s)
     if causal:
         scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype).triu(1)

@@ -39,22 +39,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         ``(..., out)``.
     """
-    if not (_plain_float32(x) and has_onednn() and has_avx512()):
+    if x.dim() < 2 or not (_plain_float32(x) and has_onednn() and has_avx512()):
         return F.linear(x, weight, bias)
     return _Linear.apply(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 
 
-def apply(layer: nn.Linear, x: Tensor) -> Tensor:
-    """``layer(x)``."""
-    return linear(x, layer.weight, layer.bias)
-
-
-class Linear(nn.Linear):
-    """:class:`torch.nn.Linear` with the faster product."""
+class FastLinear(nn.Linear):
+    """:class:`torch.nn.Linear` with a bias, by the faster product."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., in)`` to ``(..., out)``."""
-        return apply(self, x)
+        return linear(x, self.weight, self.bias)
 
 
 class PackedLinears:
