@@ -13,8 +13,10 @@ from pathlib import Path
 from modules.distributed import processes
 from modules.evaluation.metrics.diversity import diversity
 from modules.evaluation.metrics.extra import HOW, extra_sums
-from modules.evaluation.predictions import Matched, match, named_files, read_reports
+from modules.evaluation.predictions import Matched, match, named_files
+from modules.evaluation.report_files import check_columns, named_columns, read_report_file
 from modules.evaluation.reports import results
+from modules.evaluation.reports.exports import write_exports
 from modules.evaluation.reports.published_rows import comparability
 from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
@@ -30,11 +32,14 @@ def read_files(options: Namespace) -> Matched:
     paths = named_files(options.predictions)
     if options.baseline is not None and options.baseline not in paths:
         raise ValueError(f"--baseline is {options.baseline!r}; expected one of the predictions: {', '.join(paths)}")
-    systems = {name: read_reports(path, options.split) for name, path in paths.items()}
+    given = named_columns(options.columns)
+    how = {"split": options.split, "section": options.section, "columns": given}
+    systems = {name: read_report_file(path, **how) for name, path in paths.items()}
     beside = next((path.with_name("gts.csv") for path in paths.values() if path.name == "res.csv"), None)
     path = options.references or (beside if beside and beside.is_file() else None)
-    references = read_reports(path, options.split) if path else None
-    return match(systems, references, options.cleaning, options.max_words)
+    references = read_report_file(path, "reference", **how) if path else None
+    check_columns(given, [*systems.values(), *([references] if references else [])])
+    return match(systems, references, options.cleaning, options.max_words, by_order=options.by_order)
 
 
 def add_extra_metrics(options: Namespace, matched: Matched, systems: dict[str, SystemScores]) -> None:
@@ -43,7 +48,7 @@ def add_extra_metrics(options: Namespace, matched: Matched, systems: dict[str, S
         print(f"RadGraph-F1, RadCliQ, BERTScore, GREEN and RaTEScore were not asked for: {HOW}")
     for metric in options.extra_metrics:
         for name, system in systems.items():
-            sums, problem = extra_sums(metric, matched.systems[name], matched.full)
+            sums, problem = extra_sums(metric, matched.raw_systems[name], matched.raw_references)
             if sums is None:
                 print(problem)
                 break
@@ -62,7 +67,7 @@ def report(
         max_words=options.max_words, labeler=labeler.name,
     )  # fmt: skip
     protocol = {
-        **results.PROTOCOL, "references": note, "comparability": compared, "matching": matched.notes,
+        **results.PROTOCOL, "references": note, "comparability": compared, "matching": [*matched.notes, *scorer.notes],
         "labeler": labeler.name, "labeler_checksum": labeler.checksum, "thirds": train.source, "cleaning": done,
         "max_words": options.max_words, "resamples": options.resamples, "seed": options.seed,
     }  # fmt: skip
@@ -80,7 +85,8 @@ def report(
     write_json(run_dir / "metrics.json", {**content, "protocol": protocol, **provenance()})
     scores = {name: system.scores for name, system in systems.items()}
     text = results.write_tables(run_dir, options.dataset_name, scores, spans, [note, compared])
-    print("\n".join(["", *matched.notes, "", text, "", note, compared, ""]))
+    write_exports(run_dir, matched)
+    print("\n".join(["", *matched.notes, *scorer.notes, "", text, "", note, compared, ""]))
     print("\n".join(results.comparison_lines(versus)))
     print(f"wrote metrics.json, table.md, table.tex and per_class_*.csv into {run_dir}")
 

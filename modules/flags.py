@@ -156,10 +156,28 @@ def _add_testing(parser: ArgumentParser) -> None:
 def _add_scoring(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("scoring")
     group.add_argument(
-        "--predictions", nargs="+", required=True, metavar="[NAME=]FILE", help="JSONL or CSV, a system each"
+        "--predictions",
+        nargs="+",
+        required=True,
+        metavar="[NAME=]FILE",
+        help="a table, JSON or text file, a system each",
     )
     group.add_argument(
-        "--references", help="CSV, JSONL or annotation file; default: those in the predictions, or gts.csv"
+        "--references", help="table, JSON, text or annotation file; default: those in the predictions, or gts.csv"
+    )
+    group.add_argument(
+        "--columns",
+        nargs="+",
+        default=(),
+        metavar="ROLE=NAME",
+        help="prediction=, reference=, id=: which column is which",
+    )
+    _flag(group, "--by_order", False, "match the rows of all files by their order, whatever their ids")
+    group.add_argument(
+        "--section",
+        choices=("findings", "impression", "both"),
+        default="findings",
+        help="where a file keeps them apart",
     )
     group.add_argument("--split", choices=("train", "val", "test"), default="test", help="split of an annotation file")
     group.add_argument("--baseline", help="name of the system that the others are compared with")

@@ -56,6 +56,8 @@ def test_two_systems_are_scored_and_compared(files, capsys):
     assert metrics["protocol"]["cleaning"] == "published"
     assert {path.name for path in (files / "out").iterdir()} == {
         "metrics.json", "options.json", "table.md", "table.tex", "per_class_good.csv", "per_class_worse.csv",
+        "rexrank_good.json", "rexrank_worse.json", "cxr_report_metric_gt.csv", "cxr_report_metric_good.csv",
+        "cxr_report_metric_worse.csv",
     }  # fmt: skip
     shown = capsys.readouterr().out
     assert "good minus worse" in shown
@@ -79,6 +81,84 @@ def test_an_annotation_gives_the_thirds_and_the_copied_sentences(files):
     assert found["protocol"]["thirds"] == "training split of annotation.json (36 studies)"
 
 
+CASES = {
+    "crimson.csv": "id,Findings,Predicted\n1,The heart is enlarged. No effusion.,The heart is mildly enlarged.\n",
+    "theirs.csv": "study_id,report\ns1,the heart is enlarged .\ns2,there is a small effusion .\n",
+    "own.jsonl": '{"id": "s1", "prediction": "the heart is enlarged .", "reference": "the lungs are clear . no effusion ."}\n'
+    '{"id": "s2", "prediction": "there is a small effusion .", "reference": "heart size is normal . no pneumothorax ."}\n',
+    "empty.jsonl": '{"study_id": "1", "prediction": "", "reference": "The heart is enlarged. No pleural effusion."}\n'
+    '{"study_id": "2", "prediction": "nan", "reference": "Right port in place."}\n',
+    "lower.csv": "study_id,report\n1,the heart is enlarged. no pleural effusion. lungs are clear.\n2,right-sided port in place.\n",
+    "semicolon.csv": "study_id;report\nb;The heart is enlarged.\na;No effusion.\n",
+    "semicolon_refs.csv": "study_id;report\na;No effusion.\nb;The heart is enlarged.\n",
+    "uid.csv": "uid,report\nb,The heart is enlarged.\na,No effusion.\n",
+}
+
+
+def scores_of(folder, predictions, references=None, *more):
+    for name, content in CASES.items():
+        (folder / name).write_text(content)
+    beside = [] if references is None else ["--references", folder / references]
+    call(
+        "--predictions",
+        folder / predictions,
+        *beside,
+        *more,
+        "--no-meteor",
+        "--resamples",
+        5,
+        "--save_dir",
+        folder / "out",
+    )
+    metrics = json.loads((folder / "out" / "metrics.json").read_text())
+    (system,) = metrics["systems"].values()
+    return {name.removeprefix("test_"): value for name, value in system["scores"].items()}, metrics["protocol"][
+        "matching"
+    ]
+
+
+def test_files_that_were_scored_against_themselves(tmp_path):
+    """Each of these files gave 1.000, or a figure of reports that do not belong together, and exit status 0."""
+    crimson, notes = scores_of(tmp_path, "crimson.csv")
+    assert 0 < crimson["BLEU_1"] < 1
+    assert crimson["CIDEr"] is None
+    assert any("CIDEr of a single study is n/a" in note for note in notes)
+    assert 0 < scores_of(tmp_path, "theirs.csv", "own.jsonl")[0]["BLEU_1"] < 1
+    for name, references in (
+        ("semicolon.csv", "semicolon_refs.csv"),
+        ("uid.csv", "semicolon.csv"),
+        ("lower.csv", "lower.csv"),
+    ):
+        scores, notes = scores_of(tmp_path, name, references)
+        assert scores["BLEU_1"] == pytest.approx(1), name
+        assert not any("by order" in note for note in notes)
+    assert scores["BLEU_4"] == pytest.approx(1)
+
+
+def test_an_empty_system_gets_nothing_for_it(tmp_path):
+    scores, notes = scores_of(tmp_path, "empty.jsonl")
+    assert {name: value for name, value in scores.items() if value and "precision" not in name and value > 1e-6} == {}
+    assert any("2 empty reports of 2" in note for note in notes)
+
+
+def test_what_is_written_is_read_again(files):
+    call("--predictions", files / "bad.csv", "--references", files / "references.csv", "--no-meteor", "--resamples", 5,
+         "--save_dir", files / "out")  # fmt: skip
+    first = json.loads((files / "out" / "metrics.json").read_text())["systems"]["bad"]["scores"]
+    for arguments in (
+        ["--predictions", files / "out" / "rexrank_bad.json"],
+        [
+            "--predictions",
+            files / "out" / "cxr_report_metric_bad.csv",
+            "--references",
+            files / "out" / "cxr_report_metric_gt.csv",
+        ],
+    ):
+        call(*arguments, "--no-meteor", "--resamples", 5, "--save_dir", files / "again")
+        (again,) = json.loads((files / "again" / "metrics.json").read_text())["systems"].values()
+        assert again["scores"] == first
+
+
 def test_references_beside_r2gens_predictions_are_found(files):
     for name in ("res.csv", "gts.csv"):
         (files / name).write_text("the lungs are clear .\nno effusion .\n")
@@ -97,6 +177,8 @@ def test_references_beside_r2gens_predictions_are_found(files):
         (["--predictions", "nowhere.csv"], "nowhere.csv does not exist"),
         (["--predictions", "good.csv"], "carry no references"),
         (["--predictions", "good.csv", "--references", "references.csv", "--feature_dir", "none"], "holds no manifest"),
+        (["--predictions", "good.csv", "--references", "references.csv", "--columns", "x"], "--columns holds 'x'"),
+        (["--predictions", "good.csv", "--references", "references.csv", "--columns", "id=no"], "that no file has"),
         (["--predictions", "good.csv", "--resamples", "0"], "--resamples must be at least 1"),
     ],
 )

@@ -13,8 +13,8 @@ from modules.corpus.text import postprocess_prediction
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.evaluation.metrics.meteor import _java_programs
 from modules.evaluation.metrics.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, rouge_l, score_reports
-from modules.evaluation.predictions import read_reports
-from modules.evaluation.reports.results import write_r2gen
+from modules.evaluation.report_files import read_report_file
+from modules.evaluation.reports.exports import write_r2gen
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "nlg_metrics.json").read_text(encoding="utf-8"))
 PREDICTIONS = [pair["hyp_post"] for pair in GOLDEN["pairs"]]
@@ -71,7 +71,7 @@ def test_token_ids_give_the_released_chains_figures(tmp_path):
     references = [" ".join(sequence).replace(" ##", "") for sequence in sequences]
     assert nlg_scores(decoded, references, meteor=False) == overlap(released, references).corpus
     write_r2gen(tmp_path, decoded, references)
-    assert list(read_reports(tmp_path / "res.csv").texts.values()) == decoded
+    assert read_report_file(tmp_path / "res.csv").texts == decoded
     # The released chain's figure of one report against itself: eleven words, and the empty one at the end of the prediction.
     itself = nlg_scores(decoded[-1:], references[-1:], meteor=False)["ROUGE_L"]
     assert itself == pytest.approx(2.44 * (11 / 12) / (1 + 1.44 * 11 / 12), abs=1e-12)

@@ -1,13 +1,21 @@
-"""modules/evaluation/predictions.py: every layout, matching by id, and what is said of what is missing."""
+"""modules/evaluation/predictions.py: matching by id, what is said of what is missing, and how both sides are cleaned."""
 
 import csv
 import json
+import random
 
 import pytest
 
-from modules.evaluation.predictions import clean_texts, match, named_files, read_reports
+from modules.corpus.text import clean_once, clean_report, is_cleaned, strip_markdown, truncate_words
+from modules.evaluation.predictions import clean_texts, match, named_files
+from modules.evaluation.report_files import read_report_file
+from modules.records import read_jsonl
 
-REPORTS = {"50414267": "heart size is normal .", "50414268": "no effusion , no pneumothorax .", "x/y 3": ""}
+REPORTS = {
+    "50414267": "heart size is normal .",
+    "50414268": "no effusion , no pneumothorax .",
+    "x/y 3": "clear lungs .",
+}
 
 
 def write_csv(path, rows):
@@ -23,14 +31,14 @@ def write_jsonl(path, rows):
 
 @pytest.fixture
 def layouts(tmp_path):
-    """The same reports in every layout."""
+    """The same reports in four layouts."""
     annotation = [
-        {"id": f"d{i}", "report": text or "-", "image_path": [f"files/p10/p10000032/s5041426{i}/a.jpg"]}
+        {"id": f"d{i}", "report": text, "image_path": [f"files/p10/p10000032/s5041426{i}/a.jpg"]}
         for i, text in enumerate(REPORTS.values(), start=7)
     ]
     (tmp_path / "annotation.json").write_text(json.dumps({"train": [], "val": [], "test": annotation}))
     return {
-        "ours": write_jsonl(tmp_path / "a.jsonl", [{"id": k, "prediction": v, "reference": "x"} for k, v in REPORTS.items()]),
+        "ours": write_jsonl(tmp_path / "a.jsonl", [{"id": k, "prediction": v, "reference": "x y"} for k, v in REPORTS.items()]),
         "table": write_csv(tmp_path / "b.csv", [("study_id", "report"), *((f"s{k}" if k[0] == "5" else k, v) for k, v in REPORTS.items())]),
         "no ids": write_jsonl(tmp_path / "c.jsonl", [{"prediction": v, "reference": v} for v in REPORTS.values()]),
         "r2gen": write_csv(tmp_path / "res.csv", [[v] for v in REPORTS.values()]),
@@ -40,54 +48,126 @@ def layouts(tmp_path):
 
 
 def test_every_layout_gives_the_same_reports(layouts):
-    assert read_reports(layouts["ours"]).texts == read_reports(layouts["table"]).texts == REPORTS
-    for name in ("no ids", "r2gen", "pandas"):
-        found = read_reports(layouts[name])
-        assert list(found.texts.values()) == list(REPORTS.values()), name
-        assert found.ordered
-        assert list(found.texts) == ["1", "2", "3"]
-    assert list(read_reports(layouts["annotation"]).texts) == ["d7", "d8", "d9"]
+    for name, path in layouts.items():
+        found = read_report_file(path)
+        assert found.texts == list(REPORTS.values()), name
+        assert found.ordered is (name in ("r2gen", "pandas"))
+    assert read_report_file(layouts["table"]).keys["study_id"] == list(REPORTS)
 
 
 def test_order_stands_in_for_ids(layouts):
-    matched = match({"a": read_reports(layouts["r2gen"])}, read_reports(layouts["table"]), "none", 0)
+    references = read_report_file(layouts["table"], "reference")
+    matched = match({"a": read_report_file(layouts["r2gen"])}, references, "none", 0)
     assert matched.ids == list(REPORTS)
     assert matched.systems["a"] == matched.references == list(REPORTS.values())
     assert any("by order" in note for note in matched.notes)
+    with pytest.raises(ValueError, match=r"c\.jsonl has no ids and .*b\.csv has: .*--by_order"):
+        match({"a": read_report_file(layouts["no ids"])}, references, "none", 0)
+    by_order = match({"a": read_report_file(layouts["no ids"])}, references, "none", 0, by_order=True)
+    assert by_order.systems["a"] == by_order.references
 
 
 def test_a_table_of_study_numbers_meets_an_annotation_of_images(layouts, tmp_path):
     table = write_csv(tmp_path / "t.csv", [("study_id", "report"), ("50414268", "b"), ("s50414267", "a")])
-    matched = match({"a": read_reports(table)}, read_reports(layouts["annotation"]), "none", 0)
+    matched = match({"a": read_report_file(table)}, read_report_file(layouts["annotation"], "reference"), "none", 0)
     assert matched.ids == ["d7", "d8"]
     assert matched.systems["a"] == ["a", "b"]
     assert "a has no report for 1 of 3 studies, first d9" in matched.notes
 
 
 def test_what_is_missing_is_said_and_the_rest_is_matched_by_id(tmp_path):
-    references = write_csv(tmp_path / "r.csv", [("id", "report"), ("1", "r1"), ("2", "r2"), ("3", "r3")])
+    references = write_csv(tmp_path / "r.csv", [("id", "report"), ("1", "r1"), ("2", "r2"), ("3", "r3"), ("4", "nan")])
     first = write_csv(tmp_path / "f.csv", [("id", "report"), ("3", "f3"), ("2", "f2"), ("9", "f9")])
-    second = write_csv(tmp_path / "s.csv", [("id", "prediction"), ("2", "s2"), ("1", "s1"), ("3", "s3")])
-    matched = match({"f": read_reports(first), "s": read_reports(second)}, read_reports(references), "none", 0)
+    second = write_csv(tmp_path / "s.csv", [("id", "prediction"), ("2", ""), ("1", "s1"), ("3", "s3"), ("4", "s4")])
+    systems = {"f": read_report_file(first), "s": read_report_file(second)}
+    matched = match(systems, read_report_file(references, "reference"), "none", 0)
     assert (matched.ids, matched.references) == (["2", "3"], ["r2", "r3"])
-    assert matched.systems == {"f": ["f2", "f3"], "s": ["s2", "s3"]}
+    assert matched.systems == {"f": ["f2", "f3"], "s": ["", "s3"]}
     assert "f has no report for 1 of 3 studies, first 1" in matched.notes
     assert "f has 1 reports without a reference, first 9" in matched.notes
+    assert "1 of 4 references are empty and left out, first 4" in matched.notes
+    assert "s has 1 empty reports of 2, first 2: they count as reports that say nothing" in matched.notes
 
 
 def test_carried_references_are_cut_and_kept_whole(tmp_path):
     row = {"id": "1", "prediction": "a b", "reference": "a b", "reference_full": "a b c", "retrieved_report": "z ."}
-    matched = match({"x": read_reports(write_jsonl(tmp_path / "x.jsonl", [row]))}, None, "auto", 2)
+    matched = match({"x": read_report_file(write_jsonl(tmp_path / "x.jsonl", [row]))}, None, "auto", 2)
     assert (matched.references, matched.full, matched.retrieved["x"]) == (["a b"], ["a b c"], ["z ."])
 
 
-def test_raw_text_is_cleaned_and_clean_text_is_not():
-    assert clean_texts(["Heart is 4.5 cm. Clear."], "auto") == (["heart is 45 cm . clear ."], "published")
-    assert clean_texts(["heart is 4.5 cm"], "auto") == (["heart is 4.5 cm"], "none")
-    assert clean_texts(["Heart is 4.5 cm."], "minimal") == (["heart is 4.5 cm ."], "minimal")
+def test_both_sides_are_cleaned_alike():
+    def cleaned(prediction, reference, cleaning="auto"):
+        systems, references, done, _ = clean_texts({"a": [prediction]}, [reference], cleaning)
+        return systems["a"][0], references[0], done
+
+    raw, clean = "Heart is 4.5 cm. Clear.", "heart is 45 cm . clear ."
+    assert cleaned(raw, raw) == (clean, clean, "published")
+    assert cleaned("heart is 45 cm. clear.", raw) == (clean, clean, "published")  # lower case, stops attached
+    assert cleaned(clean, raw) == (clean, clean, "published")
+    assert cleaned(raw, clean) == (clean, clean, "none")
+    assert cleaned(clean, clean) == (clean, clean, "none")
+    assert cleaned("heart is 45 cm", "heart is 45 cm") == (
+        "heart is 45 cm",
+        "heart is 45 cm",
+        "none",
+    )  # a text that was cut
+    assert cleaned(raw, raw, "minimal") == ("heart is 4.5 cm . clear .", "heart is 4.5 cm . clear .", "minimal")
+    assert cleaned(raw, raw, "none") == (raw, raw, "none")
+    assert cleaned("", raw)[0] == ""  # and not a stop that might meet another one
 
 
-def test_names_of_systems(tmp_path):
+def test_what_the_cleaner_makes_is_clean():
+    rng = random.Random(0)
+    pieces = [
+        "The heart",
+        " is 4.5 cm",
+        ". ",
+        ".",
+        " - ",
+        "1. ",
+        "2. ",
+        " T11. ",
+        "(a) ",
+        "no",
+        " ",
+        "?",
+        "/",
+        "left-sided",
+    ]
+    for _ in range(5000):
+        clean = clean_report("".join(rng.choices(pieces, k=rng.randint(0, 12))))
+        if not clean_report(clean.replace(" .", "")).strip(" ."):
+            continue
+        assert clean_once(clean) == clean or not is_cleaned(clean)
+    assert is_cleaned("the heart is normal . no effusion")
+    assert not is_cleaned("the heart is normal. no effusion.")
+
+
+def test_published_cleaning_of_real_reports_is_recognised(real_cxr):
+    reports = [row["findings"] for row in read_jsonl(real_cxr / "reports.jsonl")]
+    cleaned = [clean_report(report) for report in reports if report]
+    assert len(cleaned) > 3000
+    assert all(map(is_cleaned, cleaned))
+    assert all(is_cleaned(truncate_words(text)) for text in cleaned)
+
+
+@pytest.mark.parametrize(
+    ("marked", "plain"),
+    [
+        ("## Findings\n- Heart is normal\n- No effusion.", "Heart is normal.\nNo effusion."),
+        ("**Heart:** normal.\n* No **large** effusion", "Heart: normal.\nNo large effusion."),
+        ("The heart is normal. No effusion.", "The heart is normal. No effusion."),
+        ("Ends 2 cm above ___ with * marks.", "Ends 2 cm above ___ with * marks."),
+        ("- Clear lungs", "Clear lungs."),
+        ("### Lungs\n1. Clear\n\u2022 No edema\n---\n", "Lungs.\nClear.\nNo edema."),
+    ],
+)
+def test_markdown_is_taken_out(marked, plain):
+    assert strip_markdown(marked) == plain
+    assert strip_markdown(plain) == plain
+
+
+def test_names_of_systems():
     files = named_files(["ours=a/b.csv", "c/theirs.jsonl", "results/run7/predictions.jsonl"])
     assert list(files) == ["ours", "theirs", "run7"]
     with pytest.raises(ValueError, match="both called b"):
@@ -96,37 +176,24 @@ def test_names_of_systems(tmp_path):
         named_files(["../up=a.csv"])
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.jsonl", '{"text": "x"}\n', "the keys text"),
-        ("a.jsonl", '[1]\n', "holds a list"),
-        ("a.jsonl", '{"id": 1, "prediction": "x"}\n{"id": 1, "prediction": "y"}\n', "repeats study 1"),
-        ("a.jsonl", '{"id": 1, "prediction": null}\n', "has a report that is None"),
-        ("a.jsonl", '{"id": 1, "prediction": "a"}\n{"prediction": "b"}\n', "1 of 2 lines"),
-        ("a.csv", "a,b\n1,2\n", "expected the heading study_id,report"),
-        ("a.csv", "study_id,report\n1\n", "row 2 .* has 1 cells"),
-        ("a.csv", "study_id,report\n", "holds no report"),
-        ("a.txt", "x", "expected .jsonl, .csv"),
-    ],
-)  # fmt: skip
-def test_wrong_files_are_named(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=message):
-        read_reports(tmp_path / name)
-
-
 def test_files_that_do_not_fit_are_refused(layouts, tmp_path):
+    def read(name):
+        return read_report_file(layouts[name])
+
+    truth = read_report_file(layouts["table"], "reference")
     with pytest.raises(FileNotFoundError, match="check the path"):
-        read_reports(tmp_path / "nowhere.csv")
+        read_report_file(tmp_path / "nowhere.csv")
     with pytest.raises(ValueError, match="carry no references"):
-        match({"a": read_reports(layouts["table"])}, None, "none", 0)
-    short = read_reports(write_csv(tmp_path / "s.csv", [["one"], ["two"]]))
-    with pytest.raises(ValueError, match=r"2 reports and .* 3, and one of them has no ids"):
-        match({"a": short}, read_reports(layouts["table"]), "none", 0)
-    other = read_reports(write_jsonl(tmp_path / "o.jsonl", [{"id": "50414267", "prediction": "a", "reference": "y"}]))
+        match({"a": read("table")}, None, "none", 0)
+    short = read_report_file(write_csv(tmp_path / "s.csv", [["one two"], ["two three"]]))
+    with pytest.raises(ValueError, match=r"2 reports and .* 3, and they are matched by order"):
+        match({"a": short}, truth, "none", 0)
+    other = write_jsonl(tmp_path / "o.jsonl", [{"id": "50414267", "prediction": "a", "reference": "y z"}])
     with pytest.raises(ValueError, match="references of study 50414267 differ"):
-        match({"a": read_reports(layouts["ours"]), "b": other}, None, "none", 0)
-    strange = read_reports(write_csv(tmp_path / "q.csv", [("id", "report"), ("q", "text")]))
+        match({"a": read("ours"), "b": read_report_file(other)}, None, "none", 0)
+    strange = read_report_file(write_csv(tmp_path / "q.csv", [("id", "report"), ("q", "text here")]))
     with pytest.raises(ValueError, match="no study is in all files"):
-        match({"a": strange}, read_reports(layouts["table"]), "none", 0)
+        match({"a": strange}, truth, "none", 0)
+    twice = write_csv(tmp_path / "d.csv", [("id", "report"), ("s50414267", "a b"), ("50414267", "b c")])
+    with pytest.raises(ValueError, match="repeats study 50414267"):
+        match({"a": read_report_file(twice)}, truth, "none", 0)

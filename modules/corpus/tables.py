@@ -132,6 +132,17 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
     return Table(path, rows, f"separated by {'tab' if separator == chr(9) else repr(separator)}, {name}")
 
 
+def read_text_file(path: str | Path) -> str:
+    """The text of a file, its encoding found as that of a table.
+
+    Raises:
+        ValueError: if it is no text, or in an encoding that cannot be told from others.
+    """
+    path = Path(path)
+    content = _content(path)
+    return content.decode(_encoding(path, content))
+
+
 def _content(path: Path) -> bytes:
     """The unpacked bytes of a file that fits the memory."""
     try:

@@ -21,6 +21,18 @@ _LONE_STOP = re.compile(r"(?<!\S)\.(?!\S)")
 _ATTACHED_STOP = re.compile(r"(?<! )\. (?!\.)")  # not one that was set apart before
 _ATTACHED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")  # in the order of the source
 _LIST_MARKER = re.compile(r"(?:(?<=^)|(?<=[.] )|(?<=\n))\s*\d{1,2}[.)]\s+")
+_MARKDOWN = re.compile(r"\*\*[^*\n]+\*\*|^\s{0,3}#{1,6}\s|^\s*[-*+\u2022]\s+\S.*\n|^\s*[-*\u2022]\s+\S", re.MULTILINE)
+_MARKDOWN_START = re.compile(r"^\s*(?:#{1,6}\s+|[-*+\u2022]\s+|\d{1,2}[.)]\s+|>\s+)")
+_MARKDOWN_HEADING = re.compile(r"^\s*(?:#{1,6}\s+|\*\*[^*]+\*\*:?\s*$)")
+_MARKDOWN_BOLD = re.compile(r"\*\*?([^*\n]+)\*\*?")
+_SECTION_NAMES = (
+    "findings",
+    "impression",
+    "report",
+    "findings and impression",
+    "chest x-ray report",
+    "radiology report",
+)
 _STOP = re.compile(r"\s*(?:\.+\s+|\.+$)")
 
 
@@ -83,6 +95,40 @@ def clean_report_minimal(report: str) -> str:
 
 
 CLEANERS: dict[str, Callable[[str], str]] = {"published": clean_report, "minimal": clean_report_minimal}
+
+
+def is_cleaned(text: str) -> bool:
+    """Whether a text is what :func:`clean_report` makes, but for blanks and, where it was cut, its last stop."""
+    again = normalise_whitespace(clean_report(text))
+    return again in (normalise_whitespace(text), f"{normalise_whitespace(text)} .")
+
+
+def clean_once(text: str) -> str:
+    """:func:`clean_report`, which leaves a text that is clean already as it is, but for a missing last stop."""
+    if is_cleaned(text):
+        return text if text.endswith(" .") or not text.strip(" .") else f"{text.rstrip()} ."
+    return clean_report(text)
+
+
+def strip_markdown(text: str) -> str:
+    """Take the marks of Markdown out of a report, as language models write them: ``**bold**``, headings and bullets.
+
+    A line that was a heading or a bullet becomes a sentence of its own; a report without such marks is not changed.
+    """
+    if not _MARKDOWN.search(text):
+        return text
+    lines = []
+    for line in text.splitlines():
+        heading = _MARKDOWN_HEADING.match(line)
+        bare = _MARKDOWN_BOLD.sub(r"\1", _MARKDOWN_START.sub("", line)).replace("`", "").strip()
+        if not bare or re.fullmatch(r"[-*_=| :]+", bare):
+            continue
+        if heading and bare.rstrip(":").casefold() in _SECTION_NAMES:
+            continue
+        if (heading or _MARKDOWN_START.match(line)) and bare[-1] not in ".!?:":
+            bare += "."
+        lines.append(bare)
+    return "\n".join(lines)
 
 
 def truncate_words(report: str, limit: int = 100) -> str:

@@ -1,64 +1,48 @@
-"""Reports that someone generated, from whatever file they were left in, matched with their references by study.
+"""Generated reports of several systems beside their references: the same studies, in the same order, each text twice.
 
-predictions.jsonl      ours: "id", "prediction", "reference", and more
-*.jsonl                {"prediction", "reference"}, with or without "id"
-*.csv                  columns ``study_id,report`` (also ``id`` or ``dicom_id``, ``prediction`` or ``findings``)
-res.csv, gts.csv       R2Gen's: one column without a heading, matched by order
-*.json                 an annotation file, for references
+Every text is kept as it was found and as the cleaner makes it, because the metrics of the R2Gen family read cleaned text
+and all others raw text (``4.5 cm`` must stay 4.5 there). Both sides get the same treatment.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from modules.corpus.annotations import read_annotation, require_split
-from modules.corpus.text import CLEANERS, truncate_words
-from modules.records import iterate_jsonl
-
-ID_NAMES = ("id", "study_id", "dicom_id", "image_id")
-TEXT_NAMES = ("prediction", "report", "findings")
-REFERENCE_NAMES = ("reference", "ground_truth")
-_MIMIC_STUDY = re.compile(r"s?(\d{8})")
-_MIMIC_FOLDER = re.compile(r"/s(\d{8})/")
-
-
-@dataclass
-class ReportFile:
-    """What one file holds, by study id.
-
-    ``texts`` are its reports, ``references`` what it carries as theirs (``full`` before truncation, ``retrieved`` the
-    report that was retrieved); ``ordered`` says that it has no ids and its rows are numbered from 1; ``by_study`` leads
-    from MIMIC-CXR study numbers to the ids of an annotation.
-    """
-
-    path: Path
-    texts: dict[str, str] = field(default_factory=dict)
-    references: dict[str, str] = field(default_factory=dict)
-    full: dict[str, str] = field(default_factory=dict)
-    retrieved: dict[str, str] = field(default_factory=dict)
-    ordered: bool = False
-    by_study: dict[str, str] = field(default_factory=dict)
+from modules.corpus.text import (
+    CLEANERS,
+    clean_once,
+    is_cleaned,
+    normalise_whitespace,
+    strip_markdown,
+    truncate_words,
+)
+from modules.evaluation.columns import Row, is_empty
+from modules.evaluation.report_files import ReportFile
+from modules.evaluation.study_ids import pair_rows, repeated
 
 
 @dataclass
 class Matched:
     """Systems and references over the same studies, in the same order.
 
-    ``references`` are cut, ``full`` are not; ``cleaning`` is what was done to them; ``notes`` say what was left out, or
-    assumed.
+    ``references`` are cleaned and cut, ``full`` cleaned and whole, ``raw_references`` as they were found; ``systems`` and
+    ``raw_systems`` likewise. ``cleaning`` is what was done to them; ``notes`` say what was read, left out or assumed;
+    ``rows`` are the cells of the references' file.
     """
 
     ids: list[str]
     systems: dict[str, list[str]]
     references: list[str]
     full: list[str]
+    raw_systems: dict[str, list[str]]
+    raw_references: list[str]
     retrieved: dict[str, list[str] | None]
     cleaning: str
     notes: list[str]
+    rows: list[Row]
 
 
 def named_files(words: Sequence[str]) -> dict[str, Path]:
@@ -83,205 +67,217 @@ def named_files(words: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def read_reports(path: str | Path, split: str = "test") -> ReportFile:
-    """Read a file in any of the layouts above.
+def clean_texts(
+    predictions: Mapping[str, Sequence[str]], references: Sequence[str], cleaning: str
+) -> tuple[dict[str, list[str]], list[str], str, list[str]]:
+    """Clean both sides alike, unless both are what the cleaner makes already.
 
     Args:
-        path: the file.
-        split: of an annotation file.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if its layout is none of these, a study appears twice, or it is empty.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: check the path")
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".json": lambda file: _read_annotation(file, split)}
-    if path.suffix not in readers:
-        raise ValueError(f"{path} ends in {path.suffix!r}; expected .jsonl, .csv or .json (an annotation): rename it")
-    found = readers[path.suffix](path)
-    if not found.texts:
-        raise ValueError(f"{path} holds no report: give the file that the model wrote")
-    return found
-
-
-def _add(found: ReportFile, key: object, text: object, where: str) -> str:
-    """Add a report under its id, which is returned; a missing id is the row's number."""
-    if not isinstance(text, str):
-        raise ValueError(f"{where} of {found.path} has a report that is {text!r}; expected text: correct it")
-    key = _normal(str(len(found.texts) + 1) if key in (None, "") else key)
-    if key in found.texts:
-        raise ValueError(f"{where} of {found.path} repeats study {key}; expected every study once: remove one of them")
-    found.texts[key] = text
-    return key
-
-
-def _normal(key: object) -> str:
-    """An id as text; ``s50414267`` and ``50414267`` are one MIMIC-CXR study."""
-    text = str(key).strip()
-    match = _MIMIC_STUDY.fullmatch(text)
-    return match[1] if match else text
-
-
-def _named(row: Mapping[str, object], names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in row), None)
-
-
-def _read_jsonl(path: Path) -> ReportFile:
-    found, with_id = ReportFile(path), 0
-    for number, row in enumerate(iterate_jsonl(path), start=1):
-        text = _named(row, TEXT_NAMES) if isinstance(row, dict) else None
-        if text is None:
-            held = f"the keys {', '.join(map(str, row))}" if isinstance(row, dict) else f"a {type(row).__name__}"
-            raise ValueError(f'line {number} of {path} holds {held}; expected {{"id", "prediction", "reference"}}')
-        identifier = _named(row, ID_NAMES)
-        with_id += identifier is not None
-        key = _add(found, row[identifier] if identifier else None, row[text], f"line {number}")
-        reference = _named(row, REFERENCE_NAMES)
-        if reference and isinstance(row[reference], str):
-            found.references[key] = row[reference]
-        for name, store in (("reference_full", found.full), ("retrieved_report", found.retrieved)):
-            if isinstance(row.get(name), str):
-                store[key] = row[name]
-    found.ordered = with_id == 0
-    if 0 < with_id < len(found.texts):
-        raise ValueError(f"{with_id} of {len(found.texts)} lines of {path} have an id; expected all or none")
-    return found
-
-
-def _read_csv(path: Path) -> ReportFile:
-    csv.field_size_limit(1 << 24)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        try:
-            rows = [row for row in csv.reader(file) if row]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a CSV file in UTF-8 ({error}): save it again as one") from error
-    found = ReportFile(path)
-    heading = {name.strip().lower(): i for i, name in enumerate(rows[0])} if rows else {}
-    identifier, text = _named(heading, ID_NAMES), _named(heading, TEXT_NAMES)
-    if rows and rows[0] == ["", "0"]:  # a pandas table with its row numbers
-        heading, identifier, text = {"": 0, "0": 1}, None, "0"
-    if text is None and rows and any(len(row) != 1 for row in rows):
-        raise ValueError(
-            f"{path} begins with {', '.join(rows[0])[:80]!r}; expected the heading study_id,report, or one column of "
-            "reports without a heading: add the heading"
-        )
-    found.ordered = identifier is None
-    reference = _named(heading, REFERENCE_NAMES)
-    for number, row in enumerate(rows[1:] if text else rows, start=2 if text else 1):
-        if text and len(row) < len(rows[0]):
-            raise ValueError(f"row {number} of {path} has {len(row)} cells; expected {len(rows[0])}: correct it")
-        key = _add(found, row[heading[identifier]] if identifier else None, row[heading[text] if text else 0],
-                   f"row {number}")  # fmt: skip
-        if text and reference:
-            found.references[key] = row[heading[reference]]
-    return found
-
-
-def _read_annotation(path: Path, split: str) -> ReportFile:
-    found = ReportFile(path)
-    for study in require_split(read_annotation(path), split, path):
-        found.texts[_normal(study.id)] = study.report
-        number = _MIMIC_FOLDER.search(study.image_path[0])
-        if number:  # how tables of MIMIC-CXR name the study
-            found.by_study[number[1]] = _normal(study.id)
-    return found
-
-
-def clean_texts(texts: Sequence[str], cleaning: str) -> tuple[list[str], str]:
-    """Clean reports unless they are clean.
-
-    Args:
-        texts: reports.
-        cleaning: a key of ``CLEANERS``, ``"none"``, or ``"auto"``: the published cleaner if any text has an upper-case
-            letter, else none.
+        predictions: reports by system.
+        references: theirs.
+        cleaning: a key of ``CLEANERS``; ``"none"``; or ``"auto"``: the published cleaner on every system if any reference
+            is not clean yet, else on the systems that are not. A text that is clean stays as it is.
 
     Returns:
-        The texts, and what was done: a key of ``CLEANERS`` or ``"none"``.
+        The texts of the systems and of the references, what was done to the references, and a note by system.
     """
-    if cleaning == "auto":
-        cleaning = "published" if any(text != text.lower() for text in texts) else "none"
-    return (list(texts) if cleaning == "none" else [CLEANERS[cleaning](text) for text in texts]), cleaning
+    if cleaning == "none":
+        return {name: list(texts) for name, texts in predictions.items()}, list(references), "none", []
+    if cleaning != "auto":
+        clean = clean_once if cleaning == "published" else CLEANERS[cleaning]
+        cleaned = {name: _cleaned(clean, texts) for name, texts in predictions.items()}
+        return cleaned, _cleaned(clean, references), cleaning, []
+    raw = not all(map(is_cleaned, references))
+    systems, notes = {}, []
+    for name, texts in predictions.items():
+        if raw or not all(is_cleaned(text) or is_empty(text) for text in texts):
+            systems[name] = _cleaned(clean_once, texts)
+            if not raw:
+                notes.append(f"{name} is cleaned as published; the references were clean already")
+        else:
+            systems[name] = list(texts)
+    truth, done = (_cleaned(clean_once, references), "published") if raw else (list(references), "none")
+    return systems, truth, done, notes
 
 
-def match(systems: Mapping[str, ReportFile], references: ReportFile | None, cleaning: str, max_words: int) -> Matched:
+def _cleaned(clean: Callable[[str], str], texts: Sequence[str]) -> list[str]:
+    """Cleaned texts; the published cleaner would make a word, a stop, of nothing."""
+    return ["" if is_empty(text) else clean(text) for text in texts]
+
+
+def match(
+    systems: Mapping[str, ReportFile],
+    references: ReportFile | None,
+    cleaning: str,
+    max_words: int,
+    *,
+    by_order: bool = False,
+) -> Matched:
     """Bring predictions and references together.
 
     Args:
         systems: predictions by the name of the system.
         references: where the references are; those that the predictions carry if absent.
-        cleaning: see :func:`clean_texts`; predictions and references are decided on one by one.
-        max_words: words kept of a reference, 0 for all; predictions are never cut.
+        cleaning: see :func:`clean_texts`.
+        max_words: words kept of a cleaned reference, 0 for all; predictions are never cut.
+        by_order: take the rows of all files in their order, whatever ids they have.
 
     Returns:
-        The studies that every system and the references have.
+        The studies that every system and the references have. An empty reference is no study; an empty prediction is a
+        prediction that says nothing.
 
     Raises:
-        ValueError: if a file carries no references and none are given, references contradict each other, files without
-            ids differ in length, or no study is in all of them.
+        ValueError: if there are no references, no common studies, or files without ids differ in length.
     """
-    notes: list[str] = []
-    truth = dict(references.texts) if references else _carried(systems)
-    aligned = {name: _aligned(name, system, truth, references, notes) for name, system in systems.items()}
-    ids = [key for key in truth if all(key in reports for reports in aligned.values())]
-    for name, reports in aligned.items():
-        missing, extra = [key for key in truth if key not in reports], [key for key in reports if key not in truth]
-        if missing:
-            notes.append(
-                f"{name} has no report for {len(missing)} of {len(truth)} studies, first {', '.join(missing[:3])}"
-            )
-        if extra:
-            notes.append(f"{name} has {len(extra)} reports without a reference, first {', '.join(extra[:3])}")
-    if not ids:
-        seen = "; ".join(f"{name}: {', '.join(list(reports)[:2])}" for name, reports in aligned.items())
+    notes = [f"{name}: {system.path.name} read as {system.read_as}" for name, system in systems.items()]
+    truth, texts = _truth(systems, references)
+    if references is not None:
+        notes.append(f"references: {references.path.name} read as {references.read_as}")
+    rows = {name: _rows(name, system, truth, by_order, notes) for name, system in systems.items()}
+    empty = [i for i, text in enumerate(texts) if is_empty(text)]
+    labels = _labels(truth)
+    if empty:
+        first = ", ".join(labels[i] for i in empty[:3])
+        notes.append(f"{len(empty)} of {len(texts)} references are empty and left out, first {first}")
+    present = [i for i in range(len(texts)) if not is_empty(texts[i])]
+    kept = [i for i in present if all(found[i] is not None for found in rows.values())]
+    for name, found in rows.items():
+        _say_missing(name, systems[name], found, present, labels, notes)
+    if not kept:
         raise ValueError(
-            f"no study is in all files (references: {', '.join(list(truth)[:2])}; {seen}): give files with the same ids"
+            f"no study is in all files ({truth.path.name}: {', '.join(labels[:2])}; "
+            + "; ".join(f"{name}: {', '.join(_labels(system)[:2])}" for name, system in systems.items())
+            + "): give files with the same ids, or --columns id=NAME"
         )
-    full, done = clean_texts([truth[key] for key in ids], cleaning)
-    notes.append(f"references: {len(ids)} studies, cleaning: {done}")
+    raw_references = [texts[i] for i in kept]
+    raw = {name: [_cell(systems[name].texts[found[i]]) for i in kept] for name, found in rows.items()}
+    ids = [labels[i] for i in kept]
+    notes += [note for name, reports in raw.items() for note in _said_of_empty(name, reports, ids)]
+    plain = {name: _without_markdown(name, reports, notes) for name, reports in raw.items()}
+    cleaned, full, done, said = clean_texts(plain, [strip_markdown(text) for text in raw_references], cleaning)
     cut = [truncate_words(text, max_words) for text in full] if max_words else list(full)
-    chosen = {}
-    for name, reports in aligned.items():
-        chosen[name], how = clean_texts([reports[key] for key in ids], cleaning)
-        notes.append(f"{name}: cleaning: {how}")
+    notes += [*said, f"{len(kept)} studies; references: cleaning {done}"]
     retrieved = {
-        name: [system.retrieved.get(key, "") for key in ids] if system.retrieved else None
+        name: None if system.retrieved is None else [system.retrieved[rows[name][i]] for i in kept]
         for name, system in systems.items()
     }
-    return Matched(ids, chosen, cut, full, retrieved, done, notes)
+    cells = [truth.rows[i] if truth.rows else {} for i in kept]
+    return Matched(ids, cleaned, cut, full, raw, raw_references, retrieved, done, notes, cells)
 
 
-def _carried(systems: Mapping[str, ReportFile]) -> dict[str, str]:
-    """The references that the systems' own files hold."""
-    truth: dict[str, str] = {}
-    for name, system in systems.items():
-        for key, cut in system.references.items():
-            text = system.full.get(key, cut)
-            if truth.setdefault(key, text) != text:
-                raise ValueError(
-                    f"the references of study {key} differ between {name} and another file: give one with --references"
-                )
-    if not truth:
+def _said_of_empty(name: str, reports: Sequence[str], ids: Sequence[str]) -> list[str]:
+    nothing = [key for key, text in zip(ids, reports, strict=True) if not text]
+    if not nothing:
+        return []
+    first = ", ".join(nothing[:3])
+    return [
+        f"{name} has {len(nothing)} empty reports of {len(ids)}, first {first}: they count as reports that say nothing"
+    ]
+
+
+def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> list[str]:
+    plain = [strip_markdown(text) for text in reports]
+    count = sum(a != b for a, b in zip(plain, reports, strict=True))
+    if count:
+        notes.append(f"{name}: Markdown is taken out of {count} reports before they are cleaned")
+    return plain
+
+
+def _cell(text: str) -> str:
+    return "" if is_empty(text) else text
+
+
+def _labels(file: ReportFile) -> list[str]:
+    """What the studies of a file are called: their ids, or the numbers of their rows."""
+    ids = next(iter(file.keys.values()), [None] * len(file.texts))
+    return [str(number) if value is None else value for number, value in enumerate(ids, start=1)]
+
+
+def _truth(systems: Mapping[str, ReportFile], references: ReportFile | None) -> tuple[ReportFile, list[str]]:
+    """The file whose rows are the studies, and the reference of every row."""
+    if references is not None:
+        _check_ids(references)
+        return references, references.texts
+    carrying = [(name, system) for name, system in systems.items() if system.references is not None]
+    if not carrying:
         raise ValueError(
-            f"{', '.join(systems)} carry no references: give them with --references (CSV, JSONL or annotation file)"
+            f"{', '.join(systems)} carry no references: give them with --references (CSV, JSONL, JSON or annotation file)"
         )
-    return truth
+    (first, file), *others = carrying
+    _check_ids(file)
+    texts = _carried(file)
+    for name, other in others:
+        theirs = _carried(other)
+        for row, found in enumerate(_rows(name, other, file, False, [])):
+            if found is not None and normalise_whitespace(theirs[found]) != normalise_whitespace(texts[row]):
+                raise ValueError(
+                    f"the references of study {_labels(file)[row]} differ between {first} and {name}: give one with "
+                    "--references"
+                )
+    return file, texts
 
 
-def _aligned(
-    name: str, system: ReportFile, truth: Mapping[str, str], references: ReportFile | None, notes: list[str]
-) -> dict[str, str]:
-    """Reports of a system under the ids of the references."""
-    if references and (system.ordered or references.ordered):
-        if len(system.texts) != len(truth):
+def _carried(system: ReportFile) -> list[str]:
+    """The references in a file of predictions, uncut where it has them so."""
+    assert system.references is not None
+    whole = system.whole or [""] * len(system.texts)
+    return [full or cut for full, cut in zip(whole, system.references, strict=True)]
+
+
+def _check_ids(file: ReportFile) -> None:
+    twice = repeated(file.keys)
+    if twice is not None:
+        raise ValueError(f"{file.path} repeats study {twice}; expected every study once: remove one of them")
+
+
+def _rows(name: str, system: ReportFile, truth: ReportFile, by_order: bool, notes: list[str]) -> list[int | None]:
+    """The row of a system's report for every study."""
+    if system is truth:
+        return list(range(len(truth.texts)))
+    if by_order or system.ordered or truth.ordered or not (system.keys or truth.keys):
+        if not by_order and not (system.ordered or truth.ordered):
             raise ValueError(
-                f"{system.path} has {len(system.texts)} reports and {references.path} {len(truth)}, and one of them has "
-                "no ids; expected as many of each, since they are matched by order: add ids"
+                f"neither {system.path} nor {truth.path} has ids: give files with ids, or --by_order if the rows of both "
+                "are the same studies in the same order"
             )
-        notes.append(f"{name} is matched with its references by order: one of the files has no ids")
-        return dict(zip(truth, system.texts.values(), strict=True))
-    if references and references.by_study and not system.texts.keys() & truth.keys():
-        notes.append(f"{name} is matched by the study number in the image paths of {references.path.name}")
-        return {references.by_study.get(key, key): text for key, text in system.texts.items()}
-    return system.texts
+        if len(system.texts) != len(truth.texts):
+            raise ValueError(
+                f"{system.path} has {len(system.texts)} reports and {truth.path} {len(truth.texts)}, and they are matched "
+                "by order; expected as many of each: add ids"
+            )
+        notes.append(f"{name} is matched with its references by order")
+        return list(range(len(truth.texts)))
+    for file in (system, truth):
+        if not file.keys:
+            raise ValueError(
+                f"{file.path} has no ids and {(truth if file is system else system).path} has: name its column with "
+                "--columns id=NAME, or give --by_order if the rows of both are the same studies in the same order"
+            )
+    _check_ids(system)
+    rows, ours, theirs = pair_rows(system.keys, truth.keys)
+    found = [row for row in rows if row is not None]
+    if ours and (ours, theirs) != (next(iter(system.keys)), next(iter(truth.keys))):
+        notes.append(f"{name} is matched by {ours} = {theirs} of {truth.path.name}")
+    if len(found) > len(set(found)):
+        notes.append(f"{name}: {len(set(found))} reports of studies count for each of their {len(found)} images")
+    return rows
+
+
+def _say_missing(
+    name: str,
+    system: ReportFile,
+    rows: Sequence[int | None],
+    present: Sequence[int],
+    labels: Sequence[str],
+    notes: list[str],
+) -> None:
+    """Which studies a system has no report for, and how many of its reports have no reference."""
+    missing = [labels[i] for i in present if rows[i] is None]
+    if missing:
+        notes.append(
+            f"{name} has no report for {len(missing)} of {len(present)} studies, first {', '.join(missing[:3])}"
+        )
+    used = {row for row in rows if row is not None}
+    extra = [label for row, label in enumerate(_labels(system)) if row not in used]
+    if extra:
+        notes.append(f"{name} has {len(extra)} reports without a reference, first {', '.join(extra[:3])}")

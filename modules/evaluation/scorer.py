@@ -13,12 +13,12 @@ import numpy as np
 from modules.corpus.text import postprocess_prediction
 from modules.evaluation.metrics.clinical import class_sums, clinical_scores, clinical_sums, example_f1
 from modules.evaluation.metrics.meteor import MeteorRun
-from modules.evaluation.metrics.nlg import Overlap, check_reports, nlg_scores, overlap, with_meteor
+from modules.evaluation.metrics.nlg import NO_CIDER, Overlap, check_reports, nlg_scores, overlap, with_meteor
 from modules.evaluation.metrics.significance import RESAMPLES, intervals
 from modules.evaluation.metrics.sufficient_sums import StudySums, joined, renamed
 from modules.labelling.cache import cached_labels
 from modules.labelling.labelers import Labeler
-from modules.labels import CHEXPERT_CONDITIONS
+from modules.labels import BLANK, CHEXPERT_CONDITIONS
 
 PER_STUDY = ("BLEU_4", "ROUGE_L", "METEOR", "CIDEr")
 
@@ -70,11 +70,12 @@ class ReportScorer:
         self.references, self.labeler, self.thirds = list(references), labeler, thirds
         self.full = None if full is None else list(full)
         self.reference_labels = cached_labels(labeler, self.references, cache)  # (n, 14 or 18)
+        self.notes = [NO_CIDER] if len(self.references) == 1 else []
 
     def __call__(self, predictions: Sequence[str], meteor: bool = True) -> dict[str, float | None]:
         """The published scores alone, in the order of the references; for a look during training."""
         scores = nlg_scores(list(predictions), self.references, meteor=meteor)
-        predicted = self.labeler(list(predictions))
+        predicted = self._labels(predictions)
         return {**scores, **clinical_scores(predicted, self.reference_labels, conditions=self.labeler.conditions)}
 
     def systems(self, systems: Mapping[str, Sequence[str]], meteor: bool = True) -> dict[str, SystemScores]:
@@ -106,7 +107,7 @@ class ReportScorer:
 
     def _with_labels(self, reports: Sequence[str], scored: Mapping[str, Overlap]) -> SystemScores:
         """Everything of one system whose word-overlap scores are known by suffix of their names."""
-        labels, conditions = self.labeler(list(reports)), self.labeler.conditions
+        labels, conditions = self._labels(reports), self.labeler.conditions
         clinical = clinical_sums(labels, self.reference_labels, conditions, self.thirds)
         scores = {f"{name}{suffix}": value for suffix, one in scored.items() for name, value in one.corpus.items()}
         per_study = {figure: scored[""].each[figure] for figure in PER_STUDY}
@@ -114,6 +115,12 @@ class ReportScorer:
         sums = joined([*(renamed(one.sums, suffix) for suffix, one in scored.items()), clinical])
         classes = class_sums(labels, self.reference_labels, conditions)
         return SystemScores(scores | clinical.scores(), per_study, sums, classes, labels)
+
+    def _labels(self, reports: Sequence[str]) -> np.ndarray:
+        """Labels ``(n, 14 or 18)``; an empty report says nothing, "no finding" neither."""
+        labels = np.array(self.labeler(list(reports)))
+        labels[[not any(map(str.isalnum, text)) for text in reports]] = BLANK
+        return labels
 
     def per_class(self, system: SystemScores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]]:
         """Precision, recall, F1 with its interval, support and third of every condition."""

@@ -16,6 +16,7 @@ from modules.corpus.text import postprocess_prediction
 from modules.evaluation.metrics.meteor import MeteorRun, meteor_sums
 from modules.evaluation.metrics.sufficient_sums import StudySums, joined, means
 
+NO_CIDER = "CIDEr of a single study is n/a: its document frequencies come from the references that are scored together"
 METRICS = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr")
 ORDERS = 4  # longest n-gram of BLEU
 BETA = 1.2  # recall against precision in ROUGE-L
@@ -32,7 +33,7 @@ def nlg_scores(predictions: Sequence[str], references: Sequence[str], meteor: bo
 
     Returns:
         The values of ``METRICS``: BLEU, METEOR and ROUGE-L in [0, 1], CIDEr in [0, 10]. METEOR is None if it was not
-        asked for or could not be run, which one printed sentence explains.
+        asked for or could not be run, which one printed sentence explains; CIDEr is None for a single study.
 
     Raises:
         ValueError: if the lists are empty, of different length, or hold something else than text.
@@ -106,7 +107,7 @@ def overlap(hypotheses: Sequence[str], references: Sequence[str]) -> Overlap:
         references: n texts.
 
     Returns:
-        The scores; CIDEr's sums are per-study values whose document frequencies are those of all n references.
+        The scores, CIDEr None for a single study (``NO_CIDER``); CIDEr's sums are per-study values whose document frequencies are those of all n references.
 
     Raises:
         ModuleNotFoundError: if pycocoevalcap is not installed.
@@ -127,6 +128,9 @@ def overlap(hypotheses: Sequence[str], references: Sequence[str]) -> Overlap:
     rouge_each = np.array([rouge_l(*pair) for pair in zip(hypotheses, references, strict=True)])
     cider, cider_each = Cider().compute_score(truth, generated)
     values = {"ROUGE_L": rouge_each, "CIDEr": np.asarray(cider_each)}
+    if len(references) == 1:
+        del values["CIDEr"]
+        cider = cider_each = None
     corpus = dict(zip(METRICS, (*bleu, None, rouge_each.mean(), cider), strict=True))
     each = dict(zip(METRICS, (*bleu_each, None, rouge_each, cider_each), strict=True))
     return Overlap(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.text import postprocess_prediction
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import compare, with_holm
 from modules.evaluation.reports.published_rows import published_rows
@@ -142,11 +141,3 @@ def write_per_class(path: Path, per_class: Mapping[str, Mapping[str, Any]], rate
         writer.writeheader()
         for (condition, row), rate in zip(per_class.items(), rates, strict=True):
             writer.writerow({"condition": condition, "training_rate": float(rate), **row})
-
-
-def write_r2gen(run_dir: Path, predictions: Sequence[str], references: Sequence[str]) -> None:
-    """Write ``res.csv`` and ``gts.csv`` for R2Gen's tools: one column, no heading, rows in the order of the split."""
-    spaced = [postprocess_prediction(text).strip() for text in predictions]
-    for name, texts in (("res.csv", spaced), ("gts.csv", references)):
-        with atomic_write(run_dir / name) as file:
-            csv.writer(file, lineterminator="\n").writerows([text] for text in texts)

@@ -17,6 +17,7 @@ from modules.evaluation.metrics.diversity import diversity
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import intervals
 from modules.evaluation.reports import results
+from modules.evaluation.reports.exports import write_r2gen
 from modules.evaluation.reports.published_rows import comparability
 from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
@@ -76,7 +77,7 @@ def score_test(
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
     write_json(run_dir / "metrics.json", {**metrics, **measured, "studies": len(rows), **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
-    results.write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
+    write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
     spans = {OURS: {name.removeprefix(f"{options.split}_"): span for name, span in metrics["intervals"].items()}}
     notes = [metrics["protocol"]["caption"], metrics["protocol"]["comparability"]]
     scores = {name: system.scores for name, system in systems.items()}

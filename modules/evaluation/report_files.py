@@ -1,0 +1,281 @@
+"""Files of reports that someone generated, or that are references, in whatever layout they were left.
+
+tables (.csv .tsv .xlsx)   ``study_id,report`` and whatever else ``modules.evaluation.columns`` knows; any separator and encoding
+res.csv, gts.csv           R2Gen's: one column without a heading, matched by order
+.txt .tok                  one report a line, matched by order
+.jsonl                     an object a line, with or without ids
+.json                      an annotation; a list of objects; study id -> text, or -> object (ReXrank); lists of texts by
+                           name (RadEval)
+.parquet                   where pyarrow is installed
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modules.corpus.annotations import SPLITS, read_annotation, require_split
+from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
+from modules.evaluation.columns import KNOWN, Roles, Row, find_roles, is_empty
+from modules.evaluation.study_ids import id_columns
+from modules.records import iterate_jsonl, read_json
+
+_HEADER = re.compile(  # "Findings: .." at the beginning of a text, line or sentence; "## Findings" on a line of its own
+    r"(?:^|\n|(?<=[.!?]\s))\s*(?:#{1,6}\s+)?\**(findings|impression)\**\s*:\**\s*"
+    r"|(?:^|\n)\s*(?:#{1,6}\s+\**|\*\*)(findings|impression)\**\s*(?=\n)",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class ReportFile:
+    """What one file holds, row by row.
+
+    ``texts`` are what it was read for, generated reports or references, ``""`` where there is none; ``references`` what
+    stands beside them, ``whole`` the same uncut, ``retrieved`` what was retrieved; ``keys`` the studies' ids and their
+    parts by where they stand; ``ordered`` says that the rows have no ids and no heading; ``read_as`` what was understood; ``rows`` are the
+    cells as they were found.
+    """
+
+    path: Path
+    texts: list[str]
+    references: list[str] | None = None
+    whole: list[str] | None = None
+    retrieved: list[str] | None = None
+    keys: dict[str, list[str | None]] = field(default_factory=dict)
+    ordered: bool = False
+    headings: list[str] = field(default_factory=list)
+    read_as: str = ""
+    rows: Sequence[Row] = ()
+
+
+def read_report_file(
+    path: str | Path,
+    wanted: str = "prediction",
+    *,
+    split: str = "test",
+    section: str = "findings",
+    columns: Mapping[str, str] | None = None,
+) -> ReportFile:
+    """Read a file in any of the layouts above.
+
+    Args:
+        path: the file.
+        wanted: ``"prediction"`` or ``"reference"``: what it was given as decides what its columns are.
+        split: of an annotation file.
+        section: ``"findings"``, ``"impression"`` or ``"both"``, where a file keeps them apart.
+        columns: headings by role, where their names do not say it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if its layout is none of these, its columns cannot be told apart, or it is empty.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: check the path")
+    name = path.name.lower()
+    if name.endswith((".txt", ".tok")):
+        lines = read_text_file(path).splitlines()
+        found = ReportFile(path, [line.strip() for line in lines], ordered=True, read_as="one report a line")
+    elif name.endswith(TABLE_ENDINGS):
+        found = _read_table(path, wanted, section, columns)
+    elif name.endswith(".jsonl"):
+        found = _from_rows(path, list(_jsonl_rows(path)), wanted, section, columns)
+    elif name.endswith(".json"):
+        content = read_json(path)
+        if isinstance(content, dict) and set(content) & set(SPLITS) and set(content) <= {*SPLITS, "valid", "validate"}:
+            return _read_annotation(path, split)
+        found = _from_rows(path, _json_rows(path, content), wanted, section, columns)
+    elif name.endswith(".parquet"):
+        found = _from_rows(path, _parquet_rows(path), wanted, section, columns)
+    else:
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}; expected .csv, .tsv, .xlsx, .jsonl, .json, .txt, .tok or .parquet: rename it"
+        )
+    if not found.texts:
+        raise ValueError(f"{path} holds no report: give the file that the model wrote")
+    return found
+
+
+def named_columns(words: Sequence[str]) -> dict[str, str]:
+    """Headings by role, from ``prediction=NAME reference=NAME id=NAME``.
+
+    Raises:
+        ValueError: if a word is not of this form, or names another role.
+    """
+    roles = ("prediction", "reference", "id")
+    given = {}
+    for word in words:
+        role, equals, name = word.partition("=")
+        if role not in roles or not equals or not name:
+            raise ValueError(f"--columns holds {word!r}; expected {', '.join(f'{role}=NAME' for role in roles)}")
+        given[role] = name
+    return given
+
+
+def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None:
+    """Check that every column that was named is in one of the files.
+
+    Raises:
+        ValueError: naming the column and the headings.
+    """
+    there = {plain_heading(heading) for file in files for heading in file.headings}
+    for role, name in given.items():
+        if plain_heading(name) not in there:
+            held = "; ".join(f"{file.path}: {', '.join(file.headings) or 'no headings'}" for file in files)
+            raise ValueError(
+                f"--columns {role}={name} names a column that no file has ({held[:400]}): correct the name"
+            )
+
+
+def _read_table(path: Path, wanted: str, section: str, columns: Mapping[str, str] | None) -> ReportFile:
+    table = read_table_file(path, KNOWN)
+    headings = table.headings
+    known = {plain_heading(name) for name in (*KNOWN, *(columns or {}).values())}
+    if headings and max(len(cells) for _, cells in table.rows) == 1 and plain_heading(headings[0]) not in known:
+        return _one_column(path)
+    if headings in (["", "0"], ["0"]):  # a pandas table with its row numbers
+        return ReportFile(path, [cells[-1] for _, cells in table.body()], ordered=True, read_as="a table of pandas")
+    if headings and not known & {plain_heading(name) for name in headings}:
+        raise ValueError(
+            f"{path} begins with {', '.join(map(repr, headings))[:120]}; expected the heading study_id,report, or one column "
+            "of reports without a heading: add the heading, or name the columns with --columns"
+        )
+    rows = [dict(zip(headings, cells, strict=True)) for _, cells in table.body()]
+    found = _from_rows(path, rows, wanted, section, columns)
+    found.read_as = f"{table.read_as}; {found.read_as}"
+    return found
+
+
+def _one_column(path: Path) -> ReportFile:
+    """One column without a heading; empty rows are reports too, since the rows are matched by order."""
+    rows = list(csv.reader(io.StringIO(read_text_file(path), newline="")))
+    cells = [row[0].strip() if row else "" for row in rows]
+    if len(cells) > 1 and re.fullmatch(r"\w+", cells[0]) and sum(" " in cell for cell in cells[1:]) * 2 > len(cells):
+        raise ValueError(
+            f"{path} begins with {cells[0]!r}, which may be a heading: call it report, or remove it if it is none"
+        )
+    return ReportFile(path, cells, ordered=True, read_as="one column without a heading")
+
+
+def _jsonl_rows(path: Path) -> list[Row]:
+    rows = []
+    for number, row in enumerate(iterate_jsonl(path), start=1):
+        if not isinstance(row, dict):
+            raise ValueError(
+                f'line {number} of {path} holds a {type(row).__name__}; expected {{"id", "prediction", "reference"}}'
+            )
+        rows.append(row)
+    return rows
+
+
+def _json_rows(path: Path, content: Any) -> list[Row]:
+    """Rows of the JSON layouts that are no annotation."""
+    if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
+        content = next(iter(content.values()))  # {"results": [..]}
+    if isinstance(content, list) and content:
+        if all(isinstance(row, dict) for row in content):
+            return content
+        if all(isinstance(row, str) for row in content):
+            return [{"report": row} for row in content]
+    if isinstance(content, dict) and content:
+        values = list(content.values())
+        by_name = {plain_heading(name) for name in content} & {plain_heading(name) for name in KNOWN}
+        if by_name and all(isinstance(value, list | dict) for value in values):  # columns: RadEval, pandas
+            return _columns_to_rows(path, content)
+        if all(isinstance(value, dict) for value in values):
+            return [{"study_id": key, **value} for key, value in content.items()]
+        return [{"study_id": key, "report": value} for key, value in content.items()]
+    raise ValueError(
+        f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
+        'annotation: expected [{"id", "prediction", "reference"}]'
+    )
+
+
+def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
+    columns = {name: list(value.values()) if isinstance(value, dict) else value for name, value in content.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _parquet_rows(path: Path) -> list[Row]:
+    try:
+        from pyarrow import parquet  # on demand: only this layout needs it
+    except ImportError:
+        raise ValueError(f"{path} needs pyarrow: pip install pyarrow, or write the table as CSV") from None
+    return parquet.read_table(path).to_pylist()
+
+
+def _read_annotation(path: Path, split: str) -> ReportFile:
+    studies = require_split(read_annotation(path), split, path)
+    rows = [{"id": study.id, "image_path": study.image_path[0]} for study in studies]
+    keys = id_columns(rows, ("id", "image_path"))
+    return ReportFile(path, [study.report for study in studies], keys=keys, read_as=f"annotation, {split} split")
+
+
+def _from_rows(
+    path: Path, rows: Sequence[Row], wanted: str, section: str, columns: Mapping[str, str] | None
+) -> ReportFile:
+    if not rows:
+        return ReportFile(path, [])
+    roles = find_roles(path, rows, wanted, section, columns)
+    found = ReportFile(path, [_text(path, row, roles.text, section) for row in rows])
+    if roles.reference:
+        found.references = [_text(path, row, roles.reference, section) for row in rows]
+    if roles.whole is not None:
+        found.whole = [_text(path, row, (roles.whole,), section) for row in rows]
+        if wanted == "reference":  # the reference before it was cut, where it was
+            found.texts = [whole or text for whole, text in zip(found.whole, found.texts, strict=True)]
+    if roles.retrieved is not None:
+        found.retrieved = [_text(path, row, (roles.retrieved,), section) for row in rows]
+    found.keys = id_columns(rows, roles.ids)
+    found.headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
+    found.read_as, found.rows = _said(roles, wanted), rows
+    return found
+
+
+def _said(roles: Roles, wanted: str) -> str:
+    parts = [f"{wanted} = {' + '.join(roles.text)}"]
+    if roles.reference:
+        parts.append(f"reference = {' + '.join(roles.reference)}")
+    return ", ".join([*parts, f"id = {' or '.join(roles.ids)}" if roles.ids else "no id"])
+
+
+def _text(path: Path, row: Row, names: Sequence[str], section: str) -> str:
+    """The report in a row, or a section of it; ``""`` if there is none."""
+    pieces = []
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]  # pycocoevalcap's {id: [text]}
+        if not is_empty(value):
+            if not isinstance(value, str):
+                raise ValueError(f"the column {name!r} of {path} holds {str(value)[:60]!r}; expected text: correct it")
+            pieces.append((name, value))
+    if len(names) == 1:
+        return one_section(pieces[0][1], section) if pieces else ""
+    return " ".join(
+        f"{plain_heading(name).removeprefix('section').capitalize()}: {text.strip()}" for name, text in pieces
+    )
+
+
+def one_section(text: str, section: str) -> str:
+    """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers."""
+    if section == "both":
+        return text
+    headers = list(_HEADER.finditer(text))
+    if not headers:
+        return text
+    stops = [header.start() for header in headers[1:]] + [len(text)]
+    found = {
+        (header[1] or header[2]).lower(): text[header.end() : stop].strip()
+        for header, stop in zip(headers, stops, strict=True)
+    }
+    return found.get(section, text[: headers[0].start()].strip())

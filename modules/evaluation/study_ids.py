@@ -1,0 +1,103 @@
+"""Which rows of two files are one study: ids as people write them, compared whole and by their parts.
+
+``50414267``, ``s50414267``, ``50414267.0``, ``p10000032/s50414267/abc.jpg`` and ``10000032_50414267_abc`` may all be one
+study. Every way to read the ids of a file is a column of its own; two files are matched by the pair of columns that
+brings most rows together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+Keys = Mapping[str, Sequence[str | None]]
+
+_ENDING = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt))+$")
+_WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
+_MIMIC_STUDY = re.compile(r"s(\d{8})")
+_MIMIC_PATIENT = re.compile(r"p\d{8}|p\d{2}")
+_PARTS = re.compile(r"[/\\|:_]+")
+
+
+def plain_id(value: object) -> str | None:
+    """An id as it is compared: without case, file ending, a float's ``.0`` and the ``s`` of a MIMIC-CXR study."""
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    if value is None or value != value:
+        return None
+    text = _ENDING.sub("", str(value).strip().casefold())
+    number = _WHOLE_NUMBER.fullmatch(text) or _MIMIC_STUDY.fullmatch(text)
+    return (number[1] if number else text) or None
+
+
+def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> dict[str, list[str | None]]:
+    """Every way to read the ids of some rows.
+
+    Args:
+        rows: cells by heading.
+        names: headings of the ids.
+
+    Returns:
+        Ids by where they stand: ``name`` for the whole one, ``"name, part 2 from the end"`` for pieces; None where a row
+        has none. Patients are left out: several studies share them.
+    """
+    columns: dict[str, list[str | None]] = {}
+    rows = list(rows)
+    for name in names:
+        whole = [plain_id(row.get(name)) for row in rows]
+        columns[name] = whole
+        pieces = [_PARTS.split(text) if text else [] for text in whole]
+        for place in range(1, max(map(len, pieces), default=0) + 1):
+            values = [_part(piece[-place]) if 1 < len(piece) >= place else None for piece in pieces]
+            if any(value is not None for value in values):
+                columns[f"{name}, part {place} from the end"] = values
+    return {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+
+def _part(text: str) -> str | None:
+    return None if _MIMIC_PATIENT.fullmatch(text) else plain_id(text)
+
+
+def pair_rows(ours: Keys, theirs: Keys) -> tuple[list[int | None], str, str]:
+    """The row of ``ours`` for every row of ``theirs``.
+
+    Args:
+        ours: ids of generated reports; one report may belong to several rows of ``theirs``, as a study's does to its
+            images.
+        theirs: ids of references.
+
+    Returns:
+        A row or None by row of ``theirs``, and the two columns that were compared; empty names if none fit.
+    """
+    best: tuple[tuple[int, int], list[int | None], str, str] = ((0, 0), [None] * _length(theirs), "", "")
+    for name, values in ours.items():
+        known = [value for value in values if value is not None]
+        if len(set(known)) < len(values):
+            continue  # two reports under one id, or one without
+        row_of = {value: row for row, value in enumerate(values)}
+        for other, wanted in theirs.items():
+            rows = [None if value is None else row_of.get(value) for value in wanted]
+            found = [row for row in rows if row is not None]
+            part = "," in name or "," in other
+            if part and 2 * len(set(found)) < min(len(values), len(set(wanted))):
+                continue  # parts that agree by chance
+            rank = (len(set(found)), -len(found))
+            if rank > best[0]:
+                best = (rank, rows, name, other)
+    return best[1:]
+
+
+def _length(keys: Keys) -> int:
+    return len(next(iter(keys.values()), ()))
+
+
+def repeated(keys: Keys) -> str | None:
+    """An id that stands twice, if no way to read the ids tells all rows apart."""
+    first = None
+    for values in keys.values():
+        seen: set[str | None] = set()
+        twice = next((str(value) for value in values if value in seen or seen.add(value)), None)  # type: ignore[func-returns-value]
+        if twice is None:
+            return None
+        first = first or twice
+    return first

@@ -1,0 +1,268 @@
+"""modules/evaluation/report_files.py, columns.py, study_ids.py: every layout that is about is read for what it is, or refused."""
+
+import json
+
+import pytest
+
+from modules.evaluation.columns import is_empty, is_text
+from modules.evaluation.predictions import match
+from modules.evaluation.report_files import one_section, read_report_file
+from modules.evaluation.study_ids import id_columns, pair_rows, plain_id
+
+FIRST, SECOND = "The heart is enlarged. No effusion.", "Lungs are clear. No pneumothorax."
+HIS, HERS = "The heart is mildly enlarged. No pleural effusion.", "The lungs are clear. No effusion."
+REXRANK = {
+    "50000001": {
+        "image_path": ["/p10/p10000001/s50000001/a.jpg"], "key_image_path": "/p10/p10000001/s50000001/a.jpg",
+        "section_findings": FIRST, "section_impression": "Cardiomegaly.", "split": "test", "context": "Indication: cough",
+        "report": f"Findings: {FIRST} Impression: Cardiomegaly.", "frontal_lateral": ["frontal"],
+        "model_prediction": f"Findings: {HIS} Impression: Cardiomegaly.",
+    },
+    "50000002": {
+        "image_path": ["/p10/p10000002/s50000002/a.jpg"], "key_image_path": "/p10/p10000002/s50000002/a.jpg",
+        "section_findings": SECOND, "section_impression": float("nan"), "split": "test", "context": "",
+        "report": f"Findings: {SECOND} Impression: None", "frontal_lateral": ["frontal"],
+        "model_prediction": f"Findings: {HERS}",
+    },
+}  # fmt: skip
+
+
+def table(*rows, separator=","):
+    """A table whose second, third, .. rows are cells that may hold the separator."""
+    return "".join(separator.join(f'"{c}"' if separator in c else c for c in row) + "\n" for row in rows)
+
+
+def lines(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+PAIRS = {  # file name -> content that holds both sides: HIS against FIRST, HERS against SECOND
+    "crimson.csv": table(
+        ("id", "Findings", "Predicted", "age", "indication"),
+        ("1", FIRST, HIS, "70", "cough"),
+        ("2", SECOND, HERS, "", ""),
+    ),
+    "report_and_generated.csv": table(("study_id", "report", "generated_report"), ("1", FIRST, HIS), ("2", SECOND, HERS)),
+    "report_and_generated.jsonl": lines(
+        {"id": "1", "report": FIRST, "generated": HIS}, {"id": "2", "report": SECOND, "generated": HERS}
+    ),
+    "priorrg.csv": table(("dicom_id", "reference_report", "generated_report"), ("a-1", FIRST, HIS), ("a-2", SECOND, HERS)),
+    "cvt2distilgpt2.csv": table(("prediction", "label", "id"), (HIS, FIRST, "s1"), (HERS, SECOND, "s2")),
+    "mlrg.csv": table(("dicom_id", "labels", "report"), ("1_2_3", FIRST, HIS), ("1_5_6", SECOND, HERS)),
+    "radfact.csv": table(("example_id", "prediction", "target"), ("a-1", HIS, FIRST), ("a-2", HERS, SECOND)),
+    "llava.jsonl": lines(
+        {"query": "Describe the findings", "reference": FIRST, "prediction": HIS, "id": "s50000001", "image": "a.jpg"},
+        {"query": "Describe the findings", "reference": SECOND, "prediction": HERS, "id": "s50000002", "image": "b.jpg"},
+    ),
+    "libra.jsonl": lines(
+        {"question_id": 1, "text": HIS, "reference": FIRST}, {"question_id": 2, "text": HERS, "reference": SECOND}
+    ),
+    "radeval.json": json.dumps({"references": [FIRST, SECOND], "hypotheses": [HIS, HERS]}),
+    "radeval.jsonl": lines({"ref": FIRST, "hyp": HIS}, {"ref": SECOND, "hyp": HERS}),
+    "radeval_list.json": json.dumps([{"ref": FIRST, "hyp": HIS}, {"ref": SECOND, "hyp": HERS}]),
+    "list.json": json.dumps([
+        {"id": "s1", "prediction": HIS, "reference": FIRST}, {"id": "s2", "prediction": HERS, "reference": SECOND}
+    ]),
+    "wrapped.json": json.dumps({"results": [{"id": 1, "pred": HIS, "gt": FIRST}, {"id": 2, "pred": HERS, "gt": SECOND}]}),
+    "by_id.json": json.dumps({"7": {"gts": [FIRST], "hyps": [HIS]}, "8": {"gts": [SECOND], "hyps": [HERS]}}),
+    "pandas.json": json.dumps({"study_id": {"0": 1, "1": 2}, "ref": {"0": FIRST, "1": SECOND}, "pred": {"0": HIS, "1": HERS}}),
+    "tabs.tsv": table(("Study ID", "Ground Truth", "Model Response"), ("1", FIRST, HIS), ("2", SECOND, HERS), separator="\t"),
+    "semicolons.csv": table(("uid", "Report", "Output"), ("1", FIRST, HIS), ("2", SECOND, HERS), separator=";"),
+    "indexed.csv": table(("", "study_id", "target", "pred"), ("0", "1", FIRST, HIS), ("1", "2", SECOND, HERS)),
+    "chexpert.csv": table(
+        ("study_id", "report", "hypothesis", "labels"),
+        ("1", FIRST, HIS, "cardiomegaly;edema"),
+        ("2", SECOND, HERS, "no finding"),
+    ),
+    "rexrank.json": json.dumps(REXRANK),
+}  # fmt: skip
+
+
+def write(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read(tmp_path, name, content, wanted="prediction", **options):
+    return read_report_file(write(tmp_path, name, content), wanted, **options)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_generated_side_and_the_reference_are_told_apart(tmp_path, name):
+    found = read(tmp_path, name, PAIRS[name])
+    assert (found.texts, found.references) == ([HIS, HERS], [FIRST, SECOND]), found.read_as
+    again = read(tmp_path, name, PAIRS[name], "reference")
+    assert again.texts == [FIRST, SECOND], again.read_as
+    matched = match({"a": found}, again, "auto", 100, by_order=not found.keys)
+    assert matched.raw_references == [FIRST, SECOND]
+    assert "4.5" not in matched.systems["a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_separators_and_encodings_are_found(tmp_path, encoding, separator):
+    text = table(
+        ("study_id", "report"), ("b", "The \u0153dema is \u2013 old, mild; stable."), ("a", FIRST), separator=separator
+    )
+    text = text.replace('"The \u0153dema is \u2013 old', '"The \u0153dema is \u2013 old')
+    found = read(tmp_path, "table.csv", text.encode(encoding))
+    assert found.texts == ["The \u0153dema is \u2013 old, mild; stable.", FIRST]
+
+
+def test_sections_of_rexrank(tmp_path):
+    both = {"a": read(tmp_path, "r.json", json.dumps(REXRANK), section="both")}
+    assert both["a"].texts[0] == f"Findings: {HIS} Impression: Cardiomegaly."
+    assert both["a"].references[0] == f"Findings: {FIRST} Impression: Cardiomegaly."
+    impression = match({"a": read(tmp_path, "r.json", json.dumps(REXRANK), section="impression")}, None, "none", 0)
+    assert (impression.raw_systems["a"], impression.references) == (["Cardiomegaly."], ["Cardiomegaly."])
+    assert "1 of 2 references are empty and left out, first 50000002" in impression.notes
+    generated = table(("findings", "impression", "study_id"), ("/", "/", "1"), (HIS, "Large heart.", "2"))  # CXRMate-2
+    assert read(tmp_path, "c.csv", generated).texts == ["", HIS]
+    assert read(tmp_path, "c.csv", generated, section="both").texts == ["", f"Findings: {HIS} Impression: Large heart."]
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "part"),
+    [
+        ("Findings: Clear. Impression: Normal.", "impression", "Normal."),
+        ("FINDINGS:\nClear.\nIMPRESSION:\nNormal.", "findings", "Clear."),
+        ("**Findings:** Clear.\n\n**Impression:** Normal.", "findings", "Clear."),
+        ("## Findings\n- Clear.\n## Impression\n- Normal.", "impression", "- Normal."),
+        ("Clear. Impression: Normal.", "findings", "Clear."),
+        ("There are no findings: clear.", "findings", "There are no findings: clear."),
+        ("Clear lungs.", "impression", "Clear lungs."),
+        ("Findings: Clear. Impression: Normal.", "both", "Findings: Clear. Impression: Normal."),
+    ],
+)
+def test_sections_inside_a_generated_report(text, section, part):
+    assert one_section(text, section) == part
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", table(("study_id", "report", "swinv2"), ("1", FIRST, HIS), ("2", SECOND, HERS)), "'report' and 'swinv2' are texts"),
+        ("a.csv", table(("study_id", "pred", "output"), ("1", FIRST, HIS), ("2", SECOND, HERS)), "may both be the prediction"),
+        ("a.csv", table(("study_id", "pred", "gt", "target"), ("1", HIS, FIRST, SECOND)), "may both be the reference"),
+        ("a.csv", table(("study_id", "reference"), ("1", FIRST), ("2", SECOND)), "it holds only references"),
+        ("a.csv", table(("what", "ever"), ("1", FIRST), ("2", SECOND)), "begins with 'what', 'ever'"),
+        ("a.csv", table(("nr", "report"), ("x7", FIRST), ("x9", SECOND)), "'nr' may be the id"),
+        ("a.jsonl", lines({"nr": "x7", "report": FIRST}, {"nr": "x9", "report": SECOND}), "'nr' may be the id"),
+        ("a.jsonl", lines({"sentence": "x"}), "columns 'sentence'"),
+        ("a.jsonl", "[1]\n", "holds a list"),
+        ("a.jsonl", lines({"id": 1, "prediction": 7}), "the column 'prediction' of .* holds '7'"),
+        ("a.csv", "generated\n1 2\n", "--columns|no known"),
+        ("a.csv", "my_model\nclear lungs .\nno effusion .\nno edema .\n", "begins with 'my_model', which may be a heading"),
+        ("a.csv", "study_id,report\n", "holds no report"),
+        ("a.json", '"text"', "JSON str"),
+        ("a.json", json.dumps({"refs": ["a b"], "hyps": ["a b", "c d"]}), "have {'refs': 1, 'hyps': 2} entries"),
+        ("a.docx", "x", "expected .csv, .tsv"),
+    ],
+)  # fmt: skip
+def test_what_the_headings_do_not_decide_is_refused(tmp_path, name, content, words):
+    if words.startswith("--columns"):
+        assert read(tmp_path, name, content).texts == ["1 2"]  # a known heading alone
+        return
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path, name, content)
+
+
+def test_generated_reports_are_no_references(tmp_path):
+    with pytest.raises(ValueError, match="only generated reports where a reference is expected"):
+        read(tmp_path, "a.csv", table(("id", "prediction"), ("1", HIS)), "reference")
+    own = lines({"id": "s1", "prediction": HIS, "reference": "the heart", "reference_full": "the heart is large ."})
+    assert read(tmp_path, "own.jsonl", own, "reference").texts == ["the heart is large ."]
+
+
+def test_columns_that_are_named(tmp_path):
+    content = table(("nr", "report", "swinv2"), ("x7", FIRST, HIS), ("x9", SECOND, HERS))
+    found = read(tmp_path, "a.csv", content, columns={"prediction": "swinv2", "id": "nr"})
+    assert (found.texts, found.references) == ([HIS, HERS], [FIRST, SECOND])
+    found = read(tmp_path, "a.csv", content, columns={"prediction": "report", "reference": "swinv2", "id": "nr"})
+    assert (found.texts, found.references, found.keys["nr"]) == ([FIRST, SECOND], [HIS, HERS], ["x7", "x9"])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (["50414267.0", "50414268.0"], ["s50414267", "s50414268"]),
+        ([50414267, 50414268], ["files/p10/p10000032/s50414267/abc.jpg", "files/p10/p10000032/s50414268/def.jpg"]),
+        (["abc.jpg", "def.jpg"], ["10000032_50414267_abc", "10000032_50414268_def"]),
+        (["p10000032/s50414267/abc", "p10000032/s50414268/def"], ["abc", "def"]),
+        (["10000032_50414267_abc", "10000032_50414268_def"], ["50414267", "50414268"]),
+        (["ABC.DCM", "Def.png"], ["abc.jpg", "def.jpg"]),
+        ([r"p10\p10000032\s50414267\abc.dcm", r"p10\p10000032\s50414268\def.dcm"], ["s50414267", "s50414268"]),
+    ],
+)
+def test_ids_as_people_write_them(ours, theirs):
+    first = id_columns([{"id": value} for value in ours], ["id"])
+    second = id_columns([{"id": value} for value in reversed(theirs)], ["id"])
+    assert pair_rows(first, second)[0] == [1, 0]
+    assert pair_rows(second, first)[0] == [1, 0]
+
+
+def test_parts_that_many_studies_share_are_no_ids():
+    ours = id_columns([{"id": f"p10000032_{i}_x"} for i in (7, 8)], ["id"])
+    theirs = id_columns([{"id": f"p10000032_{i}_y"} for i in (8, 9, 7)], ["id"])
+    assert pair_rows(ours, theirs)[0] == [1, None, 0]
+    assert plain_id(float("nan")) is plain_id("") is None
+    chance = pair_rows(id_columns([{"id": f"a_{i}"} for i in range(9)], ["id"]), id_columns([{"id": "b_1"}] * 1 + [{"id": f"c_{i}"} for i in range(90, 99)], ["id"]))  # fmt: skip
+    assert chance[0] == [None] * 10
+
+
+def test_a_studys_report_counts_for_each_of_its_images(tmp_path):
+    items = [
+        {"id": f"d{i}", "report": FIRST if study == 50414267 else SECOND, "image_path": [f"files/p10/p10000032/s{study}/d{i}.jpg"]}
+        for i, study in enumerate((50414267, 50414267, 50414268))
+    ]  # fmt: skip
+    truth = read(tmp_path, "annotation.json", json.dumps({"train": [], "val": [], "test": items}), "reference")
+    ours = read(tmp_path, "a.csv", table(("study_id", "report"), ("50414268", HERS), ("s50414267", HIS)))
+    matched = match({"a": ours}, truth, "none", 0)
+    assert (matched.ids, matched.systems["a"]) == (["d0", "d1", "d2"], [HIS, HIS, HERS])
+    assert "a: 2 reports of studies count for each of their 3 images" in matched.notes
+
+
+def test_lines_of_text_are_matched_by_order(tmp_path):
+    hyps, refs = (
+        read(tmp_path, "hyps.txt", f"{HIS}\n\n{HERS}\n"),
+        read(tmp_path, "refs.tok", f"{FIRST}\nx y .\n{SECOND}", "reference"),
+    )
+    matched = match({"a": hyps}, refs, "none", 0)
+    assert matched.raw_systems["a"] == [HIS, "", HERS]
+    assert any("1 empty reports of 3" in note for note in matched.notes)
+    one = read(tmp_path, "res.csv", '"a b"\n""\n"c, d"\n')
+    assert (one.texts, one.ordered) == (["a b", "", "c, d"], True)
+
+
+def test_xlsx_and_parquet(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (("Study ID", "Report", "Prediction"), (50414267, FIRST, HIS), (50414268, SECOND, HERS)):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    found = read_report_file(tmp_path / "a.xlsx")
+    assert (found.texts, found.references, found.keys["Study ID"]) == (
+        [HIS, HERS],
+        [FIRST, SECOND],
+        ["50414267", "50414268"],
+    )
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(
+        pyarrow.table({"id": [1, 2], "report": [FIRST, SECOND], "pred": [HIS, HERS]}), tmp_path / "a.parquet"
+    )
+    assert read_report_file(tmp_path / "a.parquet").references == [FIRST, SECOND]
+
+
+def test_what_is_text_and_what_is_empty():
+    assert is_text([FIRST, None, "Clear lungs."])
+    assert not is_text(["1", "2"])
+    assert not is_text(["cardiomegaly, pleural effusion, support devices", "no finding"])
+    assert not is_text(["files/p10/a.jpg", "files/p11/b.jpg"])
+    assert all(map(is_empty, (None, float("nan"), "", " ", "nan", "NaN", "None", "/", " . ")))
+    assert not is_empty("clear")
