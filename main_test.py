@@ -15,13 +15,14 @@ import torch
 from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
 from models.cpu.speed_up import speed_up
+from models.revtaf import Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
 from modules.distributed import is_main, processes, seed_everything
-from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores
+from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores, nearest_by_states
 from modules.evaluation.generation import generate_reports
 from modules.evaluation.reports.attention_figures import plot_studies
 from modules.evaluation.reports.attention_maps import MapKeeper
@@ -34,7 +35,9 @@ from modules.messages import Needed, require, run
 from modules.options import parse_options
 from modules.preparation.features.entities import find_scorer
 from modules.records import read_json, read_jsonl, write_jsonl, write_options
+from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
+from modules.retrieval.retriever import Queries
 from modules.weights.checkpoints import build_model, load_checkpoint
 
 
@@ -58,13 +61,16 @@ def needed_files(options: Namespace) -> list[Needed]:
     return needed
 
 
-def baseline_reports(options: Namespace, dataset: ReportDataset, annotation: dict) -> dict[str, list[str]]:
-    """Reports of the three baselines, by name."""
+def baseline_reports(
+    options: Namespace, model: Revtaf, dataset: ReportDataset, queries: Queries, annotation: dict
+) -> dict[str, list[str]]:
+    """Reports of the four baselines, by name."""
     bank, image_dir = dataset.bank, Path(options.image_dir)
     return {
         "most frequent training report": most_frequent_report(bank, len(dataset)),
         "nearest training image (pixels)": nearest_by_pixels(bank, annotation["train"], dataset.studies, image_dir),
         "nearest training image (entities)": nearest_by_scores(bank, dataset.region_scores),
+        "nearest by predicted states": nearest_by_states(model, bank, queries),
     }
 
 
@@ -141,7 +147,8 @@ def main() -> None:
         check_images(studies, Path(options.image_dir))
         plotted = plotted_studies(options, studies)
         dataset = studies_of_split(options, studies, model.config, tokenizer, device)
-        distances = set_references(model, dataset, model.config.retrieval, False, options.seed)
+        queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
+        distances = set_references(model, dataset, model.config.retrieval, queries, False, options.seed)
         maps = MapKeeper(options.viewer_studies if options.viewer else 0)
         signs = SignMapKeeper(mask_dir_of(options))
         rows = generate_reports(
@@ -165,14 +172,14 @@ def main() -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         write_options(run_dir, options, sys.argv, name=f"options_{options.split}.json")
         write_jsonl(run_dir / "predictions.jsonl", rows)  # before anything that may fail
-        baselines = baseline_reports(options, dataset, annotation) if options.baselines else {}
+        baselines = baseline_reports(options, model, dataset, queries, annotation) if options.baselines else {}
         labeler = find_labeler(options.chexbert_path, options.bert_path, device)
         measured = {}
         if drawn_maps is not None:
             measured["grounding"] = ground(
                 model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.seed
             )
-        text = score_test(options, model, dataset, rows, baselines, labeler, measured)
+        text = score_test(options, model, dataset, queries, rows, baselines, labeler, measured)
         show_reports(rows, options.show)
         print(text)
         if plotted:

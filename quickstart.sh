@@ -2,7 +2,7 @@
 # bash quickstart.sh [flags of main_train.py]
 #
 # From a fresh clone to a trained model, a scored test set and readable reports, on a CPU, without any account:
-# draws the SynthCXR data set, prepares it, trains a small REVTAF, tests it beside three baselines.
+# draws the SynthCXR data set, prepares it, trains a small REVTAF, tests it beside four baselines.
 # A second run reuses what is there. Minutes and expected scores stand in README.md.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -10,7 +10,7 @@ VISUAL_EXTRACTORS = {  # name -> visual width D
 CHOICES = {
     "visual_extractor": tuple(VISUAL_EXTRACTORS),
     "manifold": ("poincare", "lorentz", "euclidean"),
-    "retrieval": ("learned", "cosine", "random", "none"),
+    "retrieval": ("learned", "states", "cosine", "random", "none"),
     "attention": ("ot", "softmax", "none"),
     "ot_plan": ("joint", "single"),
     "ot_solver": ("sinkhorn", "pot"),

@@ -23,7 +23,7 @@ PUBLISHED = {  # train_mimic_cxr.sh of the released code
     "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072, "dropout": 0.1,
     "tokenizer": "bert", "threshold": 10, "scorer_width": 768, "scorer_layers": 4, "scorer_epochs": 10,
     "num_workers": 4, "scorer_lr": 1e-4, "scorer_patience": 3, "scorer_shares": 1,
-    "init_visual": "none", "clip_grad_value": 0.1, "train_retrieval": "label",
+    "init_visual": "none", "clip_grad_value": 0.1,
 }  # fmt: skip
 EXTRA_METRICS = ("radgraph", "radcliq", "bertscore", "green", "ratescore")
 DATASET_DEFAULTS = {
@@ -124,8 +124,9 @@ def _add_training(parser: ArgumentParser) -> None:
     group.add_argument("--rank_temperature", type=float, default=2.0, help="of the listwise ranking target, in bits")
     group.add_argument("--align_iou", choices=("soft", "binary"), default="soft", help="'binary' as released")
     group.add_argument(
-        "--train_retrieval", choices=("label", "learned", "mixed"), help="reference report of a training study"
+        "--train_retrieval", choices=("own", "label", "mixed"), default="own", help="reference of a training study"
     )
+    group.add_argument("--drop_references", type=float, help="share of studies without one (.1; with label 0)")
     _flag(group, "--exclude_same_patient", False, "never retrieve a report of the study's own patient")
     _flag(group, "--augment", True, "random crop and rotation of training images")
     group.add_argument("--monitor_metric", default="val_ce_f1", help="selects model_best.pth (larger is better)")
@@ -144,7 +145,7 @@ def _add_testing(parser: ArgumentParser) -> None:
         "--load_pretrained", help="trained model, ours or the released state dict (default: <save_dir>/model_best.pth)"
     )
     group.add_argument("--split", choices=("train", "val", "test"), default="test", help="split to report on")
-    _flag(group, "--baselines", False, "add the rows of three retrieval baselines to the table")
+    _flag(group, "--baselines", False, "add the rows of four retrieval baselines to the table")
     group.add_argument("--plot", type=int, default=0, help="attention figures to write, of the first studies")
     group.add_argument("--plot_ids", nargs="+", default=[], help="attention figures of these studies, by id")
     _flag(group, "--viewer", True, "write index.html, a page to read the reports")

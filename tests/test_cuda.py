@@ -87,7 +87,7 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
         ("--manifold", "euclidean", "--align_iou", "binary", "--rank_loss", "listwise"),
         ("--manifold", "lorentz", "--rank_loss", "listwise", "--no-mask_padding"),
         ("--manifold", "euclidean", "--attention", "softmax", "--retrieval", "none"),
-        ("--attention", "none", "--train_retrieval", "learned"),
+        ("--attention", "none", "--train_retrieval", "own"),
         ("--features", "online"),
     ],
     ids=" ".join,

@@ -213,7 +213,7 @@ def check_metrics(metrics, rows):
     for name in ("ROUGE_L", "CIDEr", "ce_f1"):
         mean = np.mean([row["scores"][name] for row in rows])
         assert scores[f"test_{name}"] == pytest.approx(mean, abs=1e-5)
-    assert len(metrics["baselines"]) == len(metrics["comparison"]) == 3
+    assert len(metrics["baselines"]) == len(metrics["comparison"]) == 4
     assert metrics["protocol"]["labeler"] == "rule"
     assert metrics["diversity"]["reports"] == len(rows)
     assert metrics["retrieval"]["oracle"]["mrr_label_nearest"] == 1

@@ -1,5 +1,7 @@
 """modules/retrieval/quality.py: against a slow count, and what must hold of every ranking."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,7 @@ class Bank:
         self.ids = tuple(f"b{i}" for i in range(N))
         self.labels = rng.integers(0, 4, size=(N, 18)).astype(np.int8)
         self.store = Store(labels=self.labels)
+        self.reports = [f"a {i} is seen ." for i in range(N)]
         self.region_scores = rng.random((N, 75)).astype(np.float32)
 
     def __len__(self):
@@ -50,9 +53,11 @@ def judged(monkeypatch):
     enhancer = LearnableRetrievalEnhancer(
         num_entities=75, width=12, layers=2, manifold="poincare", curvature=0.01, learn_curvature=True
     )
+    reports = [f"no {i} is seen ." for i in range(QUERIES)]
+    dataset = SimpleNamespace(bank=bank, labels=labels, reports=reports)
     thirds = frequency_thirds(MIMIC_POSITIVE_RATES)
     found = retrieval_quality.retrieval_quality(
-        enhancer, bank, studies, scores, labels, thirds, exclude_same_patient=False, seed=0
+        enhancer, dataset, Queries(studies, scores), thirds, exclude_same_patient=False, seed=0
     )
     return bank, labels, scores, studies, found
 

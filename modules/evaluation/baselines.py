@@ -1,4 +1,4 @@
-"""Reports without a network: what a model must beat."""
+"""Training reports handed out as they are: what a model must beat."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from models.manifolds import Euclidean
 from models.retrieval import RetrievalBank
+from models.revtaf import Revtaf
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.images import read_image
-from modules.retrieval.retriever import search
+from modules.retrieval.retriever import Queries, retrieve, search
 
 THUMBNAIL = 32  # side in pixels of the images that are compared
 
@@ -29,6 +30,12 @@ def most_frequent_report(bank: TrainingBank, count: int) -> list[str]:
 def nearest_by_scores(bank: TrainingBank, region_scores: np.ndarray) -> list[str]:
     """The training report whose image has the nearest entity scores ``(n, K)``, by Euclidean distance."""
     return _nearest(bank, bank.region_scores, region_scores)
+
+
+def nearest_by_states(model: Revtaf, bank: TrainingBank, queries: Queries) -> list[str]:
+    """The training report whose labels are likeliest under the states that the model predicts from the image."""
+    rows, _ = retrieve("states", model.retrieval_enhancer, bank, queries, exclude_same_patient=False, seed=0)
+    return [bank.reports[row] for row in rows]
 
 
 def nearest_by_pixels(

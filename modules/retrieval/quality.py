@@ -12,11 +12,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
-from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
+from modules.corpus.datasets import ReportDataset
+from modules.corpus.text import postprocess_prediction
 from modules.evaluation.metrics.clinical import class_sums, example_f1
+from modules.evaluation.metrics.nlg import bleu_sums
 from modules.evaluation.metrics.significance import intervals
-from modules.evaluation.metrics.sufficient_sums import means
+from modules.evaluation.metrics.sufficient_sums import StudySums, joined, means
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.retrieval.retriever import Queries, Space, find_space, random_turns
 
@@ -28,38 +30,35 @@ Nearness = Callable[[slice], Tensor]  # queries -> (B, N), larger is nearer
 @torch.no_grad()
 def retrieval_quality(
     enhancer: LearnableRetrievalEnhancer,
-    bank: TrainingBank,
-    studies: Sequence[Study],
-    region_scores: np.ndarray,
-    labels: np.ndarray,
+    dataset: ReportDataset,
+    queries: Queries,
     thirds: Mapping[str, str],
     *,
     exclude_same_patient: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """Compare four rankings of the bank by how well the labels of what they rank first agree with the study's own.
+    """Compare rankings of the bank by how well what they rank first agrees with the study's own labels and report.
 
     Args:
         enhancer: the embedding network, on its device.
-        bank: the training reports.
-        studies: n queries.
-        region_scores: ``(n, K)`` entity scores of the queries.
-        labels: ``(n, L)`` states of the queries.
+        dataset: n studies with their bank, labels and reports, cleaned as those of the bank.
+        queries: what is known of them without.
         thirds: head, medium or tail by condition.
         exclude_same_patient: keep out the reports of the same patient.
         seed: of the random ranking.
 
     Returns:
-        For ``learned``, ``cosine`` (of the raw entity scores), ``random`` and ``oracle`` (fewest differing labels):
-        ``label_agreement_top1`` and ``_top5``, the share of conditions in the same state; ``label_f1_top1`` and
-        ``_top5``, example-based F1 of the positive findings over the 14 conditions; ``mrr_label_nearest``, mean of 1 over
-        the rank of the first report that no other beats in differing labels; ``intervals`` of these; ``f1_macro_top1``,
-        ``f1_macro_tail_top1`` and ``per_class_f1_top1``.
+        For ``learned``, ``states`` (where the images were looked at), ``cosine`` (of the raw entity scores), ``random`` and
+        ``oracle`` (fewest differing labels): ``label_agreement_top1`` and ``_top5``, the share of conditions in the same
+        state; ``label_f1_top1`` and ``_top5``, example-based F1 of the positive findings over the 14 conditions;
+        ``mrr_label_nearest``, mean of 1 over the rank of the first report that no other beats in differing labels;
+        ``bleu_4_top1`` of the report itself; ``intervals`` of these; ``f1_macro_top1``, ``f1_macro_tail_top1`` and
+        ``per_class_f1_top1``.
     """
-    device = enhancer.layers[0].weight.device
+    device, bank = enhancer.layers[0].weight.device, dataset.bank
     known = torch.from_numpy(bank.labels.astype(np.int64)).to(device)  # (N, L)
-    wanted = torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device)  # (n, L)
-    groups = [torch.from_numpy(part).to(device) for part in bank.groups(studies, exclude_same_patient)]
+    wanted = torch.from_numpy(dataset.labels).to(device)  # (n, L)
+    groups = [torch.from_numpy(part).to(device) for part in bank.groups(queries.studies, exclude_same_patient)]
     one_hot = [F.one_hot(part, len(STATES)).flatten(1).float() for part in (known, wanted)]
 
     def equal_labels(rows: slice) -> Tensor:
@@ -68,16 +67,25 @@ def retrieval_quality(
     def random(rows: slice) -> Tensor:
         return -((places[None] - starts[rows, None]) % len(bank)).double()  # (B, N)
 
-    order, starts = (torch.from_numpy(part).to(device) for part in random_turns(len(bank), studies, seed))
+    order, starts = (torch.from_numpy(part).to(device) for part in random_turns(len(bank), queries.studies, seed))
     places = order.argsort()  # (N,) where in the shuffled bank a row stands
-    queries, whole = Queries(studies, region_scores), slice(None)
-    spaces = {how: find_space(how, enhancer, bank, queries, whole) for how in ("learned", "cosine")}
-    rankings: dict[str, Nearness] = {name: _by_distance(space) for name, space in spaces.items()}
-    rankings |= {"random": random, "oracle": equal_labels}
-    return {
-        name: _quality(nearness, equal_labels, groups, known.cpu().numpy(), np.asarray(labels), thirds, name)
-        for name, nearness in rankings.items()
+    names = ("learned", "states", "cosine") if queries.state_logits is not None else ("learned", "cosine")
+    rankings: dict[str, Nearness] = {
+        name: _by_distance(find_space(name, enhancer, bank, queries, slice(None))) for name in names
     }
+    rankings |= {"random": random, "oracle": equal_labels}
+    known = known.cpu().numpy()
+    found = {}
+    for name, nearness in rankings.items():
+        top, ranks = _search_all(nearness, equal_labels, groups, name)
+        found[name] = _quality(known[top], dataset.labels, ranks, thirds, _bleu(bank, top[:, 0], dataset.reports))
+    return found
+
+
+def _bleu(bank: TrainingBank, rows: np.ndarray, reports: Sequence[str]) -> StudySums:
+    """BLEU-4 of the reports in ``rows`` ``(n,)`` of the bank."""
+    sums = bleu_sums([postprocess_prediction(bank.reports[row]) for row in rows], reports)
+    return StudySums(sums.values, lambda summed: {"bleu_4_top1": sums.figures(summed)["BLEU_4"]})
 
 
 def _by_distance(space: Space) -> Nearness:
@@ -91,16 +99,11 @@ def _by_distance(space: Space) -> Nearness:
     return lambda rows: questions[rows] @ keys.T
 
 
-def _quality(
-    nearness: Nearness,
-    equal_labels: Nearness,
-    groups: Sequence[Tensor],
-    known: np.ndarray,
-    labels: np.ndarray,
-    thirds: Mapping[str, str],
-    name: str,
-) -> dict[str, Any]:
-    n, N = len(labels), len(known)
+def _search_all(
+    nearness: Nearness, equal_labels: Nearness, groups: Sequence[Tensor], name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first rows ``(n, k)`` of a ranking, and the rank ``(n,)`` of the first row whose labels none beats."""
+    n, N = len(groups[1]), len(groups[0])
     k, step = max(1, min(TOP, N - 1)), max(1, PAIRS // N)
     top, ranks = [], []
     for start in tqdm(range(0, n, step), desc=f"retrieval: {name}", unit="block", leave=False):
@@ -111,18 +114,24 @@ def _quality(
         best = near.masked_fill(equal < equal.amax(dim=1, keepdim=True), -torch.inf).amax(dim=1, keepdim=True)
         ranks.append((near > best).sum(dim=1) + 1)
         top.append(near.topk(k, dim=1).indices)
-    first = torch.cat(top).cpu().numpy()  # (n, k)
-    agreement = (known[first] == labels[:, None]).mean(axis=2)  # (n, k)
-    f1 = np.stack([example_f1(known[first[:, j]], labels) for j in range(k)], axis=1)  # (n, k)
+    return torch.cat(top).cpu().numpy(), torch.cat(ranks).cpu().numpy()
+
+
+def _quality(
+    known: np.ndarray, labels: np.ndarray, ranks: np.ndarray, thirds: Mapping[str, str], bleu: StudySums
+) -> dict[str, Any]:
+    """Figures of one ranking, from the labels ``(n, k, L)`` of what it ranks first."""
+    agreement = (known == labels[:, None]).mean(axis=2)  # (n, k)
+    f1 = np.stack([example_f1(known[:, j], labels) for j in range(known.shape[1])], axis=1)  # (n, k)
     values = {
         "label_agreement_top1": agreement[:, 0],
         f"label_agreement_top{TOP}": agreement.mean(axis=1),
         "label_f1_top1": f1[:, 0],
         f"label_f1_top{TOP}": f1.mean(axis=1),
-        "mrr_label_nearest": 1 / torch.cat(ranks).cpu().numpy(),
+        "mrr_label_nearest": 1 / ranks,
     }
-    sums = means(values)
-    classes = class_sums(known[first[:, 0]], labels).scores()
+    sums = joined([means(values), bleu])
+    classes = class_sums(known[:, 0], labels).scores()
     per_class = {condition: classes[f"{condition}/f1"] for condition in CHEXPERT_CONDITIONS}
     return {
         **sums.scores(),

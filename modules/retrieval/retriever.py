@@ -20,6 +20,8 @@ from models.manifolds import Euclidean, Manifold
 from models.retrieval import RetrievalBank
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
+from modules.labels import POSITIVE
+from modules.retrieval.likelihood import label_points, state_points
 from modules.retrieval.sharding import search_shards, shard_rows
 
 BLOCK = 1024  # studies embedded at once: few enough to stay in the cache
@@ -32,6 +34,7 @@ class Queries:
 
     studies: Sequence[Study]
     region_scores: np.ndarray  # (n, K)
+    state_logits: Tensor | None = None  # (n, P, L), where the model has looked at the images
 
     def __len__(self) -> int:
         return len(self.studies)
@@ -63,10 +66,11 @@ def embed(enhancer: LearnableRetrievalEnhancer, region_scores: np.ndarray, devic
 def find_space(
     how: str, enhancer: LearnableRetrievalEnhancer, bank: TrainingBank, queries: Queries, rows: slice
 ) -> Space:
-    """The space that ``--retrieval learned`` or ``cosine`` searches.
+    """The space that ``--retrieval learned``, ``cosine`` or ``states`` searches.
 
     Args:
-        how: ``"learned"`` (geodesic distance of the embeddings) or ``"cosine"`` (of the raw entity scores).
+        how: ``"learned"`` (geodesic distance of the embeddings), ``"cosine"`` (of the raw entity scores) or ``"states"``
+            (likelihood of the bank's labels under the predicted states).
         enhancer: the embedding network, on its device.
         bank: the training reports.
         queries: n studies.
@@ -76,9 +80,14 @@ def find_space(
     scores = (bank.region_scores[rows], queries.region_scores)
     if how == "learned":
         return Space(enhancer.manifold, *(embed(enhancer, part, device) for part in scores))
-    assert how == "cosine", how
-    points = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in scores)
-    return Space(Euclidean(1.0), *(F.normalize(part, dim=-1) for part in points))
+    bank_scores, scores = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in scores)
+    if how == "cosine":
+        return Space(Euclidean(1.0), F.normalize(bank_scores, dim=-1), F.normalize(scores, dim=-1))
+    assert how == "states", how
+    assert queries.state_logits is not None, "look at the images first: modules.retrieval.observation.ask"
+    said = label_points(torch.from_numpy(bank.labels[rows]).to(device), bank_scores)
+    rate = torch.from_numpy((bank.labels == POSITIVE).mean(axis=0)).to(device)  # (L,)
+    return Space(Euclidean(1.0), said, state_points(queries.state_logits.to(device), rate, scores))
 
 
 def random_turns(size: int, studies: Sequence[Study], seed: int) -> tuple[np.ndarray, np.ndarray]:

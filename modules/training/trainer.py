@@ -25,7 +25,7 @@ from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import Labeler
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.records import append_metrics
-from modules.retrieval.references import set_references, training_references
+from modules.retrieval.references import find_references, reference_agreement, training_references
 from modules.training.losses import updated_prior
 from modules.training.objective import Step, initial_prior, loss_names, objective
 from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
@@ -84,6 +84,7 @@ class Trainer:
             run["optimizer"] = self.optimizer.state_dict()
             run["class_prior"] = self.class_prior.cpu()
             run["world_size"] = world_size()
+            run["reference_rows"] = torch.from_numpy(self.train_set.reference_rows)
             run["rng"] = torch.get_rng_state()
             if self.device.type == "cuda":
                 run["cuda_rng"] = torch.cuda.get_rng_state(self.device)
@@ -113,6 +114,7 @@ class Trainer:
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
         self.epoch, self.step, self.best = run["epoch"], run["step"], run["best"]
+        self.train_set.reference_rows = run["reference_rows"].numpy()
         if world_size() == 1:
             torch.set_rng_state(run["rng"])
             if "cuda_rng" in run and self.device.type == "cuda":
@@ -145,7 +147,8 @@ class Trainer:
     def train_epoch(self) -> dict[str, float]:
         """Train one epoch, or the rest of one; returns mean losses and the speed."""
         options = self.options
-        training_references(self.model, self.train_set, self.options, self.epoch)
+        if not self.step:  # a resumed epoch goes on with the references that it had
+            training_references(self.model, self.train_set, self.options, self.epoch)
         self.train_set.augmentation = (options.seed, self.epoch) if options.augment else None
         loader = training_loader(
             self.train_set, options.batch_size, options.seed, self.epoch, self.step, options.num_workers
@@ -173,6 +176,7 @@ class Trainer:
                     self.save("current_checkpoint.pth")
         means = dict(zip(names, (total / max(done, 1)).tolist(), strict=True))
         means = mean_over_processes(means, self.device)
+        means |= reference_agreement(self.train_set)
         return {**means, "lr": lr if done else 0.0, "studies_per_second": seen / (time.perf_counter() - started)}
 
     def check_finite(self, loss: float) -> None:
@@ -202,7 +206,7 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """Generate and score the validation split, update the class prior; scores only on the main process."""
         options = self.options
-        set_references(self.model, self.val_set, options.retrieval, options.exclude_same_patient, options.seed)
+        find_references(self.model, self.val_set, options.retrieval, options)
         rows = generate_reports(
             self.model,
             self.val_set,
@@ -222,7 +226,8 @@ class Trainer:
             return {}
         scores = self.scorer([row["prediction"] for row in rows], meteor=False)
         states = state_scores(np.array([row["states"] for row in rows]), self.val_set.labels)
-        return {f"val_{name}": value for name, value in {**scores, **states}.items() if value is not None}
+        found = {**scores, **states, **reference_agreement(self.val_set)}
+        return {f"val_{name}": value for name, value in found.items() if value is not None}
 
     # the run
 

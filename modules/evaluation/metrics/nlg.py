@@ -166,6 +166,16 @@ def rouge_l(hypothesis: str, reference: str) -> float:
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision) if common else 0.0
 
 
+def bleu_sums(hypotheses: Sequence[str], references: Sequence[str]) -> StudySums:
+    """BLEU-1 to BLEU-4 alone, of as many hypotheses, see :func:`overlap`, as references."""
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
+    scorer = BleuScorer(n=ORDERS)
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        scorer += (hypothesis, [reference])
+    return _bleu_sums(scorer.ctest)
+
+
 def _bleu_sums(counts: Sequence[dict]) -> StudySums:
     """BLEU as a function of n-gram matches, n-gram counts and lengths.
 

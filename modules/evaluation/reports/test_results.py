@@ -25,6 +25,7 @@ from modules.evaluation.training_reports import TrainingReports, training_report
 from modules.labelling.labelers import Labeler
 from modules.records import provenance, write_json, write_jsonl
 from modules.retrieval.quality import retrieval_quality
+from modules.retrieval.retriever import Queries
 
 OURS = "REVTAF"
 
@@ -33,6 +34,7 @@ def score_test(
     options: Namespace,
     model: Revtaf,
     dataset: ReportDataset,
+    queries: Queries,
     rows: list[dict[str, Any]],
     baselines: Mapping[str, Sequence[str]],
     labeler: Labeler,
@@ -44,6 +46,7 @@ def score_test(
         options: parsed flags of ``main_test.py``.
         model: that wrote the reports; its retrieval is judged too.
         dataset: the split, with its references.
+        queries: what the references were asked for with.
         rows: one per study, in order; labels and scores are added to them.
         baselines: reports of other systems, by name, in the same order.
         labeler: labels references and predictions alike.
@@ -65,14 +68,7 @@ def score_test(
     pairs = [(OURS, name) for name in baselines]
     metrics["comparison"] = results.comparisons(systems, pairs, options.resamples, options.seed)
     metrics["retrieval"] = retrieval_quality(
-        model.retrieval_enhancer,
-        dataset.bank,
-        dataset.studies,
-        dataset.region_scores,
-        dataset.labels,
-        train.thirds,
-        exclude_same_patient=False,
-        seed=options.seed,
+        model.retrieval_enhancer, dataset, queries, train.thirds, exclude_same_patient=False, seed=options.seed
     )
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
     write_json(run_dir / "metrics.json", {**metrics, **measured, "studies": len(rows), **provenance()})

@@ -1,0 +1,145 @@
+"""modules/retrieval/references.py: which report a study gets, on a prepared data set and with a real model."""
+
+from argparse import Namespace
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_config
+from test_pipeline import SMALL, SMALL_MODEL, call, main_test, places, prepared, train  # noqa: F401, fixture
+
+from models.revtaf import Revtaf
+from modules.corpus.annotations import read_annotation
+from modules.corpus.bank import TrainingBank
+from modules.corpus.datasets import ReportDataset
+from modules.corpus.store import FeatureStore
+from modules.corpus.tokenizer import ReportTokenizer
+from modules.records import read_json, read_jsonl
+from modules.retrieval.observation import observe
+from modules.retrieval.references import DROPPED, find_references, reference_agreement, training_references
+
+
+@pytest.fixture(scope="module")
+def datasets(prepared):  # noqa: F811
+    store = FeatureStore.open(prepared / "features")
+    annotation = read_annotation(prepared / "annotation.json")
+    tokenizer = ReportTokenizer.from_reports([study.report for study in annotation["train"]], 1)
+    bank = TrainingBank(store)
+    return {
+        name: ReportDataset(studies, prepared / "images", store, bank, tokenizer, image_size=64, max_report_tokens=60)
+        for name, studies in annotation.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = Revtaf(tiny_config(visual_extractor="resnet10n"))
+    torch.nn.init.normal_(made.diagnosis_head.linear.weight, std=0.5)  # as if it had learnt something
+    return made
+
+
+def options(**changes):
+    return Namespace(**{
+        "retrieval": "states", "train_retrieval": "own", "drop_references": 0.0, "exclude_same_patient": False,
+        "init_from": None, "seed": 1, "precision": "fp32", "batch_size": 8, "num_workers": 0, **changes,
+    })  # fmt: skip
+
+
+def training_rows(model, dataset, epoch=2, **changes):
+    training_references(model, dataset, options(**changes), epoch)
+    return dataset.reference_rows
+
+
+def test_states_are_those_of_the_diagnosis_head_whatever_the_batch(model, datasets):
+    dataset = datasets["val"]
+    found = observe(model, dataset, precision="fp32", batch_size=3, num_workers=0)
+    again = observe(model, dataset, precision="fp32", batch_size=1, num_workers=0)
+    torch.testing.assert_close(found, again, rtol=1e-4, atol=1e-4)
+    sample = dataset[0]
+    image = (sample.image[None].float() / 255 - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )[:, None, None]
+    expected = model.eval().diagnose(image, sample.memory[None])[1]
+    torch.testing.assert_close(found[:1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_training_study_never_retrieves_itself(model, datasets):
+    dataset = datasets["train"]
+    own = dataset.store.rows("training", [study.id for study in dataset.studies])
+    for how in ("states", "learned", "cosine", "random"):
+        rows = training_rows(model, dataset, retrieval=how)
+        assert rows.min() >= 0, how
+        assert (rows != own).all(), how
+    patients = np.array(dataset.bank.patients)
+    rows = training_rows(model, dataset, exclude_same_patient=True)
+    assert (patients[rows] != patients[own]).all()
+
+
+def test_the_share_without_a_reference_is_exact_and_changes_every_epoch(model, datasets):
+    dataset = datasets["train"]
+    rows = [training_rows(model, dataset, epoch, drop_references=0.25).copy() for epoch in (2, 2, 3)]
+    assert [(part < 0).sum() for part in rows] == [round(0.25 * len(dataset))] * 3
+    assert np.array_equal(rows[0], rows[1])
+    assert not np.array_equal(rows[0] < 0, rows[2] < 0)
+    assert (training_rows(model, dataset, drop_references=None) < 0).sum() == round(DROPPED * len(dataset))
+
+
+def test_label_references_are_as_published(model, datasets):
+    dataset = datasets["train"]
+    stored = dataset.store["label_neighbours"][:, 0]
+    own = dataset.store.rows("training", [study.id for study in dataset.studies])
+    rows = training_rows(model, dataset, train_retrieval="label", drop_references=None)
+    assert np.array_equal(rows, stored[own])
+    mixed = training_rows(model, dataset, train_retrieval="mixed")
+    assert 0 < (mixed == rows).mean() < 1
+    assert reference_agreement(dataset)["reference_agreement"] == pytest.approx(
+        (dataset.bank.labels[mixed] == dataset.labels).mean()
+    )
+
+
+def test_the_first_epoch_of_a_new_model_asks_the_entity_scores(model, datasets):
+    dataset = datasets["train"]
+    cosine = training_rows(model, dataset, retrieval="cosine").copy()
+    for how in ("states", "learned"):
+        assert np.array_equal(training_rows(model, dataset, 1, retrieval=how), cosine)
+    assert not np.array_equal(training_rows(model, dataset, 1, retrieval="states", init_from="x.pth"), cosine)
+
+
+def test_no_retrieval_gives_no_reference(model, datasets):
+    assert (training_rows(model, datasets["train"], retrieval="none") == -1).all()
+    assert reference_agreement(datasets["train"]) == {}
+
+
+def test_references_of_a_test_study_do_not_depend_on_its_report_or_labels(model, datasets):
+    dataset = datasets["test"]
+    rows = []
+    for labels, report in ((dataset.labels, None), ((dataset.labels + 1) % 4, "Large right pneumothorax.")):
+        dataset.labels = labels
+        if report:
+            dataset.studies = [replace(study, report=report, labels=None) for study in dataset.studies]
+        find_references(model, dataset, "states", options())
+        rows.append(dataset.reference_rows)
+    assert np.array_equal(*rows)
+
+
+def test_a_training_with_states_runs_is_resumed_alike_and_is_judged(prepared, tmp_path):  # noqa: F811
+    flags = ["--retrieval", "states", "--save_every", 3]
+    train(prepared, tmp_path, *flags)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    for line in lines[1:]:
+        row = dict(zip(names, line.split(","), strict=True))
+        assert 0.3 < float(row["reference_agreement"]) <= 1
+        assert 0.3 < float(row["val_reference_agreement"]) <= 1
+    call(main_test, *places(prepared), *SMALL, "--save_dir", tmp_path, "--gen_min_len", 25, "--gen_max_len", 12,
+         "--baselines", "--no-viewer", "--load_pretrained", tmp_path / "current_checkpoint.pth")  # fmt: skip
+    rows, metrics = read_jsonl(tmp_path / "predictions.jsonl"), read_json(tmp_path / "metrics.json")
+    assert all(row["retrieved"] for row in rows)
+    assert set(metrics["retrieval"]) == {"learned", "states", "cosine", "random", "oracle"}
+    assert "nearest by predicted states" in metrics["baselines"]
+    states = metrics["retrieval"]["states"]
+    assert states["bleu_4_top1"] == pytest.approx(metrics["baselines"]["nearest by predicted states"]["BLEU_4"])
+    low, high = states["intervals"]["bleu_4_top1"]
+    assert low <= states["bleu_4_top1"] <= high
