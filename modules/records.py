@@ -88,6 +88,14 @@ def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
             file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def append_jsonl(path: str | Path, value: Any) -> None:
+    """Add one JSON value as the last line of a file, made if absent; several processes may add to one file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        file.write((json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
 def iterate_jsonl(path: str | Path) -> Iterator[Any]:
     """Values of a file with one JSON value a line, one at a time; empty lines are left out.
 

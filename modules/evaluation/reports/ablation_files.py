@@ -1,0 +1,63 @@
+"""Tables and plots of an ablation, made from the file of its finished runs alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modules.evaluation.reports.ablation_plots import plot_differences
+from modules.evaluation.reports.ablation_table import (
+    FIGURES,
+    REFERENCE_ROW,
+    latest_runs,
+    latex,
+    markdown,
+    table_cells,
+    unlike,
+)
+from modules.records import atomic_write, read_jsonl
+
+COMMAND = "python tools/ablate.py --table"
+
+
+def write_ablation_files(path: Path) -> list[str]:
+    """Write ``<benchmark>.md``, ``.tex`` and ``.png`` beside the file, for every benchmark in it.
+
+    Args:
+        path: ``runs.jsonl``, one finished run a line.
+
+    Returns:
+        What to print: the tables and the names of the files.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the line that is not JSON.
+    """
+    runs, said = read_jsonl(path), []
+    for benchmark in dict.fromkeys(run["benchmark"] for run in runs):
+        rows = latest_runs(runs, benchmark)
+        rows = {name: rows[name] for name in sorted(rows, key=lambda name: name != REFERENCE_ROW)}  # full comes first
+        heading, body = table_cells(rows)
+        caption = (
+            "Mean over seeds [95 % interval of the mean]; below it the paired difference to the full model "
+            "[95 % interval], p by a paired t test, corrected by Holm over the whole table."
+        )
+        notes = unlike(rows)
+        beside = (
+            "\n".join(f"- {note}" for note in notes) or "- none: every run differs from its full run in its flags alone"
+        )
+        text = [f"# {benchmark}", f"Made by `{COMMAND}` from `{path.name}`. {caption}", markdown(heading, body)]
+        flags = "\n".join(f"- {name}: `{_flags(seeds)}`" for name, seeds in rows.items())
+        text += ["Flags of the rows:", flags, "Runs that differ in more than the flags of their row:", beside]
+        made = [path.with_name(f"{benchmark}{suffix}") for suffix in (".md", ".tex", ".png")]
+        with atomic_write(made[0]) as file:
+            file.write("\n\n".join(text) + "\n")
+        with atomic_write(made[1]) as file:
+            file.write(latex(heading, body, caption) + "\n")
+        if not plot_differences(made[2], rows, FIGURES):
+            made.pop()
+        said += ["", text[2], *(f"differs in more: {note}" for note in notes), *(f"wrote {name}" for name in made)]
+    return said
+
+
+def _flags(seeds: dict) -> str:
+    return next(iter(seeds.values()))["flags"] or "none, the defaults"

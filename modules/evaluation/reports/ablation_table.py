@@ -1,0 +1,224 @@
+"""From the lines of finished runs to the table of an ablation: means over seeds, and paired differences to a row.
+
+A run is one JSON object, one line of ``docs/ablations/runs.jsonl``:
+
+    benchmark   which data and training it belongs to; runs of one benchmark are compared
+    row, seed   which ablation, and the seed of its training
+    flags       what the row adds to the command of the full model; ``named`` are the options that those flags set
+    settings    every option of the training that is no place on a disk
+    figures     flat, from ``metrics.json``: ``scores.test_BLEU_4``, ``grounding.rows.maps.hit_rate``, ...
+    data, commit, dirty, hardware, seconds, finished
+
+Source of the statistics: Student's t over the seeds, whose differences are paired because equal seeds share the data
+order; Holm's correction over all differences of a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from modules.evaluation.metrics.significance import LEVEL, holm
+
+REFERENCE_ROW = "full"
+Run = Mapping[str, Any]
+
+
+class Figure(NamedTuple):
+    """A column of the table: a figure of the runs, or the difference of two."""
+
+    title: str
+    name: str
+    minus: str | None = None
+    digits: int = 3
+
+    def of(self, run: Run) -> float | None:
+        """The value in a run, None where the run does not have it."""
+        names = (self.name, self.minus) if self.minus else (self.name,)
+        values = [run["figures"].get(name) for name in names]
+        return None if None in values else float(values[0] - (values[1] if self.minus else 0))
+
+
+FIGURES = (
+    Figure("CE macro F1", "scores.test_ce_f1_macro"),
+    Figure("CE tail F1", "scores.test_ce_f1_macro_tail"),
+    Figure("BLEU-4", "scores.test_BLEU_4"),
+    Figure("none - retrieved", "reference_sensitivity.none", "reference_sensitivity.retrieved", 4),
+    Figure("random - retrieved", "reference_sensitivity.random", "reference_sensitivity.retrieved", 4),
+    Figure("hit rate", "grounding.rows.maps.hit_rate"),
+    Figure("map correlation", "map_correlation"),
+    Figure("training s", "seconds.train", digits=0),
+)
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds with its 95 % interval, None with one seed, and how many seeds."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+class Paired(NamedTuple):
+    """Mean difference to the reference row over common seeds, its 95 % interval, p and p after Holm's correction."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    seeds: int
+
+
+def latest_runs(runs: Iterable[Run], benchmark: str) -> dict[str, dict[int, Run]]:
+    """The last finished run of every row and seed of a benchmark: row -> seed -> run, rows in order of appearance."""
+    found: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        if run["benchmark"] == benchmark:
+            found.setdefault(run["row"], {})[run["seed"]] = run
+    return found
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and Student's interval of the values of several seeds."""
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Estimate(mean, None, None, n)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
+    """Difference of two rows over the seeds that both have; None where there is no such seed.
+
+    With equal differences at every seed the interval is a point, and p is 1 if they are 0 and else 0.
+    """
+    differences = [values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())]
+    if not differences:
+        return None
+    mean, low, high, n = estimate(differences)
+    if n < 2:
+        return Paired(mean, None, None, None, None, n)
+    spread = float(np.std(differences, ddof=1)) / np.sqrt(n)
+    p = float(2 * stats.t.sf(abs(mean) / spread, n - 1)) if spread else float(mean == 0)
+    return Paired(mean, low, high, p, None, n)
+
+
+def row_values(runs: Mapping[int, Run], figure: Figure) -> dict[int, float]:
+    """A figure of a row by seed, for the runs that have it."""
+    values = {seed: figure.of(run) for seed, run in runs.items()}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def means(rows: Mapping[str, Mapping[int, Run]], figures: Sequence[Figure]) -> dict[str, dict[str, Estimate]]:
+    """Mean of every figure by row and title, where a run has it."""
+    return {
+        row: {f.title: estimate(list(values.values())) for f in figures if (values := row_values(runs, f))}
+        for row, runs in rows.items()
+    }
+
+
+def differences(
+    rows: Mapping[str, Mapping[int, Run]], figures: Sequence[Figure], reference: str = REFERENCE_ROW
+) -> dict[str, dict[str, Paired]]:
+    """Paired difference of every other row to the reference row, by row and title; Holm over all that have a p."""
+    base = {figure: row_values(rows.get(reference, {}), figure) for figure in figures}
+    found = {
+        row: {f.title: pair for f in figures if (pair := paired(row_values(runs, f), base[f])) is not None}
+        for row, runs in rows.items()
+        if row != reference
+    }
+    keys = [(row, title) for row, pairs in found.items() for title, pair in pairs.items() if pair.p is not None]
+    adjusted = holm([found[row][title].p for row, title in keys])
+    for (row, title), p in zip(keys, adjusted, strict=True):
+        found[row][title] = found[row][title]._replace(p_holm=p)
+    return found
+
+
+def unlike(rows: Mapping[str, Mapping[int, Run]], reference: str = REFERENCE_ROW) -> list[str]:
+    """Where a run differs from the reference run of its seed in more than the options that its flags name.
+
+    Returns:
+        A sentence for each such run; empty if every comparison is of the named flags alone.
+    """
+    found = []
+    for row, runs in rows.items():
+        for seed, run in sorted(runs.items()):
+            other = rows.get(reference, {}).get(seed)
+            if row == reference or other is None:
+                continue
+            allowed = {*run["named"], *other["named"]}
+            names = sorted(run["settings"].keys() | other["settings"].keys())
+            changes = [
+                f"{name} {run['settings'].get(name)} for {other['settings'].get(name)}"
+                for name in names
+                if name not in allowed and run["settings"].get(name) != other["settings"].get(name)
+            ]
+            changes += [
+                f"{name} {_short(run[name])} for {_short(other[name])}"
+                for name in ("data", "commit", "hardware")
+                if run[name] != other[name]
+            ]
+            changes += [f"uncommitted changes at {_short(one['commit'])}" for one in (run, other) if one["dirty"]]
+            if changes:
+                found.append(
+                    f"{row}, seed {seed}, differs from {reference} in more than its flags: {', '.join(changes)}"
+                )
+    return found
+
+
+def _short(value: object) -> str:
+    return str(value)[:12] if isinstance(value, str) and len(value) == 40 else str(value)
+
+
+def table_cells(
+    rows: Mapping[str, Mapping[int, Run]], figures: Sequence[Figure] = FIGURES
+) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of the table as text: mean and interval, and below it the difference to the reference row."""
+    shown = [figure for figure in figures if any(row_values(runs, figure) for runs in rows.values())]
+    mean, difference = means(rows, shown), differences(rows, shown)
+    body = []
+    for row, runs in rows.items():
+        body.append([row, str(len(runs)), *(_mean_cell(mean[row].get(f.title), f.digits) for f in shown)])
+        if row != REFERENCE_ROW and REFERENCE_ROW in rows:
+            cells = (_difference_cell(difference[row].get(f.title), f.digits) for f in shown)
+            body.append([f"minus {REFERENCE_ROW}", "", *cells])
+    return ["row", "seeds", *(figure.title for figure in shown)], body
+
+
+def _mean_cell(value: Estimate | None, digits: int) -> str:
+    if value is None:
+        return "n/a"
+    span = "" if value.low is None else f" [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+    return f"{value.mean:.{digits}f}{span}"
+
+
+def _difference_cell(value: Paired | None, digits: int) -> str:
+    if value is None:
+        return "n/a"
+    span = "" if value.low is None else f" [{value.low:+.{digits}f}, {value.high:+.{digits}f}]"
+    p = "" if value.p_holm is None else f" p {value.p_holm:.3f}"
+    return f"{value.difference:+.{digits}f}{span}{p}"
+
+
+def markdown(heading: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """The table in Markdown, its columns aligned."""
+    widths = [max(len(row[column]) for row in [heading, *body]) for column in range(len(heading))]
+    lines = [[text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in [heading, *body]]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [lines[0], rule, *lines[1:]])
+
+
+def latex(heading: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> str:
+    """The table in LaTeX with the package booktabs."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cell.replace("%", r"\%").replace("_", r"\_") for cell in cells) + r" \\"
+
+    head = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{l{'r' * (len(heading) - 1)}}}", r"\toprule"]
+    tail = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption.replace('%', chr(92) + '%')}}}", r"\end{table}"]
+    return "\n".join([*head, line(heading), r"\midrule", *(line(row) for row in body), *tail])

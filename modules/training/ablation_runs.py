@@ -1,0 +1,242 @@
+"""The runs of an ablation: which are missing, how one is trained and tested, and the line that it leaves."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime, timezone
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from modules.messages import UserError
+from modules.records import ROOT, append_jsonl, read_json, read_jsonl, sha256_of
+from modules.training.ablations import Ablation, Benchmark
+
+PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
+KEPT = ("scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity")
+_LAST_WORDS = 15  # lines of a failed run that are shown
+
+
+class Settings(Protocol):
+    """What the command line of ``tools/ablate.py`` chooses."""
+
+    dataset_name: str
+    seeds: int
+    parallel: int
+    root: str
+    runs: str
+
+
+class Job(NamedTuple):
+    """One training and its test."""
+
+    row: Ablation
+    seed: int
+    folder: Path
+
+
+def run_ablation(
+    benchmark: Benchmark, rows: Sequence[Ablation], named: Mapping[str, Sequence[str]], settings: Settings
+) -> None:
+    """Train and test every row with every seed that has no line yet.
+
+    Args:
+        benchmark: data and training that the rows share.
+        rows: in the order in which they run, all seeds of one before the next.
+        named: the options that each row sets.
+        settings: places, seeds and runs at a time.
+
+    Raises:
+        UserError: if runs failed; the others are finished first.
+    """
+    places = _places(benchmark, settings)
+    finished = finished_runs(Path(settings.runs), benchmark.name)
+    folder = Path(settings.root) / benchmark.name
+    wanted = [
+        Job(row, seed, folder / row.name.replace(" ", "_") / str(seed))
+        for row in rows
+        for seed in range(1, settings.seeds + 1)
+    ]
+    missing = [job for job in wanted if finished.get((job.row.name, job.seed)) != job.row.flags]
+    print(progress(wanted, missing, 0.0, 0, 1))
+    if not missing:
+        return
+    if benchmark.drawing is not None:
+        _call(["main_prepare.py", *places, *shlex.split(benchmark.drawing)], folder / "prepare.log", os.environ)
+    failed = _run_all(missing, wanted, benchmark, named, settings)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(missing)} runs failed: see {', '.join(failed)}, then run the same again"
+        )
+
+
+def finished_runs(path: Path, benchmark: str) -> dict[tuple[str, int], str]:
+    """Flags of every finished run by row and seed; a row whose flags have changed since is not finished."""
+    runs = read_jsonl(path) if path.is_file() else []
+    return {(run["row"], run["seed"]): run["flags"] for run in runs if run["benchmark"] == benchmark}
+
+
+def _places(benchmark: Benchmark, settings: Settings) -> list[str]:
+    """Flags that say where the data are: one's own where they always are, drawn ones in the benchmark's folder."""
+    words = ["--dataset_name", settings.dataset_name]
+    if benchmark.drawing is None:
+        return words
+    data = Path(settings.root) / "data" / benchmark.name
+    names = {"ann_path": "annotation.json", "image_dir": "images", "feature_dir": "features"}
+    return [*words, *(word for flag, name in names.items() for word in (f"--{flag}", str(data / name)))]
+
+
+def _run_all(
+    missing: Sequence[Job], wanted: Sequence[Job], benchmark: Benchmark, named: Mapping, settings: Settings
+) -> list[str]:
+    """Run the missing jobs, as many at a time as there are devices; returns the logs of those that failed."""
+    gpus = torch.cuda.device_count()
+    at_once = min(settings.parallel or max(1, gpus), len(missing))
+    devices: SimpleQueue[str] = SimpleQueue()
+    for worker in range(at_once):
+        devices.put(str(worker % gpus) if gpus else "")
+    started, left, failed = time.monotonic(), list(missing), []
+
+    def work(job: Job) -> None:
+        device = devices.get()
+        try:
+            run_one(job, benchmark, named[job.row.name], settings, device)
+        finally:
+            devices.put(device)
+
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        waiting = {pool.submit(work, job): job for job in missing}
+        for future in as_completed(waiting):
+            job = waiting[future]
+            left.remove(job)
+            if isinstance(future.exception(), subprocess.CalledProcessError):
+                failed.append(str(job.folder / "log.txt"))
+                print(f"{job.row.name}, seed {job.seed}, failed:\n{_last_words(job.folder / 'log.txt')}")
+            else:
+                future.result()
+            seconds = time.monotonic() - started
+            print(progress(wanted, left, seconds, len(missing) - len(left), at_once), flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return failed
+
+
+def progress(wanted: Sequence[Job], left: Sequence[Job], seconds: float, done: int, at_once: int) -> str:
+    """How far the ablation is: a line for each row with a mark for each seed, and the time left.
+
+    Args:
+        wanted: all jobs.
+        left: those without a line.
+        seconds: since the start.
+        done: jobs finished since then.
+        at_once: jobs at a time.
+    """
+    rows = list(dict.fromkeys(job.row.name for job in wanted))
+    width = max(map(len, rows))
+    marks = {row: "".join(".x"[job not in left] for job in wanted if job.row.name == row) for row in rows}
+    lines = [f"  {row:{width}}  {marks[row]}" for row in rows]
+    summary = f"{len(wanted) - len(left)} of {len(wanted)} runs are finished"
+    if done and left:
+        summary += f", {seconds * at_once / done / 60:.1f} min a run, about {_span(seconds / done * len(left))} left"
+    return "\n".join([*lines, summary])
+
+
+def _span(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+
+
+def run_one(job: Job, benchmark: Benchmark, named: Sequence[str], settings: Settings, device: str) -> None:
+    """Train and test one row with one seed, or continue it, and append its line.
+
+    Raises:
+        subprocess.CalledProcessError: if a program failed; its words are in ``log.txt``.
+    """
+    places = _places(benchmark, settings)
+    environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
+    job.folder.mkdir(parents=True, exist_ok=True)
+    log = job.folder / "log.txt"
+    own = ["--save_dir", str(job.folder), "--seed", str(job.seed)]
+    resume = ["--resume"] if (job.folder / "current_checkpoint.pth").is_file() else []
+    flags = [*shlex.split(benchmark.training), *shlex.split(job.row.flags)]
+    _call(["main_train.py", *places, *own, *resume, *flags], log, environment)
+    started = time.monotonic()
+    _call(["main_test.py", *places, *own, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
+    append_jsonl(settings.runs, run_line(job, benchmark.name, named, time.monotonic() - started))
+
+
+def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    """Run one of the programs of the project; everything it says goes to the end of the log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a", encoding="utf-8") as file:
+        print(f"\n$ {shlex.join(words)}", file=file, flush=True)
+        command = [sys.executable, str(ROOT / words[0]), *words[1:]]
+        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=dict(environment), check=True)
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
+    return "\n".join(f"    {line}" for line in lines[-_LAST_WORDS:])
+
+
+def run_line(job: Job, benchmark: str, named: Sequence[str], test_seconds: float) -> dict[str, Any]:
+    """The line of a finished run: see ``modules/evaluation/reports/ablation_table.py``."""
+    record, metrics = read_json(job.folder / "options.json"), read_json(job.folder / "metrics.json")
+    options = record["options"]
+    with (job.folder / "metrics.csv").open(newline="") as file:
+        epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
+    figures = flat({name: metrics[name] for name in KEPT if name in metrics})
+    features = Path(options["feature_dir"]) / "manifest.json"
+    return {
+        "benchmark": benchmark,
+        "row": job.row.name,
+        "seed": job.seed,
+        "flags": job.row.flags,
+        "named": list(named),
+        "settings": {name: value for name, value in options.items() if name not in PLACES},
+        "figures": {
+            **figures,
+            "seconds.train": sum(epochs),
+            "seconds.test": test_seconds,
+            "studies": metrics["studies"],
+        },
+        "data": f"annotation {sha256_of(options['ann_path'])[:12]} features {sha256_of(features)[:12]}",
+        "commit": metrics["commit"],
+        "dirty": metrics["dirty"],
+        "hardware": hardware(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def flat(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
+    """The numbers of nested mappings by dotted name, to five digits; what is no number is left out."""
+    found: dict[str, float] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            found |= flat(item, f"{before}{name}.")
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            found[f"{before}{name}"] = float(f"{item:.5g}")
+    return found
+
+
+def hardware() -> str:
+    """Processor or GPU, and how many threads compute."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"

@@ -1,0 +1,71 @@
+"""What is compared with the full model, and on which data: the grid of `bash ablate.sh`, the most telling rows first."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Ablation(NamedTuple):
+    """One row of the table.
+
+    Args:
+        name: of the row.
+        flags: what it adds to the command of the full model, flags of ``main_train.py``.
+    """
+
+    name: str
+    flags: str = ""
+
+
+class Benchmark(NamedTuple):
+    """Data that are drawn and how every model is trained and tested on them.
+
+    Args:
+        name: of the benchmark and of its folders.
+        drawing: flags of ``main_prepare.py``; None where the data set is already prepared, at its usual place.
+        training: flags of ``main_train.py`` that every row shares. One validation, after the last epoch: a model chosen
+            by 150 studies would add its own noise to every comparison.
+    """
+
+    name: str
+    drawing: str | None
+    training: str
+
+
+RELEASED = (  # every switch of the released code's behaviour at once; README has a line on each
+    "--ot_plan single --align_iou binary --no-mask_padding --align_pairs all --entity_keys text --presence_weight 0 "
+    "--reference_memory 0 --prompt_states true --retrieval learned --train_retrieval label"
+)
+ABLATIONS = (
+    Ablation("full"),
+    Ablation("no retrieval", "--retrieval none"),
+    Ablation("random reports", "--retrieval random"),
+    Ablation("released behaviour", RELEASED),
+    Ablation("cosine retrieval", "--retrieval cosine"),
+    Ablation("states retrieval", "--retrieval states"),
+    Ablation("learned retrieval", "--retrieval learned"),
+    Ablation("no presence term", "--presence_weight 0"),
+    Ablation("entity keys from the text", "--entity_keys text"),
+    Ablation("alignment of all pairs", "--align_pairs all"),
+    Ablation("no alignment", "--align_weight 0"),
+    Ablation("softmax attention", "--attention softmax"),
+    Ablation("true states in the prompt", "--prompt_states true"),
+    Ablation("mixed states in the prompt", "--prompt_states mixed"),
+    Ablation("references not read as text", "--reference_memory 0"),
+    Ablation("label-nearest training references", "--train_retrieval label"),
+    Ablation("no attention to text", "--attention none"),
+    Ablation("alignment of stored texts", "--align_pairs stored"),
+    Ablation("single plan", "--ot_plan single"),
+    Ablation("lorentz", "--retrieval learned --manifold lorentz"),
+    Ablation("euclidean", "--retrieval learned --manifold euclidean"),
+    Ablation("curvature .1", "--retrieval learned --c 0.1"),
+    Ablation("curvature 1", "--retrieval learned --c 1"),
+    Ablation("curvature learned", "--retrieval learned --learn_c"),
+    Ablation("listwise ranking", "--retrieval learned --rank_loss listwise"),
+    Ablation("no ranking", "--retrieval learned --rank_weight 0"),
+)
+WHOLE = Benchmark("synth_cxr", "--num_studies 6000 --val_share 0.05 --test_share 0.5", "--val_every 7")
+QUICK = Benchmark(
+    "quick", "--num_studies 1800 --val_share 0.04 --test_share 0.33 --readers 30", "--epochs 4 --val_every 4"
+)
+QUICK_ROWS = ("full", "no retrieval", "released behaviour")

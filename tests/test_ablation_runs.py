@@ -1,0 +1,82 @@
+"""The ablation runner: a real run from drawing to table, what is repeated, and what a failure leaves."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from modules.evaluation.reports.ablation_files import write_ablation_files
+from modules.messages import UserError
+from modules.training.ablation_runs import Job, finished_runs, flat, progress, run_ablation
+from modules.training.ablations import Ablation, Benchmark
+
+TINY = Benchmark(
+    "tiny",
+    "--num_studies 40 --val_share 0.1 --test_share 0.2 --readers 4 --synth_image_size 74 --image_size 64 --scorer_epochs 1 "
+    "--scorer_width 16 --scorer_layers 1 --text_width 16 --clip_k 3 --batch_size 8",
+    "--image_size 64 --batch_size 8 --d_model 32 --h_dim 16 --memory_feedforward 32 --decoder_layers 1 --hidden_size 32 "
+    "--intermediate_size 64 --threshold 1 --gen_min_len 25 --gen_max_len 30 --beam_size 1 --epochs 1 --warmup_steps 2",
+)
+
+
+def settings_in(folder, **changes):
+    found = {
+        "dataset_name": "synth_cxr",
+        "seeds": 1,
+        "parallel": 1,
+        "root": folder / "root",
+        "runs": folder / "runs.jsonl",
+    }
+    return SimpleNamespace(**found, **changes)
+
+
+def test_a_run_from_drawing_to_table(tmp_path, capsys):
+    """The real programs: drawn, prepared, trained, tested; then a line, a table, and nothing to do the second time."""
+    settings = settings_in(tmp_path)
+    rows, named = [Ablation("full")], {"full": [], "broken": []}
+    run_ablation(TINY, rows, named, settings)
+    assert "1 of 1 runs are finished" in capsys.readouterr().out
+    (line,) = [json.loads(text) for text in settings.runs.read_text().splitlines()]
+    assert (line["benchmark"], line["row"], line["seed"]) == ("tiny", "full", 1)
+    assert line["settings"]["epochs"] == 1
+    assert not [name for name, value in line["settings"].items() if str(tmp_path) in str(value)]  # no place on a disk
+    for name in ("scores.test_BLEU_4", "scores.test_ce_f1_macro_tail", "grounding.rows.maps.hit_rate", "seconds.train"):
+        assert line["figures"][name] >= 0
+    run_ablation(TINY, rows, named, settings)
+    assert len(settings.runs.read_text().splitlines()) == 1
+    with pytest.raises(UserError, match=r"1 of 1 runs failed: see .*broken/1/log\.txt"):
+        run_ablation(TINY, [*rows, Ablation("broken", "--retrieval nonsense")], named, settings)
+    shown = capsys.readouterr().out
+    assert "broken, seed 1, failed" in shown
+    assert "nonsense" in shown
+    said = write_ablation_files(settings.runs)
+    assert "| full " in (tmp_path / "tiny.md").read_text()
+    assert r"\toprule" in (tmp_path / "tiny.tex").read_text()
+    assert not [text for text in said if text.endswith(".png")]  # one row has no difference to draw
+
+
+def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text(
+        '{"benchmark": "a", "row": "full", "seed": 1, "flags": "--x"}\n'
+        '{"benchmark": "b", "row": "full", "seed": 1, "flags": ""}\n'
+    )
+    assert finished_runs(path, "a") == {("full", 1): "--x"}
+    assert finished_runs(tmp_path / "none.jsonl", "a") == {}
+
+
+def test_progress_marks_every_seed_and_estimates_the_time_left(tmp_path):
+    jobs = [Job(Ablation(name), seed, tmp_path) for name in ("full", "none") for seed in (1, 2, 3)]
+    text = progress(jobs, jobs[2:], seconds=240, done=2, at_once=1)
+    assert text.splitlines() == [
+        "  full  xx.",
+        "  none  ...",
+        "2 of 6 runs are finished, 2.0 min a run, about 8 min left",
+    ]
+    assert "about 1 h 0 min left" in progress(jobs, jobs[2:], seconds=1800, done=2, at_once=2)
+    assert progress(jobs, [], seconds=9, done=6, at_once=1).endswith("6 of 6 runs are finished")
+
+
+def test_figures_are_numbers_by_dotted_name():
+    nested = {"scores": {"a": 0.1234567, "name": "x", "flag": True}, "map_correlation": 1, "none": None}
+    assert flat(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}
