@@ -69,8 +69,9 @@ def main() -> None:
         print(*diagnosis.lines(), sep="\n")
         sys.exit(diagnosis.exit_status(options.strict))
     with processes(options.device, patience=HOURS_OF_A_STAGE) as device:
+        losses: list[str] = []
         if options.raw_dir:
-            build_annotation(options)
+            losses = build_annotation(options)
             if options.raw_step != "all":
                 return
         elif options.dataset_name == "synth_cxr" and is_main():
@@ -90,7 +91,9 @@ def main() -> None:
         preparation = Preparation(options, device)
         store = preparation.run()
         if is_main():
-            print(f"features of {len(store.row_ids('studies'))} studies are in {options.feature_dir}")
+            print(
+                f"features of {len(store.row_ids('studies'))} studies are in {options.feature_dir}", *losses, sep="\n"
+            )
         if is_main() and options.write_published:
             write_published(Path(options.write_published), options.dataset_name, store, preparation.splits)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import math
 import os
 import platform
+import re
 import shlex
 import subprocess
 from argparse import Namespace
@@ -19,9 +21,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from modules.messages import UserError
+
 PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "pycocoevalcap")
 ROOT = Path(__file__).resolve().parents[1]
 _CHUNK = 1 << 20  # bytes hashed at once
+MAX_LINE = 1 << 26  # bytes of one line of JSON
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # the escape of half a character
 
 
 def temporary_name(path: Path) -> Path:
@@ -73,12 +79,27 @@ def read_json(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: check the path")
+    return _parsed(path.read_bytes(), str(path), "is not a JSON file")
+
+
+def _parsed(content: bytes, where: str, what: str) -> Any:
+    """A JSON value that can be written again; UserError says where it cannot be read, without quoting it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is not a JSON file ({error}): it may be cut off or of another kind, copy it again"
-        ) from error
+        value = json.loads(content.decode("utf-8-sig"))
+        if _HALF.search(content):  # only then is it worth the time
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except json.JSONDecodeError as error:
+        reason = f"line {error.lineno}, column {error.colno}"
+    except UnicodeDecodeError as error:
+        reason = f"no UTF-8 at byte {error.start + 1}"
+    except UnicodeEncodeError:
+        reason = "half a character, such as \\ud800, which nothing can write"
+    except RecursionError:
+        reason = "brackets inside brackets without end"
+    except ValueError:  # a number of thousands of digits
+        reason = "a number that is too long"
+    raise UserError(f"{where} {what} ({reason}): it may be cut off or of another kind, copy it again")
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
@@ -107,16 +128,16 @@ def iterate_jsonl(path: str | Path) -> Iterator[Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: check the path")
     with open(path, "rb") as file:  # bytes, so that a wrong encoding is reported with its line
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ValueError(
-                    f"line {number} of {path} is not JSON ({error}): expected one value a line, copy the file again"
-                ) from error
-            yield value
+        for number in itertools.count(1):
+            line = file.readline(MAX_LINE)
+            if not line:
+                return
+            if len(line) == MAX_LINE:
+                raise UserError(
+                    f"line {number} of {path} has more than {MAX_LINE >> 20} MB: expected one JSON value a line"
+                )
+            if line.strip():
+                yield _parsed(line, f"line {number} of {path}", "is not JSON, one value a line")
 
 
 def read_jsonl(path: str | Path) -> list[Any]:

@@ -138,7 +138,7 @@ def test_a_wrong_checkpoint_never_labels(small, change, message):
 def test_other_wrong_files(small):
     folder, _ = small
     (folder / "page.pth").write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match=r"is no weights file .it begins with b'<html>not found"):
+    with pytest.raises(ValueError, match=r"is no weights file but a web page"):
         ChexbertLabeler(folder / "page.pth", folder)
     with pytest.raises(FileNotFoundError, match=r"absent\.pth does not exist"):
         ChexbertLabeler(folder / "absent.pth", folder)

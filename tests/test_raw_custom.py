@@ -1,10 +1,13 @@
 """modules/preparation/raw/custom.py: one's own studies in a CSV table or JSON lines."""
 
 import json
+import shutil
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
+from modules.messages import UserError
 from modules.preparation.raw.custom import read_custom
 
 
@@ -74,11 +77,11 @@ def test_studies_without_images_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("path,report\na.png,x\n", "has no column image_path (found path, report)"),
+        ("place,report\na.png,x\n", "has no column of images (found place, report): call it image_path"),
         ("image_path,report\n,x\n", "line 2"),
         ("image_path,report\na.png,x\n/etc/a.png,x\n../b.png,x\n", "line 3: image_path is '/etc/a.png'"),
-        ("image_path,report\n/etc/a.png,x\n../b.png,x\n", "(2 rows are wrong in all)"),
-        ("image_path,text\na.png,x\n", "found no report"),
+        ("image_path,report\n/etc/a.png,x\n../b.png,x\n", "2 of 2 rows are wrong:"),
+        ("image_path,words\na.png,x\n", "has no column of texts (found image_path, words)"),
         ("image_path,report\na.png,x\na.png,y\n", "the id a appears twice"),
         ("image_path,report,split\na.png,x,training\nb.png,y,dev2\n", "line 3: the split is 'dev2'"),
         ("image_path,report,split\na.png,x,train\nb.png,y,\n", "1 of 2 studies"),
@@ -94,5 +97,148 @@ def test_wrong_tables_are_described(tmp_path, text, words):
 def test_the_file_must_be_clear(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_custom(tmp_path / "none.csv", options())
-    with pytest.raises(ValueError, match="holds 0 CSV and JSON-lines files"):
+    with pytest.raises(ValueError, match="holds 0 CSV, Excel and JSON-lines files"):
         read_custom(tmp_path, options())
+
+
+# Tables as people have them
+
+CASES = Path(__file__).parent / "cases"
+
+
+def case(folder, name):
+    (folder / "a").mkdir(exist_ok=True)
+    for image in ("a.png", "a/front.png", "a/side.png"):
+        (folder / image).touch()
+    return shutil.copy(CASES / "tables" / name, folder / name)
+
+
+@pytest.mark.parametrize("name", ["semicolon_table.csv", "cp1252_table.csv", "backslash_paths.csv"])
+def test_tables_of_other_programs_are_read_whole(tmp_path, name):
+    dataset = read_custom(case(tmp_path, name), options())
+    texts = {
+        "semicolon_table.csv": ["Clear lungs."],
+        "cp1252_table.csv": ["Lünge frei."],
+        "backslash_paths.csv": ["Clear lungs.", "No effusion."],
+    }
+    assert [study.report for study in dataset.studies] == texts[name]
+    assert dataset.dropped == {}
+    if name == "backslash_paths.csv":
+        assert [study.images for study in dataset.studies] == [("a/front.png",), ("a/side.png",)]
+
+
+def test_the_usual_names_are_known_and_no_patient_is_in_two_splits(tmp_path):
+    dataset = read_custom(case(tmp_path, "subj.csv"), options(), with_images=False)
+    assert [study.id for study in dataset.studies] == [f"s{i}" for i in range(40)]
+    assert {study.patient for study in dataset.studies} == {f"p{i}" for i in range(10)}
+    assert len({(study.patient, study.split) for study in dataset.studies}) == 10
+    assert "split drawn by patient with --seed 3" in dataset.notes
+    assert "columns: id from 'study_id', patient from 'subject_id'; not used: none" in dataset.notes
+
+
+def test_without_a_patient_column_nobody_claims_patients(tmp_path):
+    path = write(tmp_path, "image_path,report,age\n" + "".join(f"{i}.png,Report {i}.,{i}\n" for i in range(20)))
+    dataset = read_custom(path, options(), with_images=False)
+    notes = " ".join(dataset.notes)
+    assert "no patient column was found: the images are taken for patients" in notes
+    assert "by patient" not in notes
+    assert "not used: 'age'" in notes
+    assert {study.patient for study in dataset.studies} == {None}
+
+
+def test_a_workbook_with_headings_in_any_case_and_with_blanks(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    states = " ".join(["0"] * 13 + ["1"])
+    for row in (
+        ["Subject ID", "Dicom ID", "File Name", "Text", " Split ", "Labels", "Age"],
+        [7.0, "d1", "a.png", "Clear.", "Train", states, 50],
+    ):
+        book.active.append(row)
+    book.save(tmp_path / "studies.xlsx")
+    dataset = read_custom(tmp_path, options(), with_images=False)
+    (study,) = dataset.studies
+    assert (study.id, study.patient, study.images, study.report, study.split) == (
+        "d1",
+        "7",
+        ("a.png",),
+        "Clear.",
+        "train",
+    )
+    assert study.labels == (0,) * 13 + (1,)
+    assert "not used: 'Age'" in " ".join(dataset.notes)
+
+
+def test_a_study_of_several_rows_is_told_by_its_images(tmp_path):
+    path = write(tmp_path, "study_id,dicom_id,path,report\ns1,d1,a.png,Clear.\ns1,d2,b.png,Clear.\n")
+    dataset = read_custom(path, options(), with_images=False)
+    assert [study.id for study in dataset.studies] == ["d1", "d2"]
+    assert "id from 'dicom_id', image_path from 'path'" in " ".join(
+        dataset.notes
+    ) or "image_path from 'path'" in " ".join(dataset.notes)
+
+
+@pytest.mark.parametrize(
+    ("headings", "words"),
+    [
+        ("Untersuchungs Nr,image_path,report", "no column id, but 'Untersuchungs Nr' looks like one: call it id"),
+        ("Our Key,image_path,report", "no column id, but 'Our Key' looks like one"),
+        ("id,PatientName,image_path,report", "no column patient, but 'PatientName' looks like one"),
+        ("id,anon_patient,image_path,report", "no column patient, but 'anon_patient' looks like one"),
+        ("id,ID,image_path,report", "two columns 'id'"),
+    ],
+)
+def test_a_column_that_looks_like_id_or_patient_is_asked_about(tmp_path, headings, words):
+    rows = "".join(
+        f"{i}," + (f"p{i // 2}," if headings.count(",") == 3 else "") + f"{i}.png,Clear.\n" for i in range(4)
+    )
+    with pytest.raises(UserError, match=r"studies\.csv") as caught:
+        read_custom(write(tmp_path, f"{headings}\n{rows}"), options(), with_images=False)
+    assert words in str(caught.value)
+
+
+def test_empty_and_nan_reports_are_left_out_and_counted(tmp_path):
+    texts = ["", "nan", "NaN", "None", "N/A", "<NA>", "  ", "Clear."]
+    path = write(tmp_path, "image_path,report\n" + "".join(f"{i}.png,{text}\n" for i, text in enumerate(texts)))
+    dataset = read_custom(path, options(), with_images=False)
+    assert [study.report for study in dataset.studies] == ["Clear."]
+    assert list(dataset.dropped.values()) == ["no report"] * 7
+    assert dataset.losses() == ["warning: 7 of 8 studies (88%) are left out: 7 no report; see dropped.csv"]
+    rows = [{"image_path": "a.png", "report": None}, {"image_path": "b.png", "report": float("nan")}]
+    path = write(tmp_path, "\n".join(map(json.dumps, rows)), "studies.jsonl")
+    with pytest.raises(UserError, match=r"none of the 2 studies .* can be used \(2 no report\)"):
+        read_custom(path, options(), with_images=False).require_studies(path)
+
+
+def test_absolute_paths_below_the_folder_are_shortened_and_the_rest_is_listed_at_once(tmp_path):
+    (tmp_path / "a.png").touch()
+    path = write(tmp_path, f"image_path,report\n{tmp_path}/a.png,x\n")
+    assert read_custom(path, options()).studies[0].images == ("a.png",)
+    outside = tmp_path.parent / "elsewhere"
+    outside.mkdir(exist_ok=True)
+    (outside / "b.png").touch()
+    (tmp_path / "link").symlink_to(outside)
+    rows = ["/etc/a.png,x", "../b.png,x", "C:\\data\\a.png,x", "link/b.png,x", ",x", "a.png,x", "a.png,y"]
+    path = write(tmp_path, "image_path,report\n" + "\n".join(rows) + "\n")
+    with pytest.raises(UserError, match=r"studies\.csv: 6 of 7 rows are wrong:") as caught:
+        read_custom(path, options(), with_images=False)
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "line 2",
+        "line 3",
+        "line 4",
+        "line 6",
+        "line 8",
+        "study link/b",
+    ]
+    assert f"{tmp_path}/link/b.png is a link" in lines[-1]
+
+
+def test_absent_images_are_named_as_they_were_looked_for(tmp_path):
+    (tmp_path / "a.png").touch()
+    path = write(tmp_path, "image_path,report\na.png,x\nsub/gone.png,y\n")
+    dataset = read_custom(path, options())
+    assert f"1 image files were looked for and are not there: {tmp_path}/sub/gone.png" in dataset.notes
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UserError, match=rf"2 no image file; the first image looked for was {tmp_path}/a\.png"):
+        read_custom(path, options()).require_studies(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
+from modules.messages import UserError
 from modules.records import read_json
 
 SPLITS = ("train", "val", "test")
@@ -124,7 +126,7 @@ def require_split(annotation: Mapping[str, list[Study]], split: str, path: str |
     studies = annotation.get(split, [])
     if not studies:
         counts = ", ".join(f"{name} {len(annotation.get(name, []))}" for name in SPLITS)
-        raise ValueError(
+        raise UserError(
             f"{path} has no study in the {split} split (found {counts}): give a file that has one with --ann_path"
         )
     return studies
@@ -135,6 +137,7 @@ def check_images(studies: Sequence[Study], image_dir: str | Path) -> None:
 
     Raises:
         FileNotFoundError: with the number missing and the first three.
+        UserError: if a link leads out of the folder.
     """
     image_dir = Path(image_dir)
     bar = tqdm(studies, desc="images", unit="file", leave=False)
@@ -144,10 +147,30 @@ def check_images(studies: Sequence[Study], image_dir: str | Path) -> None:
             f"{len(missing)} of {len(studies)} images are not in {image_dir}, first {', '.join(missing[:3])}: give the "
             "folder that the paths of the annotation start from with --image_dir, or remove the studies without image"
         )
+    outside = leading_out(image_dir, (study.image_path[0] for study in studies))
+    if outside:
+        raise UserError(
+            f"{len(outside)} of {len(studies)} images are links, or below links, that lead out of {image_dir}, first "
+            f"{outside[0]}: give the folder that holds the images themselves with --image_dir"
+        )
+
+
+def leading_out(image_dir: str | Path, images: Iterable[str]) -> list[str]:
+    """Those of the images that a link leads out of the folder, which itself may be a link."""
+    root, folders = os.path.realpath(image_dir), {}
+    found = []
+    for image in images:
+        folder, name = os.path.split(os.path.join(image_dir, image))
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        place = os.path.join(folders[folder], name)
+        if not f"{os.path.realpath(place) if os.path.islink(place) else place}/".startswith(f"{root}/"):
+            found.append(image)
+    return found
 
 
 def _reject(path: str | Path, study: str, found: str, expected: str, remedy: str) -> NoReturn:
-    raise ValueError(f"{path}, {study}: {found}, {expected}: {remedy}")
+    raise UserError(f"{path}, {study}: {found}, {expected}: {remedy}")
 
 
 def _check_layout(path: str | Path, content: Any) -> None:
@@ -161,7 +184,7 @@ def _check_layout(path: str | Path, content: Any) -> None:
     else:
         wrong = next(key for key in content if not isinstance(content[key], list))
         found = f"a {type(content[wrong]).__name__} under {wrong!r}"
-    raise ValueError(
+    raise UserError(
         f'{path} holds {found}; expected {{"train": [..], "val": [..], "test": [..]}} or a list of studies: convert it '
         "to one of these layouts"
     )
@@ -177,7 +200,8 @@ def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
     name = f"study {identifier}"
     report = item.get("report")
     if not isinstance(report, str) or not report.strip():
-        found = "no report" if report is None else f"the report is {_short(report)}"
+        kind = "empty" if isinstance(report, str) else f"a {type(report).__name__}"
+        found = "no report" if report is None else f"the report is {kind}"
         _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
     return Study(
         id=identifier,
@@ -201,7 +225,13 @@ def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tup
         absolute = PurePosixPath(part).is_absolute() or PureWindowsPath(part).anchor
         if absolute or ".." in re.split(r"[/\\]", part):
             remedy = "shorten it and give the folder in front of it with --image_dir"
-            _reject(path, name, f"image_path is {part!r}", "expected a path below the image folder", remedy)
+            _reject(path, name, f"image_path is {_short(part)}", "expected a path below the image folder", remedy)
+        if (
+            "\0" in part
+            or max(len(piece.encode("utf-8", "replace")) for piece in part.split("/")) > 255
+            or len(part) > 4000
+        ):
+            _reject(path, name, f"image_path is {_short(part)}", "expected the name of a file", "correct it")
     return paths
 
 
@@ -221,7 +251,7 @@ def read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | N
         _reject(path, name, found, expected, "label the reports again or remove the key 'labels' from every study")
     states = range(len(STATES))
     for index, label in enumerate(labels):
-        if label not in states:
+        if type(label) not in (int, float) or label not in states:
             meaning = ", ".join(f"{number} {state}" for number, state in enumerate(STATES))
             found = f"the label of {CONDITIONS[index]} is {_short(label)}"
             _reject(path, name, found, f"expected 0 to {states[-1]} ({meaning})", "correct it")

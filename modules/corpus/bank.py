@@ -19,6 +19,7 @@ class TrainingBank:
     """
 
     def __init__(self, store: FeatureStore) -> None:
+        store.check()
         self.store = store
         self.ids: tuple[str, ...] = store.row_ids("report_features")
 

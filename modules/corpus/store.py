@@ -33,14 +33,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, read_manifest
 from modules.distributed import is_main
+from modules.labels import CHEXPERT_CONDITIONS
+from modules.messages import UserError
 from modules.records import plain, read_json, read_jsonl, sha256_of
 
-FORMAT = "revtaf_features/1"
-MANIFEST = "manifest.json"
 BANK_REPORTS, BASE_RATES = "training.jsonl", "base_probs.json"
-IDS_OF = {"studies": "studies", "training": "training", "sentences": "training"}  # the ids that an axis depends on
-AGAIN = "run main_prepare.py again with this --feature_dir"
 _UNFINISHED = (".*.tmp", ".*.unfinished.*", "*_unfinished.pth")
 
 
@@ -59,16 +58,19 @@ class FeatureStore:
 
         Args:
             directory: feature folder.
-            ann_path: annotation in use; one line is printed if the arrays were not made from it as it is now.
+            ann_path: annotation in use: the folder is checked, and one line is printed if the arrays were not made from it
+                as it is now.
 
         Raises:
             FileNotFoundError: if it has no manifest.
-            ValueError: if the manifest is not one of this project.
+            ValueError: if the manifest is not one of this project; with an annotation also if anything else is damaged.
         """
         directory = Path(directory)
         if not (directory / MANIFEST).is_file():
             raise FileNotFoundError(f"{directory} holds no {MANIFEST}: build the features with main_prepare.py")
         store = cls(directory, read_manifest(directory))
+        if ann_path:
+            store.check()
         stale = store.stale(ann_path) if ann_path and is_main() else []
         if stale:
             print(
@@ -94,21 +96,54 @@ class FeatureStore:
         if name not in self._arrays:
             entry = self.entry(name)
             if entry["ids_sha256"] != self._ids_checksum(entry["axis"]):
-                raise ValueError(
+                raise UserError(
                     f"{name} in {self.directory} was made for other studies than the folder lists now: {AGAIN}"
                 )
-            self._arrays[name] = _map_array(self.directory, name, entry)
+            array = _map_array(self.directory, name, entry)
+            self._check_rows(name, array)
+            self._arrays[name] = array
         return self._arrays[name]
+
+    def check(self) -> None:
+        """Read whatever is small, and the heads of what is large: what a program would stumble on later fails here.
+
+        Raises:
+            FileNotFoundError: if a file is gone.
+            ValueError: naming the file that is damaged or does not fit the others.
+        """
+        _ = self.base_rates
+        for name, entry in self._manifest["arrays"].items():
+            if entry["ids_sha256"] == self._ids_checksum(
+                entry["axis"]
+            ):  # else it is stale, and refused when it is asked for
+                _ = self[name]
+        if "training" in self._manifest["axes"] and (self.directory / BANK_REPORTS).is_file():
+            _ = self.bank_reports
 
     def entry(self, name: str) -> dict[str, Any]:
         """``shape dtype sha256 axis ids_sha256 made_by code`` of an array; ValueError if it is absent."""
         if name not in self:
             found, left = ", ".join(sorted(self._manifest["arrays"])) or "none", unfinished(self.directory)
             why = f"and left {left[0]}" if left else "or had other flags"
-            raise ValueError(
+            raise UserError(
                 f"{self.directory} has no array {name} (found {found}), as a build was interrupted {why}: {AGAIN}"
             )
         return self._manifest["arrays"][name]
+
+    def _check_rows(self, name: str, array: np.ndarray) -> None:
+        """Refuse an array of another length than its axis, and offsets that do not divide the sentences."""
+        axis = self.entry(name)["axis"]
+        if axis != "sentences" and len(array) != len(self.row_ids(axis)):
+            raise UserError(
+                f"{name} in {self.directory} has {len(array)} rows for {len(self.row_ids(axis))} {axis}: remove it and {AGAIN}"
+            )
+        if name == "sentence_offsets":
+            total, reports = self.entry("sentence_features")["shape"][0], len(self.row_ids("training"))
+            whole = array.shape == (reports + 1,) and array[0] == 0 and array[-1] == total
+            if not whole or (np.diff(array) < 0).any():
+                raise UserError(
+                    f"{name} in {self.directory} does not divide the {total} sentences among {reports} reports: {AGAIN}"
+                )
 
     def row_ids(self, name: str) -> tuple[str, ...]:
         """Study ids of the rows of an axis, or of an array of that axis; errors as for :meth:`rows`."""
@@ -124,7 +159,7 @@ class FeatureStore:
         row_by_id, ids = self._row_by_id(name), list(ids)
         missing = [identifier for identifier in ids if identifier not in row_by_id]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"{len(missing)} of {len(ids)} studies have no features in {self.directory}, first "
                 f"{', '.join(missing[:3])}: {AGAIN} and the same annotation"
             )
@@ -136,8 +171,10 @@ class FeatureStore:
         if axis not in self._rows:
             path = self.directory / f"{axis}.json"
             ids = read_json(path)
+            if not isinstance(ids, list) or not all(isinstance(identifier, str) for identifier in ids):
+                raise UserError(f"{path} is no list of study ids: {AGAIN}")
             if sha256_of(path) != self._ids_checksum(axis):
-                raise ValueError(f"{path} has changed since it was written: {AGAIN}")
+                raise UserError(f"{path} has changed since it was written: {AGAIN}")
             self._rows[axis] = {identifier: row for row, identifier in enumerate(ids)}
         return self._rows[axis]
 
@@ -146,15 +183,26 @@ class FeatureStore:
         """``id``, ``patient`` and cleaned ``report`` of every bank row; ValueError if they are of another bank."""
         path = self.directory / BANK_REPORTS
         reports = read_jsonl(path)
+        for number, row in enumerate(reports, start=1):
+            patient = row.get("patient", 0) if isinstance(row, dict) else 0
+            if not isinstance(patient, str | None) or not all(
+                isinstance(row.get(key), str) for key in ("id", "report")
+            ):
+                raise UserError(f"line {number} of {path} is not {{id, patient, report}}: {AGAIN}")
         if [row["id"] for row in reports] != list(self.row_ids("training")):
-            raise ValueError(f"{path} does not list the training studies of its folder: {AGAIN}")
+            raise UserError(f"{path} does not list the training studies of its folder: {AGAIN}")
         return reports
 
     @cached_property
     def base_rates(self) -> list[float] | None:
         """Positive rate of the 14 conditions in the training split; None where an older preparation left none."""
         path = self.directory / BASE_RATES
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        rates = read_json(path)
+        if not _are_rates(rates):
+            raise UserError(f"{path} does not hold {len(CHEXPERT_CONDITIONS)} rates from 0 to 1: {AGAIN}")
+        return rates
 
     def stale(self, ann_path: str | Path) -> list[str]:
         """Arrays that were made from another annotation file, or from this one before it changed."""
@@ -203,27 +251,14 @@ def verify(directory: str | Path) -> list[str]:
 
 
 def _check_array(store: FeatureStore, name: str) -> None:
-    array = store[name]
+    _ = store[name]
     if sha256_of(store.directory / f"{name}.npy") != store.entry(name)["sha256"]:
-        raise ValueError(f"{name}.npy in {store.directory} has changed since it was written: remove it and {AGAIN}")
-    if name == "sentence_offsets":
-        total, reports = store.entry("sentence_features")["shape"][0], len(store.row_ids("training"))
-        whole = len(array) == reports + 1 and array[0] == 0 and array[-1] == total
-        if not whole or (np.diff(array) < 0).any():
-            raise ValueError(
-                f"{name} in {store.directory} does not divide the {total} sentences among {reports} reports: {AGAIN}"
-            )
+        raise UserError(f"{name}.npy in {store.directory} has changed since it was written: remove it and {AGAIN}")
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a folder, or an empty one; ValueError if it is none of this version."""
-    path = directory / MANIFEST
-    if not path.is_file():
-        return {"format": FORMAT, "axes": {}, "arrays": {}}
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path} does not describe a feature folder of this version: remove the folder and {AGAIN}")
-    return manifest
+def _are_rates(rates: Any) -> bool:
+    numbers = isinstance(rates, list) and all(type(rate) in (int, float) for rate in rates)
+    return numbers and len(rates) == len(CHEXPERT_CONDITIONS) and all(0 <= rate <= 1 for rate in rates)
 
 
 def _map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
@@ -232,9 +267,9 @@ def _map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarr
         raise FileNotFoundError(f"{path} is gone: {AGAIN}")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove it and {AGAIN}") from error
+    except Exception as error:  # a damaged head makes numpy raise almost anything
+        raise UserError(f"{path} is damaged: remove it and {AGAIN}") from error
     if list(array.shape) != entry["shape"] or array.dtype != np.dtype(entry["dtype"]):
         found, expected = f"{array.shape} {array.dtype}", f"{tuple(entry['shape'])} {entry['dtype']}"
-        raise ValueError(f"{path} holds {found} but the manifest says {expected}: remove it and {AGAIN}")
+        raise UserError(f"{path} holds {found} but the manifest says {expected}: remove it and {AGAIN}")
     return array

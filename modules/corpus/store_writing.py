@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.store import BANK_REPORTS, BASE_RATES, IDS_OF, MANIFEST, is_current, read_manifest, unfinished
+from modules.corpus.manifest import IDS_OF, MANIFEST, read_manifest
+from modules.corpus.store import BANK_REPORTS, BASE_RATES, is_current, unfinished
 from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
 from modules.records import (

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.config import RevtafConfig
 from models.revtaf import Revtaf
+from modules.messages import UserError
 from modules.weights.layouts import check_weights, describe, weights_of
+from modules.weights.reading import build_blank, check_tensors, load_weights
 from modules.weights.released import (
     BEHAVIOUR,
     DEAD,
@@ -25,38 +25,6 @@ from modules.weights.released import (
 )
 
 FORMAT = "revtaf/1"
-PICKLED = (b"PK", b"\x80")  # how a file of torch.save begins, of today's kind and of the older
-
-
-def load_weights(path: str | Path) -> Any:
-    """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not a weights file, or holds pickled code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give the path of a weights file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        with open(path, "rb") as file:
-            start = file.read(40)
-        if not start.startswith(PICKLED):
-            raise ValueError(f"{path} is no weights file (it begins with {start!r}): fetch it again") from error
-        raise ValueError(
-            f"{path} holds pickled objects besides tensors, which are refused because they may run code: in an "
-            'environment you trust, load it and save only its weights with torch.save({"state_dict": ...}, path)'
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable weights file ({_first_line(error)}): copy it again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def save_atomically(value: Any, path: Path) -> None:
@@ -94,20 +62,31 @@ def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]
     """
     checkpoint = as_checkpoint(load_weights(path), path)
     if resumable and "optimizer" not in checkpoint["run"]:
-        raise ValueError(f"{path} holds no state of a run to resume: start from its weights with --init_from")
+        raise UserError(f"{path} holds no state of a run to resume: start from its weights with --init_from")
     return checkpoint
 
 
 def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
     """The checkpoint in what a file held; ValueError if it is no REVTAF, see :func:`load_checkpoint`."""
     if isinstance(content, dict) and content.get("format") == FORMAT:
+        _check_ours(content, path)
         return content
     if is_released(weights := weights_of(content)):
         return released_checkpoint(weights, path)
-    raise ValueError(
+    raise UserError(
         f"{path} is no REVTAF: {describe(content)}; give a file written by main_train.py, such as model_best.pth, or "
         "the released state dict"
     )
+
+
+def _check_ours(content: dict[str, Any], path: str | Path) -> None:
+    """Compare what a checkpoint claims with what it holds, before memory is taken for it; UserError says what differs."""
+    for name in ("config", "state_dict", "run"):
+        if not isinstance(content.get(name), dict):
+            raise UserError(f"{path} lacks its {name}: it was not written by main_train.py as a whole, copy it again")
+    blank = build_blank(Revtaf, RevtafConfig, content["config"], path)
+    check_tensors(content["state_dict"], path)
+    check_weights(content["state_dict"], blank.state_dict(), path, "a model of its own configuration")
 
 
 def released_checkpoint(weights: dict[str, Tensor], path: str | Path) -> dict[str, Any]:
@@ -120,20 +99,21 @@ def released_checkpoint(weights: dict[str, Tensor], path: str | Path) -> dict[st
     Raises:
         ValueError: if they are not exactly those of a released REVTAF.
     """
-    config = released_config(weights)
+    check_tensors(weights, path)
+    try:
+        config = released_config(weights)
+    except LookupError as error:
+        raise UserError(
+            f"{path} has tensors of other dimensions than a released REVTAF: fetch the file again"
+        ) from error
     state_dict = from_released(weights, path)
-    check_weights(state_dict, _blank(config).state_dict(), path, "a released REVTAF")
+    blank = build_blank(Revtaf, RevtafConfig, asdict(config), path)
+    check_weights(state_dict, blank.state_dict(), path, "a released REVTAF")
     dead = sum(name.startswith(DEAD) for name in weights)
     line = (
         f"{path} is a released REVTAF: {len(state_dict)} tensors taken, {dead} unused ones left out; set: {BEHAVIOUR}"
     )
     return {"format": FORMAT, "config": asdict(config), "state_dict": state_dict, "run": {"released": line}}
-
-
-def _blank(config: RevtafConfig) -> Revtaf:
-    """The network without memory for its weights."""
-    with torch.device("meta"):
-        return Revtaf(config)
 
 
 def build_model(checkpoint: dict[str, Any]) -> Revtaf:
@@ -154,7 +134,7 @@ def restore(model: Revtaf, checkpoint: dict[str, Any], path: Path) -> None:
         f"{name} {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
     ]
     if differences:
-        raise ValueError(
+        raise UserError(
             f"{path} holds a model of another size or setting ({'; '.join(differences[:4])}): repeat the flags of that "
             "run, or choose another --save_dir"
         )
@@ -178,7 +158,7 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     """
     if source == "download":
         if name not in torchvision.models.list_models():
-            raise ValueError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
+            raise UserError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
         content = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
     else:
         content = load_weights(source)
@@ -190,7 +170,7 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     wanted = {k: v.shape for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
     wrong = [key for key, shape in wanted.items() if key not in weights or weights[key].shape != shape]
     if wrong:
-        raise ValueError(
+        raise UserError(
             f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
             f"{wrong[0]}; {describe(content)}; give torchvision weights of {name} (--resnet_weights) or change "
             "--visual_extractor"
@@ -227,7 +207,7 @@ def load_bert(decoder: nn.Module, folder: str | Path) -> str:
             taken[key] = torch.cat([given, value[len(given) :]])  # the added tokens stay random
             extended.append(key)
     if "bert.embeddings.word_embeddings.weight" not in taken:
-        raise ValueError(
+        raise UserError(
             f"{path} has no words that fit the report decoder: {describe(source)}; give a BERT of width "
             f"{decoder.config.hidden_size}, such as bert-base-uncased for 768"
         )

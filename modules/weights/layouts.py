@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from modules.messages import UserError
+
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where programs put weights among other things
 PARALLEL = "module."  # in front of every name in a file saved by a model spread over several GPUs
 
@@ -119,7 +121,7 @@ def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], p
     misfit = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
     if missing or strange or misfit:
         example = (misfit + missing + strange)[0]
-        raise ValueError(
+        raise UserError(
             f"{path} is not {expected}: of {len(wanted)} weights {len(missing)} are missing and {len(misfit)} have "
             f"another shape, and {len(strange)} are unknown, for example {example}; {describe(weights)}; give "
             f"{expected}, or fetch it again"

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from models.config import RevtafConfig
 from modules.labels import CONDITIONS, STATES
+from modules.messages import UserError
 
 RESNET_CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 RENAMED = (  # released beginning -> ours, in the order of the released file
@@ -77,7 +78,7 @@ def released_config(weights: Mapping[str, Tensor]) -> RevtafConfig:
 
     def shape(name: str) -> torch.Size:
         if name not in weights:
-            raise ValueError(f"the released REVTAF lacks {name}, which tells a size: fetch the file again")
+            raise UserError(f"the released REVTAF lacks {name}, which tells a size: fetch the file again")
         return weights[name].shape
 
     def count(beginning: str) -> int:
@@ -87,7 +88,7 @@ def released_config(weights: Mapping[str, Tensor]) -> RevtafConfig:
     blocks = ("visual_encoder.model.4.0.conv3.weight" in weights, count("visual_encoder.model.6."))
     rows, expected = shape("cls_head.weight")[0], len(STATES) * len(CONDITIONS)
     if blocks not in RESNETS or rows != expected:
-        raise ValueError(
+        raise UserError(
             f"the released REVTAF has a ResNet with {blocks[1]} blocks in its third layer and {rows} states; expected "
             f"one of {', '.join(RESNETS.values())} and {expected}: fetch the file again"
         )
@@ -119,10 +120,10 @@ def from_released(weights: Mapping[str, Tensor], path: object) -> dict[str, Tens
     weights = dict(weights)
     for name, other in TIED:
         if other in weights and not torch.equal(weights.setdefault(name, weights[other]), weights[other]):
-            raise ValueError(f"{path} holds two values of one tensor, {name} and {other}: fetch the file again")
+            raise UserError(f"{path} holds two values of one tensor, {name} and {other}: fetch the file again")
     strange = [name for name in weights if our_name(name) is None and not name.startswith(DEAD)]
     if strange:
-        raise ValueError(
+        raise UserError(
             f"{path} begins like a released REVTAF but {len(strange)} of its {len(weights)} names are unknown, for "
             f"example {strange[0]}: fetch the file again"
         )
@@ -149,7 +150,7 @@ def to_released(state_dict: Mapping[str, Tensor], path: object) -> dict[str, Ten
     needed = "mpsa_attention.multihead_attn.v.weight"
     if homeless or needed not in released:
         problem = f"has no place for {homeless[0]}" if homeless else f"needs {needed}, which --attention none lacks"
-        raise ValueError(f"{path} cannot be written for the released code, which {problem}: convert another model")
+        raise UserError(f"{path} cannot be written for the released code, which {problem}: convert another model")
     A = len(released["ot_vision_proj.weight"])
     for part in ("q", "k", "v", "proj"):
         released |= {f"multihead_attn.{part}.weight": torch.zeros(A, A), f"multihead_attn.{part}.bias": torch.zeros(A)}

@@ -23,6 +23,8 @@ from modules.labelling.mentions import PRESENT
 from modules.labels import ENTITIES
 from modules.throughput import measured
 from modules.weights.checkpoints import load_weights, save_atomically
+from modules.weights.layouts import check_weights, weights_of
+from modules.weights.reading import build_blank, check_tensors
 
 FORMAT = "entity_scorer/1"
 SCORE_BATCH = 64  # images scored at once
@@ -158,7 +160,11 @@ def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:
         raise ValueError(
             f"{path} is not an entity scorer written by main_prepare.py: give the file of a feature folder"
         )
+    blank = build_blank(EntityScorer, EntityScorerConfig, content.get("config"), path)
+    weights = weights_of(content)
+    check_tensors(weights, path)
+    check_weights(weights, blank.state_dict(), path, "an entity scorer of its own configuration")
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced: the caller's draws must not move
         scorer = EntityScorer(EntityScorerConfig(**content["config"]))
-    scorer.load_state_dict(content["state_dict"])
+    scorer.load_state_dict(weights)
     return scorer.to(device).eval()

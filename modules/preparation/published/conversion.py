@@ -27,7 +27,8 @@ from modules.corpus.store import FeatureStore, is_current
 from modules.corpus.store_writing import FeatureRows, create_feature, write_feature
 from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
-from modules.messages import Needed, require
+from modules.messages import Needed, UserError, require
+from modules.preparation.published.order import check_order
 from modules.preparation.published.reading import EmbeddingFiles, SentenceSpool, number_rows
 from modules.records import read_json
 from modules.throughput import measured
@@ -69,7 +70,7 @@ class PublishedFiles:
             ValueError: with ``--features online``: there is no scorer that would make the embeddings again.
         """
         if features == "online":
-            raise ValueError(
+            raise UserError(
                 "--published brings stored entity embeddings and no entity scorer: use --features stored, or leave out "
                 "--published"
             )
@@ -91,8 +92,11 @@ class PublishedFiles:
         if not path.is_file():
             return None
         rates = read_json(path)
-        if not isinstance(rates, list) or len(rates) != len(CHEXPERT_CONDITIONS):
-            raise ValueError(f"{path} does not hold a list of {len(CHEXPERT_CONDITIONS)} rates: download it again")
+        numbers = isinstance(rates, list) and all(type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates)
+        if not numbers or len(rates) != len(CHEXPERT_CONDITIONS):
+            raise UserError(
+                f"{path} does not hold a list of {len(CHEXPERT_CONDITIONS)} rates from 0 to 1: download it again"
+            )
         return [float(rate) for rate in rates]
 
     def convert(self, target: Path, dtype: np.dtype, source: Mapping[str, Any]) -> None:
@@ -106,6 +110,10 @@ class PublishedFiles:
         Raises:
             ValueError: if a file is damaged or does not belong to the annotation.
         """
+        if self.owns_bank and (self.folder / NEIGHBOURS).is_file():
+            store = FeatureStore.open(target)
+            labels = np.asarray(store["labels"])[store.rows("studies", [study.id for study in self.training])]  # (N, L)
+            check_order(self.folder / NEIGHBOURS, labels)
         scores = {split: self.folder / SCORES.format(split) for split in self.splits}
         made_by = {**source, "published": [_mark(path) for path in scores.values()]}
         shape = (len(self.studies), len(ENTITIES))
@@ -229,7 +237,7 @@ def _checked(path: Path, rows: Iterator[list], count: int, width: int) -> Iterat
     for number, row in enumerate(_counted(path, rows, count), start=1):
         values = np.array(row, dtype=np.float64) if len(row) == width else np.array(np.nan)
         if not np.isfinite(values).all():
-            raise ValueError(
+            raise UserError(
                 f"row {number} of {path} does not hold {width} finite numbers (found {len(row)} values): copy the file again"
             )
         yield values
@@ -242,7 +250,7 @@ def _counted(path: Path, rows: Iterator[Any], count: int) -> Iterator[Any]:
         if found <= count:
             yield row
     if found != count:
-        raise ValueError(
+        raise UserError(
             f"{path} has {found} rows but the annotation has {count} studies for it: give the annotation that the files "
             "were published with"
         )
@@ -254,12 +262,12 @@ def _without_self(rows: Iterator[np.ndarray], own: Sequence[int], bank_size: int
     for mine, row in zip(own, rows, strict=True):
         values = row.astype(np.int64)
         if len(values) == 0 or (values != row).any() or values.min() < 0 or values.max() >= bank_size:
-            raise ValueError(
+            raise UserError(
                 f"the published {what} name rows outside the {bank_size} training studies: give the bank they belong to"
             )
         kept = values[values != mine]
         if len(kept) == 0:
-            raise ValueError(f"the published {what} of training row {mine} name nothing but itself: leave the file out")
+            raise UserError(f"the published {what} of training row {mine} name nothing but itself: leave the file out")
         dropped += len(kept) < len(values)
         yield kept
     if dropped:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,10 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from modules.corpus.annotations import Study
+from modules.corpus.archives import TAR_ENDINGS, archive_members
 from modules.corpus.store_writing import FLUSH_ROWS
+from modules.messages import UserError
 from modules.records import atomic_write, iterate_jsonl, plain
 
-ARCHIVES = (".tar.gz", ".tgz", ".tar")
+MAX_ARRAY = 1 << 26  # bytes of one .npy file; the embeddings of an image have 0.2 MB
 _INNER_LIST = re.compile(rb"\[[^\[\]]*\]")
 _CHUNK = 1 << 20  # bytes read at once
 
@@ -27,13 +27,13 @@ def number_rows(path: Path) -> Iterator[list]:
     """Lists of numbers, one at a time, of a file with one JSON list a line or with one JSON list of lists.
 
     Raises:
-        ValueError: if it is cut off or holds something else.
+        UserError: if it is cut off or holds something else.
     """
     with open(path, "rb") as file:
         nested = re.match(rb"\s*\[\s*\[", file.read(_CHUNK)) is not None
     for number, row in enumerate(_nested_rows(path) if nested else iterate_jsonl(path), start=1):
         if not isinstance(row, list) or not all(type(value) in (int, float) for value in row):
-            raise ValueError(f"row {number} of {path} is not a list of numbers: copy the file again")
+            raise UserError(f"row {number} of {path} is not a list of numbers: copy the file again")
         yield row
 
 
@@ -47,11 +47,11 @@ def _nested_rows(path: Path) -> Iterator[Any]:
                 try:
                     yield json.loads(match[0])
                 except json.JSONDecodeError as error:
-                    raise ValueError(f"{path} is not a JSON list of lists ({error}): copy it again") from error
+                    raise UserError(f"{path} is not a JSON list of lists ({error}): copy it again") from error
                 end = match.end()
             rest = rest[end:]
     if rest.strip() != b"]":
-        raise ValueError(f"{path} ends in the middle of its list: it is cut off, copy it again")
+        raise UserError(f"{path} ends in the middle of its list: it is cut off, copy it again")
 
 
 class EmbeddingFiles:
@@ -64,7 +64,7 @@ class EmbeddingFiles:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        archives = [folder / f"{name}{suffix}" for suffix in ARCHIVES if (folder / f"{name}{suffix}").is_file()]
+        archives = [folder / f"{name}{suffix}" for suffix in TAR_ENDINGS if (folder / f"{name}{suffix}").is_file()]
         self.path = folder / name if (folder / name).is_dir() or not archives else archives[0]
 
     def first(self, studies: Sequence[Study]) -> np.ndarray:
@@ -86,7 +86,7 @@ class EmbeddingFiles:
             Row and array.
 
         Raises:
-            ValueError: if an array is damaged or of another shape, or arrays are missing.
+            UserError: if an array is damaged or of another shape, or arrays are missing.
         """
         missing = set(map(int, waiting))
         with tqdm(total=len(studies), initial=len(studies) - len(missing), desc=what, unit="file") as bar:
@@ -94,12 +94,12 @@ class EmbeddingFiles:
                 if value.ndim != 2 or any(
                     want not in (None, have) for have, want in zip(value.shape, shape, strict=True)
                 ):
-                    raise ValueError(
+                    raise UserError(
                         f"the array of {studies[row].image_path[0]} in {self.path} has the shape {value.shape}, expected "
                         f"{tuple('any' if want is None else want for want in shape)}: copy it again"
                     )
                 if not np.isfinite(value).all():
-                    raise ValueError(
+                    raise UserError(
                         f"the array of {studies[row].image_path[0]} in {self.path} holds NaN: copy it again"
                     )
                 if row in missing:
@@ -108,7 +108,7 @@ class EmbeddingFiles:
                     yield row, value
         if missing:
             names = ", ".join(studies[row].image_path[0] for row in sorted(missing)[:3])
-            raise ValueError(
+            raise UserError(
                 f"{self.path} lacks the arrays of {len(missing)} of {len(studies)} images, first {names}: copy them there and "
                 "run the same command again, which continues, or remove the studies from the annotation"
             )
@@ -131,15 +131,9 @@ class EmbeddingFiles:
 
     def _members(self, wanted: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Name and content of every member that is wanted, read from front to back."""
-        try:
-            with tarfile.open(self.path, "r|*") as archive:
-                for member in archive:
-                    if member.isfile() and member.name.endswith(".npy") and _key(self._below(member.name)) in wanted:
-                        yield member.name, archive.extractfile(member).read()
-        except (tarfile.ReadError, EOFError, OSError, zlib.error) as error:
-            raise ValueError(
-                f"{self.path} is damaged or cut off ({error}): copy it again and run the same command again, which continues"
-            ) from error
+        return archive_members(
+            self.path, lambda name: name.endswith(".npy") and _key(self._below(name)) in wanted, MAX_ARRAY
+        )
 
     def _below(self, name: str) -> str:
         """A member's path below the folder that the archive was made of."""
@@ -157,8 +151,8 @@ def _key(path: str) -> str:
 def _array(content: bytes, where: object) -> np.ndarray:
     try:
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{where} is not a whole .npy array ({error}): copy it again") from error
+    except Exception as error:  # a damaged head makes numpy raise almost anything
+        raise UserError(f"{where} is not a whole .npy array: copy it again") from error
 
 
 class SentenceSpool:

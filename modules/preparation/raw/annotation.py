@@ -32,10 +32,13 @@ _RECORDED = ("dataset_name", "section", "unnamed", "items", "chexpert_labels", "
              "copy_format", "raw_step", "seed")  # fmt: skip
 
 
-def build_annotation(options: Namespace) -> None:
+def build_annotation(options: Namespace) -> list[str]:
     """Read the raw files, copy the images if ``--resize`` asks for it, and write the annotation.
 
     Every process of ``torchrun`` calls it; one reads, all copy.
+
+    Returns:
+        A line to end with, if many studies were left out.
 
     Raises:
         FileNotFoundError: listing the raw files that are missing.
@@ -56,8 +59,10 @@ def build_annotation(options: Namespace) -> None:
         images = options.dataset_name == "mimic_cxr" and options.items == "image"
         count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
+    dataset.require_studies(options.raw_dir)
     if with_images and options.resize:
         _use_copies(dataset, options, image_dir)
+        dataset.require_studies(options.raw_dir)
     elif with_images:
         if any(image.endswith(".dcm") for study in dataset.studies for image in study.images):
             raise ValueError(
@@ -68,8 +73,9 @@ def build_annotation(options: Namespace) -> None:
             _link(image_dir, dataset.image_root)
     if is_main():
         _write(annotation, dataset, options)
-        print(*dataset.summary(), f"wrote {annotation}", sep="\n")
+        print(*dataset.summary(), f"wrote {annotation}", *dataset.losses(), sep="\n")
     barrier()
+    return dataset.losses()
 
 
 def _use_copies(dataset: RawDataset, options: Namespace, image_dir: Path) -> None:
@@ -136,4 +142,5 @@ def _write(annotation: Path, dataset: RawDataset, options: Namespace) -> None:
 
 def _item(study: RawStudy) -> dict:
     item = {"id": study.id, "report": study.report, "image_path": study.images, "split": study.split}
-    return item | {"patient": study.patient} | ({"labels": study.labels} if study.labels else {})
+    known = {"patient": study.patient, "labels": study.labels}
+    return item | {name: value for name, value in known.items() if value}

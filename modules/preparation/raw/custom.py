@@ -1,23 +1,28 @@
-"""Your own studies: a CSV table or a JSON-lines file with one study a row.
+"""Your own studies: a table (CSV, TSV, Excel) or a JSON-lines file with one study a row.
 
 image_path   one path or several separated by ";" (a list in JSON lines), from the folder of the file
 report       the text; or findings and impression, of which --section chooses
 id           optional, the first image's path without suffix if absent
 patient      optional, keeps a patient's studies in one split
 split        optional, train / val / test; drawn by patient if absent
-labels       optional, JSON lines only: 14 or 18 states
+labels       optional, 14 or 18 states
+
+Other headings that mean these are in ``own_columns.COLUMNS``.
 """
 
 from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from modules.corpus.annotations import read_image_path, read_labels
-from modules.preparation.raw.files import find_below, read_table
+from modules.corpus.annotations import leading_out, read_image_path, read_labels
+from modules.corpus.tables import TABLE_ENDINGS, read_table_file
+from modules.messages import UserError
+from modules.preparation.raw.files import find_below
+from modules.preparation.raw.own_columns import KNOWN, Rows, find_columns, is_absent, read_paths, read_states
 from modules.preparation.raw.studies import (
     RawDataset,
     RawStudy,
@@ -29,53 +34,33 @@ from modules.preparation.raw.studies import (
 )
 from modules.records import iterate_jsonl
 
+LISTED = 100  # wrong rows that are printed
+
 
 def read_custom(raw_dir: str | Path, options: Namespace, with_images: bool = True) -> RawDataset:
     """Read one's own studies.
 
     Args:
-        raw_dir: the file, or a folder that holds one ``.csv``, ``.csv.gz`` or ``.jsonl`` file.
+        raw_dir: the file, or a folder that holds one table or ``.jsonl`` file.
         options: ``section``, ``split_file``, ``seed``.
         with_images: leave out studies whose images are not there.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: counting the rows that are wrong, with the first of them.
+        ValueError: listing every row that is wrong, or asking about a column.
     """
     path = _table(Path(raw_dir))
-    dataset = RawDataset(studies=[], image_root=path.parent)
-    problems: list[str] = []
-    seen: set[str] = set()
-    for where, row in _rows(path):
-        try:
-            study = _study(path, where, row, options)
-            if study.id in seen:
-                raise ValueError(f"{path}, {where}: the id {study.id} appears twice, expected every id once")
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        seen.add(study.id)
-        dataset.studies.append(study)
-    if problems:
-        more = f" ({len(problems)} rows are wrong in all)" if len(problems) > 1 else ""
-        raise ValueError(problems[0] + more)
-    if not dataset.studies:
-        raise ValueError(f"{path} holds no study: write one row for each, see README.md")
-    without = [study.id for study in dataset.studies if study.split is None]
-    if options.split_file:
-        use_split(dataset, read_split_file(options.split_file), options.split_file)
-    elif len(without) == len(dataset.studies):
-        draw_split(dataset, options.seed)
-    elif without:
-        raise ValueError(
-            f"{len(without)} of {len(dataset.studies)} studies of {path} have no split, first {without[0]}: give one to "
-            "all or to none"
-        )
-    dataset.keep(lambda study: None if study.report else f"no {options.section} in the report")
+    headings, rows, notes = _rows(path)
+    if not rows:
+        raise UserError(f"{path} holds no study: write one row for each, see README.md")
+    columns, said = find_columns(path, headings, rows)
+    dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
+    _read_studies(path, rows, columns, options, dataset)
+    _split(path, dataset, options, "patient" in columns)
+    empty = "no report" if "report" in columns else f"no {options.section} in the report"
+    dataset.keep(lambda study: None if study.report else empty)
     if with_images:
-        for study in dataset.studies:
-            study.images = tuple(image for image in study.images if (path.parent / image).is_file())
-        dataset.keep(lambda study: None if study.images else "no image file")
+        dataset.keep_present()
     return dataset
 
 
@@ -83,41 +68,93 @@ def _table(place: Path) -> Path:
     if place.is_file():
         return place
     if not place.is_dir():
-        raise FileNotFoundError(f"{place} does not exist: give --raw_dir a CSV or JSON-lines file of your studies")
-    found = find_below(place, r".*\.(csv|csv\.gz|jsonl)", depth=1)
+        raise FileNotFoundError(f"{place} does not exist: give --raw_dir a table or JSON-lines file of your studies")
+    endings = (*TABLE_ENDINGS, ".jsonl")
+    found = [path for path in find_below(place, r"[^~.].*", depth=1) if path.name.lower().endswith(endings)]
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:3]) or "none"
-        raise ValueError(
-            f"{place} holds {len(found)} CSV and JSON-lines files ({names}), expected one: give the file itself with "
+        raise UserError(
+            f"{place} holds {len(found)} CSV, Excel and JSON-lines files ({names}), expected one: give the file itself with "
             "--raw_dir"
         )
     return found[0]
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if path.name.endswith((".csv", ".csv.gz")):
-        for number, row in enumerate(read_table(path, ("image_path",)), start=2):
-            paths = [part.strip() for part in row["image_path"].split(";") if part.strip()]
-            yield f"line {number}", {**{k: v for k, v in row.items() if v != "" and k != "labels"}, "image_path": paths}
-    else:
-        for number, row in enumerate(iterate_jsonl(path), start=1):
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: found a {type(row).__name__}, expected an object")
-            yield f"line {number}", row
+def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
+    """Headings, rows and what was found out about the file."""
+    if not path.name.lower().endswith(".jsonl"):
+        table = read_table_file(path, KNOWN)
+        headings = table.headings
+        rows = [(f"line {line}", dict(zip(headings, cells, strict=True))) for line, cells in table.body()]
+        return headings, rows, [f"{path}: {len(rows)} rows, {table.read_as}"]
+    rows = [(f"line {number}", row) for number, row in enumerate(iterate_jsonl(path), start=1)]
+    wrong = next(((where, row) for where, row in rows if not isinstance(row, dict)), None)
+    if wrong:
+        raise UserError(f"{path}, {wrong[0]}: found a {type(wrong[1]).__name__}, expected an object")
+    return list(dict.fromkeys(key for _, row in rows for key in row)), rows, []
 
 
-def _study(path: Path, where: str, row: Mapping[str, Any], options: Namespace) -> RawStudy:
-    images = read_image_path(path, where, row)
-    identifier = str(PurePosixPath(images[0]).with_suffix("") if row.get("id") in (None, "") else row["id"])
-    if not any(isinstance(row.get(name), str) for name in ("report", "findings", "impression")):
-        raise ValueError(f"{path}, {where}: found no report, expected text under 'report' or 'findings': add it")
-    parts = {name: re.sub(r"\s+", " ", str(row.get(name) or "")).strip() for name in ("findings", "impression")}
-    report = str(row.get("report") or "").strip() or join_sections(**parts, section=options.section)
+def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: Namespace, dataset: RawDataset) -> None:
+    """Add the study of every row; ValueError lists all rows that are wrong."""
+    problems: list[str] = []
+    seen: set[str] = set()
+    for where, row in rows:
+        values = {name: row[heading] for name, heading in columns.items() if not is_absent(row.get(heading))}
+        try:
+            study = _study(path, where, values, options)
+            if study.id in seen:
+                raise UserError(f"{path}, {where}: the id {study.id} appears twice, expected every id once")
+        except ValueError as error:
+            problems.append(str(error).removeprefix(f"{path}, "))
+            continue
+        seen.add(study.id)
+        dataset.studies.append(study)
+    by_image = {image: study.id for study in dataset.studies for image in study.images}
+    problems += [
+        f"study {by_image[image]}: {path.parent / image} is a link, or below one, that leads out of the folder, expected the "
+        "images themselves: copy them there"
+        for image in leading_out(path.parent, by_image)
+    ]
+    if problems:
+        more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
+        lines = "\n  ".join([*problems[:LISTED], *more])
+        raise UserError(f"{path}: {len(problems)} of {len(rows)} rows are wrong:\n  {lines}")
+
+
+def _study(path: Path, where: str, values: Mapping[str, Any], options: Namespace) -> RawStudy:
+    images = read_image_path(path, where, {"image_path": read_paths(values.get("image_path"), path.parent)})
+    for name in ("report", "findings", "impression"):
+        if not isinstance(values.get(name, ""), str):
+            raise UserError(
+                f"{path}, {where}: the {name} is a {type(values[name]).__name__}, expected text: correct it"
+            )
+    parts = {name: re.sub(r"\s+", " ", values.get(name, "")).strip() for name in ("findings", "impression")}
     return RawStudy(
-        id=identifier,
-        patient=identifier if row.get("patient") in (None, "") else str(row["patient"]),
+        id=str(values["id"] if "id" in values else PurePosixPath(images[0]).with_suffix("")),
+        patient=str(values["patient"]) if "patient" in values else None,
         images=images,
-        report=report,
-        split=split_name(str(row["split"]), f"{path}, {where}") if row.get("split") else None,
-        labels=read_labels(path, where, row.get("labels")),
+        report=values.get("report", "").strip() or join_sections(**parts, section=options.section),
+        split=split_name(str(values["split"]), f"{path}, {where}") if "split" in values else None,
+        labels=read_labels(path, where, read_states(values.get("labels"))),
     )
+
+
+def _split(path: Path, dataset: RawDataset, options: Namespace, patients: bool) -> None:
+    """Take the split of the table or of ``--split_file``, or draw one; say what stands for the patient."""
+    without = [study.id for study in dataset.studies if study.split is None]
+    unknown = sum(study.patient is None for study in dataset.studies)
+    if not patients:
+        dataset.notes.append(
+            "no patient column was found: the images are taken for patients; name it patient if there is one"
+        )
+    elif unknown:
+        dataset.notes.append(f"{unknown} rows name no patient: each is taken for a patient of its own")
+    if options.split_file:
+        use_split(dataset, read_split_file(options.split_file), options.split_file)
+    elif len(without) == len(dataset.studies):
+        draw_split(dataset, options.seed)
+    elif without:
+        raise UserError(
+            f"{len(without)} of {len(dataset.studies)} studies of {path} have no split, first {without[0]}: give one to "
+            "all or to none"
+        )

@@ -7,20 +7,24 @@ import gzip
 import io
 import os
 import re
-import tarfile
-import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TextIO
 
 from tqdm import tqdm
 
-ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar")
+from modules.corpus.annotations import leading_out
+from modules.corpus.archives import archive_members
+from modules.messages import UserError
+
+MAX_TEXT = 1 << 22  # bytes of one report; they have a few thousand
+MAX_LINE = 1 << 20  # characters of one line of a table
+MAX_LINES = 5_000_000  # of a table; MIMIC-CXR's have 377,110
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Rows of a CSV table with a header, plain or gzip-compressed, absent values as empty text.
+    """Rows of a published CSV table with a header, plain or gzip-compressed, absent values as empty text.
 
     Args:
         path: ``.csv`` or ``.csv.gz`` file.
@@ -28,24 +32,41 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a column is missing or the file is cut off.
+        UserError: if a column is missing, or the file is cut off or damaged.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: check the path")
+    csv.field_size_limit(MAX_LINE)
     open_bytes = gzip.open if path.suffix == ".gz" else open
     try:
         with open_bytes(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            reader = csv.DictReader(_lines(file, path), restval="")
+            found = reader.fieldnames or ()
+            missing = [name for name in columns if name not in found]
             if missing:
-                raise ValueError(
-                    f"{path} has no column {', '.join(missing)} (found {', '.join(reader.fieldnames or ()) or 'none'}): "
+                raise UserError(
+                    f"{path} has no column {', '.join(missing)} (found {', '.join(found)[:200] or 'none'}): "
                     "give the table as it is published"
                 )
-            yield from reader
+            for row in reader:
+                if None in row:
+                    raise UserError(f"{path} has more cells than headings in line {reader.line_num}: copy it again")
+                yield row
     except (EOFError, OSError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        _reject(path, error)
+        raise UserError(f"{path} cannot be read ({type(error).__name__}): it may be cut off, copy it again") from error
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    """Lines of a table, none of which fills the memory."""
+    for _ in range(MAX_LINES):
+        line = file.readline(MAX_LINE)
+        if len(line) == MAX_LINE:
+            raise UserError(f"{path} has a line of more than {MAX_LINE:,} characters: it is no table, copy it again")
+        if not line:
+            return
+        yield line
+    raise UserError(f"{path} has more than {MAX_LINES:,} lines: it is no table of this data set, copy it again")
 
 
 def iterate_texts(source: str | Path, suffix: str) -> Iterator[tuple[str, bytes]]:
@@ -59,14 +80,12 @@ def iterate_texts(source: str | Path, suffix: str) -> Iterator[tuple[str, bytes]
         Path inside the source with ``/``, and the bytes; in the order of the names in a folder, of the archive else.
 
     Raises:
-        ValueError: if the archive is damaged or of another kind.
+        UserError: if the archive is damaged or of another kind, a file is no text by its size, or a link leads out of
+            the folder.
     """
     source = Path(source)
-    bar = tqdm(_texts(source, suffix), desc=source.name, unit="file", leave=False)
-    try:
-        yield from bar
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        _reject(source, error)
+    texts = _folder_texts(source, suffix) if source.is_dir() else archive_members(source, _ends(suffix), MAX_TEXT)
+    yield from tqdm(texts, desc=source.name, unit="file", leave=False)
 
 
 def find_below(folder: str | Path, pattern: str, depth: int = 5) -> list[Path]:
@@ -94,25 +113,22 @@ def find_below(folder: str | Path, pattern: str, depth: int = 5) -> list[Path]:
     return found
 
 
-def _texts(source: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
-    if source.is_dir():
-        for place, folders, names in os.walk(source):
-            folders.sort()
-            for name in sorted(names):
-                if name.endswith(suffix):
-                    path = Path(place, name)
-                    yield path.relative_to(source).as_posix(), path.read_bytes()
-    elif source.suffix == ".zip":
-        with zipfile.ZipFile(source) as archive:
-            for entry in archive.infolist():
-                if entry.filename.endswith(suffix):
-                    yield entry.filename, archive.read(entry)
-    else:
-        with tarfile.open(source, "r:*") as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(suffix):
-                    yield member.name, archive.extractfile(member).read()
+def _ends(suffix: str) -> Callable[[str], bool]:
+    return lambda name: name.endswith(suffix)
 
 
-def _reject(path: Path, error: Exception) -> NoReturn:
-    raise ValueError(f"{path} cannot be read ({error}): it may be cut off, copy it again") from error
+def _folder_texts(source: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
+    for place, folders, names in os.walk(source):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            if not name.endswith(suffix) or not path.is_file():
+                continue
+            inside = path.relative_to(source).as_posix()
+            if path.is_symlink() and leading_out(source, [inside]):
+                raise UserError(f"{path} is a link that leads out of {source}: copy the text itself there")
+            if path.stat().st_size > MAX_TEXT:
+                raise UserError(
+                    f"{path} has {path.stat().st_size:,} bytes, expected at most {MAX_TEXT:,}: it is no report"
+                )
+            yield inside, path.read_bytes()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from modules.messages import Needed, require
+from modules.messages import Needed, UserError, require
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.studies import (
     RawDataset,
@@ -114,31 +114,51 @@ def _study(report: _Report, options: Namespace, views: dict[str, str], files: di
     )
 
 
+def _checked(name: str, source: Path) -> str:
+    """The name of an image, which becomes a path."""
+    if not re.fullmatch(r"[\w-][\w.-]*", name, re.ASCII):
+        raise UserError(f"{source} names an image {name[:50]!r}, expected letters, digits, - and _: copy it again")
+    return name
+
+
 def _read_archive(source: Path) -> Iterator[_Report]:
+    seen: dict[str, str] = {}
     for name, content in iterate_texts(source, ".xml"):
         try:
             root = ElementTree.fromstring(content)
-        except ElementTree.ParseError as error:
-            raise ValueError(f"{name} in {source} is not XML ({error}): copy the archive again") from error
+        except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two of an unknown encoding
+            raise UserError(f"{name} in {source} is not XML: copy the archive again") from error
         texts = {node.get("Label", ""): (node.text or "").strip() for node in root.iter("AbstractText")}
         identifier = root.find("uId")
-        if identifier is None or not re.fullmatch(r"CXR\d+", identifier.get("id", "")):
-            raise ValueError(f"{name} in {source} names no report (uId): copy the archive again")
-        images = tuple(f"{image.get('id')}.png" for image in root.iter("parentImage"))
-        yield _Report(identifier.get("id")[3:], images, texts.get("FINDINGS", ""), texts.get("IMPRESSION", ""))
+        if identifier is None or not re.fullmatch(r"CXR[0-9]{1,9}", identifier.get("id", "")):
+            raise UserError(f"{name} in {source} names no report (uId): copy the archive again")
+        number = identifier.get("id")[3:]
+        if number in seen:
+            raise UserError(f"{name} and {seen[number]} in {source} are both report CXR{number}: remove one of them")
+        seen[number] = name
+        images = tuple(f"{_checked(image.get('id', ''), source)}.png" for image in root.iter("parentImage"))
+        yield _Report(number, images, texts.get("FINDINGS", ""), texts.get("IMPRESSION", ""))
 
 
 def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
     images: dict[str, list[str]] = {}
     for key in views:
         images.setdefault(key.split("_")[0], []).append(f"{key}.dcm.png")
+    seen: set[str] = set()
     for row in read_table(table, ("uid", "findings", "impression")):
         number = row["uid"]
+        if not re.fullmatch(r"\d{1,9}", number, re.ASCII) or number in seen:
+            what = "twice" if number in seen else "which is no number"
+            raise UserError(f"{table} has the uid {number[:20]!r} {what}: copy the table again")
+        seen.add(number)
         yield _Report(number, tuple(images.get(number, ())), row["findings"].strip(), row["impression"].strip())
 
 
 def _read_views(table: Path) -> dict[str, str]:
-    return {_key(row["filename"]): row["projection"] for row in read_table(table, ("uid", "filename", "projection"))}
+    return {
+        _key(_checked(row["filename"], table)): row["projection"]
+        for row in read_table(table, ("uid", "filename", "projection"))
+    }
 
 
 def _key(name: str) -> str:

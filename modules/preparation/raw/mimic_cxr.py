@@ -23,14 +23,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.messages import Needed, require
-from modules.preparation.raw.files import ARCHIVES, find_below, iterate_texts, read_table
+from modules.messages import Needed, UserError, require
+from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.report_sections import extract
 from modules.preparation.raw.studies import RawDataset, RawStudy, read_split_file, split_name, use_split
 
 FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD")  # in the order in which they are preferred
 _CHEXPERT_STATES = {"": BLANK, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}
 _COLUMN_OF = {name: "Pleural Other" if name == "pleural other" else name.title() for name in CHEXPERT_CONDITIONS}
+_NAME, _NUMBER = re.compile(r"[\w-][\w.-]*", re.ASCII), re.compile(r"\d{1,12}", re.ASCII)
 _REPORT_NAME = re.compile(r"(?:^|/)s(\d+)\.txt$")
 
 
@@ -80,7 +81,7 @@ def read_mimic_cxr(raw_dir: str | Path, options: Namespace, with_images: bool = 
         )
         dataset.studies.append(raw)
     if with_images:
-        _keep_present(dataset)
+        dataset.keep_present()
     if options.items == "image":
         dataset.studies = [_of_image(study, path) for study in dataset.studies for path in study.images]
     if options.split_file:
@@ -159,6 +160,11 @@ def _read_images(places: _Places) -> tuple[dict[str, list[tuple[int, str]]], dic
     columns = ("dicom_id", "study_id", "subject_id", "split")
     for row in tqdm(read_table(places.split, columns), desc="images listed", unit="image", leave=False):
         study = row["study_id"]
+        if not (_NAME.fullmatch(row["dicom_id"]) and _NUMBER.fullmatch(study) and _NUMBER.fullmatch(row["subject_id"])):
+            raise UserError(  # they become paths
+                f"{places.split} has the ids {row['dicom_id'][:50]!r}, {study[:20]!r} and {row['subject_id'][:20]!r}, expected a "
+                "DICOM id and two numbers: copy the table again"
+            )
         view = views.get(row["dicom_id"], "").strip().upper()
         order = rank.get(view, len(rank) if not view else len(rank) + 1)  # an unknown view before a lateral one
         images.setdefault(study, []).append((order, f"{row['dicom_id']}{suffix}"))
@@ -185,7 +191,6 @@ def _read_reports(
                 origins[origin] += 1
             else:
                 dropped[match[1]] = f"no {options.section} in the report"
-    assert all(source.is_dir() or source.name.endswith(ARCHIVES) for source in sources)
     return texts, dropped, origins
 
 
@@ -197,20 +202,8 @@ def _read_chexpert(table: Path) -> dict[str, tuple[int, ...]]:
         try:
             labels[row["study_id"]] = tuple(_CHEXPERT_STATES[row[_COLUMN_OF[name]]] for name in CHEXPERT_CONDITIONS)
         except KeyError as error:
-            raise ValueError(
+            raise UserError(
                 f"{table}, study {row['study_id']}: the label {error} is none of -1.0, 0.0, 1.0 and empty: copy the "
                 "table again"
             ) from error
     return labels
-
-
-def _keep_present(dataset: RawDataset) -> None:
-    """Leave out images that are not on disk, for those who downloaded a part."""
-    absent = 0
-    for study in tqdm(dataset.studies, desc="images present", unit="study", leave=False):
-        present = tuple(path for path in study.images if (dataset.image_root / path).is_file())
-        absent += len(study.images) - len(present)
-        study.images = present
-    dataset.keep(lambda study: None if study.images else "no image file")
-    if absent:
-        dataset.notes.append(f"{absent} listed images are not in {dataset.image_root}")

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from modules.corpus.annotations import SPLITS
-from modules.preparation.raw.files import read_table
+from modules.corpus.tables import TABLE_ENDINGS, read_table_file
+from modules.messages import UserError
 from modules.records import read_json
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of a split that is drawn; R2Gen's of IU X-Ray
 _SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "validate": "val", "validation": "val",
                 "valid": "val", "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
+NOT_LISTED = "not in the split file"
+LOSS = 0.05  # share of studies left out, above which it is said again at the end
+LISTED = 20  # absent files that are named
 _MASKED = re.compile(r"[^\s.,;:!?]*XXXX[^\s.,;:!?]*")
 
 
@@ -26,7 +31,7 @@ class RawStudy:
 
     Args:
         id: unique in its data set.
-        patient: the same for all studies of a patient.
+        patient: the same for all studies of a patient; None if nobody knows.
         images: paths below the raw image folder, the one to read first.
         report: text of the wanted section.
         split: ``"train"``, ``"val"``, ``"test"``, or None before it is drawn.
@@ -34,7 +39,7 @@ class RawStudy:
     """
 
     id: str
-    patient: str
+    patient: str | None
     images: tuple[str, ...]
     report: str
     split: str | None = None
@@ -50,12 +55,14 @@ class RawDataset:
         image_root: folder that ``images`` start from, None if the images are not there.
         dropped: reason by id of every study that is left out.
         notes: lines that say how the texts were found.
+        looked_for: image files that are not there, as they were looked for.
     """
 
     studies: list[RawStudy]
     image_root: Path | None
     dropped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    looked_for: list[str] = field(default_factory=list)
 
     def keep(self, reason: Callable[[RawStudy], str | None]) -> None:
         """Leave out every study for which ``reason`` returns one."""
@@ -67,6 +74,40 @@ class RawDataset:
             else:
                 self.dropped[study.id] = why
         self.studies = kept
+
+    def keep_present(self) -> None:
+        """Leave out images that are not on disk, and studies without any."""
+        for study in tqdm(self.studies, desc="images present", unit="study", leave=False):
+            present = tuple(path for path in study.images if (self.image_root / path).is_file())
+            self.looked_for += [f"{self.image_root}/{path}" for path in study.images if path not in present]
+            study.images = present
+        self.keep(lambda study: None if study.images else "no image file")
+        if self.looked_for:
+            named = ", ".join(self.looked_for[:LISTED])
+            more = f" and {len(self.looked_for) - LISTED} more" if len(self.looked_for) > LISTED else ""
+            self.notes.append(f"{len(self.looked_for)} image files were looked for and are not there: {named}{more}")
+
+    def require_studies(self, source: object) -> None:
+        """Refuse a data set of which nothing is left.
+
+        Raises:
+            UserError: with the reasons, and the first image file that was looked for.
+        """
+        if not self.studies:
+            reasons = ", ".join(f"{count} {why}" for why, count in Counter(self.dropped.values()).most_common(4))
+            looked = f"; the first image looked for was {self.looked_for[0]}" if self.looked_for else ""
+            raise UserError(
+                f"none of the {len(self.dropped)} studies of {source} can be used ({reasons}{looked}): correct this"
+            )
+
+    def losses(self) -> list[str]:
+        """A line that says so, if more than one study in twenty was left out, other than by a split file."""
+        lost = sum(reason != NOT_LISTED for reason in self.dropped.values())
+        whole = len(self.studies) + lost
+        if lost <= LOSS * whole:
+            return []
+        reasons = ", ".join(f"{count} {why}" for why, count in Counter(self.dropped.values()).most_common(4))
+        return [f"warning: {lost} of {whole} studies ({lost / whole:.0%}) are left out: {reasons}; see dropped.csv"]
 
     def summary(self) -> list[str]:
         """Lines for the console: sizes of the splits, what was left out, notes."""
@@ -109,19 +150,19 @@ def split_name(name: str, where: str) -> str:
     """``"train"``, ``"val"`` or ``"test"`` for the names that data sets use.
 
     Raises:
-        ValueError: if it is none of them.
+        UserError: if it is none of them.
     """
     try:
         return _SPLIT_NAMES[name.strip().lower()]
     except KeyError:
-        raise ValueError(f"{where}: the split is {name!r}, expected train, val or test: correct it") from None
+        raise UserError(f"{where}: the split is {name!r}, expected train, val or test: correct it") from None
 
 
 def read_split_file(path: str | Path) -> dict[str, str]:
     """Split by study id, in file order.
 
     Args:
-        path: an annotation in R2Gen's layout, of which only ids and splits are used, an object of lists of ids, or a CSV
+        path: an annotation in R2Gen's layout, of which only ids and splits are used, an object of lists of ids, or a
             table with the columns ``id`` and ``split``.
 
     Raises:
@@ -129,10 +170,8 @@ def read_split_file(path: str | Path) -> dict[str, str]:
         ValueError: if it has another layout.
     """
     path = Path(path)
-    if path.name.endswith((".csv", ".csv.gz")):
-        return {
-            row["id"]: split_name(row["split"], f"{path}, {row['id']}") for row in read_table(path, ("id", "split"))
-        }
+    if path.name.lower().endswith(TABLE_ENDINGS):
+        return _split_table(path)
     content = read_json(path)
     if isinstance(content, list):
         pairs = [(item, item.get("split") if isinstance(item, dict) else None) for item in content]
@@ -144,12 +183,21 @@ def read_split_file(path: str | Path) -> dict[str, str]:
     for item, split in pairs:
         identifier = item.get("id") if isinstance(item, dict) else item
         if identifier is None or split is None:
-            raise ValueError(
+            raise UserError(
                 f'{path} says no id and split of every study: give {{"train": [..], "val": [..], "test": [..]}} with ids '
-                "or items with 'id', or a CSV table with the columns id and split"
+                "or items with 'id', or a table with the columns id and split"
             )
         splits[str(identifier)] = split_name(split, f"{path}, {identifier}")
     return splits
+
+
+def _split_table(path: Path) -> dict[str, str]:
+    table = read_table_file(path, ("id", "split"))
+    identifier, split = table.column(("id", "study_id", "dicom_id")), table.column(("split",))
+    if identifier is None or split is None:
+        found = ", ".join(table.headings[:8]) or "none"
+        raise UserError(f"{path} needs the columns id and split (found {found}): name them so")
+    return {cells[identifier]: split_name(cells[split], f"{path}, line {line}") for line, cells in table.body()}
 
 
 def use_split(
@@ -174,11 +222,11 @@ def use_split(
             study.id, study.split = identifier, split
             chosen.append(study)
     if not chosen:
-        raise ValueError(
+        raise UserError(
             f"none of the {len(splits)} ids of {path} is in the raw files (first {', '.join([*splits][:2])}; the files "
             f"hold {', '.join(study.id for study in dataset.studies[:2])}): give the split of this data set"
         )
-    dataset.dropped |= {study.id: "not in the split file" for study in by_key.values()}
+    dataset.dropped |= {study.id: NOT_LISTED for study in by_key.values()}
     dataset.studies = chosen
     if len(chosen) < len(splits):
         dataset.notes.append(f"{len(splits) - len(chosen)} of {len(splits)} ids of {path} have no usable study here")
@@ -189,7 +237,8 @@ def draw_split(dataset: RawDataset, seed: int) -> None:
 
     The draw depends on the seed and the set of patients alone, not on the order of the files.
     """
-    sizes = Counter(study.patient for study in dataset.studies)
+    patient_of = {study.id: study.patient or f"study {study.id}" for study in dataset.studies}
+    sizes = Counter(patient_of.values())
     patients = sorted(sizes)
     order = np.random.default_rng(seed).permutation(len(patients))
     bounds = np.cumsum([SHARES[split] for split in SPLITS]) * len(dataset.studies)
@@ -199,5 +248,6 @@ def draw_split(dataset: RawDataset, seed: int) -> None:
         split_of[patients[i]] = SPLITS[min(int(np.searchsorted(bounds, placed, side="right")), len(SPLITS) - 1)]
         placed += sizes[patients[i]]
     for study in dataset.studies:
-        study.split = split_of[study.patient]
-    dataset.notes.append(f"split drawn by patient with --seed {seed}")
+        study.split = split_of[patient_of[study.id]]
+    unit = "patient" if any(study.patient for study in dataset.studies) else "study"
+    dataset.notes.append(f"split drawn by {unit} with --seed {seed}")

@@ -1,0 +1,98 @@
+"""Files inside a zip or tar archive, which stays unopened on disk: one at a time, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from modules.messages import UserError
+
+TAR_ENDINGS = (".tgz", ".tar.gz", ".tar")
+ARCHIVES = (".zip", *TAR_ENDINGS)
+
+
+def archive_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the wanted files, in the order of the archive; links are never followed.
+
+    Args:
+        path: ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` file.
+        wanted: says by its name whether a file is.
+        limit: most bytes of a file.
+
+    Raises:
+        UserError: if the archive is damaged, or a wanted file is encrypted, packed in an unknown way or larger.
+    """
+    read = _zip_members if path.suffix.lower() == ".zip" else _tar_members
+    try:
+        yield from read(path, wanted, limit)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive makes zipfile, tarfile, gzip and zlib raise almost anything
+        raise UserError(
+            f"{path} is damaged or cut off ({type(error).__name__}): copy it again and run the same command again"
+        ) from error
+
+
+def _zip_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if not wanted(entry.filename):
+                continue
+            if entry.flag_bits & 1:
+                raise UserError(f"{entry.filename} in {path} is encrypted: unpack the archive and give the folder")
+            _check_size(path, entry.filename, entry.file_size, limit)
+            try:
+                with archive.open(entry) as file:  # which ends where the entry said it would
+                    content = file.read()
+            except NotImplementedError:
+                raise UserError(
+                    f"{entry.filename} in {path} is packed in a way that is not known here: unpack the archive and give the folder"
+                ) from None
+            yield entry.filename, content
+
+
+def _tar_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with (
+        gzip.open(path, "rb") if packed else open(path, "rb") as opened,
+        tarfile.open(fileobj=_Bounded(opened, path, limit), mode="r:") as archive,
+    ):
+        for member in archive:
+            archive.members = []  # tarfile would keep the head of every file
+            if member.isfile() and wanted(member.name):
+                _check_size(path, member.name, member.size, limit)
+                yield member.name, archive.extractfile(member).read()
+
+
+def _check_size(path: Path, name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise UserError(
+            f"{name} in {path} has {size:,} bytes, expected at most {limit:,}: it is not what it is called, copy it again"
+        )
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which nobody reads more than ``limit`` bytes at once: a tar head may ask for any number."""
+
+    def __init__(self, file: IO[bytes], path: Path, limit: int) -> None:
+        self._file, self._path, self._limit = file, path, max(limit, 1 << 20)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read exactly as many bytes, at the end fewer."""
+        if not 0 <= size <= self._limit:
+            raise UserError(f"{self._path} has a head of {size:,} bytes: it is no usable archive, copy it again")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Where the next byte is read."""
+        return self._file.tell()

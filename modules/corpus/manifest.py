@@ -1,0 +1,52 @@
+"""The manifest of a feature folder: what every array in it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modules.messages import UserError
+from modules.records import read_json
+
+FORMAT = "revtaf_features/1"
+MANIFEST = "manifest.json"
+IDS_OF = {"studies": "studies", "training": "training", "sentences": "training"}  # the ids that an axis depends on
+DTYPES = ("bool", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+AGAIN = "run main_prepare.py again with this --feature_dir"
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a folder, or an empty one; ValueError if it is none of this version."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        return {"format": FORMAT, "axes": {}, "arrays": {}}
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not _is_whole(manifest):
+        raise UserError(f"{path} does not describe a feature folder of this version: remove the folder and {AGAIN}")
+    return manifest
+
+
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest says of every axis and array what is read of it."""
+
+    def is_array(name: str, entry: Any) -> bool:
+        return (
+            isinstance(entry, dict)
+            and re.fullmatch(r"\w+", name) is not None
+            and isinstance(entry.get("shape"), list)
+            and all(type(length) is int and length >= 0 for length in entry["shape"])
+            and entry.get("dtype") in DTYPES
+            and entry.get("axis") in IDS_OF
+            and isinstance(entry.get("made_by"), dict)
+            and {"ids_sha256", "sha256"} <= set(entry)
+        )
+
+    axes, arrays = manifest.get("axes"), manifest.get("arrays")
+    return (
+        isinstance(axes, dict)
+        and isinstance(arrays, dict)
+        and all(name in ("studies", "training") and isinstance(axis, dict) for name, axis in axes.items())
+        and all(is_array(name, entry) for name, entry in arrays.items())
+    )

@@ -1,0 +1,43 @@
+"""Whether published files are in the order of an annotation: they hold no ids, and any order would be believed."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from modules.messages import UserError
+from modules.preparation.published.reading import number_rows
+
+LEAST_COMPARED, MOST_COMPARED = 30, 1000  # training studies whose first neighbour is looked at
+NEAR_CHANCE = 0.7  # of the difference of any two studies, above which neighbours are no neighbours
+
+
+def check_order(path: Path, labels: np.ndarray) -> None:
+    """Compare the first label neighbour of up to 1,000 training studies with the labels of the annotation.
+
+    Args:
+        path: published label neighbours, training rows per training study.
+        labels: ``(N, L)`` states of the training studies in the order of the annotation; nothing is said about fewer than 30.
+
+    Raises:
+        UserError: if a study and its first neighbour differ in their labels almost as any two studies do.
+    """
+    N = len(labels)
+    if N < LEAST_COMPARED:
+        return
+    step = max(1, N // MOST_COMPARED)  # from all over the file
+    pairs = []
+    for number, row in islice(enumerate(number_rows(path)), 0, N, step):
+        other = next((int(value) for value in row if value != number), -1)
+        if 0 <= other < N:
+            pairs.append((number, other))
+    rows, nearest = np.array(pairs or [(0, 0)]).T
+    any_other = np.random.default_rng(0).permutation(N)[rows]
+    near, chance = (float((labels[rows] != labels[others]).mean()) for others in (nearest, any_other))
+    if near > NEAR_CHANCE * chance:
+        raise UserError(
+            f"{path} is in another order than the annotation: a study and its first neighbour differ in {near:.1%} of their "
+            f"labels, any two studies in {chance:.1%}; give the annotation that the files were published with, unsorted"
+        )

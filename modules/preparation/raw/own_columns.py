@@ -1,0 +1,132 @@
+"""What the columns of somebody's own table mean: the usual headings, and questions about those that only look like them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from modules.corpus.tables import ABSENT, plain_heading
+from modules.messages import UserError
+
+COLUMNS = {  # what is read: headings that mean it, the surest first
+    "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
+                   "image_file", "img", "img_path", "dicom_path", "png_path", "jpg_path"),
+    "report": ("report", "report_text", "text", "reports", "radiology_report", "full_report"),
+    "findings": ("findings", "finding"),
+    "impression": ("impression", "impressions", "conclusion"),
+    "id": ("id", "study_id", "dicom_id", "image_id", "uid", "study_uid", "study_instance_uid", "accession_number", "accession"),
+    "patient": ("patient", "patient_id", "subject_id", "subject", "pid", "mrn"),
+    "split": ("split", "set", "subset", "partition"),
+    "labels": ("labels", "states"),
+}  # fmt: skip
+KNOWN = tuple(name for names in COLUMNS.values() for name in names)
+_LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
+_LIKE_PATIENT = re.compile(
+    r"(patients?|patienten?|subjects?|person|pat)(id|nr|no|num|number|nummer|name|key|code|uid)?$|mrn$"
+)
+
+Rows = Sequence[tuple[str, Mapping[str, Any]]]  # place in the file, values by heading
+
+
+def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[str, str], list[str]]:
+    """The heading of everything that is read.
+
+    Args:
+        path: the file, for messages.
+        headings: as they are written.
+        rows: below them.
+
+    Returns:
+        Heading by the names of ``COLUMNS``, as far as found, and a line that says what was taken and what was not.
+
+    Raises:
+        UserError: if images or texts have no column, two columns have one name, or a column that nobody here knows looks
+            like the id or the patient: to leave it out would mix studies or split patients.
+    """
+    written: dict[str, list[str]] = {}
+    for heading in headings:
+        written.setdefault(plain_heading(heading), []).append(heading)
+    found: dict[str, str] = {}
+    for name, names in COLUMNS.items():
+        candidates = [written[plain_heading(known)] for known in names if plain_heading(known) in written]
+        if any(len(same) > 1 for same in candidates):
+            raise UserError(f"{path} has two columns {candidates[0][0]!r}, expected one: rename or remove one of them")
+        if candidates:
+            found[name] = candidates[0][0]
+        if name == "id" and len(candidates) > 1:  # a study of several images in as many rows is told by its images
+            found[name] = next((same[0] for same in candidates if _tells_apart(rows, same[0])), found[name])
+    names = ", ".join(headings[:12]) or "none"
+    if "image_path" not in found:
+        raise UserError(f"{path} has no column of images (found {names}): call it image_path")
+    if not found.keys() & {"report", "findings", "impression"}:
+        raise UserError(f"{path} has no column of texts (found {names}): call it report, or findings and impression")
+    unused = [heading for heading in headings if heading and heading not in found.values()]
+    if "id" not in found:
+        _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
+    if "patient" not in found:
+        _ask(path, [h for h in unused if _LIKE_PATIENT.search(plain_heading(h))], "patient")
+    taken = ", ".join(f"{name} from {heading!r}" for name, heading in found.items() if name != heading)
+    return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(map(repr, unused)) or 'none'}"]
+
+
+def _tells_apart(rows: Rows, heading: str) -> bool:
+    values = [str(row.get(heading, "")) for _, row in rows]
+    return len(set(values)) == len(values) and "" not in values
+
+
+def _ask(path: Path, headings: Sequence[str], name: str) -> None:
+    if headings:
+        raise UserError(
+            f"{path} has no column {name}, but {headings[0]!r} looks like one: call it {name} if it is, else remove it or call "
+            f"another column {name}"
+        )
+
+
+def is_absent(value: Any) -> bool:
+    """Whether a cell is empty, or holds what programs write into an empty cell."""
+    return value is None or (isinstance(value, str | float) and str(value).strip().lower() in ABSENT)
+
+
+def read_paths(value: Any, folder: Path) -> Any:
+    """Image paths of a cell, below the folder of the table where they can be; what is no text is left to the check.
+
+    Args:
+        value: text with paths separated by ``;``, a list in JSON or as Python prints it, or a list.
+        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        listed = re.fullmatch(r"\[(.*)\]", text, re.DOTALL)
+        value = [
+            part.strip().strip("'\"") for part in re.split("[,;]" if listed else ";", listed[1] if listed else text)
+        ]
+    if not isinstance(value, list):
+        return value
+    return [_below(part, folder) if isinstance(part, str) else part for part in value if part != ""]
+
+
+def _below(text: str, folder: Path) -> str:
+    if "\\" in text and not (folder / text).is_file():
+        text = text.replace("\\", "/")
+    if not PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive:
+        return text
+    for root in (folder.absolute(), folder.resolve()):
+        if PurePosixPath(text).is_relative_to(root):
+            return str(PurePosixPath(text).relative_to(root))
+    return text
+
+
+def read_states(value: Any) -> Any:
+    """Labels of a cell: ``[0, 3, 1]`` or numbers separated by anything; None if absent, else left to the check."""
+    if is_absent(value):
+        return None
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        parts = [part for part in re.split(r"[\s,;|\[\]]+", value) if part]
+        return [int(part) for part in parts] if all(re.fullmatch(r"\d", part) for part in parts) else value

@@ -1,0 +1,126 @@
+"""Reading a file of weights: no code in it is run, and what it claims is compared with its size before memory is taken."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from modules.messages import UserError
+
+ZIP, LEGACY = (
+    b"PK\x03\x04",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+)  # how files of torch.save begin, today's and older
+_OTHERS = (
+    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
+    (b"<", "a web page: the address led to no file, download it again"),
+    (b"{", "JSON: give the file of the weights"),
+    (b"\x1f\x8b", "a gzip archive: unpack it"),
+    (b"\x80", "a pickle of another program: save its weights with torch.save in an environment you trust"),
+    (b"", "something else: download it again"),
+)
+_MOST_INDEX = 1 << 28  # bytes of the index of a file; a BERT's has 20 kB
+_MOST_LAYERS = 1000
+
+
+def load_weights(path: str | Path) -> Any:
+    """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is not a weights file, is damaged, unpacks to more than it is, or holds pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give the path of a weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        _check_start(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # damage makes torch, pickle, zipfile and safetensors raise almost anything
+        if "weights_only" in str(error) or "Unsupported global" in str(error):
+            raise UserError(
+                f"{path} holds pickled objects besides tensors, which are refused because they may run code: in an "
+                'environment you trust, load it and save only its weights with torch.save({"state_dict": ...}, path)'
+            ) from error
+        raise UserError(
+            f"{path} is not a readable weights file, it is damaged or cut off ({type(error).__name__}): copy it again"
+        ) from error
+
+
+def _check_start(path: Path) -> None:
+    """Refuse what torch.save did not write, in which an unpickler would see anything, and what unpacks to more than it is."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if start.startswith(ZIP):
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        index = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
+        whole = sum(entry.file_size for entry in entries)
+        if whole > path.stat().st_size or index > _MOST_INDEX:
+            raise UserError(
+                f"{path} unpacks to {whole:,} bytes, expected no more than the {path.stat().st_size:,} of the file, as "
+                "torch.save writes it: download it again"
+            )
+    elif not start.startswith(LEGACY):
+        what = next(name for beginning, name in _OTHERS if start.lstrip().startswith(beginning))
+        raise UserError(f"{path} is no weights file but {what}")
+
+
+def build_blank(network: type[nn.Module], config: type, values: Any, path: object) -> nn.Module:
+    """A network without memory for its weights, of the configuration that a file holds.
+
+    Args:
+        network: class of the network, made of a configuration.
+        config: dataclass of the configuration.
+        values: what the file holds under ``config``.
+        path: of the file.
+
+    Raises:
+        UserError: if the configuration lacks fields, has others, or describes no network.
+    """
+    names = {field.name for field in fields(config)}
+    needed = {field.name for field in fields(config) if field.default is MISSING and field.default_factory is MISSING}
+    odd = (set(values) - names) | (needed - set(values)) if isinstance(values, Mapping) else {"all of it"}
+    if odd:
+        odd = ", ".join(sorted(map(str, odd))[:4])
+        raise UserError(
+            f"{path} has a configuration of another version of this project (it differs in {odd}): train it again, or use the "
+            "version that wrote it"
+        )
+    numbers = {
+        name: value for name, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    absurd = [
+        name for name, value in numbers.items() if not -1e9 < value < 1e9 or ("layers" in name and value > _MOST_LAYERS)
+    ]
+    try:
+        if absurd:
+            raise ValueError(f"{absurd[0]} {numbers[absurd[0]]}")
+        with torch.device("meta"):
+            return network(config(**values))
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise UserError(
+            f"{path} has a configuration that describes no network ({reason}): copy the file again"
+        ) from error
+
+
+def check_tensors(weights: Mapping[str, Any], path: object) -> None:
+    """Refuse tensors that claim more numbers than the file holds, or are no plain arrays; UserError names the first."""
+    for name, value in weights.items():
+        plain = (
+            isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized and not value.is_meta
+        )
+        if not plain or value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise UserError(f"{path} holds {name}, which is no whole array of numbers: copy the file again")
