@@ -24,6 +24,7 @@ from modules.training.ablations import Ablation, Benchmark
 
 PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
 KEPT = ("scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity")
+CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
 
@@ -101,10 +102,11 @@ def _run_all(
 ) -> list[str]:
     """Run the missing jobs, as many at a time as there are devices; returns the logs of those that failed."""
     gpus = torch.cuda.device_count()
-    at_once = min(settings.parallel or max(1, gpus), len(missing))
-    devices: SimpleQueue[str] = SimpleQueue()
+    at_once = min(settings.parallel or gpus or CPU_RUNS, len(missing))
+    devices: SimpleQueue[dict[str, str]] = SimpleQueue()
     for worker in range(at_once):
-        devices.put(str(worker % gpus) if gpus else "")
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}  # what is set already holds
+        devices.put({"CUDA_VISIBLE_DEVICES": str(worker % gpus)} if gpus else {**threads, **os.environ})
     started, left, failed = time.monotonic(), list(missing), []
 
     def work(job: Job) -> None:
@@ -157,14 +159,23 @@ def _span(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
-def run_one(job: Job, benchmark: Benchmark, named: Sequence[str], settings: Settings, device: str) -> None:
+def run_one(
+    job: Job, benchmark: Benchmark, named: Sequence[str], settings: Settings, device: Mapping[str, str]
+) -> None:
     """Train and test one row with one seed, or continue it, and append its line.
+
+    Args:
+        job: which, and where it is written.
+        benchmark: data and training that the rows share.
+        named: the options that the row sets.
+        settings: places of the data and of the line.
+        device: what of the environment says which GPU or how many threads are its own.
 
     Raises:
         subprocess.CalledProcessError: if a program failed; its words are in ``log.txt``.
     """
     places = _places(benchmark, settings)
-    environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
+    environment = {**os.environ, **device}
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "log.txt"
     own = ["--save_dir", str(job.folder), "--seed", str(job.seed)]

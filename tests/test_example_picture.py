@@ -1,0 +1,68 @@
+"""modules/evaluation/reports/example_picture.py: which study is drawn, and what is drawn of it."""
+
+import numpy as np
+import pytest
+
+from modules.evaluation.grounding import SIGNS
+from modules.evaluation.reports.example_picture import choose_study, crop_of, draw_example, sign_panels, taken_sentences
+
+G = len(SIGNS)
+
+
+def row(**changes):
+    found = {
+        "prediction": "the heart is enlarged . no effusion .",
+        "reference": "the heart is enlarged . lungs are clear .",
+        "retrieved_report": "the heart is enlarged . there is edema .",
+        "scores": {"ce_f1": 1.0},
+    }
+    return {**found, **changes}
+
+
+def split(studies=3):
+    """Every study shows the first two signs, in patch 0, and the maps point there."""
+    coverage = np.zeros((studies, G, 9))
+    coverage[:, :2, 0] = 0.5
+    shown = np.zeros((studies, G), bool)
+    shown[:, :2] = True
+    return coverage.copy(), coverage, shown
+
+
+def test_the_first_study_that_shows_everything_is_chosen():
+    maps, coverage, shown = split(5)
+    maps[0, 1] = np.eye(9)[8]  # one map beside its sign
+    shown[1, 0] = False  # one sign only
+    rows = [row() for _ in range(5)]
+    rows[2] = row(scores={"ce_f1": 0.8})
+    assert choose_study(rows, maps, coverage, shown) == (3, 2, 4)
+    rows[3] = row(retrieved_report="there is edema .")
+    assert choose_study(rows, maps, coverage, shown) == (4, 1, 4)
+    rows[4] = row(retrieved_report=None)
+    with pytest.raises(ValueError, match="none of the 4 studies with two signs"):
+        choose_study(rows, maps, coverage, shown)
+
+
+def test_sentences_are_taken_word_for_word():
+    assert taken_sentences(row()) == {"the heart is enlarged"}
+    assert taken_sentences(row(retrieved_report=None)) == set()
+
+
+def test_the_crop_keeps_the_centre_of_the_mask():
+    mask = np.zeros((64, 64), bool)
+    mask[24:40, 24:40] = True
+    seen = crop_of(mask, 224)
+    assert seen.shape == (224, 224)
+    assert seen[112, 112] == 1
+    assert seen.mean() == pytest.approx(1 / 16 * (256 / 224) ** 2, abs=0.005)
+
+
+def test_the_picture_has_a_panel_for_each_sign_and_colours_what_was_taken():
+    maps, _, shown = split(1)
+    masks = {sign: np.pad(np.ones((8, 8), bool), 12) for sign in SIGNS[:2]}
+    panels = sign_panels(maps[0], masks, shown[0], 64)
+    assert [name for name, _, _ in panels] == [f"map of {sign}" for sign in SIGNS[:2]]
+    figure = draw_example(np.zeros((64, 64), np.uint8), panels, row(), "chosen by a rule")
+    assert len(figure.axes) == 3
+    coloured = [text.get_text() for text in figure.texts if text.get_color() not in ("black", "0.35")]
+    assert coloured == ["the heart is enlarged."] * 3
+    assert figure.texts[-1].get_text() == "chosen by a rule"
