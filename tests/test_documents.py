@@ -9,7 +9,7 @@ import pytest
 from modules.options import PROGRAMS, build_parser
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md"), *ROOT.glob("docs/**/*.md")])
 SCRIPTS = sorted(ROOT.glob("*.sh"))
 OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalone", "--quiet", "--disable-pip-version-check",
                      "--check", "--help", "--porcelain", "--runs", "--threads", "--quick", "--peak_tflops", "--batch",
