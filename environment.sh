@@ -55,3 +55,23 @@ launch() {  # program, flags...: one process, or torchrun with one per GPU asked
         *) "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$processes" "$program" "$@" ;;
     esac
 }
+
+only() {  # names... -- words...: sets ONLY to the flags of these names among the words, with their values
+    local names=" "
+    ONLY=()
+    while [ "$1" != -- ]; do
+        names+="$1 "
+        shift
+    done
+    shift
+    while [ $# -gt 0 ]; do
+        if [[ $names == *" ${1%%=*} "* ]]; then
+            ONLY+=("$1")
+            if [[ $1 != *=* && $# -gt 1 ]]; then
+                ONLY+=("$2")
+                shift
+            fi
+        fi
+        shift
+    done
+}

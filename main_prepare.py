@@ -1,101 +1,80 @@
-"""Build everything a training needs: annotation and images from raw files, features from those; draw SynthCXR; check.
-
-With --convert, rewrite a trained model for this project or for the released code instead.
+"""Build everything a training needs: annotation and images from raw files or drawn, and features from those.
 
 python main_prepare.py --dataset_name synth_cxr
 python main_prepare.py --dataset_name iu_xray --ann_path annotation.json --image_dir images
 python main_prepare.py --dataset_name mimic_cxr --raw_dir physionet.org/files --resize 256
-python main_prepare.py --dataset_name mimic_cxr --check
-python main_prepare.py --convert model_best.pth --to ours --out results/released/model_best.pth
 python main_prepare.py --dataset_name mimic_cxr --published data/mimic_cxr
 torchrun --nproc_per_node 4 main_prepare.py --dataset_name mimic_cxr --features online
-python main_prepare.py --measure_labeler reports.jsonl
 """
 
 from __future__ import annotations
 
-import sys
-from argparse import Namespace
+from modules.options import parse_options
+from modules.programs import MainPrepare
+
+if __name__ == "__main__":
+    parse_options(MainPrepare)  # now already: --help and a mistyped flag are answered before torch is imported
+
 from pathlib import Path
 
 from modules.distributed import barrier, is_main, processes, seed_everything
-from modules.labelling.agreement import measure_rules
 from modules.messages import Needed, require, run
-from modules.options import parse_options
-from modules.preparation.doctor.examination import examine
 from modules.preparation.features.medklip import medklip_files
-from modules.preparation.published.writing import write_published
 from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
-from modules.preparation.synthetic.dataset import SyntheticOptions, draw_contact_sheet, write_synthetic_dataset
-from modules.weights.conversion import convert
+from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
 
 
-def needed_files(options: Namespace) -> list[Needed]:
+def needed_files(options: MainPrepare) -> list[Needed]:
     """Everything a preparation reads."""
     needed = [
-        Needed(options.ann_path, "annotation file", "see data/README.md for where to get one or how to write your own"),
-        Needed(options.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
+        Needed(
+            options.data.ann_path, "annotation file", "see data/README.md for where to get one or how to write your own"
+        ),
+        Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
     ]
-    if options.resnet_weights not in (None, "download"):
+    if options.scorer.resnet_weights not in (None, "download"):
         how = "see checkpoints/README.md, or --resnet_weights download"
-        needed.append(Needed(options.resnet_weights, f"ImageNet weights of {options.visual_extractor}", how))
-    if options.entity_scorer == "medklip":
+        needed.append(
+            Needed(options.scorer.resnet_weights, f"ImageNet weights of {options.scorer.visual_extractor}", how)
+        )
+    if options.scorer.entity_scorer == "medklip":
         needed += medklip_files(options)
-    if options.bank_dir != options.feature_dir:
+    if options.data.bank_dir != options.data.feature_dir:
         how = "prepare the data set that the model was trained on"
-        needed.append(Needed(Path(options.bank_dir) / "manifest.json", "features of the retrieval bank", how))
+        needed.append(Needed(Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", how))
     return needed
 
 
 def main() -> None:
     """Prepare one data set."""
-    options = parse_options("prepare")
-    if options.contact_sheet:
-        draw_contact_sheet(Path(options.contact_sheet), seed=options.seed)
-        print(f"wrote {options.contact_sheet}")
-        return
-    if options.convert:
-        require([Needed(options.convert, "trained model", "give one of main_train.py, or the released state dict")])
-        print(convert(options.convert, options.to, options.out))
-        return
-    if options.measure_labeler:
-        print(*measure_rules(Path(options.measure_labeler)), sep="\n")
-        return
-    if options.check:
-        diagnosis = examine(options)
-        print(*diagnosis.lines(), sep="\n")
-        sys.exit(diagnosis.exit_status(options.strict))
-    with processes(options.device, patience=HOURS_OF_A_STAGE) as device:
+    options = parse_options(MainPrepare)
+    with processes(options.runtime.device, options.compute.n_gpu, patience=HOURS_OF_A_STAGE) as device:
         losses: list[str] = []
-        if options.raw_dir:
+        if options.raw.raw_dir:
             losses = build_annotation(options)
-            if options.raw_step != "all":
+            if options.raw.raw_step != "all":
                 return
-        elif options.dataset_name == "synth_cxr" and is_main():
+        elif options.data.dataset_name == "synth_cxr" and is_main():
             drawing = SyntheticOptions(
-                num_studies=options.num_studies,
-                val_share=options.val_share,
-                test_share=options.test_share,
-                readers=options.readers,
-                image_size=options.synth_image_size,
-                difficulty=options.difficulty,
-                seed=options.seed,
+                num_studies=options.drawing.num_studies,
+                val_share=options.drawing.val_share,
+                test_share=options.drawing.test_share,
+                readers=options.drawing.readers,
+                image_size=options.drawing.synth_image_size,
+                difficulty=options.drawing.difficulty,
+                seed=options.runtime.seed,
             )
-            write_synthetic_dataset(Path(options.ann_path).parent, drawing)
+            write_synthetic_dataset(Path(options.data.ann_path).parent, drawing)
         barrier()
         require(needed_files(options))
-        seed_everything(options.seed)
-        preparation = Preparation(options, device)
-        store = preparation.run()
+        seed_everything(options.runtime.seed)
+        store = Preparation(options, device).run()
         if is_main():
-            print(
-                f"features of {len(store.row_ids('studies'))} studies are in {options.feature_dir}", *losses, sep="\n"
-            )
-        if is_main() and options.write_published:
-            write_published(Path(options.write_published), options.dataset_name, store, preparation.splits)
+            said = f"features of {len(store.row_ids('studies'))} studies are in {options.data.feature_dir}"
+            print(said, *losses, sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,18 @@ python main_test.py --dataset_name mimic_cxr --load_pretrained results/mimic_cxr
 
 from __future__ import annotations
 
+from modules.options import parse_options
+from modules.programs import MainTest
+
+if __name__ == "__main__":
+    parse_options(MainTest)  # now already: --help and a mistyped flag are answered before torch is imported
+
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
 from models.cpu.speed_up import speed_up
 from models.revtaf import Revtaf
@@ -23,7 +27,7 @@ from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
 from modules.distributed import is_main, processes, seed_everything
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores, nearest_by_states
-from modules.evaluation.generation import generate_reports
+from modules.evaluation.generation import generate_reports, limits_of
 from modules.evaluation.reports.attention_figures import plot_studies
 from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
@@ -32,7 +36,7 @@ from modules.evaluation.reports.viewer import write_viewer
 from modules.evaluation.sign_masks import SignMapKeeper, ground
 from modules.labelling.labelers import Labeler, find_labeler
 from modules.messages import Needed, require, run
-from modules.options import parse_options
+from modules.options import flat
 from modules.preparation.features.entities import find_scorer
 from modules.records import read_json, read_jsonl, write_jsonl, write_options
 from modules.retrieval.observation import ask
@@ -41,18 +45,22 @@ from modules.retrieval.retriever import Queries
 from modules.weights.checkpoints import build_model, load_checkpoint
 
 
-def needed_files(options: Namespace) -> list[Needed]:
+def needed_files(options: MainTest) -> list[Needed]:
     """Everything a test reads."""
-    prepare = f"python main_prepare.py --dataset_name {options.dataset_name}"
+    prepare = f"python main_prepare.py --dataset_name {options.data.dataset_name}"
     needed = [
-        Needed(options.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
-        Needed(options.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
-        Needed(Path(options.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
-        Needed(Path(options.bank_dir) / "manifest.json", "features of the retrieval bank", "prepare the training data"),
-        Needed(options.load_pretrained, "trained model", "train one with main_train.py, or give --load_pretrained"),
+        Needed(options.data.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
+        Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
+        Needed(Path(options.data.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
+        Needed(
+            Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", "prepare the training data"
+        ),
+        Needed(
+            options.testing.load_pretrained, "trained model", "train one with main_train.py, or give --load_pretrained"
+        ),
     ]
-    tokenizer = Path(options.load_pretrained).with_name("tokenizer.json")
-    if not tokenizer.is_file() and not bert_vocabulary(options.bert_path):
+    tokenizer = Path(options.testing.load_pretrained).with_name("tokenizer.json")
+    if not tokenizer.is_file() and not bert_vocabulary(options.labeler.bert_path):
         how = (
             "main_train.py writes it beside the checkpoint: copy both; a released model has none and needs vocab.txt of "
             "bert-base-uncased instead: give its folder with --bert_path"
@@ -62,10 +70,10 @@ def needed_files(options: Namespace) -> list[Needed]:
 
 
 def baseline_reports(
-    options: Namespace, model: Revtaf, dataset: ReportDataset, queries: Queries, annotation: dict
+    options: MainTest, model: Revtaf, dataset: ReportDataset, queries: Queries, annotation: dict
 ) -> dict[str, list[str]]:
     """Reports of the four baselines, by name."""
-    bank, image_dir = dataset.bank, Path(options.image_dir)
+    bank, image_dir = dataset.bank, Path(options.data.image_dir)
     return {
         "most frequent training report": most_frequent_report(bank, len(dataset)),
         "nearest training image (pixels)": nearest_by_pixels(bank, annotation["train"], dataset.studies, image_dir),
@@ -74,26 +82,32 @@ def baseline_reports(
     }
 
 
-def plotted_studies(options: Namespace, studies: list[Study]) -> list[int]:
+def plotted_studies(options: MainTest, studies: list[Study]) -> list[int]:
     """Positions of the studies that figures are drawn of: those of ``--plot_ids``, else the first ``--plot``.
 
     Raises:
         ValueError: if an id is not in the split.
     """
     positions = {study.id: position for position, study in enumerate(studies)}
-    for identifier in options.plot_ids:
+    for identifier in options.testing.plot_ids:
         if identifier not in positions:
             raise ValueError(
-                f"--plot_ids names {identifier}, which is not among the {len(studies)} studies of the {options.split} "
-                f"split of {options.ann_path}: give ids of that split"
+                f"--plot_ids names {identifier}, which is not among the {len(studies)} studies of the {options.testing.split} "
+                f"split of {options.data.ann_path}: give ids of that split"
             )
-    return [positions[identifier] for identifier in options.plot_ids] or list(range(min(options.plot, len(studies))))
+    return [positions[identifier] for identifier in options.testing.plot_ids] or list(
+        range(min(options.testing.plot, len(studies)))
+    )
 
 
-def mask_dir_of(options: Namespace) -> Path | None:
+def mask_dir_of(options: MainTest) -> Path | None:
     """Folder of the drawn signs' masks, where the annotation has one beside it (SynthCXR)."""
-    folder = Path(options.ann_path).with_name("masks")
-    return folder if (folder / options.split).is_dir() and options.bank_dir == options.feature_dir else None
+    folder = Path(options.data.ann_path).with_name("masks")
+    return (
+        folder
+        if (folder / options.testing.split).is_dir() and options.data.bank_dir == options.data.feature_dir
+        else None
+    )
 
 
 def show_reports(rows: list[dict], count: int) -> None:
@@ -102,65 +116,62 @@ def show_reports(rows: list[dict], count: int) -> None:
         print(f"\n{row['id']}\n  generated  {row['prediction']}\n  reference  {row['reference']}")
 
 
-def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, maps, disk, options: Namespace) -> Path:
+def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, maps, disk, options: MainTest) -> Path:
     """The page that shows the reports, from what the test has written."""
     rows, metrics = read_jsonl(run_dir / "predictions.jsonl"), read_json(run_dir / "metrics.json")
     return write_viewer(
-        run_dir, dataset, rows, metrics, labeler, maps=maps, disk=disk, limit=options.viewer_studies
+        run_dir, dataset, rows, metrics, labeler, maps=maps, disk=disk, limit=options.testing.viewer_studies
     )  # fmt: skip
 
 
 def studies_of_split(
-    options: Namespace, studies: list[Study], config: RevtafConfig, tokenizer: ReportTokenizer, device: torch.device
+    options: MainTest, studies: list[Study], config: RevtafConfig, tokenizer: ReportTokenizer, device: torch.device
 ) -> ReportDataset:
     """The studies of the split with their features and cleaned reports."""
     dataset = ReportDataset(
         studies,
-        Path(options.image_dir),
-        FeatureStore.open(options.feature_dir, options.ann_path),
-        TrainingBank(FeatureStore.open(options.bank_dir)),
+        Path(options.data.image_dir),
+        FeatureStore.open(options.data.feature_dir, options.data.ann_path),
+        TrainingBank(FeatureStore.open(options.data.bank_dir)),
         tokenizer,
         image_size=config.image_size,
         max_report_tokens=config.max_positions - config.prompt_length - 1,
-        scorer=find_scorer(options.features, options.bank_dir, device),
+        scorer=find_scorer(options.data.features, options.data.bank_dir, device),
     )
-    dataset.use_reports(options.cleaning, options.max_words)
+    dataset.use_reports(options.data.cleaning, options.data.max_words)
     return dataset
 
 
 def main() -> None:
     """Test one model."""
-    options = parse_options("test")
-    options.load_pretrained = options.load_pretrained or str(Path(options.save_dir) / "model_best.pth")
+    options = parse_options(MainTest)
     require(needed_files(options))
-    with processes(options.device, options.n_gpu) as device:
-        seed_everything(options.seed)
-        checkpoint = load_checkpoint(options.load_pretrained)
+    with processes(options.runtime.device, options.compute.n_gpu) as device:
+        seed_everything(options.runtime.seed)
+        checkpoint = load_checkpoint(options.testing.load_pretrained)
         if is_main() and "released" in checkpoint["run"]:
             print(checkpoint["run"]["released"])
-        tokenizer = tokenizer_of(options.load_pretrained, checkpoint, options.bert_path)
+        tokenizer = tokenizer_of(options.testing.load_pretrained, checkpoint, options.labeler.bert_path)
         model = build_model(checkpoint).to(device).eval()
         if device.type == "cpu":
             speed_up(model)
-        annotation = read_annotation(options.ann_path)
-        studies = require_split(annotation, options.split, options.ann_path)
-        check_images(studies, Path(options.image_dir))
+        annotation = read_annotation(options.data.ann_path)
+        studies = require_split(annotation, options.testing.split, options.data.ann_path)
+        check_images(studies, Path(options.data.image_dir))
         plotted = plotted_studies(options, studies)
         dataset = studies_of_split(options, studies, model.config, tokenizer, device)
         queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
-        distances = set_references(model, dataset, model.config.retrieval, queries, False, options.seed)
-        maps = MapKeeper(options.viewer_studies if options.viewer else 0)
+        distances = set_references(model, dataset, model.config.retrieval, queries, False, options.runtime.seed)
+        maps = MapKeeper(options.testing.viewer_studies if options.testing.viewer else 0)
         signs = SignMapKeeper(mask_dir_of(options))
         rows = generate_reports(
             model,
             dataset,
-            GenerationLimits(
-                beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len
-            ),
+            limits_of(options.generation),
             device=device,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
+            precision=options.compute.precision,
+            batch_size=options.loading.batch_size,
+            num_workers=options.loading.num_workers,
             watch=(maps, signs),
         )
         study_maps, drawn_maps = maps.gather(), signs.gather()
@@ -168,25 +179,25 @@ def main() -> None:
             return
         for row, distance in zip(rows, distances, strict=True):
             row["retrieval_distance"] = None if np.isnan(distance) else round(float(distance), 6)
-        run_dir = Path(options.save_dir)
+        run_dir = Path(options.run.save_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-        write_options(run_dir, options, sys.argv, name=f"options_{options.split}.json")
+        write_options(run_dir, flat(options), sys.argv, name=f"options_{options.testing.split}.json")
         write_jsonl(run_dir / "predictions.jsonl", rows)  # before anything that may fail
-        baselines = baseline_reports(options, model, dataset, queries, annotation) if options.baselines else {}
-        labeler = find_labeler(options.chexbert_path, options.bert_path, device)
+        baselines = baseline_reports(options, model, dataset, queries, annotation) if options.testing.baselines else {}
+        labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
         measured = {}
         if drawn_maps is not None:
             measured["grounding"] = ground(
-                model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.seed
+                model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.runtime.seed
             )
         text = score_test(options, model, dataset, queries, rows, baselines, labeler, measured)
-        show_reports(rows, options.show)
+        show_reports(rows, options.testing.show)
         print(text)
         if plotted:
             paths = plot_studies(model, dataset, rows, plotted, run_dir / "figures", device)
             print(f"wrote {len(paths)} files into {run_dir / 'figures'}")
-        if options.viewer:
-            disk = bank_disk(model, dataset.bank, device, options.seed)
+        if options.testing.viewer:
+            disk = bank_disk(model, dataset.bank, device, options.runtime.seed)
             print(f"wrote {write_page(run_dir, dataset, labeler, study_maps, disk, options)}: open it in a browser")
 
 

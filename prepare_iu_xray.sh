@@ -16,4 +16,5 @@ fi
 shift
 source ./environment.sh requirements.txt
 launch main_prepare.py --dataset_name iu_xray --raw_dir "$raw_dir" --resize 256 --num_workers "$(nproc)" "$@"
-"$PYTHON" main_prepare.py --dataset_name iu_xray --check "$@"
+only --ann_path --image_dir --feature_dir --bank_dir --cleaning --max_words --features --image_size --num_workers -- "$@"
+"$PYTHON" tools/check.py --dataset_name iu_xray "${ONLY[@]}"

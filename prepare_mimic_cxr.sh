@@ -17,4 +17,5 @@ shift
 source ./environment.sh requirements.txt
 launch main_prepare.py --dataset_name mimic_cxr --raw_dir "$raw_dir" --items image --resize 256 \
     --num_workers "$(nproc)" "$@"
-"$PYTHON" main_prepare.py --dataset_name mimic_cxr --check "$@"
+only --ann_path --image_dir --feature_dir --bank_dir --cleaning --max_words --features --image_size --num_workers -- "$@"
+"$PYTHON" tools/check.py --dataset_name mimic_cxr "${ONLY[@]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,14 +15,12 @@ from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
+from modules.flags import TrainingOptions
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.training.objective import Step, objective
 from modules.training.optimizers import clip_gradients
 
-LOSS = Namespace(
-    label_smoothing=0.1, cls_weight=4.0, align_weight=0.5, rank_weight=2.0, align_iou="soft", rank_loss="nearest",
-    rank_temperature=2.0,
-)  # fmt: skip
+LOSS = TrainingOptions()
 BERT_VOCABULARY = 30522 + 5  # and the start token and four states
 
 

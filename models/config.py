@@ -2,81 +2,104 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 VISUAL_EXTRACTORS = {  # name -> visual width D
     "resnet10n": 256, "resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048,
 }  # fmt: skip
-CHOICES = {
-    "visual_extractor": tuple(VISUAL_EXTRACTORS),
-    "manifold": ("poincare", "lorentz", "euclidean"),
-    "retrieval": ("learned", "states", "cosine", "random", "none"),
-    "attention": ("ot", "softmax", "none"),
-    "ot_plan": ("joint", "single"),
-    "ot_solver": ("sinkhorn", "pot"),
-}
+
+
+def flag(default: Any, text: str, *, within: str = "", choices: Sequence[str] = (), name: str = "") -> Any:
+    """A field of a dataclass that is a command-line flag too: ``modules/options.py`` makes the parser from these.
+
+    Args:
+        default: the published value; what a data set changes stands in ``modules.flags.DATASET_DEFAULTS``.
+        text: one line for ``--help``.
+        within: allowed range of a number as an interval, ``"(0, 1]"``; an open end at ``inf`` refuses infinity.
+        choices: allowed words.
+        name: spelling of the flag if it is not the field's name.
+    """
+    return field(default=default, metadata={"help": text, "within": within, "choices": tuple(choices), "name": name})
+
+
+def flag_name(a_field: Any) -> str:
+    """How a field is spelled on the command line."""
+    return f"--{a_field.metadata['name'] or a_field.name}"
+
+
+def check_fields(group: Any) -> None:
+    """Check every flag of a dataclass against its choices and its range.
+
+    Raises:
+        ValueError: naming the flag, what is allowed and what was given; not-a-number is in no range.
+    """
+    for a_field in fields(group):
+        value = getattr(group, a_field.name)
+        if "help" not in a_field.metadata or (value is None and a_field.default is None):
+            continue
+        choices, within = a_field.metadata["choices"], a_field.metadata["within"]
+        words = value if isinstance(value, tuple) else (value,)
+        if choices and not set(words) <= {*choices}:
+            raise ValueError(f"{flag_name(a_field)} is {value!r}, choose one of {', '.join(choices)}")
+        if within and (wrong := out_of_range(value, within)):
+            raise ValueError(f"{flag_name(a_field)} must be {wrong}, got {value}")
+
+
+def out_of_range(value: float, within: str) -> str:
+    """What a number outside an interval such as ``"(0, 1]"`` should be, in words; nothing if it lies inside."""
+    low, high = within[1:-1].split(", ")
+    if value < float(low) or (value == float(low) and within[0] == "("):
+        return f"{'at least' if within[0] == '[' else 'above'} {low}"
+    if value > float(high) or (value == float(high) and within[-1] == ")"):
+        return "finite" if high == "inf" else f"{'at most' if within[-1] == ']' else 'below'} {high}"
+    return "" if value == value else "a number"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RevtafConfig:
-    """Everything needed to rebuild the network. There are no defaults here: they live in ``modules/flags.py``.
+class ModelOptions:
+    """What one can choose about a model; the fields are the model flags of ``main_train.py``.
 
     Raises:
-        ValueError: if a size does not fit the others; the sentence names the flag.
+        ValueError: if a value is out of its range or a size does not fit the others; the sentence names the flag.
     """
 
-    image_size: int
-    visual_extractor: str
+    image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
+    visual_extractor: str = flag("resnet101", "image backbone", choices=tuple(VISUAL_EXTRACTORS))
     # report memory and diagnosis
-    report_feature_dim: int  # C, from the prepared data
-    memory_layers: int
-    memory_feedforward: int
-    num_heads: int
-    dropout: float
-    num_conditions: int
-    num_states: int
+    memory_layers: int = flag(2, "encoder and decoder layers of the report memory", within="[1, 64]")
+    memory_feedforward: int = flag(2048, "feed-forward width of the report memory", within="[1, 65536]")
+    num_heads: int = flag(8, "heads of the report memory", within="[1, 256]", name="nhead")
+    dropout: float = flag(0.1, "dropout rate", within="[0, 1)")
     # learnable retrieval enhancer
-    num_entities: int
-    manifold: str
-    curvature: float
-    learn_curvature: bool
-    hyperbolic_dim: int
-    hyperbolic_layers: int
-    retrieval: str
+    manifold: str = flag("poincare", "retrieval geometry", choices=("poincare", "lorentz", "euclidean"))
+    curvature: float = flag(0.01, "curvature magnitude", within="(0, 100]", name="c")
+    learn_curvature: bool = flag(False, "learn the curvature", name="learn_c")
+    hyperbolic_dim: int = flag(512, "width of hyperbolic embeddings", within="[1, 65536]", name="h_dim")
+    hyperbolic_layers: int = flag(2, "layers of the hyperbolic encoder", within="[1, 64]")
+    retrieval: str = flag(
+        "learned", "how the reference is found", choices=("learned", "states", "cosine", "random", "none")
+    )
     # optimal transport attention
-    entity_text_dim: int  # E, from the prepared data
-    attention_dim: int
-    attention: str
-    ot_plan: str
-    ot_solver: str
-    ot_epsilon: float
-    ot_iterations: int
-    mask_padding: bool
+    attention_dim: int = flag(1024, "width of the transport attention", within="[1, 65536]", name="d_model")
+    attention: str = flag("ot", "how patches receive text", choices=("ot", "softmax", "none"))
+    ot_plan: str = flag("joint", "'single' as released", choices=("joint", "single"))
+    ot_solver: str = flag("sinkhorn", "'pot' to check", choices=("sinkhorn", "pot"))
+    ot_epsilon: float = flag(0.05, "entropic regularisation", within="(0, 1000]")
+    ot_iterations: int = flag(100, "most Sinkhorn iterations", within="[1, 100000]")
+    mask_padding: bool = flag(True, "keep padding sentences out of attention and alignment")
     # report decoder
-    vocab_size: int
-    pad_id: int
-    end_id: int
-    decoder_layers: int
-    decoder_heads: int
-    hidden_size: int
-    intermediate_size: int
-    max_positions: int
+    decoder_layers: int = flag(12, "layers of the report decoder", within="[1, 256]")
+    decoder_heads: int = flag(12, "heads of the report decoder", within="[1, 256]")
+    hidden_size: int = flag(768, "width of the report decoder", within="[1, 65536]")
+    intermediate_size: int = flag(3072, "feed-forward width of the report decoder", within="[1, 262144]")
+    max_positions: int = flag(512, "longest token sequence, prompt included", within="[21, 65536]")
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"--{name} is {getattr(self, name)!r}, choose one of {', '.join(choices)}")
-        if self.curvature <= 0:
-            raise ValueError(f"--c is the curvature magnitude and must be positive, got {self.curvature}")
-        if self.image_size < 32 or self.image_size % 32:
+        check_fields(self)
+        if self.image_size % 32:
             raise ValueError(f"--image_size must be a positive multiple of 32 (ResNet stride), got {self.image_size}")
-        if self.ot_epsilon <= 0:
-            raise ValueError(f"--ot_epsilon must be positive, got {self.ot_epsilon}")
-        if self.report_feature_dim % self.num_heads:
-            raise ValueError(
-                f"--nhead {self.num_heads} must divide the width of the report features, {self.report_feature_dim}: "
-                "change --nhead or prepare features of another width (--text_width)"
-            )
         if self.hidden_size % self.decoder_heads:
             raise ValueError(f"--decoder_heads {self.decoder_heads} must divide --hidden_size {self.hidden_size}")
 
@@ -84,6 +107,32 @@ class RevtafConfig:
     def visual_dim(self) -> int:
         """Visual width D of the last feature map."""
         return VISUAL_EXTRACTORS[self.visual_extractor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevtafConfig(ModelOptions):
+    """Everything needed to rebuild the network: what was chosen, and what follows from data and vocabulary.
+
+    Raises:
+        ValueError: if a size does not fit the others; the sentence names the flag.
+    """
+
+    report_feature_dim: int  # C, of the prepared report features
+    entity_text_dim: int  # E, of the prepared entity embeddings
+    num_conditions: int  # L
+    num_states: int  # P
+    num_entities: int  # K
+    vocab_size: int
+    pad_id: int
+    end_id: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.report_feature_dim % self.num_heads:
+            raise ValueError(
+                f"--nhead {self.num_heads} must divide the width of the report features, {self.report_feature_dim}: "
+                "change --nhead or prepare features of another width (--text_width)"
+            )
 
     @property
     def prompt_length(self) -> int:

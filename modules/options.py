@@ -1,84 +1,136 @@
-"""The command line of a program as options, and the model's configuration out of them; the flags are in ``flags.py``."""
+"""The command line of a program as its options: a parser made from the dataclasses of ``flags.py``."""
 
 from __future__ import annotations
 
 import argparse
-from argparse import ArgumentParser, Namespace
+import difflib
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import Field, asdict, fields, is_dataclass
+from functools import cache
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
-from models.config import RevtafConfig
-from modules.flags import DATASET_DEFAULTS, PROGRAMS
+from models.config import ModelOptions, RevtafConfig, flag_name
+from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.programs import Program
 
-AT_LEAST_ONE = (
-    "batch_size", "epochs", "val_every", "save_every", "beam_size", "gen_max_len", "num_studies", "resamples",
-    "viewer_studies", "scorer_shares",
-)  # fmt: skip
+P = TypeVar("P", bound=Program)
 
 
-def build_parser(program: str) -> ArgumentParser:
-    """Parser of ``main_<program>.py``."""
-    parser = ArgumentParser(prog=f"main_{program}.py", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    for add_group in PROGRAMS[program]:
-        add_group(parser)
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, without the two screens of usage."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+@cache
+def groups_of(program: type[Program]) -> dict[str, type]:
+    """The groups of flags of a program, by the attribute that holds them."""
+    return {name: kind for name, kind in get_type_hints(program).items() if is_dataclass(kind)}
+
+
+def flags_of(group: type) -> list[Field]:
+    """The fields of a group that are flags."""
+    return [a_field for a_field in fields(group) if "help" in a_field.metadata]
+
+
+def defaults_of(program: type[Program], dataset_name: str | None) -> dict[str, Any]:
+    """The default of every flag of a program for a data set (None: the program's own default)."""
+    found = {a_field.name: a_field.default for kind in groups_of(program).values() for a_field in flags_of(kind)}
+    name = dataset_name or found.get("dataset_name")
+    found |= {flag: value for flag, value in DATASET_DEFAULTS.get(name, {}).items() if flag in found}
+    return {flag: value.format(dataset_name=name) if isinstance(value, str) else value for flag, value in found.items()}
+
+
+def build_parser(program: type[Program], dataset_name: str | None = None) -> ArgumentParser:
+    """The parser of a program; it holds no defaults, so that what it returns is what the command line sets."""
+    text = (program.__doc__ or "").split("\n\n")[0]
+    parser = _Parser(
+        prog=program.file, description="\n".join([*program.examples, "", text]), allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS, usage=argparse.SUPPRESS,
+    )  # fmt: skip
+    defaults = defaults_of(program, dataset_name)
+    for kind in groups_of(program).values():
+        section = parser.add_argument_group((kind.__doc__ or "").split("\n")[0].rstrip("."))
+        types = get_type_hints(kind)
+        for a_field in flags_of(kind):
+            _add(section, a_field, types[a_field.name], defaults[a_field.name])
     return parser
 
 
-def parse_options(program: str, argv: Sequence[str] | None = None) -> Namespace:
-    """Read the command line of ``main_<program>.py``.
+def _add(section: Any, a_field: Field, kind: Any, default: Any) -> None:
+    kinds = [part for part in get_args(kind) or (kind,) if part not in (type(None), ...)]
+    known = a_field.metadata
+    shown = {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
+    text = known["help"] + ("" if default in (None, (), "") else f" (default: {shown})")
+    how: dict[str, Any] = {"dest": a_field.name, "help": text.replace("%", "%%")}
+    if kinds == [bool]:
+        how["action"] = BooleanOptionalAction
+    else:
+        how |= {"type": kinds[0], "choices": known["choices"] or None}
+        how["metavar"] = None if known["choices"] else {int: "N", float: "X"}.get(kinds[0], "TEXT")
+    if isinstance(a_field.default, tuple):
+        how["nargs"] = "+"
+    section.add_argument(flag_name(a_field), **how)
+
+
+def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
+    """Read the command line of a program.
 
     Args:
-        program: a key of ``PROGRAMS``.
+        program: one of ``modules.programs``.
         argv: the words after the program name, ``sys.argv[1:]`` if absent.
 
     Raises:
-        SystemExit: with status 2 and one sentence, if a flag is unknown or two flags contradict each other.
+        SystemExit: with status 2 and one sentence, if a flag is unknown, out of its range, or contradicts another.
     """
-    parser = build_parser(program)
-    data_parser = ArgumentParser(prog=parser.prog, add_help=False)
-    names = tuple(DATASET_DEFAULTS)
-    data_parser.add_argument("--dataset_name", choices=names, default=parser.get_default("dataset_name"))
-    dataset_name = data_parser.parse_known_args(argv)[0].dataset_name
-    known = {action.dest for action in parser._actions}
-    home = {
-        "ann_path": f"data/{dataset_name}/annotation.json",
-        "image_dir": f"data/{dataset_name}/images",
-        "feature_dir": f"data/{dataset_name}/features",
-        "save_dir": f"results/{dataset_name}",
+    words = list(sys.argv[1:] if argv is None else argv)
+    first = _Parser(prog=program.file, add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset_name")
+    parser = build_parser(program, dataset_name := first.parse_known_args(words)[0].dataset_name)
+    known, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.error(_unknown(program, parser, unknown[0]))
+    given = vars(known)
+    values = {**defaults_of(program, dataset_name), **given}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        groups = {
+            name: kind(**{a_field.name: values[a_field.name] for a_field in flags_of(kind)})
+            for name, kind in groups_of(program).items()
+        }
+        return program(given=frozenset(given), **groups)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _unknown(program: type[Program], parser: ArgumentParser, word: str) -> str:
+    name = word.split("=")[0]
+    if name in program.moved:
+        return f"{name} is a program of its own now: {program.moved[name]}"
+    if not name.startswith("--"):
+        return f"{word!r} belongs to no flag: see --help"
+    close = difflib.get_close_matches(name, parser._option_string_actions, 1)
+    return f"there is no flag {name}" + (f": did you mean {close[0]}?" if close else ": see --help")
+
+
+def flat(options: Program) -> dict[str, Any]:
+    """Every option of a run by its name, as ``options.json`` holds it."""
+    return {
+        a_field.name: getattr(getattr(options, name), a_field.name)
+        for name, kind in groups_of(type(options)).items()
+        for a_field in flags_of(kind)
     }
-    if program == "score":
-        home = {"save_dir": "results/scores"}
-    parser.set_defaults(**{k: v for k, v in {**home, **DATASET_DEFAULTS[dataset_name]}.items() if k in known})
-    options = parser.parse_args(argv)
-    if "bank_dir" in known:
-        options.bank_dir = options.bank_dir or options.feature_dir
-    for name in AT_LEAST_ONE:
-        if getattr(options, name, 1) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
-    if "gen_min_len" in known and options.gen_min_len > 1 + len(CONDITIONS) + options.gen_max_len:
-        parser.error(
-            f"--gen_min_len {options.gen_min_len} counts the {1 + len(CONDITIONS)} prompt tokens and exceeds them plus "
-            f"--gen_max_len {options.gen_max_len}: lower the first or raise the second"
-        )
-    return options
 
 
-def given_flags(program: str, argv: Sequence[str] | None = None) -> set[str]:
-    """Names of the options that the command line of ``main_<program>.py`` sets itself, not their defaults."""
-    parser = build_parser(program)
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS
-    return set(vars(parser.parse_args(argv)))
-
-
-def model_config(options: Namespace, **from_data: int) -> RevtafConfig:
-    """Pick the model's fields out of the options of ``main_train.py``.
+def model_config(chosen: ModelOptions, **from_data: int) -> RevtafConfig:
+    """The configuration of a model: what was chosen, and what follows from the data.
 
     Args:
-        options: parsed options.
+        chosen: the model's options.
         **from_data: ``report_feature_dim``, ``entity_text_dim``, ``vocab_size``, ``pad_id`` and ``end_id``.
     """
     counts = {"num_conditions": len(CONDITIONS), "num_states": len(STATES), "num_entities": len(ENTITIES)}
-    values = {**vars(options), **counts, **from_data}
-    return RevtafConfig(**{field.name: values[field.name] for field in fields(RevtafConfig)})
+    return RevtafConfig(**asdict(chosen), **counts, **from_data)

@@ -12,7 +12,6 @@ import platform
 import re
 import shlex
 import subprocess
-from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -209,12 +208,14 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def write_options(run_dir: str | Path, options: Namespace, argv: Sequence[str], name: str = "options.json") -> Path:
+def write_options(
+    run_dir: str | Path, options: Mapping[str, Any], argv: Sequence[str], name: str = "options.json"
+) -> Path:
     """Record how a program was started.
 
     Args:
         run_dir: folder of the run.
-        options: parsed options.
+        options: by their names, see :func:`modules.options.flat`.
         argv: program name and its words, as in ``sys.argv``.
         name: file name.
 
@@ -222,7 +223,7 @@ def write_options(run_dir: str | Path, options: Namespace, argv: Sequence[str], 
         The file, with ``options``, ``command`` (ready to paste into a shell) and :func:`provenance`.
     """
     path = Path(run_dir) / name
-    write_json(path, {"options": vars(options), "command": shlex.join(["python", *argv]), **provenance()})
+    write_json(path, {"options": options, "command": shlex.join(["python", *argv]), **provenance()})
     return path
 
 

@@ -7,9 +7,8 @@ from dataclasses import replace as with_changes
 import numpy as np
 import pytest
 from PIL import Image
-from test_pipeline import SMALL, call, places, prepare, prepared  # noqa: F401, a fixture
+from test_pipeline import SMALL, SMALL_IMAGE, call, places, prepare, prepared  # noqa: F401, a fixture
 
-import main_prepare
 import main_train
 from modules.corpus import store_writing as feature_writing
 from modules.corpus.annotations import Study, read_annotation
@@ -23,6 +22,7 @@ from modules.preparation.doctor.examination import examine
 from modules.preparation.doctor.features import Examined
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.doctor.leaks import _ask_what_scores_know
+from tools import check
 
 
 @pytest.fixture
@@ -31,14 +31,20 @@ def folder(prepared, tmp_path):  # noqa: F811
     return shutil.copytree(prepared, tmp_path / "data")
 
 
+LOOKED_AT = [*SMALL_IMAGE, "--num_workers", 0]
+
+
+def examined(options, **how):
+    return examine(options.data, options.check, **how)
+
+
 def options(folder, *flags):
-    words = [*places(folder), *SMALL, *flags]
-    return parse_options("prepare", list(map(str, words)))
+    return parse_options(check.Check, list(map(str, [*places(folder), *LOOKED_AT, *flags])))
 
 
 def found(folder, level="error", **how):
     """Texts of the problems of a level, one string for each, with their examples."""
-    return [" | ".join([p.group, p.text, *p.examples]) for p in examine(options(folder), **how).of(level)]
+    return [" | ".join([p.group, p.text, *p.examples]) for p in examined(options(folder), **how).of(level)]
 
 
 def spoil_annotation(folder, change):
@@ -60,7 +66,7 @@ def replace(folder, name, change, **made_by):
 def test_a_sound_data_set_has_no_errors(folder, capsys):
     assert found(folder) == []
     with pytest.raises(SystemExit) as end:
-        call(main_prepare, *places(folder), *SMALL, "--check")
+        call(check, *places(folder), *LOOKED_AT)
     assert end.value.code == 0
     shown = capsys.readouterr().out
     for group in ("annotation: ok", "images: ok", "splits: ok", "features: ok", "retrieval: ok", "leaks: ok"):
@@ -70,15 +76,15 @@ def test_a_sound_data_set_has_no_errors(folder, capsys):
 
 def test_exit_status(folder, capsys):
     (folder / "images" / read_annotation(folder / "annotation.json")["train"][0].image_path[0]).unlink()
-    for flags, status in ((["--check"], 2), (["--check", "--strict"], 2)):
+    for flags, status in (([], 2), (["--strict"], 2)):
         with pytest.raises(SystemExit) as end:
-            call(main_prepare, *places(folder), *SMALL, *flags)
+            call(check, *places(folder), *LOOKED_AT, *flags)
         assert end.value.code == status
     spoil_annotation(folder, lambda content: content["train"].pop(0))
     shutil.rmtree(folder / "features")
-    for flags, status in ((["--check"], 0), (["--check", "--strict"], 1)):
+    for flags, status in (([], 0), (["--strict"], 1)):
         with pytest.raises(SystemExit) as end:
-            call(main_prepare, *places(folder), *SMALL, *flags)
+            call(check, *places(folder), *LOOKED_AT, *flags)
         assert end.value.code == status
     assert "holds no features yet" in capsys.readouterr().out
 
@@ -318,7 +324,7 @@ def test_features_are_looked_at_without_an_annotation(folder):
 
 def test_a_skipped_search_for_leaks_is_not_called_ok(folder):
     shutil.rmtree(folder / "features")
-    lines = list(examine(options(folder)).lines())
+    lines = list(examined(options(folder)).lines())
     assert "leaks" in lines
     assert any("skipped: there are no features to search" in line for line in lines)
 
@@ -353,7 +359,7 @@ def test_a_rebuild_that_was_interrupted_between_two_arrays(folder, monkeypatch, 
     monkeypatch.undo()
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
-        call(main_train, *places(folder), *SMALL, "--save_dir", tmp_path / "run")
+        call(main_train, *places(folder), *SMALL, *SMALL_IMAGE, "--save_dir", tmp_path / "run")
     assert end.value.code == 2
     message = capsys.readouterr().err
     assert "1 pairs of arrays are of two builds, of which the second was interrupted: run main_prepare.py" in message
@@ -405,7 +411,7 @@ def test_features_with_another_bank(folder, tmp_path):
     prepare(other, *flags)
 
     def errors():
-        return [" | ".join([p.text, *p.examples]) for p in examine(options(other, *flags)).of("error")]
+        return [" | ".join([p.text, *p.examples]) for p in examined(options(other, *flags)).of("error")]
 
     assert errors() == []
     replace(folder, "report_features", lambda a: a[::-1])
@@ -558,9 +564,9 @@ def test_training_refuses_what_the_doctor_refuses(folder, capsys, tmp_path):
 
     spoil_annotation(folder, change)
     with pytest.raises(SystemExit) as end:
-        call(main_train, *places(folder), *SMALL, "--save_dir", tmp_path / "run")
+        call(main_train, *places(folder), *SMALL, *SMALL_IMAGE, "--save_dir", tmp_path / "run")
     assert end.value.code == 2
     message = capsys.readouterr().err
-    for words in ("things are wrong with this data set", "13 labels", "1 patients are in two splits", "--check"):
+    for words in ("things are wrong with this data set", "13 labels", "1 patients are in two splits", "tools/check.py"):
         assert words in message
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""modules/labelling/agreement.py: the table that --measure_labeler prints."""
+"""modules/labelling/agreement.py: the table that tools/measure_labeler.py prints."""
 
 import json
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from test_pipeline import call, refused
 
-import main_prepare
 from modules.labelling.agreement import INDEX_HABITS, agreement_table, measure_rules
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
+from tools import measure_labeler
 
 EDEMA = CHEXPERT_CONDITIONS.index("edema")
 
@@ -38,12 +38,12 @@ def test_the_command_measures_a_file(tmp_path, capsys):
     rows += [{"findings": "", "impression": "", "labels_mesh": labels}, {"findings": "Edema.", "labels_mesh": None}]
     path = tmp_path / "reports.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    call(main_prepare, "--measure_labeler", path)
+    call(measure_labeler, "--reports", path)
     printed = capsys.readouterr().out
     assert ", 30 reports of reports.jsonl" in printed
     assert "30 positives: 1.0000" in printed
     path.write_text("{}\n")
-    refused(capsys, "give a file of JSON lines", main_prepare, "--measure_labeler", path)
+    refused(capsys, "give a file of JSON lines", measure_labeler, "--reports", path)
 
 
 def test_real_reports_reach_the_target(real_cxr):

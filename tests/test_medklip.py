@@ -1,7 +1,6 @@
 """models/medklip.py and modules/preparation/features/medklip.py: the published network, its queries, and features on disk."""
 
 import json
-from argparse import Namespace
 from functools import partialmethod
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis
 from modules.labels import ENTITIES
+from modules.options import parse_options
 from modules.preparation.features import entities, medklip
 from modules.preparation.features.medklip import (
     DescriptionEncoder,
@@ -25,6 +25,7 @@ from modules.preparation.features.medklip import (
     read_descriptions,
     write_medklip_features,
 )
+from modules.programs import MainPrepare
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = {"extractor": "resnet18", "description_dim": 16, "width": 8, "layers": 2, "heads": 2}
@@ -179,15 +180,18 @@ def files(tmp_path, monkeypatch):
                for n, v in BertForPreTraining(config).state_dict().items()}  # fmt: skip
     torch.save({**weights, "bert.embeddings.position_ids": torch.arange(128)[None]}, bert / "pytorch_model.bin")
     (bert / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    options = Namespace(
-        medklip_checkpoint=str(tmp_path / "medklip.pth"), entity_descriptions=str(tmp_path / "descriptions.json"),
-        bert_path=str(bert), description_tokens=64, precision="fp32", num_workers=0, image_dir=str(tmp_path / "images"),
+    return parse_options(
+        MainPrepare,
+        [
+            "--medklip_checkpoint", str(tmp_path / "medklip.pth"), "--precision", "fp32", "--num_workers", "0",
+            "--entity_descriptions", str(tmp_path / "descriptions.json"), "--bert_path", str(bert),
+            "--image_dir", str(tmp_path / "images"),
+        ],
     )  # fmt: skip
-    return options
 
 
 def test_descriptions_are_read_by_position(files):
-    texts = read_descriptions(files.entity_descriptions)
+    texts = read_descriptions(files.scorer.entity_descriptions)
     assert len(texts) == 75
     assert texts[20] == "the heart eumonia fluids 20"
 
@@ -203,20 +207,20 @@ def test_descriptions_are_read_by_position(files):
     ids=["76", "empty", "order", "none"],
 )
 def test_other_descriptions_are_refused(files, change, words):
-    content = json.loads(Path(files.entity_descriptions).read_text())
+    content = json.loads(Path(files.scorer.entity_descriptions).read_text())
     change(content)
-    Path(files.entity_descriptions).write_text(json.dumps(content))
+    Path(files.scorer.entity_descriptions).write_text(json.dumps(content))
     with pytest.raises(ValueError, match=words):
-        read_descriptions(files.entity_descriptions)
+        read_descriptions(files.scorer.entity_descriptions)
 
 
 def test_descriptions_are_embedded_without_a_final_separator(files):
     from transformers import BertModel
 
-    encoder = DescriptionEncoder(files.bert_path, 64)
+    encoder = DescriptionEncoder(files.labeler.bert_path, 64)
     assert encoder.token_ids("The Heart fluids") == [2, 5, 10, 11, 12]  # lower-cased, [CLS] in front, no [SEP]
     assert len(encoder.token_ids("lungs " * 100)) == 64
-    assert len(DescriptionEncoder(files.bert_path, 8).token_ids("lungs " * 100)) == 8
+    assert len(DescriptionEncoder(files.labeler.bert_path, 8).token_ids("lungs " * 100)) == 8
     found = encoder.encode(["clear", "the lungs are clear heart"])  # padded beside a longer one
     config = encoder.network.config
     plain = BertModel(config).eval()
@@ -224,19 +228,19 @@ def test_descriptions_are_embedded_without_a_final_separator(files):
     with torch.no_grad():
         expected = plain(input_ids=torch.tensor([[2, 8]])).last_hidden_state[0, 0]
     torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-5)
-    (Path(files.bert_path) / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    assert DescriptionEncoder(files.bert_path, 64).token_ids("Heart") == [2, 9]
+    (Path(files.labeler.bert_path) / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert DescriptionEncoder(files.labeler.bert_path, 64).token_ids("Heart") == [2, 9]
 
 
 def test_another_bert_is_refused(files, monkeypatch):
-    weights = torch.load(Path(files.bert_path) / "pytorch_model.bin", weights_only=True)
+    weights = torch.load(Path(files.labeler.bert_path) / "pytorch_model.bin", weights_only=True)
     del weights["bert.encoder.layer.1.output.dense.bias"]
-    torch.save(weights, Path(files.bert_path) / "pytorch_model.bin")
+    torch.save(weights, Path(files.labeler.bert_path) / "pytorch_model.bin")
     with pytest.raises(ValueError, match="is not Bio_ClinicalBERT: of 37 weights 1 are missing"):
-        DescriptionEncoder(files.bert_path, 64)
+        DescriptionEncoder(files.labeler.bert_path, 64)
     monkeypatch.setattr(medklip, "VOCABULARY", 28996)
     with pytest.raises(ValueError, match=r"vocabulary of 13 words; MedKLIP .* has 28996: give its folder"):
-        DescriptionEncoder(files.bert_path, 64)
+        DescriptionEncoder(files.labeler.bert_path, 64)
 
 
 @pytest.mark.parametrize(
@@ -249,11 +253,11 @@ def test_another_bert_is_refused(files, monkeypatch):
     ids=["missing", "unknown", "half a prefix"],
 )
 def test_no_weight_may_be_missing(files, change, words):
-    content = torch.load(files.medklip_checkpoint, weights_only=True)
+    content = torch.load(files.scorer.medklip_checkpoint, weights_only=True)
     change(content["model"])
-    torch.save(content, files.medklip_checkpoint)
+    torch.save(content, files.scorer.medklip_checkpoint)
     with pytest.raises(ValueError, match=words):
-        MedklipScorer(files.medklip_checkpoint, torch.zeros(75, 16), torch.device("cpu"), "fp32")
+        MedklipScorer(files.scorer.medklip_checkpoint, torch.zeros(75, 16), torch.device("cpu"), "fp32")
 
 
 # what comes out
@@ -276,7 +280,7 @@ def test_mixed_precision_is_asked_for_and_left_behind(files, monkeypatch):
 
     monkeypatch.setattr(medklip, "autocast", autocast)
     descriptions = torch.randn(75, 16, generator=torch.Generator().manual_seed(0))
-    scorer = MedklipScorer(files.medklip_checkpoint, descriptions, torch.device("cpu"), "bf16")
+    scorer = MedklipScorer(files.scorer.medklip_checkpoint, descriptions, torch.device("cpu"), "bf16")
     scores, region_text = scorer.score(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert asked == ["bf16"]
     assert scores.dtype == region_text.dtype == torch.float32
@@ -293,15 +297,17 @@ def test_features_of_every_study(files, tmp_path, monkeypatch):
     store = FeatureStore.open(folder)
     assert store["region_scores"].shape == (5, 75)
     assert store["region_text"].shape == (5, 75, 16)
-    descriptions = DescriptionEncoder(files.bert_path, 64).encode(read_descriptions(files.entity_descriptions))
-    scorer = MedklipScorer(files.medklip_checkpoint, descriptions, cpu, "fp32")
+    descriptions = DescriptionEncoder(files.labeler.bert_path, 64).encode(
+        read_descriptions(files.scorer.entity_descriptions)
+    )
+    scorer = MedklipScorer(files.scorer.medklip_checkpoint, descriptions, cpu, "fp32")
     for i in range(5):
         scores, text = scorer.score(read_resized(tmp_path / "images" / f"{i}.png", 64)[None])
         np.testing.assert_allclose(store["region_scores"][i], scores[0].numpy(), rtol=0, atol=1e-5)
         np.testing.assert_allclose(store["region_text"][i], text[0].numpy(), rtol=1e-3, atol=1e-3)
     assert np.ptp(store["region_scores"], axis=0).max() > 1e-3  # images differ
     assert not write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
-    files.description_tokens = 8
+    files.scorer.description_tokens = 8
     assert write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
 
 
@@ -334,6 +340,6 @@ def test_an_interrupted_pass_goes_on_where_it_was(files, tmp_path, monkeypatch):
     assert sorted(read) == [4, 5, 6]
     for name in ("region_scores", "region_text"):
         assert (tmp_path / "whole" / f"{name}.npy").read_bytes() == (tmp_path / "stopped" / f"{name}.npy").read_bytes()
-    files.description_tokens = 8
+    files.scorer.description_tokens = 8
     run("stopped")
     assert sorted(read) == list(range(7))  # made otherwise: nothing is kept

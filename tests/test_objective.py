@@ -1,7 +1,6 @@
 """modules/training/objective.py: every flag reaches its own term and no other, and a term that is added is found everywhere."""
 
 import csv
-from argparse import Namespace
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ import main_train
 from benchmarks.models import random_batch
 from models.revtaf import Revtaf
 from modules.options import parse_options
+from modules.programs import MainTrain
 from modules.training import objective as subject
 from modules.training.losses import alignment_loss
 from modules.training.objective import LOSSES, Loss, Step, loss_names, objective
@@ -37,7 +37,7 @@ def losses_of(seen):
     """The losses under a command line of main_train.py and a class prior."""
 
     def compute(*flags, prior=0.5):
-        options = parse_options("train", ["--dataset_name", "synth_cxr", *map(str, flags)])
+        options = parse_options(MainTrain, ["--dataset_name", "synth_cxr", *map(str, flags)]).training
         class_prior = torch.linspace(prior, 1, 18)
         return {name: value.item() for name, value in objective(Step(*seen, class_prior, options)).items()}
 
@@ -142,7 +142,9 @@ def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepare
     """From the flags to what a training writes, the other weights included."""
 
     def parse(program):
-        return Namespace(**vars(parse_options(program)), added_weight=10.0)
+        options = parse_options(program)
+        options.training.added_weight = 10.0
+        return options
 
     added = Loss("added", lambda step: step.output.embedding.square().mean() + 0.125, weight="added_weight")
     monkeypatch.setattr(subject, "LOSSES", (*LOSSES, added))

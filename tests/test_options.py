@@ -1,25 +1,35 @@
-"""The command lines: published spellings and defaults, and no flag that nothing reads."""
+"""The command lines: published spellings and defaults, ranges, contradictions, and one sentence for each mistake."""
 
-import ast
-import re
-from pathlib import Path
+import shlex
+from dataclasses import fields
 
 import pytest
 
-from modules.flags import DATASET_DEFAULTS, PROGRAMS
-from modules.options import build_parser, model_config, parse_options
+from models.config import ModelOptions, RevtafConfig
+from modules.dataset_defaults import DATASET_DEFAULTS
+from modules.options import build_parser, flags_of, flat, groups_of, model_config, parse_options
+from modules.programs import PROGRAMS, MainPrepare, MainScore, MainTest, MainTrain
+from tools import check, convert, draw_sheet, measure_labeler, write_published
 
-ROOT = Path(__file__).parents[1]
-SOURCES = [
-    path for path in [*ROOT.glob("m*/**/*.py"), *ROOT.glob("main_*.py")] if path.name not in ("flags.py", "options.py")
-]
+ALL = (*PROGRAMS, check.Check, convert.Convert, draw_sheet.DrawSheet, measure_labeler.MeasureLabeler,
+       write_published.WritePublished)  # fmt: skip
 PUBLISHED_SPELLING = """--c --h_dim --d_model --nhead --gen_max_len --gen_min_len --cls_weight --rank_weight --align_weight
     --clip_k --beam_size --load_pretrained --image_dir --ann_path --dataset_name --save_dir --init_lr --min_lr --warmup_lr
     --warmup_steps --weight_decay --seed --device --n_gpu"""
+by_file = pytest.mark.parametrize("program", ALL, ids=lambda program: program.file)
 
 
 def actions(program):
     return [action for action in build_parser(program)._actions if action.dest != "help"]
+
+
+def refusal(capsys, program, *words):
+    with pytest.raises(SystemExit, match="2"):
+        parse_options(program, list(map(str, words)))
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert message.startswith(f"{program.file}: error: ")
+    return message
 
 
 def test_flags_keep_their_published_spelling():
@@ -28,7 +38,7 @@ def test_flags_keep_their_published_spelling():
 
 
 def test_mimic_defaults_are_the_published_setting():
-    options = parse_options("train", ["--dataset_name", "mimic_cxr"])
+    options = flat(parse_options(MainTrain, ["--dataset_name", "mimic_cxr"]))
     published = {
         "batch_size": 18, "epochs": 6, "init_lr": 5e-5, "min_lr": 5e-6, "warmup_lr": 5e-7, "warmup_steps": 2000,
         "weight_decay": 0.05, "clip_grad_value": 0.1, "seed": 456789, "curvature": 0.01, "hyperbolic_dim": 512,
@@ -36,61 +46,85 @@ def test_mimic_defaults_are_the_published_setting():
         "gen_min_len": 100, "gen_max_len": 150, "max_words": 100, "image_size": 224, "visual_extractor": "resnet101",
         "decoder_layers": 12, "hidden_size": 768, "label_smoothing": 0.1, "ot_epsilon": 0.05, "ot_iterations": 100,
     }  # fmt: skip
-    assert {name: vars(options)[name] for name in published} == published
-    assert parse_options("test", ["--dataset_name", "iu_xray"]).gen_min_len == 60
-    assert parse_options("test", ["--dataset_name", "iu_xray"]).gen_max_len == 110
+    assert {name: options[name] for name in published} == published
+    generation = parse_options(MainTest, ["--dataset_name", "iu_xray"]).generation
+    assert (generation.gen_min_len, generation.gen_max_len) == (60, 110)
+
+
+def test_the_table_of_data_sets_names_flags_and_places_follow_the_data_set():
+    known = {a_field.name for program in PROGRAMS for kind in groups_of(program).values() for a_field in flags_of(kind)}
+    assert {name for changes in DATASET_DEFAULTS.values() for name in changes} <= known
+    options = parse_options(MainTrain, ["--dataset_name", "iu_xray", "--feature_dir", "f"])
+    assert (options.data.ann_path, options.run.save_dir) == ("data/iu_xray/annotation.json", "results/iu_xray")
+    assert options.data.bank_dir == "f"
+    assert parse_options(MainScore, ["--predictions", "a", "b"]).scoring.predictions == ("a", "b")
 
 
 @pytest.mark.parametrize("name", DATASET_DEFAULTS)
 def test_the_defaults_of_every_data_set_make_a_model(name):
-    options = parse_options("train", ["--dataset_name", name])
-    width = options.text_width if hasattr(options, "text_width") else DATASET_DEFAULTS[name]["text_width"]
+    options = parse_options(MainTrain, ["--dataset_name", name])
+    width = parse_options(MainPrepare, ["--dataset_name", name]).preparation.text_width
     config = model_config(
-        options, report_feature_dim=width, entity_text_dim=768, vocab_size=100, pad_id=0, end_id=2
+        options.model, report_feature_dim=width, entity_text_dim=768, vocab_size=100, pad_id=0, end_id=2
     )  # fmt: skip
     assert config.prompt_length == 19
+    assert {a_field.name for a_field in fields(ModelOptions)} < {a_field.name for a_field in fields(RevtafConfig)}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_help_shows_every_flag_with_a_sentence(program, capsys):
+@by_file
+def test_help_begins_with_two_examples_and_shows_every_flag_and_default_once(program, capsys):
     with pytest.raises(SystemExit, match="0"):
         parse_options(program, ["--help"])
     text = capsys.readouterr().out
+    assert text.startswith("\n".join(program.examples))
     for action in actions(program):
         assert action.help, action.option_strings
         assert action.option_strings[0] in text
+        assert action.help.count("(default: ") <= 1, action.help
+    for example in program.examples:
+        words = shlex.split(example.split(" > ")[0])
+        assert words[:2] == ["python", program.file]
+        parse_options(program, words[2:])
 
 
-def test_every_flag_is_read_somewhere():
-    """A flag that changes nothing is a lie; its name must appear outside the place that declares it."""
-    read = set()
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute):
-                read.add(node.attr)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-                read.add(node.value)
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                read.add(node.target.id)  # fields of RevtafConfig are read out of the options by name
-    declared = {action.dest for program in PROGRAMS for action in actions(program)}
-    assert not declared - read - {"dataset_name"}
-
-
-def test_no_flag_parses_booleans_from_words():
-    assert not re.search(r"type=bool", (ROOT / "modules" / "flags.py").read_text())
-    assert parse_options("train", ["--no-mask_padding"]).mask_padding is False
+def test_a_switch_is_turned_off_by_no():
+    assert parse_options(MainTrain, ["--no-mask_padding"]).model.mask_padding is False
+    options = parse_options(MainTrain, ["--augment"])
+    assert options.training.augment is True
+    assert options.given == {"augment"}
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("program", "words", "message"),
     [
-        (["--colour", "red"], "unrecognized arguments: --colour red"),
-        (["--batch_size", "0"], "--batch_size must be at least 1, got 0"),
-        (["--gen_min_len", "200", "--gen_max_len", "10"], "--gen_min_len 200 counts the 19 prompt tokens"),
-        (["--manifold", "sphere"], "invalid choice: 'sphere'"),
+        (MainTrain, "--retreival none", "there is no flag --retreival: did you mean --retrieval?"),
+        (MainTrain, "--batch 3", "there is no flag --batch: did you mean --batch_size?"),
+        (MainTrain, "--colour red", "there is no flag --colour"),
+        (MainTrain, "synth_cxr", "'synth_cxr' belongs to no flag"),
+        (MainTrain, "--manifold sphere", "invalid choice: 'sphere'"),
+        (MainTrain, "--gen_min_len 200 --gen_max_len 10", "--gen_min_len 200 counts the 19 prompt tokens"),
+        (MainTrain, "--gen_max_len 600", "--max_positions is 512"),
+        (MainTrain, "--min_lr 1e-3", "--min_lr 0.001 exceeds --init_lr"),
+        (MainTrain, "--warmup_lr 1e-3", "--warmup_lr 0.001 exceeds --init_lr"),
+        (MainTrain, "--hidden_size 30 --decoder_heads 4", "--decoder_heads 4 must divide --hidden_size 30"),
+        (MainTrain, "--init_from a --resnet_weights b", "--init_from sets every weight"),
+        (MainTest, "--plot 3 --plot_ids a", "--plot draws the first studies and --plot_ids others"),
+        (MainTest, "--no-viewer --viewer_studies 3", "--viewer_studies is of the page that --no-viewer leaves out"),
+        (MainTest, "--image_size 64", "there is no flag --image_size"),
+        (MainScore, "--predictions a --n_gpu 2", "there is no flag --n_gpu"),
+        (MainScore, "--predictions a --feature_dir f --train_ann g", "both name training reports"),
+        (MainScore, "", "give the reports to score: --predictions"),
+        (MainPrepare, "--save_dir x", "there is no flag --save_dir"),
+        (MainPrepare, "--section both", "--section reads raw files: give their folder with --raw_dir"),
+        (MainPrepare, "--num_studies 9", "--num_studies draws SynthCXR: give --dataset_name synth_cxr"),
+        (MainPrepare, "--check", "--check is a program of its own now: python tools/check.py"),
+        (MainPrepare, "--convert m.pth", "python tools/convert.py --model FILE"),
+        (MainPrepare, "--write_published=d", "python tools/write_published.py --out FOLDER"),
+        (MainPrepare, "--measure_labeler f", "python tools/measure_labeler.py --reports FILE"),
+        (MainPrepare, "--contact_sheet f", "python tools/draw_sheet.py --out FILE"),
+        (convert.Convert, "", "give the trained model to convert"),
+        (measure_labeler.MeasureLabeler, "", "give the labelled reports"),
     ],
 )
-def test_contradictions_end_with_status_two_and_a_sentence(words, message, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        parse_options("train", words)
-    assert message in capsys.readouterr().err
+def test_mistakes_end_with_status_two_and_a_sentence(program, words, message, capsys):
+    assert message in refusal(capsys, program, *words.split())

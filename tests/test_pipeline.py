@@ -22,10 +22,11 @@ from modules.records import read_jsonl
 from modules.weights.checkpoints import load_checkpoint
 
 SMALL = [
-    "--image_size", "64", "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",
+    "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",
 ]  # fmt: skip
+SMALL_IMAGE = ["--image_size", "64"]
 SMALL_MODEL = [
-    "--d_model", "32", "--h_dim", "16", "--memory_feedforward", "32", "--decoder_layers", "1", "--hidden_size", "32",
+    *SMALL_IMAGE, "--d_model", "32", "--h_dim", "16", "--memory_feedforward", "32", "--decoder_layers", "1", "--hidden_size", "32",
     "--intermediate_size", "64", "--decoder_heads", "4", "--gen_min_len", "25", "--gen_max_len", "12", "--beam_size", "2",
     "--warmup_steps", "4", "--threshold", "1", "--init_lr", "5e-4", "--min_lr", "2e-5",
 ]  # fmt: skip
@@ -48,8 +49,9 @@ def places(folder):
 
 
 def prepare(folder, *flags):
+    drawing = [] if "--dataset_name" in flags else ["--num_studies", 60, "--synth_image_size", 80]
     call(
-        main_prepare, *places(folder), *SMALL, "--num_studies", 60, "--synth_image_size", 80, "--scorer_epochs", 1,
+        main_prepare, *places(folder), *SMALL, *SMALL_IMAGE, *drawing, "--scorer_epochs", 1,
         "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5, *flags,
     )  # fmt: skip
 
@@ -158,7 +160,16 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     assert "Content-Security-Policy" in (tmp_path / "index.html").read_text()
     assert len(list((tmp_path / "viewer" / "images").iterdir())) == 2
     assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".pdf"}
-    refused(capsys, "--plot_ids names nobody, which is not among", main_test, *arguments, "--plot_ids", "nobody")
+    refused(
+        capsys,
+        "--plot_ids names nobody, which is not among",
+        main_test,
+        *arguments,
+        "--plot",
+        0,
+        "--plot_ids",
+        "nobody",
+    )
     rows = read_jsonl(tmp_path / "predictions.jsonl")
     test = read_annotation(prepared / "annotation.json")["test"]
     assert [row["id"] for row in rows] == [study.id for study in test]
@@ -353,7 +364,7 @@ def test_everything_missing_is_listed_at_once(tmp_path, capsys):
 
 
 def test_an_unknown_flag_is_refused(capsys):
-    refused(capsys, "unrecognized arguments: --colour", main_train, "--colour", "red")
+    refused(capsys, "there is no flag --colour", main_train, "--colour", "red")
 
 
 @pytest.mark.parametrize(

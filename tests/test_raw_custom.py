@@ -2,17 +2,17 @@
 
 import json
 import shutil
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from modules.messages import UserError
 from modules.preparation.raw.custom import read_custom
+from modules.preparation_flags import RawOptions
 
 
 def options(**changes):
-    return Namespace(**{"section": "findings", "split_file": None, "seed": 3, **changes})
+    return RawOptions(**{"section": "findings", "split_file": None, **changes})
 
 
 def write(folder, text, name="studies.csv"):
@@ -62,7 +62,7 @@ def test_a_split_is_drawn_by_patient_whatever_the_order(tmp_path):
     path = write(tmp_path, "image_path,report,patient\n" + "\n".join(reversed(rows)))
     again = read_custom(path, options(), with_images=False).studies
     assert {s.patient: s.split for s in again} == split_of
-    other = read_custom(path, options(seed=4), with_images=False).studies
+    other = read_custom(path, options(), with_images=False, seed=4).studies
     assert {s.patient: s.split for s in other} != split_of
 
 
@@ -128,7 +128,7 @@ def test_tables_of_other_programs_are_read_whole(tmp_path, name):
 
 
 def test_the_usual_names_are_known_and_no_patient_is_in_two_splits(tmp_path):
-    dataset = read_custom(case(tmp_path, "subj.csv"), options(), with_images=False)
+    dataset = read_custom(case(tmp_path, "subj.csv"), options(), with_images=False, seed=3)
     assert [study.id for study in dataset.studies] == [f"s{i}" for i in range(40)]
     assert {study.patient for study in dataset.studies} == {f"p{i}" for i in range(10)}
     assert len({(study.patient, study.split) for study in dataset.studies}) == 10

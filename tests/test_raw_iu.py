@@ -4,13 +4,13 @@ import io
 import json
 import shutil
 import tarfile
-from argparse import Namespace
 
 import pytest
 from PIL import Image
 
 from modules.corpus.annotations import SPLITS
 from modules.preparation.raw.iu_xray import read_iu_xray
+from modules.preparation_flags import RawOptions
 
 REPORTS = {  # number -> images, findings, impression
     1: (["CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001"], "Heart size is  normal. XXXX lungs.", "Normal chest x-XXXX."),
@@ -22,7 +22,7 @@ REPORTS = {  # number -> images, findings, impression
 
 
 def options(**changes):
-    return Namespace(**{"section": "findings", "xxxx": "keep", "split_file": None, "seed": 7, **changes})
+    return RawOptions(**{"section": "findings", "xxxx": "keep", "split_file": None, **changes})
 
 
 def xml(number, images, findings, impression):

@@ -3,7 +3,6 @@
 import gzip
 import shutil
 import zipfile
-from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import main_prepare
 from modules.corpus.annotations import check_images, read_annotation
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
+from modules.preparation_flags import RawOptions
 
 NAMES = list(SHAPES)
 SPLITS = ("train", "validate", "test")
@@ -25,7 +25,7 @@ TREES = "mimic-cxr-jpg/2.0.0", "mimic-cxr/2.0.0"
 
 def options(**changes):
     values = {"section": "findings", "unnamed": True, "items": "study", "chexpert_labels": False, "split_file": None}
-    return Namespace(**{**values, **changes})
+    return RawOptions(**{**values, **changes})
 
 
 def numbers(i):

@@ -25,7 +25,7 @@ def prepare_train_test(folder, images, training, testing):
     call(main_prepare, *SIZE, *places, "--scorer_epochs", 1, "--scorer_width", 16, "--scorer_layers", 1, "--text_width",
          32, "--batch_size", 16)  # fmt: skip
     call(main_train, *SIZE, *MODEL, *LENGTHS, *places, "--save_dir", folder / "run", *training)
-    call(main_test, *SIZE[:2], *SIZE[4:], *LENGTHS, *places, "--save_dir", folder / "run", *testing)
+    call(main_test, *SIZE[:2], *SIZE[6:], *LENGTHS, *places, "--save_dir", folder / "run", *testing)
     return read_jsonl(folder / "run" / "predictions.jsonl")
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import subprocess
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +147,7 @@ def test_metrics_table_grows_at_the_right(tmp_path):
 
 
 def test_options_file_repeats_the_command(tmp_path):
-    options = Namespace(c=0.01, image_dir=Path("a b"), seeds=(1, 2))
+    options = {"c": 0.01, "image_dir": Path("a b"), "seeds": (1, 2)}
     path = write_options(tmp_path / "run", options, ["main_train.py", "--image_dir", "a b"])
     assert path == tmp_path / "run" / "options.json"
     content = read_json(path)

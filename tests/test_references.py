@@ -1,6 +1,5 @@
 """modules/retrieval/references.py: which report a study gets, on a prepared data set and with a real model."""
 
-from argparse import Namespace
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +14,8 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
+from modules.options import parse_options
+from modules.programs import MainTrain
 from modules.records import read_json, read_jsonl
 from modules.retrieval.observation import observe
 from modules.retrieval.references import DROPPED, find_references, reference_agreement, training_references
@@ -41,10 +42,11 @@ def model():
 
 
 def options(**changes):
-    return Namespace(**{
-        "retrieval": "states", "train_retrieval": "own", "drop_references": 0.0, "exclude_same_patient": False,
-        "init_from": None, "seed": 1, "precision": "fp32", "batch_size": 8, "num_workers": 0, **changes,
-    })  # fmt: skip
+    values = {"retrieval": "states", "drop_references": 0.0, "precision": "fp32", "batch_size": 8, "num_workers": 0}
+    words = []
+    for name, value in {**values, "seed": 1, **changes}.items():
+        words += [] if value is None else [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return parse_options(MainTrain, words)
 
 
 def training_rows(model, dataset, epoch=2, **changes):

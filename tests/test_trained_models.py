@@ -1,6 +1,5 @@
 """Trained models through the programs: a released file is tested, converted and trained on; MedKLIP reads the images."""
 
-from argparse import Namespace
 from dataclasses import asdict
 
 import numpy as np
@@ -8,19 +7,23 @@ import pytest
 import torch
 from conftest import tiny_config
 from test_medklip import files as medklip_files  # noqa: F401, a fixture
-from test_pipeline import SMALL, call, places, prepare, refused
+from test_pipeline import SMALL, SMALL_IMAGE, call, places, prepare, refused
 from test_released import LIKE_RELEASED
 
 import main_prepare
 import main_test
 import main_train
+from models.config import ModelOptions
 from models.revtaf import Revtaf
 from modules.corpus.store import FeatureStore
+from modules.options import parse_options
 from modules.preparation.features import medklip
+from modules.programs import MainTrain
 from modules.records import read_json, read_jsonl
 from modules.training.initialisation import adopt_options, load_trained
 from modules.weights.checkpoints import load_checkpoint, save_checkpoint
 from modules.weights.released import BEHAVIOUR, to_released
+from tools import convert
 
 GENERATION = ["--gen_min_len", 22, "--gen_max_len", 8, "--beam_size", 2]
 
@@ -55,9 +58,7 @@ def test_a_released_file_is_tested_under_one_flag(prepared, released, tmp_path, 
     assert f"is a released REVTAF: 275 tensors taken, 15 unused ones left out; set: {BEHAVIOUR}" in shown
     whole = read_jsonl(tmp_path / "predictions.jsonl")
     assert all(row["retrieved"] for row in whole)
-    call(
-        main_prepare, "--convert", released / "model_best.pth", "--to", "ours", "--out", tmp_path / "ours" / "model.pth"
-    )
+    call(convert, "--model", released / "model_best.pth", "--to", "ours", "--out", tmp_path / "ours" / "model.pth")
     call(main_test, *arguments, tmp_path / "ours" / "model.pth", "--bert_path", released / "bert")
     assert read_jsonl(tmp_path / "predictions.jsonl") == whole
 
@@ -95,10 +96,10 @@ def test_training_starts_from_a_released_file(prepared, released, tmp_path, caps
 def test_medklip_reads_the_images_of_a_data_set(prepared, medklip_files, monkeypatch, tmp_path, capsys):  # noqa: F811
     monkeypatch.setattr(medklip, "IMAGE_SIZE", 64)
     flags = [
-        "--entity_scorer", "medklip", "--medklip_checkpoint", medklip_files.medklip_checkpoint,
-        "--entity_descriptions", medklip_files.entity_descriptions, "--bert_path", medklip_files.bert_path,
+        "--entity_scorer", "medklip", "--medklip_checkpoint", medklip_files.scorer.medklip_checkpoint,
+        "--entity_descriptions", medklip_files.scorer.entity_descriptions, "--bert_path", medklip_files.labeler.bert_path,
     ]  # fmt: skip
-    places_here = [*places(prepared), *SMALL, "--text_width", 16, "--clip_k", 5, "--num_studies", 60,
+    places_here = [*places(prepared), *SMALL, *SMALL_IMAGE, "--text_width", 16, "--clip_k", 5, "--num_studies", 60,
                    "--synth_image_size", 80]  # fmt: skip
     call(main_prepare, *places_here, "--feature_dir", tmp_path / "features", *flags)
     store = FeatureStore.open(tmp_path / "features")
@@ -117,20 +118,25 @@ def test_medklip_reads_the_images_of_a_data_set(prepared, medklip_files, monkeyp
 # what a training starts from
 
 
-def options_like(config, **changes):
-    return Namespace(**{**asdict(config), "align_iou": "soft", "tokenizer": "corpus", "init_from": "m.pth", **changes})
+def options_like(config, given):
+    """Options of main_train.py whose model is that of ``config``, as if the command line had set ``given``."""
+    options = parse_options(MainTrain, ["--init_from", "m.pth", "--tokenizer", "corpus"])
+    chosen = {name: value for name, value in asdict(config).items() if hasattr(options.model, name)}
+    options.model, options.given = ModelOptions(**chosen), frozenset(given)
+    return options
 
 
 def test_a_model_of_ours_gives_its_sizes_and_switches():
     config = tiny_config(ot_plan="single", decoder_layers=3)
     checkpoint = {"config": asdict(config), "run": {}}
-    options = options_like(tiny_config(retrieval="cosine"))
-    line = adopt_options(options, {"retrieval"}, checkpoint)
-    assert (options.ot_plan, options.decoder_layers, options.retrieval) == ("single", 3, "cosine")
-    assert (options.align_iou, options.tokenizer) == ("soft", "corpus")
+    options = options_like(tiny_config(retrieval="cosine"), {"retrieval"})
+    line = adopt_options(options, checkpoint)
+    model = options.model
+    assert (model.ot_plan, model.decoder_layers, model.retrieval) == ("single", 3, "cosine")
+    assert (options.training.align_iou, options.start.tokenizer) == ("soft", "corpus")
     assert line.endswith("from the command line: retrieval cosine instead of learned")
     with pytest.raises(ValueError, match="decoder_layers 3 and the command line asks for 5: leave that flag out"):
-        adopt_options(options_like(tiny_config(decoder_layers=5)), {"decoder_layers"}, checkpoint)
+        adopt_options(options_like(tiny_config(decoder_layers=5), {"decoder_layers"}), checkpoint)
 
 
 def test_weights_are_loaded_under_other_switches_only(tmp_path):

@@ -227,7 +227,7 @@ def _read_workbook(path: Path, content: bytes, known: set[str]) -> Table:
         import openpyxl  # on demand: only workbooks need it
     except ImportError:
         raise ValueError(
-            f"{path} is an Excel workbook, which openpyxl reads: pip install -r requirements-excel.txt, or save the sheet as CSV in UTF-8"
+            f"{path} is an Excel workbook, which openpyxl reads: pip install -r requirements/excel.txt, or save the sheet as CSV in UTF-8"
         ) from None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

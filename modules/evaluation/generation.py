@@ -16,7 +16,13 @@ from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.sufficient_sums import StudySums
+from modules.flags import GenerationOptions
 from modules.labels import CONDITIONS, POSITIVE
+
+
+def limits_of(options: GenerationOptions) -> GenerationLimits:
+    """The flags of a search as the model takes them."""
+    return GenerationLimits(beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len)
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -43,6 +42,7 @@ from modules.preparation.features.entity_training import scorer_recipe, train_en
 from modules.preparation.features.medklip import check_same_scorer, write_medklip_features
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
 from modules.preparation.published.conversion import PublishedFiles
+from modules.programs import MainPrepare
 from modules.records import sha256_of, write_json
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.throughput import measured
@@ -53,7 +53,7 @@ class Preparation:
     """One run of ``main_prepare.py`` over one annotation; with several processes, made and run by all of them.
 
     Args:
-        options: parsed flags.
+        options: of ``main_prepare.py``.
         device: where networks run.
 
     Raises:
@@ -61,27 +61,28 @@ class Preparation:
         FileNotFoundError: if images, or files that ``--published`` should hold, are missing.
     """
 
-    def __init__(self, options: Namespace, device: torch.device) -> None:
+    def __init__(self, options: MainPrepare, device: torch.device) -> None:
         self.options, self.device = options, device
-        self.folder, self.image_dir = Path(options.feature_dir), Path(options.image_dir)
-        self.splits = read_annotation(options.ann_path)
+        wanted = options.preparation
+        self.folder, self.image_dir = Path(options.data.feature_dir), Path(options.data.image_dir)
+        self.splits = read_annotation(options.data.ann_path)
         self.studies = [study for studies in self.splits.values() for study in studies]
         check_images(self.studies, self.image_dir)
         self.training = self.splits["train"]
-        self.owns_bank = Path(options.bank_dir) == self.folder
+        self.owns_bank = Path(options.data.bank_dir) == self.folder
         if self.owns_bank and not self.training:
             raise ValueError(
-                f"{options.ann_path} has no training studies: give the feature folder of the data set that the model was "
+                f"{options.data.ann_path} has no training studies: give the feature folder of the data set that the model was "
                 "trained on with --bank_dir"
             )
-        self.no_patient = options.exclude_same_patient is not False
-        self.source = {"annotation": sha256_of(options.ann_path)}
+        self.no_patient = wanted.exclude_same_patient is not False
+        self.source = {"annotation": sha256_of(options.data.ann_path)}
         self.published = None
-        if options.published:
+        if wanted.published:
             self.published = PublishedFiles(
-                Path(options.published), self.splits, self.owns_bank, bool(options.exclude_same_patient)
+                Path(wanted.published), self.splits, self.owns_bank, bool(wanted.exclude_same_patient)
             )
-            self.published.check(options.features)
+            self.published.check(options.data.features)
 
     def run(self) -> FeatureStore:
         """Build whatever is not current and return the store."""
@@ -90,7 +91,7 @@ class Preparation:
             write_axis(self.folder, "training", [study.id for study in self.training])
         self.labels()
         if self.published:
-            self.published.convert(self.folder, np.dtype(self.options.feature_dtype), self.source)
+            self.published.convert(self.folder, np.dtype(self.options.preparation.feature_dtype), self.source)
         else:
             self.entities()
         if self.owns_bank:
@@ -109,15 +110,17 @@ class Preparation:
 
     def cleaned(self, studies: list[Study]) -> list[str]:
         """Reports as training and scoring see them."""
-        return prepare_reports([study.report for study in studies], self.options.cleaning, self.options.max_words)
+        data = self.options.data
+        return prepare_reports([study.report for study in studies], data.cleaning, data.max_words)
 
     def labels(self) -> None:
         """States of every study, and the class prior."""
         options, labeler, rules = self.options, None, RuleLabeler()
         unlabelled = [study for study in self.studies if study.labels is None]
         if unlabelled:
-            bert = None if options.entity_scorer == "medklip" else options.bert_path  # then it is the clinical one
-            labeler = find_labeler(options.chexbert_path, bert, self.device, self.folder)
+            clinical = options.scorer.entity_scorer == "medklip"  # then --bert_path is the clinical one
+            bert = None if clinical else options.labeler.bert_path
+            labeler = find_labeler(options.labeler.chexbert_path, bert, self.device, self.folder)
         made_by = {**self.source, "labeler": f"{labeler.name} {labeler.checksum}" if labeler else "annotation"}
         if any(len(study.labels or ()) < len(CONDITIONS) for study in self.studies):
             made_by["auxiliary"] = f"{rules.name} {rules.checksum}"
@@ -132,8 +135,8 @@ class Preparation:
     def entities(self) -> None:
         """Entity scores and embeddings of every image, by MedKLIP or by a scorer trained on the training split."""
         if not self.owns_bank:
-            check_same_scorer(self.options.bank_dir, self.options.entity_scorer)
-        if self.options.entity_scorer == "medklip":
+            check_same_scorer(self.options.data.bank_dir, self.options.scorer.entity_scorer)
+        if self.options.scorer.entity_scorer == "medklip":
             made = write_medklip_features(self.options, self.folder, self.studies, self.device, self.source)
         else:
             made = self.own_scores()
@@ -145,15 +148,15 @@ class Preparation:
         scorer, made_by = self.entity_scorer()
         options, n, K, E = self.options, len(self.studies), len(ENTITIES), scorer.config.width
         wanted = {"region_scores": ((n, K), "float32")}
-        if options.features == "stored":
-            wanted["region_text"] = ((n, K, E), options.feature_dtype)
+        if options.data.features == "stored":
+            wanted["region_text"] = ((n, K, E), options.preparation.feature_dtype)
         plans = {
             name: {"shape": shape, "dtype": dtype, "made_by": {**made_by, "dtype": dtype}}
             for name, (shape, dtype) in wanted.items()
         }
         plans = {name: plan for name, plan in plans.items() if not self.current(plan["made_by"], name)}
         if plans:
-            score = partial(score_images, scorer, self.studies, self.image_dir, options.num_workers)
+            score = partial(score_images, scorer, self.studies, self.image_dir, options.loading.num_workers)
             fill_scores(self.folder, plans, n, score)
         return bool(plans)
 
@@ -170,11 +173,11 @@ class Preparation:
 
     def entity_scorer(self) -> tuple[EntityScorer, dict[str, Any]]:
         """The scorer of the bank, trained first if this is its own data set, and what its features are made by."""
-        options, path = self.options, Path(self.options.bank_dir) / "entity_scorer.pth"
+        options, path = self.options, Path(self.options.data.bank_dir) / "entity_scorer.pth"
         if not self.owns_bank:
             return load_entity_scorer(path, self.device), {**self.source, "scorer": sha256_of(path)}
         config, schedule = scorer_recipe(options)
-        made_by = {**self.source, **asdict(config), **schedule, "backbone": options.resnet_weights}
+        made_by = {**self.source, **asdict(config), **schedule, "backbone": options.scorer.resnet_weights}
         made_by.pop("num_workers")
         if from_main(lambda: not (path.is_file() and load_weights(path).get("made_by") == made_by)):
             self.train_scorer(path, config, schedule, made_by)
@@ -197,7 +200,7 @@ class Preparation:
                 schedule,
                 self.device,
                 work,
-                self.options.resnet_weights,
+                self.options.scorer.resnet_weights,
                 made_by,
             )
         if is_main():
@@ -212,14 +215,14 @@ class Preparation:
 
     def reports(self) -> None:
         """Report and sentence features of the training reports."""
-        options = self.options
+        options, data, seed = self.options.preparation, self.options.data, self.options.runtime.seed
         made_by = {
             **self.source,
             "encoder": options.text_encoder,
             "pooling": options.text_pooling,
             "width": options.text_width,
-            "seed": options.seed,
-            "cleaning": f"{options.cleaning} {options.max_words}",
+            "seed": seed,
+            "cleaning": f"{data.cleaning} {data.max_words}",
             "dtype": options.feature_dtype,
         }
         if self.current(made_by, "report_features", "sentence_features", "sentence_offsets"):
@@ -229,7 +232,7 @@ class Preparation:
         with measured("text features", len(reports)):
             sentences = (sentence for report in reports for sentence in split_sentences(report))
             encoder = find_text_encoder(
-                options.text_encoder, sentences, options.text_width, options.seed, options.text_pooling, self.device
+                options.text_encoder, sentences, options.text_width, seed, options.text_pooling, self.device
             )
             report_features, sentence_features, offsets = report_and_sentence_features(encoder, reports)
         for name, array, axis in (
@@ -245,7 +248,7 @@ class Preparation:
         options = self.options
         patients = [study.patient if self.no_patient else None for study in self.training]
         others = len(patients) - max(Counter(filter(None, patients)).values(), default=1)
-        k = max(1, min(options.neighbours, others))
+        k = max(1, min(options.preparation.neighbours, others))
         store = FeatureStore.open(self.folder)
         made_by = {"labels": store.entry("labels")["sha256"], "k": k, "no_patient": self.no_patient}
         if self.published and self.published.neighbours(self.folder, self.source):
@@ -266,11 +269,11 @@ class Preparation:
     def memory(self) -> None:
         """The training reports whose entity mentions best match the entity scores of every image."""
         options, store = self.options, FeatureStore.open(self.folder)
-        bank = TrainingBank(FeatureStore.open(options.bank_dir))
+        bank = TrainingBank(FeatureStore.open(options.data.bank_dir))
         made_by = {
             "scores": store.entry("region_scores")["sha256"],
             "bank": bank.store.entry("report_features")["sha256"],
-            "r": options.memory_size,
+            "r": options.preparation.memory_size,
             "no_patient": self.no_patient,
         }
         if self.published and self.published.memory(self.folder, bank, self.source):
@@ -282,7 +285,7 @@ class Preparation:
             rows = memory_indices(
                 np.asarray(store["region_scores"]),
                 entity_mentions(bank.reports),
-                options.memory_size,
+                options.preparation.memory_size,
                 query_groups=query_groups,
                 bank_groups=bank_groups,
                 bank_ids=bank.ids,

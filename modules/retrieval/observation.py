@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +12,7 @@ from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import crop_image, normalise_pixels, open_image
 from modules.distributed import autocast, gather_list, is_main, shard
+from modules.programs import MainTest, MainTrain
 from modules.retrieval.retriever import Queries
 
 
@@ -67,7 +66,7 @@ def observe(model: Revtaf, dataset: ReportDataset, *, precision: str, batch_size
     return state_logits
 
 
-def ask(model: Revtaf, dataset: ReportDataset, how: str, options: Namespace) -> Queries:
+def ask(model: Revtaf, dataset: ReportDataset, how: str, options: MainTrain | MainTest) -> Queries:
     """The queries of a split.
 
     Args:
@@ -81,8 +80,8 @@ def ask(model: Revtaf, dataset: ReportDataset, how: str, options: Namespace) -> 
         queries.state_logits = observe(
             model,
             dataset,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
+            precision=options.compute.precision,
+            batch_size=options.loading.batch_size,
+            num_workers=options.loading.num_workers,
         )
     return queries

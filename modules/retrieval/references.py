@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import numpy as np
 
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
+from modules.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries, retrieve
 
@@ -38,7 +37,7 @@ def set_references(
     return distances
 
 
-def find_references(model: Revtaf, dataset: ReportDataset, how: str, options: Namespace) -> None:
+def find_references(model: Revtaf, dataset: ReportDataset, how: str, options: MainTrain) -> None:
     """Look at the images of ``dataset``, if ``how`` needs it, and give every study its reference.
 
     Args:
@@ -48,10 +47,10 @@ def find_references(model: Revtaf, dataset: ReportDataset, how: str, options: Na
         options: ``exclude_same_patient``, ``seed``, ``precision``, ``batch_size``, ``num_workers``.
     """
     queries = ask(model, dataset, how, options)
-    set_references(model, dataset, how, queries, options.exclude_same_patient, options.seed)
+    set_references(model, dataset, how, queries, options.training.exclude_same_patient, options.runtime.seed)
 
 
-def training_references(model: Revtaf, dataset: ReportDataset, options: Namespace, epoch: int) -> None:
+def training_references(model: Revtaf, dataset: ReportDataset, options: MainTrain, epoch: int) -> None:
     """Choose the reference report of every training study for an epoch (``--train_retrieval``).
 
     ``own`` retrieves as the model will in test, anew in each epoch and never the study itself; what the model has not
@@ -70,23 +69,23 @@ def training_references(model: Revtaf, dataset: ReportDataset, options: Namespac
         epoch: with the seed it decides which studies get which kind (``mixed``) and which go without.
     """
     n = len(dataset)
-    if options.retrieval == "none":
+    if options.model.retrieval == "none":
         dataset.reference_rows = np.full(n, -1)
         return
     rows = dataset.bank.store.rows("training", [study.id for study in dataset.studies])
     by_label = np.asarray(dataset.bank.store["label_neighbours"])[rows, 0]
-    if options.train_retrieval == "label":
+    if options.training.train_retrieval == "label":
         dataset.reference_rows = by_label
     else:
-        untrained = epoch == 1 and not options.init_from and options.retrieval in ("learned", "states")
-        find_references(model, dataset, "cosine" if untrained else options.retrieval, options)
-    if options.train_retrieval == "mixed":
-        coin = np.random.default_rng([options.seed, epoch]).random(n) < 0.5
+        untrained = epoch == 1 and not options.start.init_from and options.model.retrieval in ("learned", "states")
+        find_references(model, dataset, "cosine" if untrained else options.model.retrieval, options)
+    if options.training.train_retrieval == "mixed":
+        coin = np.random.default_rng([options.runtime.seed, epoch]).random(n) < 0.5
         dataset.reference_rows = np.where(coin, by_label, dataset.reference_rows)
-    share = options.drop_references
+    share = options.training.drop_references
     if share is None:
-        share = 0.0 if options.train_retrieval == "label" else DROPPED
-    dropped = np.random.default_rng([options.seed, epoch, 1]).permutation(n)[: round(share * n)]
+        share = 0.0 if options.training.train_retrieval == "label" else DROPPED
+    dropped = np.random.default_rng([options.runtime.seed, epoch, 1]).permutation(n)[: round(share * n)]
     dataset.reference_rows = dataset.reference_rows.copy()
     dataset.reference_rows[dropped] = -1
 

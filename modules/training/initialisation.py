@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import bert_folder
+from modules.programs import MainTrain
 from modules.weights.checkpoints import load_backbone, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
@@ -18,12 +18,11 @@ SWITCHES = (  # options that change what a model does with the same weights; all
 )  # fmt: skip
 
 
-def adopt_options(options: Namespace, given: set[str], checkpoint: Mapping[str, Any]) -> str:
+def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
     """Set the model's options to those of a trained model: its sizes, and its switches unless the user set them.
 
     Args:
         options: of ``main_train.py``; changed in place.
-        given: names of the options that the command line sets.
         checkpoint: as :func:`modules.weights.checkpoints.load_checkpoint` returns it.
 
     Returns:
@@ -32,25 +31,27 @@ def adopt_options(options: Namespace, given: set[str], checkpoint: Mapping[str, 
     Raises:
         ValueError: if the user asks for another size.
     """
-    theirs = dict(checkpoint["config"])
-    released = checkpoint["run"].get("released")
-    if released:
-        options.tokenizer = "bert"
-        theirs["align_iou"] = "binary"
-    kept = []
-    for name, value in theirs.items():
-        if not hasattr(options, name):
-            continue  # comes from the prepared data or the vocabulary, see load_trained
-        if name not in given or getattr(options, name) == value:
-            setattr(options, name, value)
-        elif name in SWITCHES or name == "align_iou":
-            kept.append(f"{name} {getattr(options, name)} instead of {value}")
+    theirs, released = checkpoint["config"], checkpoint["run"].get("released")
+    adopted, kept = {}, []
+    for name, ours in asdict(options.model).items():
+        value = theirs[name]
+        if name not in options.given or ours == value:
+            adopted[name] = value
+        elif name in SWITCHES:
+            kept.append(f"{name} {ours} instead of {value}")
         else:
             raise ValueError(
-                f"{options.init_from} is a model with {name} {value} and the command line asks for "
-                f"{getattr(options, name)}: leave that flag out, or do not use --init_from"
+                f"{options.start.init_from} is a model with {name} {value} and the command line asks for {ours}: leave "
+                "that flag out, or do not use --init_from"
             )
-    line = released or f"{options.init_from}: a model of this project; its sizes and switches are set"
+    options.model = replace(options.model, **adopted)
+    if released:
+        options.start.tokenizer = "bert"
+        if "align_iou" not in options.given:
+            options.training.align_iou = "binary"
+        elif options.training.align_iou != "binary":
+            kept.append(f"align_iou {options.training.align_iou} instead of binary")
+    line = released or f"{options.start.init_from}: a model of this project; its sizes and switches are set"
     return f"{line}; from the command line: {', '.join(kept)}" if kept else line
 
 
@@ -78,17 +79,17 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
         raise ValueError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
 
 
-def initialise(model: Revtaf, options: Namespace, checkpoint: Mapping[str, Any] | None = None) -> list[str]:
+def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] | None = None) -> list[str]:
     """Load the starting weights that are there; returns lines that say what came from where."""
     if checkpoint:
-        load_trained(model, checkpoint, options.init_from)
-        return [f"all weights come from {options.init_from}"]
-    scorer = Path(options.feature_dir) / "entity_scorer.pth"
-    weights = options.resnet_weights or (str(scorer) if options.init_visual == "entity_scorer" else None)
-    name = options.visual_extractor
+        load_trained(model, checkpoint, options.start.init_from)
+        return [f"all weights come from {options.start.init_from}"]
+    scorer = Path(options.data.feature_dir) / "entity_scorer.pth"
+    weights = options.start.resnet_weights or (str(scorer) if options.start.init_visual == "entity_scorer" else None)
+    name = options.model.visual_extractor
     lines = [f"visual encoder: {name} starts from random weights (--resnet_weights loads ImageNet's)"]
     if weights:
         lines = [load_backbone(model.visual_encoder.backbone, name, weights)]
-    if options.bert_path and options.tokenizer == "bert":
-        return [*lines, load_bert(model.report_decoder.network, bert_folder(options.bert_path))]
+    if options.labeler.bert_path and options.start.tokenizer == "bert":
+        return [*lines, load_bert(model.report_decoder.network, bert_folder(options.labeler.bert_path))]
     return [*lines, "report decoder: starts from random weights (--bert_path loads BERT's)"]

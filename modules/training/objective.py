@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from models.revtaf import Revtaf, RevtafOutput
 from modules.corpus.datasets import Batch
 from modules.distributed import gather_with_gradient, rank, world_size
+from modules.flags import TrainingOptions
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
 from modules.training.losses import alignment_loss, diagnosis_loss, ranking_loss, text_similarity, token_loss
 
@@ -28,7 +28,7 @@ class Step:
     output: RevtafOutput  # of the forward pass over packed reports
     batch: Batch  # on the same device
     class_prior: Tensor  # (L,)
-    options: Any  # the training flags of main_train.py
+    options: TrainingOptions
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
     device, options = trainer.device, trainer.options
     watch = Stopwatch(device)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    training_references(trainer.model, trainer.train_set, trainer.options, trainer.epoch)
-    trainer.train_set.augmentation = (options.seed, 1) if options.augment else None
+    training_references(trainer.model, trainer.train_set, options, trainer.epoch)
+    trainer.train_set.augmentation = (options.runtime.seed, 1) if options.training.augment else None
     batches = _endless(trainer)
     trainer.model.train()
     for _ in range(WARM_UP):
@@ -93,14 +93,16 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
 def _endless(trainer: Trainer) -> Iterator:
     options, epoch = trainer.options, 1
     while True:
-        yield from training_loader(trainer.train_set, options.batch_size, options.seed, epoch, 0, options.num_workers)
+        yield from training_loader(
+            trainer.train_set, options.loading.batch_size, options.runtime.seed, epoch, 0, options.loading.num_workers
+        )
         epoch += 1
 
 
 def _evaluate(trainer: Trainer, watch: Stopwatch) -> None:
     """Generate the reports of one validation batch, without references."""
     tokenizer, options = trainer.val_set.tokenizer, trainer.options
-    batch = next(iter(evaluation_loader(trainer.val_set, options.batch_size, 0))).to(trainer.device)
+    batch = next(iter(evaluation_loader(trainer.val_set, options.loading.batch_size, 0))).to(trainer.device)
     states = torch.tensor(tokenizer.state_ids, device=trainer.device)
-    with watch("eval"), autocast(trainer.device, options.precision):
+    with watch("eval"), autocast(trainer.device, options.compute.precision):
         trainer.model.generate(batch.study, tokenizer.start_id, states, trainer.limits)

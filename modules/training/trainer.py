@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import record_function
 from tqdm import tqdm
 
-from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, barrier, is_main, mean_over_processes, world_size
-from modules.evaluation.generation import generate_reports, state_scores
+from modules.evaluation.generation import generate_reports, limits_of, state_scores
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import Labeler
 from modules.labels import CHEXPERT_CONDITIONS
+from modules.programs import MainTrain
 from modules.records import append_metrics
 from modules.retrieval.references import find_references, reference_agreement, training_references
 from modules.training.losses import updated_prior
@@ -42,7 +41,7 @@ class Trainer:
         train_set: training studies.
         val_set: validation studies.
         labeler: labels generated and reference reports for the validation scores.
-        options: parsed flags of ``main_train.py``.
+        options: of ``main_train.py``.
         device: of this process.
     """
 
@@ -52,23 +51,21 @@ class Trainer:
         train_set: ReportDataset,
         val_set: ReportDataset,
         labeler: Labeler,
-        options: Namespace,
+        options: MainTrain,
         device: torch.device,
     ) -> None:
         self.model, self.train_set, self.val_set, self.options, self.device = model, train_set, val_set, options, device
-        self.run_dir = Path(options.save_dir)
+        self.run_dir = Path(options.run.save_dir)
         self.wrapped = DistributedDataParallel(model) if world_size() > 1 else model
-        self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
+        self.optimizer = build_optimizer(model, options.training.init_lr, options.training.weight_decay)
         self.schedule = Schedule(
-            init_lr=options.init_lr,
-            min_lr=options.min_lr,
-            warmup_lr=options.warmup_lr,
-            warmup_steps=options.warmup_steps,
-            epochs=options.epochs,
+            init_lr=options.training.init_lr,
+            min_lr=options.training.min_lr,
+            warmup_lr=options.training.warmup_lr,
+            warmup_steps=options.training.warmup_steps,
+            epochs=options.training.epochs,
         )
-        self.limits = GenerationLimits(
-            beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len
-        )
+        self.limits = limits_of(options.generation)
         self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
         self.epoch, self.step, self.best = 1, 0, -float("inf")
@@ -126,9 +123,9 @@ class Trainer:
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Forward pass over a batch on its device: ``loss``, the weighted sum, and its terms by name."""
-        with autocast(self.device, self.options.precision):
+        with autocast(self.device, self.options.compute.precision):
             output = self.wrapped(batch.study, batch.token_ids, batch.token_mask, batch.packed)
-        return objective(Step(self.model, output, batch, self.class_prior, self.options))
+        return objective(Step(self.model, output, batch, self.class_prior, self.options.training))
 
     def train_step(self, batch: Batch) -> torch.Tensor:
         """One update of the weights; returns the losses of the step, in the order of ``loss_names``."""
@@ -138,7 +135,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             losses["loss"].backward()
         with self.stage("optimizer"):
-            clip_gradients(self.model.parameters(), self.options.clip_grad_value)
+            clip_gradients(self.model.parameters(), self.options.training.clip_grad_value)
             self.optimizer.step()
         return torch.stack([value.detach().to(losses["loss"].dtype) for value in losses.values()])
 
@@ -149,9 +146,14 @@ class Trainer:
         options = self.options
         if not self.step:  # a resumed epoch goes on with the references that it had
             training_references(self.model, self.train_set, self.options, self.epoch)
-        self.train_set.augmentation = (options.seed, self.epoch) if options.augment else None
+        self.train_set.augmentation = (options.runtime.seed, self.epoch) if options.training.augment else None
         loader = training_loader(
-            self.train_set, options.batch_size, options.seed, self.epoch, self.step, options.num_workers
+            self.train_set,
+            options.loading.batch_size,
+            options.runtime.seed,
+            self.epoch,
+            self.step,
+            options.loading.num_workers,
         )
         self.model.train()
         names = loss_names()
@@ -172,7 +174,7 @@ class Trainer:
                     bar.set_postfix({**numbers, "lr": f"{lr:.1e}"})
                 if self.should_stop():
                     break
-                if self.step % options.save_every == 0 and self.step < steps:
+                if self.step % options.training.save_every == 0 and self.step < steps:
                     self.save("current_checkpoint.pth")
         means = dict(zip(names, (total / max(done, 1)).tolist(), strict=True))
         means = mean_over_processes(means, self.device)
@@ -206,15 +208,15 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """Generate and score the validation split, update the class prior; scores only on the main process."""
         options = self.options
-        find_references(self.model, self.val_set, options.retrieval, options)
+        find_references(self.model, self.val_set, options.model.retrieval, options)
         rows = generate_reports(
             self.model,
             self.val_set,
             self.limits,
             device=self.device,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            num_workers=options.num_workers,
+            precision=options.compute.precision,
+            batch_size=options.loading.batch_size,
+            num_workers=options.loading.num_workers,
         )
         probability = torch.tensor([row["positive_probability"] for row in rows])  # (n, L)
         labels = torch.from_numpy(self.val_set.labels)  # (n, L)
@@ -239,7 +241,7 @@ class Trainer:
         """
         previous = signal.signal(signal.SIGINT, self._request_stop)
         try:
-            while self.epoch <= self.options.epochs:
+            while self.epoch <= self.options.training.epochs:
                 self._one_epoch()
         finally:
             signal.signal(signal.SIGINT, previous)
@@ -255,7 +257,7 @@ class Trainer:
         if self.stop_requested:
             self.save("current_checkpoint.pth")
             raise KeyboardInterrupt
-        if self.epoch % options.val_every == 0 or self.epoch == options.epochs:
+        if self.epoch % options.training.val_every == 0 or self.epoch == options.training.epochs:
             row |= self.validate()
             self._keep_best(row)
         row["seconds"] = time.perf_counter() - started
@@ -268,7 +270,7 @@ class Trainer:
     def _keep_best(self, row: dict[str, Any]) -> None:
         if not is_main():
             return
-        metric = self.options.monitor_metric
+        metric = self.options.training.monitor_metric
         if metric not in row:
             raise ValueError(
                 f"--monitor_metric {metric} is not among the validation scores: choose one of {', '.join(row)}"

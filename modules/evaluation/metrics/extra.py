@@ -17,7 +17,7 @@ from modules.corpus.text import normalise_whitespace
 from modules.evaluation.metrics.sufficient_sums import StudySums, means, ratio
 from modules.flags import EXTRA_METRICS
 
-HOW = "pip install -r requirements-metrics.txt, then --extra_metrics " + " ".join(EXTRA_METRICS)
+HOW = "pip install -r requirements/metrics.txt, then --extra_metrics " + " ".join(EXTRA_METRICS)
 
 
 def extra_sums(name: str, predictions: Sequence[str], references: Sequence[str]) -> tuple[StudySums | None, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.labelling.labelers import Labeler
+from modules.programs import MainTest
 from modules.records import provenance, write_json, write_jsonl
 from modules.retrieval.quality import retrieval_quality
 from modules.retrieval.retriever import Queries
@@ -31,7 +31,7 @@ OURS = "REVTAF"
 
 
 def score_test(
-    options: Namespace,
+    options: MainTest,
     model: Revtaf,
     dataset: ReportDataset,
     queries: Queries,
@@ -43,7 +43,7 @@ def score_test(
     """Score the rows of ``predictions.jsonl`` and write all files of ``results/README.md``.
 
     Args:
-        options: parsed flags of ``main_test.py``.
+        options: of ``main_test.py``.
         model: that wrote the reports; its retrieval is judged too.
         dataset: the split, with its references.
         queries: what the references were asked for with.
@@ -55,29 +55,30 @@ def score_test(
     Returns:
         What to print.
     """
-    run_dir = Path(options.save_dir)
+    run_dir = Path(options.run.save_dir)
     train = training_reports(dataset.bank)
     scorer = ReportScorer(
         dataset.reports, labeler, full=dataset.full_reports, thirds=train.thirds, cache=run_dir.parent / "label_cache"
     )
-    systems = scorer.systems({**baselines, OURS: [row["prediction"] for row in rows]}, options.meteor)
+    systems = scorer.systems({**baselines, OURS: [row["prediction"] for row in rows]}, options.statistics.meteor)
     results.add_scores(rows, scorer, systems[OURS])
     write_jsonl(run_dir / "predictions.jsonl", rows)
     metrics = _figures(options, dataset, rows, scorer, systems[OURS], train)
     metrics["baselines"] = {name: systems[name].scores for name in baselines}
     pairs = [(OURS, name) for name in baselines]
-    metrics["comparison"] = results.comparisons(systems, pairs, options.resamples, options.seed)
+    metrics["comparison"] = results.comparisons(systems, pairs, options.statistics.resamples, options.runtime.seed)
     metrics["retrieval"] = retrieval_quality(
-        model.retrieval_enhancer, dataset, queries, train.thirds, exclude_same_patient=False, seed=options.seed
+        model.retrieval_enhancer, dataset, queries, train.thirds, exclude_same_patient=False, seed=options.runtime.seed
     )
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
     write_json(run_dir / "metrics.json", {**metrics, **measured, "studies": len(rows), **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
     write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
-    spans = {OURS: {name.removeprefix(f"{options.split}_"): span for name, span in metrics["intervals"].items()}}
+    prefix = f"{options.testing.split}_"
+    spans = {OURS: {name.removeprefix(prefix): span for name, span in metrics["intervals"].items()}}
     notes = [metrics["protocol"]["caption"], metrics["protocol"]["comparability"]]
     scores = {name: system.scores for name, system in systems.items()}
-    table = results.write_tables(run_dir, options.dataset_name, scores, spans, notes)
+    table = results.write_tables(run_dir, options.data.dataset_name, scores, spans, notes)
     names = ("predictions.jsonl", "metrics.json", "per_class.csv", "table.md", "table.tex", "res.csv", "gts.csv")
     written = [f"wrote {run_dir / name}" for name in names]
     lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), ""]
@@ -87,7 +88,7 @@ def score_test(
 
 
 def _figures(
-    options: Namespace,
+    options: MainTest,
     dataset: ReportDataset,
     rows: Sequence[Mapping[str, Any]],
     scorer: ReportScorer,
@@ -95,11 +96,20 @@ def _figures(
     train: TrainingReports,
 ) -> dict[str, Any]:
     """Figures of our own system."""
-    found = results.figures(scorer, system, options.split, options.max_words, options.resamples, options.seed)
+    found = results.figures(
+        scorer,
+        system,
+        options.testing.split,
+        options.data.max_words,
+        options.statistics.resamples,
+        options.runtime.seed,
+    )
     states = state_sums(np.array([row["states"] for row in rows]), dataset.labels)
-    found["scores"] |= results.named(states.scores(), options.split)
-    found["intervals"] |= results.named(intervals(states, options.resamples, options.seed), options.split)
-    found["names"] |= results.named({name: full_name(name, 0) for name in states.scores()}, options.split)
+    found["scores"] |= results.named(states.scores(), options.testing.split)
+    found["intervals"] |= results.named(
+        intervals(states, options.statistics.resamples, options.runtime.seed), options.testing.split
+    )
+    found["names"] |= results.named({name: full_name(name, 0) for name in states.scores()}, options.testing.split)
     found["diversity"] = diversity(
         [row["prediction"] for row in rows],
         dataset.reports,
@@ -109,35 +119,35 @@ def _figures(
     return found
 
 
-def protocol(options: Namespace, labeler: str, checksum: str, train: TrainingReports, studies: int) -> dict[str, Any]:
+def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingReports, studies: int) -> dict[str, Any]:
     """How the figures were made, in words and in the values of the flags."""
     return {
         **results.PROTOCOL,
-        "caption": caption(labeler, checksum, options.cleaning, options.max_words, options.split),
+        "caption": caption(labeler, checksum, options.data.cleaning, options.data.max_words, options.testing.split),
         "comparability": comparability(
-            options.dataset_name,
-            split=options.split,
+            options.data.dataset_name,
+            split=options.testing.split,
             studies=studies,
-            cleaning=options.cleaning,
-            max_words=options.max_words,
+            cleaning=options.data.cleaning,
+            max_words=options.data.max_words,
             labeler=labeler,
         ),
-        "dataset_name": options.dataset_name,
-        "split": options.split,
-        "section": f"the reports of {options.ann_path}, one image a study",
-        "cleaning": options.cleaning,
-        "max_words": options.max_words,
+        "dataset_name": options.data.dataset_name,
+        "split": options.testing.split,
+        "section": f"the reports of {options.data.ann_path}, one image a study",
+        "cleaning": options.data.cleaning,
+        "max_words": options.data.max_words,
         "generation": {
-            "beams": options.beam_size,
-            "min_length": options.gen_min_len,
-            "max_new_tokens": options.gen_max_len,
+            "beams": options.generation.beam_size,
+            "min_length": options.generation.gen_min_len,
+            "max_new_tokens": options.generation.gen_max_len,
             "min_length_counts_prompt": True,
         },
         "labeler": labeler,
         "labeler_checksum": checksum,
         "thirds": train.source,
-        "resamples": options.resamples,
-        "seed": options.seed,
+        "resamples": options.statistics.resamples,
+        "seed": options.runtime.seed,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from argparse import Namespace
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,9 @@ from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.pixels import open_image
 from modules.corpus.text import normalise_whitespace
+from modules.flags import DataOptions
 from modules.preparation.doctor.findings import Diagnosis
+from modules.preparation_flags import CheckOptions
 
 EXPECTED_SIZES = {  # train, val, test of the published protocols
     "mimic_cxr": ((270_790, 2_130, 3_858),),
@@ -100,14 +101,14 @@ def look_at_sizes(dataset_name: str, studies: Sequence[Study], diagnosis: Diagno
     diagnosis.add(empty, "sizes", "{count} splits are empty", [s for s in ("train", "val") if not counts[s]])
 
 
-def look_at_reports(studies: Sequence[Study], options: Namespace, diagnosis: Diagnosis) -> None:
+def look_at_reports(studies: Sequence[Study], data: DataOptions, diagnosis: Diagnosis) -> None:
     """Check lengths, and how many held-out reports are training reports too."""
     diagnosis.looked_at.add("reports")
-    whole = prepare_reports([study.report for study in studies], options.cleaning, 0)
+    whole = prepare_reports([study.report for study in studies], data.cleaning, 0)
     empty, long, cut = [], [], 0
     for study, report in zip(studies, whole, strict=True):
         words = [word for word in report.split() if word != "."]
-        cut += bool(options.max_words) and len(report.split(" ")) > options.max_words
+        cut += bool(data.max_words) and len(report.split(" ")) > data.max_words
         if not any(character.isalnum() for character in report):
             empty.append(study.id)
         elif len(words) > LONG_REPORT:
@@ -116,8 +117,8 @@ def look_at_reports(studies: Sequence[Study], options: Namespace, diagnosis: Dia
     diagnosis.add(
         "warning", "reports", f"{{count}} reports have more than {LONG_REPORT} words: is it one section?", long
     )
-    if options.max_words and studies:
-        text = f"{cut / len(studies):.1%} of the reports are longer than --max_words {options.max_words} and are cut"
+    if data.max_words and studies:
+        text = f"{cut / len(studies):.1%} of the reports are longer than --max_words {data.max_words} and are cut"
         diagnosis.add("note", "reports", text)
     training = {report for study, report in zip(studies, whole, strict=True) if study.split == "train"}
     for split in ("val", "test"):
@@ -128,17 +129,19 @@ def look_at_reports(studies: Sequence[Study], options: Namespace, diagnosis: Dia
             diagnosis.add("warning" if share > SAME_REPORTS else "note", "reports", text)
 
 
-def look_at_images(studies: Sequence[Study], options: Namespace, diagnosis: Diagnosis, thorough: bool) -> None:
+def look_at_images(
+    studies: Sequence[Study], folder: Path, options: CheckOptions, diagnosis: Diagnosis, thorough: bool
+) -> None:
     """Check that the images are there; thoroughly, also that they decode, have a sensible size and differ.
 
     Args:
         studies: their first images are read in training; of the others only the presence matters.
-        options: ``image_dir``, ``image_size``, ``num_workers``.
+        folder: of the images.
+        options: what they must suit.
         diagnosis: added to.
         thorough: decode every first image.
     """
     diagnosis.looked_at.add("images")
-    folder = Path(options.image_dir)
     first = list(dict.fromkeys(study.image_path[0] for study in studies))
     others = list(dict.fromkeys(chain.from_iterable(study.image_path[1:] for study in studies)))
     bar = tqdm([*first, *others], desc="images present", unit="file", leave=False)
@@ -149,7 +152,7 @@ def look_at_images(studies: Sequence[Study], options: Namespace, diagnosis: Diag
     diagnosis.add("note", "images", text, [image for image in others if image in absent])
     if thorough:
         split_of = {image: study.split for study in reversed(studies) for image in study.image_path}
-        _look_inside([image for image in first if image not in absent], split_of, options, diagnosis)
+        _look_inside([image for image in first if image not in absent], split_of, folder, options, diagnosis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +163,11 @@ class _Inside:
     error: str = ""
 
 
-def _look_inside(images: list[str], split_of: Mapping[str, str], options: Namespace, diagnosis: Diagnosis) -> None:
+def _look_inside(
+    images: list[str], split_of: Mapping[str, str], folder: Path, options: CheckOptions, diagnosis: Diagnosis
+) -> None:
     with ThreadPoolExecutor(max(1, options.num_workers)) as pool:  # decoding releases the interpreter
-        results = pool.map(partial(_read_inside, Path(options.image_dir)), images)
+        results = pool.map(partial(_read_inside, folder), images)
         bar = tqdm(results, total=len(images), desc="images decoded", unit="image", leave=False)
         inside = dict(zip(images, bar, strict=True))
     diagnosis.add("error", "images", "{count} images cannot be decoded", [i.error for i in inside.values() if i.error])

@@ -1,13 +1,14 @@
 """The doctor: everything that is wrong with a data set, at once.
 
-``main_prepare.py --check`` prints the whole examination; ``main_train.py`` runs the fast part of it, which opens neither
+``tools/check.py`` prints the whole examination; ``main_train.py`` runs the fast part of it, which opens neither
 images nor large arrays, and refuses to begin when it finds errors.
 """
 
 from __future__ import annotations
 
-from argparse import Namespace
+from pathlib import Path
 
+from modules.flags import DataOptions
 from modules.preparation.doctor.corpus import (
     look_at_annotation,
     look_at_images,
@@ -18,46 +19,47 @@ from modules.preparation.doctor.corpus import (
 from modules.preparation.doctor.features import look_at_values, open_features
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.doctor.leaks import look_at_retrieval, look_for_leaks
+from modules.preparation_flags import CheckOptions
 
 
-def examine(options: Namespace, thorough: bool = True) -> Diagnosis:
+def examine(data: DataOptions, options: CheckOptions, thorough: bool = True) -> Diagnosis:
     """Look at annotation, images, features and retrieval.
 
     Args:
-        options: ``ann_path``, ``image_dir``, ``feature_dir``, ``bank_dir``, ``dataset_name``, ``image_size``,
-            ``num_workers``, ``cleaning``, ``max_words``.
+        data: where everything is, and how reports are cleaned.
+        options: what images must suit.
         thorough: also decode every image, compare texts, checksums and large arrays, and make some features again.
     """
     diagnosis = Diagnosis()
-    studies = look_at_annotation(options.ann_path, diagnosis)
+    studies = look_at_annotation(data.ann_path, diagnosis)
     if studies:
         look_at_splits(studies, diagnosis)
-        look_at_images(studies, options, diagnosis, thorough)
+        look_at_images(studies, Path(data.image_dir), options, diagnosis, thorough)
         # training needs both splits
-        look_at_sizes(options.dataset_name, studies, diagnosis, "warning" if thorough else "error")
+        look_at_sizes(data.dataset_name, studies, diagnosis, "warning" if thorough else "error")
     if studies and thorough:
-        look_at_reports(studies, options, diagnosis)
-    found = open_features(options, studies, diagnosis)
+        look_at_reports(studies, data, diagnosis)
+    found = open_features(data, studies, diagnosis)
     if found:
         look_at_values(found, diagnosis, thorough)
     if found and studies:
         look_at_retrieval(found, studies, diagnosis)
-        look_for_leaks(found, options, diagnosis, thorough)
+        look_for_leaks(found, data, diagnosis, thorough)
     else:
         diagnosis.add("warning", "leaks", f"skipped: there are no {'features' if studies else 'studies'} to search")
     return diagnosis
 
 
-def refuse_errors(options: Namespace) -> None:
+def refuse_errors(data: DataOptions, options: CheckOptions) -> None:
     """Run the fast part.
 
     Raises:
         ValueError: listing every error.
     """
-    errors = examine(options, thorough=False).of("error")
+    errors = examine(data, options, thorough=False).of("error")
     if errors:
         lines = [line for problem in errors for line in problem.lines()]
         verb = "thing is" if len(errors) == 1 else "things are"
         raise ValueError(
-            "\n".join([f"{len(errors)} {verb} wrong with this data set (all of it: main_prepare.py --check):", *lines])
+            "\n".join([f"{len(errors)} {verb} wrong with this data set (all of it: tools/check.py):", *lines])
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter, methodcaller
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import Study
 from modules.corpus.store import BANK_REPORTS, FeatureStore, unfinished, verify
+from modules.flags import DataOptions
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.preparation.doctor.findings import Diagnosis
 from modules.records import sha256_of
@@ -92,18 +92,18 @@ class Examined:
         return bool(names)
 
 
-def open_features(options: Namespace, studies: Sequence[Study], diagnosis: Diagnosis) -> Examined | None:
+def open_features(data: DataOptions, studies: Sequence[Study], diagnosis: Diagnosis) -> Examined | None:
     """Open the features and the bank, and check that every array is there, whole and of these studies.
 
     Returns:
         None if there are none.
     """
-    folder, bank_folder = Path(options.feature_dir), Path(options.bank_dir)
+    folder, bank_folder = Path(data.feature_dir), Path(data.bank_dir)
     if not (folder / "manifest.json").is_file():
         diagnosis.add("warning", "features", f"{folder} holds no features yet: build them with main_prepare.py")
         return None
     diagnosis.looked_at.add("features")
-    online = getattr(options, "features", "stored") == "online"
+    online = data.features == "online"
     wanted = tuple(name for name in (*OF_STUDIES, *OF_BANK) if name != "region_text" or not online)
     store = _open(folder, diagnosis)
     found = Examined(store, store if bank_folder == folder else _open(bank_folder, diagnosis), wanted)
@@ -123,7 +123,7 @@ def open_features(options: Namespace, studies: Sequence[Study], diagnosis: Diagn
         diagnosis.add("error", "features", text, [study.id for study in studies if study.id not in known])
     text = f"{{count}} files are of a build that was interrupted, or that is still running: {AGAIN}"
     diagnosis.add("warning", "features", text, unfinished(folder))
-    _look_at_origin(found, options, diagnosis)
+    _look_at_origin(found, data, diagnosis)
     return found
 
 
@@ -135,12 +135,12 @@ def _open(folder: Path, diagnosis: Diagnosis) -> FeatureStore | None:
         return None
 
 
-def _look_at_origin(found: Examined, options: Namespace, diagnosis: Diagnosis) -> None:
+def _look_at_origin(found: Examined, data: DataOptions, diagnosis: Diagnosis) -> None:
     """Arrays made from another annotation, from what has changed since, or by different builds."""
     origins = {name: found.made_by(name) for name in found.wanted}
     made_by = {name: origin for name, origin in origins.items() if origin is not None}
     mine = made_by if found.bank is found.store else {name: made_by[name] for name in OF_STUDIES if name in made_by}
-    ann_path, scorer = Path(options.ann_path), Path(options.bank_dir) / "entity_scorer.pth"
+    ann_path, scorer = Path(data.ann_path), Path(data.bank_dir) / "entity_scorer.pth"
     annotation = sha256_of(ann_path) if ann_path.is_file() else None
     other = [name for name in mine if mine[name].get("annotation", annotation) != annotation]
     changed = []

@@ -12,7 +12,6 @@ trusts what the feature folder says about itself:
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import normalise_pixels, read_image
 from modules.corpus.store import BANK_REPORTS
+from modules.flags import DataOptions
 from modules.labelling.mentions import entity_mentions
 from modules.preparation.doctor.features import AGAIN, BANK_IDS, STUDY_IDS, Examined
 from modules.preparation.doctor.findings import Diagnosis
@@ -113,12 +113,12 @@ def _look_for_relatives(found: Examined, memory: np.ndarray, diagnosis: Diagnosi
     diagnosis.add("note", "retrieval", text, relatives)
 
 
-def look_for_leaks(found: Examined, options: Namespace, diagnosis: Diagnosis, thorough: bool) -> None:
+def look_for_leaks(found: Examined, data: DataOptions, diagnosis: Diagnosis, thorough: bool) -> None:
     """Search for features of validation and test studies that were made from their own reports.
 
     Args:
         found: features; only what is neither broken nor stale is asked.
-        options: ``image_dir``, ``bank_dir``.
+        data: where images and bank are.
         diagnosis: added to.
         thorough: make features again, which needs the images.
     """
@@ -129,7 +129,7 @@ def look_for_leaks(found: Examined, options: Namespace, diagnosis: Diagnosis, th
     held_out = [study for study in found.studies if study.split != "train"]
     if thorough and held_out:
         sample = held_out[:: max(1, len(held_out) // _MADE_AGAIN)][:_MADE_AGAIN]
-        _make_scores_again(found, sample, options, diagnosis)
+        _make_scores_again(found, sample, data, diagnosis)
         needed = {"memory_indices", "region_scores", BANK_IDS, BANK_REPORTS}
         if found.bank is not None and "report_features" not in found.bank:
             needed.add("report_features")  # no TrainingBank opens without it
@@ -162,9 +162,9 @@ def _ask_what_scores_know(found: Examined, studies: Sequence[Study], diagnosis: 
 
 
 @torch.inference_mode()
-def _make_scores_again(found: Examined, sample: Sequence[Study], options: Namespace, diagnosis: Diagnosis) -> None:
-    path = Path(options.bank_dir) / "entity_scorer.pth"
-    sample = [study for study in sample if (Path(options.image_dir) / study.image_path[0]).is_file()]
+def _make_scores_again(found: Examined, sample: Sequence[Study], data: DataOptions, diagnosis: Diagnosis) -> None:
+    path = Path(data.bank_dir) / "entity_scorer.pth"
+    sample = [study for study in sample if (Path(data.image_dir) / study.image_path[0]).is_file()]
     names = [name for name in ("region_scores", "region_text") if name in found.wanted]
     origins = [found.made_by(name) or {} for name in names]
     foreign = any("published" in origin or origin.get("entity_scorer") == "medklip" for origin in origins)
@@ -179,7 +179,7 @@ def _make_scores_again(found: Examined, sample: Sequence[Study], options: Namesp
     different = []
     for study in sample if names else ():
         try:
-            pixels = read_image(Path(options.image_dir) / study.image_path[0], scorer.config.image_size)
+            pixels = read_image(Path(data.image_dir) / study.image_path[0], scorer.config.image_size)
         except ValueError:
             continue  # reported where images are decoded
         logits, text = scorer(normalise_pixels(pixels[None]))  # (1, K), (1, K, E)

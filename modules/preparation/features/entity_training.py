@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,32 +24,33 @@ from modules.labelling.mentions import mention_targets
 from modules.labels import ENTITIES
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
 from modules.preparation.features.shared_steps import SharedSteps
+from modules.programs import MainPrepare
 from modules.weights.checkpoints import load_backbone, load_weights, save_atomically
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the training studies, to stop by
 
 
-def scorer_recipe(options: Namespace) -> tuple[EntityScorerConfig, dict[str, Any]]:
+def scorer_recipe(options: MainPrepare) -> tuple[EntityScorerConfig, dict[str, Any]]:
     """Sizes of the scorer and how it is trained, out of the options of ``main_prepare.py``."""
     config = EntityScorerConfig(
-        visual_extractor=options.visual_extractor,
-        visual_dim=VISUAL_EXTRACTORS[options.visual_extractor],
+        visual_extractor=options.scorer.visual_extractor,
+        visual_dim=VISUAL_EXTRACTORS[options.scorer.visual_extractor],
         num_entities=len(ENTITIES),
-        width=options.scorer_width,
-        layers=options.scorer_layers,
-        heads=8 if options.scorer_width % 8 == 0 else 1,
+        width=options.scorer.scorer_width,
+        layers=options.scorer.scorer_layers,
+        heads=8 if options.scorer.scorer_width % 8 == 0 else 1,
         dropout=0.1,
-        image_size=options.image_size,
+        image_size=options.scorer.image_size,
     )
     schedule = {
-        "epochs": options.scorer_epochs,
-        "lr": options.scorer_lr,
-        "batch_size": options.batch_size,
-        "shares": options.scorer_shares,
-        "seed": options.seed,
-        "precision": options.precision,
-        "num_workers": options.num_workers,
-        "patience": options.scorer_patience,
+        "epochs": options.scorer.scorer_epochs,
+        "lr": options.scorer.scorer_lr,
+        "batch_size": options.loading.batch_size,
+        "shares": options.scorer.scorer_shares,
+        "seed": options.runtime.seed,
+        "precision": options.compute.precision,
+        "num_workers": options.loading.num_workers,
+        "patience": options.scorer.scorer_patience,
     }
     return config, schedule
 

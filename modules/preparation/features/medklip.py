@@ -8,7 +8,6 @@ wide as theirs is the output of ``cl_fc``.
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from modules.distributed import autocast, is_main
 from modules.labels import ENTITIES
 from modules.messages import Needed
 from modules.preparation.features.entities import fill_scores
+from modules.programs import MainPrepare
 from modules.records import read_json, sha256_of
 from modules.weights.checkpoints import bert_file, bert_weights, load_weights
 from modules.weights.layouts import check_weights, weights_of
@@ -44,30 +44,30 @@ BATCH = 64  # descriptions in one pass
 CLINICAL_BERT = "checkpoints/Bio_ClinicalBERT"  # where checkpoints/README.md says to put it
 
 
-def medklip_files(options: Namespace) -> list[Needed]:
+def medklip_files(options: MainPrepare) -> list[Needed]:
     """Everything that ``--entity_scorer medklip`` reads."""
     see = "see checkpoints/README.md and give it with"
     needed = [
-        Needed(options.medklip_checkpoint, "MedKLIP's checkpoint", f"{see} --medklip_checkpoint"),
-        Needed(options.entity_descriptions, "MedKLIP's entity descriptions", f"{see} --entity_descriptions"),
+        Needed(options.scorer.medklip_checkpoint, "MedKLIP's checkpoint", f"{see} --medklip_checkpoint"),
+        Needed(options.scorer.entity_descriptions, "MedKLIP's entity descriptions", f"{see} --entity_descriptions"),
     ]
-    path = options.bert_path or CLINICAL_BERT
+    path = options.labeler.bert_path or CLINICAL_BERT
     if not path.startswith(HUB_PREFIX):
         for name, what in (("vocab.txt", "vocabulary"), ("config.json", "sizes")):
             needed.append(Needed(Path(path) / name, f"{what} of Bio_ClinicalBERT", f"{see} --bert_path, its folder"))
     return needed
 
 
-def medklip_origin(options: Namespace) -> dict[str, Any]:
+def medklip_origin(options: MainPrepare) -> dict[str, Any]:
     """What the features depend on besides images: checksums of the published files, length of descriptions, precision."""
-    folder = bert_folder(options.bert_path or CLINICAL_BERT)
+    folder = bert_folder(options.labeler.bert_path or CLINICAL_BERT)
     return {
         "entity_scorer": "medklip",
-        "checkpoint": sha256_of(options.medklip_checkpoint),
-        "descriptions": sha256_of(options.entity_descriptions),
+        "checkpoint": sha256_of(options.scorer.medklip_checkpoint),
+        "descriptions": sha256_of(options.scorer.entity_descriptions),
         "bert": sha256_of(bert_file(folder)),
-        "description_tokens": options.description_tokens,
-        "precision": options.precision,
+        "description_tokens": options.scorer.description_tokens,
+        "precision": options.compute.precision,
     }
 
 
@@ -220,14 +220,14 @@ class MedklipScorer:
 
 
 def write_medklip_features(
-    options: Namespace, folder: Path, studies: Sequence[Study], device: torch.device, source: dict[str, Any]
+    options: MainPrepare, folder: Path, studies: Sequence[Study], device: torch.device, source: dict[str, Any]
 ) -> bool:
     """Write ``region_scores`` and ``region_text`` of every study into the feature folder, unless they are current.
 
     An interrupted pass continues where it was; all processes call this together and share the images.
 
     Args:
-        options: flags of ``main_prepare.py``.
+        options: of ``main_prepare.py``.
         folder: feature folder.
         studies: in the order of its rows.
         device: where the networks run.
@@ -239,11 +239,13 @@ def write_medklip_features(
     made_by = {**source, **medklip_origin(options)}
     if all_current(folder, ("region_scores", "region_text"), made_by):
         return False
-    texts = read_descriptions(options.entity_descriptions)
-    encoder = DescriptionEncoder(bert_folder(options.bert_path or CLINICAL_BERT), options.description_tokens, device)
+    texts = read_descriptions(options.scorer.entity_descriptions)
+    encoder = DescriptionEncoder(
+        bert_folder(options.labeler.bert_path or CLINICAL_BERT), options.scorer.description_tokens, device
+    )
     descriptions = encoder.encode(texts)
-    scorer = MedklipScorer(options.medklip_checkpoint, descriptions, device, options.precision)
-    score = partial(scorer.score_studies, studies, Path(options.image_dir), options.num_workers)
+    scorer = MedklipScorer(options.scorer.medklip_checkpoint, descriptions, device, options.compute.precision)
+    score = partial(scorer.score_studies, studies, Path(options.data.image_dir), options.loading.num_workers)
     n, (K, E) = len(studies), descriptions.shape
     plans = {
         "region_scores": {"shape": (n, K), "dtype": "float32", "made_by": made_by},

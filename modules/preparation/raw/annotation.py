@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import csv
 import time
-from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
 from modules.corpus.annotations import SPLITS
 from modules.distributed import barrier, gather_list, is_main
+from modules.options import flat
 from modules.preparation.raw.custom import read_custom
 from modules.preparation.raw.images import copy_images, copy_path
 from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation.raw.studies import RawDataset, RawStudy
+from modules.programs import MainPrepare
 from modules.records import atomic_write, provenance, read_json, write_json
 from modules.throughput import speed_line
 
@@ -32,7 +33,7 @@ _RECORDED = ("dataset_name", "section", "unnamed", "items", "chexpert_labels", "
              "copy_format", "raw_step", "seed")  # fmt: skip
 
 
-def build_annotation(options: Namespace) -> list[str]:
+def build_annotation(options: MainPrepare) -> list[str]:
     """Read the raw files, copy the images if ``--resize`` asks for it, and write the annotation.
 
     Every process of ``torchrun`` calls it; one reads, all copy.
@@ -44,25 +45,29 @@ def build_annotation(options: Namespace) -> list[str]:
         FileNotFoundError: listing the raw files that are missing.
         ValueError: if a raw file is damaged, or the annotation that is there was not made from raw files.
     """
-    annotation, image_dir = Path(options.ann_path), Path(options.image_dir)
-    if options.dataset_name not in READERS:
-        raise ValueError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.dataset_name}")
-    if not Path(options.raw_dir).exists():
-        raise FileNotFoundError(f"--raw_dir {options.raw_dir} does not exist: give the folder of the raw files")
+    annotation, image_dir = Path(options.data.ann_path), Path(options.data.image_dir)
+    if options.data.dataset_name not in READERS:
+        raise ValueError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.data.dataset_name}")
+    if not Path(options.raw.raw_dir).exists():
+        raise FileNotFoundError(f"--raw_dir {options.raw.raw_dir} does not exist: give the folder of the raw files")
     _check_ours(annotation)
-    with_images = options.raw_step != "annotation"
+    with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()
     # One process reads: eight would read the same 227,835 reports.
-    read = [READERS[options.dataset_name](options.raw_dir, options, with_images)] if is_main() else []
+    read = (
+        [READERS[options.data.dataset_name](options.raw.raw_dir, options.raw, with_images, options.runtime.seed)]
+        if is_main()
+        else []
+    )
     dataset: RawDataset = gather_list(read)[0]
     if is_main():
-        images = options.dataset_name == "mimic_cxr" and options.items == "image"
+        images = options.data.dataset_name == "mimic_cxr" and options.raw.items == "image"
         count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
-    dataset.require_studies(options.raw_dir)
-    if with_images and options.resize:
+    dataset.require_studies(options.raw.raw_dir)
+    if with_images and options.raw.resize:
         _use_copies(dataset, options, image_dir)
-        dataset.require_studies(options.raw_dir)
+        dataset.require_studies(options.raw.raw_dir)
     elif with_images:
         if any(image.endswith(".dcm") for study in dataset.studies for image in study.images):
             raise ValueError(
@@ -78,19 +83,19 @@ def build_annotation(options: Namespace) -> list[str]:
     return dataset.losses()
 
 
-def _use_copies(dataset: RawDataset, options: Namespace, image_dir: Path) -> None:
+def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> None:
     """Copy the images and let the studies name the copies; what cannot be decoded is left out."""
     unreadable = copy_images(
         list(dict.fromkeys(image for study in dataset.studies for image in study.images)),
         dataset.image_root,
         image_dir,
-        resize=options.resize,
-        suffix=options.copy_format,
-        workers=options.num_workers,
+        resize=options.raw.resize,
+        suffix=options.raw.copy_format,
+        workers=options.loading.num_workers,
     )
     for study in dataset.studies:
         readable = [image for image in study.images if image not in unreadable]
-        study.images = tuple(copy_path(image, options.copy_format) for image in readable)
+        study.images = tuple(copy_path(image, options.raw.copy_format) for image in readable)
     dataset.keep(lambda study: None if study.images else "no image that can be decoded")
     if unreadable:
         dataset.notes.append(f"{len(unreadable)} images cannot be decoded, first: {next(iter(unreadable.values()))}")
@@ -122,14 +127,14 @@ def _link(image_dir: Path, root: Path) -> None:
     image_dir.symlink_to(root, target_is_directory=True)
 
 
-def _write(annotation: Path, dataset: RawDataset, options: Namespace) -> None:
+def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
     with atomic_write(annotation.parent / "dropped.csv") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([("id", "reason"), *dataset.dropped.items()])
     record = {
         "format": FORMAT,
-        "options": {name: getattr(options, name) for name in _RECORDED if hasattr(options, name)},
-        "raw_dir": options.raw_dir,
+        "options": {name: value for name, value in flat(options).items() if name in _RECORDED},
+        "raw_dir": options.raw.raw_dir,
         "studies": {split: sum(study.split == split for study in dataset.studies) for split in SPLITS},
         "dropped": Counter(dataset.dropped.values()),
         "notes": dataset.notes,

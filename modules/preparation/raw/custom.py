@@ -13,7 +13,6 @@ Other headings that mean these are in ``own_columns.COLUMNS``.
 from __future__ import annotations
 
 import re
-from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,18 +31,20 @@ from modules.preparation.raw.studies import (
     split_name,
     use_split,
 )
+from modules.preparation_flags import RawOptions
 from modules.records import iterate_jsonl
 
 LISTED = 100  # wrong rows that are printed
 
 
-def read_custom(raw_dir: str | Path, options: Namespace, with_images: bool = True) -> RawDataset:
+def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = True, seed: int = 0) -> RawDataset:
     """Read one's own studies.
 
     Args:
         raw_dir: the file, or a folder that holds one table or ``.jsonl`` file.
-        options: ``section``, ``split_file``, ``seed``.
+        options: ``section``, ``split_file``.
         with_images: leave out studies whose images are not there.
+        seed: of the split, where none is given.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -56,7 +57,7 @@ def read_custom(raw_dir: str | Path, options: Namespace, with_images: bool = Tru
     columns, said = find_columns(path, headings, rows)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
-    _split(path, dataset, options, "patient" in columns)
+    _split(path, dataset, options.split_file, seed, "patient" in columns)
     empty = "no report" if "report" in columns else f"no {options.section} in the report"
     dataset.keep(lambda study: None if study.report else empty)
     if with_images:
@@ -94,7 +95,7 @@ def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
     return list(dict.fromkeys(key for _, row in rows for key in row)), rows, []
 
 
-def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: Namespace, dataset: RawDataset) -> None:
+def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: RawOptions, dataset: RawDataset) -> None:
     """Add the study of every row; ValueError lists all rows that are wrong."""
     problems: list[str] = []
     seen: set[str] = set()
@@ -121,7 +122,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: N
         raise UserError(f"{path}: {len(problems)} of {len(rows)} rows are wrong:\n  {lines}")
 
 
-def _study(path: Path, where: str, values: Mapping[str, Any], options: Namespace) -> RawStudy:
+def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions) -> RawStudy:
     images = read_image_path(path, where, {"image_path": read_paths(values.get("image_path"), path.parent)})
     for name in ("report", "findings", "impression"):
         if not isinstance(values.get(name, ""), str):
@@ -139,7 +140,7 @@ def _study(path: Path, where: str, values: Mapping[str, Any], options: Namespace
     )
 
 
-def _split(path: Path, dataset: RawDataset, options: Namespace, patients: bool) -> None:
+def _split(path: Path, dataset: RawDataset, split_file: str | None, seed: int, patients: bool) -> None:
     """Take the split of the table or of ``--split_file``, or draw one; say what stands for the patient."""
     without = [study.id for study in dataset.studies if study.split is None]
     unknown = sum(study.patient is None for study in dataset.studies)
@@ -149,10 +150,10 @@ def _split(path: Path, dataset: RawDataset, options: Namespace, patients: bool) 
         )
     elif unknown:
         dataset.notes.append(f"{unknown} rows name no patient: each is taken for a patient of its own")
-    if options.split_file:
-        use_split(dataset, read_split_file(options.split_file), options.split_file)
+    if split_file:
+        use_split(dataset, read_split_file(split_file), split_file)
     elif len(without) == len(dataset.studies):
-        draw_split(dataset, options.seed)
+        draw_split(dataset, seed)
     elif without:
         raise UserError(
             f"{len(without)} of {len(dataset.studies)} studies of {path} have no split, first {without[0]}: give one to "

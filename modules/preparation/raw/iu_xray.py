@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from modules.preparation.raw.studies import (
     unmask,
     use_split,
 )
+from modules.preparation_flags import RawOptions
 
 REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)|ecgen-radiology"
 _IMAGE_ID = re.compile(r"(?:CXR)?(\d+)_(?:\d+_)?(IM-.+)")  # CXR1_1_IM-0001-3001 is 1_IM-0001-3001 at Kaggle
@@ -37,14 +37,15 @@ class _Report:
     impression: str
 
 
-def read_iu_xray(raw_dir: str | Path, options: Namespace, with_images: bool = True) -> RawDataset:
+def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = True, seed: int = 0) -> RawDataset:
     """Read every report; the XML archive is preferred to the CSV tables, which hold 3,851 of its 3,955 reports.
 
     Args:
         raw_dir: folder with ``NLMCXR_reports.tgz`` (or the folder ``ecgen-radiology`` that it unpacks to), or with
             ``indiana_reports.csv`` and ``indiana_projections.csv``, and the images.
-        options: ``section``, ``xxxx``, ``split_file``, ``seed``.
+        options: ``section``, ``xxxx``, ``split_file``.
         with_images: look for the images; else they are taken as they are named.
+        seed: of the split, where none is given.
 
     Returns:
         Studies whose ids are R2Gen's; an image that the projections call frontal comes first.
@@ -75,7 +76,7 @@ def read_iu_xray(raw_dir: str | Path, options: Namespace, with_images: bool = Tr
     if options.split_file:
         use_split(dataset, read_split_file(options.split_file), options.split_file, _patient)
     else:
-        draw_split(dataset, options.seed)  # before any study is left out: the split is the same for every section
+        draw_split(dataset, seed)  # before any study is left out: the split is the same for every section
     dataset.keep(lambda study: None if study.report else f"no {options.section} in the report")
     dataset.keep(lambda study: None if study.images else "no image")
     dataset.notes.append(f"reports from {archives[0] if archives else tables[0]}")
@@ -96,7 +97,7 @@ def image_files(raw_dir: Path) -> dict[str, str]:
     return files
 
 
-def _study(report: _Report, options: Namespace, views: dict[str, str], files: dict[str, str] | None) -> RawStudy:
+def _study(report: _Report, options: RawOptions, views: dict[str, str], files: dict[str, str] | None) -> RawStudy:
     first = report.images[0].removesuffix(".png").removesuffix(".dcm") if report.images else ""
     identifier = first.rsplit("-", 1)[0] if first else f"CXR{report.number}"  # R2Gen's
     identifier = identifier if identifier.startswith("CXR") else f"CXR{identifier}"

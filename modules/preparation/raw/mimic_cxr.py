@@ -15,7 +15,6 @@ the 270,790 / 2,130 / 3,858 of the published figures. ``--items study`` keeps th
 from __future__ import annotations
 
 import re
-from argparse import Namespace
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from modules.messages import Needed, UserError, require
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.report_sections import extract
 from modules.preparation.raw.studies import RawDataset, RawStudy, read_split_file, split_name, use_split
+from modules.preparation_flags import RawOptions
 
 FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD")  # in the order in which they are preferred
 _CHEXPERT_STATES = {"": BLANK, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}
@@ -44,13 +44,14 @@ class _Places:
     images: Path | None
 
 
-def read_mimic_cxr(raw_dir: str | Path, options: Namespace, with_images: bool = True) -> RawDataset:
+def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool = True, seed: int = 0) -> RawDataset:
     """Read the tables and the reports, and pair them with the images.
 
     Args:
         raw_dir: folder that holds what PhysioNet publishes.
         options: ``section``, ``unnamed``, ``items``, ``chexpert_labels``, ``split_file``.
         with_images: look for the images and leave out those that are not there; else all are taken to be.
+        seed: unused, the split is published; every reader is called alike.
 
     Returns:
         Studies in the official split, ordered by split, patient and study.
@@ -174,7 +175,7 @@ def _read_images(places: _Places) -> tuple[dict[str, list[tuple[int, str]]], dic
 
 
 def _read_reports(
-    sources: list[Path], patient_of: dict[str, str], options: Namespace
+    sources: list[Path], patient_of: dict[str, str], options: RawOptions
 ) -> tuple[dict[str, str], dict[str, str], Counter]:
     """The wanted section of every listed study, why others have none, and where the sections stood."""
     texts: dict[str, str] = {}

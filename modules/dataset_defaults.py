@@ -1,0 +1,21 @@
+"""What a data set changes of the published defaults, which stand next to the flags: one table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DATASET_DEFAULTS: dict[str, dict[str, Any]] = {  # the published values: train_mimic_cxr.sh of the released code
+    "mimic_cxr": {"gen_min_len": 100, "gen_max_len": 150, "scorer_shares": 4},
+    "iu_xray": {"threshold": 3},
+    "custom": {"threshold": 3},
+    "synth_cxr": {  # small enough for two CPU cores
+        "visual_extractor": "resnet10n", "image_size": 96, "batch_size": 16, "epochs": 7,
+        "init_lr": 2.5e-3, "min_lr": 5e-5, "warmup_lr": 1e-5, "warmup_steps": 100, "dropout": 0.0,
+        "attention_dim": 128, "hyperbolic_dim": 64, "text_width": 128, "memory_feedforward": 256,
+        "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 128, "intermediate_size": 256,
+        "num_workers": 0, "tokenizer": "corpus", "threshold": 3, "scorer_width": 64, "scorer_layers": 1, "scorer_epochs": 5,
+        "scorer_lr": 2e-3, "scorer_patience": 0, "init_visual": "entity_scorer", "gen_min_len": 40, "gen_max_len": 100,
+        "augment": False,  # every drawing is another
+        "precision": "fp32",  # bf16, which some CPUs have, costs a network this small too much
+    },
+}  # fmt: skip

@@ -1,0 +1,172 @@
+"""The programs as the groups of flags that they read; a program accepts no other flag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from models.config import ModelOptions, flag_name
+from modules.flags import (
+    ComputeOptions,
+    DataOptions,
+    GenerationOptions,
+    LabelerOptions,
+    LoadingOptions,
+    RunOptions,
+    RuntimeOptions,
+    ScoreRunOptions,
+    ScoringOptions,
+    StartOptions,
+    StatisticsOptions,
+    TestingOptions,
+    TrainingOptions,
+)
+from modules.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
+
+
+@dataclass(kw_only=True)
+class Program:
+    """The options of one run of a program, an attribute for each group; ``given`` names what the command line sets."""
+
+    file: ClassVar[str]
+    examples: ClassVar[tuple[str, str]]
+    moved: ClassVar[dict[str, str]] = {}  # flags of earlier versions -> the command that does it now
+
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(kw_only=True)
+class MainTrain(Program):
+    """Train REVTAF on a prepared data set.
+
+    Raises:
+        ValueError: if two flags contradict each other.
+    """
+
+    file = "main_train.py"
+    examples = (
+        "python main_train.py --dataset_name synth_cxr",
+        "python main_train.py --dataset_name mimic_cxr --bert_path checkpoints/bert-base-uncased "
+        "--resnet_weights checkpoints/resnet101.pth",
+    )
+
+    data: DataOptions
+    model: ModelOptions
+    start: StartOptions
+    training: TrainingOptions
+    generation: GenerationOptions
+    loading: LoadingOptions
+    labeler: LabelerOptions
+    run: RunOptions
+    compute: ComputeOptions
+    runtime: RuntimeOptions
+
+    def __post_init__(self) -> None:
+        longest = 19 + self.generation.gen_max_len
+        if longest > self.model.max_positions:
+            raise ValueError(
+                f"--gen_max_len {self.generation.gen_max_len} and the 19 prompt tokens need {longest} positions and "
+                f"--max_positions is {self.model.max_positions}: lower the first or raise the second"
+            )
+        if self.start.init_from and self.start.resnet_weights:
+            raise ValueError(
+                "--init_from sets every weight, so --resnet_weights would be unused: leave one of them out"
+            )
+
+
+@dataclass(kw_only=True)
+class MainTest(Program):
+    """Write and score the reports of a split with a trained model, whose checkpoint knows its sizes and switches.
+
+    Raises:
+        ValueError: if two flags contradict each other.
+    """
+
+    file = "main_test.py"
+    examples = (
+        "python main_test.py --dataset_name synth_cxr --baselines",
+        "python main_test.py --dataset_name mimic_cxr --load_pretrained results/mimic_cxr/model_best.pth",
+    )
+
+    data: DataOptions
+    testing: TestingOptions
+    generation: GenerationOptions
+    statistics: StatisticsOptions
+    loading: LoadingOptions
+    labeler: LabelerOptions
+    run: RunOptions
+    compute: ComputeOptions
+    runtime: RuntimeOptions
+
+    def __post_init__(self) -> None:
+        if self.testing.plot and self.testing.plot_ids:
+            raise ValueError("--plot draws the first studies and --plot_ids others: give one of them")
+        if "viewer_studies" in self.given and not self.testing.viewer:
+            raise ValueError("--viewer_studies is of the page that --no-viewer leaves out: give one of them")
+        self.testing.load_pretrained = self.testing.load_pretrained or f"{self.run.save_dir}/model_best.pth"
+
+
+@dataclass(kw_only=True)
+class MainPrepare(Program):
+    """Build everything a training needs: annotation and images from raw files or drawn, and features from those.
+
+    Raises:
+        ValueError: if two flags contradict each other.
+    """
+
+    file = "main_prepare.py"
+    examples = (
+        "python main_prepare.py --dataset_name synth_cxr",
+        "python main_prepare.py --dataset_name mimic_cxr --raw_dir physionet.org/files --resize 256",
+    )
+    moved: ClassVar[dict[str, str]] = {
+        "--check": "python tools/check.py",
+        "--strict": "python tools/check.py --strict",
+        "--convert": "python tools/convert.py --model FILE --to released --out FILE",
+        "--to": "python tools/convert.py --model FILE --to released --out FILE",
+        "--out": "python tools/convert.py --model FILE --to released --out FILE",
+        "--write_published": "python tools/write_published.py --out FOLDER",
+        "--measure_labeler": "python tools/measure_labeler.py --reports FILE",
+        "--contact_sheet": "python tools/draw_sheet.py --out FILE",
+    }
+
+    data: DataOptions
+    raw: RawOptions
+    drawing: DrawingOptions
+    scorer: ScorerOptions
+    preparation: PreparationOptions
+    loading: LoadingOptions
+    labeler: LabelerOptions
+    compute: ComputeOptions
+    runtime: RuntimeOptions
+
+    def __post_init__(self) -> None:
+        if not self.raw.raw_dir:
+            self._refuse(self.raw, "reads raw files: give their folder with --raw_dir, or leave it out")
+        if self.data.dataset_name != "synth_cxr":
+            self._refuse(self.drawing, "draws SynthCXR: give --dataset_name synth_cxr, or leave it out")
+
+    def _refuse(self, group: object, why: str) -> None:
+        for a_field in fields(group):
+            if a_field.name in self.given:
+                raise ValueError(f"{flag_name(a_field)} {why}")
+
+
+@dataclass(kw_only=True)
+class MainScore(Program):
+    """Score any generated reports, ours or another model's, and compare them."""
+
+    file = "main_score.py"
+    examples = (
+        "python main_score.py --predictions results/mimic_cxr/predictions.jsonl",
+        "python main_score.py --predictions ours=a.jsonl theirs=b.csv --references annotation.json --baseline theirs",
+    )
+
+    scoring: ScoringOptions
+    statistics: StatisticsOptions
+    labeler: LabelerOptions
+    run: ScoreRunOptions
+    runtime: RuntimeOptions
+
+
+PROGRAMS = (MainPrepare, MainTrain, MainTest, MainScore)

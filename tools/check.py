@@ -1,0 +1,46 @@
+"""The doctor: everything that is wrong with a data set, at once; ends with status 2 on errors.
+
+python tools/check.py --dataset_name mimic_cxr
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from modules.flags import DataOptions
+from modules.messages import run
+from modules.options import parse_options
+from modules.preparation_flags import CheckOptions
+from modules.programs import Program
+
+
+@dataclass(kw_only=True)
+class Check(Program):
+    """List everything that is wrong with annotation, images and features."""
+
+    file = "tools/check.py"
+    examples = (
+        "python tools/check.py --dataset_name synth_cxr",
+        "python tools/check.py --dataset_name custom --ann_path annotation.json --image_dir images --strict",
+    )
+
+    data: DataOptions
+    check: CheckOptions
+
+
+def main() -> None:
+    """Examine one data set."""
+    options = parse_options(Check)
+    from modules.preparation.doctor.examination import examine  # after parsing: it takes seconds
+
+    diagnosis = examine(options.data, options.check)
+    print(*diagnosis.lines(), sep="\n")
+    sys.exit(diagnosis.exit_status(options.check.strict))
+
+
+if __name__ == "__main__":
+    run(main)
