@@ -230,3 +230,15 @@ class ScoreRunOptions(Group):
     """The run."""
 
     save_dir: str = flag("results/scores", "where the run writes everything it writes")
+
+
+@dataclass(kw_only=True)
+class PredictionOptions(Group):
+    """What is read and what is written."""
+
+    images: tuple[str, ...] = flag((), "PNG, JPEG or DICOM files, and folders of them")
+    model: str = flag(
+        "results/synth_cxr", "folder of a trained model (--save_dir of main_train.py), or a checkpoint in it"
+    )
+    out: str = flag("results/predictions", "folder of predictions.jsonl, predictions.csv and unreadable.csv")
+    show: int = flag(5, "reports printed", within="[0, inf)")

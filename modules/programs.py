@@ -12,6 +12,7 @@ from modules.flags import (
     GenerationOptions,
     LabelerOptions,
     LoadingOptions,
+    PredictionOptions,
     RunOptions,
     RuntimeOptions,
     ScoreRunOptions,
@@ -169,4 +170,26 @@ class MainScore(Program):
     runtime: RuntimeOptions
 
 
-PROGRAMS = (MainPrepare, MainTrain, MainTest, MainScore)
+@dataclass(kw_only=True)
+class MainPredict(Program):
+    """Write the reports of images with a trained model; research use only.
+
+    Raises:
+        ValueError: if no image is named.
+    """
+
+    file = "main_predict.py"
+    examples = (
+        "python main_predict.py --images film.png",
+        "python main_predict.py --images films/ scan.dcm --model results/mimic_cxr --out reports",
+    )
+
+    prediction: PredictionOptions
+    runtime: RuntimeOptions
+
+    def __post_init__(self) -> None:
+        if not self.prediction.images:
+            raise ValueError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
+
+
+PROGRAMS = (MainPrepare, MainTrain, MainTest, MainScore, MainPredict)

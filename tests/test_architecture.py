@@ -18,7 +18,7 @@ ROOMS = (
     ("modules.preparation.raw", "modules.preparation.synthetic", "modules.preparation.published",
      "modules.preparation.features"),
     ("modules.preparation.doctor", "modules.preparation", "modules.evaluation", "modules.evaluation.reports"),
-    ("modules.training",),
+    ("modules.training", "modules.prediction"),
     ("main", "tools"),
 )  # fmt: skip
 FLOOR = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}

@@ -36,11 +36,12 @@ def generate_reports(
     batch_size: int,
     num_workers: int,
     watch: Sequence[Callable[[Batch, FusedStudy], None]] = (),
+    progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Write the report of every study of ``dataset``; its reference rows must be set.
 
     The studies are shared among the processes; every process gets the whole list. Each of ``watch`` is shown every
-    batch of this process and what was known of it before the first word.
+    batch of this process and what was known of it before the first word; ``progress`` shows a bar.
 
     Returns:
         One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``retrieved`` (id or None),
@@ -52,7 +53,7 @@ def generate_reports(
     state_ids = torch.tensor(tokenizer.state_ids, device=device)
     loader = evaluation_loader(dataset, batch_size, num_workers)
     rows: list[tuple[int, dict[str, Any]]] = []
-    with tqdm(total=len(dataset), desc="generate", unit="report", disable=not is_main()) as bar:
+    with tqdm(total=len(dataset), desc="generate", unit="report", disable=not (progress and is_main())) as bar:
         for batch in loader:
             batch = batch.to(device, dataset.scorer)
             with autocast(device, precision):

@@ -52,7 +52,7 @@ def observe(model: Revtaf, dataset: ReportDataset, *, precision: str, batch_size
         generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses
     )
     found = []
-    with tqdm(total=len(dataset), desc="look", unit="study", leave=False, disable=not is_main()) as bar:
+    with tqdm(total=len(dataset), desc="look", unit="study", leave=False, delay=2, disable=not is_main()) as bar:
         for image, memory in loader:
             with autocast(device, precision):
                 pixels = normalise_pixels(image.to(device, non_blocking=True))

@@ -1,0 +1,42 @@
+"""Which image files a command names: files and folders, searched through, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+
+
+def find_films(words: Sequence[str | Path]) -> list[Path]:
+    """The images that a command names, in its order; a folder stands for all images below it, sorted by path.
+
+    Args:
+        words: files and folders. A file that is named itself is taken whatever its suffix.
+
+    Raises:
+        FileNotFoundError: naming every word that is neither.
+    """
+    missing = [str(word) for word in words if not Path(word).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{', '.join(missing[:5])} {'does' if len(missing) == 1 else 'do'} not exist: give image files or folders of "
+            "PNG, JPEG or DICOM files"
+        )
+    found = [path for word in words for path in _below(Path(word))]
+    if not found:
+        raise FileNotFoundError(
+            f"{', '.join(map(str, words[:5]))} hold no file that ends in {', '.join(SUFFIXES)}: give image files or "
+            "folders of them"
+        )
+    return list(dict.fromkeys(found))
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for inner in sorted(path.rglob("*")):
+        hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
+        if inner.suffix.lower() in SUFFIXES and not hidden and inner.is_file():
+            yield inner

@@ -1,0 +1,93 @@
+"""The folder of a trained model: a run of main_train.py with what it read, or one release folder that holds everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.entity_scorer import EntityScorer
+from models.revtaf import Revtaf
+from modules.corpus.bank import TrainingBank
+from modules.corpus.store import FeatureStore
+from modules.corpus.tokenizer import ReportTokenizer, tokenizer_of
+from modules.messages import UserError
+from modules.preparation.features.entities import load_entity_scorer
+from modules.records import ROOT, read_json
+from modules.weights.checkpoints import build_model, load_checkpoint
+
+CHECKPOINTS = ("model_best.pth", "current_checkpoint.pth")
+
+
+@dataclass
+class TrainedModel:
+    """Everything that writing a report needs."""
+
+    model: Revtaf  # on the device, in evaluation mode
+    tokenizer: ReportTokenizer
+    scorer: EntityScorer
+    bank: TrainingBank
+    options: dict[str, Any]  # of the training, by name
+    checkpoint: Path
+
+
+def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
+    """Load a model from its folder.
+
+    Args:
+        folder: ``--save_dir`` of a training, or a checkpoint in it.
+        device: where to compute.
+
+    Raises:
+        UserError: naming what is missing, or why images cannot be read with this model.
+    """
+    folder = Path(folder)
+    named = [folder] if folder.is_file() else [folder / name for name in CHECKPOINTS]
+    found = [path for path in named if path.is_file()]
+    if not found:
+        raise UserError(
+            f"{folder} holds no {CHECKPOINTS[0]}: give the folder of a trained model with --model (SynthCXR: bash quickstart.sh "
+            "makes results/synth_cxr)"
+        )
+    path = found[0]
+    options_file = path.with_name("options.json")
+    if not options_file.is_file():
+        raise UserError(
+            f"{path.parent} holds no options.json, which says where the model's features lie: copy the whole folder"
+        )
+    options = read_json(options_file)["options"]
+    bank_dir = _where(options["bank_dir"], path.parent)
+    store = FeatureStore.open(bank_dir)
+    _refuse_foreign_scores(store, bank_dir)
+    checkpoint = load_checkpoint(path)
+    tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
+    model = build_model(checkpoint).to(device).eval()
+    scorer = load_entity_scorer(bank_dir / "entity_scorer.pth", device).requires_grad_(False)
+    return TrainedModel(model, tokenizer, scorer, TrainingBank(store), options, path)
+
+
+def _where(bank_dir: str, folder: Path) -> Path:
+    """The retrieval bank as the training named it: from the model's folder or one above it, from here, or from the project."""
+    folder = folder.resolve()
+    tried = [place / bank_dir for place in (folder, *folder.parents, Path(), ROOT)]
+    for path in tried:
+        if (path / "manifest.json").is_file():
+            return path
+    raise UserError(
+        f"the model in {folder} retrieves from {bank_dir}, which is not there: run from the folder that the training ran in, "
+        "or copy the features"
+    )
+
+
+def _refuse_foreign_scores(store: FeatureStore, bank_dir: Path) -> None:
+    """Images can be read only with the scorer that the features were made with."""
+    made_by = store.entry("region_scores")["made_by"]
+    if (bank_dir / "entity_scorer.pth").is_file():
+        return
+    who = "MedKLIP" if made_by.get("entity_scorer") == "medklip" else "an extractor that is not part of this project"
+    raise UserError(
+        f"the features in {bank_dir} come from {who} and hold no entity_scorer.pth: this model can be tested on prepared "
+        "data (main_test.py), and reads new images only after training on features of --entity_scorer own"
+    )

@@ -1,0 +1,136 @@
+"""Reports of images: the same reading, retrieval and writing as in a test, without an annotation or a feature folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from modules.corpus.annotations import Study
+from modules.corpus.datasets import ReportDataset
+from modules.corpus.images import open_image
+from modules.evaluation.generation import generate_reports, limits_of
+from modules.labelling.mentions import entity_mentions
+from modules.labels import CONDITIONS, STATES
+from modules.messages import UserError
+from modules.options import parse_options
+from modules.prediction.film_features import film_features
+from modules.prediction.model_folder import TrainedModel, open_model
+from modules.programs import MainTest
+from modules.records import sha256_of
+from modules.retrieval.observation import ask
+from modules.retrieval.references import set_references
+
+FILMS_AT_ONCE = 64  # films held in memory
+
+
+class Reporter:
+    """Writes reports with one trained model.
+
+        reporter = Reporter.load("results/synth_cxr")
+        for row in reporter.report(["film.png"]):
+            print(row["report"])
+
+    Args:
+        trained: the model and everything that it reads.
+        device: where to compute.
+    """
+
+    def __init__(self, trained: TrainedModel, device: torch.device) -> None:
+        self.trained, self.device = trained, device
+        self.options = as_tested(trained.options)
+        self.mentions = entity_mentions(trained.bank.reports)  # (N, K)
+        self.memory_size = trained.bank.store.entry("memory_indices")["shape"][1]
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Reporter:
+        """A reporter from the folder of a trained model; UserError if something that it needs is missing."""
+        place = torch.device(device)
+        return cls(open_model(folder, place), place)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the checkpoint."""
+        return sha256_of(self.trained.checkpoint)
+
+    def report(self, paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+        """Read films and write their reports.
+
+        Args:
+            paths: n PNG, JPEG or DICOM files.
+
+        Returns:
+            n rows, in order, see :meth:`stream`.
+        """
+        return list(self.stream(paths))
+
+    def stream(self, paths: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
+        """The rows of :meth:`report` as they are written, a few films in memory at a time.
+
+        Yields:
+            ``image``, and either ``error`` (a sentence) or ``report``, ``states`` (state by condition), ``probability``
+            (P(positive) by condition), ``retrieved`` (study or None), ``retrieved_report`` and ``retrieval_distance``.
+        """
+        for start in range(0, len(paths), FILMS_AT_ONCE):
+            yield from self._some([Path(path).resolve() for path in paths[start : start + FILMS_AT_ONCE]])
+
+    def _some(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        rows: dict[Path, dict[str, Any]] = {}
+        for path in paths:
+            try:
+                open_image(path)
+            except (UserError, OSError) as error:
+                rows[path] = {"image": str(path), "error": str(error)}
+        readable = [path for path in dict.fromkeys(paths) if path not in rows]
+        if readable:
+            rows |= dict(zip(readable, self._write(readable), strict=True))
+        return [rows[path] for path in paths]
+
+    def _write(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        trained, options = self.trained, self.options
+        films = [Study(id=str(path), image_path=(str(path),), report="", split="test") for path in paths]
+        config = trained.model.config
+        dataset = ReportDataset(
+            films,
+            Path("/"),
+            film_features(films, trained.scorer, self.mentions, trained.bank.ids, self.memory_size),
+            trained.bank,
+            trained.tokenizer,
+            image_size=config.image_size,
+            max_report_tokens=config.max_positions - config.prompt_length - 1,
+        )
+        queries = ask(trained.model, dataset, config.retrieval, options)
+        distances = set_references(trained.model, dataset, config.retrieval, queries, False, options.runtime.seed)
+        rows = generate_reports(
+            trained.model,
+            dataset,
+            limits_of(options.generation),
+            device=self.device,
+            precision=options.compute.precision,
+            batch_size=options.loading.batch_size,
+            num_workers=0,
+            progress=False,
+        )
+        return [_readable(row, distance) for row, distance in zip(rows, distances, strict=True)]
+
+
+def as_tested(options: dict[str, Any]) -> MainTest:
+    """How main_test.py reads and writes after a training with these options."""
+    names = ("dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len")
+    words = [word for name in names for word in (f"--{name}", str(options[name]))]
+    return parse_options(MainTest, [*words, "--num_workers", "0"])
+
+
+def _readable(row: dict[str, Any], distance: float) -> dict[str, Any]:
+    return {
+        "image": row["image"],
+        "report": row["prediction"],
+        "states": {name: STATES[state] for name, state in zip(CONDITIONS, row["states"], strict=True)},
+        "probability": dict(zip(CONDITIONS, row["positive_probability"], strict=True)),
+        "retrieved": row["retrieved"],
+        "retrieved_report": row["retrieved_report"],
+        "retrieval_distance": None if np.isnan(distance) else round(float(distance), 6),
+    }

@@ -1,0 +1,177 @@
+"""main_predict.py and modules/prediction: the report of a film is the one that a test writes, wherever it is asked for."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_pipeline import SMALL, call, places, prepared, refused, trained  # noqa: F401, fixtures
+from test_raw_images import write_dicom
+
+import main_predict
+import main_test
+from modules.messages import UserError
+from modules.prediction import Reporter
+from modules.prediction.films import find_films
+from modules.records import read_jsonl
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tested(prepared, trained, tmp_path_factory):  # noqa: F811
+    """Reports of the test split as main_test.py writes them, by file name."""
+    folder = tmp_path_factory.mktemp("tested")
+    generation = [
+        "--gen_min_len",
+        25,
+        "--gen_max_len",
+        12,
+        "--beam_size",
+        2,
+        "--no-meteor",
+        "--no-viewer",
+        "--resamples",
+        10,
+    ]
+    shutil.copytree(trained, folder / "run")
+    call(
+        main_test,
+        *places(prepared),
+        "--save_dir",
+        folder / "run",
+        *generation,
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    )
+    return {Path(row["image"]).name: row for row in read_jsonl(folder / "run" / "predictions.jsonl")}
+
+
+def predict(trained, out, *words):  # noqa: F811
+    call(main_predict, "--model", trained, "--out", out, "--device", "cpu", "--images", *words)
+    return read_jsonl(out / "predictions.jsonl")
+
+
+def test_reports_are_those_of_a_test(prepared, trained, tested, tmp_path):  # noqa: F811
+    rows = predict(trained, tmp_path / "out", prepared / "images" / "test")
+    assert len(rows) == len(tested)
+    for row in rows:
+        known = tested[Path(row["image"]).name]
+        assert row["report"] == known["prediction"]
+        assert row["retrieved"] == known["retrieved"]
+        assert list(row["probability"].values()) == known["positive_probability"]
+
+
+def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tmp_path):  # noqa: F811
+    film = next(iter(sorted((prepared / "images" / "test").iterdir())))
+    command = [
+        sys.executable,
+        ROOT / "main_predict.py",
+        "--model",
+        trained,
+        "--out",
+        tmp_path / "out",
+        "--images",
+        film,
+    ]
+    done = subprocess.run(
+        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert tested[film.name]["prediction"] in done.stdout
+    assert "Research use only" in done.stdout
+
+
+def test_three_lines_of_python_do_the_same(prepared, trained, tested):  # noqa: F811
+    film = next(iter(sorted((prepared / "images" / "test").iterdir())))
+    reporter = Reporter.load(trained)
+    (row,) = reporter.report([film])
+    assert row["report"] == tested[film.name]["prediction"]
+
+
+def test_bad_films_are_listed_and_the_others_written(prepared, trained, tmp_path):  # noqa: F811
+    films = sorted((prepared / "images" / "test").iterdir())[:2]
+    folder = tmp_path / "films" / "deep"
+    folder.mkdir(parents=True)
+    for film in films:
+        shutil.copy(film, folder)
+    (folder / "cut.png").write_bytes(films[0].read_bytes()[:200])
+    (folder / "text.jpg").write_text("no image")
+    (folder / "notes.txt").write_text("not looked at")
+    rows = predict(trained, tmp_path / "out", tmp_path / "films")
+    assert {Path(row["image"]).name for row in rows} == {film.name for film in films}
+    with open(tmp_path / "out" / "unreadable.csv", newline="") as file:
+        listed = {Path(row["image"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert listed.keys() == {"cut.png", "text.jpg"}
+    assert "is cut off" in listed["cut.png"]
+    assert "is not a PNG, JPEG or DICOM" in listed["text.jpg"]
+
+
+def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch):  # noqa: F811
+    films = sorted((prepared / "images" / "test").iterdir())[:3]
+    first = predict(trained, tmp_path / "out", films[0], films[1])
+    with open(tmp_path / "out" / "predictions.jsonl", "a") as file:
+        file.write('{"image": "half a li')  # a kill in the middle of a row
+    read = []
+    original = Reporter.stream
+    monkeypatch.setattr(Reporter, "stream", lambda self, paths: (read.extend(paths), original(self, paths))[1])
+    rows = predict(trained, tmp_path / "out", *films)
+    assert read == [films[2]]
+    assert rows[:2] == first
+    assert [Path(row["image"]).name for row in rows] == [film.name for film in films]
+
+
+def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, capsys):  # noqa: F811
+    film = next(iter(sorted((prepared / "images" / "test").iterdir())))
+    predict(trained, tmp_path / "out", film)
+    shutil.copytree(trained, tmp_path / "other")
+    (tmp_path / "other" / "model_best.pth").unlink()  # the last epoch's weights are other weights
+    words = ["--model", tmp_path / "other", "--out", tmp_path / "out", "--images", film]
+    refused(capsys, "holds the reports of another model", main_predict, *words)
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
+def test_a_dicom_film_gives_the_report_of_its_png(prepared, trained, tested, tmp_path, kind):  # noqa: F811
+    film = next(iter(sorted((prepared / "images" / "test").iterdir())))
+    pixels = np.asarray(Image.open(film)).astype(np.uint16)
+    pixels = pixels - pixels.min()
+    pixels = (pixels * (255 / pixels.max())).round().astype(np.uint16)
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "film.png")
+    values = 255 - pixels if kind == "MONOCHROME1" else pixels
+    write_dicom(tmp_path / "film.dcm", values, PhotometricInterpretation=kind)
+    png, dicom = Reporter.load(trained).report([tmp_path / "film.png", tmp_path / "film.dcm"])
+    assert dicom["report"] == png["report"]
+    assert dicom["probability"] == png["probability"]
+
+
+def test_what_is_named_but_not_there_is_said_at_once(tmp_path, capsys):
+    refused(capsys, "nowhere.png does not exist", main_predict, "--images", tmp_path / "nowhere.png")
+    refused(capsys, "holds no model_best.pth", main_predict, "--images", __file__, "--model", tmp_path)
+    (tmp_path / "empty").mkdir()
+    refused(capsys, "hold no file that ends in .png", main_predict, "--images", tmp_path / "empty")
+
+
+def test_a_model_on_foreign_features_says_what_is_missing(prepared, trained, tmp_path):  # noqa: F811
+    features = prepared / "features"
+    shutil.copytree(features, tmp_path / "features")
+    (tmp_path / "features" / "entity_scorer.pth").unlink()
+    shutil.copytree(trained, tmp_path / "run")
+    text = (tmp_path / "run" / "options.json").read_text().replace(str(features), str(tmp_path / "features"))
+    (tmp_path / "run" / "options.json").write_text(text)
+    with pytest.raises(UserError, match=r"hold no entity_scorer\.pth"):
+        Reporter.load(tmp_path / "run")
+
+
+def test_a_folder_stands_for_its_images_each_once(tmp_path):
+    for name in ("b.png", "a.JPG", "deep/c.dcm", ".hidden/d.png", "e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_films([tmp_path / "b.png", tmp_path])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["b.png", "a.JPG", "deep/c.dcm"]
