@@ -34,8 +34,8 @@ def published_config(quick: bool) -> RevtafConfig:
     values = {
         "image_size": 224, "visual_extractor": "resnet101", "report_feature_dim": 512, "memory_layers": 2,
         "memory_feedforward": 2048, "num_heads": 8, "dropout": 0.1, "num_conditions": len(CONDITIONS),
-        "num_states": len(STATES), "num_entities": len(ENTITIES), "manifold": "poincare", "curvature": 0.01,
-        "learn_curvature": False, "hyperbolic_dim": 512, "hyperbolic_layers": 2, "retrieval": "learned",
+        "num_states": len(STATES), "num_entities": len(ENTITIES), "enhancer": "scores", "manifold": "poincare",
+        "curvature": 0.01, "learn_curvature": False, "hyperbolic_dim": 512, "hyperbolic_layers": 2, "retrieval": "learned",
         "entity_text_dim": 768, "attention_dim": 1024, "attention": "ot", "ot_plan": "joint", "ot_solver": "sinkhorn",
         "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True, "vocab_size": BERT_VOCABULARY, "pad_id": 0,
         "end_id": 2, "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072,

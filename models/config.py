@@ -73,6 +73,9 @@ class ModelOptions:
     num_heads: int = flag(8, "heads of the report memory", within="[1, 256]", name="nhead")
     dropout: float = flag(0.1, "dropout rate", within="[0, 1)")
     # learnable retrieval enhancer
+    enhancer: str = flag(
+        "scores", "what is embedded: entity scores, or images and reports", choices=("scores", "towers")
+    )
     manifold: str = flag("poincare", "retrieval geometry", choices=("poincare", "lorentz", "euclidean"))
     curvature: float = flag(0.01, "curvature magnitude", within="(0, 100]", name="c")
     learn_curvature: bool = flag(False, "learn the curvature", name="learn_c")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,39 +12,25 @@ from models.hyperbolic_encoder import HyperbolicLinear
 from models.manifolds import MANIFOLDS, Manifold
 
 THUMBNAIL = 16  # side of the small image that the query tower sees: film, borders and exposure show in it
-INPUT_DROPOUT = 0.3  # of what a tower sees
 LEAST_PROBABILITY = 1e-4  # entity scores are kept this far from 0 and 1
 
 
-class Standardise(nn.Module):
-    """Take inputs to mean 0 and variance 1 by running statistics, in training as in test: a batch changes nothing."""
+def stages(backbone: nn.Module) -> list[nn.Module]:
+    """The parts of a visual backbone whose outputs the query tower sees: a ResNet's four stages, else the whole."""
+    return [child for name, child in backbone.named_children() if name.startswith("layer")] or [backbone]
 
-    MOMENTUM = 0.02  # of the running statistics
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("variance", torch.ones(width))
-        self.register_buffer("batches", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Standardise ``x`` ``(B, F)``; in training the statistics follow it."""
-        if self.training:
-            with torch.no_grad():
-                self.batches += 1
-                share = max(self.MOMENTUM, 1 / float(self.batches))  # a plain mean over the first batches
-                difference = x.mean(dim=0) - self.mean
-                spread = (x - self.mean - difference).square().mean(dim=0)
-                self.variance.lerp_(spread + (1 - share) * difference.square(), share)
-                self.mean.add_(share * difference)
-        return (x - self.mean) * (self.variance + 1e-3).rsqrt()
+def stage_widths(backbone: nn.Module, visual_dim: int) -> list[int]:
+    """Channels of the output of each stage; ``visual_dim`` for a backbone that is seen as a whole."""
+    norms = [[part for part in stage.modules() if isinstance(part, nn.BatchNorm2d)] for stage in stages(backbone)]
+    return [found[-1].num_features for found in norms] if norms[0] and len(norms) > 1 else [visual_dim]
 
 
 class Tower(nn.Module):
-    """Standardised inputs, one ordinary layer, one layer of the manifold.
+    """One ordinary layer on standardised inputs, then one layer of the manifold; the same in training as in test.
 
     Args:
-        inputs: numbers that it sees.
+        inputs: F, numbers that it sees.
         width: H.
         manifold: geometry, shared by both towers.
     """
@@ -50,16 +38,29 @@ class Tower(nn.Module):
     def __init__(self, inputs: int, width: int, manifold: Manifold) -> None:
         super().__init__()
         self.manifold = manifold
-        self.standardise = Standardise(inputs)
-        self.dropout = nn.Dropout(INPUT_DROPOUT)
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("deviation", torch.ones(inputs))
         self.hidden = nn.Linear(inputs, 4 * width)
         self.out = HyperbolicLinear(4 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Points ``(B, H)`` (``H + 1`` coordinates on the hyperboloid) of inputs ``(B, F)``, in the weights' dtype."""
+    def standardise(self, x: Tensor) -> None:
+        """Take mean and deviation from ``x`` ``(N, F)``, the inputs of the training split."""
+        self.deviation, self.mean = (part.to(self.mean) for part in torch.std_mean(x.float(), dim=0, correction=0))
+
+    def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
+        """Embed inputs.
+
+        Args:
+            x: ``(B, F)``.
+            dropout: rate at which inputs are hidden.
+
+        Returns:
+            ``(B, H)`` points (``H + 1`` coordinates on the hyperboloid) in the weights' dtype.
+        """
         with torch.autocast(x.device.type, enabled=False):
             dtype = self.out.weight.dtype
-            hidden = self.hidden(self.dropout(self.standardise(x.to(dtype)))).relu()  # (B, 4 H)
+            x = (x.to(dtype) - self.mean) / (self.deviation + 0.03)  # an input that never varies stays small
+            hidden = self.hidden(F.dropout(x, dropout)).relu()  # (B, 4 H)
             tangent = hidden.double() / hidden.shape[1] ** 0.5
             point = self.manifold.linear(self.manifold.lift(tangent, dtype), self.out.weight.double(), dtype)  # (B, H)
             return self.manifold.translate(point, self.out.bias.double(), dtype).to(dtype)
@@ -68,12 +69,9 @@ class Tower(nn.Module):
 class RetrievalTowers(nn.Module):
     """The learnable retrieval enhancer with two towers, so that a report itself is the key.
 
-    Departure: the released enhancer embeds the entity scores of the query and of the bank's images alike, and never looks at
-    what a report of the bank says: ``--enhancer scores``.
-
     Args:
         num_entities: K.
-        visual_dim: D.
+        levels: channels of all stages of the visual encoder together.
         num_states: P.
         num_conditions: L.
         report_feature_dim: C.
@@ -81,13 +79,16 @@ class RetrievalTowers(nn.Module):
         manifold: ``"poincare"``, ``"lorentz"`` or ``"euclidean"``, with equally many parameters.
         curvature: c, positive.
         learn_curvature: whether c is a parameter.
+
+    Departure: the released enhancer embeds the entity scores of the query's image and of the bank's images alike, and what a
+    report of the bank says is never looked at: ``--enhancer scores``.
     """
 
     def __init__(
         self,
         *,
         num_entities: int,
-        visual_dim: int,
+        levels: int,
         num_states: int,
         num_conditions: int,
         report_feature_dim: int,
@@ -100,36 +101,37 @@ class RetrievalTowers(nn.Module):
         self.num_states = num_states
         self.manifold = MANIFOLDS[manifold](curvature, learn_curvature and manifold != "euclidean")
         states = num_states * num_conditions
-        self.query = Tower(num_entities + visual_dim + states + THUMBNAIL**2, width, self.manifold)
+        self.query = Tower(num_entities + 2 * levels + states + THUMBNAIL**2, width, self.manifold)
         self.key = Tower(states + report_feature_dim, width, self.manifold)
-        self.log_scale = nn.Parameter(torch.tensor(2.0))  # of the squared distances in the ranking loss
+        self.log_scale = nn.Parameter(torch.tensor(2.0))  # of the squared distances that the towers are trained on
 
-    def forward(self, region_scores: Tensor, pooled: Tensor, state_logits: Tensor, image: Tensor) -> Tensor:
-        """Embed images; no gradient leaves the tower.
+    def query_inputs(
+        self, region_scores: Tensor, stages: Sequence[Tensor], state_logits: Tensor, image: Tensor
+    ) -> Tensor:
+        """What the query tower sees of images; no gradient flows back.
 
         Args:
             region_scores: ``(B, K)`` entity scores.
-            pooled: ``(B, D)`` image features.
+            stages: outputs ``(B, channels, h, w)`` of the stages of the visual encoder: the early ones know the film, the
+                late ones the findings.
             state_logits: ``(B, P, L)`` predicted states.
             image: ``(B, 3, height, width)`` normalised pixels.
 
         Returns:
-            ``(B, H)`` points.
+            ``(B, F)`` float32.
         """
-        thumbnail = F.adaptive_avg_pool2d(image[:, :1].float(), THUMBNAIL).flatten(1)
         scores = region_scores.float().clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit()
         states = state_logits.float().log_softmax(dim=1).flatten(1)  # (B, P L)
-        return self.query(torch.cat([scores, pooled.float(), states, thumbnail], dim=1).detach())
+        thumbnail = F.adaptive_avg_pool2d(image[:, :1].float(), THUMBNAIL).flatten(1)  # (B, side * side)
+        flat = [stage.float().flatten(2) for stage in stages]
+        levels = [pooled for stage in flat for pooled in (stage.mean(dim=2), stage.amax(dim=2))]  # (B, channels) each
+        return torch.cat([scores, *levels, states, thumbnail], dim=1).detach()  # (B, F)
 
-    def embed_reports(self, labels: Tensor, report_features: Tensor) -> Tensor:
-        """Embed reports by what they say.
-
-        Args:
-            labels: ``(N, L)`` states.
-            report_features: ``(N, C)``.
-
-        Returns:
-            ``(N, H)`` points.
-        """
+    def key_inputs(self, labels: Tensor, report_features: Tensor) -> Tensor:
+        """What the key tower sees of reports: ``labels`` ``(N, L)`` and ``report_features`` ``(N, C)`` as ``(N, G)``."""
         said = F.one_hot(labels.long(), self.num_states).transpose(1, 2).flatten(1)  # (N, P L)
-        return self.key(torch.cat([said.float(), report_features.float()], dim=1))
+        return torch.cat([said.float(), report_features.float()], dim=1)  # (N, G)
+
+    def forward(self, query_inputs: Tensor) -> Tensor:
+        """Points ``(B, H)`` of images, from :meth:`query_inputs`."""
+        return self.query(query_inputs)

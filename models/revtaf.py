@@ -15,6 +15,7 @@ from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.ot_attention import TransportAttention, TransportFusion
 from models.report_decoder import ReportDecoder
 from models.report_memory import ReportMemory
+from models.retrieval_towers import RetrievalTowers, stage_widths, stages
 from models.visual_encoder import VisualEncoder
 
 
@@ -39,7 +40,7 @@ class FusedStudy:
     """Everything known of a study before the first word is written."""
 
     state_logits: Tensor  # (B, P, L), without the class prior
-    embedding: Tensor  # (B, H)
+    embedding: Tensor | None  # (B, H), None with towers, which are fitted by themselves
     region_text: Tensor  # (B, K, A), projected
     reference_text: Tensor  # (B, S, A), projected
     region_map: Tensor  # (B, K, M)
@@ -53,6 +54,26 @@ class RevtafOutput(FusedStudy):
     """A fused study with the decoder's predictions."""
 
     token_logits: Tensor  # (S, V) of the scored tokens of packed reports, else (B, T, V)
+
+
+def build_enhancer(config: RevtafConfig, backbone: nn.Module) -> LearnableRetrievalEnhancer | RetrievalTowers:
+    """The learnable retrieval enhancer: of entity scores as published, or two towers that training fits by themselves."""
+    geometry = {
+        "num_entities": config.num_entities,
+        "width": config.hyperbolic_dim,
+        "manifold": config.manifold,
+        "curvature": config.curvature,
+        "learn_curvature": config.learn_curvature,
+    }
+    if config.enhancer == "scores":
+        return LearnableRetrievalEnhancer(layers=config.hyperbolic_layers, **geometry)
+    return RetrievalTowers(
+        levels=sum(stage_widths(backbone, config.visual_dim)),
+        num_states=config.num_states,
+        num_conditions=config.num_conditions,
+        report_feature_dim=config.report_feature_dim,
+        **geometry,
+    ).requires_grad_(False)
 
 
 class Revtaf(nn.Module):
@@ -79,14 +100,7 @@ class Revtaf(nn.Module):
             dropout=config.dropout,
         )
         self.diagnosis_head = DiagnosisHead(D, C, config.num_states, config.num_conditions)
-        self.retrieval_enhancer = LearnableRetrievalEnhancer(
-            num_entities=config.num_entities,
-            width=config.hyperbolic_dim,
-            layers=config.hyperbolic_layers,
-            manifold=config.manifold,
-            curvature=config.curvature,
-            learn_curvature=config.learn_curvature,
-        )
+        self.retrieval_enhancer = build_enhancer(config, self.visual_encoder.backbone)
         self.project_patches = nn.Linear(D, A)
         self.project_region = nn.Linear(config.entity_text_dim, A)
         self.project_reference = nn.Linear(C, A)
@@ -106,6 +120,24 @@ class Revtaf(nn.Module):
         patches, pooled = self.visual_encoder(image)  # (B, M, D), (B, D)
         recalled = self.report_memory(pooled, memory)  # (B, C)
         return patches, self.diagnosis_head(pooled, recalled)  # (B, P, L)
+
+    def look(self, image: Tensor, region_scores: Tensor, memory: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is known before anything is retrieved: ``state_logits`` ``(B, P, L)``, and the query tower's inputs.
+
+        Returns:
+            The states, and ``(B, F)`` for the query tower, None if there are no towers.
+        """
+        if self.config.enhancer == "scores":
+            return self.diagnose(image, memory)[1], None
+        kept: list[Tensor] = []
+        hooks = [
+            stage.register_forward_hook(lambda _, __, output: kept.append(output))
+            for stage in stages(self.visual_encoder.backbone)
+        ]
+        state_logits = self.diagnose(image, memory)[1]
+        for hook in hooks:
+            hook.remove()
+        return state_logits, self.retrieval_enhancer.query_inputs(region_scores, kept, state_logits, image)
 
     def align(self, patches: Tensor, study: StudyInputs) -> dict[str, Tensor]:
         """Fuse entities and reference sentences into the patches ``(B, M, D)``: the fields of :class:`FusedStudy`.
@@ -134,7 +166,9 @@ class Revtaf(nn.Module):
     def fuse(self, study: StudyInputs) -> FusedStudy:
         """See, diagnose, embed and align a batch."""
         patches, state_logits = self.diagnose(study.image, study.memory)
-        embedding = self.retrieval_enhancer(study.region_scores)  # (B, H)
+        embedding = None
+        if self.config.enhancer == "scores":
+            embedding = self.retrieval_enhancer(study.region_scores)  # (B, H)
         return FusedStudy(state_logits=state_logits, embedding=embedding, **self.align(patches, study))
 
     def forward(

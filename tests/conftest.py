@@ -76,7 +76,7 @@ def tiny_config(**changes):
     values = {
         "image_size": 64, "visual_extractor": "resnet18", "report_feature_dim": 16, "memory_layers": 2,
         "memory_feedforward": 32, "num_heads": 4, "dropout": 0.1, "num_conditions": 18, "num_states": 4,
-        "num_entities": 75, "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "hyperbolic_dim": 12,
+        "num_entities": 75, "enhancer": "scores", "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "hyperbolic_dim": 12,
         "hyperbolic_layers": 2, "retrieval": "learned", "entity_text_dim": 24, "attention_dim": 20, "attention": "ot",
         "ot_plan": "joint", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True,
         "vocab_size": 50, "pad_id": 0, "end_id": 2, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 32,

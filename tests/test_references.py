@@ -56,8 +56,8 @@ def training_rows(model, dataset, epoch=2, **changes):
 
 def test_states_are_those_of_the_diagnosis_head_whatever_the_batch(model, datasets):
     dataset = datasets["val"]
-    found = observe(model, dataset, precision="fp32", batch_size=3, num_workers=0)
-    again = observe(model, dataset, precision="fp32", batch_size=1, num_workers=0)
+    found = observe(model, dataset, precision="fp32", batch_size=3, num_workers=0)[0]
+    again = observe(model, dataset, precision="fp32", batch_size=1, num_workers=0)[0]
     torch.testing.assert_close(found, again, rtol=1e-4, atol=1e-4)
     sample = dataset[0]
     image = (sample.image[None].float() / 255 - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor(

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.text import postprocess_prediction
@@ -20,7 +19,7 @@ from modules.evaluation.metrics.nlg import bleu_sums
 from modules.evaluation.metrics.significance import intervals
 from modules.evaluation.metrics.sufficient_sums import StudySums, joined, means
 from modules.labels import CHEXPERT_CONDITIONS, STATES
-from modules.retrieval.retriever import Queries, Space, find_space, random_turns
+from modules.retrieval.retriever import Enhancer, Queries, Space, find_space, random_turns
 
 TOP = 5  # retrieved reports whose labels are averaged
 PAIRS = 1 << 25  # pairs of a query and a bank row held at once
@@ -29,7 +28,7 @@ Nearness = Callable[[slice], Tensor]  # queries -> (B, N), larger is nearer
 
 @torch.no_grad()
 def retrieval_quality(
-    enhancer: LearnableRetrievalEnhancer,
+    enhancer: Enhancer,
     dataset: ReportDataset,
     queries: Queries,
     thirds: Mapping[str, str],
@@ -55,7 +54,7 @@ def retrieval_quality(
         ``bleu_4_top1`` of the report itself; ``intervals`` of these; ``f1_macro_top1``, ``f1_macro_tail_top1`` and
         ``per_class_f1_top1``.
     """
-    device, bank = enhancer.layers[0].weight.device, dataset.bank
+    device, bank = next(enhancer.parameters()).device, dataset.bank
     known = torch.from_numpy(bank.labels.astype(np.int64)).to(device)  # (N, L)
     wanted = torch.from_numpy(dataset.labels).to(device)  # (n, L)
     groups = [torch.from_numpy(part).to(device) for part in bank.groups(queries.studies, exclude_same_patient)]

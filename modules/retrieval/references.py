@@ -37,7 +37,9 @@ def set_references(
     return distances
 
 
-def find_references(model: Revtaf, dataset: ReportDataset, how: str, options: MainTrain) -> None:
+def find_references(
+    model: Revtaf, dataset: ReportDataset, how: str, options: MainTrain, queries: Queries | None = None
+) -> None:
     """Look at the images of ``dataset``, if ``how`` needs it, and give every study its reference.
 
     Args:
@@ -45,12 +47,15 @@ def find_references(model: Revtaf, dataset: ReportDataset, how: str, options: Ma
         dataset: its reference rows are set.
         how: a choice of ``--retrieval``.
         options: ``exclude_same_patient``, ``seed``, ``precision``, ``batch_size``, ``num_workers``.
+        queries: what is known of the studies, if they have been looked at since the last step of training.
     """
-    queries = ask(model, dataset, how, options)
+    queries = ask(model, dataset, how, options) if queries is None else queries
     set_references(model, dataset, how, queries, options.training.exclude_same_patient, options.runtime.seed)
 
 
-def training_references(model: Revtaf, dataset: ReportDataset, options: MainTrain, epoch: int) -> None:
+def training_references(
+    model: Revtaf, dataset: ReportDataset, options: MainTrain, epoch: int, queries: Queries | None = None
+) -> None:
     """Choose the reference report of every training study for an epoch (``--train_retrieval``).
 
     ``own`` retrieves as the model will in test, anew in each epoch and never the study itself; what the model has not
@@ -67,6 +72,7 @@ def training_references(model: Revtaf, dataset: ReportDataset, options: MainTrai
         options: ``retrieval``, ``train_retrieval``, ``drop_references``, ``init_from`` and those of
             :func:`find_references`.
         epoch: with the seed it decides which studies get which kind (``mixed``) and which go without.
+        queries: as in :func:`find_references`.
     """
     n = len(dataset)
     if options.model.retrieval == "none":
@@ -78,7 +84,7 @@ def training_references(model: Revtaf, dataset: ReportDataset, options: MainTrai
         dataset.reference_rows = by_label
     else:
         untrained = epoch == 1 and not options.start.init_from and options.model.retrieval in ("learned", "states")
-        find_references(model, dataset, "cosine" if untrained else options.model.retrieval, options)
+        find_references(model, dataset, "cosine" if untrained else options.model.retrieval, options, queries)
     if options.training.train_retrieval == "mixed":
         coin = np.random.default_rng([options.runtime.seed, epoch]).random(n) < 0.5
         dataset.reference_rows = np.where(coin, by_label, dataset.reference_rows)

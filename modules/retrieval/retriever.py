@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.manifolds import Euclidean, Manifold
 from models.retrieval import RetrievalBank
+from models.retrieval_towers import RetrievalTowers
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.labels import POSITIVE
@@ -28,6 +29,9 @@ BLOCK = 1024  # studies embedded at once: few enough to stay in the cache
 QUERIES = 4096  # studies searched at once, each time reading the whole bank
 
 
+Enhancer = LearnableRetrievalEnhancer | RetrievalTowers
+
+
 @dataclass
 class Queries:
     """The studies that ask, and what is known of them without their reports."""
@@ -35,6 +39,7 @@ class Queries:
     studies: Sequence[Study]
     region_scores: np.ndarray  # (n, K)
     state_logits: Tensor | None = None  # (n, P, L), where the model has looked at the images
+    tower_inputs: Tensor | None = None  # (n, F), where it has and has towers
 
     def __len__(self) -> int:
         return len(self.studies)
@@ -50,22 +55,30 @@ class Space:
 
 
 @torch.no_grad()
-def embed(enhancer: LearnableRetrievalEnhancer, region_scores: np.ndarray, device: torch.device) -> Tensor:
-    """Points ``(n, H)`` of studies with entity scores ``(n, K)``."""
-    enhancer.eval()
+def embed(network: nn.Module, inputs: np.ndarray, device: torch.device) -> Tensor:
+    """Points ``(n, H)`` of studies with inputs ``(n, F)``: entity scores, or what one of two towers sees."""
+    network.eval()
     points = None
-    for start in range(0, len(region_scores), BLOCK):
-        scores = np.asarray(region_scores[start : start + BLOCK], dtype=np.float32)
-        block = enhancer(torch.from_numpy(scores).to(device))  # (BLOCK, H)
+    for start in range(0, len(inputs), BLOCK):
+        part = np.asarray(inputs[start : start + BLOCK], dtype=np.float32)
+        block = network(torch.from_numpy(part).to(device))  # (BLOCK, H)
         if points is None:  # filled in place: a list of blocks would hold the bank twice
-            points = block.new_empty(len(region_scores), block.shape[1])
+            points = block.new_empty(len(inputs), block.shape[1])
         points[start : start + len(block)] = block
     return points
 
 
-def find_space(
-    how: str, enhancer: LearnableRetrievalEnhancer, bank: TrainingBank, queries: Queries, rows: slice
-) -> Space:
+def embed_bank(enhancer: Enhancer, bank: TrainingBank, rows: slice | np.ndarray, device: torch.device) -> Tensor:
+    """Points ``(n, H)`` of ``rows`` of the bank: of what their reports say if there are towers, else of their images."""
+    if not isinstance(enhancer, RetrievalTowers):
+        return embed(enhancer, bank.region_scores[rows], device)
+    features = np.asarray(bank.store["report_features"][rows], dtype=np.float32)
+    return embed(
+        enhancer.key, enhancer.key_inputs(torch.from_numpy(bank.labels[rows]), torch.from_numpy(features)), device
+    )
+
+
+def find_space(how: str, enhancer: Enhancer, bank: TrainingBank, queries: Queries, rows: slice) -> Space:
     """The space that ``--retrieval learned``, ``cosine`` or ``states`` searches.
 
     Args:
@@ -76,10 +89,11 @@ def find_space(
         queries: n studies.
         rows: of the bank to put there.
     """
-    device = enhancer.layers[0].weight.device
+    device = next(enhancer.parameters()).device
     scores = (bank.region_scores[rows], queries.region_scores)
     if how == "learned":
-        return Space(enhancer.manifold, *(embed(enhancer, part, device) for part in scores))
+        asked = scores[1] if queries.tower_inputs is None else queries.tower_inputs.numpy()
+        return Space(enhancer.manifold, embed_bank(enhancer, bank, rows, device), embed(enhancer, asked, device))
     bank_scores, scores = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in scores)
     if how == "cosine":
         return Space(Euclidean(1.0), F.normalize(bank_scores, dim=-1), F.normalize(scores, dim=-1))
@@ -127,7 +141,7 @@ def random_rows(
 
 def retrieve(
     how: str,
-    enhancer: LearnableRetrievalEnhancer,
+    enhancer: Enhancer,
     bank: TrainingBank,
     queries: Queries,
     *,

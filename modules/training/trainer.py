@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import record_function
 from tqdm import tqdm
 
+from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import Batch, ReportDataset
@@ -25,9 +26,11 @@ from modules.labels import CHEXPERT_CONDITIONS
 from modules.programs import MainTrain
 from modules.records import append_metrics
 from modules.retrieval.references import find_references, reference_agreement, training_references
+from modules.retrieval.retriever import Queries
 from modules.training.losses import updated_prior
 from modules.training.objective import Step, initial_prior, loss_names, objective
 from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
+from modules.training.towers import Wanted, refit_towers
 from modules.weights.checkpoints import load_checkpoint, restore, save_checkpoint
 
 STOP_CHECK = 20  # steps between two agreements of several processes on whether to stop
@@ -68,6 +71,8 @@ class Trainer:
         self.limits = limits_of(options.generation)
         self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
+        self.wanted = Wanted(train_set.bank) if isinstance(model.retrieval_enhancer, RetrievalTowers) else None
+        self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
         self.epoch, self.step, self.best = 1, 0, -float("inf")
         self.stop_requested = False
         self.stage = record_function  # --profile replaces it by a stopwatch
@@ -145,7 +150,8 @@ class Trainer:
         """Train one epoch, or the rest of one; returns mean losses and the speed."""
         options = self.options
         if not self.step:  # a resumed epoch goes on with the references that it had
-            training_references(self.model, self.train_set, self.options, self.epoch)
+            training_references(self.model, self.train_set, self.options, self.epoch, self.seen)
+        self.seen = None
         self.train_set.augmentation = (options.runtime.seed, self.epoch) if options.training.augment else None
         loader = training_loader(
             self.train_set,
@@ -254,6 +260,8 @@ class Trainer:
     def _one_epoch(self) -> None:
         options, started = self.options, time.perf_counter()
         row: dict[str, Any] = {"epoch": self.epoch, **self.train_epoch()}
+        if self.wanted and not self.stop_requested:
+            self.seen, row["loss_towers"] = refit_towers(self.model, self.train_set, self.wanted, options, self.epoch)
         if self.stop_requested:
             self.save("current_checkpoint.pth")
             raise KeyboardInterrupt

@@ -45,8 +45,8 @@ MARKS = ("visual_encoder.model.0.weight", "gwd.layers.0.linear.weight", "mpsa_at
 RESNETS = {(False, 2): "resnet18", (False, 6): "resnet34", (True, 6): "resnet50", (True, 23): "resnet101"}
 CONSTANTS = {  # of the released code, not in its file
     "image_size": 224, "num_heads": 8, "dropout": 0.1, "num_conditions": len(CONDITIONS), "num_states": len(STATES),
-    "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "retrieval": "learned", "attention": "ot",
-    "ot_plan": "single", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": False,
+    "enhancer": "scores", "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "retrieval": "learned",
+    "attention": "ot", "ot_plan": "single", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": False,
     "pad_id": 0, "end_id": 102, "decoder_heads": 12,
 }  # fmt: skip
 BEHAVIOUR = "--ot_plan single --align_iou binary --no-mask_padding"

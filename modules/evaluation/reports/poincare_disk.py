@@ -11,7 +11,7 @@ from models.manifolds import Euclidean, Lorentz, Manifold
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
 from modules.labels import POSITIVE
-from modules.retrieval.retriever import embed
+from modules.retrieval.retriever import embed_bank
 
 BANK_POINTS = 4000  # studies of the bank that are drawn; a random sample of a larger bank
 
@@ -41,7 +41,7 @@ def bank_disk(model: Revtaf, bank: TrainingBank, device: torch.device, seed: int
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
     enhancer = model.retrieval_enhancer
-    points = embed(enhancer, bank.region_scores[rows], device).double().cpu()  # (n, H)
+    points = embed_bank(enhancer, bank, rows, device).double().cpu()  # (n, H)
     flat, share = project(points, enhancer.manifold)
     labels = np.asarray(bank.store["labels"])[bank.store.rows("studies", [bank.ids[row] for row in rows])]
     curvature = 0.0 if isinstance(enhancer.manifold, Euclidean) else float(enhancer.manifold.curvature())

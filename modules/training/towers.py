@@ -1,0 +1,160 @@
+"""Training of the two retrieval towers: whole bank, frozen inputs, between two epochs of the rest of the model.
+
+No gradient leaves the towers and no other loss reaches them, so they need not wait for the steps of the model: what the
+query tower sees of every training image is taken once per epoch, and then many queries at a time are ranked against the
+reports of the bank.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from scipy.sparse import csr_array
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.preprocessing import normalize
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from models.manifolds import Manifold
+from models.revtaf import Revtaf
+from modules.corpus.bank import TrainingBank
+from modules.corpus.datasets import ReportDataset
+from modules.distributed import is_main, world_size
+from modules.labels import POSITIVE, UNCERTAIN
+from modules.programs import MainTrain
+from modules.retrieval.observation import ask
+from modules.retrieval.retriever import Queries
+from modules.training.optimizers import build_optimizer
+
+ANCHORS = 128  # queries of a step
+CANDIDATES = 4096  # reports of the bank that a step ranks: all of a small bank, drawn anew from a large one
+STEPS = 120  # at least, after every epoch
+LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
+NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
+TEXT_TEMPERATURE = 0.05  # cosine of n-grams that is worth one nat
+RARITY = 0.5  # a differing condition weighs its positive rate to minus this power
+
+
+class Wanted:
+    """How much a study should want the report of another: by its words and by its findings.
+
+    The worth is ``text_weight * cosine / TEXT_TEMPERATURE - label_weight * differing``: the cosine of n-gram counts, and
+    the conditions in which one report is positive and the other not, weighted by rarity (an uncertain one counts half;
+    blank against negative is no difference).
+
+    Args:
+        bank: the training reports.
+        text_weight: of the words.
+        label_weight: of the findings.
+    """
+
+    def __init__(self, bank: TrainingBank, text_weight: float = 1.0, label_weight: float = 1.0) -> None:
+        counter = HashingVectorizer(
+            ngram_range=NGRAMS, token_pattern=r"\S+", n_features=HASHED, alternate_sign=False, norm=None
+        )
+        counts = counter.transform(bank.reports).minimum(MOST_COUNTED)
+        self.words = csr_array(normalize(counts)) * np.float32(text_weight / TEXT_TEMPERATURE) ** 0.5  # (N, HASHED)
+        rate = (bank.labels == POSITIVE).mean(axis=0).clip(1e-3)
+        weight = rate**-RARITY
+        weight = label_weight * weight / weight.mean()  # (L,)
+        found = [(bank.labels == state) * weight**0.5 for state in (POSITIVE, UNCERTAIN)]
+        self.positive, self.uncertain = (part.astype(np.float32) for part in found)  # (N, L) each
+
+    def __call__(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """Worth ``(B, n)`` in nats of the rows ``candidates`` ``(n,)`` of the bank for its rows ``queries`` ``(B,)``."""
+        worth = (self.words[queries] @ self.words[candidates].T).toarray()
+        for found, share in ((self.positive, 1.0), (self.uncertain, 0.5)):
+            a, b = found[queries], found[candidates]
+            differing = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
+            worth -= share * differing
+        return worth
+
+
+def listwise_loss(manifold: Manifold, queries: Tensor, keys: Tensor, log_scale: Tensor, worth: Tensor) -> Tensor:
+    """Cross-entropy between ``softmax(worth)`` and a softmax over minus the scaled squared distances.
+
+    Every candidate takes part and equal worth shares the target, so there is no first among ties.
+
+    Args:
+        manifold: geometry.
+        queries: ``(B, H)`` points.
+        keys: ``(n, H)`` points.
+        log_scale: logarithm of the scale of squared distances.
+        worth: ``(B, n)`` in nats, minus infinity for what a query must not find.
+
+    Returns:
+        Mean over the queries.
+    """
+    x, y = queries.double(), keys.double()
+    flipped = manifold.flip(y)
+    square = (x * manifold.flip(x)).sum(dim=1, keepdim=True) + (y * flipped).sum(dim=1) - 2 * x @ flipped.T  # (B, n)
+    gap = (square / manifold.shrink(y)).clamp_min(1e-12)  # the square root has no slope at 0
+    distance = manifold.distance_of_gap(gap, x.unsqueeze(1))  # (B, n)
+    logits = (-log_scale.exp() * distance.square()).masked_fill(worth.isinf(), -1e9)  # finite: times 0 it must be 0
+    return F.cross_entropy(logits, worth.to(logits.dtype).softmax(dim=1))
+
+
+def refit_towers(
+    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int
+) -> tuple[Queries, float]:
+    """Look at the training images and train the towers on them; returns what was seen, and the loss."""
+    queries = ask(model, dataset, "learned", options)
+    return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch))
+
+
+def fit_towers(model: Revtaf, dataset: ReportDataset, queries: Queries, wanted: Wanted, seed: tuple[int, int]) -> float:
+    """Train the towers, ``STEPS`` steps or once through the studies if that is more.
+
+    Every process does the same; the weights of the first one are taken.
+
+    Args:
+        model: with towers.
+        dataset: the training studies.
+        queries: what the model sees of their images.
+        wanted: what is learnt.
+        seed: of draws and dropout.
+
+    Returns:
+        The mean loss of the last tenth of the steps, in nats.
+    """
+    towers, bank = model.retrieval_enhancer, dataset.bank
+    inputs = queries.tower_inputs  # (n, F)
+    rows = bank.store.rows("training", [study.id for study in dataset.studies])  # (n,)
+    device = towers.log_scale.device
+    features = np.asarray(bank.store["report_features"], dtype=np.float32)
+    keys = towers.key_inputs(torch.from_numpy(bank.labels), torch.from_numpy(features))  # (N, G)
+    towers.query.standardise(inputs)
+    towers.key.standardise(keys)
+    n, N = len(inputs), len(bank)
+    steps = max(STEPS, n // ANCHORS)
+    rng = np.random.default_rng(seed)
+    towers.requires_grad_(True)
+    optimizer = build_optimizer(towers, LR, WEIGHT_DECAY)
+    losses = []
+    with torch.random.fork_rng(), tqdm(range(steps), desc="towers", leave=False, disable=not is_main()) as bar:
+        torch.manual_seed(int(rng.integers(2**31)))  # dropout must not depend on, nor move, the training's generator
+        for step in bar:
+            for group in optimizer.param_groups:
+                group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
+            anchors = rng.choice(n, min(ANCHORS, n), replace=False)
+            candidates = np.arange(N) if N <= CANDIDATES else rng.choice(N, CANDIDATES, replace=False)
+            worth = torch.from_numpy(wanted(rows[anchors], candidates)).to(device)  # (B, C)
+            worth[torch.from_numpy(rows[anchors, None] == candidates).to(device)] = -torch.inf
+            loss = listwise_loss(
+                towers.manifold,
+                towers.query(inputs[anchors].to(device), DROPOUT),
+                towers.key(keys[candidates].to(device)),
+                towers.log_scale,
+                worth,
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    towers.requires_grad_(False)
+    if world_size() > 1:
+        for tensor in [*towers.parameters(), *towers.buffers()]:
+            dist.broadcast(tensor, 0)
+    return float(np.mean(losses[-max(1, steps // 10) :]))

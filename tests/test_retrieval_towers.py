@@ -1,0 +1,129 @@
+"""models/retrieval_towers.py and modules/training/towers.py: what is learnt, what it costs nobody else, and the search."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_config
+from test_pipeline import SMALL, call, main_test, places, prepared, train  # noqa: F401, fixture
+from test_references import datasets, options  # noqa: F401, fixture
+
+from models.manifolds import MANIFOLDS
+from models.revtaf import Revtaf
+from modules.labels import NEGATIVE, POSITIVE, UNCERTAIN
+from modules.records import read_json
+from modules.retrieval.observation import ask
+from modules.retrieval.references import find_references
+from modules.training import towers
+from modules.training.towers import Wanted, fit_towers, listwise_loss
+from modules.weights.checkpoints import load_checkpoint
+
+
+class Bank:
+    """Four reports: the first two say the same in other words, the third words it like the first, the last is rare."""
+
+    reports = ("the heart is large .", "cardiomegaly is present .", "the heart is normal .", "a fracture is seen .")
+
+    def __init__(self):
+        self.labels = np.zeros((4, 18), np.int8)
+        self.labels[:2, 1] = POSITIVE
+        self.labels[2, 1] = NEGATIVE
+        self.labels[3, 11] = POSITIVE
+        self.labels[3, 5] = UNCERTAIN
+
+    def __len__(self):
+        return 4
+
+
+def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_negative():
+    everyone = np.arange(4)
+    words = Wanted(Bank(), label_weight=0)(everyone, everyone)
+    np.testing.assert_allclose(np.diag(words), 20, rtol=1e-5)  # cosine 1 at temperature .05
+    assert words[0, 2] > words[0, 1] > 0
+    findings = Wanted(Bank(), text_weight=0)(everyone, everyone)
+    np.testing.assert_allclose(np.diag(findings), 0, atol=1e-6)
+    assert findings[0, 1] == pytest.approx(0, abs=1e-6)
+    bank = Bank()
+    bank.labels[2] = 0
+    bank.labels[2, 4] = NEGATIVE
+    blank, rate = np.zeros(18), np.full(18, 1e-3)
+    rate[1], rate[11] = 0.5, 0.25
+    weight = rate**-0.5 / (rate**-0.5).mean()
+    found = Wanted(bank, text_weight=0)(everyone, everyone)
+    assert found[0, 2] == pytest.approx(-weight[1], rel=1e-4)
+    assert found[2, 3] == pytest.approx(-weight[11] - 0.5 * weight[5], rel=1e-4)  # an uncertain finding is half a one
+    assert not blank.any()
+
+
+@pytest.mark.parametrize("name", list(MANIFOLDS))
+def test_the_minimum_of_the_loss_is_the_wanted_order(name):
+    """Free points end where the nearest report is the one that is worth most, and ties share."""
+    manifold = MANIFOLDS[name](0.5)
+    generator = torch.Generator().manual_seed(0)
+    worth = 6 * torch.rand(8, 12, generator=generator, dtype=torch.float64)
+    worth[:, 1] = worth[:, 0]
+    worth[torch.arange(8), torch.arange(8) + 2] = -torch.inf
+    tangents = [torch.randn(n, 8, generator=generator).mul(0.1).requires_grad_() for n in (8, 12)]
+    scale = torch.tensor(1.0, requires_grad=True)
+    optimizer = torch.optim.Adam([*tangents, scale], lr=0.05)
+    for _ in range(400):
+        x, y = (manifold.lift(t.double(), torch.float64) for t in tangents)
+        loss = listwise_loss(manifold, x, y, scale, worth)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    target = worth.softmax(dim=1)
+    least = -(target * target.clamp_min(1e-300).log()).sum(dim=1).mean()
+    assert loss.item() < least.item() + 0.1
+    distance = manifold.distance(x, y).masked_fill(worth.isinf(), torch.inf)
+    chosen = worth.gather(1, distance.argmin(dim=1, keepdim=True))[:, 0]
+    assert (worth.amax(dim=1) - chosen).max() < 0.7
+
+
+def test_every_geometry_has_equally_many_parameters(tiny_model):
+    counts = {
+        sum(p.numel() for p in tiny_model(enhancer="towers", manifold=name).retrieval_enhancer.parameters())
+        for name in MANIFOLDS
+    }
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("name", list(MANIFOLDS))
+def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(datasets, name, monkeypatch):  # noqa: F811
+    torch.manual_seed(0)
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers", manifold=name))
+    dataset = datasets["train"]
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    wanted = Wanted(dataset.bank)
+    rows = dataset.store.rows("training", [study.id for study in dataset.studies])
+
+    def worth():
+        find_references(model, dataset, "learned", options())
+        assert (dataset.reference_rows != rows).all()
+        return np.mean([wanted(rows[[i]], dataset.reference_rows[[i]])[0, 0] for i in range(len(dataset))])
+
+    monkeypatch.setattr(towers, "STEPS", 40)
+    blind = worth()
+    loss = fit_towers(model, dataset, ask(model, dataset, "learned", options()), wanted, (1, 1))
+    assert worth() > blind + 2
+    assert np.isfinite(loss)
+    assert torch.equal(torch.get_rng_state(), state)  # dropout of the model goes on as if nothing had happened
+    moved = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert moved
+    assert all(key.startswith("retrieval_enhancer.") for key in moved)
+    assert not any(parameter.requires_grad for parameter in model.retrieval_enhancer.parameters())
+
+
+def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(towers, "STEPS", 5)
+    train(prepared, tmp_path, "--enhancer", "towers")
+    names, *lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    rows = [dict(zip(names.split(","), line.split(","), strict=True)) for line in lines]
+    assert all(float(row["loss_towers"]) > 0 for row in rows)
+    assert all(float(row["loss_ranking"]) == 0 for row in rows)
+    weights = load_checkpoint(tmp_path / "current_checkpoint.pth")["state_dict"]
+    assert weights["retrieval_enhancer.query.deviation"].std() > 0
+    call(main_test, *places(prepared), *SMALL, "--save_dir", tmp_path, "--gen_min_len", 25, "--gen_max_len", 12,
+         "--load_pretrained", tmp_path / "current_checkpoint.pth", "--viewer_studies", 1)  # fmt: skip
+    metrics = read_json(tmp_path / "metrics.json")
+    assert metrics["retrieval"]["learned"]["bleu_4_top1"] > 0
