@@ -8,7 +8,8 @@ import pytest
 from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
 from modules.training.ablation_runs import Job, finished_runs, flat, progress, run_ablation
-from modules.training.ablations import Ablation, Benchmark
+from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
+from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
 
 TINY = Benchmark(
     "tiny",
@@ -53,6 +54,30 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys):
     assert "| full " in (tmp_path / "tiny.md").read_text()
     assert r"\toprule" in (tmp_path / "tiny.tex").read_text()
     assert not [text for text in said if text.endswith(".png")]  # one row has no difference to draw
+
+
+def test_every_row_of_the_grid_has_flags_that_training_knows_and_names_what_they_set():
+    assert ABLATIONS[0] == Ablation("full")
+    assert len({row.name for row in ABLATIONS}) == len({row.flags for row in ABLATIONS}) == len(ABLATIONS)
+    assert {*QUICK_ROWS} < {row.name for row in ABLATIONS}
+    for row in ABLATIONS:
+        for benchmark in (WHOLE, QUICK):
+            named = named_options(row, benchmark, "synth_cxr")
+            assert bool(named) == bool(row.flags)
+    assert named_options(Ablation("c", "--c 1 --no-mask_padding"), WHOLE, "synth_cxr") == ["curvature", "mask_padding"]
+
+
+def test_rows_are_chosen_by_name_in_the_order_of_the_grid():
+    chosen = chosen_rows(AblateOptions(rows=("no retrieval", "full")))
+    assert [row.name for row in chosen] == ["full", "no retrieval"]
+    assert [row.name for row in chosen_rows(AblateOptions(quick=True))] == list(QUICK_ROWS)
+    with pytest.raises(UserError, match="--rows names nothing, which is none of full, no retrieval"):
+        chosen_rows(AblateOptions(rows=("nothing",)))
+
+
+def test_prepared_data_of_ones_own_are_a_benchmark_of_their_name():
+    benchmark = benchmark_of(AblateOptions(dataset_name="mimic_cxr", training="--epochs 2"))
+    assert benchmark == Benchmark("mimic_cxr", None, "--epochs 2")
 
 
 def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):

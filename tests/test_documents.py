@@ -8,7 +8,7 @@ import pytest
 
 from modules.options import build_parser
 from modules.programs import PROGRAMS, MainPrepare
-from tools import check, convert, draw_sheet, measure_labeler, write_published
+from tools import ablate, check, convert, draw_sheet, measure_labeler, write_published
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md"), *ROOT.glob("docs/**/*.md")])
@@ -17,6 +17,7 @@ OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalon
                      "--check", "--help", "--porcelain", "--runs", "--threads", "--quick", "--peak_tflops", "--batch",
                      "--maps"}  # fmt: skip
 TOOLS = (
+    ablate.Ablate,
     check.Check,
     convert.Convert,
     draw_sheet.DrawSheet,

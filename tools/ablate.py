@@ -1,0 +1,99 @@
+"""Train and test the full model and its ablations over several seeds; every finished run adds one line to a file.
+
+python tools/ablate.py --quick
+python tools/ablate.py --rows "full" "no retrieval" --seeds 3
+python tools/ablate.py --table
+
+Hardware and hours stand in each line of docs/ablations/runs.jsonl, and in docs/findings.md.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from models.config import flag
+from modules.dataset_defaults import DATASET_DEFAULTS
+from modules.flags import Group
+from modules.messages import UserError, run
+from modules.options import parse_options
+from modules.programs import MainTrain, Program
+from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
+
+
+@dataclass(kw_only=True)
+class AblateOptions(Group):
+    """The ablation."""
+
+    quick: bool = flag(False, "a small data set, short trainings and the most telling rows")
+    dataset_name: str = flag("synth_cxr", "another data set is taken as prepared", choices=tuple(DATASET_DEFAULTS))
+    rows: tuple[str, ...] = flag((), "rows to run, by name; the full model is the one that others are compared with")
+    seeds: int = flag(3, "trainings of each row", within="[1, 1000]")
+    training: str = flag("", "flags of main_train.py for every row, in one word: '--epochs 2 --batch_size 8'")
+    parallel: int = flag(0, "runs at a time; 0: one per GPU, two on CPUs", within="[0, 1024]")
+    table: bool = flag(False, "only make the tables and plots again from the finished runs")
+    root: str = flag("results/ablations", "where the runs are written, and drawn data under data/")
+    runs: str = flag("docs/ablations/runs.jsonl", "file of the finished runs; tables and plots are written beside it")
+
+
+@dataclass(kw_only=True)
+class Ablate(Program):
+    """Train and test the full model and its ablations over several seeds; a finished run is not repeated."""
+
+    file = "tools/ablate.py"
+    examples = ("bash ablate.sh --quick", 'bash ablate.sh --rows "full" "no retrieval" --seeds 3')
+
+    ablation: AblateOptions
+
+
+def chosen_rows(options: AblateOptions) -> list[Ablation]:
+    """The rows to run, in the order of the grid.
+
+    Raises:
+        UserError: if a row is not in the grid.
+    """
+    names = options.rows or (QUICK_ROWS if options.quick else tuple(row.name for row in ABLATIONS))
+    unknown = sorted({*names} - {row.name for row in ABLATIONS})
+    if unknown:
+        known = ", ".join(row.name for row in ABLATIONS)
+        raise UserError(
+            f"--rows names {', '.join(unknown)}, which is none of {known}: see modules/training/ablations.py"
+        )
+    return [row for row in ABLATIONS if row.name in names]
+
+
+def benchmark_of(options: AblateOptions) -> Benchmark:
+    """The data and the training that the rows share; prepared data of one's own are a benchmark of their name."""
+    if options.dataset_name == "synth_cxr":
+        chosen = QUICK if options.quick else WHOLE
+    else:
+        chosen = Benchmark(options.dataset_name, None, "")
+    return chosen._replace(training=f"{chosen.training} {options.training}".strip())
+
+
+def named_options(row: Ablation, benchmark: Benchmark, dataset_name: str) -> list[str]:
+    """The options that a row sets, checked before anything is trained."""
+    shared = ["--dataset_name", dataset_name, *shlex.split(benchmark.training)]
+    every = parse_options(MainTrain, [*shared, *shlex.split(row.flags)]).given
+    return sorted(every - {"dataset_name"} - parse_options(MainTrain, shared).given)
+
+
+def main() -> None:
+    """Run what is missing, then write the tables."""
+    options = parse_options(Ablate).ablation
+    from modules.evaluation.reports.ablation_files import write_ablation_files  # after parsing: it takes a second
+    from modules.training.ablation_runs import run_ablation
+
+    if not options.table:
+        rows, benchmark = chosen_rows(options), benchmark_of(options)
+        named = {row.name: named_options(row, benchmark, options.dataset_name) for row in rows}
+        run_ablation(benchmark, rows, named, options)
+    print(*write_ablation_files(Path(options.runs)), sep="\n")
+
+
+if __name__ == "__main__":
+    run(main)
