@@ -33,6 +33,7 @@ from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
 from modules.evaluation.reports.test_results import score_test
 from modules.evaluation.reports.viewer import write_viewer
+from modules.evaluation.sensitivity import Distinctness, reference_sensitivity
 from modules.evaluation.sign_masks import SignMapKeeper, ground
 from modules.labelling.labelers import Labeler, find_labeler
 from modules.messages import Needed, require, run
@@ -110,6 +111,29 @@ def mask_dir_of(options: MainTest) -> Path | None:
     )
 
 
+def save_predictions(options: MainTest, rows: list[dict], distances: np.ndarray) -> None:
+    """Write ``predictions.jsonl`` and the options into the run's folder."""
+    for row, distance in zip(rows, distances, strict=True):
+        row["retrieval_distance"] = None if np.isnan(distance) else round(float(distance), 6)
+    run_dir = Path(options.run.save_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_options(run_dir, flat(options), sys.argv, name=f"options_{options.testing.split}.json")
+    write_jsonl(run_dir / "predictions.jsonl", rows)
+
+
+def loss_by_reference(options: MainTest, model: Revtaf, dataset: ReportDataset, device: torch.device) -> dict:
+    """Report loss under five references; every process must ask."""
+    return reference_sensitivity(
+        model,
+        dataset,
+        device=device,
+        precision=options.compute.precision,
+        batch_size=options.loading.batch_size,
+        num_workers=options.loading.num_workers,
+        seed=options.runtime.seed,
+    )
+
+
 def show_reports(rows: list[dict], count: int) -> None:
     """Print generated reports beside their references."""
     for row in rows[:count]:
@@ -136,6 +160,7 @@ def studies_of_split(
         tokenizer,
         image_size=config.image_size,
         max_report_tokens=config.max_positions - config.prompt_length - 1,
+        reference_memory=config.reference_memory,
         scorer=find_scorer(options.data.features, options.data.bank_dir, device),
     )
     dataset.use_reports(options.data.cleaning, options.data.max_words)
@@ -163,7 +188,7 @@ def main() -> None:
         queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
         distances = set_references(model, dataset, model.config.retrieval, queries, False, options.runtime.seed)
         maps = MapKeeper(options.testing.viewer_studies if options.testing.viewer else 0)
-        signs = SignMapKeeper(mask_dir_of(options))
+        signs, distinct = SignMapKeeper(mask_dir_of(options)), Distinctness()
         rows = generate_reports(
             model,
             dataset,
@@ -172,20 +197,16 @@ def main() -> None:
             precision=options.compute.precision,
             batch_size=options.loading.batch_size,
             num_workers=options.loading.num_workers,
-            watch=(maps, signs),
+            watch=(maps, signs, distinct),
         )
-        study_maps, drawn_maps = maps.gather(), signs.gather()
+        study_maps, drawn_maps, run_dir = maps.gather(), signs.gather(), Path(options.run.save_dir)
+        if is_main():
+            save_predictions(options, rows, distances)  # before anything that may fail
+        measured = {**distinct.figures(), "reference_sensitivity": loss_by_reference(options, model, dataset, device)}
         if not is_main():
             return
-        for row, distance in zip(rows, distances, strict=True):
-            row["retrieval_distance"] = None if np.isnan(distance) else round(float(distance), 6)
-        run_dir = Path(options.run.save_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_options(run_dir, flat(options), sys.argv, name=f"options_{options.testing.split}.json")
-        write_jsonl(run_dir / "predictions.jsonl", rows)  # before anything that may fail
         baselines = baseline_reports(options, model, dataset, queries, annotation) if options.testing.baselines else {}
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
-        measured = {}
         if drawn_maps is not None:
             measured["grounding"] = ground(
                 model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.runtime.seed

@@ -129,6 +129,7 @@ def study_set(options: MainTrain, studies: list[Study], config: RevtafConfig, **
         Path(options.data.image_dir),
         image_size=options.model.image_size,
         max_report_tokens=options.model.max_positions - config.prompt_length - 1,
+        reference_memory=config.reference_memory,
         **shared,
     )
     dataset.use_reports(options.data.cleaning, options.data.max_words)

@@ -67,6 +67,7 @@ class ModelOptions:
 
     image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
     visual_extractor: str = flag("resnet101", "image backbone", choices=tuple(VISUAL_EXTRACTORS))
+    grid: str = flag("1x", "2x: patches of 16 pixels instead of 32, from the same weights", choices=("1x", "2x"))
     # report memory and diagnosis
     memory_layers: int = flag(2, "encoder and decoder layers of the report memory", within="[1, 64]")
     memory_feedforward: int = flag(2048, "feed-forward width of the report memory", within="[1, 65536]")
@@ -87,6 +88,15 @@ class ModelOptions:
     # optimal transport attention
     attention_dim: int = flag(1024, "width of the transport attention", within="[1, 65536]", name="d_model")
     attention: str = flag("ot", "how patches receive text", choices=("ot", "softmax", "none"))
+    entity_keys: str = flag(
+        "query",
+        "what finds an entity in the image: a learned query, or its text as released",
+        choices=("query", "text"),
+    )
+    align_pairs: str = flag(
+        "mentions", "entities and sentences that shall agree; 'all' as released", choices=("mentions", "stored", "all")
+    )
+    reference_memory: int = flag(120, "words of the reference that are read; 0 as released", within="[0, 4096]")
     ot_plan: str = flag("joint", "'single' as released", choices=("joint", "single"))
     ot_solver: str = flag("sinkhorn", "'pot' to check", choices=("sinkhorn", "pot"))
     ot_epsilon: float = flag(0.05, "entropic regularisation", within="(0, 1000]")

@@ -7,7 +7,7 @@ no work on padding, and keys and values that are computed once and seldom moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 
 import torch
@@ -50,6 +50,14 @@ class PackedReports:
         targets = token_ids[report[scored], position[scored] + 1]
         return cls(token_ids[report, position], position, place, scored, targets, (B, T))
 
+    def with_states(self, states: Tensor, chosen: Tensor) -> PackedReports:
+        """The same reports with the state tokens ``states`` ``(B, L)`` in the prompts of the ``chosen`` ``(B,)``."""
+        report = self.place // self.shape[1]  # (N,)
+        slot = self.position - 1  # the start token stands before the states
+        inside = (slot >= 0) & (slot < states.shape[1]) & chosen[report]
+        told = states[report, slot.clamp(0, states.shape[1] - 1)]  # (N,)
+        return replace(self, ids=torch.where(inside, told, self.ids))
+
     def spread(self, x: Tensor) -> Tensor:
         """Rows ``(N, ...)`` in their places, ``(B, T, ...)``, zero elsewhere."""
         B, T = self.shape
@@ -70,6 +78,11 @@ class PackedReports:
         """Copy to a device, asynchronously when the memory is pinned."""
         arrays = (getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)[:-1])
         return PackedReports(*arrays, self.shape)
+
+
+def put_states(token_ids: Tensor, states: Tensor) -> Tensor:
+    """``token_ids`` ``(B, T)`` with the state tokens ``states`` ``(B, L)`` in their prompts."""
+    return torch.cat([token_ids[:, :1], states, token_ids[:, 1 + states.shape[1] :]], dim=1)
 
 
 class Columns:

@@ -36,11 +36,15 @@ class TransportAttention(nn.Module):
             self.v = nn.Linear(width, width)
             self.proj = nn.Linear(width, width)
 
-    def cosine(self, patches: Tensor, text: Tensor) -> Tensor:
-        """Cosine ``(B, K, M)`` between projected texts ``(B, K, A)`` and projected patches ``(B, M, A)``."""
-        q = F.normalize(self.q(patches).float() if patches.dtype != torch.float64 else self.q(patches), dim=-1)
-        k = F.normalize(self.k(text).float() if text.dtype != torch.float64 else self.k(text), dim=-1)
-        return k @ q.transpose(1, 2)  # (B, K, M)
+    def cosine(self, patches: Tensor, keys: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
+        """Cosine ``(B, K, M)`` between ``keys`` ``(B, K, A)`` and the queries of ``patches`` ``(B, M, A)``.
+
+        Returns:
+            The cosine twice; with ``still`` the patches are constants to the second one.
+        """
+        q, k = (F.normalize(_at_least_float32(x), dim=-1) for x in (self.q(patches), keys))
+        cosine = k @ q.transpose(1, 2)  # (B, K, M)
+        return cosine, k @ q.detach().transpose(1, 2) if still else cosine
 
     def weights(self, cosine: Tensor, mask: Tensor) -> Tensor:
         """Transport plan ``(B, K, M)`` for ``cosine`` ``(B, K, M)`` and ``mask`` ``(B, K)``, float32 under autocast."""
@@ -56,29 +60,35 @@ class TransportAttention(nn.Module):
             return pot_plan(1 - cosine, self.epsilon, self.iterations, mask)
         return sinkhorn(1 - cosine, self.epsilon, self.iterations, mask, spread=2)
 
-    def forward(self, patches: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, patches: Tensor, text: Tensor, mask: Tensor, keys: Tensor | None = None, still: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Send text to patches.
+
+        The map of a text is its cosine with every patch, as released (where M * plan is 1 everywhere): a joint plan gives
+        every patch the same mass, wherever the signs are, and maps made of it point worse.
 
         Args:
             patches: ``(B, M, A)``.
             text: ``(B, K, A)`` projected texts (entities or sentences).
             mask: ``(B, K)`` true for real texts.
+            keys: ``(B, K, A)`` what is compared with W_q patches; W_k ``text`` if absent.
+            still: whether the patches of the map are constants, so that whoever changes the map changes the keys.
 
         Returns:
-            ``message`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)`` = texts * M * plan * cosine (M * plan * cosine
-            for the single plan): 1 is what an indifferent plan and identical directions give.
+            ``message`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)`` in [-1, 1], zero for padding.
         """
         with torch.autocast(patches.device.type, enabled=False):
             patches, text = _at_least_float32(patches), _at_least_float32(text)
-            cosine = self.cosine(patches, text)  # (B, K, M)
+            cosine, score_map = self.cosine(patches, self.k(text) if keys is None else keys, still)  # (B, K, M) each
             plan = self.weights(cosine, mask)  # (B, K, M)
-            M = cosine.shape[2]
-            single = self.attention == "ot" and self.plan == "single"
-            texts = 1 if single else mask.sum(dim=1)[:, None, None]
-            score_map = texts * M * plan * cosine  # (B, K, M)
+            score_map = score_map * mask.unsqueeze(2)
             if self.attention == "none":
-                return torch.zeros_like(patches), score_map
-            message = (plan if single else M * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
+                return torch.zeros_like(
+                    patches
+                ) + 0 * text.sum(), score_map  # several processes wait for every gradient
+            single = self.attention == "ot" and self.plan == "single"
+            message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
             return self.proj(message), score_map
 
 
@@ -105,18 +115,14 @@ class TransportFusion(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, patches: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Fuse text into patches.
+    def forward(
+        self, patches: Tensor, text: Tensor, mask: Tensor, keys: Tensor | None = None, still: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Fuse text into patches: ``fused`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)``.
 
-        Args:
-            patches: ``(B, M, A)`` projected patches.
-            text: ``(B, K, A)`` projected texts.
-            mask: ``(B, K)`` true for real texts.
-
-        Returns:
-            ``fused`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)``.
+        Args as :meth:`TransportAttention.forward`, with projected patches and texts.
         """
-        message, score_map = self.attention(patches, text, mask)
+        message, score_map = self.attention(patches, text, mask, keys, still)
         fused = self.norm2(patches + self.dropout(message))
         hidden = self.dropout(self.linear1(fused).relu())  # (B, M, 4 A)
         return self.norm3(fused + self.dropout(self.linear2(hidden))), score_map

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import BlipTextConfig, BlipTextLMHeadModel
 
 from models.beam_reader import BeamReader
@@ -48,11 +49,15 @@ class ReportDecoder(nn.Module):
             )
         )
 
+    def word_vectors(self, token_ids: Tensor) -> Tensor:
+        """Word vectors ``(B, T, hidden)`` of tokens ``(B, T)``, without their positions."""
+        return F.embedding(token_ids, self.network.bert.embeddings.word_embeddings.weight)
+
     def predict(self, fused: Tensor, reports: PackedReports) -> Tensor:
         """Predict the tokens of known reports that the report loss asks for, and nothing else.
 
         Args:
-            fused: ``(B, M, 2 A)`` fused patches.
+            fused: ``(B, M, 2 A)`` columns to look at: fused patches, and the words of a reference where it is read.
             reports: their tokens.
 
         Returns:

@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
-from models.decoder_layers import PackedReports
+from models.decoder_layers import PackedReports, put_states
 from models.diagnosis_head import DiagnosisHead
+from models.dilation import keep_resolution
+from models.entity_queries import EntityQueries
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.ot_attention import TransportAttention, TransportFusion
+from models.reference_tokens import ReferenceTokens
 from models.report_decoder import ReportDecoder
 from models.report_memory import ReportMemory
 from models.retrieval_towers import RetrievalTowers, stage_widths, stages
@@ -29,10 +32,19 @@ class StudyInputs:
     memory: Tensor  # (B, R, C), features of similar training reports
     reference_text: Tensor  # (B, S, C), sentence features of one retrieved training report
     reference_mask: Tensor  # (B, S), true for real sentences
+    reference_tokens: Tensor  # (B, T), the words of that report, padded; T is 0 for a decoder that does not read them
 
     def to(self, device: torch.device) -> StudyInputs:
         """Copy to a device, asynchronously when the memory is pinned."""
         return StudyInputs(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+
+@dataclass
+class PredictedPrompt:
+    """Which studies of a batch are told the states that the network predicts, as in generation, not the true ones."""
+
+    chosen: Tensor  # (B,) bool
+    state_ids: Tensor  # (P,), token ids of the states
 
 
 @dataclass
@@ -43,10 +55,11 @@ class FusedStudy:
     embedding: Tensor | None  # (B, H), None with towers, which are fitted by themselves
     region_text: Tensor  # (B, K, A), projected
     reference_text: Tensor  # (B, S, A), projected
-    region_map: Tensor  # (B, K, M)
-    reference_map: Tensor  # (B, S, M)
+    region_map: Tensor  # (B, K, M), cosines
+    reference_map: Tensor  # (B, S, M), cosines
+    presence_logits: Tensor | None  # (B, K), whether the patches show each entity; None where its text is asked instead
     reference_mask: Tensor  # (B, S), the sentences that took part
-    fused: Tensor  # (B, M, 2 A)
+    fused: Tensor  # (B, M + T, 2 A), fused patches, then the words of the reference
 
 
 @dataclass
@@ -91,6 +104,8 @@ class Revtaf(nn.Module):
         self.config = config
         D, C, A = config.visual_dim, config.report_feature_dim, config.attention_dim
         self.visual_encoder = VisualEncoder(config.visual_extractor)
+        if config.grid == "2x":
+            keep_resolution(self.visual_encoder.backbone.layer4)
         self.report_memory = ReportMemory(
             visual_dim=D,
             width=C,
@@ -113,6 +128,10 @@ class Revtaf(nn.Module):
             iterations=config.ot_iterations,
         )
         self.fusion = TransportFusion(A, config.dropout, attention)
+        self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
+        self.reference_tokens = None
+        if config.reference_memory:
+            self.reference_tokens = ReferenceTokens(config.reference_memory, config.hidden_size, 2 * A)
         self.report_decoder = ReportDecoder(config)
 
     def diagnose(self, image: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,24 +161,39 @@ class Revtaf(nn.Module):
     def align(self, patches: Tensor, study: StudyInputs) -> dict[str, Tensor]:
         """Fuse entities and reference sentences into the patches ``(B, M, D)``: the fields of :class:`FusedStudy`.
 
-        Departure: the released code lets padding sentences take part, as ``mask_padding = False`` does.
+        Departure: the released code lets padding sentences take part, as ``mask_padding = False`` does. It lets the
+        alignment loss move texts and patches; here (``align_pairs`` other than ``"all"``) the texts that a sentence is
+        compared by, and the patches of its map, are constants to that loss: it reaches W_k alone.
         """
         patches = self.project_patches(patches)  # (B, M, A)
         region_text = self.project_region(study.region_text)  # (B, K, A)
         reference_text = self.project_reference(study.reference_text)  # (B, S, A)
         every_entity = torch.ones_like(study.region_scores, dtype=torch.bool)  # (B, K)
+        entity_keys = sentence_keys = None
+        if self.entity_queries is not None:
+            entity_keys = self.entity_queries.query.expand(len(patches), -1, -1)  # (B, K, A)
+        follow = self.config.align_pairs != "all"
+        if follow:
+            sentence_keys = self.fusion.attention.k(reference_text.detach())  # (B, S, A)
         sentences = study.reference_mask
         if not self.config.mask_padding:
             sentences = torch.ones_like(sentences)
-        by_region, region_map = self.fusion(patches, region_text, every_entity)  # (B, M, A), (B, K, M)
-        by_reference, reference_map = self.fusion(patches, reference_text, sentences)  # (B, M, A), (B, S, M)
+        by_region, region_map = self.fusion(patches, region_text, every_entity, entity_keys)  # (B, M, A), (B, K, M)
+        by_reference, reference_map = self.fusion(
+            patches, reference_text, sentences, sentence_keys, still=follow
+        )  # (B, M, A), (B, S, M)
         fused = torch.cat([by_reference, by_region], dim=-1)  # (B, M, 2 A)
+        if self.reference_tokens is not None:
+            words = self.report_decoder.word_vectors(study.reference_tokens)  # (B, T, hidden)
+            columns = self.reference_tokens(words, study.reference_tokens != self.config.pad_id)  # (B, T, 2 A)
+            fused = torch.cat([fused, columns.to(fused.dtype)], dim=1)  # (B, M + T, 2 A)
         return {
             "region_text": region_text,
             "reference_text": reference_text,
             "region_map": region_map,
             "reference_map": reference_map,
             "reference_mask": sentences,
+            "presence_logits": None if self.entity_queries is None else self.entity_queries.presence(region_map),
             "fused": fused,
         }
 
@@ -172,7 +206,12 @@ class Revtaf(nn.Module):
         return FusedStudy(state_logits=state_logits, embedding=embedding, **self.align(patches, study))
 
     def forward(
-        self, study: StudyInputs, token_ids: Tensor, token_mask: Tensor, packed: PackedReports | None = None
+        self,
+        study: StudyInputs,
+        token_ids: Tensor,
+        token_mask: Tensor,
+        packed: PackedReports | None = None,
+        prompt: PredictedPrompt | None = None,
     ) -> RevtafOutput:
         """Predict the next tokens of known reports.
 
@@ -181,11 +220,16 @@ class Revtaf(nn.Module):
             token_ids: ``(B, T)`` diagnosis prompt with the true states, report, end token, padding.
             token_mask: ``(B, T)`` true for real tokens.
             packed: the same tokens packed, to predict only those that the report loss asks for.
+            prompt: the studies whose prompt shall hold the predicted states instead; none if absent.
 
         Returns:
             Everything the losses read.
         """
         fused = self.fuse(study)
+        if prompt is not None:
+            told = prompt.state_ids[fused.state_logits.argmax(dim=1)]  # (B, L)
+            token_ids = torch.where(prompt.chosen.unsqueeze(1), put_states(token_ids, told), token_ids)
+            packed = packed and packed.with_states(told, prompt.chosen)
         if packed is None:
             token_logits = self.report_decoder(fused.fused, token_ids, token_mask)  # (B, T, V)
         else:

@@ -71,13 +71,19 @@ def golden_values(name, shape):
     return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
+PUBLISHED_SWITCHES = {
+    "ot_plan": "single", "mask_padding": False, "entity_keys": "text", "align_pairs": "all", "reference_memory": 0,
+}  # fmt: skip
+
+
 def tiny_config(**changes):
     """The smallest sensible model."""
     values = {
-        "image_size": 64, "visual_extractor": "resnet18", "report_feature_dim": 16, "memory_layers": 2,
+        "image_size": 64, "visual_extractor": "resnet18", "grid": "1x", "report_feature_dim": 16, "memory_layers": 2,
         "memory_feedforward": 32, "num_heads": 4, "dropout": 0.1, "num_conditions": 18, "num_states": 4,
-        "num_entities": 75, "enhancer": "scores", "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "hyperbolic_dim": 12,
-        "hyperbolic_layers": 2, "retrieval": "learned", "entity_text_dim": 24, "attention_dim": 20, "attention": "ot",
+        "num_entities": 75, "enhancer": "scores", "manifold": "poincare", "curvature": 0.01, "learn_curvature": False,
+        "hyperbolic_dim": 12, "hyperbolic_layers": 2, "retrieval": "learned", "entity_text_dim": 24, "attention_dim": 20,
+        "attention": "ot", "entity_keys": "query", "align_pairs": "mentions", "reference_memory": 6,
         "ot_plan": "joint", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True,
         "vocab_size": 50, "pad_id": 0, "end_id": 2, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 32,
         "intermediate_size": 64, "max_positions": 96,
@@ -101,6 +107,7 @@ def tiny_study(batch=3, sentences=4, seed=0, size=64):
         memory=rand(batch, 21, 16),
         reference_text=rand(batch, sentences, 16) * mask.unsqueeze(-1),
         reference_mask=mask,
+        reference_tokens=torch.randint(0, 50, (batch, 6), generator=generator),
     )
 
 

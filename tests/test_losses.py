@@ -6,6 +6,7 @@ from conftest import report_loss
 from torch.nn import functional as F
 
 from models.manifolds import PoincareBall
+from models.ot_attention import TransportAttention
 from modules.training import losses
 
 
@@ -181,3 +182,70 @@ def test_padding_sentences_do_not_count_in_the_alignment():
     masked = losses.alignment_loss(similarity, region, reference, mask)
     cut = losses.alignment_loss(similarity[..., :2], region, reference[:, :2], mask[:, :2])
     torch.testing.assert_close(masked, cut)
+
+
+# what the minimum of a loss is
+
+
+def correlation(maps):
+    """Mean correlation between the maps ``(B, K, M)`` of different entities of a study."""
+    K = maps.shape[1]
+    upper = torch.triu_indices(K, K, 1)
+    return torch.stack([torch.corrcoef(study)[upper[0], upper[1]].mean() for study in maps.detach()]).mean().item()
+
+
+def mean_cosine(texts):
+    """Mean cosine between different texts ``(B, K, A)`` of a study."""
+    K = texts.shape[1]
+    cosine = losses.text_similarity(texts, texts).detach()
+    return ((cosine.sum(dim=(1, 2)) - K) / (K * (K - 1))).mean().item()
+
+
+def optimised(pairs_kind, steps=120):
+    """Free texts, entity keys and patches, moved by the alignment loss alone through the attention.
+
+    Returns the texts and the maps of the entities, the overlap of the pairs that mean the same, and the share of maps that
+    still have their largest value where it was.
+    """
+    torch.manual_seed(0)
+    B, K, S, M, A = 2, 20, 5, 9, 32
+    attention = TransportAttention(
+        width=A, attention="none", plan="joint", solver="sinkhorn", epsilon=0.05, iterations=100
+    )  # the map of a text does not depend on the plan
+    region, reference, patches, queries = (torch.nn.Parameter(torch.randn(B, n, A)) for n in (K, S, M, K))
+    every, sentences = torch.ones(B, K, dtype=torch.bool), torch.ones(B, S, dtype=torch.bool)
+    pairs = (torch.rand(B, K, S) < 0.2).float()
+    optimizer = torch.optim.Adam([region, reference, patches, queries, *attention.parameters()], lr=0.02)
+    follow, first = pairs_kind != "all", None
+    for _ in range(steps):
+        _, region_map = attention(patches, region, every, queries if follow else None)
+        keys = attention.k(reference.detach()) if follow else None
+        _, reference_map = attention(patches, reference, sentences, keys, still=follow)
+        first = region_map.detach() if first is None else first
+        if follow:
+            loss = losses.known_pairs_loss(pairs, region_map, reference_map, sentences)
+        else:
+            similarity = losses.text_similarity(region, reference)
+            loss = losses.alignment_loss(similarity, region_map, reference_map, sentences)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    overlap = losses.soft_iou(region_map, reference_map).detach()
+    kept = (first.argmax(dim=2) == region_map.argmax(dim=2)).float().mean().item()
+    return region, region_map, ((overlap * pairs).sum() / pairs.sum()).item(), kept
+
+
+def test_the_released_pairs_make_all_texts_and_all_maps_one():
+    region, maps, _, kept = optimised("all")
+    assert mean_cosine(region) > 0.6
+    assert correlation(maps) > 0.6
+    assert kept < 0.7
+
+
+def test_known_pairs_collapse_neither_texts_nor_maps():
+    """Sentences come to look where their entities are seen, and no entity comes to be seen elsewhere for it."""
+    region, maps, overlap, kept = optimised("mentions")
+    assert mean_cosine(region) < 0.1
+    assert correlation(maps) < 0.3
+    assert overlap > optimised("mentions", steps=1)[2] + 0.05
+    assert kept == 1

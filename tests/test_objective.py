@@ -48,17 +48,24 @@ def others_unchanged(before, after, name):
     return all(before[other] == after[other] for other in NAMES if other != name)
 
 
-def test_the_default_objective_is_the_published_sum(losses_of):
+def test_the_default_objective_is_the_published_sum_and_the_presence_term(losses_of):
     losses = losses_of()
     assert list(losses) == loss_names() == ["loss", *NAMES]
     assert len({round(losses[name], 3) for name in NAMES}) == len(NAMES), "equal terms could be swapped unseen"
-    weights = {"loss_report": 1, "loss_diagnosis": 4, "loss_alignment": 0.5, "loss_ranking": 2}
+    weights = {
+        "loss_report": 1, "loss_diagnosis": 4, "loss_alignment": 0.5, "loss_ranking": 2, "loss_presence": 4,
+    }  # fmt: skip
     assert losses["loss"] == pytest.approx(sum(weights[name] * losses[name] for name in weights), rel=1e-6)
 
 
 @pytest.mark.parametrize(
     ("flag", "name"),
-    [("--cls_weight", "loss_diagnosis"), ("--align_weight", "loss_alignment"), ("--rank_weight", "loss_ranking")],
+    [
+        ("--cls_weight", "loss_diagnosis"),
+        ("--align_weight", "loss_alignment"),
+        ("--rank_weight", "loss_ranking"),
+        ("--presence_weight", "loss_presence"),
+    ],
 )
 def test_a_weight_changes_the_total_by_its_term(flag, name, losses_of):
     without, with_it = losses_of(flag, 0), losses_of(flag, 3)
@@ -149,7 +156,7 @@ def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepare
     added = Loss("added", lambda step: step.output.embedding.square().mean() + 0.125, weight="added_weight")
     monkeypatch.setattr(subject, "LOSSES", (*LOSSES, added))
     monkeypatch.setattr(main_train, "parse_options", parse)
-    flags = {"--cls_weight": 3, "--align_weight": 7, "--rank_weight": 0.25}
+    flags = {"--cls_weight": 3, "--align_weight": 7, "--rank_weight": 0.25, "--presence_weight": 5}
     train(prepared, tmp_path, "--epochs", 1, *(word for pair in flags.items() for word in pair))
     assert "added=0." in capsys.readouterr().err
     with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
@@ -157,7 +164,7 @@ def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepare
     names = [name for name in row if name.startswith("loss")]
     assert names == ["loss", *NAMES, "loss_added"]
     loss, *terms = (float(row[name]) for name in names)
-    assert loss == pytest.approx(sum(w * term for w, term in zip([1, 3, 7, 0.25, 10], terms, strict=True)), rel=1e-5)
+    assert loss == pytest.approx(sum(w * term for w, term in zip([1, 3, 7, 0.25, 5, 10], terms, strict=True)), rel=1e-5)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert {"loss", *NAMES, "loss_added"} <= set(events.Tags()["scalars"])
     assert events.Scalars("loss_added")[0].value == pytest.approx(terms[-1], rel=1e-6)

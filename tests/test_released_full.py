@@ -92,6 +92,7 @@ def study(golden):
         memory=golden["in/clip_memory"],
         reference_text=golden["in/global_txt"],
         reference_mask=golden["in/global_txt"].abs().sum(-1) > 0,  # the last two of study 1 are padding
+        reference_tokens=torch.zeros(len(golden["in/clip_memory"]), 0, dtype=torch.long),
     )
 
 

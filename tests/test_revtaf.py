@@ -8,10 +8,12 @@ from conftest import report_loss, tiny_config, tiny_study
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
-from models.revtaf import Revtaf, StudyInputs
+from models.revtaf import PredictedPrompt, Revtaf, StudyInputs
 from modules.training.losses import (
     alignment_loss,
     diagnosis_loss,
+    known_pairs_loss,
+    presence_loss,
     ranking_loss,
     text_similarity,
     token_loss,
@@ -32,11 +34,17 @@ def total_loss(model, study):
     ids, mask = tokens(len(study.image))
     labels = torch.randint(0, 4, (len(ids), 18), generator=torch.Generator().manual_seed(2))
     out = model(study, ids, mask)
-    similarity = text_similarity(out.region_text, out.reference_text)
+    maps = (out.region_map, out.reference_map, out.reference_mask)
+    if model.config.align_pairs == "all":
+        alignment = alignment_loss(text_similarity(out.region_text, out.reference_text), *maps)
+    else:
+        pairs = torch.rand(len(ids), 75, maps[1].shape[1], generator=torch.Generator().manual_seed(3)) < 0.3
+        alignment = known_pairs_loss(pairs.to(out.region_map.dtype), *maps)
     return (
         report_loss(out.token_logits, ids, mask, 19)
         + diagnosis_loss(out.state_logits, labels, torch.full((18,), 0.5))
-        + alignment_loss(similarity, out.region_map, out.reference_map, out.reference_mask)
+        + alignment
+        + presence_loss(out.presence_logits, study.region_scores)
         + ranking_loss(model.retrieval_enhancer.manifold, out.embedding, labels)
     )
 
@@ -52,7 +60,8 @@ def test_shapes_are_those_of_the_method(tiny_model):
     assert out.embedding.shape == (3, 12)
     assert out.region_map.shape == (3, 75, 4)
     assert out.reference_map.shape == (3, 4, 4)
-    assert out.fused.shape == (3, 4, 40)
+    assert out.presence_logits.shape == (3, 75)
+    assert out.fused.shape == (3, 4 + 6, 40)  # four patches, then six words of the reference
     assert out.token_logits.shape == (3, 30, 50)
 
 
@@ -101,7 +110,9 @@ def test_a_step_in_bfloat16_has_the_loss_and_the_direction_of_one_in_float32(tin
         {"attention": "softmax"},
         {"attention": "none"},
         {"mask_padding": False},
+        {"align_pairs": "all", "entity_keys": "text", "reference_memory": 0},
         {"visual_extractor": "resnet50"},
+        {"grid": "2x"},
     ],
     ids=str,
 )
@@ -143,7 +154,7 @@ def test_another_image_changes_attention_and_maps(tiny_model):
 
 
 def test_permuted_entities_permute_the_map(tiny_model):
-    model, study = tiny_model(), tiny_study()
+    model, study = tiny_model(entity_keys="text"), tiny_study()
     order = torch.randperm(75, generator=torch.Generator().manual_seed(0))
     shuffled = replace(study, region_text=study.region_text[:, order])
     torch.testing.assert_close(model.fuse(shuffled).region_map, model.fuse(study).region_map[:, order])
@@ -213,7 +224,8 @@ def test_full_size_model_trains_one_step_and_writes_one_report(capsys):
     with capsys.disabled():
         print(f"\nfull-size REVTAF: {parameters:,} parameters")
     # the released network has 244,631,495, of which two unused attentions and a LayerNorm hold 8,398,848
-    assert parameters == 244_631_495 - 2 * (4 * 1024**2 + 4 * 1024) - 2 * 1024
+    own = sum(p.numel() for part in (model.entity_queries, model.reference_tokens) for p in part.parameters())
+    assert parameters - own == 244_631_495 - 2 * (4 * 1024**2 + 4 * 1024) - 2 * 1024
     generator = torch.Generator().manual_seed(0)
     study = StudyInputs(
         image=torch.randn(2, 3, 224, 224, generator=generator),
@@ -222,6 +234,7 @@ def test_full_size_model_trains_one_step_and_writes_one_report(capsys):
         memory=torch.randn(2, 21, 512, generator=generator),
         reference_text=torch.randn(2, 6, 512, generator=generator),
         reference_mask=torch.ones(2, 6, dtype=torch.bool),
+        reference_tokens=torch.randint(0, 30527, (2, 6), generator=generator),
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     loss = total_loss(model, study)
@@ -232,3 +245,65 @@ def test_full_size_model_trains_one_step_and_writes_one_report(capsys):
     limits = GenerationLimits(beams=3, min_length=25, max_new_tokens=10)
     written, _ = model.eval().generate(select(study, [0]), 30522, torch.arange(30523, 30527), limits)
     assert written.shape == (1, 29)
+
+
+# the switches of the paper's two ideas
+
+
+def gradients_of(model, loss):
+    loss.backward()
+    found = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    model.zero_grad(set_to_none=True)
+    return found
+
+
+def test_known_pairs_reach_the_keys_of_sentences_and_nothing_else(tiny_model):
+    """Neither the entities nor the image may come to serve the alignment loss; all pairs, as released, move both."""
+    pairs = (torch.rand(3, 75, 4, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    for kind in ("mentions", "all"):
+        model = tiny_model(align_pairs=kind, dropout=0.0).train()
+        fused = model.fuse(tiny_study())
+        maps = fused.region_map, fused.reference_map, fused.reference_mask
+        if kind == "mentions":
+            found = gradients_of(model, known_pairs_loss(pairs, *maps))
+            assert found == {"fusion.attention.k.weight", "fusion.attention.k.bias"}
+        else:
+            found = gradients_of(model, alignment_loss(text_similarity(fused.region_text, fused.reference_text), *maps))
+            assert {"entity_queries.query", "fusion.attention.q.weight", "project_patches.weight"} <= found
+
+
+def test_the_presence_loss_reaches_queries_patches_and_image_but_no_text(tiny_model):
+    model, study = tiny_model().train(), tiny_study()
+    found = gradients_of(model, presence_loss(model.fuse(study).presence_logits, study.region_scores))
+    parts = {name.split(".")[0] for name in found}
+    assert parts == {"entity_queries", "fusion", "project_patches", "visual_encoder"}
+    assert not [name for name in found if name.startswith("fusion") and "attention.q" not in name]
+    published = tiny_model(entity_keys="text")
+    assert published.fuse(study).presence_logits is None
+    assert presence_loss(None, study.region_scores) == 0
+
+
+def test_an_entity_is_found_by_its_query_and_sends_its_text(tiny_model):
+    """Another text changes what a patch is told, not where the entity is seen; as released it changes both."""
+    study = tiny_study()
+    other = replace(study, region_text=study.region_text.flip(0))
+    for keys, moved in (("query", False), ("text", True)):
+        model = tiny_model(entity_keys=keys)
+        one, two = model.fuse(study), model.fuse(other)
+        assert ((one.region_map - two.region_map).abs().max() > 1e-4) == moved
+        assert (one.fused[:, :4] - two.fused[:, :4]).abs().max() > 1e-4
+
+
+def test_prompts_hold_the_predicted_states_of_the_chosen_studies(tiny_model):
+    model, study, (ids, mask) = tiny_model(), tiny_study(), tokens()
+    packed, chosen = PackedReports.of(ids, mask, 19), torch.tensor([True, False, True])
+    told = STATE_IDS[model.fuse(study).state_logits.argmax(dim=1)]  # (B, L)
+    by_hand = ids.clone()
+    by_hand[chosen, 1:19] = told[chosen]
+    prompt = PredictedPrompt(chosen, STATE_IDS)
+    with torch.no_grad():
+        expected = model(study, by_hand, mask, PackedReports.of(by_hand, mask, 19)).token_logits
+        assert torch.equal(model(study, ids, mask, packed, prompt).token_logits, expected)
+        assert not torch.equal(model(study, ids, mask, packed).token_logits, expected)
+        padded = model(study, ids, mask, prompt=prompt).token_logits
+        torch.testing.assert_close(padded, model(study, by_hand, mask).token_logits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Sample:
     region_text: Tensor  # (K, E), (0, 0) where it is made in the step
     memory: Tensor  # (R, C)
     reference_text: Tensor  # (S, C)
+    reference_tokens: list[int]  # (T,), padded
     token_ids: list[int]  # (T,)
     labels: Tensor  # (L,)
     plain_image: Tensor | None = (
@@ -112,6 +114,7 @@ class ReportDataset(Dataset):
         tokenizer: vocabulary.
         image_size: side of the crop in pixels.
         max_report_tokens: longest report in tokens, without prompt and end token.
+        reference_memory: tokens of the reference that the decoder reads.
         scorer: frozen entity scorer that makes ``region_text`` in the step, where it is not stored (``--features online``).
     """
 
@@ -125,11 +128,14 @@ class ReportDataset(Dataset):
         *,
         image_size: int,
         max_report_tokens: int,
+        reference_memory: int = 0,
         scorer: EntityScorer | None = None,
     ) -> None:
         self.studies = list(studies)
         self.image_dir, self.store, self.bank, self.tokenizer = Path(image_dir), store, bank, tokenizer
         self.image_size, self.max_report_tokens = image_size, max_report_tokens
+        self.reference_memory = reference_memory
+        self.bank_reports = PackedTexts(bank.reports if reference_memory else [])  # as data-loading processes share it
         self.rows = store.rows("studies", [study.id for study in studies])  # (n,)
         self.labels = np.asarray(store["labels"])[self.rows].astype(np.int64)  # (n, L)
         self.image_paths = PackedTexts(study.image_path[0] for study in studies)
@@ -150,6 +156,21 @@ class ReportDataset(Dataset):
         if max_words:
             self.reports = PackedTexts(truncate_words(text, max_words) for text in full)
 
+    def part(self, positions: np.ndarray) -> ReportDataset:
+        """The studies at ``positions`` ``(n,)`` as a data set of their own, with the same references."""
+        other = copy(self)
+        other.studies = [self.studies[position] for position in positions]
+        for name in ("rows", "labels", "reference_rows"):
+            setattr(other, name, getattr(self, name)[positions])
+        for name in ("image_paths", "reports", "full_reports"):
+            setattr(other, name, PackedTexts(getattr(self, name)[int(position)] for position in positions))
+        return other
+
+    def reference_words(self, row: int) -> list[int]:
+        """Tokens ``(T,)`` of the bank report in ``row``, padded; all padding for row -1, no report."""
+        read = row >= 0 and self.reference_memory
+        return self.tokenizer.words(self.bank_reports[row] if read else "", self.reference_memory)
+
     @property
     def region_scores(self) -> np.ndarray:
         """Entity scores ``(n, K)`` of all studies, read from disk."""
@@ -163,6 +184,7 @@ class ReportDataset(Dataset):
         rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
         labels = self.labels[index]
         image = open_image(self.image_dir / self.image_paths[index])
+        reference = int(self.reference_rows[index])
         return Sample(
             index=index,
             image=crop_image(image, self.image_size, rng),
@@ -171,7 +193,8 @@ class ReportDataset(Dataset):
             if self.plain_size
             else torch.from_numpy(np.array(self.store["region_text"][row], dtype=np.float32)),
             memory=torch.from_numpy(self.bank.memory(np.asarray(self.store["memory_indices"][row]))),
-            reference_text=torch.from_numpy(self.bank.sentences(int(self.reference_rows[index]))),
+            reference_text=torch.from_numpy(self.bank.sentences(reference)),
+            reference_tokens=self.reference_words(reference),
             token_ids=self.tokenizer.encode(self.reports[index], labels.tolist(), self.max_report_tokens),
             labels=torch.from_numpy(labels),
             plain_image=crop_image(image, self.plain_size) if self.plain_size else None,
@@ -184,18 +207,23 @@ def prepare_reports(reports: Sequence[str], cleaning: str, max_words: int) -> li
     return [truncate_words(report, max_words) for report in cleaned] if max_words else cleaned
 
 
+def pad_sentences(reports: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sentence features ``(S, C)`` of B reports as ``(B, S, C)``, padded, and ``(B, S)`` true for real sentences."""
+    S, C = max(1, *map(len, reports)), reports[0].shape[1]
+    text, mask = torch.zeros(len(reports), S, C), torch.zeros(len(reports), S, dtype=torch.bool)
+    for b, report in enumerate(reports):
+        text[b, : len(report)] = report
+        mask[b, : len(report)] = True
+    return text, mask
+
+
 def collate(samples: list[Sample], pad_id: int) -> Batch:
     """Stack samples; sentences and tokens are padded to the longest of the batch."""
-    S = max(1, *(len(sample.reference_text) for sample in samples))
     T = max(len(sample.token_ids) for sample in samples)
-    B, C = len(samples), samples[0].reference_text.shape[1]
-    reference_text = torch.zeros(B, S, C)  # (B, S, C)
-    reference_mask = torch.zeros(B, S, dtype=torch.bool)
-    token_ids = torch.full((B, T), pad_id)  # (B, T)
-    token_mask = torch.zeros(B, T, dtype=torch.bool)
+    reference_text, reference_mask = pad_sentences([sample.reference_text for sample in samples])
+    token_ids = torch.full((len(samples), T), pad_id)  # (B, T)
+    token_mask = torch.zeros_like(token_ids, dtype=torch.bool)
     for b, sample in enumerate(samples):
-        reference_text[b, : len(sample.reference_text)] = sample.reference_text
-        reference_mask[b, : len(sample.reference_text)] = True
         token_ids[b, : len(sample.token_ids)] = torch.tensor(sample.token_ids)
         token_mask[b, : len(sample.token_ids)] = True
     study = StudyInputs(
@@ -205,6 +233,7 @@ def collate(samples: list[Sample], pad_id: int) -> Batch:
         memory=torch.stack([sample.memory for sample in samples]),
         reference_text=reference_text,
         reference_mask=reference_mask,
+        reference_tokens=torch.tensor([sample.reference_tokens for sample in samples], dtype=torch.long),
     )
     labels = torch.stack([sample.labels for sample in samples])  # (B, L)
     plain = None if samples[0].plain_image is None else torch.stack([sample.plain_image for sample in samples])

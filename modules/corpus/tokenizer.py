@@ -159,6 +159,11 @@ class ReportTokenizer:
         tokens = self._tokenizer.encode(report, add_special_tokens=False).ids
         return [*self.prompt_ids(states), *tokens[:max_tokens], self.end_id]
 
+    def words(self, report: str, length: int) -> list[int]:
+        """The first ``length`` tokens of a report, padded to that number: ``(length,)``."""
+        tokens = self._tokenizer.encode(report, add_special_tokens=False).ids[:length]
+        return tokens + [self.pad_id] * (length - len(tokens))
+
     def decode(self, ids: Sequence[int]) -> str:
         """The report in a generated sequence, spaced like a cleaned report (``"right-sided line . no edema ."``).
 

@@ -13,8 +13,8 @@ from modules.programs import MainTrain
 from modules.weights.checkpoints import load_backbone, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
-    "image_size", "dropout", "manifold", "curvature", "learn_curvature", "retrieval", "attention", "ot_plan",
-    "ot_solver", "ot_epsilon", "ot_iterations", "mask_padding",
+    "image_size", "grid", "dropout", "manifold", "curvature", "learn_curvature", "retrieval", "attention", "align_pairs",
+    "ot_plan",    "ot_solver", "ot_epsilon", "ot_iterations", "mask_padding",
 )  # fmt: skip
 
 

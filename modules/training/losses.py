@@ -194,6 +194,54 @@ def alignment_loss(
         return (loss * pairs).sum() / pairs.sum().clamp_min(1)
 
 
+def known_pairs_loss(
+    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = 0.25
+) -> Tensor:
+    """Ask a sentence to look where the entities that it names are seen, and not where others are.
+
+    Departure: the released loss asks every pair to agree, each by how alike its learnt texts are. All texts alike and
+    all maps alike is its minimum, whatever the data. Here the truth about a pair is given, and the maps of the entities
+    are constants, so that they cannot come to code the text instead of the image: with the maps of sentences made for
+    it (``--align_pairs mentions`` or ``stored``) the gradient reaches W_k of the attention and nothing else.
+    ``--align_pairs all`` restores the released pairs, see :func:`alignment_loss`.
+
+    Args:
+        pairs: ``(B, K, S)`` how far sentence and entity mean the same, in [0, 1]; below 0 where that is not known.
+        region_map: ``(B, K, M)`` maps of the entities.
+        reference_map: ``(B, S, M)`` maps of the reference sentences.
+        mask: ``(B, S)`` true for the sentences that take part.
+        apart: weight of the pairs that mean different things.
+
+    Returns:
+        Mean of ``1 - IoU`` over what means the same, plus ``apart`` times the mean IoU over what does not.
+    """
+    with torch.autocast(region_map.device.type, enabled=False):
+        overlap = soft_iou(region_map.detach(), reference_map)  # (B, K, S)
+        known = mask.unsqueeze(1) & (pairs >= 0)
+        same, other = pairs * known, (1 - pairs) * known  # (B, K, S)
+        together = ((1 - overlap) * same).sum() / same.sum().clamp_min(1)
+        return together + apart * (overlap * other).sum() / other.sum().clamp_min(1)
+
+
+def presence_loss(presence_logits: Tensor | None, region_scores: Tensor) -> Tensor:
+    """Ask some patch to answer to every entity that the image shows, and none to the others.
+
+    Departure: ours; the released code trains its maps by nothing. ``--presence_weight 0`` leaves it out. Reaches the
+    entity queries, W_q, W_k, the projection of the patches and the ResNet.
+
+    Args:
+        presence_logits: ``(B, K)`` from the maps of the entities; None for a model that asks their texts.
+        region_scores: ``(B, K)`` in [0, 1], how strongly each entity shows.
+
+    Returns:
+        Mean binary cross-entropy; zero without logits.
+    """
+    if presence_logits is None:
+        return region_scores.new_zeros(())
+    with torch.autocast(presence_logits.device.type, enabled=False):
+        return F.binary_cross_entropy_with_logits(presence_logits.float(), region_scores.float())
+
+
 def text_similarity(region_text: Tensor, reference_text: Tensor) -> Tensor:
     """Cosine ``(B, K, S)`` between ``region_text`` ``(B, K, A)`` and ``reference_text`` ``(B, S, A)``."""
     with torch.autocast(region_text.device.type, enabled=False):

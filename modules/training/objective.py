@@ -5,7 +5,7 @@ Adding a loss is a function of a :class:`Step` and a row of ``LOSSES``; its weig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,21 @@ import torch
 from torch import Tensor
 
 from models.retrieval_towers import RetrievalTowers
-from models.revtaf import Revtaf, RevtafOutput
+from models.revtaf import PredictedPrompt, Revtaf, RevtafOutput
 from modules.corpus.datasets import Batch
 from modules.distributed import gather_with_gradient, rank, world_size
 from modules.flags import TrainingOptions
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
-from modules.training.losses import alignment_loss, diagnosis_loss, ranking_loss, text_similarity, token_loss
+from modules.training.losses import (
+    alignment_loss,
+    diagnosis_loss,
+    known_pairs_loss,
+    presence_loss,
+    ranking_loss,
+    text_similarity,
+    token_loss,
+    updated_prior,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Step:
     batch: Batch  # on the same device
     class_prior: Tensor  # (L,)
     options: TrainingOptions
+    pairs: Tensor | None = None  # (B, K, S), what is known of entities and sentences; None where all pairs shall agree
 
 
 @dataclass(frozen=True)
@@ -52,11 +62,20 @@ def diagnosis(step: Step) -> Tensor:
 
 
 def alignment(step: Step) -> Tensor:
-    """Let entities and sentences that mean the same look at the same patches: reaches attention and projections."""
+    """Let entities and sentences that mean the same look at the same patches.
+
+    Known pairs reach W_k of the attention alone; all pairs, as released, reach attention and projections.
+    """
     output = step.output
-    similarity = text_similarity(output.region_text, output.reference_text)  # (B, K, S)
-    maps = output.region_map, output.reference_map
-    return alignment_loss(similarity, *maps, output.reference_mask, step.options.align_iou)
+    maps = output.region_map, output.reference_map, output.reference_mask
+    if step.pairs is not None:
+        return known_pairs_loss(step.pairs, *maps)
+    return alignment_loss(text_similarity(output.region_text, output.reference_text), *maps, step.options.align_iou)
+
+
+def presence(step: Step) -> Tensor:
+    """Find every entity that the image shows in some patch: reaches entity queries, W_q and the visual encoder."""
+    return presence_loss(step.output.presence_logits, step.batch.study.region_scores)
 
 
 def ranking(step: Step) -> Tensor:
@@ -79,7 +98,21 @@ LOSSES = (
     Loss("diagnosis", diagnosis, weight="cls_weight"),
     Loss("alignment", alignment, weight="align_weight"),
     Loss("ranking", ranking, weight="rank_weight"),
+    Loss("presence", presence, weight="presence_weight"),
 )
+
+
+def next_prior(positive_probability: np.ndarray, labels: np.ndarray, old_prior: Tensor) -> Tensor:
+    """Class prior ``(L,)`` after a validation, 1 for the auxiliary conditions; see :func:`losses.updated_prior`.
+
+    Args:
+        positive_probability: ``(n, L)``.
+        labels: ``(n, L)`` states.
+        old_prior: ``(L,)``, on any device.
+    """
+    updated = updated_prior(torch.from_numpy(positive_probability).float(), torch.from_numpy(labels), old_prior.cpu())
+    updated[len(CHEXPERT_CONDITIONS) :] = 1.0
+    return updated.to(old_prior.device)
 
 
 def loss_names() -> list[str]:
@@ -93,6 +126,24 @@ def objective(step: Step) -> dict[str, Tensor]:
     weights = [getattr(step.options, loss.weight) if loss.weight else 1 for loss in LOSSES]
     total = sum(weight * term for weight, term in zip(weights, terms, strict=True))
     return dict(zip(loss_names(), [total, *terms], strict=True))
+
+
+def predicted_prompt(kind: str, batch: Batch, state_ids: Sequence[int]) -> PredictedPrompt | None:
+    """The studies that are told their predicted states in training.
+
+    Departure: the released code trains on true states alone and writes from predicted ones; ``--prompt_states true`` does
+    so.
+
+    Args:
+        kind: ``"true"``, ``"predicted"``, or ``"mixed"``, which draws every second study.
+        batch: on its device.
+        state_ids: ``(P,)`` token ids of the states.
+    """
+    if kind == "true":
+        return None
+    chosen = torch.rand(len(batch.index)) < (1.0 if kind == "predicted" else 0.5)  # (B,)
+    device = batch.token_ids.device
+    return PredictedPrompt(chosen.to(device), torch.tensor(state_ids, device=device))
 
 
 def initial_prior(labels: np.ndarray, base_rates: list[float] | None = None) -> torch.Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
+
+from modules.flags import TrainingOptions
 
 
 def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -50,6 +52,11 @@ class Schedule:
     warmup_lr: float
     warmup_steps: int
     epochs: int
+
+    @classmethod
+    def of(cls, options: TrainingOptions) -> Schedule:
+        """The schedule that the flags of a training describe."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     def lr(self, epoch: int, step: int) -> float:
         """Learning rate of step ``step`` (from 0) of epoch ``epoch`` (from 1)."""

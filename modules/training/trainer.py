@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,14 @@ from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, barrier, is_main, mean_over_processes, world_size
 from modules.evaluation.generation import generate_reports, limits_of, state_scores
 from modules.evaluation.scorer import ReportScorer
+from modules.evaluation.sensitivity import Distinctness, warnings
 from modules.labelling.labelers import Labeler
-from modules.labels import CHEXPERT_CONDITIONS
 from modules.programs import MainTrain
 from modules.records import append_metrics
 from modules.retrieval.references import find_references, reference_agreement, training_references
 from modules.retrieval.retriever import Queries
-from modules.training.losses import updated_prior
-from modules.training.objective import Step, initial_prior, loss_names, objective
+from modules.training.known_pairs import known_pairs
+from modules.training.objective import Step, initial_prior, loss_names, next_prior, objective, predicted_prompt
 from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
 from modules.training.towers import Wanted, refit_towers
 from modules.weights.checkpoints import load_checkpoint, restore, save_checkpoint
@@ -61,18 +62,13 @@ class Trainer:
         self.run_dir = Path(options.run.save_dir)
         self.wrapped = DistributedDataParallel(model) if world_size() > 1 else model
         self.optimizer = build_optimizer(model, options.training.init_lr, options.training.weight_decay)
-        self.schedule = Schedule(
-            init_lr=options.training.init_lr,
-            min_lr=options.training.min_lr,
-            warmup_lr=options.training.warmup_lr,
-            warmup_steps=options.training.warmup_steps,
-            epochs=options.training.epochs,
-        )
+        self.schedule = Schedule.of(options.training)
         self.limits = limits_of(options.generation)
         self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
         self.wanted = Wanted(train_set.bank) if isinstance(model.retrieval_enhancer, RetrievalTowers) else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
+        self.known_pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
         self.epoch, self.step, self.best = 1, 0, -float("inf")
         self.stop_requested = False
         self.stage = record_function  # --profile replaces it by a stopwatch
@@ -128,9 +124,12 @@ class Trainer:
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Forward pass over a batch on its device: ``loss``, the weighted sum, and its terms by name."""
+        options = self.options.training
         with autocast(self.device, self.options.compute.precision):
-            output = self.wrapped(batch.study, batch.token_ids, batch.token_mask, batch.packed)
-        return objective(Step(self.model, output, batch, self.class_prior, self.options.training))
+            prompt = predicted_prompt(options.prompt_states, batch, self.train_set.tokenizer.state_ids)
+            output = self.wrapped(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt)
+        pairs = self.known_pairs and self.known_pairs(batch.index, output.reference_map)
+        return objective(Step(self.model, output, batch, self.class_prior, options, pairs))
 
     def train_step(self, batch: Batch) -> torch.Tensor:
         """One update of the weights; returns the losses of the step, in the order of ``loss_names``."""
@@ -215,6 +214,7 @@ class Trainer:
         """Generate and score the validation split, update the class prior; scores only on the main process."""
         options = self.options
         find_references(self.model, self.val_set, options.model.retrieval, options)
+        distinct = Distinctness()
         rows = generate_reports(
             self.model,
             self.val_set,
@@ -223,18 +223,17 @@ class Trainer:
             precision=options.compute.precision,
             batch_size=options.loading.batch_size,
             num_workers=options.loading.num_workers,
+            watch=(distinct,),
         )
-        probability = torch.tensor([row["positive_probability"] for row in rows])  # (n, L)
-        labels = torch.from_numpy(self.val_set.labels)  # (n, L)
-        prior = self.class_prior.cpu()
-        updated = updated_prior(probability, labels, prior)
-        updated[len(CHEXPERT_CONDITIONS) :] = 1.0
-        self.class_prior = updated.to(self.device)
+        figures = distinct.figures()
+        probability = np.array([row["positive_probability"] for row in rows])  # (n, L)
+        self.class_prior = next_prior(probability, self.val_set.labels, self.class_prior)
         if not is_main():
             return {}
         scores = self.scorer([row["prediction"] for row in rows], meteor=False)
         states = state_scores(np.array([row["states"] for row in rows]), self.val_set.labels)
-        found = {**scores, **states, **reference_agreement(self.val_set)}
+        tqdm.write("".join(f"{sentence}\n" for sentence in warnings(figures)), file=sys.stderr, end="")
+        found = {**scores, **states, **figures, **reference_agreement(self.val_set)}
         return {f"val_{name}": value for name, value in found.items() if value is not None}
 
     # the run

@@ -19,6 +19,7 @@ from modules.weights.reading import build_blank, check_tensors, load_weights
 from modules.weights.released import (
     BEHAVIOUR,
     DEAD,
+    SINCE,
     from_released,
     is_released,
     released_config,
@@ -69,6 +70,7 @@ def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]
 def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
     """The checkpoint in what a file held; ValueError if it is no REVTAF, see :func:`load_checkpoint`."""
     if isinstance(content, dict) and content.get("format") == FORMAT:
+        content = {**content, "config": {**SINCE, **content["config"]}}
         _check_ours(content, path)
         return content
     if is_released(weights := weights_of(content)):

@@ -43,13 +43,17 @@ TIED = (  # stored twice, one tensor
 )
 MARKS = ("visual_encoder.model.0.weight", "gwd.layers.0.linear.weight", "mpsa_attention.linear1.weight")
 RESNETS = {(False, 2): "resnet18", (False, 6): "resnet34", (True, 6): "resnet50", (True, 23): "resnet101"}
+SINCE = {  # what models from before a switch do
+    "enhancer": "scores", "grid": "1x", "entity_keys": "text", "align_pairs": "all", "reference_memory": 0,
+}  # fmt: skip
 CONSTANTS = {  # of the released code, not in its file
     "image_size": 224, "num_heads": 8, "dropout": 0.1, "num_conditions": len(CONDITIONS), "num_states": len(STATES),
-    "enhancer": "scores", "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "retrieval": "learned",
-    "attention": "ot", "ot_plan": "single", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": False,
+    "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "retrieval": "learned",
+    "attention": "ot", **SINCE, "ot_plan": "single", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100,
+    "mask_padding": False,
     "pad_id": 0, "end_id": 102, "decoder_heads": 12,
 }  # fmt: skip
-BEHAVIOUR = "--ot_plan single --align_iou binary --no-mask_padding"
+BEHAVIOUR = "--ot_plan single --align_iou binary --no-mask_padding --enhancer scores --entity_keys text --align_pairs all --reference_memory 0"
 
 
 def is_released(weights: Mapping[str, Any]) -> bool:
@@ -150,7 +154,10 @@ def to_released(state_dict: Mapping[str, Tensor], path: object) -> dict[str, Ten
     needed = "mpsa_attention.multihead_attn.v.weight"
     if homeless or needed not in released:
         problem = f"has no place for {homeless[0]}" if homeless else f"needs {needed}, which --attention none lacks"
-        raise UserError(f"{path} cannot be written for the released code, which {problem}: convert another model")
+        raise UserError(
+            f"{path} cannot be written for the released code, which {problem}: convert a model that was trained with "
+            f"{BEHAVIOUR}"
+        )
     A = len(released["ot_vision_proj.weight"])
     for part in ("q", "k", "v", "proj"):
         released |= {f"multihead_attn.{part}.weight": torch.zeros(A, A), f"multihead_attn.{part}.bias": torch.zeros(A)}

@@ -20,6 +20,7 @@ from modules.evaluation.reports.exports import write_r2gen
 from modules.evaluation.reports.published_rows import comparability
 from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
+from modules.evaluation.sensitivity import sensitivity_lines
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.labelling.labelers import Labeler
 from modules.programs import MainTest
@@ -82,6 +83,8 @@ def score_test(
     names = ("predictions.jsonl", "metrics.json", "per_class.csv", "table.md", "table.tex", "res.csv", "gts.csv")
     written = [f"wrote {run_dir / name}" for name in names]
     lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), ""]
+    if "reference_sensitivity" in measured:
+        lines += [*sensitivity_lines(measured), ""]
     if "grounding" in measured:
         lines += [*grounding_lines(measured["grounding"]["rows"]), ""]
     return "\n".join([*lines, *written])

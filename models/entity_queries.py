@@ -1,0 +1,37 @@
+"""Entities asked for by name: what the image is searched for, and whether it was found."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+SHARPNESS = 0.1  # in cosine: patches that fall this far behind the best one hardly count
+GAIN = (
+    3.0  # a scale of 2, where learning starts, makes a cosine of 1 at one patch in nine a logit of 4.7 above the bias
+)
+
+
+class EntityQueries(nn.Module):
+    """One learned key per entity, the same for every image, and how its map tells whether the entity is present.
+
+    Departure: the released code compares patches with the image-conditioned text of an entity, so that a text may say
+    what the image shows and its map need not. ``--entity_keys text`` does so.
+
+    Args:
+        num_entities: K.
+        width: A.
+    """
+
+    def __init__(self, num_entities: int, width: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(num_entities, width) / math.sqrt(width))
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.bias = nn.Parameter(torch.full((num_entities,), -2.0))
+
+    def presence(self, region_map: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of entities whose maps are ``region_map`` ``(B, K, M)``: a soft maximum over the patches."""
+        M = region_map.shape[2]
+        best = SHARPNESS * ((region_map / SHARPNESS).logsumexp(dim=2) - math.log(M))  # (B, K)
+        return self.scale * GAIN * best + self.bias

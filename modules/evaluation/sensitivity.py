@@ -1,0 +1,179 @@
+"""Does a model use the report that it retrieves, and do its texts and maps say different things?
+
+The report loss of the same studies under five references: what it costs to be given another one says how far the decoder
+reads it. Prompts hold the predicted states, as in generation. Nothing here changes the model or its data set.
+
+    oracle           the training report whose words are most like the study's own: what perfect retrieval would give
+    retrieved        what the model retrieves
+    random           any training report
+    most_different   the training report that differs from the study in most positive findings
+    none             no reference
+
+``text_cosine`` is the mean cosine between the projected texts of different entities of a study, ``map_correlation`` the mean
+correlation between their maps: near 1 all entities are one, whatever else the losses say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.decoder_layers import PackedReports
+from models.revtaf import FusedStudy, Revtaf, StudyInputs
+from modules.corpus.dataloaders import evaluation_loader
+from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
+from modules.distributed import autocast, gather_list
+from modules.labels import POSITIVE
+
+COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one
+MOST_STUDIES = 500
+WORDS = {"ngram_range": (1, 4), "token_pattern": r"\S+", "n_features": 2**20, "alternate_sign": False}
+
+
+class Distinctness:
+    """Collects ``text_cosine`` and ``map_correlation`` over a split; give it to ``generate_reports`` as ``watch``."""
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[float, float, int]] = []
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, fused: FusedStudy) -> None:
+        """Add the studies of a batch."""
+        cosine = mean_of_pairs(F.normalize(fused.region_text.float(), dim=-1))
+        maps = fused.region_map.float()
+        correlation = mean_of_pairs(F.normalize(maps - maps.mean(dim=2, keepdim=True), dim=-1))
+        self._sums.append((cosine.sum().item(), correlation.sum().item(), len(cosine)))
+
+    def figures(self) -> dict[str, float]:
+        """The two means over all studies of all processes; every process must ask."""
+        cosine, correlation, studies = np.array(gather_list(self._sums)).sum(axis=0)
+        return {"text_cosine": float(cosine / studies), "map_correlation": float(correlation / studies)}
+
+
+def mean_of_pairs(directions: Tensor) -> Tensor:
+    """Mean inner product ``(B,)`` of different rows of ``(B, K, X)``."""
+    K = directions.shape[1]
+    total = directions.sum(dim=1).square().sum(dim=1) - directions.square().sum(dim=(1, 2))
+    return total / (K * (K - 1))
+
+
+def warnings(figures: Mapping[str, Any]) -> list[str]:
+    """One sentence for each of ``text_cosine`` and ``map_correlation`` that says that the entities have become one."""
+    what = {"text_cosine": "texts of different entities", "map_correlation": "maps of different entities"}
+    return [
+        f"warning: {name} is {figures[name]:.3f}: the {what[name]} are nearly one, so nothing can be read off them; try "
+        "--align_pairs mentions, --entity_keys query or a smaller --align_weight"
+        for name in what
+        if figures[name] > COLLAPSED
+    ]
+
+
+def sensitivity_lines(measured: Mapping[str, Any]) -> list[str]:
+    """What ``metrics.json`` says of these figures, in Markdown."""
+    losses = {kind: value for kind, value in measured["reference_sensitivity"].items() if kind != "studies"}
+    return [
+        f"| report loss with reference | {' | '.join(losses)} |",
+        f"|---|{'---:|' * len(losses)}",
+        f"| nats per token | {' | '.join(f'{value:.4f}' for value in losses.values())} |",
+        "",
+        f"text cosine {measured['text_cosine']:.3f}, map correlation {measured['map_correlation']:.3f}",
+        *warnings(measured),
+    ]
+
+
+@torch.no_grad()
+def reference_sensitivity(
+    model: Revtaf,
+    dataset: ReportDataset,
+    *,
+    device: torch.device,
+    precision: str,
+    batch_size: int,
+    num_workers: int,
+    seed: int,
+) -> dict[str, float]:
+    """Report loss in nats per token under each of the five references, over at most ``MOST_STUDIES`` studies.
+
+    Args:
+        model: in evaluation.
+        dataset: its reference rows must be set; studies are taken evenly from it.
+        device: of the model.
+        precision: of the forward pass.
+        batch_size: studies at once.
+        num_workers: processes that read images.
+        seed: of the random references.
+
+    Returns:
+        ``oracle``, ``retrieved``, ``random``, ``most_different``, ``none``, and the number of ``studies``.
+    """
+    model.eval()
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), MOST_STUDIES)).round().astype(int))
+    part = dataset.part(chosen)
+    references = reference_kinds(part, seed)
+    state_ids = torch.tensor(part.tokenizer.state_ids, device=device)
+    sums: list[tuple[float, ...]] = []
+    for batch in evaluation_loader(part, batch_size, num_workers):
+        batch = batch.to(device, part.scorer)
+        with autocast(device, precision):
+            patches, state_logits = model.diagnose(batch.study.image, batch.study.memory)
+            everyone = torch.ones(len(batch.index), dtype=torch.bool, device=device)
+            reports = batch.packed.with_states(state_ids[state_logits.argmax(dim=1)], everyone)
+            losses = [_loss(model, part, batch, patches, reports, rows[batch.index]) for rows in references.values()]
+        sums.append((*losses, len(reports.targets)))
+    *losses, tokens = np.array(gather_list(sums)).sum(axis=0)
+    return {**{kind: float(loss / tokens) for kind, loss in zip(references, losses, strict=True)}, "studies": len(part)}
+
+
+def _loss(
+    model: Revtaf, dataset: ReportDataset, batch: Batch, patches: Tensor, reports: PackedReports, rows: np.ndarray
+) -> float:
+    """Summed token loss of a batch whose references are the bank reports in ``rows`` ``(B,)``."""
+    study = batch.study
+    text, mask = pad_sentences([torch.from_numpy(dataset.bank.sentences(int(row))) for row in rows])
+    words = torch.tensor([dataset.reference_words(int(row)) for row in rows], dtype=torch.long)
+    other = {"reference_text": text, "reference_mask": mask, "reference_tokens": words}
+    study = StudyInputs(**{**vars(study), **{name: value.to(patches.device) for name, value in other.items()}})
+    logits = model.report_decoder.predict(model.align(patches, study)["fused"], reports)
+    return F.cross_entropy(logits.float(), reports.targets, reduction="sum").item()
+
+
+def reference_kinds(dataset: ReportDataset, seed: int) -> dict[str, np.ndarray]:
+    """Bank rows ``(n,)`` of each of the five references; a study of the bank is never given its own report."""
+    row_of = {identifier: row for row, identifier in enumerate(dataset.bank.ids)}
+    own = np.array([row_of.get(study.id, -1) for study in dataset.studies])  # (n,), -1 outside the bank
+    n, N = len(dataset), len(dataset.bank)
+    drawn = np.random.default_rng(seed).integers(0, N - 1, n)
+    positive = dataset.bank.labels == POSITIVE  # (N, L)
+    differing = [
+        _largest((positive != (labels == POSITIVE)).sum(axis=1).astype(np.float32), row)
+        for labels, row in zip(dataset.labels, own, strict=True)
+    ]
+    return {
+        "oracle": most_alike(dataset, own),
+        "retrieved": dataset.reference_rows,
+        "random": drawn + ((own >= 0) & (drawn >= own)),
+        "most_different": np.array(differing),
+        "none": np.full(n, -1),
+    }
+
+
+def most_alike(dataset: ReportDataset, own: np.ndarray) -> np.ndarray:
+    """Bank rows ``(n,)`` with the largest cosine of 1- to 4-gram counts with the studies' own reports."""
+    from sklearn.feature_extraction.text import HashingVectorizer  # on demand: it takes seconds to import
+
+    count = HashingVectorizer(**WORDS, dtype=np.float32).transform
+    bank = count(dataset.bank.reports).T.tocsc()  # (n-grams, N)
+    alike = [count([report]) @ bank for report in dataset.reports]
+    return np.array([_largest(row.toarray()[0], mine) for row, mine in zip(alike, own, strict=True)])
+
+
+def _largest(values: np.ndarray, left_out: int) -> int:
+    """Position of the largest of ``values`` ``(N,)``, not ``left_out``; the first of equal ones."""
+    if left_out >= 0:
+        values[left_out] = -np.inf
+    return int(values.argmax())

@@ -1,0 +1,49 @@
+"""modules/training/known_pairs.py: which sentences of the bank speak of which entities."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from modules.labels import ENTITIES
+from modules.training.known_pairs import UNKNOWN, KnownPairs, known_pairs
+
+REPORTS = ["no effusion . heart is enlarged .", "large effusion .", "three sentences . of which . two are stored ."]
+EFFUSION, ENLARGE, TUBE = (ENTITIES.index(name) for name in ("effusion", "enlarge", "tube"))
+
+
+@pytest.fixture(scope="module")
+def train_set():
+    """Three studies whose references are the second report, none and the first; the third was split otherwise."""
+    features = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float16)
+    features[2] = features[0]  # the two sentences about effusion are stored alike
+    store = {"sentence_offsets": np.array([0, 2, 3, 5]), "sentence_features": features}
+    return SimpleNamespace(bank=SimpleNamespace(store=store, reports=REPORTS), reference_rows=np.array([1, -1, 0, 2]))
+
+
+def test_a_sentence_is_paired_with_the_entities_that_it_asserts_or_denies(train_set):
+    pairs = KnownPairs(train_set, "mentions")([0, 2], torch.zeros(2, 3, 9))
+    assert pairs.shape == (2, 75, 3)
+    assert pairs[0, :, 0].nonzero().flatten().tolist() == [EFFUSION, ENTITIES.index("enlarge")][:1]
+    assert pairs[1, EFFUSION, 0] == 1
+    assert pairs[1, ENLARGE, 0] == 0
+    assert pairs[1, ENLARGE, 1] == 1
+
+
+def test_padding_no_reference_and_sentences_stored_otherwise_are_unknown(train_set):
+    pairs = KnownPairs(train_set, "mentions")([0, 1, 3], torch.zeros(3, 3, 9))
+    assert (pairs[0, :, 1:] == UNKNOWN).all()
+    assert (pairs[1:] == UNKNOWN).all()
+
+
+def test_stored_sentences_that_are_alike_are_paired_alike(train_set):
+    stored = KnownPairs(train_set, "stored")
+    first, second = stored([2], torch.zeros(1, 3, 9)), stored([0], torch.zeros(1, 3, 9))
+    assert first[0, EFFUSION, 0] == second[0, EFFUSION, 0] == pytest.approx(1, abs=1e-3)
+    assert first[0, TUBE, 0] == 0, "no sentence names a tube"
+    assert ((first == UNKNOWN) | ((first >= 0) & (first <= 1.001))).all()
+
+
+def test_all_pairs_need_no_truth(train_set):
+    assert known_pairs(train_set, "all") is None

@@ -1,0 +1,92 @@
+"""modules/evaluation/sensitivity.py: what references, texts and maps make of a report."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from modules.evaluation.sensitivity import Distinctness, mean_of_pairs, reference_kinds, sensitivity_lines, warnings
+
+
+def fused(texts, maps):
+    return SimpleNamespace(region_text=texts, region_map=maps)
+
+
+def test_means_are_those_of_all_pairs():
+    rows = torch.nn.functional.normalize(torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0)), dim=-1)
+    products = rows @ rows.transpose(1, 2)
+    by_hand = [np.mean([products[b, i, j] for i in range(5) for j in range(5) if i != j]) for b in range(2)]
+    assert mean_of_pairs(rows).tolist() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_collapsed_entities_are_told_from_distinct_ones():
+    generator = torch.Generator().manual_seed(0)
+    texts, maps = torch.randn(3, 75, 64, generator=generator), torch.rand(3, 75, 9, generator=generator)
+    distinct, one = Distinctness(), Distinctness()
+    distinct(None, fused(texts, maps))
+    one(None, fused(texts[:, :1].expand(-1, 75, -1) * 2, maps[:, :1] + torch.rand(3, 75, 1, generator=generator)))
+    assert all(abs(value) < 0.1 for value in distinct.figures().values())
+    assert all(value == pytest.approx(1, abs=1e-4) for value in one.figures().values())
+    assert warnings(distinct.figures()) == []
+    first, second = warnings(one.figures())
+    assert first.startswith("warning: text_cosine is 1.000: the texts of different entities are nearly one")
+    assert "map_correlation" in second
+
+
+def test_every_study_weighs_the_same_however_it_is_batched():
+    generator = torch.Generator().manual_seed(0)
+    texts, maps = torch.randn(5, 6, 8, generator=generator), torch.rand(5, 6, 9, generator=generator)
+    whole, parts = Distinctness(), Distinctness()
+    whole(None, fused(texts, maps))
+    for part in (slice(0, 4), slice(4, 5)):
+        parts(None, fused(texts[part], maps[part]))
+    assert parts.figures() == pytest.approx(whole.figures())
+
+
+class Sized(SimpleNamespace):
+    """Some attributes, and a length."""
+
+    def __len__(self):
+        return self.size
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Two studies of the bank and one outside it."""
+    reports = [
+        "the lungs are clear .",
+        "large right effusion .",
+        "large left effusion .",
+        "clear lungs . no effusion .",
+    ]
+    labels = np.zeros((4, 18), dtype=np.int64)
+    labels[1:3, 9] = labels[3, 13] = 1
+    return Sized(
+        bank=Sized(size=4, ids=["a", "b", "c", "d"], reports=reports, labels=labels), size=3, labels=labels[[1, 3, 2]],
+        studies=[SimpleNamespace(id=i) for i in "bdx"], reports=[reports[1], reports[3], "large effusion ."],
+        reference_rows=np.array([3, 0, 1]),
+    )  # fmt: skip
+
+
+def test_the_oracle_knows_the_words_and_nobody_gets_his_own_report(dataset):
+    kinds = reference_kinds(dataset, seed=0)
+    assert list(kinds) == ["oracle", "retrieved", "random", "most_different", "none"]
+    assert kinds["oracle"].tolist()[0] == 2
+    assert kinds["oracle"].tolist()[2] in (1, 2)
+    assert kinds["retrieved"].tolist() == [3, 0, 1]
+    assert kinds["most_different"].tolist() == [3, 1, 3]
+    assert kinds["none"].tolist() == [-1] * 3
+    for seed in range(30):
+        drawn = reference_kinds(dataset, seed)["random"]
+        assert drawn[0] != 1
+        assert drawn[1] != 3
+        assert (drawn >= 0).all()
+        assert (drawn < 4).all()
+
+
+def test_the_figures_are_said_in_a_table():
+    losses = {"oracle": 0.5, "retrieved": 0.6, "random": 0.8, "most_different": 0.9, "none": 0.7, "studies": 9}
+    lines = sensitivity_lines({"reference_sensitivity": losses, "text_cosine": 0.2, "map_correlation": 0.97})
+    assert lines[2] == "| nats per token | 0.5000 | 0.6000 | 0.8000 | 0.9000 | 0.7000 |"
+    assert lines[-1].startswith("warning: map_correlation is 0.970")
