@@ -45,7 +45,7 @@ class Ablate(Program):
     """Train and test the full model and its ablations over several seeds; a finished run is not repeated."""
 
     file = "tools/ablate.py"
-    examples = ("bash ablate.sh --quick", 'bash ablate.sh --rows "full" "no retrieval" --seeds 3')
+    examples = ("python tools/ablate.py --quick", 'python tools/ablate.py --rows "full" "no retrieval" --seeds 3')
 
     ablation: AblateOptions
 
