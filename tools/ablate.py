@@ -77,9 +77,9 @@ def benchmark_of(options: AblateOptions) -> Benchmark:
 
 def named_options(row: Ablation, benchmark: Benchmark, dataset_name: str) -> list[str]:
     """The options that a row sets, checked before anything is trained."""
-    shared = ["--dataset_name", dataset_name, *shlex.split(benchmark.training)]
-    every = parse_options(MainTrain, [*shared, *shlex.split(row.flags)]).given
-    return sorted(every - {"dataset_name"} - parse_options(MainTrain, shared).given)
+    data = ["--dataset_name", dataset_name]
+    parse_options(MainTrain, [*data, *shlex.split(benchmark.training), *shlex.split(row.flags)])  # do they go together?
+    return sorted(parse_options(MainTrain, [*data, *shlex.split(row.flags)]).given - {"dataset_name"})
 
 
 def main() -> None:
