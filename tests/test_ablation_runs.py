@@ -7,10 +7,14 @@ import pytest
 
 from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
-from modules.training.ablation_runs import Job, finished_runs, flat, progress, run_ablation
+from modules.options import flat, parse_options
+from modules.programs import MainTrain
+from modules.training.ablation_runs import Job, finished_runs, progress, run_ablation
+from modules.training.ablation_runs import flat as flat_figures
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
 
+DATA = ["--dataset_name", "synth_cxr"]
 TINY = Benchmark(
     "tiny",
     "--num_studies 40 --val_share 0.1 --test_share 0.2 --readers 4 --synth_image_size 74 --image_size 64 --scorer_epochs 1 "
@@ -63,7 +67,10 @@ def test_every_row_of_the_grid_has_flags_that_training_knows_and_names_what_they
     for row in ABLATIONS:
         for benchmark in (WHOLE, QUICK):
             named = named_options(row, benchmark, "synth_cxr")
-            assert bool(named) == bool(row.flags)
+            full, own = (flat(parse_options(MainTrain, [*DATA, *flags.split()])) for flags in ("", row.flags))
+            changed = {name for name in full if full[name] != own[name]}
+            assert changed <= {*named}
+            assert bool(changed) == bool(row.flags), f"{row.name} is the full model"
     assert named_options(Ablation("c", "--c 1 --no-mask_padding"), WHOLE, "synth_cxr") == ["curvature", "mask_padding"]
 
 
@@ -104,4 +111,4 @@ def test_progress_marks_every_seed_and_estimates_the_time_left(tmp_path):
 
 def test_figures_are_numbers_by_dotted_name():
     nested = {"scores": {"a": 0.1234567, "name": "x", "flag": True}, "map_correlation": 1, "none": None}
-    assert flat(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}
+    assert flat_figures(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}

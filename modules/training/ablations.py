@@ -33,7 +33,8 @@ class Benchmark(NamedTuple):
 
 
 RELEASED = (  # every switch of the released code's behaviour at once; README has a line on each
-    "--ot_plan single --align_iou binary --no-mask_padding --retrieval learned --train_retrieval label"
+    "--ot_plan single --align_iou binary --no-mask_padding --align_pairs all --entity_keys text --presence_weight 0 "
+    "--reference_memory 0 --prompt_states true --grid 1x --retrieval learned --train_retrieval label"
 )
 ABLATIONS = (
     Ablation("full"),
@@ -42,19 +43,26 @@ ABLATIONS = (
     Ablation("released behaviour", RELEASED),
     Ablation("cosine retrieval", "--retrieval cosine"),
     Ablation("states retrieval", "--retrieval states"),
-    Ablation("learned retrieval", "--retrieval learned"),
+    Ablation("no presence term", "--presence_weight 0"),
+    Ablation("entity keys from the text", "--entity_keys text"),
+    Ablation("alignment of all pairs", "--align_pairs all"),
     Ablation("no alignment", "--align_weight 0"),
+    Ablation("finer grid", "--grid 2x"),
     Ablation("softmax attention", "--attention softmax"),
+    Ablation("predicted states in the prompt", "--prompt_states predicted"),
+    Ablation("mixed states in the prompt", "--prompt_states mixed"),
+    Ablation("references not read as text", "--reference_memory 0"),
     Ablation("label-nearest training references", "--train_retrieval label"),
     Ablation("no attention to text", "--attention none"),
+    Ablation("alignment of stored texts", "--align_pairs stored"),
     Ablation("single plan", "--ot_plan single"),
-    Ablation("lorentz", "--retrieval learned --manifold lorentz"),
-    Ablation("euclidean", "--retrieval learned --manifold euclidean"),
-    Ablation("curvature .1", "--retrieval learned --c 0.1"),
-    Ablation("curvature 1", "--retrieval learned --c 1"),
-    Ablation("curvature learned", "--retrieval learned --learn_c"),
-    Ablation("listwise ranking", "--retrieval learned --rank_loss listwise"),
-    Ablation("no ranking", "--retrieval learned --rank_weight 0"),
+    Ablation("lorentz", "--manifold lorentz"),
+    Ablation("euclidean", "--manifold euclidean"),
+    Ablation("curvature .1", "--c 0.1"),
+    Ablation("curvature 1", "--c 1"),
+    Ablation("curvature learned", "--learn_c"),
+    Ablation("listwise ranking", "--rank_loss listwise"),
+    Ablation("no ranking", "--rank_weight 0"),
 )
 WHOLE = Benchmark("synth_cxr", "--num_studies 6000 --val_share 0.05 --test_share 0.5", "--val_every 7")
 QUICK = Benchmark(

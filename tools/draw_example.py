@@ -1,0 +1,86 @@
+"""Draw one tested study of SynthCXR: maps beside the drawn signs, and what its report took from the retrieved one.
+
+python tools/draw_example.py --tested results/synth_cxr --out docs/example.png
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from models.config import flag
+from modules.flags import Group
+from modules.messages import Needed, require, run
+from modules.options import parse_options
+from modules.programs import Program
+
+PIXELS = 448  # side of the drawn image; the network sees the same crop with fewer
+
+
+@dataclass(kw_only=True)
+class ExampleOptions(Group):
+    """The example."""
+
+    tested: str = flag("results/synth_cxr", "folder of a test of main_test.py on SynthCXR")
+    out: str = flag("results/example.png", "PNG file to draw")
+
+
+@dataclass(kw_only=True)
+class DrawExample(Program):
+    """Draw the first tested study whose maps point at its signs and whose report is right and took a sentence."""
+
+    file = "tools/draw_example.py"
+    examples = (
+        "python tools/draw_example.py",
+        "python tools/draw_example.py --tested results/synth_cxr --out docs/example.png",
+    )
+
+    example: ExampleOptions
+
+
+def main() -> None:
+    """Draw one study."""
+    options = parse_options(DrawExample).example
+    import numpy as np  # after parsing: what follows takes seconds
+
+    from modules.corpus.annotations import read_annotation
+    from modules.corpus.images import read_image
+    from modules.evaluation.grounding import SIGN_CONDITIONS
+    from modules.evaluation.reports.example_picture import choose_study, draw_example, sign_panels
+    from modules.evaluation.sign_masks import read_coverage
+    from modules.labels import POSITIVE
+    from modules.records import atomic_write, read_json, read_jsonl
+
+    folder = Path(options.tested)
+    names = ("options_test.json", "predictions.jsonl", "sign_maps.npz")
+    require([Needed(folder / name, "of a test on SynthCXR", "write it with main_test.py") for name in names])
+    tested, rows = read_json(folder / names[0])["options"], read_jsonl(folder / names[1])
+    with np.load(folder / names[2]) as stored:
+        maps, image_size = stored["maps"], int(stored["image_size"])
+    studies = {study.id: study for study in read_annotation(tested["ann_path"])[tested["split"]]}
+    studies = [studies[row["id"]] for row in rows]
+    masks = Path(tested["ann_path"]).with_name("masks")
+    coverage = read_coverage(masks, studies, image_size, round(maps.shape[2] ** 0.5))
+    positive = np.array([study.labels for study in studies])[:, SIGN_CONDITIONS] == POSITIVE
+    shown = positive & (coverage.max(axis=2) > 0)
+    chosen, good, several = choose_study(rows, maps, coverage, shown)
+    study = studies[chosen]
+    with np.load(masks / study.split / f"{study.id}.npz") as drawn:
+        panels = sign_panels(maps[chosen], drawn, shown[chosen], PIXELS)
+    image = read_image(Path(tested["image_dir"]) / study.image_path[0], PIXELS)[0].numpy()
+    note = (
+        f"{study.id}: the first of {good} of the {several} test studies with two signs or more whose maps all point at them, "
+        "whose report says what its reference says, and which took a sentence from the retrieved report. Cyan: drawn sign."
+    )
+    with atomic_write(options.out, "wb") as file:
+        draw_example(image, panels, rows[chosen], note).savefig(
+            file, format="png", dpi=150, metadata={"Software": None}
+        )
+    print(f"wrote {options.out}: {note}")
+
+
+if __name__ == "__main__":
+    run(main)
