@@ -182,7 +182,14 @@ class ScoringOptions(Group):
     )
     columns: tuple[str, ...] = flag((), "prediction=, reference=, id=: which column is which")
     by_order: bool = flag(False, "match the rows of all files by their order, whatever their ids")
-    section: str = flag("findings", "where a file keeps them apart", choices=("findings", "impression", "both"))
+    section: str | None = flag(
+        None, "where a file keeps them apart; the profile's if not given", choices=("findings", "impression", "both")
+    )
+    profile: str = flag(
+        "r2gen",
+        "text, section, averages and names of one community",
+        choices=("r2gen", "rexrank", "radeval", "llava_rad"),
+    )
     split: str = flag("test", "split of an annotation file", choices=("train", "val", "test"))
     baseline: str | None = flag(None, "name of the system that the others are compared with")
     dataset_name: str = flag("custom", "whose published rows to print", choices=tuple(DATASET_DEFAULTS))

@@ -57,11 +57,18 @@ def test_two_systems_are_scored_and_compared(files, capsys):
     assert {path.name for path in (files / "out").iterdir()} == {
         "metrics.json", "options.json", "table.md", "table.tex", "per_class_good.csv", "per_class_worse.csv",
         "rexrank_good.json", "rexrank_worse.json", "cxr_report_metric_gt.csv", "cxr_report_metric_good.csv",
-        "cxr_report_metric_worse.csv",
+        "cxr_report_metric_worse.csv", "per_study_good.csv", "per_study_worse.csv",
     }  # fmt: skip
+    with (files / "out" / "per_study_worse.csv").open() as file:
+        each = list(csv.DictReader(file))
+    assert [row["study_id"] for row in each] == [str(i) for i in range(36)]
+    assert float(each[1]["BLEU_4"]) == pytest.approx(1)
+    assert {"BLEU_2_sentence", "ROUGE_L_f1", "CIDEr", "ce_f1", "ce_f1_micro_5"} <= set(each[0])
+    assert metrics["good"]["BLEU_4"]["direction"] == "higher is better"
+    assert metrics["good"]["BLEU_4"]["another patient's report"] < 1
     shown = capsys.readouterr().out
     assert "good minus worse" in shown
-    assert "RadGraph-F1" in shown
+    assert "another patient's report" in shown
     assert "n/a" in shown
 
 
@@ -157,6 +164,25 @@ def test_what_is_written_is_read_again(files):
         call(*arguments, "--no-meteor", "--resamples", 5, "--save_dir", files / "again")
         (again,) = json.loads((files / "again" / "metrics.json").read_text())["systems"].values()
         assert again["scores"] == first
+
+
+@pytest.mark.parametrize("profile", ["rexrank", "radeval", "llava_rad"])
+def test_profiles_of_raw_text(files, capsys, profile):
+    raw = [(i, f"The tube ends 4.5 cm above. {text}") for i, text in enumerate(REFERENCES)]
+    for name, change in (("a", ""), ("truth", "")):
+        with (files / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("study_id", "report"), *((i, text + change) for i, text in raw)])
+    call("--predictions", files / "a.csv", "--references", files / "truth.csv", "--profile", profile, "--no-meteor",
+         "--resamples", 5, "--save_dir", files / "out")  # fmt: skip
+    shown = capsys.readouterr().out
+    assert f"\n{profile}: raw findings" in shown
+    assert "were not asked for" in shown
+    metrics = json.loads((files / "out" / "metrics.json").read_text())
+    scores = metrics["systems"]["a"]["scores"]
+    for name in ("BLEU_1", "BLEU_4", "BLEU_2_sentence", "ROUGE_L_f1", "ROUGE_L", "ce_f1_micro"):
+        assert scores[f"test_{name}"] == pytest.approx(1, abs=1e-6), name
+    title = {"rexrank": "1/RadCliQ-v1", "radeval": "CheXbert micro-14", "llava_rad": "Micro-F1-14+"}[profile]
+    assert title in (files / "out" / "table.md").read_text()
 
 
 def test_references_beside_r2gens_predictions_are_found(files):

@@ -1,7 +1,7 @@
 """modules/preparation/raw/report_sections.py: findings and impression out of reports of many shapes."""
 
 import pytest
-from report_shapes import SHAPES, F, G, I
+from report_shapes import HEAD, SHAPES, F, G, I
 
 from modules.preparation.raw.report_sections import Sections, extract, find_sections
 
@@ -26,10 +26,65 @@ def test_the_wanted_section_is_taken():
     assert extract(SHAPES["impression only"][0], "findings")[0] == ""
 
 
-def test_text_under_no_header_is_taken_unless_refused():
-    report = SHAPES["paragraph without header"][0]
-    assert extract(report, "findings") == (F, "no header")
-    assert extract(report, "both") == (f"{F} {I}", "no header")
-    assert extract(report, "impression") == (I, "header")
-    assert extract(report, "findings", unnamed=False) == ("", "header")
+def test_text_under_no_header_is_taken_where_a_report_names_nothing():
+    """A paragraph is a finding only if there is neither findings nor impression, and if it speaks of a finding."""
+    with_impression = SHAPES["paragraph without header"][0]
+    assert extract(with_impression, "findings") == ("", "header")
+    assert extract(with_impression, "both") == (I, "header")
+    assert extract(with_impression, "impression") == (I, "header")
+    alone = f"{HEAD} {F}\n"
+    assert extract(alone, "findings") == extract(alone, "both") == (F, "no header")
+    assert extract(alone, "findings", unnamed=False) == ("", "header")
+    assert extract(alone, "impression") == ("", "header")
+    assert extract(f"{HEAD} Comparison is made with the prior study.\n", "findings") == ("", "header")
     assert extract(f"FINDINGS: {F}\n\n COMPARISON: ___.\n\n {G}", "findings") == (F, "header")
+
+
+START = "                                 FINAL REPORT\n"
+KINDS = {
+    "comparison sentence": ("HISTORY:  Dyspnea.\n \n Comparison is made with ___.\n \n IMPRESSION:  Mild edema.\n", "", "Mild edema."),
+    "comment": (f"FINDINGS:  {F}\n \n COMMENT:  Discussed with Dr. ___.\n", F, ""),
+    "note": (f"FINDINGS:  {F}\n NOTE:  Please call.\n IMPRESSION:  {I}\n", F, I),
+    "notes in one paragraph": (f"FINDINGS:  {F}\n NOTES:  Please call.", F, ""),
+    "follow-up": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n \n FOLLOW-UP:  CT in 3 months.\n", F, I),
+    "follow up": (f"FINDINGS:  {F}\n FOLLOW UP: CT.\n IMPRESSION: {I}", F, I),
+    "discussion": (f"FINDINGS:  {F}\n DISCUSSION: at the conference.\n IMPRESSION: {I}", F, I),
+    "recommendation": (f"FINDINGS:  {F}\n IMPRESSION:  {I}\n RECOMMENDATION:  CT.\n", F, I),
+    "recommendations": (f"FINDINGS:  {F}\n IMPRESSION:  {I}\n RECOMMENDATION(S):  CT.\n", F, I),
+    "pfi": (f"FINDINGS:  {F}\n \n PFI:  {G}\n", F, ""),
+    "end of report": (f"FINDINGS:  {F}\n END OF REPORT\n Printed at noon.", F, ""),
+    "end of impression": (f"FINDINGS:  {F}\n IMPRESSION: {I}\n END OF IMPRESSION:\n", F, I),
+    "doctor": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n DR. ___ ___\n", F, I),
+    "summary": (f"FINDINGS:  {F}\n \n SUMMARY:  {I}\n", F, I),
+    "opinion": (f"FINDINGS:  {F}\n \n OPINION:  {I}\n", F, I),
+    "assessment": (f"FINDINGS:  {F}\n \n ASSESSMENT:  {I}\n", F, I),
+    "imp": (f"FINDINGS:  {F}\n IMP:  {I}\n", F, I),
+    "imp in a line": (f"FINDINGS:  {F}  IMP:  {I}\n", F, I),
+    "summary in a line": (f"FINDINGS:  {F}   SUMMARY:  {I}\n", F, I),
+    "summary alone on its line": (f"FINDINGS\n {F}\n\n SUMMARY\n {I}\n", F, I),
+    "three blanks": (f"COMPARISON:  None.   FINDINGS:  {F}\n IMPRESSION:  {I}\n", F, I),
+    "nothing before": (f"COMPARISON: FINDINGS:  {F}\n IMPRESSION:  {I}\n", F, I),
+    "comparison behind": (f"FINDINGS:  {F} COMPARISON:  ___.\n IMPRESSION:  {I}\n", F, I),
+    "no stop": ("HISTORY:  Cough.\n \n Clear lungs without effusion\n", "Clear lungs without effusion", ""),
+    "report": (f"REPORT:  {F}\n \n IMPRESSION:  {I}\n", F, I),
+    "result": (f"RESULT:  {F}\n", F, ""),
+    "results": (f"HISTORY: Cough.\n \n RESULTS:\n {F}\n \n CONCLUSION: {I}\n", F, I),
+    "report beside findings": (f"REPORT: Read by phone.\n \n FINDINGS:  {F}\n", F, ""),
+    "unknown header": (f"FINDINGS:\n OTHER: {F}\n\n IMPRESSION: {I}", F, I),
+    "organ header": (f"FINDINGS:\n LUNGS: {F}\n\n IMPRESSION: {I}", f"LUNGS: {F}", I),
+    "addendum below": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n \n FINAL ADDENDUM\n FINDINGS:  {G}\n", F, I),
+    "addendum below, with colon": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n \n ADDENDUM:\n FINDINGS:  {G}\n", F, I),
+    "conclusions in mixed case": (f"Findings: {F}\n\n Conclusions: {I}", F, I),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_sections_begin_and_end(kind):
+    report, findings, impression = KINDS[kind]
+    report = f"{START} {report}"
+    assert (extract(report, "findings")[0], extract(report, "impression")[0]) == (findings, impression)
+
+
+def test_an_addendum_above_the_report_does_not_count():
+    report = f" FINAL ADDENDUM\n ADDENDUM:  {G}\n ______\n{START} FINDINGS:  {F}\n IMPRESSION:  {I}\n"
+    assert extract(report, "both") == (f"{F} {I}", "header")

@@ -4,22 +4,39 @@ import json
 import re
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.wrong_copies import wrong_copies
 from modules.corpus.annotations import read_annotation
+from modules.corpus.text import clean_report
+from modules.evaluation.metrics import measures
 from modules.evaluation.metrics.clinical import clinical_scores, frequency_thirds
 from modules.evaluation.metrics.extra import extra_sums
+from modules.evaluation.metrics.measures import rouge_l_f1, sentence_bleu_2
 from modules.evaluation.metrics.metric_names import full_name
-from modules.evaluation.metrics.nlg import nlg_scores
+from modules.evaluation.metrics.nlg import nlg_scores, rouge_l
+from modules.evaluation.metrics.sufficient_sums import means
+from modules.evaluation.predictions import match
+from modules.evaluation.profiles import PROFILES
+from modules.evaluation.report_files import ReportFile
 from modules.evaluation.reports import results
-from modules.evaluation.reports.published_rows import COLUMNS, comparability, published_rows
+from modules.evaluation.reports.published_rows import (
+    COLUMNS,
+    PUBLISHED,
+    best_published,
+    comparability,
+    is_harmonic,
+    published_rows,
+)
 from modules.evaluation.reports.tables import latex_table, markdown_table
+from modules.evaluation.reports.yardsticks import good_lines, good_values, yardsticks
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import MIMIC_POSITIVE_RATES
+from modules.records import read_jsonl
 
 REFERENCES = [
     "there is a small left pleural effusion . the heart is enlarged .",
@@ -97,6 +114,7 @@ def test_meteor_runs_once_for_all_systems(monkeypatch):
     found = scorer(full=REFERENCES).systems({"a": REFERENCES, "b": REFERENCES})
     assert calls == [80, "stopped"]
     assert found["a"].per_study["METEOR"].shape == (20,)
+    assert {"METEOR", "METEOR_full"} <= set(found["b"].scores)
     assert "METEOR_full" in found["b"].intervals(10)
 
 
@@ -131,6 +149,7 @@ def test_every_figure_has_a_full_name():
     names = {name: full_name(name, 100) for name in system.scores}
     assert all(full != name for name, full in names.items())
     cited = [name for name in names if name not in ("ce_precision", "ce_recall", "ce_f1")]
+    assert "R2Gen decodes" in names["ROUGE_L_single_blanks"]
     assert len({names[name] for name in cited if "uncertain_positive" not in name}) == len(
         [name for name in cited if "uncertain_positive" not in name]
     )
@@ -151,7 +170,7 @@ def test_tables_hold_published_rows_ours_and_intervals(tmp_path):
     assert "0.123" in shown
     assert "0.100-0.200" in shown
     assert re.search(r"whole references .*0\.111", shown)
-    assert text.rstrip().endswith("A note, 5 %.")
+    assert "A note, 5 %.\n\nOther protocols, not comparable" in text
     latex = (tmp_path / "table.tex").read_text()
     assert r"A note, 5 \%." in latex
     assert "0.100--0.200" in latex
@@ -166,11 +185,24 @@ def test_published_rows_are_whole():
     for dataset, count in (("mimic_cxr", 10), ("iu_xray", 5)):
         rows = published_rows(dataset)
         assert len(rows) == count
-        assert all(tuple(row) == COLUMNS for row in rows.values())
         assert all(value is None or 0 < value < 1 for row in rows.values() for value in row.values())
+        for row in PUBLISHED[dataset].rows.values():
+            assert len(row.figures) == len(COLUMNS)
+            assert all((row.average, row.uncertain, row.studies, row.inputs, row.reference, row.source))
     assert published_rows("mimic_cxr")["REVTAF (ICCV 2025)"]["ce_f1"] == 0.592
     assert published_rows("iu_xray")["REVTAF (ICCV 2025)"]["BLEU_4"] == 0.107
     assert published_rows("custom") == published_rows(None) == {}
+    assert best_published("mimic_cxr")["ce_f1"] == (0.608, "ESC-RL (ACL 2026)")
+    assert best_published("mimic_cxr")["ce_f1_micro"] == (0.511, "PriorRG (AAAI 2026)")
+
+
+def test_rows_that_obey_the_harmonic_mean_are_micro():
+    """2PR / (P + R) is F1 of micro figures; a row of the example-based column that obeys it stands in the wrong one."""
+    for table in PUBLISHED.values():
+        for model, row in table.rows.items():
+            assert (row.average == "micro") == is_harmonic(*row.figures[-3:]), model
+            assert ("ce_f1" in row.named()) == (row.average == "example")
+            assert ("ce_f1_micro" in row.named()) == (row.average == "micro")
 
 
 @pytest.mark.parametrize(
@@ -220,3 +252,84 @@ def test_a_metric_that_is_not_there_costs_one_sentence(monkeypatch):
     assert "\n" not in sentence
     fake_radeval(monkeypatch, lambda metrics, refs, hyps: {"green": 0.5})
     assert "one value per report" in extra_sums("green", ["a"], ["b"])[1]
+
+
+def test_metrics_of_raw_text_against_their_sources():
+    """Values by hand from the definitions; the second report shares no bigram, the third no word, the fourth is the same."""
+    assert sentence_bleu_2("The heart is big.", "The heart is big.") == pytest.approx(1)
+    assert sentence_bleu_2("heart the", "the heart") == pytest.approx((1 * 0.1 / 1) ** 0.5)
+    assert sentence_bleu_2("effusion", "the heart") == sentence_bleu_2("", "the heart") == 0
+    assert sentence_bleu_2("the heart", "the heart is big .") == pytest.approx(np.exp(1 - 5 / 2))
+    assert rouge_l_f1("Ends 4.5 cm above.", "ends 4.5 cm above") == 1
+    assert rouge_l_f1("the heart", "the big heart") == pytest.approx(0.8)
+    assert rouge_l_f1("", "the") == rouge_l_f1("a", "b") == 0
+
+
+def test_a_row_in_the_tuple_is_a_metric_everywhere(monkeypatch):
+    """One function and one row: the figure is in validation, in the test's scores, in intervals and in per-study values."""
+    words = measures.Metric(
+        "words", lambda scored: means({"words": np.array([len(t.split()) for t in scored.raw_predictions], float)}), ("words",)
+    )  # fmt: skip
+    monkeypatch.setattr("modules.evaluation.scorer.METRICS", (*measures.METRICS, words))
+    judge = scorer()
+    expected = np.mean([len(text.split()) for text in REFERENCES])
+    assert judge(REFERENCES, meteor=False)["words"] == pytest.approx(expected)
+    system = judge.systems({"a": REFERENCES}, meteor=False)["a"]
+    assert system.scores["words"] == pytest.approx(expected)
+    assert "words" in system.intervals(10)
+    assert system.per_study["words"][0] == len(REFERENCES[0].split())
+
+
+def test_sembscore_takes_chexberts_vectors():
+    class Embedding(RuleLabeler):
+        def embed(self, reports):
+            return np.array([[len(report), 1.0] for report in reports])
+
+    judge = ReportScorer(REFERENCES, Embedding())
+    same, empty = judge.systems({"a": REFERENCES, "b": [""] * 20}, meteor=False).values()
+    assert same.scores["semb_score"] == pytest.approx(1)
+    assert empty.scores["semb_score"] < 0.1
+    assert scorer().systems({"a": REFERENCES}, meteor=False)["a"].scores.get("semb_score") is None
+
+
+def test_yardsticks():
+    basis = yardsticks(REFERENCES, ["a", "b", "b"])
+    assert set(basis["most frequent report"]) == {"b"}
+    unlike = yardsticks([f"report {i}" for i in range(9)])
+    assert all(
+        own != other
+        for own, other in zip([f"report {i}" for i in range(9)], unlike["another patient's report"], strict=True)
+    )
+    assert yardsticks(["one"]) == {}
+    good = good_values(PROFILES["r2gen"].columns, {"another patient's report": {"BLEU_4": 0.05}}, "mimic_cxr")
+    assert good["BLEU_4"]["best published"] == 0.199
+    assert any(
+        "another patient's report 0.050; best published 0.199 (ESC-RL" in line
+        for line in good_lines(PROFILES["r2gen"].columns, good)
+    )
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_real_reports_against_themselves_are_at_the_maximum(profile, real_cxr):
+    """Whatever a profile does to a text, it does to both sides."""
+    rows = [row for row in read_jsonl(real_cxr / "reports.jsonl") if len((row["findings"] or "").split()) > 1]
+    reports = [row["findings"] for row in rows]
+    raw = PROFILES[profile].text == "raw"
+    cleaned = reports if raw else [clean_report(text) for text in reports]
+    file = ReportFile(Path("a.csv"), reports, keys={"id": [row["id"] for row in rows]})
+    matched = match({"a": file}, file, "none" if raw else "auto", 0 if raw else 100)
+    assert matched.full == matched.systems["a"] == cleaned
+    every = slice(None, None, 1 if raw else 4)
+    judge = ReportScorer(matched.full[every], RuleLabeler(), raw=reports[every], published=not raw)
+    scores = judge.systems({"a": matched.systems["a"][every]}, False, {"a": reports[every]})["a"].scores
+    found = {name: scores[name] for name in PROFILES[profile].columns if scores.get(name) is not None}
+    assert len(found) > 0
+    for name, value in found.items():
+        if name == "ROUGE_L":  # the published chain leaves an empty word at the end of a prediction
+            assert value == pytest.approx(
+                np.mean([rouge_l(f"{text} ", text) for text in matched.full[every]]), abs=1e-3
+            )
+        elif name.startswith("ce_") and "micro" not in name and "macro" not in name:
+            assert value == pytest.approx((judge.reference_labels[:, :14] == 1).any(axis=1).mean())
+        else:
+            assert value == pytest.approx(10 if name == "CIDEr" else 1, abs=1e-6), name

@@ -110,6 +110,29 @@ def test_sentences_are_marked_by_what_the_other_report_says():
     assert marks("comparison is made to a prior study .", NORMAL) == [("none", [])]
 
 
+@pytest.mark.parametrize(
+    ("generated", "reference", "mark"),
+    [
+        ("small left pleural effusion .", "small right pleural effusion .", "side"),
+        ("left pleural effusion .", "bilateral pleural effusions .", "agree"),
+        ("bilateral pleural effusions .", "left pleural effusion .", "side"),
+        ("mild cardiomegaly .", "severe cardiomegaly .", "grade"),
+        ("small left effusion .", "large left effusion .", "grade"),
+        ("left effusion .", "small left effusion .", "agree"),
+        ("an endotracheal tube is in place .", "surgical clips are seen .", "device"),
+        ("a picc is in place .", "picc and surgical clips are seen .", "agree"),
+        ("small left effusion and atelectasis .", "left effusion and right atelectasis .", "agree"),
+        ("no left effusion .", "no right effusion .", "agree"),
+        ("right effusion .", "no effusion .", "conflict"),
+        ("left rib fracture .", "right rib fracture .", "side"),
+    ],
+)
+def test_green_means_that_both_say_so(generated, reference, mark):
+    """Labels alone call another side, grade or device agreement."""
+    (marked,) = mark_sentences([generated], LABELER([reference]), LABELER, [reference])[0]
+    assert VERDICTS[marked.mark] == mark
+
+
 @pytest.mark.parametrize("report", [NORMAL, "Clear lungs. Size 4.5 cm.  No effusion", "", " . ", HEBREW])
 def test_sentences_lose_no_character_but_spaces(report):
     assert "".join("".join(sentences_with_stops(report)).split()) == "".join(report.split())

@@ -22,6 +22,7 @@ _ATTACHED_STOP = re.compile(r"(?<! )\. (?!\.)")  # not one that was set apart be
 _ATTACHED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")  # in the order of the source
 _LIST_MARKER = re.compile(r"(?:(?<=^)|(?<=[.] )|(?<=\n))\s*\d{1,2}[.)]\s+")
 _MARKDOWN = re.compile(r"\*\*[^*\n]+\*\*|^\s{0,3}#{1,6}\s|^\s*[-*+\u2022]\s+\S.*\n|^\s*[-*\u2022]\s+\S", re.MULTILINE)
+_ENTRY = re.compile(r"^[ \t]*[A-Za-z][^:\n.]{2,40}:[ \t]+\S+(?:[ \t]\S+){0,3}[ \t]*$", re.MULTILINE)
 _MARKDOWN_START = re.compile(r"^\s*(?:#{1,6}\s+|[-*+\u2022]\s+|\d{1,2}[.)]\s+|>\s+)")
 _MARKDOWN_HEADING = re.compile(r"^\s*(?:#{1,6}\s+|\*\*[^*]+\*\*:?\s*$)")
 _MARKDOWN_BOLD = re.compile(r"\*\*?([^*\n]+)\*\*?")
@@ -113,9 +114,11 @@ def clean_once(text: str) -> str:
 def strip_markdown(text: str) -> str:
     """Take the marks of Markdown out of a report, as language models write them: ``**bold**``, headings and bullets.
 
-    A line that was a heading or a bullet becomes a sentence of its own; a report without such marks is not changed.
+    A line that was a heading, a bullet or a short answer (``Edema: none``) becomes a sentence of its own; a report
+    without such marks is not changed.
     """
-    if not _MARKDOWN.search(text):
+    entries = len(_ENTRY.findall(text)) > 1  # "Pleural effusion: none" line by line, without stops
+    if not entries and not _MARKDOWN.search(text):
         return text
     lines = []
     for line in text.splitlines():
@@ -125,7 +128,7 @@ def strip_markdown(text: str) -> str:
             continue
         if heading and bare.rstrip(":").casefold() in _SECTION_NAMES:
             continue
-        if (heading or _MARKDOWN_START.match(line)) and bare[-1] not in ".!?:":
+        if (heading or _MARKDOWN_START.match(line) or (entries and _ENTRY.match(line))) and bare[-1] not in ".!?:":
             bare += "."
         lines.append(bare)
     return "\n".join(lines)

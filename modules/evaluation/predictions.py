@@ -134,11 +134,10 @@ def match(
     if references is not None:
         notes.append(f"references: {references.path.name} read as {references.read_as}")
     rows = {name: _rows(name, system, truth, by_order, notes) for name, system in systems.items()}
-    empty = [i for i, text in enumerate(texts) if is_empty(text)]
-    labels = _labels(truth)
+    empty, labels = [i for i, text in enumerate(texts) if is_empty(text)], _labels(truth)
     if empty:
-        first = ", ".join(labels[i] for i in empty[:3])
-        notes.append(f"{len(empty)} of {len(texts)} references are empty and left out, first {first}")
+        first = f"first {', '.join(labels[i] for i in empty[:3])}"
+        notes.append(f"{len(empty)} of {len(texts)} references are empty and left out, {first}")
     present = [i for i in range(len(texts)) if not is_empty(texts[i])]
     kept = [i for i in present if all(found[i] is not None for found in rows.values())]
     for name, found in rows.items():
@@ -153,8 +152,11 @@ def match(
     raw = {name: [_cell(systems[name].texts[found[i]]) for i in kept] for name, found in rows.items()}
     ids = [labels[i] for i in kept]
     notes += [note for name, reports in raw.items() for note in _said_of_empty(name, reports, ids)]
-    plain = {name: _without_markdown(name, reports, notes) for name, reports in raw.items()}
-    cleaned, full, done, said = clean_texts(plain, [strip_markdown(text) for text in raw_references], cleaning)
+    plain, truth_text = raw, raw_references
+    if cleaning != "none":
+        plain = {name: _without_markdown(name, reports, notes) for name, reports in raw.items()}
+        truth_text = [strip_markdown(text) for text in raw_references]
+    cleaned, full, done, said = clean_texts(plain, truth_text, cleaning)
     cut = [truncate_words(text, max_words) for text in full] if max_words else list(full)
     notes += [*said, f"{len(kept)} studies; references: cleaning {done}"]
     retrieved = {

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modules.corpus.text import postprocess_prediction
-from modules.evaluation.metrics.clinical import class_sums, clinical_scores, clinical_sums, example_f1
+from modules.corpus.text import attach_punctuation, normalise_whitespace, postprocess_prediction
+from modules.evaluation.metrics.clinical import class_sums
+from modules.evaluation.metrics.measures import METRICS, Scored
 from modules.evaluation.metrics.meteor import MeteorRun
-from modules.evaluation.metrics.nlg import NO_CIDER, Overlap, check_reports, nlg_scores, overlap, with_meteor
+from modules.evaluation.metrics.nlg import NO_CIDER, check_reports
 from modules.evaluation.metrics.significance import RESAMPLES, intervals
 from modules.evaluation.metrics.sufficient_sums import StudySums, joined, renamed
 from modules.labelling.cache import cached_labels
 from modules.labelling.labelers import Labeler
 from modules.labels import BLANK, CHEXPERT_CONDITIONS
 
-PER_STUDY = ("BLEU_4", "ROUGE_L", "METEOR", "CIDEr")
+_BESIDE = re.compile(r"_uncertain_positive$|_(?:head|medium|tail)$")
 
 
 @dataclass
 class SystemScores:
     """Everything known of one system.
 
-    ``scores`` by figure (METEOR is None if it was not run), ``per_study`` ``(n,)`` by name, ``sums`` behind the scores,
-    ``classes`` behind those of single conditions, ``labels`` of its reports.
+    ``scores`` by figure (None where a metric could not be computed), ``sums`` behind the scores, ``classes`` behind those
+    of single conditions, ``labels`` of its reports.
     """
 
     scores: dict[str, float | None]
-    per_study: dict[str, np.ndarray | None]
     sums: StudySums
     classes: StudySums
     labels: np.ndarray
+
+    @property
+    def per_study(self) -> dict[str, np.ndarray]:
+        """Every figure of every study alone, ``(n,)`` by name; averages over conditions of one report say nothing."""
+        found = self.sums.figures(self.sums.values)
+        return {name: value for name, value in found.items() if "_macro" not in name}
 
     def intervals(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, tuple[float, float]]:
         """95 % interval by figure."""
@@ -48,14 +55,16 @@ class SystemScores:
 
 
 class ReportScorer:
-    """NLG and clinical-efficacy scores against fixed references, which are labelled once.
+    """The metrics of ``METRICS`` against fixed references, which are labelled once.
 
     Args:
         references: cleaned references, cut as published; what the plain names are scored against.
         labeler: labels references and predictions alike.
         full: the same references uncut, for the names that end in ``_full``; those are left out if absent.
+        raw: the same references as they were found, for metrics that read raw text; ``full`` if absent.
         thirds: what :func:`modules.evaluation.metrics.clinical.frequency_thirds` returned.
         cache: folder that keeps the labels of the references, if any.
+        published: space predictions alone, as the published scorer does; else both sides alike, which raw text needs.
     """
 
     def __init__(
@@ -64,57 +73,107 @@ class ReportScorer:
         labeler: Labeler,
         *,
         full: Sequence[str] | None = None,
+        raw: Sequence[str] | None = None,
         thirds: Mapping[str, str] | None = None,
         cache: str | Path | None = None,
+        published: bool = True,
     ) -> None:
         self.references, self.labeler, self.thirds = list(references), labeler, thirds
         self.full = None if full is None else list(full)
+        self.raw = list(raw if raw is not None else full if full is not None else references)
+        self.published = published
         self.reference_labels = cached_labels(labeler, self.references, cache)  # (n, 14 or 18)
         self.notes = [NO_CIDER] if len(self.references) == 1 else []
 
     def __call__(self, predictions: Sequence[str], meteor: bool = True) -> dict[str, float | None]:
-        """The published scores alone, in the order of the references; for a look during training."""
-        scores = nlg_scores(list(predictions), self.references, meteor=meteor)
-        predicted = self._labels(predictions)
-        return {**scores, **clinical_scores(predicted, self.reference_labels, conditions=self.labeler.conditions)}
+        """Scores in the order of the references, for a look during training: no uncertain-positive ones, no thirds."""
+        scores = self._systems({"": predictions}, meteor, None, validation=True)[""].scores
+        return {name: value for name, value in scores.items() if not _BESIDE.search(name)}
 
-    def systems(self, systems: Mapping[str, Sequence[str]], meteor: bool = True) -> dict[str, SystemScores]:
+    def systems(
+        self,
+        systems: Mapping[str, Sequence[str]],
+        meteor: bool = True,
+        raw: Mapping[str, Sequence[str]] | None = None,
+    ) -> dict[str, SystemScores]:
         """Every figure of every system.
 
         Args:
-            systems: reports of each system, in the order of the references.
+            systems: reports of each system, cleaned, in the order of the references.
             meteor: whether to run METEOR, once for all.
+            raw: the same reports as they were found, ``systems`` if absent.
 
         Raises:
             ValueError: if a system has another number of reports than there are references.
         """
+        return self._systems(systems, meteor, raw, validation=False)
+
+    def _systems(
+        self,
+        systems: Mapping[str, Sequence[str]],
+        meteor: bool,
+        raw: Mapping[str, Sequence[str]] | None,
+        validation: bool,
+    ) -> dict[str, SystemScores]:
         for predictions in systems.values():
             check_reports(predictions, self.references)
-        spaced = {name: [postprocess_prediction(text) for text in reports] for name, reports in systems.items()}
-        targets = {"": self.references} | ({} if self.full is None else {"_full": self.full})
+        if not systems:
+            return {}
+        whole = {} if self.full is None or validation else {"_full": self.full}
+        targets = {suffix: self._spaced(texts, False) for suffix, texts in {"": self.references, **whole}.items()}
+        spaced = {name: self._spaced(reports, True) for name, reports in systems.items()}
         pairs = [
             pair for texts in spaced.values() for truth in targets.values() for pair in zip(texts, truth, strict=True)
         ]
         with MeteorRun(*zip(*pairs, strict=True)) if meteor else nullcontext() as run:
-            scored = [overlap(texts, truth) for texts in spaced.values() for truth in targets.values()]
+            scored = {
+                name: self._scored(reports, texts, targets, (raw or systems)[name])
+                for (name, reports), texts in zip(systems.items(), spaced.values(), strict=True)
+            }
+            parts = {
+                (name, suffix): _sums(one, suffix, validation, late=False)
+                for name, by_suffix in scored.items()
+                for suffix, one in by_suffix.items()
+            }
             counts = None if run is None else run.counts()
-        if counts is not None:
-            scored = [with_meteor(*both) for both in zip(scored, np.split(counts, len(scored)), strict=True)]
-        blocks = iter(scored)
+        blocks = iter([None] * len(parts) if counts is None else np.split(counts, len(parts)))
+        for (name, suffix), found in parts.items():
+            found |= _sums(replace(scored[name][suffix], meteor=next(blocks)), suffix, validation, late=True)
         return {
-            name: self._with_labels(reports, {s: next(blocks) for s in targets}) for name, reports in systems.items()
+            name: self._system(
+                {key: sums for suffix in targets for key, sums in parts[name, suffix].items()}, scored[name][""]
+            )
+            for name in systems
         }
 
-    def _with_labels(self, reports: Sequence[str], scored: Mapping[str, Overlap]) -> SystemScores:
-        """Everything of one system whose word-overlap scores are known by suffix of their names."""
+    def _spaced(self, texts: Sequence[str], predicted: bool) -> list[str]:
+        if self.published:
+            return [postprocess_prediction(text) for text in texts] if predicted else list(texts)
+        return [normalise_whitespace(postprocess_prediction(attach_punctuation(text))) for text in texts]
+
+    def _scored(
+        self, reports: Sequence[str], spaced: list[str], targets: Mapping[str, list[str]], raw: Sequence[str]
+    ) -> dict[str, Scored]:
+        """What the metrics read of one system, by suffix of the reference."""
         labels, conditions = self._labels(reports), self.labeler.conditions
-        clinical = clinical_sums(labels, self.reference_labels, conditions, self.thirds)
-        scores = {f"{name}{suffix}": value for suffix, one in scored.items() for name, value in one.corpus.items()}
-        per_study = {figure: scored[""].each[figure] for figure in PER_STUDY}
-        per_study["ce_f1"] = example_f1(labels, self.reference_labels, conditions)
-        sums = joined([*(renamed(one.sums, suffix) for suffix, one in scored.items()), clinical])
-        classes = class_sums(labels, self.reference_labels, conditions)
-        return SystemScores(scores | clinical.scores(), per_study, sums, classes, labels)
+        embed = getattr(self.labeler, "embed", None)
+        return {
+            suffix: Scored(
+                spaced, truth, raw, self.raw, labels, self.reference_labels, conditions, self.thirds, None, embed
+            )
+            for suffix, truth in targets.items()
+        }
+
+    def _system(self, parts: Mapping[str, StudySums | tuple[str, ...]], scored: Scored) -> SystemScores:
+        """Everything of one system whose sums are known."""
+        known = [part for part in parts.values() if isinstance(part, StudySums)]
+        missing = {name: None for part in parts.values() if not isinstance(part, StudySums) for name in part}
+        sums = joined(known)
+        classes = class_sums(scored.predicted_labels, scored.reference_labels, scored.conditions)
+        scores = {**missing, **sums.scores()}
+        order = [figure for metric in METRICS for figure in metric.figures]
+        ranked = sorted(scores, key=lambda name: order.index(name) if name in order else len(order))
+        return SystemScores({name: scores[name] for name in ranked}, sums, classes, scored.predicted_labels)
 
     def _labels(self, reports: Sequence[str]) -> np.ndarray:
         """Labels ``(n, 14 or 18)``; an empty report says nothing, "no finding" neither."""
@@ -137,3 +196,18 @@ class ReportScorer:
             }
             for i, condition in enumerate(CHEXPERT_CONDITIONS)
         }
+
+
+def _sums(scored: Scored, suffix: str, validation: bool, late: bool) -> dict[str, StudySums | tuple[str, ...]]:
+    """Sums by metric, the names of its figures where it cannot be computed; ``late`` are those that wait for METEOR."""
+    found: dict[str, StudySums | tuple[str, ...]] = {}
+    for metric in METRICS:
+        wanted = (metric.validation or not validation) and (metric.cleaned or not suffix)
+        if wanted and late == (metric.name == "METEOR"):
+            sums = metric.sums(scored)
+            names = tuple(f"{figure}{suffix}" for figure in metric.figures)
+            found[f"{metric.name}{suffix}"] = names if sums is None else renamed(sums, suffix) if suffix else sums
+            if sums is not None:
+                absent = set(metric.figures) - set(sums.figures(sums.values[:1]))
+                found |= {f"{name}{suffix}, absent": (f"{name}{suffix}",) for name in absent}
+    return found

@@ -15,11 +15,12 @@ import hashlib
 import re
 from functools import lru_cache
 
+from modules.labelling.structured import as_prose
 from modules.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
 
 _SEEN = (
     r"(?:seen|identified|visualized|visualised|noted|demonstrated|detected|evident|appreciated|present|found|apparent"
-    r"|shown)"
+    r"|shown|visible|observed)"
 )
 _EXCLUDED = r"(?:excluded|ruled out|eliminated)"
 _BE = r"(?:is|are|was|were|be|been)"
@@ -47,6 +48,11 @@ CUES = {
         r"(?:consistent|compatible|associated|along|together|in keeping|keeping) with|with (?:regards?|respect) to",
         r"(?:may|might|could) (?:be )?(?:obscur|limit|mask|simulat|hid|accentuat|exaggerat)\w*",
     ),
+    # Denies what follows, although it looks as if it denied what stands before.
+    "inverted": (
+        rf"^(?:no longer|not|nowhere) {_SEEN} (?:is|are|was|were)(?: now)?",
+        r"^(?:absent|gone|resolved)(?: now)? (?:is|are|was|were)",
+    ),
     "post_uncertain": (
         rf"(?:can ?not|cant|could not|may not) be (?:\w+ )?{_EXCLUDED}|not (?:\w+ )?{_EXCLUDED}",
         rf"(?:is|are|would be|may be|remains?) (?:also )?(?:not (?:\w+ )?{_EXCLUDED}|difficult to exclude|possible"
@@ -55,6 +61,7 @@ CUES = {
         r"(?:should|may|could|must|would|to) (?:also )?be (?:considered|present)|suspected$",
         r"(?:is|are|would be|felt|thought|considered|appears?) (?:to be )?less likely",
         r"(?:is|are|remains?) (?:also )?(?:in|on|part of) the differential",
+        r"(?<= )(?:possible|questionable|equivocal|indeterminate|maybe)$",  # an answer behind what it answers
     ),
     "post_negative": (
         rf"(?:{_BE} |has |have )?no(?:t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
@@ -64,6 +71,7 @@ CUES = {
         r"(?:resolved|cleared|disappeared|removed)",
         r"(?:is|are|was|were) (?:now |completely )*(?:resolved|removed)",
         r"interval (?:removal|resolution|clearing)(?! of)",
+        r"(?<= )(?:none|absent|negative|nil|no|false|0)$",  # an answer behind what it answers
     ),
     # Leaves open what stands on both sides, unless it is denied.
     "versus": (r"versus|vs",),
@@ -123,7 +131,7 @@ _APOSTROPHE = re.compile(r"['\u2019]")
 
 def normalised_sentences(report: str) -> list[str]:
     """Sentences of a raw or cleaned report: lower-case words and numbers between single spaces, never empty."""
-    text = _APOSTROPHE.sub("", report.lower().replace("/or", " or"))
+    text = _APOSTROPHE.sub("", as_prose(report).lower().replace("/or", " or"))
     sentences = (_NOT_WORDS.sub(" ", piece).strip() for piece in _SENTENCE_END.split(text))
     return [sentence for sentence in sentences if sentence]
 
@@ -156,7 +164,7 @@ def assertion_map(sentence: str) -> bytes:
             current = UNCERTAIN
         elif kind == "uncertain" or (kind == "weakly_uncertain" and current != NEGATIVE):
             current = UNCERTAIN
-        elif kind == "negative":
+        elif kind in ("negative", "inverted"):
             current = NEGATIVE
         elif kind == "aside":
             current = BLANK

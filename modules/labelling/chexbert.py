@@ -55,8 +55,12 @@ class ChexbertNetwork(nn.Module):
         Returns:
             Thirteen ``(B, 4)`` and one ``(B, 2)``, in the order of ``CHEXPERT_CONDITIONS``.
         """
-        first = self.bert(input_ids=token_ids, attention_mask=mask).last_hidden_state[:, 0]
+        first = self.first_vector(token_ids, mask)
         return [head(first) for head in self.linear_heads]
+
+    def first_vector(self, token_ids: Tensor, mask: Tensor) -> Tensor:
+        """BERT's vector ``(B, D)`` of the first token; arguments as in :meth:`forward`."""
+        return self.bert(input_ids=token_ids, attention_mask=mask).last_hidden_state[:, 0]
 
 
 class KnownStates:
@@ -149,6 +153,17 @@ class ChexbertLabeler:
         if queue:
             self._cache.write(self._known)
         return np.array([self._known[key] for key in keys], dtype=np.int8).reshape(len(keys), len(self.conditions))
+
+    @torch.inference_mode()
+    def embed(self, reports: Sequence[str]) -> np.ndarray:
+        """Vectors ``(n, 768)`` of n reports, of which SembScore takes the cosine; equal texts are embedded once."""
+        texts = [normalise_whitespace(report) for report in reports]
+        known: dict[str, np.ndarray] = {}
+        for text in tqdm(dict.fromkeys(texts), desc="vectors by CheXbert", unit="report", leave=False, disable=None):
+            token_ids = torch.tensor([self._token_ids(text)], device=self._device)  # (1, T)
+            with torch.autocast(self._device.type, enabled=False):
+                known[text] = self._network.first_vector(token_ids, torch.ones_like(token_ids))[0].cpu().numpy()
+        return np.stack([known[text] for text in texts])
 
     def _token_ids(self, text: str) -> list[int]:
         pieces = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -7,9 +7,15 @@ Hugging Face hub, or from its cache when ``HF_HUB_OFFLINE=1`` is set.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
+import sys
 import warnings
 from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +24,35 @@ from modules.evaluation.metrics.sufficient_sums import StudySums, means, ratio
 from modules.flags import EXTRA_METRICS
 
 HOW = "pip install -r requirements/metrics.txt, then --extra_metrics " + " ".join(EXTRA_METRICS)
+
+
+class _FormerName(MetaPathFinder, Loader):
+    """Finds ``RadEval.x`` as ``radeval.x``: half the files of RadEval 2 import the package under its former name."""
+
+    former, present = "RadEval", "radeval"
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """A specification for the former name, None for every other one."""
+        return ModuleSpec(name, self) if name.split(".")[0] == self.former else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module of today's name; the import machinery would put the former one's specification into it."""
+        module = importlib.import_module(self.present + spec.name[len(self.former) :])
+        self.own = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: it has been run under today's name."""
+        module.__spec__ = self.own
+
+
+def _radeval() -> Any:
+    """RadEval's class, importable under both names of its package."""
+    if not any(isinstance(finder, _FormerName) for finder in sys.meta_path):
+        sys.meta_path.append(_FormerName())
+    from radeval import RadEval
+
+    return RadEval
 
 
 def extra_sums(name: str, predictions: Sequence[str], references: Sequence[str]) -> tuple[StudySums | None, str]:
@@ -32,9 +67,9 @@ def extra_sums(name: str, predictions: Sequence[str], references: Sequence[str])
         The sums, or None and one sentence that says what is missing and how to get it.
     """
     try:
-        from radeval import RadEval
+        RadEval = _radeval()
     except ImportError as error:
-        return None, f"{name} is left out, RadEval cannot be imported ({error}): {HOW}"
+        return None, f"RadEval cannot be imported ({error}): {HOW}"
     texts = [normalise_whitespace(text) or "." for text in (*references, *predictions)]
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -42,10 +77,10 @@ def extra_sums(name: str, predictions: Sequence[str], references: Sequence[str])
             found = evaluate(refs=texts[: len(references)], hyps=texts[len(references) :])
     except Exception as error:  # a metric of someone else may fail in any way; the others must go on
         reason = normalise_whitespace(str(error))[:200] or type(error).__name__
-        return None, f"{name} is left out, it could not be run ({reason}): its weights come from the Hugging Face hub"
+        return None, f"it could not be run ({reason}): its weights come from the Hugging Face hub"
     values = {key: np.asarray(value, dtype=np.float64) for key, value in found.items()}
     if not values or any(value.shape != (len(references),) for value in values.values()):
-        return None, f"{name} is left out: this RadEval does not give one value per report; {HOW}"
+        return None, f"this RadEval does not give one value per report; {HOW}"
     return (_inverse_mean(values) if name == "radcliq" else means(values)), ""
 
 

@@ -27,6 +27,10 @@ _CLINICAL = re.compile(
     r"(?:_(?P<group>5|head|medium|tail))?(?P<uncertain>_uncertain_positive)?"
 )
 _EXTRA = {
+    "ROUGE_L_single_blanks": "ROUGE-L, mean over reports (pycocoevalcap, beta 1.2), every blank single as R2Gen decodes",
+    "BLEU_2_sentence": "BLEU-2, mean over reports of raw text (CXR-Report-Metric, ReXrank)",
+    "ROUGE_L_f1": "ROUGE-L F1, mean over reports of raw text (rouge-score without stemming)",
+    "semb_score": "SembScore, mean cosine of CheXbert's vectors of raw text (CXR-Report-Metric)",
     "radgraph_simple": "RadGraph F1, simple (RadEval)",
     "radgraph_partial": "RadGraph F1, partial (RadEval)",
     "radgraph_complete": "RadGraph F1, complete (RadEval)",

@@ -11,8 +11,8 @@ import numpy as np
 
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import compare, with_holm
-from modules.evaluation.reports.published_rows import published_rows
-from modules.evaluation.reports.tables import INTERVAL, latex_table, markdown_table
+from modules.evaluation.reports.published_rows import OTHER_PROTOCOLS, published_rows
+from modules.evaluation.reports.tables import COLUMNS, INTERVAL, latex_table, markdown_table
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.records import atomic_write
 
@@ -20,6 +20,7 @@ COMPARED = (
     "BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr",
     "ce_f1_example", "ce_f1_micro", "ce_f1_macro", "ce_f1_macro_tail",
 )  # fmt: skip
+SHOWN = ("BLEU_4", "ROUGE_L", "METEOR", "CIDEr", "ce_f1")  # of single studies, on the page
 PROTOCOL = {
     "nlg": "predictions get '. ' -> ' . ' and ' - ' -> '-' before scoring, as published",
     "ce": "labels of both sides by the labeler named here; 14 conditions incl. no finding; 0/0 = 0; uncertain counts as "
@@ -32,12 +33,11 @@ PROTOCOL = {
 
 def add_scores(rows: Sequence[dict[str, Any]], scorer: ReportScorer, system: SystemScores) -> None:
     """Add labels and per-study scores to the rows of ``predictions.jsonl``, in place."""
+    each = system.per_study
     for i, row in enumerate(rows):
         row["labels_reference"] = scorer.reference_labels[i].tolist()
         row["labels_prediction"] = system.labels[i].tolist()
-        row["scores"] = {
-            name: None if values is None else round(float(values[i]), 6) for name, values in system.per_study.items()
-        }
+        row["scores"] = {name: round(float(each[name][i]), 6) if name in each else None for name in SHOWN}
 
 
 def named(values: Mapping[str, Any], split: str) -> dict[str, Any]:
@@ -98,6 +98,7 @@ def write_tables(
     ours: Mapping[str, Mapping[str, float | None]],
     spans: Mapping[str, Mapping[str, tuple[float, float]]],
     notes: Sequence[str],
+    columns: Mapping[str, str] = COLUMNS,
 ) -> str:
     """Write ``table.md`` and ``table.tex``: published rows, then ours, with intervals and uncut references below.
 
@@ -107,6 +108,7 @@ def write_tables(
         ours: scores by system.
         spans: intervals by system, for those that have them.
         notes: sentences under the table.
+        columns: titles by figure; published rows stand above those of the published protocol only.
 
     Returns:
         The Markdown of our rows alone.
@@ -119,13 +121,33 @@ def write_tables(
             rows[f"{name}, whole references"] = {
                 full.removesuffix("_full"): value for full, value in scores.items() if full.endswith("_full")
             }
-    published = {f"{name}, published": row for name, row in published_rows(dataset).items()}
+    known = published_rows(dataset) if columns == COLUMNS else {}
+    published = {f"{name}, published": row for name, row in known.items()}
     note = " ".join(notes)
     with atomic_write(run_dir / "table.md") as file:
-        file.write(f"{markdown_table({**published, **rows})}\n\n{note}\n")
+        file.write(f"{markdown_table({**published, **rows}, columns=columns)}\n\n{note}\n{_other_protocols(dataset)}")
     with atomic_write(run_dir / "table.tex") as file:
-        file.write(latex_table({**published, **rows}, note, len(rows)))
-    return markdown_table(rows)
+        file.write(latex_table({**published, **rows}, note, len(rows), columns))
+    return markdown_table(rows, columns=columns)
+
+
+def _other_protocols(dataset: str | None) -> str:
+    """Published figures that no column of the table may hold."""
+    rows = OTHER_PROTOCOLS.get(dataset or "", ())
+    return (
+        "\n".join(["", "Other protocols, not comparable with the table:", "", *(f"- {row}" for row in rows), ""])
+        if rows
+        else ""
+    )
+
+
+def write_per_study(path: Path, ids: Sequence[str], system: SystemScores) -> None:
+    """Write every figure of every study, one row a study, to be joined with other tools' tables by ``study_id``."""
+    each = system.per_study
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["study_id", *each])
+        writer.writerows([key, *(f"{values[i]:.6g}" for values in each.values())] for i, key in enumerate(ids))
 
 
 def write_per_class(path: Path, per_class: Mapping[str, Mapping[str, Any]], rates: np.ndarray) -> None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from modules.evaluation.reports.particulars import PARTICULARS, difference, merged, particulars
 from modules.labelling.labelers import Labeler
-from modules.labels import BLANK, NEGATIVE
+from modules.labels import BLANK, NEGATIVE, POSITIVE
 
-# Of several findings in a sentence the one that stands later here marks it.
-VERDICTS = ("none", "unmatched", "agree", "only", "conflict")
-_NONE, _UNMATCHED, _AGREE, _ONLY, _CONFLICT = range(len(VERDICTS))
+Particulars = Mapping[int, Mapping[str, set[str]]]
+
+VERDICTS = (
+    "none",
+    "unmatched",
+    "agree",
+    "only",
+    "conflict",
+    *PARTICULARS,
+)  # the last: both name it, but another side ..
+_NONE, _UNMATCHED, _AGREE, _ONLY, _CONFLICT = range(5)
+_GRAVITY = (0, 1, 2, 6, 7, 5, 4, 3)  # of several findings in a sentence the gravest marks it
 _AFTER_STOP = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -43,7 +53,9 @@ def verdict(state: int, other: int) -> int:
     return _UNMATCHED if state == NEGATIVE else _ONLY
 
 
-def mark_sentences(reports: Sequence[str], others: np.ndarray, labeler: Labeler) -> list[list[MarkedSentence]]:
+def mark_sentences(
+    reports: Sequence[str], others: np.ndarray, labeler: Labeler, other_reports: Sequence[str] | None = None
+) -> list[list[MarkedSentence]]:
     """Compare every sentence with the labels of another report on the same study.
 
     "No finding" is a property of a whole report, so that no sentence is marked for it.
@@ -52,6 +64,8 @@ def mark_sentences(reports: Sequence[str], others: np.ndarray, labeler: Labeler)
         reports: n reports.
         others: ``(n, L)`` states of the other reports, in the labeler's columns.
         labeler: labels every distinct sentence once.
+        other_reports: n texts of the other reports; a finding that both assert is then also compared by side, grade and
+            device.
     """
     split = [sentences_with_stops(report) for report in reports]
     distinct = sorted({sentence for sentences in split for sentence in sentences})
@@ -59,12 +73,30 @@ def mark_sentences(reports: Sequence[str], others: np.ndarray, labeler: Labeler)
         return [[] for _ in reports]
     columns = [column for column, name in enumerate(labeler.conditions) if name != "no finding"]
     states = dict(zip(distinct, np.asarray(labeler(distinct)).tolist(), strict=True))
-    return [
-        [_marked(sentence, states[sentence], other, columns) for sentence in sentences]
-        for sentences, other in zip(split, np.asarray(others).tolist(), strict=True)
-    ]
+    theirs = [[] for _ in reports] if other_reports is None else [sentences_with_stops(text) for text in other_reports]
+    known = {
+        sentence: particulars(sentence, labeler)
+        for sentence in (
+            {*distinct, *(text for texts in theirs for text in texts)} if other_reports is not None else ()
+        )
+    }
+    marked = []
+    for sentences, other, texts in zip(split, np.asarray(others).tolist(), theirs, strict=True):
+        whole = merged([known[text] for text in texts])
+        marked.append([_marked(text, states[text], other, columns, known.get(text, {}), whole) for text in sentences])
+    return marked
 
 
-def _marked(sentence: str, states: list[int], other: list[int], columns: list[int]) -> MarkedSentence:
-    findings = [(c, states[c], verdict(states[c], other[c])) for c in columns if states[c] != BLANK]
-    return MarkedSentence(sentence, max((found[2] for found in findings), default=_NONE), findings)
+def _marked(
+    sentence: str, states: list[int], other: list[int], columns: list[int], ours: Particulars, theirs: Particulars
+) -> MarkedSentence:
+    findings = []
+    for column in columns:
+        if states[column] != BLANK:
+            found = verdict(states[column], other[column])
+            if found == _AGREE and states[column] == POSITIVE and column in ours and column in theirs:
+                found = VERDICTS.index(difference(ours[column], theirs[column]) or "agree")
+            findings.append((column, states[column], found))
+    return MarkedSentence(
+        sentence, max((found[2] for found in findings), key=_GRAVITY.__getitem__, default=_NONE), findings
+    )

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-COLUMNS = {
-    "BLEU_1": "BL-1",
-    "BLEU_2": "BL-2",
-    "BLEU_3": "BL-3",
-    "BLEU_4": "BL-4",
-    "METEOR": "MTR",
-    "ROUGE_L": "RG-L",
-    "CIDEr": "CIDEr",
-    "ce_precision": "P",
-    "ce_recall": "R",
-    "ce_f1": "F1",
-    "ce_f1_macro": "F1-macro",
-    "ce_f1_micro": "F1-micro",
-}
+from modules.evaluation.profiles import PROFILES
+
+COLUMNS = PROFILES["r2gen"].columns
 _LATEX = str.maketrans({
     "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
@@ -31,19 +20,24 @@ def _cell(value: float | Interval | None, empty: str) -> str:
     return f"{value[0]:.3f}-{value[1]:.3f}" if isinstance(value, tuple | list) else f"{value:.3f}"
 
 
-def markdown_table(rows: Mapping[str, Mapping[str, float | Interval | None]], title: str = "model") -> str:
+def markdown_table(
+    rows: Mapping[str, Mapping[str, float | Interval | None]],
+    title: str = "model",
+    columns: Mapping[str, str] = COLUMNS,
+) -> str:
     """Markdown table with one row per system.
 
     Args:
         rows: name of a system -> its scores, or their intervals; a missing score is printed as ``n/a``.
         title: heading of the first column.
+        columns: titles by figure.
     """
-    cells = {name: [_cell(scores.get(column), "n/a") for column in COLUMNS] for name, scores in rows.items()}
+    cells = {name: [_cell(scores.get(column), "n/a") for column in columns] for name, scores in rows.items()}
     width = max(len(title), *(len(name) for name in rows))
     size = max(8, *(len(cell) for row in cells.values() for cell in row))
     lines = [
-        f"| {title:{width}} | " + " | ".join(f"{short:>{size}}" for short in COLUMNS.values()) + " |",
-        f"|{'-' * (width + 2)}|" + "|".join("-" * (size + 1) + ":" for _ in COLUMNS) + "|",
+        f"| {title:{width}} | " + " | ".join(f"{short:>{size}}" for short in columns.values()) + " |",
+        f"|{'-' * (width + 2)}|" + "|".join("-" * (size + 1) + ":" for _ in columns) + "|",
     ]
     lines += [
         f"| {name:{width}} | " + " | ".join(f"{cell:>{size}}" for cell in row) + " |" for name, row in cells.items()
@@ -51,23 +45,29 @@ def markdown_table(rows: Mapping[str, Mapping[str, float | Interval | None]], ti
     return "\n".join(lines)
 
 
-def latex_table(rows: Mapping[str, Mapping[str, float | Interval | None]], caption: str, ours: int) -> str:
+def latex_table(
+    rows: Mapping[str, Mapping[str, float | Interval | None]],
+    caption: str,
+    ours: int,
+    columns: Mapping[str, str] = COLUMNS,
+) -> str:
     """The same table for a paper, in LaTeX with the package booktabs.
 
     Args:
         rows: published systems, then ours.
         caption: one line that says what can be compared.
         ours: how many of the last rows are ours; a rule separates them.
+        columns: titles by figure.
     """
     lines = [
         r"\begin{table}[t]\centering\small", rf"\caption{{{caption.translate(_LATEX)}}}",
-        rf"\begin{{tabular}}{{l{'c' * len(COLUMNS)}}}", r"\toprule",
-        " & ".join(["model", *(short.translate(_LATEX) for short in COLUMNS.values())]) + r" \\", r"\midrule",
+        rf"\begin{{tabular}}{{l{'c' * len(columns)}}}", r"\toprule",
+        " & ".join(["model", *(short.translate(_LATEX) for short in columns.values())]) + r" \\", r"\midrule",
     ]  # fmt: skip
     for number, (name, scores) in enumerate(rows.items()):
         if number and number == len(rows) - ours:
             lines.append(r"\midrule")
-        cells = [_cell(scores.get(column), "--").replace("-0.", "--0.") for column in COLUMNS]
+        cells = [_cell(scores.get(column), "--").replace("-0.", "--0.") for column in columns]
         if name.startswith(INTERVAL):
             cells = [rf"{{\scriptsize {cell}}}" for cell in cells]
         lines.append(" & ".join([name.translate(_LATEX), *cells]) + r" \\")

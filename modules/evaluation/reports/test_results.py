@@ -59,8 +59,9 @@ def score_test(
     run_dir = Path(options.run.save_dir)
     train = training_reports(dataset.bank)
     scorer = ReportScorer(
-        dataset.reports, labeler, full=dataset.full_reports, thirds=train.thirds, cache=run_dir.parent / "label_cache"
-    )
+        dataset.reports, labeler, full=dataset.full_reports, raw=[study.report for study in dataset.studies],
+        thirds=train.thirds, cache=run_dir.parent / "label_cache",
+    )  # fmt: skip
     systems = scorer.systems({**baselines, OURS: [row["prediction"] for row in rows]}, options.statistics.meteor)
     results.add_scores(rows, scorer, systems[OURS])
     write_jsonl(run_dir / "predictions.jsonl", rows)
@@ -74,13 +75,23 @@ def score_test(
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
     write_json(run_dir / "metrics.json", {**metrics, **measured, "studies": len(rows), **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
+    results.write_per_study(run_dir / "per_study.csv", [row["id"] for row in rows], systems[OURS])
     write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
     prefix = f"{options.testing.split}_"
     spans = {OURS: {name.removeprefix(prefix): span for name, span in metrics["intervals"].items()}}
     notes = [metrics["protocol"]["caption"], metrics["protocol"]["comparability"]]
     scores = {name: system.scores for name, system in systems.items()}
     table = results.write_tables(run_dir, options.data.dataset_name, scores, spans, notes)
-    names = ("predictions.jsonl", "metrics.json", "per_class.csv", "table.md", "table.tex", "res.csv", "gts.csv")
+    names = (
+        "predictions.jsonl",
+        "metrics.json",
+        "per_class.csv",
+        "per_study.csv",
+        "table.md",
+        "table.tex",
+        "res.csv",
+        "gts.csv",
+    )
     written = [f"wrote {run_dir / name}" for name in names]
     lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), ""]
     if "reference_sensitivity" in measured:

@@ -148,8 +148,8 @@ def _studies(
     predictions, references = ([row[name] for row in rows] for name in ("prediction", "reference"))
     said = _labels(rows, "labels_prediction", predictions, labeler)
     truth = _labels(rows, "labels_reference", references, labeler)
-    generated = mark_sentences(predictions, truth, labeler)
-    expected = mark_sentences(references, said, labeler)
+    generated = mark_sentences(predictions, truth, labeler, references)
+    expected = mark_sentences(references, said, labeler, predictions)
     return [
         {
             "id": row["id"],

@@ -17,12 +17,16 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from functools import cache
 
+from modules.labelling.labelers import RuleLabeler
+from modules.labels import BLANK, CONDITIONS
 from modules.preparation.raw.studies import join_sections
 
+_CONCLUSION = r"(?:impressions?|conclusions?|summary|opinion|assessment|imp)"
 _CAPITALS = re.compile(r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)")
 _KNOWN = re.compile(
-    r"\s*(?P<name>(?:findings?|impressions?|conclusions?)(?:\s*(?:and|/|&|,)\s*(?:findings?|impressions?|conclusions?))?)"
+    rf"\s*(?P<name>(?:findings?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}))?)"
     r"(?:\s*[:;](?P<rest>.*)|\s*)",
     re.IGNORECASE,
 )
@@ -32,21 +36,35 @@ _ASIDE_IN_ANY_CASE = re.compile(
     re.IGNORECASE,
 )
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
-    r"(?:(?<=[a-z.?!;)_]\s)|(?<=[.?!_]\s\s))(?=(?:FINDINGS?|IMPRESSIONS?)(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:)"
+    r"(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|SUMMARY|OPINION|ASSESSMENT|IMP)"
+    r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
+    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?|COMPARISONS?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
 )
 _ASIDE = re.compile(
     r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|type of|reason for|referring|additional|final|"
     r"preliminary|critical|date of|time of)\s+)*"
     r"(?:indications?|history|information|diagnos[ie]s|symptoms?|exam(?:ination)?s?|study|request|techniques?|"
-    r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|results?|"
-    r"wet read|addend(?:um|a)|report|dictat\w*|dictation|transcrib\w*|sign\w*|electronically|attending|physician|"
+    r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|"
+    r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
+    r"wet read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign\w*|electronically|attending|physician|"
     r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent)\b",
     re.IGNORECASE,
 )
-_FINAL = re.compile(r"^\s*FINAL (?:REPORT|ADDENDUM)\b.*$", re.MULTILINE)
+_FINAL = re.compile(r"^\s*FINAL REPORT\b.*$", re.MULTILINE)
+_ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b", re.MULTILINE)
+_WHOLE_REPORT = re.compile(r"(?:final |radiology )?(?:report|results?)", re.IGNORECASE)
 _RULE = re.compile(r"\s*[_=-]{5,}\s*")
 _POINTER = re.compile(r"(?:please )?(?:see|as)\s+(?:above|below|impression|findings)\W*", re.IGNORECASE)
-_SIGNATURE = re.compile(r"\s*(?:dictated by|electronically signed|report signed|approved by)\b.*", re.IGNORECASE)
+_SIGNATURE = re.compile(
+    r"\s*(?:dictated by|electronically signed|report signed|approved by|end of (?:report|impression|findings))\b.*",
+    re.IGNORECASE,
+)
+_DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
+_ORGAN = re.compile(
+    r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
+    r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
+    r"pneumo|edema|opacit|nodul|mass|left|right|upper|lower"
+)
 _ENDS_SENTENCE = re.compile(r"[.:;?!]\s*$")
 
 
@@ -67,7 +85,7 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    texts: dict[str, list[str]] = {"findings": [], "impression": [], "unnamed": [], "aside": []}
+    texts: dict[str, list[str]] = {"findings": [], "impression": [], "unnamed": [], "aside": [], "report": []}
     for kind, paragraphs in _sections(_final_part(report)):
         text = " ".join(" ".join(paragraphs).split())
         if not text or _POINTER.fullmatch(text):
@@ -75,6 +93,7 @@ def find_sections(report: str) -> Sections:
         for part in ("findings", "impression") if kind == "combined" else (kind,):
             if text not in texts[part]:
                 texts[part].append(text)
+    texts["findings"] = texts["findings"] or texts["report"]
     return Sections(*(" ".join(texts[kind]) for kind in ("findings", "impression", "unnamed")))
 
 
@@ -84,23 +103,36 @@ def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:
     Args:
         report: whole report.
         section: ``"findings"``, ``"impression"`` or ``"both"``; a section "findings and impression" is either.
-        unnamed: take paragraphs without a header for the findings of a report that names none.
+        unnamed: take paragraphs without a header for the findings of a report that names neither findings nor an
+            impression, if they speak of a finding.
 
     Returns:
         The text, empty if the report lacks the section, and ``"header"`` or ``"no header"``.
     """
     found = find_sections(report)
     by_header = join_sections(found.findings, found.impression, section)
-    if found.findings or not unnamed or section == "impression":
+    if by_header or found.findings or found.impression or not unnamed or section == "impression":
         return by_header, "header"
-    text = join_sections(found.unnamed, found.impression, section)
-    return text, "no header" if found.unnamed else "header"
+    return (found.unnamed, "no header") if _speaks_of_a_finding(found.unnamed) else ("", "header")
+
+
+@cache
+def _rules() -> RuleLabeler:
+    return RuleLabeler()
+
+
+def _speaks_of_a_finding(text: str) -> bool:
+    """Whether a text names a condition, be it to deny it."""
+    states = _rules()([text])[0]
+    return any(state != BLANK for state, name in zip(states, CONDITIONS, strict=True) if name != "no finding")
 
 
 def _final_part(report: str) -> str:
-    """What stands behind the last FINAL REPORT line, so that neither a wet read nor an addendum above it counts."""
+    """What stands behind the last FINAL REPORT line: neither a wet read or addendum above it counts nor one below it."""
     report = report.replace("\r\n", "\n").replace("\r", "\n")
-    parts = _FINAL.split(report)
+    parts = [_ADDENDUM.split(part)[0] for part in _FINAL.split(report)[1:]]
+    if not any(part.strip() for part in parts):
+        parts = [next((part for part in _ADDENDUM.split(_FINAL.sub("", report)) if part.strip()), report)]
     return next((part for part in reversed(parts) if part.strip()), report)
 
 
@@ -116,8 +148,9 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                     sections.append(("preamble", []))  # an aside owns one paragraph
                 before, in_paragraph = "", False
                 continue
-            if _RULE.fullmatch(line) or _SIGNATURE.fullmatch(line):
-                sections.append(("aside" if _SIGNATURE.fullmatch(line) else "preamble", []))
+            signed = _SIGNATURE.fullmatch(line) or _DOCTOR.fullmatch(line)
+            if _RULE.fullmatch(line) or signed:
+                sections.append(("aside" if signed else "preamble", []))
                 before, in_paragraph = "", False
                 continue
             header = _header(line, not in_paragraph or bool(_ENDS_SENTENCE.search(before)), kind)
@@ -132,7 +165,8 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
 def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     """Kind and rest of a line that begins a section, None for text."""
     match = _KNOWN.fullmatch(line)
-    if match and (at_start or match["name"].isupper()) and (match["rest"] is not None or len(match["name"]) > 7):
+    alone = match is not None and (match["name"].isupper() or len(match["name"]) > 7)
+    if match and (at_start or match["name"].isupper()) and (match["rest"] is not None or alone):
         return _kind_of_known(match["name"]), match["rest"] or ""
     match = _ASIDE_IN_ANY_CASE.fullmatch(line)
     if match and at_start:
@@ -141,19 +175,22 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     if not match or not re.search(r"[A-Z]{2}", match["name"]):
         return None
     name = match["name"].lower()
+    if _WHOLE_REPORT.fullmatch(name):
+        return ("report" if inside not in ("findings", "impression", "combined") else "aside"), match["rest"]
     if _ASIDE.match(name):
         return "aside", match["rest"]
-    if re.search(r"finding|impression|conclusion", name) or _misspelt(name):
+    if re.search(r"finding|impression|conclusion|^(?:summary|opinion|assessment|imp)$", name) or _misspelt(name):
         return _kind_of_known(name), match["rest"]
-    if inside in ("findings", "impression", "combined"):
-        return None  # LUNGS: or CHEST, PA AND LATERAL: inside the findings
+    if inside in ("findings", "impression", "combined", "report"):
+        # LUNGS: or CHEST, PA AND LATERAL: inside the findings are text, other headers are not
+        return None if _ORGAN.search(name) or _is_view(name) else (inside, match["rest"])
     return "unnamed", match["rest"] if _is_view(name) else line
 
 
 def _kind_of_known(name: str) -> str:
     name = name.lower()
     findings = bool(re.search(r"finding", name)) or _misspelt(name) == "findings"
-    impression = bool(re.search(r"impression|conclusion", name)) or _misspelt(name) == "impression"
+    impression = bool(re.search(rf"\b{_CONCLUSION}\b", name)) or _misspelt(name) == "impression"
     return "combined" if findings and impression else "findings" if findings else "impression"
 
 
@@ -171,4 +208,4 @@ def _without_title(lines: list[str]) -> list[str]:
     while lines and not re.search(r"[a-z]", lines[0]):
         lines = lines[1:]
     text = " ".join(lines).strip()
-    return lines if re.search(r"[.?!]\s*$", text) and len(text.split()) >= 3 else []
+    return lines if len(text.split()) >= 3 else []

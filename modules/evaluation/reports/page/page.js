@@ -65,7 +65,7 @@ function onKey(event) {
 function start() {
   const named = data.columns.map((_, column) => conditionName(column));
   fillSelect(byId("condition"), [["", "any"], ...named.map((name) => [name, thirdOf(name) === "tail" ? `${name} (tail)` : name])]);
-  fillSelect(byId("kind"), Object.keys(KINDS).map((name) => [name, name]));
+  fillSelect(byId("kind"), [...Object.keys(KINDS), ...Object.keys(PARTICULARS)].map((name) => [name, name]));
   fillSelect(byId("third"), [["", "any"], ["head", "head third"], ["medium", "medium third"], ["tail", "tail third"]]);
   byId("third-label").hidden = !named.some(thirdOf);
   const scores = [...scoreNames, ...(data.studies.some((study) => typeof study.distance === "number") ? ["retrieval distance"] : [])];

@@ -4,10 +4,12 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const POSITIVE = 1;
 const STATE_SIGNS = ["\u00b7", "+", "\u2212", "?"];
-const VERDICTS = ["none", "unmatched", "agree", "only", "conflict"];
-const VERDICT_SIGNS = ["", "\u2212", "\u2713", "!", "\u2717"];
-const VERDICT_WORDS = ["", "a denial only here", "both say so", "only here", "they contradict"];
+const VERDICTS = ["none", "unmatched", "agree", "only", "conflict", "side", "grade", "device"];
+const VERDICT_SIGNS = ["", "\u2212", "\u2713", "!", "\u2717", "\u2260 side", "\u2260 grade", "\u2260 device"];
+const VERDICT_WORDS = ["", "a denial only here", "both say so", "only here", "they contradict",
+  "both name it, the side differs", "both name it, the grade differs", "both name it, the device differs"];
 const INFERNO = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
+const PARTICULARS = { "side differs": 5, "grade differs": 6, "device differs": 7 };
 const KINDS = {
   "all studies": null,
   "false positives": (said, truth) => said === POSITIVE && truth !== POSITIVE,
@@ -62,6 +64,10 @@ function fits(study, wanted) {
     if (wanted.low !== null && score < wanted.low) return false;
     if (wanted.high !== null && score > wanted.high) return false;
   }
+  if (wanted.particular) {
+    const differs = ([, , findings]) => findings.some(([column, , verdict]) => verdict === wanted.particular && wanted.columns.includes(column));
+    return [...study.generated, ...study.reference].some(differs);
+  }
   if (!wanted.test) return true;
   return wanted.columns.some((column) => wanted.test(study.said[column], study.truth[column]));
 }
@@ -77,7 +83,8 @@ function readFilters() {
   });
   let test = KINDS[byId("kind").value];
   if (!test && (condition || third)) test = (said, truth) => said === POSITIVE || truth === POSITIVE;
-  return { search: byId("search").value.trim().toLowerCase(), columns, test, score: byId("score").value, low: number("score-low"), high: number("score-high") };
+  const particular = PARTICULARS[byId("kind").value];
+  return { particular, search: byId("search").value.trim().toLowerCase(), columns, test, score: byId("score").value, low: number("score-low"), high: number("score-high") };
 }
 
 function sorted(studies) {
