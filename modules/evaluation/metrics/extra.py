@@ -23,7 +23,10 @@ from modules.corpus.text import normalise_whitespace
 from modules.evaluation.metrics.sufficient_sums import StudySums, means, ratio
 from modules.flags import EXTRA_METRICS
 
-HOW = "pip install -r requirements/metrics.txt, then --extra_metrics " + " ".join(EXTRA_METRICS)
+HOW = (
+    "pip install -r requirements/metrics.txt (on Python 3.11 then pip install 'spacy>=3.8,<4'), then --extra_metrics "
+    + " ".join(EXTRA_METRICS)
+)
 
 
 class _FormerName(MetaPathFinder, Loader):
@@ -49,7 +52,7 @@ class _FormerName(MetaPathFinder, Loader):
 def _radeval() -> Any:
     """RadEval's class, importable under both names of its package."""
     if not any(isinstance(finder, _FormerName) for finder in sys.meta_path):
-        sys.meta_path.append(_FormerName())
+        sys.meta_path.insert(0, _FormerName())  # before the one that would load its files a second time
     from radeval import RadEval
 
     return RadEval

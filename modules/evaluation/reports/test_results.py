@@ -29,6 +29,9 @@ from modules.retrieval.quality import retrieval_quality
 from modules.retrieval.retriever import Queries
 
 OURS = "REVTAF"
+WRITTEN = (
+    "predictions.jsonl", "metrics.json", "per_class.csv", "per_study.csv", "table.md", "table.tex", "res.csv", "gts.csv",
+)  # fmt: skip
 
 
 def score_test(
@@ -82,17 +85,7 @@ def score_test(
     notes = [metrics["protocol"]["caption"], metrics["protocol"]["comparability"]]
     scores = {name: system.scores for name, system in systems.items()}
     table = results.write_tables(run_dir, options.data.dataset_name, scores, spans, notes)
-    names = (
-        "predictions.jsonl",
-        "metrics.json",
-        "per_class.csv",
-        "per_study.csv",
-        "table.md",
-        "table.tex",
-        "res.csv",
-        "gts.csv",
-    )
-    written = [f"wrote {run_dir / name}" for name in names]
+    written = [f"wrote {run_dir / name}" for name in WRITTEN]
     lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), ""]
     if "reference_sensitivity" in measured:
         lines += [*sensitivity_lines(measured), ""]
