@@ -8,7 +8,7 @@ import pytest
 
 from modules.options import build_parser
 from modules.programs import PROGRAMS, MainPrepare
-from tools import ablate, check, convert, draw_sheet, measure_labeler, write_published
+from tools import ablate, calibrate, check, convert, draw_sheet, measure_labeler, write_published
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md"), *ROOT.glob("docs/**/*.md")])
@@ -18,6 +18,7 @@ OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalon
                      "--maps"}  # fmt: skip
 TOOLS = (
     ablate.Ablate,
+    calibrate.Calibrate,
     check.Check,
     convert.Convert,
     draw_sheet.DrawSheet,
