@@ -118,9 +118,8 @@ def write_tables(
         rows[name] = scores
         if name in spans:
             rows[f"{INTERVAL}, {name}" if len(spans) > 1 else INTERVAL] = spans[name]
-            rows[f"{name}, whole references"] = {
-                full.removesuffix("_full"): value for full, value in scores.items() if full.endswith("_full")
-            }
+            whole = {full.removesuffix("_full"): value for full, value in scores.items() if full.endswith("_full")}
+            rows |= {f"{name}, whole references": whole} if whole else {}
     known = published_rows(dataset) if columns == COLUMNS else {}
     published = {f"{name}, published": row for name, row in known.items()}
     note = " ".join(notes)

@@ -34,7 +34,7 @@ def markdown_table(
     """
     cells = {name: [_cell(scores.get(column), "n/a") for column in columns] for name, scores in rows.items()}
     width = max(len(title), *(len(name) for name in rows))
-    size = max(8, *(len(cell) for row in cells.values() for cell in row))
+    size = max(8, *map(len, columns.values()), *(len(cell) for row in cells.values() for cell in row))
     lines = [
         f"| {title:{width}} | " + " | ".join(f"{short:>{size}}" for short in columns.values()) + " |",
         f"|{'-' * (width + 2)}|" + "|".join("-" * (size + 1) + ":" for _ in columns) + "|",
