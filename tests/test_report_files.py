@@ -100,6 +100,15 @@ def test_the_generated_side_and_the_reference_are_told_apart(tmp_path, name):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("name", ["llava.jsonl", "list.json", "hyps.txt"])
+def test_encodings_of_other_layouts_are_found(tmp_path, encoding, name):
+    text = PAIRS.get(name, f"{HIS}\n{HERS}\n").replace("mildly", "\u2013 mildly")
+    if name.endswith(".json"):
+        text = text.replace("\\u2013", "\u2013")
+    assert read(tmp_path, name, text.encode(encoding)).texts[0] == HIS.replace("mildly", "\u2013 mildly")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separators_and_encodings_are_found(tmp_path, encoding, separator):
     text = table(
@@ -156,6 +165,8 @@ def test_sections_inside_a_generated_report(text, section, part):
         ("a.csv", "my_model\nclear lungs .\nno effusion .\nno edema .\n", "begins with 'my_model', which may be a heading"),
         ("a.csv", "study_id,report\n", "holds no report"),
         ("a.json", '"text"', "JSON str"),
+        ("a.json", '{"id": ', "is not JSON"),
+        ("a.jsonl", lines({"id": "1", "pred": "x"}) + "{", "line 2 of .* is not JSON"),
         ("a.json", json.dumps({"refs": ["a b"], "hyps": ["a b", "c d"]}), "have {'refs': 1, 'hyps': 2} entries"),
         ("a.docx", "x", "expected .csv, .tsv"),
     ],
