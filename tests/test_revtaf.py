@@ -200,7 +200,7 @@ def test_prompt_of_generation_holds_the_predicted_states(tiny_model):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"curvature": -1.0}, "--c is the curvature"),
+        ({"curvature": -1.0}, "--c must be above 0"),
         ({"image_size": 100}, "multiple of 32"),
         ({"num_heads": 5}, "--nhead 5 must divide"),
         ({"hidden_size": 30}, "--decoder_heads 4 must divide"),
