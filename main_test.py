@@ -34,7 +34,7 @@ from modules.evaluation.reports.poincare_disk import bank_disk
 from modules.evaluation.reports.test_results import score_test
 from modules.evaluation.reports.viewer import write_viewer
 from modules.evaluation.sensitivity import Distinctness, reference_sensitivity
-from modules.evaluation.sign_masks import SignMapKeeper, ground
+from modules.evaluation.sign_masks import SignMapKeeper, ground, store_sign_maps
 from modules.labelling.labelers import Labeler, find_labeler
 from modules.messages import Needed, require, run
 from modules.options import flat
@@ -208,6 +208,7 @@ def main() -> None:
         baselines = baseline_reports(options, model, dataset, queries, annotation) if options.testing.baselines else {}
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
         if drawn_maps is not None:
+            store_sign_maps(run_dir / "sign_maps.npz", drawn_maps, model.config.image_size)
             measured["grounding"] = ground(
                 model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.runtime.seed
             )

@@ -8,7 +8,7 @@ import pytest
 
 from modules.options import build_parser
 from modules.programs import PROGRAMS, MainPrepare
-from tools import ablate, calibrate, check, convert, draw_sheet, measure_labeler, write_published
+from tools import ablate, calibrate, check, convert, draw_example, draw_sheet, measure_labeler, write_published
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md"), *ROOT.glob("docs/**/*.md")])
@@ -21,6 +21,7 @@ TOOLS = (
     calibrate.Calibrate,
     check.Check,
     convert.Convert,
+    draw_example.DrawExample,
     draw_sheet.DrawSheet,
     measure_labeler.MeasureLabeler,
     write_published.WritePublished,

@@ -9,9 +9,9 @@ from models.config import ModelOptions, RevtafConfig
 from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.options import build_parser, flags_of, flat, groups_of, model_config, parse_options
 from modules.programs import PROGRAMS, MainPrepare, MainScore, MainTest, MainTrain
-from tools import ablate, calibrate, check, convert, draw_sheet, measure_labeler, write_published
+from tools import ablate, calibrate, check, convert, draw_example, draw_sheet, measure_labeler, write_published
 
-ALL = (*PROGRAMS, ablate.Ablate, calibrate.Calibrate, check.Check, convert.Convert, draw_sheet.DrawSheet, measure_labeler.MeasureLabeler,
+ALL = (*PROGRAMS, ablate.Ablate, calibrate.Calibrate, check.Check, convert.Convert, draw_example.DrawExample, draw_sheet.DrawSheet, measure_labeler.MeasureLabeler,
        write_published.WritePublished)  # fmt: skip
 PUBLISHED_SPELLING = """--c --h_dim --d_model --nhead --gen_max_len --gen_min_len --cls_weight --rank_weight --align_weight
     --clip_k --beam_size --load_pretrained --image_dir --ann_path --dataset_name --save_dir --init_lr --min_lr --warmup_lr

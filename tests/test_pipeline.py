@@ -20,6 +20,7 @@ from modules.messages import run
 from modules.preparation import stages
 from modules.records import read_jsonl
 from modules.weights.checkpoints import load_checkpoint
+from tools import draw_example
 
 SMALL = [
     "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",
@@ -186,6 +187,8 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     check_metrics(metrics, rows)
     check_grounding(metrics["grounding"], test)
     assert "| location prior (training masks) |" in shown
+    drawing = ("--tested", tmp_path, "--out", tmp_path / "example.png")
+    refused(capsys, "studies with two signs has maps on both", draw_example, *drawing)  # it has learnt nothing yet
     published = (tmp_path / "table.md").read_text()
     assert "published" not in published.split("\n\n")[0]  # nobody published figures of a drawn data set
     assert "No figures are published for synth_cxr" in published

@@ -50,7 +50,7 @@ def main() -> None:
     from modules.corpus.images import read_image
     from modules.evaluation.grounding import SIGN_CONDITIONS
     from modules.evaluation.reports.example_picture import choose_study, draw_example, sign_panels
-    from modules.evaluation.sign_masks import read_coverage
+    from modules.evaluation.sign_masks import read_coverage, read_sign_maps
     from modules.labels import POSITIVE
     from modules.records import atomic_write, read_json, read_jsonl
 
@@ -58,8 +58,7 @@ def main() -> None:
     names = ("options_test.json", "predictions.jsonl", "sign_maps.npz")
     require([Needed(folder / name, "of a test on SynthCXR", "write it with main_test.py") for name in names])
     tested, rows = read_json(folder / names[0])["options"], read_jsonl(folder / names[1])
-    with np.load(folder / names[2]) as stored:
-        maps, image_size = stored["maps"], int(stored["image_size"])
+    maps, image_size = read_sign_maps(folder / names[2])
     studies = {study.id: study for study in read_annotation(tested["ann_path"])[tested["split"]]}
     studies = [studies[row["id"]] for row in rows]
     masks = Path(tested["ann_path"]).with_name("masks")

@@ -24,6 +24,7 @@ from modules.evaluation.grounding import (
 )
 from modules.evaluation.patch_probes import patch_features, probe_maps
 from modules.labels import POSITIVE
+from modules.records import atomic_write
 
 PROBE_STUDIES = 1200  # training studies that the probes see
 
@@ -51,6 +52,18 @@ class SignMapKeeper:
         """Maps ``(n, G, M)`` in the order of the data set, from all processes; every process must ask."""
         maps = dict(gather_list(self._maps))
         return np.stack([maps[index] for index in range(len(maps))]) if maps else None
+
+
+def store_sign_maps(path: Path, maps: np.ndarray, image_size: int) -> None:
+    """Write maps ``(n, G, M)`` in float16, with the side of the images that they are of."""
+    with atomic_write(path, "wb") as file:
+        np.savez_compressed(file, maps=maps.astype(np.float16), image_size=image_size)
+
+
+def read_sign_maps(path: Path) -> tuple[np.ndarray, int]:
+    """What :func:`store_sign_maps` wrote: maps ``(n, G, M)`` and the side of the images."""
+    with np.load(path) as stored:
+        return stored["maps"].astype(np.float32), int(stored["image_size"])
 
 
 def read_coverage(mask_dir: Path, studies: Sequence[Study], image_size: int, grid: int) -> np.ndarray:
