@@ -20,6 +20,7 @@ from pathlib import Path
 from modules.distributed import barrier, is_main, processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.preparation.features.medklip import medklip_files
+from modules.preparation.published.recognition import find_annotation
 from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
@@ -69,6 +70,7 @@ def main() -> None:
             )
             write_synthetic_dataset(Path(options.data.ann_path).parent, drawing)
         barrier()
+        options.data.ann_path = find_annotation(options.data.ann_path)
         require(needed_files(options))
         seed_everything(options.runtime.seed)
         store = Preparation(options, device).run()

@@ -39,6 +39,7 @@ from modules.labelling.labelers import Labeler, find_labeler
 from modules.messages import Needed, require, run
 from modules.options import flat
 from modules.preparation.features.entities import find_scorer
+from modules.preparation.published.recognition import find_annotation, how_to_prepare
 from modules.records import read_json, read_jsonl, write_jsonl, write_options
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
@@ -48,11 +49,11 @@ from modules.weights.checkpoints import build_model, load_checkpoint
 
 def needed_files(options: MainTest) -> list[Needed]:
     """Everything a test reads."""
-    prepare = f"python main_prepare.py --dataset_name {options.data.dataset_name}"
+    prepare = how_to_prepare(options.data.dataset_name, options.data.ann_path)
     needed = [
         Needed(options.data.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
         Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
-        Needed(Path(options.data.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
+        Needed(Path(options.data.feature_dir) / "manifest.json", "prepared features", prepare),
         Needed(
             Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", "prepare the training data"
         ),
@@ -170,6 +171,7 @@ def studies_of_split(
 def main() -> None:
     """Test one model."""
     options = parse_options(MainTest)
+    options.data.ann_path = find_annotation(options.data.ann_path)
     require(needed_files(options))
     with processes(options.runtime.device, options.compute.n_gpu) as device:
         seed_everything(options.runtime.seed)
@@ -213,7 +215,8 @@ def main() -> None:
                 model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.runtime.seed
             )
         text = score_test(options, model, dataset, queries, rows, baselines, labeler, measured)
-        show_reports(rows, options.testing.show)
+        if options.testing.verbose_text:
+            show_reports(rows, options.testing.show)
         print(text)
         if plotted:
             paths = plot_studies(model, dataset, rows, plotted, run_dir / "figures", device)

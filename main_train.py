@@ -32,6 +32,7 @@ from modules.messages import Needed, require, run
 from modules.options import flat, model_config
 from modules.preparation.doctor.examination import refuse_errors
 from modules.preparation.features.entities import find_scorer
+from modules.preparation.published.recognition import find_annotation, how_to_prepare
 from modules.preparation_flags import CheckOptions
 from modules.records import plain, read_json, write_options
 from modules.training.allocator import keep_freed_memory
@@ -54,16 +55,14 @@ FREE_ON_RESUME = (
 
 def needed_files(options: MainTrain) -> list[Needed]:
     """Everything a training reads."""
-    prepare = f"python main_prepare.py --dataset_name {options.data.dataset_name}"
+    prepare = how_to_prepare(options.data.dataset_name, options.data.ann_path)
     needed = [
         Needed(options.data.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
         Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
-        Needed(Path(options.data.feature_dir) / "manifest.json", "prepared features", f"build them: {prepare}"),
+        Needed(Path(options.data.feature_dir) / "manifest.json", "prepared features", prepare),
     ]
     if options.data.features == "online":
-        needed.append(
-            Needed(Path(options.data.bank_dir) / "entity_scorer.pth", "entity scorer", f"train it: {prepare}")
-        )
+        needed.append(Needed(Path(options.data.bank_dir) / "entity_scorer.pth", "entity scorer", prepare))
     if options.start.init_from:
         needed.append(
             Needed(options.start.init_from, "trained model", "give one of main_train.py, or the released state dict")
@@ -139,6 +138,7 @@ def study_set(options: MainTrain, studies: list[Study], config: RevtafConfig, **
 def main() -> None:
     """Train one model."""
     options = parse_options(MainTrain)
+    options.data.ann_path = find_annotation(options.data.ann_path)
     require(needed_files(options))
     checkpoint = load_checkpoint(options.start.init_from) if options.start.init_from else None
     origin = [adopt_options(options, checkpoint)] if checkpoint else []

@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# bash run_tests.sh [flags of pytest]
+# bash run_tests.sh [--slow] [flags of pytest]
 #
-# From a fresh clone to all tests; needs no GPU and no network beyond pip.
+# From a fresh clone to all tests; needs no GPU and no network beyond pip. --slow: then a minute of fuzzing every reader.
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt requirements/dev.txt
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+fuzz=false
+if [ "${1:-}" = --slow ]; then
+    fuzz=true
+    shift
+fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m pytest "$@"
+if $fuzz; then "$PYTHON" tests/broken/fuzz.py --seconds 60; fi

@@ -1,6 +1,6 @@
 """How time and memory grow: with bank rows, studies, image size, report length and processes.
 
-    python benchmarks/scaling.py [--out benchmarks/scaling.png]
+    python benchmarks/scaling.py [--out docs/scaling.png]
 
 Every point is measured in a process of its own; a power law ``a * x ** b`` is fitted to the seconds and to the memory of
 every curve, and both are drawn on logarithmic axes. Memory is the most that the process held above what its imports need, so

@@ -165,7 +165,8 @@ class TestingOptions(Group):
     plot_ids: tuple[str, ...] = flag((), "attention figures of these studies, by id")
     viewer: bool = flag(True, "write index.html, a page to read the reports")
     viewer_studies: int = flag(500, "most studies shown on the page", within="[1, inf)")
-    show: int = flag(5, "generated reports printed beside their references", within="[0, inf)")
+    verbose_text: bool = flag(False, "print reports; else their text is in files only")
+    show: int = flag(5, "reports printed with --verbose_text, beside their references", within="[0, inf)")
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def require(needed: Sequence[Needed]) -> None:
 def run(program: Callable[[], None], resume_hint: str = "run the same command again to continue") -> None:
     """Run a program; user errors become one sentence and exit status 2, Ctrl-C a hint and exit status 130."""
     name = Path(sys.argv[0]).name
+    os.umask(0o077)  # what is written holds patients' texts: for its owner only
     try:
         program()
     except (ValueError, FileNotFoundError) as error:

@@ -153,6 +153,7 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     arguments = [
         *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--save_dir", tmp_path,
         "--gen_min_len", 25, "--gen_max_len", 12, "--baselines", "--plot", 1, "--viewer_studies", 2,
+        "--verbose_text",
     ]  # fmt: skip
     call(main_test, *arguments)
     shown = capsys.readouterr().out

@@ -36,7 +36,9 @@ def main() -> None:
     """Examine one data set."""
     options = parse_options(Check)
     from modules.preparation.doctor.examination import examine  # after parsing: it takes seconds
+    from modules.preparation.published.recognition import find_annotation
 
+    options.data.ann_path = find_annotation(options.data.ann_path)
     diagnosis = examine(options.data, options.check)
     print(*diagnosis.lines(), sep="\n")
     sys.exit(diagnosis.exit_status(options.check.strict))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modules.labels import CONDITIONS, ENTITIES
 from modules.messages import UserError
 from modules.records import read_json
 
@@ -14,6 +15,16 @@ FORMAT = "revtaf_features/1"
 MANIFEST = "manifest.json"
 IDS_OF = {"studies": "studies", "training": "training", "sentences": "training"}  # the ids that an axis depends on
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+SHAPES = {  # widths that every program relies on
+    "labels": (None, len(CONDITIONS)),
+    "region_scores": (None, len(ENTITIES)),
+    "region_text": (None, len(ENTITIES), None),
+    "memory_indices": (None, None),
+    "report_features": (None, None),
+    "label_neighbours": (None, None),
+    "sentence_features": (None, None),
+    "sentence_offsets": (None,),
+}
 AGAIN = "run main_prepare.py again with this --feature_dir"
 
 

@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, read_manifest
+from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, SHAPES, read_manifest
 from modules.distributed import is_main
-from modules.labels import CHEXPERT_CONDITIONS
+from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.messages import UserError
 from modules.records import plain, read_json, read_jsonl, sha256_of
 
@@ -116,7 +116,7 @@ class FeatureStore:
             if entry["ids_sha256"] == self._ids_checksum(
                 entry["axis"]
             ):  # else it is stale, and refused when it is asked for
-                _ = self[name]
+                self._check_values(name)
         if "training" in self._manifest["axes"] and (self.directory / BANK_REPORTS).is_file():
             _ = self.bank_reports
 
@@ -130,12 +130,29 @@ class FeatureStore:
             )
         return self._manifest["arrays"][name]
 
+    def _check_values(self, name: str) -> None:
+        """Refuse an array whose shape, or whose row numbers and states, a program would stumble on."""
+        array = self[name]
+        shape = SHAPES.get(name, (None,) * array.ndim)
+        fits = len(shape) == array.ndim and all(w in (None, h) for w, h in zip(shape[1:], array.shape[1:], strict=True))
+        if not fits:
+            expected = ", ".join("any" if width is None else str(width) for width in shape)
+            raise UserError(f"{name} in {self.directory} has the shape {array.shape}, expected ({expected}): {AGAIN}")
+        limit = (
+            len(STATES) if name == "labels" else len(self.row_ids("training")) if self._numbers_own_rows(name) else None
+        )
+        if limit is not None and array.size and not (array.min() >= 0 and array.max() < limit):
+            raise UserError(f"{name} in {self.directory} holds numbers outside 0 to {limit - 1}: {AGAIN}")
+
+    def _numbers_own_rows(self, name: str) -> bool:
+        return name in ("label_neighbours", "memory_indices") and "training" in self._manifest["axes"]
+
     def _check_rows(self, name: str, array: np.ndarray) -> None:
         """Refuse an array of another length than its axis, and offsets that do not divide the sentences."""
         axis = self.entry(name)["axis"]
-        if axis != "sentences" and len(array) != len(self.row_ids(axis)):
+        if axis != "sentences" and array.shape[:1] != (len(self.row_ids(axis)),) and name != "sentence_offsets":
             raise UserError(
-                f"{name} in {self.directory} has {len(array)} rows for {len(self.row_ids(axis))} {axis}: remove it and {AGAIN}"
+                f"{name} in {self.directory} has the shape {array.shape} for {len(self.row_ids(axis))} {axis}: remove it and {AGAIN}"
             )
         if name == "sentence_offsets":
             total, reports = self.entry("sentence_features")["shape"][0], len(self.row_ids("training"))

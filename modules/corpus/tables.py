@@ -23,6 +23,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
+from modules.messages import UserError
+
 TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".xlsx")
 ABSENT = frozenset(("", "nan", "none", "null", "n/a", "#n/a", "<na>", "nat"))  # what programs write into an empty cell
 SEPARATORS = ",;\t|"
@@ -70,12 +72,12 @@ class Table:
         """Index of the heading that is one of ``names``, the earliest name first, in any case, with blanks or without.
 
         Raises:
-            ValueError: if two headings are the same name.
+            UserError: if two headings are the same name.
         """
         plain = [plain_heading(heading) for heading in self.headings]
         for name in map(plain_heading, names):
             if plain.count(name) > 1:
-                raise ValueError(f"{self.path} has two columns {name!r}, expected one: rename or remove one of them")
+                raise UserError(f"{self.path} has two columns {name!r}, expected one: rename or remove one of them")
             if name in plain:
                 return plain.index(name)
         return None
@@ -84,12 +86,12 @@ class Table:
         """Line and cells of every row below the heading; a row that is shorter than the heading gets empty cells.
 
         Raises:
-            ValueError: naming every line that has more cells than the heading: which of them are one text is not known.
+            UserError: naming every line that has more cells than the heading: which of them are one text is not known.
         """
         width = len(self.headings)
         long = [line for line, cells in self.rows[1:] if len(cells) > width and any(cells[width:])]
         if long:
-            raise ValueError(
+            raise UserError(
                 f"{self.path} has more cells than headings ({width}) in line {_listed(long)}: put texts that hold the "
                 "separator between double quotes"
             )
@@ -111,7 +113,7 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no table, or one that cannot be read without guessing.
+        UserError: if it is no table, or one that cannot be read without guessing.
     """
     path = Path(path)
     if not path.is_file():
@@ -122,7 +124,7 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
         return _read_workbook(path, content, plain_known)
     for start, what in _OTHER_FILES:
         if content.lstrip()[:8].startswith(start):
-            raise ValueError(f"{path} is no table but {what}")
+            raise UserError(f"{path} is no table but {what}")
     encoding = _encoding(path, content)
     sample = content[:_SAMPLE].decode(encoding, "ignore")
     skip = re.match(r"\ufeff?\"?sep=(.)\"?[ \t]*\r?\n", sample)  # Excel's own line
@@ -151,32 +153,32 @@ def _content(path: Path) -> bytes:
         with gzip.open(path, "rb") if packed else open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be unpacked ({type(error).__name__}): it may be cut off, copy it again"
         ) from error
     if len(content) > MAX_BYTES:
-        raise ValueError(
+        raise UserError(
             f"{path} holds more than {MAX_BYTES >> 20} MB, too much for one table: divide it, or give JSON lines"
         )
     return content
 
 
 def _encoding(path: Path, content: bytes) -> str:
-    """Name of the encoding; ValueError if the text is damaged, or in one that cannot be told from others."""
+    """Name of the encoding; UserError if the text is damaged, or in one that cannot be told from others."""
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
     if encoding is None and content[:200].count(0) > len(content[:200]) // 4:
         encoding = "utf-16-le" if content[1:200:2].count(0) > content[0:200:2].count(0) else "utf-16-be"
     try:
         text = content.decode(encoding or "utf-8-sig")
         if "\0" in text:
-            raise ValueError(f"{path} is no text but holds zero bytes: export the table as CSV in UTF-8")
+            raise UserError(f"{path} is no text but holds zero bytes: export the table as CSV in UTF-8")
         return encoding or "utf-8-sig"
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
     high = len(re.findall(rb"[\x80-\xff]", content))
     western = 2 * len(b"".join(_MULTIBYTE.findall(content))) < high and not re.search(rb"[\x80-\xff]{4}", content)
     if encoding or not western or re.search(rb"[\x81\x8d\x8f\x90\x9d\x00]", content):
-        raise ValueError(
+        raise UserError(
             f"{path} is neither whole UTF-8 or UTF-16 nor the Western cp1252, first in line {line}: save the table as CSV "
             "in UTF-8"
         )
@@ -211,12 +213,12 @@ def _rows(path: Path, content: bytes, encoding: str, separator: str) -> Iterator
             except StopIteration:
                 return
             except csv.Error as error:
-                raise ValueError(
+                raise UserError(
                     f"{path} has a double quote that does not enclose a whole cell ({error}) from line {line} on: double "
                     "the quotes inside a text"
                 ) from error
             if len(cells) > _MAX_COLUMNS:
-                raise ValueError(f"{path} has {len(cells)} cells in line {line}, expected a table of studies")
+                raise UserError(f"{path} has {len(cells)} cells in line {line}, expected a table of studies")
             if any(cells):
                 yield line, cells
 
@@ -226,24 +228,22 @@ def _read_workbook(path: Path, content: bytes, known: set[str]) -> Table:
     try:
         import openpyxl  # on demand: only workbooks need it
     except ImportError:
-        raise ValueError(
+        raise UserError(
             f"{path} is an Excel workbook, which openpyxl reads: pip install -r requirements/excel.txt, or save the sheet as CSV in UTF-8"
         ) from None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise ValueError(f"{path} unpacks to more than {MAX_BYTES >> 20} MB: save the sheet as CSV")
+                raise UserError(f"{path} unpacks to more than {MAX_BYTES >> 20} MB: save the sheet as CSV")
             if "xl/workbook.xml" not in archive.namelist():
-                raise ValueError(f"{path} is a zip archive and no table: give the table in it")
+                raise UserError(f"{path} is a zip archive and no table: give the table in it")
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         try:
             sheets = [(sheet.title, list(_sheet_rows(path, sheet))) for sheet in book.worksheets]
         finally:
             book.close()
-    except ValueError as error:
-        if str(path) in str(error):
-            raise
-        _reject_workbook(path, error)
+    except UserError:
+        raise
     except Exception as error:  # whatever a damaged workbook makes openpyxl, zipfile and expat raise
         _reject_workbook(path, error)
     title, rows = max(
@@ -261,7 +261,7 @@ def _sheet_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what a file claims to hold may be a million empty columns
     for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):
         if len(values) > _MAX_COLUMNS:
-            raise ValueError(f"{path} has {len(values)} cells in row {line}, expected a table of studies")
+            raise UserError(f"{path} has {len(values)} cells in row {line}, expected a table of studies")
         cells = [_cell_text(value) for value in values]
         if any(cells):
             yield line, cells
@@ -276,9 +276,7 @@ def _cell_text(value: Any) -> str:
 
 
 def _reject_workbook(path: Path, error: Exception) -> NoReturn:
-    raise ValueError(
-        f"{path} is a damaged Excel workbook ({type(error).__name__}): save it again, or as CSV"
-    ) from error
+    raise UserError(f"{path} is a damaged Excel workbook ({type(error).__name__}): save it again, or as CSV") from error
 
 
 def _listed(lines: Sequence[int]) -> str:

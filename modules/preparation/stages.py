@@ -30,6 +30,7 @@ from modules.distributed import barrier, from_main, is_main
 from modules.labelling.labelers import RuleLabeler, find_labeler, label_studies
 from modules.labelling.mentions import entity_mentions
 from modules.labels import CONDITIONS, ENTITIES
+from modules.messages import UserError
 from modules.preparation.features.entities import (
     auroc_lines,
     entity_aurocs,
@@ -71,7 +72,7 @@ class Preparation:
         self.training = self.splits["train"]
         self.owns_bank = Path(options.data.bank_dir) == self.folder
         if self.owns_bank and not self.training:
-            raise ValueError(
+            raise UserError(
                 f"{options.data.ann_path} has no training studies: give the feature folder of the data set that the model was "
                 "trained on with --bank_dir"
             )
@@ -179,7 +180,7 @@ class Preparation:
         config, schedule = scorer_recipe(options)
         made_by = {**self.source, **asdict(config), **schedule, "backbone": options.scorer.resnet_weights}
         made_by.pop("num_workers")
-        if from_main(lambda: not (path.is_file() and load_weights(path).get("made_by") == made_by)):
+        if from_main(lambda: not (path.is_file() and _made_by(path) == made_by)):
             self.train_scorer(path, config, schedule, made_by)
         return load_entity_scorer(path, self.device), {**made_by, "scorer": from_main(lambda: sha256_of(path))}
 
@@ -188,7 +189,7 @@ class Preparation:
     ) -> None:
         """Train the entity scorer, or continue, and write it to ``path``."""
         work = path.with_name("entity_scorer_unfinished.pth")
-        if is_main() and work.is_file() and load_weights(work).get("made_by") != made_by:
+        if is_main() and work.is_file() and _made_by(work) != made_by:
             work.unlink()
         barrier()
         with measured("entity scorer", len(self.training)):
@@ -292,3 +293,8 @@ class Preparation:
                 device=self.device,
             )
         write_feature(self.folder, "memory_indices", rows, axis="studies", made_by=made_by)
+
+
+def _made_by(path: Path) -> Any:
+    """What a file of weights says it was made by; None if it says nothing."""
+    return content.get("made_by") if isinstance(content := load_weights(path), dict) else None

@@ -104,6 +104,8 @@ def released_checkpoint(weights: dict[str, Tensor], path: str | Path) -> dict[st
     check_tensors(weights, path)
     try:
         config = released_config(weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except LookupError as error:
         raise UserError(
             f"{path} has tensors of other dimensions than a released REVTAF: fetch the file again"

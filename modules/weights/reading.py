@@ -27,7 +27,7 @@ _OTHERS = (
     (b"", "something else: download it again"),
 )
 _MOST_INDEX = 1 << 28  # bytes of the index of a file; a BERT's has 20 kB
-_MOST_LAYERS = 1000
+_MOST_LAYERS = 200
 
 
 def load_weights(path: str | Path) -> Any:
@@ -104,16 +104,17 @@ def build_blank(network: type[nn.Module], config: type, values: Any, path: objec
     absurd = [
         name for name, value in numbers.items() if not -1e9 < value < 1e9 or ("layers" in name and value > _MOST_LAYERS)
     ]
+    what = f"{absurd[0]} {numbers[absurd[0]]}" if absurd else ""
     try:
-        if absurd:
-            raise ValueError(f"{absurd[0]} {numbers[absurd[0]]}")
-        with torch.device("meta"):
-            return network(config(**values))
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-        raise UserError(
-            f"{path} has a configuration that describes no network ({reason}): copy the file again"
-        ) from error
+        if not absurd:
+            made = config(**values)
+            with torch.device("meta"):
+                return network(made)
+    except ValueError as error:  # of the configuration itself, in our words, or of a layer
+        what = str(error).splitlines()[0][:120]
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        what = type(error).__name__
+    raise UserError(f"{path} has a configuration that describes no network ({what}): copy the file again")
 
 
 def check_tensors(weights: Mapping[str, Any], path: object) -> None:

@@ -260,7 +260,7 @@ def _without_self(rows: Iterator[np.ndarray], own: Sequence[int], bank_size: int
     """Training rows of every study without its own, of which the number is printed; ValueError if one is no row."""
     dropped = 0
     for mine, row in zip(own, rows, strict=True):
-        values = row.astype(np.int64)
+        values = np.nan_to_num(row, nan=-1, posinf=-1, neginf=-1).astype(np.int64)
         if len(values) == 0 or (values != row).any() or values.min() < 0 or values.max() >= bank_size:
             raise UserError(
                 f"the published {what} name rows outside the {bank_size} training studies: give the bank they belong to"

@@ -21,6 +21,7 @@ from modules.records import atomic_write, iterate_jsonl, plain
 MAX_ARRAY = 1 << 26  # bytes of one .npy file; the embeddings of an image have 0.2 MB
 _INNER_LIST = re.compile(rb"\[[^\[\]]*\]")
 _CHUNK = 1 << 20  # bytes read at once
+_LARGEST = 1 << 62  # whole number
 
 
 def number_rows(path: Path) -> Iterator[list]:
@@ -32,7 +33,8 @@ def number_rows(path: Path) -> Iterator[list]:
     with open(path, "rb") as file:
         nested = re.match(rb"\s*\[\s*\[", file.read(_CHUNK)) is not None
     for number, row in enumerate(_nested_rows(path) if nested else iterate_jsonl(path), start=1):
-        if not isinstance(row, list) or not all(type(value) in (int, float) for value in row):
+        numbers = isinstance(row, list) and all(type(value) in (int, float) for value in row)
+        if not numbers or any(type(value) is int and abs(value) > _LARGEST for value in row):
             raise UserError(f"row {number} of {path} is not a list of numbers: copy the file again")
         yield row
 
@@ -46,10 +48,12 @@ def _nested_rows(path: Path) -> Iterator[Any]:
             for match in _INNER_LIST.finditer(rest):
                 try:
                     yield json.loads(match[0])
-                except json.JSONDecodeError as error:
-                    raise UserError(f"{path} is not a JSON list of lists ({error}): copy it again") from error
+                except ValueError as error:
+                    raise UserError(f"{path} is not a JSON list of lists: copy it again") from error
                 end = match.end()
             rest = rest[end:]
+            if len(rest) > MAX_ARRAY:
+                raise UserError(f"{path} holds a row of more than {MAX_ARRAY >> 20} MB: copy it again")
     if rest.strip() != b"]":
         raise UserError(f"{path} ends in the middle of its list: it is cut off, copy it again")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from modules.corpus.annotations import SPLITS
 from modules.distributed import barrier, gather_list, is_main
+from modules.messages import UserError
 from modules.options import flat
 from modules.preparation.raw.custom import read_custom
 from modules.preparation.raw.images import copy_images, copy_path
@@ -47,7 +48,7 @@ def build_annotation(options: MainPrepare) -> list[str]:
     """
     annotation, image_dir = Path(options.data.ann_path), Path(options.data.image_dir)
     if options.data.dataset_name not in READERS:
-        raise ValueError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.data.dataset_name}")
+        raise UserError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.data.dataset_name}")
     if not Path(options.raw.raw_dir).exists():
         raise FileNotFoundError(f"--raw_dir {options.raw.raw_dir} does not exist: give the folder of the raw files")
     _check_ours(annotation)
@@ -70,7 +71,7 @@ def build_annotation(options: MainPrepare) -> list[str]:
         dataset.require_studies(options.raw.raw_dir)
     elif with_images:
         if any(image.endswith(".dcm") for study in dataset.studies for image in study.images):
-            raise ValueError(
+            raise UserError(
                 "the raw images are DICOM files, which training does not read: give --resize 256, or a large number to keep "
                 "their size"
             )
@@ -105,7 +106,7 @@ def _check_ours(annotation: Path) -> None:
     """Refuse to replace an annotation that somebody else made."""
     record = annotation.parent / "raw.json"
     if annotation.is_file() and not (record.is_file() and read_json(record).get("format") == FORMAT):
-        raise ValueError(
+        raise UserError(
             f"{annotation} is there already and was not made from raw files: move it away, or give another --ann_path"
         )
 
@@ -118,7 +119,7 @@ def _link(image_dir: Path, root: Path) -> None:
     if image_dir.is_symlink():
         image_dir.unlink()
     elif image_dir.is_dir() and any(image_dir.iterdir()):
-        raise ValueError(
+        raise UserError(
             f"{image_dir} holds files already, so it cannot be a link to {root}: remove it, or give --image_dir {root}"
         )
     elif image_dir.is_dir():

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from modules.distributed import barrier, gather_list, is_main, shard, world_size
+from modules.messages import UserError
 from modules.preparation.raw.pixels import FORMATS, Finding, write_copy
 from modules.records import read_json, write_json
 from modules.throughput import speed_line
@@ -65,7 +66,7 @@ def copy_images(
     barrier()
     targets = {copy_path(image, suffix): image for image in images}
     if len(targets) < len(images):
-        raise ValueError(
+        raise UserError(
             f"{len(images) - len(targets)} images of {source} differ only in their suffix, so that their copies would have "
             "one name: rename them"
         )
@@ -115,7 +116,7 @@ def _claim(image_dir: Path, wanted: dict) -> None:
         found = read_json(path)
         if {name: found.get(name) for name in wanted} != wanted:
             made = f"--resize {found.get('resize')} and --copy_format {found.get('format')}"
-            raise ValueError(
+            raise UserError(
                 f"{image_dir} holds copies made with {made}: repeat these flags, remove the folder, or give another "
                 "--image_dir"
             )
@@ -125,7 +126,7 @@ def _claim(image_dir: Path, wanted: dict) -> None:
                     if name.startswith(".") and name.endswith(".tmp"):
                         Path(place, name).unlink(missing_ok=True)
     elif image_dir.is_symlink() or (image_dir.is_dir() and any(image_dir.iterdir())):
-        raise ValueError(
+        raise UserError(
             f"{image_dir} holds images that are no copies of this program: give another folder with --image_dir, or "
             "--resize 0 to use the raw images as they are"
         )

@@ -1,0 +1,42 @@
+"""Published files recognised where somebody put them: the annotation under its published name, features not yet converted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modules.messages import UserError
+from modules.preparation.published.conversion import NEIGHBOURS, REGIONS, REPORTS, SCORES
+from modules.preparation.published.reading import EmbeddingFiles
+
+PUBLISHED_NAME = "*_annotation_promptmrg.json"
+
+
+def find_annotation(path: str | Path) -> str:
+    """The annotation file, or the published one in its folder if there is none of that name.
+
+    Args:
+        path: where the annotation should be.
+
+    Returns:
+        ``path`` if it is there or nothing else is.
+
+    Raises:
+        UserError: if the folder holds several published ones.
+    """
+    path = Path(path)
+    found = [] if path.exists() else sorted(path.parent.glob(PUBLISHED_NAME))
+    if len(found) > 1:
+        names = ", ".join(place.name for place in found[:3])
+        raise UserError(
+            f"{path} does not exist, but {len(found)} published annotations do ({names}): choose with --ann_path"
+        )
+    return str(found[0] if found else path)
+
+
+def how_to_prepare(dataset_name: str, ann_path: str | Path) -> str:
+    """How to get features: convert the published files beside the annotation, if they lie there, else build them."""
+    folder, prepare = Path(ann_path).parent, f"python main_prepare.py --dataset_name {dataset_name}"
+    names = [REPORTS, NEIGHBOURS, *(SCORES.format(split) for split in ("train", "val", "test"))]
+    if any((folder / name).is_file() for name in names) or EmbeddingFiles(folder, REGIONS).path.exists():
+        return f"convert them: {prepare} --published {folder}"
+    return f"build them: {prepare}"

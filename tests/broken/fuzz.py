@@ -1,0 +1,280 @@
+"""A fuzzer: bytes of whole files are changed, cut, doubled and exchanged, and every reader must answer with a value or a sentence.
+
+python tests/broken/fuzz.py --seconds 60                     # all readers take turns
+python tests/broken/fuzz.py --seconds 300 --readers dicom    # one of them
+
+An input that makes a reader raise anything but a sentence of ours, or take more than ten seconds, is kept under --keep.
+"""
+
+import argparse
+import contextlib
+import io
+import itertools
+import json
+import os
+import sys
+import tarfile
+import tempfile
+import time
+import warnings
+import zipfile
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from modules.corpus.annotations import read_annotation  # noqa: E402
+from modules.corpus.dicom import read_dicom  # noqa: E402
+from modules.corpus.manifest import read_manifest  # noqa: E402
+from modules.corpus.pixels import open_image  # noqa: E402
+from modules.corpus.tables import read_table_file  # noqa: E402
+from modules.evaluation.report_files import read_report_file  # noqa: E402
+from modules.messages import UserError  # noqa: E402
+from modules.preparation.published.reading import EmbeddingFiles, number_rows  # noqa: E402
+from modules.preparation.raw.custom import read_custom  # noqa: E402
+from modules.preparation.raw.files import iterate_texts, read_table  # noqa: E402
+from modules.preparation.raw.iu_xray import read_iu_xray  # noqa: E402
+from modules.weights.checkpoints import load_checkpoint  # noqa: E402
+
+CASES = Path(__file__).parents[1] / "cases"
+SECONDS = 10  # of one input
+WORDS = [
+    b"\0",
+    b"\xff" * 4,
+    b"../",
+    b"-1",
+    b"1e999",
+    b"NaN",
+    b"[" * 300,
+    b'"',
+    b"\\ud800",
+    b"9" * 30,
+    b"null",
+    b"{}",
+    b"\r",
+    b",",
+    b";",
+]
+
+
+def study(**more):
+    return {"id": "a", "image_path": ["a.png"], "report": "Clear lungs.", "labels": [0] * 14, **more}
+
+
+def saved(save, *args, **options):
+    file = io.BytesIO()
+    save(*args, file, **options) if save is torch.save else save(file, *args, **options)
+    return file.getvalue()
+
+
+def packed(name, content, kind):
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content)
+    else:
+        with tarfile.open(fileobj=file, mode=kind) as archive:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def dicoms(folder):
+    from test_raw_images import COLOUR, RAMP, lookup, write_dicom
+
+    kinds = [
+        {},
+        {"WindowCenter": 50, "WindowWidth": 10, "PixelPaddingValue": 0},
+        {"VOILUTSequence": lookup(0, range(256), 16)},
+    ]
+    for number, tags in enumerate(
+        [*kinds, {"RescaleSlope": 2, "RescaleIntercept": -5}, {"values": np.zeros((12, 10, 3)), **COLOUR}]
+    ):
+        values = tags.pop("values", RAMP)
+        yield write_dicom(folder / f"{number}.dcm", values, **tags).read_bytes()
+    yield write_dicom(folder / "6.dcm", RAMP, "1.2.840.10008.1.2").read_bytes()
+
+
+def checkpoints():
+    from dataclasses import asdict
+
+    from conftest import tiny_config
+
+    from models.revtaf import Revtaf
+
+    config = tiny_config(
+        visual_extractor="resnet10n", hidden_size=8, decoder_heads=2, intermediate_size=8, decoder_layers=1
+    )
+    value = {"format": "revtaf/1", "config": asdict(config), "run": {}}
+    yield saved(torch.save, {**value, "state_dict": {}})
+    yield saved(torch.save, {**value, "state_dict": {"a": torch.zeros(3)}}, _use_new_zipfile_serialization=False)
+    yield saved(torch.save, {**value, "state_dict": Revtaf(config).state_dict()})
+
+
+def seeds(folder):
+    """Whole files by reader: suffix and contents."""
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 30), dtype=np.uint8))
+    xml = b'<?xml version="1.0"?><e><uId id="CXR1"/><AbstractText Label="FINDINGS">Clear.</AbstractText><parentImage id="CXR1_IM-1"/></e>'
+    rows = b'id,image_path,report,patient,split\n1,a.png,Clear lungs.,p1,train\n2,b.png,"No, none.",p2,test\n'
+    numbers = b"[[0.5, 1.5, 2], [3, 4, 5]]"
+    manifest = {"format": "revtaf_features/1", "axes": {"studies": {"rows": 1, "sha256": ""}}, "arrays": {}}
+    entry = {"shape": [1, 2], "dtype": "int8", "axis": "studies", "made_by": {}, "ids_sha256": "", "sha256": ""}
+    reports = [json.dumps({"id": str(i), "prediction": "clear .", "reference": "clear ."}) for i in range(3)]
+    pixels = [
+        saved(grey.save, "PNG"),
+        saved(grey.save, "JPEG"),
+        saved(grey.convert("P").save, "PNG"),
+        saved(grey.convert("RGBA").save, "PNG"),
+    ]
+    return {
+        "annotation": (".json", [json.dumps({"train": [study(id="b")], "val": [], "test": [study()]}).encode(), json.dumps([study()]).encode()]),
+        "table": (".csv", [rows, rows.replace(b",", b";"), rows.decode().encode("utf-16"), *(p.read_bytes() for p in (CASES / "tables").iterdir())]),
+        "own studies": (".csv", [rows, rows.replace(b"id", b"Study ID"), (CASES / "tables/subj.csv").read_bytes()]),
+        "published table": (".csv", [rows]),
+        "image": (".png", [*pixels, (CASES / "images/twelve_bit_in_16.png").read_bytes()]),
+        "dicom": (".dcm", [*dicoms(folder), *(p.read_bytes() for p in (CASES / "dicom").iterdir())]),
+        "archive": (".zip", [packed("a/s1.txt", b"FINDINGS: clear.", "zip")]),
+        "tar": (".tgz", [packed("a/s1.txt", b"FINDINGS: clear.", kind) for kind in ("w", "w:gz")]),
+        "open-i": (".tgz", [packed("1.xml", xml, "w")]),
+        "numbers": (".json", [numbers, b"[1, 2]\n[3, 4]\n"]),
+        "embeddings": (".tar.gz", [packed("name/a.npy", saved(np.save, np.zeros((3, 4))), kind) for kind in ("w", "w:gz")]),
+        "manifest": (".json", [json.dumps({**manifest, "arrays": {"labels": entry}}).encode()]),
+        "checkpoint": (".pth", list(checkpoints())),
+        "reports": (".jsonl", ["\n".join(reports).encode()]),
+        "report table": (".csv", [b"id,prediction,reference\n1,clear .,clear .\n2,none .,none .\n"]),
+    }  # fmt: skip
+
+
+def _own(path):
+    read_custom(path, Namespace(section="findings", split_file=None))
+
+
+def _open_i(path):
+    target = path.with_name("NLMCXR_reports.tgz")
+    target.write_bytes(path.read_bytes())
+    read_iu_xray(path.parent, Namespace(section="findings", xxxx="keep", split_file=None), with_images=False)
+
+
+def _embeddings(path):
+    target = path.with_name("name.tar.gz")
+    target.write_bytes(path.read_bytes())
+    studies = read_annotation(path.with_name("good.json"))["test"]
+    list(EmbeddingFiles(path.parent, "name").read(studies, [0], (None, 4), "x"))
+
+
+def _manifest(path):
+    target = path.with_name("manifest.json")
+    target.write_bytes(path.read_bytes())
+    read_manifest(path.parent)
+
+
+READERS = {
+    "annotation": read_annotation,
+    "table": lambda path: list(read_table_file(path, ("id", "report")).body()),
+    "own studies": _own,
+    "published table": lambda path: list(read_table(path, ("id",))),
+    "image": open_image,
+    "dicom": read_dicom,
+    "archive": lambda path: list(iterate_texts(path, ".txt")),
+    "tar": lambda path: list(iterate_texts(path, ".txt")),
+    "open-i": _open_i,
+    "numbers": lambda path: list(number_rows(path)),
+    "embeddings": _embeddings,
+    "manifest": _manifest,
+    "checkpoint": load_checkpoint,
+    "reports": read_report_file,
+    "report table": read_report_file,
+}
+
+
+def changed(content, others, rng):
+    """A file with one to six changes; small files are changed everywhere alike."""
+    content = bytearray(content)
+    for _ in range(rng.integers(1, 7)):
+        at, length = int(rng.integers(0, len(content) + 1)), int(rng.integers(1, 40))
+        match rng.integers(0, 7):
+            case 0 if content:
+                content[at % len(content)] ^= 1 << int(rng.integers(0, 8))
+            case 1 if content:
+                content[at % len(content)] = int(rng.integers(0, 256))
+            case 2:
+                del content[at : at + length]
+            case 3:
+                content[at:at] = content[at : at + length]
+            case 4:
+                content[at : at + length] = rng.bytes(length)
+            case 5:
+                content[at:at] = WORDS[rng.integers(0, len(WORDS))]
+            case _:
+                other = others[rng.integers(0, len(others))]
+                content[at:] = other[at % max(len(other), 1) :]
+    return bytes(content)
+
+
+def judged(reader, path):
+    """What came of reading a file: ``value``, ``sentence``, or what is wrong."""
+    started = time.perf_counter()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("error")
+            READERS[reader](path)
+        verdict = "value"
+    except (UserError, FileNotFoundError) as error:
+        verdict = "sentence" if "\n" not in str(error).split(" rows are wrong:")[0] else f"several lines: {error}"
+    except Exception as error:
+        verdict = f"{type(error).__name__}: {str(error)[:100]}"
+    return verdict if time.perf_counter() - started < SECONDS else "slow"
+
+
+def fuzz(readers, seconds, seed, keep):
+    """Read changed files in turn until the time is over; returns counts by reader and verdict."""
+    found, rng = {reader: Counter() for reader in readers}, np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        contents = seeds(folder)
+        (folder / "good.json").write_text(json.dumps([study()]))
+        end = time.monotonic() + seconds
+        for reader in itertools.cycle(readers):
+            if time.monotonic() > end:
+                return found
+            suffix, files = contents[reader]
+            content = changed(files[rng.integers(0, len(files))], files, rng)
+            path = folder / f"input{suffix}"
+            path.write_bytes(content)
+            verdict = judged(reader, path)
+            found[reader][verdict] += 1
+            if verdict not in ("value", "sentence") and keep:
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / f"{reader.replace(' ', '_')}_{len(os.listdir(keep))}{suffix}").write_bytes(content)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--readers", nargs="+", choices=tuple(READERS), default=list(READERS))
+    parser.add_argument("--seed", type=int, default=None, help="another one in every run, if absent; it is printed")
+    parser.add_argument("--keep", type=Path, default=None, help="folder for inputs that a reader did not answer well")
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "little")
+    print(f"seed {seed}, {options.seconds:.0f} s over {', '.join(options.readers)}")
+    found = fuzz(options.readers, options.seconds, seed, options.keep)
+    bad = 0
+    for reader, verdicts in found.items():
+        others = {verdict: count for verdict, count in verdicts.items() if verdict not in ("value", "sentence")}
+        bad += sum(others.values())
+        print(
+            f"{reader}: {verdicts['value']} values, {verdicts['sentence']} sentences, {sum(others.values())} wrong {others or ''}"
+        )
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
