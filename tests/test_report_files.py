@@ -160,7 +160,7 @@ def test_sections_inside_a_generated_report(text, section, part):
         ("a.jsonl", lines({"nr": "x7", "report": FIRST}, {"nr": "x9", "report": SECOND}), "'nr' may be the id"),
         ("a.jsonl", lines({"sentence": "x"}), "columns 'sentence'"),
         ("a.jsonl", "[1]\n", "holds a list"),
-        ("a.jsonl", lines({"id": 1, "prediction": 7}), "the column 'prediction' of .* holds '7'"),
+        ("a.jsonl", lines({"id": 1, "prediction": 7}), "the column 'prediction' of .* holds a int"),
         ("a.csv", "generated\n1 2\n", "--columns|no known"),
         ("a.csv", "my_model\nclear lungs .\nno effusion .\nno edema .\n", "begins with 'my_model', which may be a heading"),
         ("a.csv", "study_id,report\n", "holds no report"),

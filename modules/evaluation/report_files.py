@@ -267,7 +267,9 @@ def _text(path: Path, row: Row, names: Sequence[str], section: str) -> str:
             value = value[0]  # pycocoevalcap's {id: [text]}
         if not is_empty(value):
             if not isinstance(value, str):
-                raise ValueError(f"the column {name!r} of {path} holds a {type(value).__name__}; expected text: correct it")
+                raise ValueError(
+                    f"the column {name!r} of {path} holds a {type(value).__name__}; expected text: correct it"
+                )
             pieces.append((name, value))
     if len(names) == 1:
         return one_section(pieces[0][1], section) if pieces else ""
