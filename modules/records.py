@@ -26,7 +26,7 @@ PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "p
 ROOT = Path(__file__).resolve().parents[1]
 _CHUNK = 1 << 20  # bytes hashed at once
 MAX_LINE = 1 << 26  # bytes of one line of JSON
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # the escape of half a character
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half a character
 
 
 def temporary_name(path: Path) -> Path:
@@ -78,14 +78,15 @@ def read_json(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: check the path")
-    return _parsed(path.read_bytes(), str(path), "is not a JSON file")
+    return parse_json(path.read_bytes(), str(path), "is not a JSON file")
 
 
-def _parsed(content: bytes, where: str, what: str) -> Any:
+def parse_json(content: bytes | str, where: str, what: str = "is not JSON") -> Any:
     """A JSON value that can be written again; UserError says where it cannot be read, without quoting it."""
     try:
-        value = json.loads(content.decode("utf-8-sig"))
-        if _HALF.search(content):  # only then is it worth the time
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        value = json.loads(text)
+        if _HALF.search(text):  # only then is it worth the time
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except json.JSONDecodeError as error:
@@ -136,7 +137,7 @@ def iterate_jsonl(path: str | Path) -> Iterator[Any]:
                     f"line {number} of {path} has more than {MAX_LINE >> 20} MB: expected one JSON value a line"
                 )
             if line.strip():
-                yield _parsed(line, f"line {number} of {path}", "is not JSON, one value a line")
+                yield parse_json(line, f"line {number} of {path}", "is not JSON, one value a line")
 
 
 def read_jsonl(path: str | Path) -> list[Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
 from modules.evaluation.columns import KNOWN, Roles, Row, find_roles, is_empty
 from modules.evaluation.study_ids import id_columns
+from modules.records import parse_json
 
 _HEADER = re.compile(  # "Findings: .." at the beginning of a text, line or sentence; "## Findings" on a line of its own
     r"(?:^|\n|(?<=[.!?]\s))\s*(?:#{1,6}\s+)?\**(findings|impression)\**\s*:\**\s*"
@@ -87,7 +87,7 @@ def read_report_file(
     elif name.endswith(".jsonl"):
         found = _from_rows(path, list(_jsonl_rows(path)), wanted, section, columns)
     elif name.endswith(".json"):
-        content = _parsed(read_text_file(path), str(path))
+        content = parse_json(read_text_file(path), str(path))
         if isinstance(content, dict) and set(content) & set(SPLITS) and set(content) <= {*SPLITS, "valid", "validate"}:
             return _read_annotation(path, split)
         found = _from_rows(path, _json_rows(path, content), wanted, section, columns)
@@ -168,20 +168,13 @@ def _jsonl_rows(path: Path) -> list[Row]:
     for number, line in enumerate(read_text_file(path).split("\n"), start=1):
         if not line.strip():
             continue
-        row = _parsed(line, f"line {number} of {path}")
+        row = parse_json(line, f"line {number} of {path}")
         if not isinstance(row, dict):
             raise ValueError(
                 f'line {number} of {path} holds a {type(row).__name__}; expected {{"id", "prediction", "reference"}}'
             )
         rows.append(row)
     return rows
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON ({error}): it may be cut off, copy the file again") from error
 
 
 def _json_rows(path: Path, content: Any) -> list[Row]:
