@@ -39,7 +39,7 @@ else
     fi
 fi
 
-launch() {  # program, flags...: one process, or torchrun with one per GPU asked for
+launch() {  # program, flags...: one process, or one per GPU asked for, started and ended together
     local program=$1 processes="" previous="" flag
     shift
     for flag in "$@"; do
@@ -52,7 +52,7 @@ launch() {  # program, flags...: one process, or torchrun with one per GPU asked
     fi
     case ${processes:-1} in
         0 | 1) "$PYTHON" "$program" "$@" ;;
-        *) "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$processes" "$program" "$@" ;;
+        *) "$PYTHON" -m modules.launch --processes "$processes" "$program" "$@" ;;
     esac
 }
 

@@ -12,6 +12,7 @@ if __name__ == "__main__":
     parse_options(MainTest)  # now already: --help and a mistyped flag are answered before torch is imported
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
-from modules.distributed import is_main, processes, seed_everything
+from modules.distributed import agree_on, is_main, processes, seed_everything
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores, nearest_by_states
 from modules.evaluation.generation import generate_reports, limits_of
 from modules.evaluation.reports.attention_figures import plot_studies
@@ -40,11 +41,13 @@ from modules.messages import Needed, require, run
 from modules.options import flat
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.published.recognition import find_annotation, how_to_prepare
-from modules.records import read_json, read_jsonl, write_jsonl, write_options
+from modules.records import read_json, read_jsonl, sha256_of, write_jsonl, write_options
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 from modules.retrieval.retriever import Queries
+from modules.run_folder import hold_results
 from modules.weights.checkpoints import build_model, load_checkpoint
+from modules.weights.saving import require_finite
 
 
 def needed_files(options: MainTest) -> list[Needed]:
@@ -168,14 +171,22 @@ def studies_of_split(
     return dataset
 
 
+def results_of(options: MainTest) -> dict[str, str]:
+    """What the results of a test are of."""
+    return {"checkpoint": sha256_of(options.testing.load_pretrained), "split": options.testing.split}
+
+
 def main() -> None:
     """Test one model."""
     options = parse_options(MainTest)
     options.data.ann_path = find_annotation(options.data.ann_path)
     require(needed_files(options))
-    with processes(options.runtime.device, options.compute.n_gpu) as device:
+    run_dir = Path(options.run.save_dir)
+    with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
+        agree_on(lambda: hold_results(held, run_dir, results_of(options), options.run.overwrite))
         seed_everything(options.runtime.seed)
         checkpoint = load_checkpoint(options.testing.load_pretrained)
+        require_finite(checkpoint["state_dict"], options.testing.load_pretrained)
         if is_main() and "released" in checkpoint["run"]:
             print(checkpoint["run"]["released"])
         tokenizer = tokenizer_of(options.testing.load_pretrained, checkpoint, options.labeler.bert_path)
@@ -197,11 +208,10 @@ def main() -> None:
             limits_of(options.generation),
             device=device,
             precision=options.compute.precision,
-            batch_size=options.loading.batch_size,
-            num_workers=options.loading.num_workers,
+            loading=options.loading,
             watch=(maps, signs, distinct),
         )
-        study_maps, drawn_maps, run_dir = maps.gather(), signs.gather(), Path(options.run.save_dir)
+        study_maps, drawn_maps = maps.gather(), signs.gather()
         if is_main():
             save_predictions(options, rows, distances)  # before anything that may fail
         measured = {**distinct.figures(), "reference_sensitivity": loss_by_reference(options, model, dataset, device)}

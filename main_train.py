@@ -13,6 +13,7 @@ if __name__ == "__main__":
     parse_options(MainTrain)  # now already: --help and a mistyped flag are answered before torch is imported
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
-from modules.distributed import barrier, is_main, processes, seed_everything
+from modules.distributed import agree_on, is_main, processes, seed_everything
 from modules.labelling.labelers import find_labeler
 from modules.messages import Needed, require, run
 from modules.options import flat, model_config
@@ -35,22 +36,18 @@ from modules.preparation.features.entities import find_scorer
 from modules.preparation.published.recognition import find_annotation, how_to_prepare
 from modules.preparation_flags import CheckOptions
 from modules.records import plain, read_json, write_options
+from modules.run_folder import hold_run, move_aside
 from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training
 from modules.training.trainer import Trainer
 from modules.weights.checkpoints import load_checkpoint
 
-FREE_ON_RESUME = (
-    "resume",
-    "check",
-    "profile",
-    "device",
-    "n_gpu",
-    "num_workers",
-    "save_every",
-    "save_dir",
-)  # they do not change the result
+FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant
+    "resume", "overwrite", "check", "profile", "device", "n_gpu", "num_workers", "save_every", "save_dir", "timeout",
+    "on_nan", "epochs", "monitor_metric", "val_every", "ann_path", "image_dir", "feature_dir", "bank_dir", "bert_path",
+    "resnet_weights", "chexbert_path", "init_from",
+)  # fmt: skip
 
 
 def needed_files(options: MainTrain) -> list[Needed]:
@@ -135,6 +132,14 @@ def study_set(options: MainTrain, studies: list[Study], config: RevtafConfig, **
     return dataset
 
 
+def begin_run(run_dir: Path, found: list[str], options: MainTrain, tokenizer: ReportTokenizer) -> None:
+    """Move what the run folder held aside and write what a run begins with."""
+    if found and not options.training.resume:
+        print(move_aside(run_dir, found))
+    tokenizer.save(run_dir / "tokenizer.json")
+    write_options(run_dir, flat(options), sys.argv)
+
+
 def main() -> None:
     """Train one model."""
     options = parse_options(MainTrain)
@@ -144,7 +149,9 @@ def main() -> None:
     origin = [adopt_options(options, checkpoint)] if checkpoint else []
     if options.training.resume:
         check_same_run(options)
-    with processes(options.runtime.device, options.compute.n_gpu) as device:
+    run_dir, goes_on = Path(options.run.save_dir), options.training.resume or options.training.profile > 0
+    with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
+        found = agree_on(lambda: hold_run(held, run_dir, goes_on, options.run.overwrite))
         seed_everything(options.runtime.seed)
         if device.type == "cpu":
             keep_freed_memory()
@@ -172,20 +179,16 @@ def main() -> None:
         shared = {"store": store, "bank": bank, "tokenizer": tokenizer, "scorer": scorer}
         datasets = {name: study_set(options, studies, config, **shared) for name, studies in splits.items()}
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
+        trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
         if is_main():
-            run_dir = Path(options.run.save_dir)
-            run_dir.mkdir(parents=True, exist_ok=True)
-            tokenizer.save(run_dir / "tokenizer.json")
-            write_options(run_dir, flat(options), sys.argv)
             parameters = sum(parameter.numel() for parameter in model.parameters())
             print(*lines, f"{parameters:,} parameters on {device}", sep="\n")
-        barrier()
-        trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
         if options.training.resume:
             trainer.resume()
         if options.training.profile:
             print(*(f"wrote {path}" for path in profile_training(trainer, options.training.profile)), sep="\n")
             return
+        agree_on(lambda: begin_run(run_dir, found, options, tokenizer))
         trainer.fit()
 
 

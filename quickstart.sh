@@ -21,4 +21,4 @@ resume=()
 
 "$PYTHON" main_prepare.py --dataset_name synth_cxr
 "$PYTHON" main_train.py --dataset_name synth_cxr "${resume[@]}" "$@"
-"$PYTHON" main_test.py --dataset_name synth_cxr --save_dir "$save_dir" --baselines
+"$PYTHON" main_test.py --dataset_name synth_cxr --save_dir "$save_dir" --baselines --overwrite

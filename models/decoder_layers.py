@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import BlipTextLMHeadModel
 
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
@@ -221,11 +223,17 @@ def _through_layers(
     def add(output: nn.Module, x: Tensor, before: Tensor) -> Tensor:
         return output.LayerNorm(before + output.dropout(product(output.dense, x)))
 
-    for number, layer in enumerate(network.bert.encoder.layer):
+    def through(number: int, layer: nn.Module, hidden: Tensor) -> Tensor:
         hidden = add(layer.attention.output, read_own(number, layer.attention.self, hidden), hidden)
         hidden = add(layer.crossattention.output, read_patches(number, layer.crossattention.self, hidden), hidden)
         wide = layer.intermediate.intermediate_act_fn(product(layer.intermediate.dense, hidden))
-        hidden = add(layer.output, wide, hidden)
+        return add(layer.output, wide, hidden)
+
+    encoder = network.bert.encoder
+    twice = encoder.gradient_checkpointing and encoder.training  # transformers' own switch
+    for number, layer in enumerate(encoder.layer):
+        step = partial(checkpoint, through, use_reentrant=False) if twice else through
+        hidden = step(number, layer, hidden)
     return hidden
 
 

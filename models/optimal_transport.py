@@ -7,12 +7,18 @@ optimality conditions follows Eisenberger et al., A Unified Framework for Implic
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
 
 CHECK_EVERY = 10  # iterations between two convergence tests; each test on a GPU would wait for the device
 NO_MASS = -1e4  # logarithm of the mass of a padding text: exp() of it is exactly 0
+SHARP = 0.01  # epsilon below which plain iterations stop far from the plan and its gradient is badly conditioned
+START, EACH = 0.05, 50  # epsilon that a sharp plan is approached from, and iterations at each halving
+MOST = 20  # a sharp plan may take that many times ``--ot_iterations``
+ENOUGH, WORTH_SAYING = 1e-4, 1e-2  # relative errors of the rows and of the gradient's system
+_said: set[str] = set()  # what has been said of them
 LARGEST = {torch.float32: 60, torch.float64: 500}  # spread / epsilon at which exponentials keep their precision
 
 
@@ -123,15 +129,80 @@ def solve(
     return plan
 
 
+@torch.no_grad()
+def solve_sharply(cost: Tensor, log_rows: Tensor, log_columns: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """The plan for an epsilon below ``SHARP``, in float64, approached through larger ones until the rows hold their masses.
+
+    Every look at the rows makes a GPU wait.
+
+    Args: as for :func:`solve`; the iterations of the last epsilon end after ``MOST * iterations``.
+
+    Returns:
+        ``(B, K, M)`` plan.
+    """
+    cost, log_rows, log_columns = cost.double(), log_rows.double(), log_columns.double()
+    real = log_rows > NO_MASS / 2  # (B, K)
+    potential, present = torch.zeros_like(log_columns), START  # (B, M), in units of cost
+    while present > epsilon:
+        kernel, v = -cost / present, potential / present
+        for _ in range(EACH):
+            _, v = LogDomain.iterate(kernel, log_rows, log_columns, v)
+        potential, present = v * present, present / 2
+    kernel, v = -cost / epsilon, potential / epsilon
+    error = math.inf
+    for _ in range(max(1, MOST * iterations // EACH)):
+        for _ in range(EACH):
+            u, v = LogDomain.iterate(kernel, log_rows, log_columns, v)
+        plan = LogDomain.plan(kernel, u, v)  # (B, K, M)
+        off = (plan.sum(dim=2) / log_rows.exp() - 1).abs()  # (B, K); infinite where there is no mass
+        error = float(off[real].max()) if real.any() else 0.0
+        if error < ENOUGH:
+            break
+    if error > WORTH_SAYING:
+        _say_once("rows", epsilon, error)
+    return plan
+
+
+def _say_once(kind: str, epsilon: float, error: float) -> None:
+    """Warn about the accuracy of sharp plans, once in a run for the plan and once for its gradient."""
+    if kind not in _said:
+        _said.add(kind)
+        what = f"at --ot_epsilon {epsilon:g} {kind} of the transport plan are off by up to {error:.1%}"
+        warnings.warn(f"{what}: raise --ot_epsilon or --ot_iterations", RuntimeWarning, stacklevel=3)
+
+
+def solve_system(system: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    """Solve the ``(B, M, M)`` systems of the gradient for ``(B, M)`` targets.
+
+    A sharp plan falls into parts that hardly exchange mass; each adds a direction in which the system is flat and the
+    gradient does not change. There float64 and a ridge far below the masses keep the solution finite, and it is checked.
+    """
+    if epsilon >= SHARP:
+        return torch.linalg.solve_ex(system, target)[0]  # solve() would make a GPU wait to see whether it worked
+    system, wanted = system.double(), target.double()
+    ridge = 1e-9 / system.shape[1] * torch.eye(system.shape[1], dtype=system.dtype, device=system.device)
+    y = torch.linalg.solve_ex(system + ridge, wanted)[0]
+    for _ in range(2):  # refinement takes back what the ridge has added
+        y = y + torch.linalg.solve_ex(system + ridge, wanted - (system @ y.unsqueeze(2)).squeeze(2))[0]
+    left = (system @ y.unsqueeze(2)).squeeze(2) - wanted
+    residual = float(left.norm() / wanted.norm().clamp_min(1e-300))
+    if not residual < WORTH_SAYING:
+        _say_once("gradients", epsilon, residual)
+    return y.to(target.dtype)
+
+
 class SinkhornPlan(torch.autograd.Function):
     """Transport plan with the gradient of its optimality conditions: memory does not grow with the iterations."""
 
     @staticmethod
     def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance, domain):  # noqa: D102
-        plan = solve(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
+        if epsilon < SHARP:
+            plan = solve_sharply(cost, log_rows, log_columns, epsilon, iterations)
+        else:
+            plan = solve(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
         ctx.save_for_backward(plan)
         ctx.epsilon = epsilon
-        return plan
+        return plan.to(cost.dtype)
 
     @staticmethod
     def backward(ctx, grad_plan):
@@ -150,10 +221,10 @@ class SinkhornPlan(torch.autograd.Function):
         target = weighted.sum(dim=1) - (scaled * weighted.sum(dim=2, keepdim=True)).sum(dim=1)  # (B, M)
         M = plan.shape[2]
         system = torch.diag_embed(columns) - plan.transpose(1, 2) @ scaled + 1 / M**2  # (B, M, M)
-        y = torch.linalg.solve_ex(system, target)[0]  # (B, M); solve() would make a GPU wait to see whether it worked
+        y = solve_system(system, target, ctx.epsilon)  # (B, M)
         x = inverse_rows * (weighted.sum(dim=2) - (plan * y.unsqueeze(1)).sum(dim=2))  # (B, K)
         grad_cost = (plan * (x.unsqueeze(2) + y.unsqueeze(1)) - weighted) / ctx.epsilon  # (B, K, M)
-        return grad_cost, None, None, None, None, None, None
+        return grad_cost.to(grad_plan.dtype), None, None, None, None, None, None
 
 
 def sinkhorn(

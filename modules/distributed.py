@@ -9,14 +9,18 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from modules.messages import UserError
+from modules.watch import Watch
+
 Item = TypeVar("Item")
+_here: dict[str, Any] = {"watch": Watch(0, 1), "hosts": None}  # of this process; hosts: the group that asks no GPU
 
 
 def rank() -> int:
@@ -72,11 +76,19 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
         yield place
         return
     wait = {"timeout": timedelta(hours=patience)} if patience else {}
+    _here["watch"] = Watch(int(os.environ["RANK"]), started)
     dist.init_process_group("nccl" if use_cuda else "gloo", device_id=place if use_cuda else None, **wait)
+    _here["hosts"] = dist.new_group(backend="gloo", **wait) if use_cuda else None
     try:
         yield place
     finally:
+        _here["watch"].end()
         dist.destroy_process_group()
+
+
+def watch() -> Watch:
+    """What this process knows of the others; with one process it does nothing."""
+    return _here["watch"]
 
 
 @cache
@@ -106,7 +118,7 @@ def gather_list(items: list[Item]) -> list[Item]:
     if world_size() == 1:
         return list(items)
     parts: list[list[Item] | None] = [None] * world_size()
-    dist.all_gather_object(parts, items)
+    dist.all_gather_object(parts, items, group=_here["hosts"])
     return [item for part in parts for item in part]
 
 
@@ -142,11 +154,39 @@ def mean_over_processes(values: dict[str, float], device: torch.device) -> dict[
     return dict(zip(values, (vector / world_size()).tolist(), strict=True))
 
 
+def highest(number: int) -> int:
+    """The largest of a number over all processes; no GPU waits for it."""
+    if world_size() == 1:
+        return number
+    vector = torch.tensor([number])
+    dist.all_reduce(vector, dist.ReduceOp.MAX, group=_here["hosts"])
+    return int(vector)
+
+
+def agree_on(act: Callable[[], Item]) -> Item:
+    """What ``act`` returns on the main process, on every process; what it refuses, all refuse.
+
+    Raises:
+        ValueError: on every process, if ``act`` raises it on the main process.
+    """
+
+    def attempt() -> tuple[Item | None, str | None]:
+        try:
+            return act(), None
+        except ValueError as error:
+            return None, str(error)
+
+    answer, problem = from_main(attempt)
+    if problem is not None:
+        raise UserError(problem)
+    return answer
+
+
 def from_main(decide: Callable[[], Item]) -> Item:
     """What ``decide`` returns on the main process, on every process, so that all of them do the same next."""
     answer = [decide() if is_main() else None]
     if world_size() > 1:
-        dist.broadcast_object_list(answer)
+        dist.broadcast_object_list(answer, group=_here["hosts"])
     return answer[0]
 
 

@@ -129,6 +129,12 @@ class TrainingOptions(Group):
     monitor_metric: str = flag("val_ce_f1", "selects model_best.pth (larger is better)")
     val_every: int = flag(1, "epochs between validations", within="[1, inf)")
     save_every: int = flag(1000, "steps between checkpoints inside an epoch", within="[1, inf)")
+    grad_accum: int = flag(1, "batches of a process that count as one step", within="[1, 65536]")
+    grad_checkpointing: bool = flag(False, "compute blocks twice instead of keeping what they computed")
+    sync_bn: bool | None = flag(None, "batch statistics over all processes; by default with more than one")
+    freeze_bn: bool = flag(False, "keep the batch statistics that the backbone's weights came with")
+    on_nan: str = flag("stop", "what a step that is not finite does", choices=("stop", "skip"))
+    timeout: float = flag(600, "seconds that a process may stand still", within="[1, 1000000]")
     resume: bool = flag(False, "continue from current_checkpoint.pth in --save_dir")
     check: bool = flag(True, "refuse a data set in which the fast part of the doctor finds errors")
     profile: int = flag(0, "time this many steps, write trace.json, and stop", within="[0, 10000]")
@@ -235,6 +241,7 @@ class RunOptions(Group):
     """The run."""
 
     save_dir: str = flag("results/{dataset_name}", "where the run writes everything it writes")
+    overwrite: bool = flag(False, "move what --save_dir holds of another run or model aside")
 
 
 @dataclass(kw_only=True)

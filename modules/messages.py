@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from modules.watch import leave_silently, lost_another, may_speak, several
 
 
 class UserError(ValueError):
@@ -35,17 +38,29 @@ def require(needed: Sequence[Needed]) -> None:
 
 
 def run(program: Callable[[], None], resume_hint: str = "run the same command again to continue") -> None:
-    """Run a program; user errors become one sentence and exit status 2, Ctrl-C a hint and exit status 130."""
+    """Run a program; user errors become one sentence and exit status 2, a signal a hint and exit status 128 + signal.
+
+    Of several processes the first that fails speaks; one that only lost another is silent.
+    """
     name = Path(sys.argv[0]).name
     os.umask(0o077)  # what is written holds patients' texts: for its owner only
     try:
         program()
     except (ValueError, FileNotFoundError) as error:
-        print(f"{name}: error: {_own_words(error)}", file=sys.stderr)
+        _say(f"{name}: error: {_own_words(error)}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"\n{name}: interrupted: {resume_hint}", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        _say(f"\n{name}: interrupted: {resume_hint}")
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
+    except Exception as error:
+        if several() and (lost_another(error) or not may_speak()):
+            leave_silently()
+        raise
+
+
+def _say(text: str) -> None:
+    if may_speak():
+        print(text, file=sys.stderr)
 
 
 def _own_words(error: Exception) -> str:

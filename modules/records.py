@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import json
@@ -226,24 +225,3 @@ def write_options(
     path = Path(run_dir) / name
     write_json(path, {"options": options, "command": shlex.join(["python", *argv]), **provenance()})
     return path
-
-
-def append_metrics(path: str | Path, row: Mapping[str, Any]) -> None:
-    """Add a row to a CSV table; unknown columns are added at the right, absent values stay empty.
-
-    Args:
-        path: the table, made if absent; rewritten whole, so that it is never half a row.
-        row: value by column; floats keep all their digits.
-    """
-    path = Path(path)
-    table: list[dict[str, Any]] = []
-    columns: list[str] = []
-    if path.is_file():
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            table, columns = list(reader), list(reader.fieldnames or ())
-    columns += [name for name in row if name not in columns]
-    with atomic_write(path) as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*table, plain(row)])

@@ -153,6 +153,13 @@ def _plain(x):
     return x.inner if isinstance(x, Claimed) else x
 
 
+def by_claimed_device(lists, with_indices=False, work=Optimizer._group_tensors_by_device_and_dtype):
+    """What an optimizer sorts by: torch's own is written in C++ and sees the CPU."""
+    groups = work(lists, with_indices)
+    claimed = {key: isinstance(group[0][0][0], Claimed) for key, group in groups.items()}
+    return {(CUDA if claimed[key] else key[0], key[1]): group for key, group in groups.items()}
+
+
 @contextmanager
 def claimed_cuda():
     """Make ``torch.device("cuda", 0)`` usable; yields the :class:`Device`."""
@@ -166,6 +173,7 @@ def claimed_cuda():
         patch.setattr(torch.cuda, "set_rng_state", lambda state, *_: torch.set_rng_state(state))
         patch.setattr(Tensor, "pin_memory", lambda self, *_: self)
         patch.setattr(Optimizer, "_accelerator_graph_capture_health_check", lambda self: None)
+        patch.setattr(Optimizer, "_group_tensors_by_device_and_dtype", staticmethod(by_claimed_device))
         for module in (ball_math, lorentz_math):
             for name, function in vars(module).copy().items():
                 if hasattr(function, "_torchdynamo_inline"):  # TorchScript would see the CPU: take the Python below it

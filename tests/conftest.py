@@ -4,6 +4,8 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -128,3 +130,58 @@ def tiny_model():
         return Revtaf(tiny_config(**changes)).eval()
 
     return build
+
+
+class Trainings:
+    """Starts trainings on a tiny data set through ``fork_server.py``."""
+
+    def __init__(self, folder, prepared):
+        self.folder, self.prepared, self.count = folder, prepared, 0
+        root = Path(__file__).parents[1]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "TQDM_DISABLE": "1"}
+        command = [sys.executable, str(root / "tests" / "fork_server.py")]
+        self.server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=root
+        )
+
+    def ask(self, request):
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def start(self, save_dir, *flags, processes=1, plant=()):
+        from test_pipeline import SMALL, SMALL_MODEL, places
+
+        self.count += 1
+        log = self.folder / f"{self.count}.log"
+        log.touch()
+        argv = [*places(self.prepared), *SMALL, *SMALL_MODEL, "--save_dir", save_dir, "--epochs", 2, *flags]
+        request = {"argv": list(map(str, argv)), "processes": processes, "log": str(log), "plant": list(plant)}
+        return self.ask(request), log
+
+    def one_step(self, folder, name, processes=1, **how):
+        """Losses, gradients and statistics of ``one_step.py``."""
+        self.count += 1
+        log = self.folder / f"{self.count}.log"
+        step = {"folder": str(folder), "name": name, **how}
+        status, text = self.wait((self.ask({"one_step": step, "processes": processes, "log": str(log)}), log))
+        assert status == 0, text
+        return torch.load(folder / f"{name}.pth", weights_only=True)
+
+    def wait(self, started):
+        pid, log = started
+        status = self.ask({"wait": pid})
+        return status, log.read_text()
+
+    def run(self, save_dir, *flags, **how):
+        return self.wait(self.start(save_dir, *flags, **how))
+
+
+@pytest.fixture(scope="session")
+def trainings(prepared, tmp_path_factory):
+    """Trainings of one or more processes that are started without importing anything; ``prepared`` is their data."""
+    trainings = Trainings(tmp_path_factory.mktemp("logs"), prepared)
+    yield trainings
+    trainings.server.stdin.close()
+    trainings.server.wait(timeout=30)
+    trainings.server.stdout.close()

@@ -28,7 +28,7 @@ from modules.labelling.chexbert import ChexbertLabeler
 from modules.preparation.features import medklip
 from modules.preparation.features.text_models import HuggingFaceEncoder
 from modules.records import read_jsonl
-from modules.training import trainer
+from modules.training import update
 from modules.training.optimizers import build_optimizer
 from modules.training.trainer import Trainer
 from modules.weights.checkpoints import load_checkpoint
@@ -134,12 +134,12 @@ def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch
     monkeypatch.setattr(optimal_transport, "CHECK_EVERY", 1000)  # as on a GPU, which runs all iterations
     gradients = []
 
-    def keep(parameters, value, clip=trainer.clip_gradients):
+    def keep(parameters, value, clip=update.clip_gradients):
         parameters = list(parameters)
         gradients[-1].append([parameter.grad.cpu().double() for parameter in parameters])
         clip(parameters, value)
 
-    monkeypatch.setattr(trainer, "clip_gradients", keep)
+    monkeypatch.setattr(update, "clip_gradients", keep)
 
     def losses_on(device):
         gradients.append([])
@@ -185,7 +185,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path):  # 
 
             def step_then_stop(self, batch, work=Trainer.train_step):
                 steps.append(len(batch.index))
-                self.stop_requested = len(steps) == 8
+                self.stop.number = 2 * (len(steps) == 8)
                 return work(self, batch)
 
             patch.setattr(Trainer, "train_step", step_then_stop)

@@ -15,7 +15,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md"), *ROOT.gl
 SCRIPTS = sorted(ROOT.glob("*.sh"))
 OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalone", "--quiet", "--disable-pip-version-check",
                      "--check", "--help", "--porcelain", "--runs", "--threads", "--quick", "--peak_tflops", "--batch",
-                     "--maps"}  # fmt: skip
+                     "--maps", "--processes", "--node_rank", "--rdzv_endpoint", "--nodes", "--ntasks-per-node",
+                     "--gpus-per-node", "--requeue", "--signal"}  # fmt: skip
 TOOLS = (
     ablate.Ablate,
     calibrate.Calibrate,

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from models import optimal_transport
 from models.optimal_transport import LARGEST, KernelDomain, LogDomain, log_masses, pot_plan, sinkhorn
@@ -127,3 +128,45 @@ def test_logarithms_are_taken_where_exponentials_would_not_do(dtype, spread, dom
     monkeypatch.setattr(optimal_transport, "solve", lambda *args: seen.append(args[-1]) or args[0])
     sinkhorn(random_cost(1, 3, 4, dtype=dtype), 0.05, spread=spread)
     assert seen == [domain]
+
+
+@pytest.mark.parametrize("epsilon", [0.005, 0.001])
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_sharp_plan_holds_its_masses_and_has_a_gradient(epsilon, alike):
+    """Random costs, and costs of studies whose texts and patches come in groups that are nearly the same."""
+    generator = torch.Generator().manual_seed(0)
+
+    def rows(count, groups):
+        some = torch.randn(2, groups if alike else count, 16, generator=generator)
+        some = some.repeat(1, count // groups, 1) if alike else some
+        return F.normalize(some + 0.05 * torch.randn(some.shape, generator=generator), dim=-1)
+
+    cost = (1 - rows(20, 5) @ rows(49, 7).transpose(1, 2)).requires_grad_()
+    weight = torch.randn(cost.shape, generator=generator)
+    plan = sinkhorn(cost, epsilon, spread=2)
+    assert (plan.sum(dim=2) * 20 - 1).abs().max() < 2e-3
+    assert (plan.sum(dim=1) * 49 - 1).abs().max() < 1e-4
+    (plan * weight).sum().backward()
+    direction = torch.randn(cost.shape, generator=generator, dtype=torch.float64)
+    ends = [(exact_plan(cost, direction, sign * 1e-3 * epsilon, epsilon) * weight).sum() for sign in (1, -1)]
+    slope = (ends[0] - ends[1]) / (2e-3 * epsilon)
+    whole = (cost.grad.double().norm() * direction.norm() / cost.numel() ** 0.5).item()
+    assert (cost.grad * direction).sum().item() == pytest.approx(slope.item(), abs=0.02 * whole)
+
+
+def exact_plan(cost, direction, length, epsilon):
+    """The plan of a moved cost, iterated until float64 has no more to say."""
+    moved = cost.detach().double() + length * direction
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimal_transport, "ENOUGH", 1e-10)
+        patch.setattr(optimal_transport, "WORTH_SAYING", 1)
+        return sinkhorn(moved, epsilon, 1000)
+
+
+def test_a_sharp_plan_that_does_not_settle_says_so_once(monkeypatch):
+    monkeypatch.setattr(optimal_transport, "MOST", 0)
+    monkeypatch.setattr(optimal_transport, "_said", set())
+    cost = torch.rand(2, 20, 49, generator=torch.Generator().manual_seed(0)) * 2
+    with pytest.warns(RuntimeWarning, match=r"at --ot_epsilon 0.0001 rows of the transport plan are off by up to"):
+        sinkhorn(cost, 1e-4)
+    sinkhorn(cost, 1e-4)  # a second warning would be an error here

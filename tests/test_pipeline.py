@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 import sys
 
 import numpy as np
@@ -254,7 +255,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(prepared, trained, tmp_path):
         def __call__(self, batch):
             self.left -= 1
             if self.left == 0:
-                self.trainer.stop_requested = True
+                self.trainer.stop.number = signal.SIGINT
             return self.step(batch)
 
     for path in tmp_path.iterdir():

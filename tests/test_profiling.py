@@ -1,11 +1,13 @@
 """modules/training/profiling.py: a table of stages that add up, and a trace that a viewer can open."""
 
+import gzip
 import json
 import time
 
 import torch
 from test_pipeline import prepared, train  # noqa: F401, fixture
 
+from modules.training import profiling
 from modules.training.profiling import STAGES, Stopwatch
 
 
@@ -28,3 +30,13 @@ def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):  
     assert set(STAGES) <= names
     assert "| eval | 1 |" in (tmp_path / "profile.md").read_text()
     assert not list(tmp_path.glob("*.pth"))
+
+
+def test_a_large_trace_is_compressed(prepared, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(profiling, "LARGEST", 1000)
+    train(prepared, tmp_path, "--profile", 5)
+    assert not (tmp_path / "trace.json").exists()
+    assert (tmp_path / "trace.json.gz").stat().st_size < 3_000_000
+    with gzip.open(tmp_path / "trace.json.gz") as file:
+        assert json.load(file)["traceEvents"]
+    assert "| backward | 5 |" in (tmp_path / "profile.md").read_text()

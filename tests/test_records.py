@@ -1,6 +1,5 @@
 """modules/records.py: files are whole or absent, and say where they came from."""
 
-import csv
 import json
 import os
 import subprocess
@@ -11,7 +10,6 @@ import pytest
 
 from modules import records
 from modules.records import (
-    append_metrics,
     atomic_write,
     plain,
     provenance,
@@ -123,27 +121,12 @@ def test_paths_may_be_text(tmp_path):
     assert read_json(path) == 1
     write_jsonl(path, [2])
     assert read_jsonl(path) == [2]
-    append_metrics(path + ".csv", {"epoch": 1})
-    assert (tmp_path / "a.csv").read_text() == "epoch\n1\n"
 
 
 def test_sha256_of_a_file_longer_than_a_chunk(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "_CHUNK", 2)
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_metrics_table_grows_at_the_right(tmp_path):
-    path = tmp_path / "metrics.csv"
-    append_metrics(path, {"epoch": 1, "loss": 0.1 + 0.2})
-    append_metrics(path, {"epoch": 2, "note": 'a "quoted", text'})
-    append_metrics(path, {"loss": float("nan"), "epoch": 3})
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["epoch", "loss", "note"]
-    assert float(rows[0]["loss"]) == 0.1 + 0.2
-    assert rows[1] == {"epoch": "2", "loss": "", "note": 'a "quoted", text'}
-    assert rows[2]["loss"] == ""
 
 
 def test_options_file_repeats_the_command(tmp_path):

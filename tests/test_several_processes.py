@@ -1,48 +1,116 @@
-"""A training of several processes, started as the documentation says."""
+"""A training of several processes, started as the documentation says, and what one does about the others."""
 
-import csv
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from test_pipeline import SMALL, SMALL_MODEL, places, prepared  # noqa: F401, fixture
+import pytest
+from test_pipeline import SMALL, SMALL_MODEL, places, prepared, trained  # noqa: F401, fixtures
+from test_stops import rows_of
 
 from modules.weights.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+OURS = [sys.executable, "-m", "modules.launch", "--processes"]
 
 
-def torchrun(processes, folder, save_dir, *flags):
+def start(launcher, processes, folder, save_dir, *flags):
     words = [*places(folder), *SMALL, *SMALL_MODEL, "--save_dir", save_dir, *flags]
-    command = [*TORCHRUN, processes, "main_train.py", *words]
+    command = list(map(str, [*launcher, processes, "main_train.py", *words]))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment
-    )
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):  # noqa: F811
+    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def metrics(save_dir):
-    with (save_dir / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_two_processes_train_and_resume(prepared, tmp_path):  # noqa: F811
-    torchrun(2, prepared, tmp_path, "--epochs", 2)
-    rows = metrics(tmp_path)
+    rows = rows_of(tmp_path)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(3 < float(row["loss_report"]) < 7 for row in rows), "a mean of an epoch, not a sum"
-    assert "resuming at epoch 3" in torchrun(2, prepared, tmp_path, "--epochs", 2, "--resume")
-    assert metrics(tmp_path) == rows
+    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2, "--resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "resuming at epoch 3" in done.stdout
+    assert rows_of(tmp_path) == rows
     run = load_checkpoint(tmp_path / "current_checkpoint.pth")["run"]
     assert (run["epoch"], run["step"], run["world_size"]) == (3, 0, 2)
 
 
-def test_four_processes_whose_studies_do_not_come_out_even(prepared, tmp_path):  # noqa: F811
-    torchrun(4, prepared, tmp_path, "--epochs", 1, "--batch_size", 3)
-    (row,) = metrics(tmp_path)
+def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):  # noqa: F811
+    done = start(OURS, 2, prepared, tmp_path, "--feature_dir", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 4
+    assert done.stderr.count("main_train.py: error: 1 file or folder is missing:") == 1
+
+
+def test_four_processes_whose_studies_do_not_come_out_even(trainings, tmp_path):
+    status, log = trainings.run(tmp_path / "run", "--epochs", 1, "--batch_size", 3, processes=4)
+    assert status == 0, log
+    (row,) = rows_of(tmp_path / "run")
     assert 3 < float(row["loss_report"]) < 7
     assert row["val_BLEU_4"]
+
+
+def test_another_number_of_processes_is_refused_inside_an_epoch(trainings, tmp_path):
+    plant = {"at": "step", "count": 2, "do": [signal.SIGTERM]}
+    status, log = trainings.run(tmp_path / "run", processes=2, plant=[plant])
+    assert status == 143, log
+    status, log = trainings.run(tmp_path / "run", "--resume")
+    assert status == 2
+    assert "was saved inside an epoch by 2 processes and there are 1 now" in log
+
+
+@pytest.mark.parametrize(
+    ("do", "status", "words"),
+    [
+        ("raise", 1, "RuntimeError: a bug in process 1"),
+        ("refuse", 2, "main_train.py: error: a wrong flag"),
+        ([signal.SIGKILL], 137, "error: process 1 of 2 was ended by SIGKILL"),
+        ("hang", 70, "error: process 1 of 2 has stood still for"),
+        ([signal.SIGSTOP], 70, "error: process 1 of 2 has stood still for"),
+    ],
+    ids=["bug", "user", "kill", "hang", "stop"],
+)
+def test_a_process_that_fails_ends_the_others_and_speaks_alone(do, status, words, trainings, tmp_path):
+    plant = {"at": "step", "count": 3, "do": do, "ranks": [1]}
+    started = time.monotonic()
+    ended, log = trainings.run(tmp_path / "run", "--timeout", 3, processes=2, plant=[plant])
+    assert ended == status, log
+    assert words in log
+    assert log.count("rror: ") == 1, log
+    assert log.count("Traceback") == (do == "raise")
+    assert time.monotonic() - started < 40
+
+
+def test_processes_without_their_launcher_stop_writing(trainings, tmp_path):
+    run = tmp_path / "run"
+    pid, log = trainings.start(run, "--epochs", 500, processes=2)
+    deadline = time.monotonic() + 60
+    while not (run / "current_checkpoint.pth").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    assert trainings.wait((pid, log))[0] == -9
+    time.sleep(1.5)
+    before = (run / "current_checkpoint.pth").stat().st_mtime_ns
+    time.sleep(2)
+    assert (run / "current_checkpoint.pth").stat().st_mtime_ns == before
+    status, text = trainings.run(run, "--epochs", 1, "--resume", processes=2)
+    assert status == 0, text  # the lock was let go
+
+
+def test_a_run_that_is_going_on_is_left_alone(trainings, tmp_path):
+    run = tmp_path / "run"
+    pid, log = trainings.start(run, "--epochs", 500)
+    deadline = time.monotonic() + 60
+    while not (run / "current_checkpoint.pth").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    status, text = trainings.run(run, "--epochs", 500, "--resume")
+    assert status == 2
+    assert f"is in use by process {pid}" in text
+    os.kill(pid, signal.SIGTERM)
+    assert trainings.wait((pid, log))[0] == 143

@@ -21,8 +21,9 @@ from modules.preparation.features import medklip
 from modules.programs import MainTrain
 from modules.records import read_json, read_jsonl
 from modules.training.initialisation import adopt_options, load_trained
-from modules.weights.checkpoints import load_checkpoint, save_checkpoint
+from modules.weights.checkpoints import load_checkpoint
 from modules.weights.released import BEHAVIOUR, to_released
+from modules.weights.saving import save_checkpoint
 from tools import convert
 
 GENERATION = ["--gen_min_len", 22, "--gen_max_len", 8, "--beam_size", 2]
@@ -59,7 +60,7 @@ def test_a_released_file_is_tested_under_one_flag(prepared, released, tmp_path, 
     whole = read_jsonl(tmp_path / "predictions.jsonl")
     assert all(row["retrieved"] for row in whole)
     call(convert, "--model", released / "model_best.pth", "--to", "ours", "--out", tmp_path / "ours" / "model.pth")
-    call(main_test, *arguments, tmp_path / "ours" / "model.pth", "--bert_path", released / "bert")
+    call(main_test, *arguments, tmp_path / "ours" / "model.pth", "--bert_path", released / "bert", "--overwrite")
     assert read_jsonl(tmp_path / "predictions.jsonl") == whole
 
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from modules.corpus.datasets import ReportDataset, collate
 from modules.distributed import rank, world_size
+from modules.stops import ignore_stops
 
 
 def epoch_batches(size: int, batch_size: int, shares: int, seed: int, epoch: int) -> list[list[list[int]]]:
@@ -67,10 +68,17 @@ def training_loader(
     return _loader(dataset, num_workers, batch_sampler=sampler)
 
 
-def evaluation_loader(dataset: ReportDataset, batch_size: int, num_workers: int) -> DataLoader:
-    """This process's share of the studies, in order, none twice."""
-    indices = list(range(rank(), len(dataset), world_size()))
-    batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+def evaluation_batches(size: int, batch_size: int) -> list[list[int]]:
+    """This process's share of ``size`` studies, in order, none twice."""
+    indices = list(range(rank(), size, world_size()))
+    return [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+
+
+def evaluation_loader(
+    dataset: ReportDataset, batch_size: int, num_workers: int, batches: list[list[int]] | None = None
+) -> DataLoader:
+    """This process's share of the studies, or some of its batches; see :func:`evaluation_batches`."""
+    batches = evaluation_batches(len(dataset), batch_size) if batches is None else batches
     return _loader(dataset, num_workers, batch_sampler=batches)
 
 
@@ -78,10 +86,10 @@ def _loader(dataset: ReportDataset, num_workers: int, batch_sampler) -> DataLoad
     return DataLoader(
         dataset,
         batch_sampler=batch_sampler,
-        num_workers=num_workers,
+        num_workers=num_workers if len(batch_sampler) else 0,
         collate_fn=partial(collate, pad_id=dataset.tokenizer.pad_id),
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=spare_inherited,
+        worker_init_fn=_settle,
         generator=torch.Generator(),  # its own: starting an epoch must not move the generator that dropout uses
     )
 
@@ -92,3 +100,9 @@ def spare_inherited(_: int = 0) -> None:
     A collection writes into every object that it looks at, which would copy hundreds of MB of a large data set.
     """
     gc.freeze()
+
+
+def _settle(_: int) -> None:
+    """A data-loading process begins: a signal that goes to all processes is for the one that started them."""
+    ignore_stops()
+    spare_inherited()

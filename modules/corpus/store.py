@@ -221,6 +221,11 @@ class FeatureStore:
             raise UserError(f"{path} does not hold {len(CHEXPERT_CONDITIONS)} rates from 0 to 1: {AGAIN}")
         return rates
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Checksum of every array, by name."""
+        return {name: entry["sha256"] for name, entry in self._manifest["arrays"].items()}
+
     def stale(self, ann_path: str | Path) -> list[str]:
         """Arrays that were made from another annotation file, or from this one before it changed."""
         checksum = sha256_of(ann_path)

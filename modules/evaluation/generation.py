@@ -11,12 +11,13 @@ from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
 from models.revtaf import FusedStudy, Revtaf
-from modules.corpus.dataloaders import evaluation_loader
+from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, gather_list, is_main
+from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.sufficient_sums import StudySums
-from modules.flags import GenerationOptions
+from modules.flags import GenerationOptions, LoadingOptions
 from modules.labels import CONDITIONS, POSITIVE
 
 
@@ -33,15 +34,16 @@ def generate_reports(
     *,
     device: torch.device,
     precision: str,
-    batch_size: int,
-    num_workers: int,
+    loading: LoadingOptions,
     watch: Sequence[Callable[[Batch, FusedStudy], None]] = (),
     progress: bool = True,
+    kept: KeptRows | None = None,
 ) -> list[dict[str, Any]]:
     """Write the report of every study of ``dataset``; its reference rows must be set.
 
     The studies are shared among the processes; every process gets the whole list. Each of ``watch`` is shown every
-    batch of this process and what was known of it before the first word; ``progress`` shows a bar.
+    batch of this process and what was known of it before the first word; ``progress`` shows a bar. With ``kept`` an
+    interrupted generation goes on where it was.
 
     Returns:
         One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``retrieved`` (id or None),
@@ -51,10 +53,17 @@ def generate_reports(
     model.eval()
     tokenizer = dataset.tokenizer
     state_ids = torch.tensor(tokenizer.state_ids, device=device)
-    loader = evaluation_loader(dataset, batch_size, num_workers)
     rows: list[tuple[int, dict[str, Any]]] = []
-    with tqdm(total=len(dataset), desc="generate", unit="report", disable=not (progress and is_main())) as bar:
+    batches = evaluation_batches(len(dataset), loading.batch_size)
+    if kept is not None:
+        rows = [row for batch in batches for row in kept.done(batch)]
+        batches = [batch for batch in batches if not kept.done(batch)]
+    loader = evaluation_loader(dataset, loading.batch_size, loading.num_workers, batches)
+    hidden = not (progress and is_main())
+    with tqdm(total=len(dataset), initial=len(rows), desc="generate", unit="report", disable=hidden) as bar:
         for batch in loader:
+            if kept is not None:
+                kept.between()
             batch = batch.to(device, dataset.scorer)
             with autocast(device, precision):
                 tokens, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
@@ -68,6 +77,8 @@ def generate_reports(
                 row["state_probability"] = [[round(p, 4) for p in state] for state in probability[b].tolist()]
                 row["positive_probability"] = row["state_probability"][POSITIVE]
                 rows.append((index, row))
+            if kept is not None:
+                kept.add(rows[-len(batch.index) :])
             bar.update(len(batch.index))
             bar.set_postfix(words=len(rows[-1][1]["prediction"].split()))
     return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]

@@ -39,7 +39,7 @@ class Distinctness:
     """Collects ``text_cosine`` and ``map_correlation`` over a split; give it to ``generate_reports`` as ``watch``."""
 
     def __init__(self) -> None:
-        self._sums: list[tuple[float, float, int]] = []
+        self.sums: list[tuple[float, float, int]] = []
 
     @torch.no_grad()
     def __call__(self, batch: Batch, fused: FusedStudy) -> None:
@@ -47,11 +47,11 @@ class Distinctness:
         cosine = mean_of_pairs(F.normalize(fused.region_text.float(), dim=-1))
         maps = fused.region_map.float()
         correlation = mean_of_pairs(F.normalize(maps - maps.mean(dim=2, keepdim=True), dim=-1))
-        self._sums.append((cosine.sum().item(), correlation.sum().item(), len(cosine)))
+        self.sums.append((cosine.sum().item(), correlation.sum().item(), len(cosine)))
 
     def figures(self) -> dict[str, float]:
         """The two means over all studies of all processes; every process must ask."""
-        cosine, correlation, studies = np.array(gather_list(self._sums)).sum(axis=0)
+        cosine, correlation, studies = np.array(gather_list(self.sums)).sum(axis=0)
         return {"text_cosine": float(cosine / studies), "map_correlation": float(correlation / studies)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,7 @@ class Reporter:
             limits_of(options.generation),
             device=self.device,
             precision=options.compute.precision,
-            batch_size=options.loading.batch_size,
-            num_workers=0,
+            loading=replace(options.loading, num_workers=0),
             progress=False,
         )
         return [_readable(row, distance) for row, distance in zip(rows, distances, strict=True)]

@@ -215,12 +215,24 @@ def known_pairs_loss(
     Returns:
         Mean of ``1 - IoU`` over what means the same, plus ``apart`` times the mean IoU over what does not.
     """
+    return known_pairs_parts(pairs, region_map, reference_map, mask, apart).sum()
+
+
+def known_pairs_parts(
+    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = 0.25
+) -> Tensor:
+    """The two means ``(2,)`` that :func:`known_pairs_loss` adds up."""
     with torch.autocast(region_map.device.type, enabled=False):
         overlap = soft_iou(region_map.detach(), reference_map)  # (B, K, S)
-        known = mask.unsqueeze(1) & (pairs >= 0)
-        same, other = pairs * known, (1 - pairs) * known  # (B, K, S)
+        same, other = known_pairs(pairs, mask)  # (B, K, S)
         together = ((1 - overlap) * same).sum() / same.sum().clamp_min(1)
-        return together + apart * (overlap * other).sum() / other.sum().clamp_min(1)
+        return torch.stack([together, apart * (overlap * other).sum() / other.sum().clamp_min(1)])
+
+
+def known_pairs(pairs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the known ``pairs`` ``(B, K, S)`` of real sentences ``mask`` ``(B, S)`` mean the same, and how far they do not."""
+    known = mask.unsqueeze(1) & (pairs >= 0)
+    return pairs * known, (1 - pairs) * known  # (B, K, S)
 
 
 def presence_loss(presence_logits: Tensor | None, region_scores: Tensor) -> Tensor:

@@ -5,13 +5,16 @@ Adding a loss is a function of a :class:`Step` and a row of ``LOSSES``; its weig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
+from models.config import RevtafConfig
 from models.retrieval_towers import RetrievalTowers
 from models.revtaf import PredictedPrompt, Revtaf, RevtafOutput
 from modules.corpus.datasets import Batch
@@ -19,9 +22,11 @@ from modules.distributed import gather_with_gradient, rank, world_size
 from modules.flags import TrainingOptions
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
 from modules.training.losses import (
+    IGNORED,
     alignment_loss,
     diagnosis_loss,
-    known_pairs_loss,
+    known_pairs,
+    known_pairs_parts,
     presence_loss,
     ranking_loss,
     text_similarity,
@@ -35,11 +40,13 @@ class Step:
     """What a loss may look at: the batch of a step and what the model made of it."""
 
     model: Revtaf
-    output: RevtafOutput  # of the forward pass over packed reports
+    output: RevtafOutput | None  # of the forward pass over packed reports, None before it
     batch: Batch  # on the same device
     class_prior: Tensor  # (L,)
     options: TrainingOptions
     pairs: Tensor | None = None  # (B, K, S), what is known of entities and sentences; None where all pairs shall agree
+    batches: tuple[Batch, ...] = ()  # all of this process that count as one step; only the batch if empty
+    place: int = 0  # of the batch among them
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,11 @@ class Loss:
     """One term of the objective; metrics.csv, the progress bar and TensorBoard show it as ``loss_<name>``."""
 
     name: str
-    compute: Callable[[Step], Tensor]  # unweighted, a scalar
+    compute: Callable[[Step], Tensor]  # unweighted: a mean, or several that add up
     weight: str | None = None  # flag that it is multiplied with; 1 if absent
+    count: Callable[[RevtafConfig, Batch, Tensor | None], Tensor] | None = (
+        None  # of what each is the mean; studies if absent
+    )
 
 
 def report(step: Step) -> Tensor:
@@ -69,7 +79,7 @@ def alignment(step: Step) -> Tensor:
     output = step.output
     maps = output.region_map, output.reference_map, output.reference_mask
     if step.pairs is not None:
-        return known_pairs_loss(step.pairs, *maps)
+        return known_pairs_parts(step.pairs, *maps)
     return alignment_loss(text_similarity(output.region_text, output.reference_text), *maps, step.options.align_iou)
 
 
@@ -81,22 +91,47 @@ def presence(step: Step) -> Tensor:
 def ranking(step: Step) -> Tensor:
     """Make studies with similar labels neighbours: reaches the learnable retrieval enhancer.
 
-    With several processes the embeddings of all of them are the others that an anchor is ranked against; gradients flow
-    back to every process, so that the mean over processes is the loss of the whole batch.
+    An anchor is ranked against the studies of the whole step, those of other batches and processes included, in the order
+    that one large batch would have them in. Gradients flow back to every process, so that the mean over processes and
+    batches is the loss of the step.
     """
-    if isinstance(step.model.retrieval_enhancer, RetrievalTowers):  # fitted between epochs, see towers.py
+    enhancer, batches = step.model.retrieval_enhancer, step.batches or (step.batch,)
+    if isinstance(enhancer, RetrievalTowers):  # fitted between epochs, see towers.py
         return step.class_prior.new_zeros(())
-    embedding, labels, others = step.output.embedding, step.batch.labels, None
-    if world_size() > 1:
-        others = gather_with_gradient(embedding), gather_with_gradient(labels), rank() * len(labels)
-    manifold = step.model.retrieval_enhancer.manifold
-    return ranking_loss(manifold, embedding, labels, others, step.options.rank_loss, step.options.rank_temperature)
+    N, W, B = len(batches), world_size(), len(step.batch.labels)
+    embedding, others = step.output.embedding, None
+    if N * W > 1:
+        points = [
+            embedding if place == step.place else enhancer(batch.study.region_scores)
+            for place, batch in enumerate(batches)
+        ]
+        labels = torch.cat([batch.labels for batch in batches])  # (N * B, L)
+        points, labels = gather_with_gradient(torch.cat(points)), gather_with_gradient(labels)  # (W * N * B, ...)
+        order = torch.arange(W * N * B, device=labels.device).view(W, N, B).transpose(0, 1).flatten()
+        others = points[order], labels[order], (step.place * W + rank()) * B
+    kind, temperature = step.options.rank_loss, step.options.rank_temperature
+    return ranking_loss(enhancer.manifold, embedding, step.batch.labels, others, kind, temperature)
+
+
+def tokens(config: RevtafConfig, batch: Batch, pairs: Tensor | None) -> Tensor:
+    """Predicted tokens of a batch ``(1,)``."""
+    return (batch.packed.targets != IGNORED).sum().reshape(1)
+
+
+def aligned(config: RevtafConfig, batch: Batch, pairs: Tensor | None) -> Tensor:
+    """Known pairs of a batch that mean the same and that do not ``(2,)``; of all pairs the sentences ``(1,)``."""
+    mask = batch.study.reference_mask
+    if not config.mask_padding:
+        mask = torch.ones_like(mask)
+    if pairs is None:
+        return mask.sum().reshape(1)
+    return torch.stack([part.sum() for part in known_pairs(pairs, mask)])
 
 
 LOSSES = (
-    Loss("report", report),
+    Loss("report", report, count=tokens),
     Loss("diagnosis", diagnosis, weight="cls_weight"),
-    Loss("alignment", alignment, weight="align_weight"),
+    Loss("alignment", alignment, weight="align_weight", count=aligned),
     Loss("ranking", ranking, weight="rank_weight"),
     Loss("presence", presence, weight="presence_weight"),
 )
@@ -120,9 +155,35 @@ def loss_names() -> list[str]:
     return ["loss", *(f"loss_{loss.name}" for loss in LOSSES)]
 
 
-def objective(step: Step) -> dict[str, Tensor]:
-    """The weighted sum ``loss`` and its unweighted terms ``loss_<name>``, all scalars."""
-    terms = [loss.compute(step) for loss in LOSSES]
+def shares(config: RevtafConfig, batches: Sequence[Batch], pairs: Sequence[Tensor | None]) -> list[dict[str, Tensor]]:
+    """What the losses of each batch of a step are multiplied with, so that they add up to those of one large batch.
+
+    A mean over tokens or pairs counts as much as the batch has of them among all batches of all processes; one over studies
+    is split evenly. As gradients are averaged over processes, the shares of a step sum to the number of processes.
+
+    Args:
+        config: of the model.
+        batches: of this process.
+        pairs: known of each, see :class:`Step`.
+    """
+    N, W = len(batches), world_size()
+    if N * W == 1:
+        return [{}]
+    counted = [loss for loss in LOSSES if loss.count]
+    even = {loss.name: torch.tensor(1 / N) for loss in LOSSES if not loss.count}
+    counts = [[loss.count(config, *one) for loss in counted] for one in zip(batches, pairs, strict=True)]
+    own = torch.stack([torch.cat(of_batch) for of_batch in counts]).double()  # (N, counts)
+    total = own.sum(dim=0)  # (counts,)
+    if W > 1:
+        dist.all_reduce(total)
+    share = own.clamp_min(1) * W / total.clamp_min(1)  # a mean of nothing is one over 1
+    sizes = [len(count) for count in counts[0]]
+    return [even | dict(zip([loss.name for loss in counted], part.float().split(sizes), strict=True)) for part in share]
+
+
+def objective(step: Step, share: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
+    """The weighted sum ``loss`` and its unweighted terms ``loss_<name>``, all scalars, each times its share of the step."""
+    terms = [(loss.compute(step) * share.get(loss.name, 1)).sum() for loss in LOSSES]
     weights = [getattr(step.options, loss.weight) if loss.weight else 1 for loss in LOSSES]
     total = sum(weight * term for weight, term in zip(weights, terms, strict=True))
     return dict(zip(loss_names(), [total, *terms], strict=True))

@@ -28,6 +28,11 @@ def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.o
     return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
+    """Norm of all gradients together, a scalar on their device, before they are clipped."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
 def clip_gradients(parameters: Iterable[nn.Parameter], value: float) -> None:
     """Limit every element of every gradient to ``[-value, value]``: on a CPU in one pass, where torch takes two."""
     parameters = list(parameters)

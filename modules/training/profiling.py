@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from modules.retrieval.references import training_references
 from modules.training.trainer import Trainer
 
 WARM_UP = 2  # steps before the clock starts
+TRACED = 3  # steps whose operators are recorded, the last ones
+LARGEST = 30 << 20  # bytes of a trace that is written uncompressed
 STAGES = ("data", "forward", "backward", "optimizer", "eval")
 
 
@@ -54,7 +58,7 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
     """Train ``steps`` steps and write the reports of one validation batch under the profiler; no checkpoint is written.
 
     Prints the stage table and writes ``profile.md`` (the table and the slowest operators) and ``trace.json`` (for
-    chrome://tracing or ui.perfetto.dev) into the run folder.
+    chrome://tracing or ui.perfetto.dev; ``trace.json.gz`` where it would exceed 30 MB) into the run folder.
 
     Args:
         trainer: ready to train; its weights move.
@@ -66,28 +70,45 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
     device, options = trainer.device, trainer.options
     watch = Stopwatch(device)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    training_references(trainer.model, trainer.train_set, options, trainer.epoch)
+    training_references(trainer.model, trainer.train_set, options, trainer.state.epoch)
     trainer.train_set.augmentation = (options.runtime.seed, 1) if options.training.augment else None
     batches = _endless(trainer)
     trainer.model.train()
     for _ in range(WARM_UP):
         trainer.train_step(next(batches).to(device))
-    trainer.stage = watch
+    trainer.update.stage = watch
+    for _ in range(steps - TRACED):
+        _timed_step(trainer, batches, watch)
     with profile(activities=activities) as profiler:
-        for _ in range(steps):
-            with watch("data"):
-                batch = next(batches).to(device)
-            trainer.train_step(batch)
+        for _ in range(min(steps, TRACED)):
+            _timed_step(trainer, batches, watch)
         trainer.model.eval()
         _evaluate(trainer, watch)
-    paths = [trainer.run_dir / name for name in ("profile.md", "trace.json")]
+    paths = [trainer.run_dir / "profile.md", trainer.run_dir / "trace.json"]
     operators = profiler.key_averages().table(
         sort_by=f"self_{device.type}_time_total", row_limit=25, max_name_column_width=60
     )
     print(watch.table())
     paths[0].write_text(f"{watch.table()}\n\n```\n{operators}\n```\n", encoding="utf-8")
     profiler.export_chrome_trace(str(paths[1]))
+    if paths[1].stat().st_size > LARGEST:
+        paths[1] = _compressed(paths[1])
     return paths
+
+
+def _timed_step(trainer: Trainer, batches: Iterator, watch: Stopwatch) -> None:
+    with watch("data"):
+        batch = next(batches).to(trainer.device)
+    trainer.train_step(batch)
+
+
+def _compressed(path: Path) -> Path:
+    """A trace as ``.gz``, about a twentieth of it, which the same viewers open."""
+    target = path.with_name(f"{path.name}.gz")
+    with path.open("rb") as source, gzip.open(target, "wb") as file:
+        shutil.copyfileobj(source, file)
+    path.unlink()
+    return target
 
 
 def _endless(trainer: Trainer) -> Iterator:
@@ -105,4 +126,4 @@ def _evaluate(trainer: Trainer, watch: Stopwatch) -> None:
     batch = next(iter(evaluation_loader(trainer.val_set, options.loading.batch_size, 0))).to(trainer.device)
     states = torch.tensor(tokenizer.state_ids, device=trainer.device)
     with watch("eval"), autocast(trainer.device, options.compute.precision):
-        trainer.model.generate(batch.study, tokenizer.start_id, states, trainer.limits)
+        trainer.model.generate(batch.study, tokenizer.start_id, states, trainer.validation.limits)

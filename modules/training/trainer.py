@@ -1,40 +1,44 @@
-"""Epochs: steps, validation, checkpoints, resume."""
+"""Epochs: steps, checkpoints, resume."""
 
 from __future__ import annotations
 
-import math
-import signal
-import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
-from torch.profiler import record_function
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import training_loader
-from modules.corpus.datasets import Batch, ReportDataset
-from modules.distributed import autocast, barrier, is_main, mean_over_processes, world_size
-from modules.evaluation.generation import generate_reports, limits_of, state_scores
-from modules.evaluation.scorer import ReportScorer
-from modules.evaluation.sensitivity import Distinctness, warnings
+from modules.corpus.datasets import Batch, ReportDataset, collate
+from modules.distributed import agree_on, barrier, highest, is_main, mean_over_processes, watch, world_size
 from modules.labelling.labelers import Labeler
+from modules.messages import UserError
+from modules.options import flat
 from modules.programs import MainTrain
-from modules.records import append_metrics
-from modules.retrieval.references import find_references, reference_agreement, training_references
+from modules.records import plain
+from modules.retrieval.references import reference_agreement, training_references
 from modules.retrieval.retriever import Queries
+from modules.stops import Stopped, StopRequest
+from modules.training.finite import content_of_step, suspects
+from modules.training.history import print_row, shown, write_history
 from modules.training.known_pairs import known_pairs
-from modules.training.objective import Step, initial_prior, loss_names, next_prior, objective, predicted_prompt
-from modules.training.optimizers import Schedule, build_optimizer, clip_gradients
+from modules.training.objective import initial_prior, loss_names
+from modules.training.optimizers import Schedule
+from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows
 from modules.training.towers import Wanted, refit_towers
-from modules.weights.checkpoints import load_checkpoint, restore, save_checkpoint
+from modules.training.update import Update
+from modules.training.validation import Validation
+from modules.weights import saving
+from modules.weights.checkpoints import restore
+from modules.weights.generations import newest_checkpoint
 
-STOP_CHECK = 20  # steps between two agreements of several processes on whether to stop
+LOOK = 10  # steps between two looks at numbers on the device
 
 
 class Trainer:
@@ -60,181 +64,181 @@ class Trainer:
     ) -> None:
         self.model, self.train_set, self.val_set, self.options, self.device = model, train_set, val_set, options, device
         self.run_dir = Path(options.run.save_dir)
-        self.wrapped = DistributedDataParallel(model) if world_size() > 1 else model
-        self.optimizer = build_optimizer(model, options.training.init_lr, options.training.weight_decay)
+        pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
+        self.update = Update(
+            model, options.training, options.compute.precision, device, train_set.tokenizer.state_ids, pairs
+        )
+        self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)
-        self.limits = limits_of(options.generation)
-        self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
         self.wanted = Wanted(train_set.bank) if isinstance(model.retrieval_enhancer, RetrievalTowers) else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
-        self.known_pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
-        self.epoch, self.step, self.best = 1, 0, -float("inf")
-        self.stop_requested = False
-        self.stage = record_function  # --profile replaces it by a stopwatch
+        self.state = RunState()
+        self.sums = torch.zeros(1 + len(loss_names()), device=device)  # steps and losses of this epoch and process
+        self.referenced = 0  # epoch that the training studies have their references of
+        self.stop, self.watch = StopRequest(), watch()
+        self.validation = Validation(model, val_set, labeler, options, device, self._between_batches)
+        self.saved = "none was written yet: start again"  # which checkpoint is good
 
     # checkpoints
 
-    def save(self, name: str) -> None:
-        """Write a checkpoint into the run folder; ``current_checkpoint.pth`` also holds what a resume needs."""
-        run: dict[str, Any] = {"epoch": self.epoch, "step": self.step, "best": self.best}
-        if name == "current_checkpoint.pth":
-            run["optimizer"] = self.optimizer.state_dict()
-            run["class_prior"] = self.class_prior.cpu()
-            run["world_size"] = world_size()
-            run["reference_rows"] = torch.from_numpy(self.train_set.reference_rows)
-            run["rng"] = torch.get_rng_state()
-            if self.device.type == "cuda":
-                run["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        if is_main():
-            save_checkpoint(self.run_dir / name, self.model, run)
+    def save(self) -> str:
+        """Write ``current_checkpoint.pth``, which holds all that a resume needs; returns its checksum.
+
+        Raises:
+            ValueError: if the weights are not finite, or the disk refuses.
+        """
+        self.check_finite()
+        state = self.state
+        if not saving.all_finite(self.model.state_dict()):
+            raise UserError(
+                f"the weights are not finite after step {state.step} of epoch {state.epoch} although every loss and "
+                f"gradient was, so they are not saved: {suspects(flat(self.options))}; the last good checkpoint: {self.saved}"
+            )
+        run = {
+            **state.as_dict(),
+            "processes": of_every_process(self.sums, self.device),
+            "world_size": world_size(),
+            "optimizer": self.optimizer.state_dict(),
+            "class_prior": self.class_prior.cpu(),
+            "features": self.train_set.store.checksums,
+        }
+        if state.step:
+            run["reference_rows"] = stored_rows(self.train_set.reference_rows)
+        self.watch.beat("saving")
+        checksum = agree_on(lambda: saving.save_generation(saving.content_of(self.model, run), self.run_dir))
+        self.saved = f"{self.run_dir / saving.CURRENT} (epoch {state.epoch}, step {state.step}), go on with --resume"
+        return checksum
 
     def resume(self) -> None:
-        """Continue from ``current_checkpoint.pth``, in the middle of an epoch if it was interrupted there.
+        """Continue from the newest whole checkpoint, in the middle of an epoch if it was interrupted there.
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if it belongs to another model or another number of processes.
+            ValueError: if it belongs to another model, other features or another number of processes.
         """
-        path = self.run_dir / "current_checkpoint.pth"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"--resume was given but {path} does not exist: start without it, or fix --save_dir"
-            )
-        checkpoint = load_checkpoint(path, resumable=True)
+        path, checkpoint, checksum = newest_checkpoint(self.run_dir)
         run = checkpoint["run"]
         if run["world_size"] != world_size() and run["step"]:
-            raise ValueError(
+            raise UserError(
                 f"{path} was saved inside an epoch by {run['world_size']} processes and there are {world_size()} now: "
                 "resume with the same number"
+            )
+        here = self.train_set.store.checksums
+        if others := [name for name, checksum in run["features"].items() if here.get(name) != checksum]:
+            raise UserError(
+                f"{path} belongs to a run on other features than those in {self.options.data.feature_dir} (first "
+                f"{others[0]}): give the --feature_dir that it began with"
             )
         restore(self.model, checkpoint, path)
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
-        self.epoch, self.step, self.best = run["epoch"], run["step"], run["best"]
-        self.train_set.reference_rows = run["reference_rows"].numpy()
-        if world_size() == 1:
-            torch.set_rng_state(run["rng"])
-            if "cuda_rng" in run and self.device.type == "cuda":
-                torch.cuda.set_rng_state(run["cuda_rng"], self.device)
+        self.state = RunState(**{name: run[name] for name in RunState().as_dict()})
+        sums = restore_process(run["processes"], self.device)
+        self.sums = self.sums if sums is None else sums
+        if "reference_rows" in run:
+            self.train_set.reference_rows, self.referenced = run["reference_rows"].numpy(), self.state.epoch
+        self.validation.weights = checksum
+        self.saved = f"{path} (epoch {self.state.epoch}, step {self.state.step}), go on with --resume"
         if is_main():
-            print(f"resuming at epoch {self.epoch}, step {self.step}")
+            print(f"resuming at epoch {self.state.epoch}, step {self.state.step}")
+            write_history(self.run_dir, self.state.history)
 
     # one step
 
-    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Forward pass over a batch on its device: ``loss``, the weighted sum, and its terms by name."""
-        options = self.options.training
-        with autocast(self.device, self.options.compute.precision):
-            prompt = predicted_prompt(options.prompt_states, batch, self.train_set.tokenizer.state_ids)
-            output = self.wrapped(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt)
-        pairs = self.known_pairs and self.known_pairs(batch.index, output.reference_map)
-        return objective(Step(self.model, output, batch, self.class_prior, options, pairs))
-
-    def train_step(self, batch: Batch) -> torch.Tensor:
+    def train_step(self, *batches: Batch) -> torch.Tensor:
         """One update of the weights; returns the losses of the step, in the order of ``loss_names``."""
-        with self.stage("forward"):
-            losses = self.losses(batch)
-        with self.stage("backward"):
-            self.optimizer.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-        with self.stage("optimizer"):
-            clip_gradients(self.model.parameters(), self.options.training.clip_grad_value)
-            self.optimizer.step()
-        return torch.stack([value.detach().to(losses["loss"].dtype) for value in losses.values()])
+        return self.update(self.state.step + 1, batches, self.class_prior)
+
+    def check_finite(self) -> None:
+        """Look whether a step since the last look was not finite, and obey ``--on_nan``.
+
+        Raises:
+            ValueError: with ``--on_nan stop``, or if no step since the last look was finite.
+        """
+        looked, found = len(self.finite.steps), self.finite.read()
+        if found is None:
+            return
+        path, ids = self.run_dir / "nonfinite_step.pt", [self.train_set.studies[i].id for i in found.index]
+        if is_main():
+            batch = collate([self.train_set[i] for i in found.index], self.train_set.tokenizer.pad_id)
+            saving.save_atomically(content_of_step(found, self.state.epoch, ids, batch), path)
+        what = (
+            f"step {found.step} of epoch {self.state.epoch} is not finite, {found}; its studies and batch are in {path}"
+        )
+        if self.options.training.on_nan == "skip" and found.count < max(looked, 2):
+            if is_main():
+                print(f"\nleft out: {what}; {found.count} such step{'s' * (found.count > 1)} since the last look")
+            return
+        raise UserError(f"{what}; {suspects(flat(self.options))}; the last good checkpoint: {self.saved}")
 
     # one epoch
 
     def train_epoch(self) -> dict[str, float]:
-        """Train one epoch, or the rest of one; returns mean losses and the speed."""
-        options = self.options
-        if not self.step:  # a resumed epoch goes on with the references that it had
-            training_references(self.model, self.train_set, self.options, self.epoch, self.seen)
-        self.seen = None
-        self.train_set.augmentation = (options.runtime.seed, self.epoch) if options.training.augment else None
-        loader = training_loader(
-            self.train_set,
-            options.loading.batch_size,
-            options.runtime.seed,
-            self.epoch,
-            self.step,
-            options.loading.num_workers,
-        )
-        self.model.train()
-        names = loss_names()
-        total, done, seen, started = torch.zeros(len(names), device=self.device), 0, 0, time.perf_counter()
-        steps = self.step + len(loader)
-        with tqdm(total=steps, initial=self.step, desc=f"epoch {self.epoch}", disable=not is_main()) as bar:
-            for batch in loader:
-                lr = self.schedule.apply(self.optimizer, self.epoch, self.step)
-                losses = self.train_step(batch.to(self.device, self.train_set.scorer))
-                self.step, done = self.step + 1, done + 1
-                seen += len(batch.index) * world_size()
-                total += losses
+        """Train one epoch, or the rest of one; returns mean losses and the speed of the whole epoch."""
+        options, state = self.options, self.state
+        loader = self._loader()
+        steps, started, before = state.step + self._steps(loader), time.perf_counter(), state.seconds
+        lr = self.schedule.apply(self.optimizer, state.epoch, max(steps - 1, 0))
+        self.update.train()
+        with tqdm(total=steps, initial=state.step, desc=f"epoch {state.epoch}", disable=not is_main()) as bar:
+            for batches in self._batches(loader):
+                lr = self.schedule.apply(self.optimizer, state.epoch, state.step)
+                losses = self.train_step(*(batch.to(self.device, self.train_set.scorer) for batch in batches))
+                good = 1 - self.finite.found
+                self.sums += torch.where(good > 0, torch.cat([good[None], losses.to(self.sums.dtype)]), 0)
+                self.validation.weights = None
+                state.step += 1
+                state.seen += sum(len(batch.index) for batch in batches) * world_size()
+                state.seconds = before + time.perf_counter() - started
                 bar.update()
-                if self.step % 10 == 1 or self.step == steps:
-                    shown = dict(zip(names, losses.tolist(), strict=True))
-                    self.check_finite(shown["loss"])
-                    numbers = {name.removeprefix("loss_"): f"{value:.3f}" for name, value in shown.items()}
-                    bar.set_postfix({**numbers, "lr": f"{lr:.1e}"})
-                if self.should_stop():
-                    break
-                if self.step % options.training.save_every == 0 and self.step < steps:
-                    self.save("current_checkpoint.pth")
-        means = dict(zip(names, (total / max(done, 1)).tolist(), strict=True))
-        means = mean_over_processes(means, self.device)
-        means |= reference_agreement(self.train_set)
-        return {**means, "lr": lr if done else 0.0, "studies_per_second": seen / (time.perf_counter() - started)}
+                if state.step % LOOK == 1 or state.step == steps:
+                    self.check_finite()
+                    bar.set_postfix(shown(losses, lr))
+                if state.step % options.training.save_every == 0 and state.step < steps:
+                    self.save()
+        count, *sums = mean_over_processes(dict(enumerate(self.sums.tolist())), self.device).values()
+        means = dict(zip(loss_names(), [total / max(count, 1) for total in sums], strict=True))
+        speed = state.seen / max(state.seconds, 1e-9)
+        return {**means, **reference_agreement(self.train_set), "lr": lr, "studies_per_second": speed}
 
-    def check_finite(self, loss: float) -> None:
-        """Stop before a broken model overwrites a good one.
-
-        Raises:
-            ValueError: if the loss is not finite.
-        """
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss became {loss} at epoch {self.epoch}, step {self.step}: lower --init_lr or use "
-                "--precision fp32; the last good weights are in current_checkpoint.pth (--resume)"
-            )
-
-    def should_stop(self) -> bool:
-        """Whether Ctrl-C was pressed; several processes agree every few steps."""
-        if world_size() == 1:
-            return self.stop_requested
-        if self.step % STOP_CHECK == 0:
-            wishes = mean_over_processes({"stop": float(self.stop_requested)}, self.device)
-            self.stop_requested = wishes["stop"] > 0
-            return self.stop_requested
-        return False
-
-    # validation
-
-    def validate(self) -> dict[str, float]:
-        """Generate and score the validation split, update the class prior; scores only on the main process."""
-        options = self.options
-        find_references(self.model, self.val_set, options.model.retrieval, options)
-        distinct = Distinctness()
-        rows = generate_reports(
-            self.model,
-            self.val_set,
-            self.limits,
-            device=self.device,
-            precision=options.compute.precision,
-            batch_size=options.loading.batch_size,
-            num_workers=options.loading.num_workers,
-            watch=(distinct,),
+    def _loader(self) -> DataLoader:
+        """The batches of the epoch that are left, with the references of their studies."""
+        options, state = self.options, self.state
+        self.train_set.augmentation = (options.runtime.seed, state.epoch) if options.training.augment else None
+        loading, first = options.loading, state.step * options.training.grad_accum
+        loader = training_loader(
+            self.train_set, loading.batch_size, options.runtime.seed, state.epoch, first, loading.num_workers
         )
-        figures = distinct.figures()
-        probability = np.array([row["positive_probability"] for row in rows])  # (n, L)
-        self.class_prior = next_prior(probability, self.val_set.labels, self.class_prior)
-        if not is_main():
-            return {}
-        scores = self.scorer([row["prediction"] for row in rows], meteor=False)
-        states = state_scores(np.array([row["states"] for row in rows]), self.val_set.labels)
-        tqdm.write("".join(f"{sentence}\n" for sentence in warnings(figures)), file=sys.stderr, end="")
-        found = {**scores, **states, **figures, **reference_agreement(self.val_set)}
-        return {f"val_{name}": value for name, value in found.items() if value is not None}
+        if self.referenced != state.epoch and self._steps(loader):
+            with self.watch.patience():
+                training_references(self.model, self.train_set, options, state.epoch, self.seen)
+            self.referenced, self.seen = state.epoch, None
+        return loader
+
+    def _steps(self, loader: DataLoader) -> int:
+        """Steps that its batches are enough for; an epoch has at least one."""
+        return len(loader) // self.options.training.grad_accum or int(self.state.step == 0)
+
+    def _batches(self, loader: DataLoader) -> Iterator[list[Batch]]:
+        """The batches of each step until the epoch ends or every process knows that it is to stop; then saves and leaves."""
+        waiting = iter(loader)
+        last = self.state.step + self._steps(loader)
+        while True:
+            self.watch.beat(f"epoch {self.state.epoch}, step {self.state.step + 1}: reading its studies")
+            batches = list(islice(waiting, self.options.training.grad_accum)) if self.state.step < last else []
+            if number := highest(self.stop.number):
+                self.save()
+                raise Stopped(number)
+            if not batches:
+                return
+            self.watch.beat(f"epoch {self.state.epoch}, step {self.state.step + 1}: computing")
+            yield batches
+
+    def _between_batches(self) -> None:
+        """Before every batch of a validation: a process that has received a signal leaves, the state is on disk."""
+        self.watch.beat(f"validation of epoch {self.state.epoch}")
+        self.stop.check()
 
     # the run
 
@@ -242,57 +246,49 @@ class Trainer:
         """Train until the last epoch.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C, once the present step is finished and saved.
+            Stopped: after SIGINT, SIGTERM, SIGHUP or SIGUSR1, once the present step is finished and saved.
         """
-        previous = signal.signal(signal.SIGINT, self._request_stop)
+        self.watch.begin(self.options.training.timeout)
         try:
-            while self.epoch <= self.options.training.epochs:
-                self._one_epoch()
+            with self.stop, torch.jit.optimized_execution(False):  # it would round otherwise after a few calls
+                while self.state.epoch <= self.options.training.epochs:
+                    self._one_epoch()
         finally:
-            signal.signal(signal.SIGINT, previous)
-
-    def _request_stop(self, *_: object) -> None:
-        if self.stop_requested:
-            raise KeyboardInterrupt
-        self.stop_requested = True
+            self.watch.end()
 
     def _one_epoch(self) -> None:
-        options, started = self.options, time.perf_counter()
-        row: dict[str, Any] = {"epoch": self.epoch, **self.train_epoch()}
-        if self.wanted and not self.stop_requested:
-            self.seen, row["loss_towers"] = refit_towers(self.model, self.train_set, self.wanted, options, self.epoch)
-        if self.stop_requested:
-            self.save("current_checkpoint.pth")
-            raise KeyboardInterrupt
-        if self.epoch % options.training.val_every == 0 or self.epoch == options.training.epochs:
-            row |= self.validate()
+        options, state = self.options, self.state
+        row: dict[str, Any] = {"epoch": state.epoch, **self.train_epoch()}
+        if self.wanted and state.loss_towers is None:
+            with self.watch.patience():
+                self.seen, state.loss_towers = refit_towers(
+                    self.model, self.train_set, self.wanted, options, state.epoch
+                )
+            self.validation.weights = None
+        row |= {} if state.loss_towers is None else {"loss_towers": state.loss_towers}
+        started = time.perf_counter()
+        if state.epoch % options.training.val_every == 0 or state.epoch == options.training.epochs:
+            if self.validation.weights is None:  # else the run goes on from just before this validation
+                self.validation.weights = self.save()
+            rows = self.validation.generate()
+            if number := highest(self.stop.number):
+                raise Stopped(number)
+            scores, self.class_prior = self.validation.score(rows, self.class_prior)
+            row |= scores
             self._keep_best(row)
-        row["seconds"] = time.perf_counter() - started
-        self.epoch, self.step = self.epoch + 1, 0
-        self.save("current_checkpoint.pth")
+        row["seconds"] = state.seconds + time.perf_counter() - started
+        state.next_epoch(plain(row))
+        self.sums.zero_()
+        self.save()
+        self.validation.forget()
         if is_main():
-            self._report(row)
+            write_history(self.run_dir, state.history)
+            print_row(row)
         barrier()
 
     def _keep_best(self, row: dict[str, Any]) -> None:
-        if not is_main():
-            return
         metric = self.options.training.monitor_metric
-        if metric not in row:
-            raise ValueError(
-                f"--monitor_metric {metric} is not among the validation scores: choose one of {', '.join(row)}"
+        if is_main() and row[metric] > self.state.best(metric):
+            saving.save_checkpoint(
+                self.run_dir / saving.BEST, self.model, {"epoch": self.state.epoch, metric: row[metric]}
             )
-        if row[metric] > self.best:
-            self.best = row[metric]
-            self.save("model_best.pth")
-
-    def _report(self, row: dict[str, Any]) -> None:
-        append_metrics(self.run_dir / "metrics.csv", row)
-        for name, value in row.items():
-            print(f"\t{name:15s}: {value:.4g}" if isinstance(value, float) else f"\t{name:15s}: {value}")
-        from torch.utils.tensorboard import SummaryWriter  # on demand: it takes seconds to import
-
-        with SummaryWriter(str(self.run_dir / "tensorboard")) as writer:
-            for name, value in row.items():
-                if name != "epoch":
-                    writer.add_scalar(name, value, row["epoch"])

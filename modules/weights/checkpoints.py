@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,30 +23,11 @@ from modules.weights.released import (
     is_released,
     released_config,
 )
-
-FORMAT = "revtaf/1"
-
-
-def save_atomically(value: Any, path: Path) -> None:
-    """``torch.save`` to a temporary name beside ``path``, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:  # given a path, torch would write its name into the file
-            torch.save(value, file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def save_checkpoint(path: Path, model: Revtaf, run: dict[str, Any]) -> None:
-    """Write weights, configuration and the state of the run."""
-    content = {"format": FORMAT, "config": asdict(model.config), "state_dict": model.state_dict(), "run": run}
-    save_atomically(content, path)
+from modules.weights.saving import FORMAT
 
 
 def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]:
-    """Read a checkpoint written by :func:`save_checkpoint`, or a released REVTAF.
+    """Read a checkpoint written by :func:`modules.weights.saving.save_checkpoint`, or a released REVTAF.
 
     Args:
         path: of the file.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.config import RevtafConfig
-from modules.weights.checkpoints import as_checkpoint, load_weights, save_atomically
+from modules.weights.checkpoints import as_checkpoint, load_weights
 from modules.weights.layouts import weights_of
 from modules.weights.released import is_released, other_behaviour, to_released
+from modules.weights.saving import save_atomically
 
 
 def convert(source: str | Path, to: str, out: str | Path) -> str:

@@ -24,9 +24,10 @@ from modules.evaluation.sensitivity import sensitivity_lines
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.labelling.labelers import Labeler
 from modules.programs import MainTest
-from modules.records import provenance, write_json, write_jsonl
+from modules.records import provenance, read_json, write_json, write_jsonl
 from modules.retrieval.quality import retrieval_quality
 from modules.retrieval.retriever import Queries
+from modules.run_folder import RESULTS_OF
 
 OURS = "REVTAF"
 WRITTEN = (
@@ -76,6 +77,7 @@ def score_test(
         model.retrieval_enhancer, dataset, queries, train.thirds, exclude_same_patient=False, seed=options.runtime.seed
     )
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
+    metrics["made_by"] = read_json(run_dir / RESULTS_OF)
     write_json(run_dir / "metrics.json", {**metrics, **measured, "studies": len(rows), **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
     results.write_per_study(run_dir / "per_study.csv", [row["id"] for row in rows], systems[OURS])

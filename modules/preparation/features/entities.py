@@ -22,9 +22,10 @@ from modules.distributed import barrier, is_main, shard
 from modules.labelling.mentions import PRESENT
 from modules.labels import ENTITIES
 from modules.throughput import measured
-from modules.weights.checkpoints import load_weights, save_atomically
+from modules.weights.checkpoints import load_weights
 from modules.weights.layouts import check_weights, weights_of
 from modules.weights.reading import build_blank, check_tensors
+from modules.weights.saving import save_atomically
 
 FORMAT = "entity_scorer/1"
 SCORE_BATCH = 64  # images scored at once

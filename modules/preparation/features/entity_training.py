@@ -25,7 +25,8 @@ from modules.labels import ENTITIES
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
 from modules.preparation.features.shared_steps import SharedSteps
 from modules.programs import MainPrepare
-from modules.weights.checkpoints import load_backbone, load_weights, save_atomically
+from modules.weights.checkpoints import load_backbone, load_weights
+from modules.weights.saving import save_atomically
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the training studies, to stop by
 

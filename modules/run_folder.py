@@ -1,0 +1,135 @@
+"""The folder of a run: who may write into it, and what happens to what it holds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from modules.messages import UserError
+from modules.records import read_json, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
+LOCK, RESULTS_LOCK = ".lock", ".results.lock"
+RESULTS_OF = "results_of.json"
+OF_A_TRAINING = ("current_checkpoint.pth", "previous_checkpoint.pth", "model_best.pth", "metrics.csv")
+OF_A_TEST = (
+    "metrics.json", "predictions.jsonl", "table.md", "table.tex", "per_class.csv", "gts.csv", "res.csv", "index.html",
+    "viewer", "figures",
+)  # fmt: skip
+
+
+@contextmanager
+def locked(folder: Path, lock: str = LOCK) -> Iterator[None]:
+    """Hold a folder, made if absent, so that no other program writes into it; a killed holder lets go.
+
+    The lock file stays: removed, it could be held twice. Training and tests have one each, as they write other files.
+
+    Raises:
+        ValueError: if another program holds it, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / lock, "a+")  # noqa: SIM115, held for the whole block
+    except OSError as error:
+        raise UserError(_unwritable(folder, error)) from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise UserError(_unwritable(folder, error)) from error
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise UserError(
+                    f"{folder} is in use by {holder}: wait for it, stop it, or give another --save_dir"
+                ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def _unwritable(folder: Path, error: OSError) -> str:
+    what = "is a file" if os.path.isfile(folder) else f"cannot be written to ({error.strerror or error})"
+    return f"--save_dir {folder} {what}: give a folder that you may write to"
+
+
+def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> list[str]:
+    """Hold the folder of a training that is to begin in it, or to continue there.
+
+    Args:
+        held: ends with the training.
+        folder: of the run.
+        resume: whether what is there stays.
+        overwrite: whether what is there is to be moved aside.
+
+    Returns:
+        Names of what is there.
+
+    Raises:
+        ValueError: if there is a run and neither was asked for, or both were; if the folder cannot be held.
+    """
+    if resume and overwrite:
+        raise UserError("--resume continues the run in --save_dir and --overwrite replaces it: give one of them")
+    held.enter_context(locked(folder))
+    for path in folder.glob(".*.tmp"):  # of a writer that was killed
+        path.unlink(missing_ok=True)
+    run = [name for name in (*OF_A_TRAINING, RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
+    if run and not resume and not overwrite:
+        raise UserError(
+            f"--save_dir {folder} holds a run ({', '.join(run[:3])}): continue it with --resume, move it aside with "
+            "--overwrite, or give another folder"
+        )
+    return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, RESULTS_LOCK)) if run else []
+
+
+def hold_results(held: ExitStack, folder: Path, made_by: Mapping[str, str], overwrite: bool) -> None:
+    """Hold the results in a folder and make sure that none of another model, split or predictions are written over.
+
+    Args:
+        held: ends with the program.
+        folder: of the results.
+        made_by: what they are results of; checksums by name.
+        overwrite: whether others are to be moved aside.
+
+    Raises:
+        ValueError: if there are results of something else and they are not to be moved.
+    """
+    held.enter_context(locked(folder, RESULTS_LOCK))
+    found = [name for name in (RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
+    theirs = read_json(folder / RESULTS_OF) if RESULTS_OF in found else {}
+    if found and theirs != made_by:
+        if not overwrite:
+            known = [f"{name} {str(theirs.get(name, 'unknown'))[:12]}" for name in made_by]
+            raise UserError(
+                f"--save_dir {folder} holds results of something else ({', '.join(known)}; this is "
+                f"{', '.join(str(value)[:12] for value in made_by.values())}): move them aside with --overwrite, or give "
+                "another folder"
+            )
+        print(move_aside(folder, found))
+    write_json(folder / RESULTS_OF, made_by)
+
+
+def move_aside(folder: Path, names: list[str]) -> str:
+    """Move files of a folder into a new folder beside it; returns one line that says so."""
+    target = next(
+        path for number in range(1, 10_000) if not (path := folder.with_name(f"{folder.name}.{number}")).exists()
+    )
+    try:
+        target.mkdir()
+        for name in names:
+            os.replace(folder / name, target / name)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be moved aside to {target} ({error.strerror or error}): give another --save_dir"
+        ) from error
+    return f"moved what {folder} held to {target}"

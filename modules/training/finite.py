@@ -1,0 +1,154 @@
+"""Numbers that stopped being numbers: looked for in every step on the device, read late, never saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from modules.distributed import gather_list, world_size
+
+SANE = {  # flag of main_train.py: lowest and highest value that is not the first thing to suspect
+    "init_lr": (0.0, 1e-2),
+    "ot_epsilon": (1e-2, 1.0),
+    "rank_temperature": (0.1, 100.0),
+    "curvature": (1e-4, 10.0),
+    "cls_weight": (0.0, 100.0),
+    "align_weight": (0.0, 100.0),
+    "rank_weight": (0.0, 100.0),
+    "clip_grad_value": (0.0, 10.0),
+    "weight_decay": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Nonfinite:
+    """A step whose loss or gradient was not finite.
+
+    Attributes:
+        step: its number in the epoch, from 1.
+        values: ``grad_norm`` and the losses by name.
+        index: positions of its studies in the training set, those of the process that saw it.
+        count: such steps since the last look.
+    """
+
+    step: int
+    values: dict[str, float]
+    index: list[int]
+    count: int
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
+        return f"first in {self.first} ({values})"
+
+    @property
+    def first(self) -> str:
+        """The term that went first; the gradient if all terms were finite."""
+        bad = [name for name, value in self.values.items() if not abs(value) < float("inf")]
+        terms = [name for name in bad if name not in ("loss", "grad_norm")]
+        return (terms or bad)[0]
+
+
+class FiniteWatch:
+    """Remembers the first step that is not finite, without making the host wait.
+
+    Args:
+        names: of the losses of a step, in order.
+        device: they are on.
+    """
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self.names = ["grad_norm", *names]
+        self.found = torch.zeros((), device=device)  # 1 if the present step is to be left out, on every process
+        self.own = torch.zeros((), device=device)  # such steps of this process since the last look
+        self.count = torch.zeros((), device=device)  # of any process
+        self.record = torch.zeros(1 + len(self.names), device=device)  # step and values of the first
+        self.steps: list[tuple[int, list[int]]] = []  # number and studies of every step since the last look
+
+    def note(self, step: int, index: list[int], norm: Tensor, losses: Tensor) -> None:
+        """Look at a step.
+
+        Args:
+            step: its number in the epoch, from 1.
+            index: its studies.
+            norm: of the gradient, a scalar.
+            losses: of this process, in the order of the names.
+        """
+        self.steps.append((step, index))
+        values = torch.cat([norm.reshape(1).to(losses.dtype), losses])
+        bad = (~values.isfinite().all()).to(self.found.dtype)
+        number = torch.full((1,), float(step), dtype=values.dtype, device=values.device)
+        here = torch.cat([number, values]).to(self.record.dtype)
+        self.record = torch.where((bad > 0) & (self.own == 0), here, self.record)
+        self.own = self.own + bad
+        if world_size() > 1:
+            dist.all_reduce(bad, dist.ReduceOp.MAX)
+        self.found.copy_(bad)
+        self.count = self.count + bad
+
+    def read(self) -> Nonfinite | None:
+        """The first step since the last look that was not finite on any process; waits for the device."""
+        own, count, *record = [float(x) for x in torch.cat([self.own[None], self.count[None], self.record]).tolist()]
+        steps = dict(self.steps)
+        mine = []
+        if own:
+            mine = [(int(record[0]), dict(zip(self.names, record[1:], strict=True)), steps[int(record[0])])]
+        self.steps = []
+        if not count:
+            return None
+        found = sorted(gather_list(mine), key=lambda one: one[0])
+        self.own, self.count = torch.zeros_like(self.own), torch.zeros_like(self.count)
+        return Nonfinite(*found[0], count=int(count))
+
+
+class KeptStatistics:
+    """The running statistics of normalisation layers, which a step that is left out must not move.
+
+    Args:
+        model: whose.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.buffers = [buffer for name, buffer in model.named_buffers() if "running_" in name]
+        self.copies = [buffer.clone() for buffer in self.buffers]
+
+    def keep(self) -> None:
+        """Before a step."""
+        torch._foreach_copy_(self.copies, self.buffers)
+
+    def restore_if(self, found: Tensor) -> None:
+        """After a step: as they were, if ``found`` is 1."""
+        for buffer, copy in zip(self.buffers, self.copies, strict=True):
+            buffer.copy_(torch.where(found > 0, copy, buffer))
+
+
+def suspects(options: Mapping[str, Any]) -> str:
+    """What is known that may have caused it: flags out of their sane range, half precision."""
+    found = []
+    for name, (low, high) in SANE.items():
+        value = options.get(name)
+        if value is not None and not low <= value <= high:
+            found.append(f"--{FLAGS.get(name, name)} {value:g} is outside {low:g} to {high:g}")
+    if options["precision"] != "fp32":
+        found.append(f"the step may have run in bf16 (--precision {options['precision']}; fp32 does not)")
+    return "; ".join(found) or "every flag is in its usual range: look at the studies, or lower --init_lr"
+
+
+FLAGS = {"curvature": "c"}
+
+
+def content_of_step(found: Nonfinite, epoch: int, ids: Sequence[str], batch: Any) -> dict[str, Any]:
+    """What ``nonfinite_step.pt`` holds; it is read with ``torch.load(weights_only=True)``."""
+    study = {name: value for name, value in vars(batch.study).items() if isinstance(value, Tensor)}
+    return {
+        "epoch": epoch,
+        "step": found.step,
+        "values": found.values,
+        "first": found.first,
+        "ids": list(ids),
+        "batch": {**study, "token_ids": batch.token_ids, "token_mask": batch.token_mask, "labels": batch.labels},
+    }

@@ -1,0 +1,51 @@
+"""Statistics of the batch-normalisation layers: over the studies of all processes, of one, or frozen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modules.distributed import gather_with_gradient, world_size
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over all processes on the CPU, where torch has none; every process has as many studies."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``(B, D, height, width)`` by the mean and variance of the whole batch."""
+        if not self.training:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x if x.dtype == torch.float64 else x.float()
+            mean = _of_all(wide.mean(dim=(0, 2, 3)))  # (D,)
+            centred = wide - mean[:, None, None]
+            variance = _of_all(centred.square().mean(dim=(0, 2, 3)))  # (D,)
+            with torch.no_grad():
+                n = world_size() * x.numel() / x.shape[1]
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+                self.running_var.lerp_((variance * n / (n - 1)).to(self.running_var.dtype), self.momentum)
+            scale = self.weight * (variance + self.eps).rsqrt()
+            return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+def _of_all(mean: Tensor) -> Tensor:
+    """Mean of the means ``(D,)`` of all processes; gradients flow back to each."""
+    return gather_with_gradient(mean.unsqueeze(0)).mean(dim=0)
+
+
+def share_statistics(model: nn.Module, device: torch.device) -> None:
+    """Let every batch-normalisation layer of a model take its statistics over all processes (``--sync_bn``)."""
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the layers inside the model
+        return
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Keep the statistics that the weights came with (``--freeze_bn``); call it after ``model.train()``."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()

@@ -1,0 +1,72 @@
+"""Where a training stands: what its next step and its next row depend on and that is no weight."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modules.distributed import gather_list, rank, world_size
+
+
+@dataclass
+class RunState:
+    """Counts of a run.
+
+    Attributes:
+        epoch: the present one, from 1.
+        step: its steps that are done; all of them once only the validation is left.
+        seen: its studies so far.
+        seconds: its training so far, those before an interruption included.
+        loss_towers: of the retrieval towers that were fitted after its steps, None before.
+        history: rows of the finished epochs.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    loss_towers: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def best(self, metric: str) -> float:
+        """Largest value of a score in the finished epochs."""
+        return max((row[metric] for row in self.history if row.get(metric) is not None), default=-math.inf)
+
+    def next_epoch(self, row: dict[str, Any]) -> None:
+        """Finish the present epoch with its row."""
+        self.history.append(row)
+        self.epoch, self.step, self.seen, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self.loss_towers = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """By name, for a checkpoint."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def of_every_process(sums: Tensor, device: torch.device) -> list[dict[str, Tensor]]:
+    """What differs between the processes, in order of rank: sums of the epoch and random states."""
+    own = {"sums": sums.cpu(), "rng": torch.get_rng_state()}
+    if device.type == "cuda":
+        own["cuda_rng"] = torch.cuda.get_rng_state(device)
+    return gather_list([own])
+
+
+def restore_process(processes: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
+    """Set this process's random states to those that were saved; returns its sums, None for another number of processes."""
+    if len(processes) != world_size():
+        return None
+    own = processes[rank()]
+    torch.set_rng_state(own["rng"])
+    if "cuda_rng" in own and device.type == "cuda":
+        torch.cuda.set_rng_state(own["cuda_rng"], device)
+    return own["sums"].to(device)
+
+
+def stored_rows(rows: np.ndarray) -> Tensor:
+    """Reference rows as a checkpoint keeps them."""
+    return torch.from_numpy(np.asarray(rows).astype(np.int32))

@@ -1,0 +1,113 @@
+"""One update of the weights: the batches of all processes, and several of each, count as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.profiler import record_function
+
+from models.revtaf import Revtaf
+from modules.corpus.datasets import Batch
+from modules.distributed import autocast, watch, world_size
+from modules.flags import TrainingOptions
+from modules.training.finite import FiniteWatch, KeptStatistics
+from modules.training.gradients import MeanGradients, copy_from_main
+from modules.training.known_pairs import KnownPairs
+from modules.training.memory import compute_twice, says_what_to_lower
+from modules.training.normalisation import freeze_statistics, share_statistics
+from modules.training.objective import Step, loss_names, objective, predicted_prompt, shares
+from modules.training.optimizers import build_optimizer, clip_gradients, gradient_norm
+
+
+class Update:
+    """Forward, backward and optimizer.
+
+    Args:
+        model: on its device.
+        options: of the training.
+        precision: ``--precision``.
+        device: of this process.
+        state_ids: ``(P,)`` token ids of the states.
+        known_pairs: what is known of the sentences of references; None where all pairs shall agree.
+    """
+
+    def __init__(
+        self,
+        model: Revtaf,
+        options: TrainingOptions,
+        precision: str,
+        device: torch.device,
+        state_ids: Sequence[int] = (),
+        known_pairs: KnownPairs | None = None,
+    ) -> None:
+        self.state_ids, self.known_pairs = state_ids, known_pairs
+        self.model, self.options, self.precision, self.device = model, options, precision, device
+        if options.grad_checkpointing:
+            compute_twice(model)
+        own_statistics = world_size() > 1 and options.sync_bn is False
+        if world_size() > 1 and not own_statistics:
+            share_statistics(model, device)
+        self.gradients = MeanGradients(model)
+        self.own_statistics = [b for n, b in model.named_buffers() if "running_" in n] if own_statistics else []
+        self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
+        self.finite = FiniteWatch(loss_names(), device)
+        self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
+        self.stage = record_function  # --profile replaces it by a stopwatch
+
+    def train(self) -> None:
+        """Set the model to training, before an epoch."""
+        self.model.train()
+        if self.options.freeze_bn:
+            freeze_statistics(self.model)
+
+    def losses(self, step: Step, share: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Forward pass over one of the batches of a step: ``loss``, the weighted sum, and its terms by name."""
+        batch = step.batch
+        with autocast(self.device, self.precision):
+            prompt = predicted_prompt(self.options.prompt_states, batch, self.state_ids)
+            output = self.model(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt)
+        return objective(replace(step, output=output), share)
+
+    def __call__(self, number: int, batches: tuple[Batch, ...], class_prior: Tensor) -> Tensor:
+        """Make one update.
+
+        Args:
+            number: of the step in its epoch, from 1.
+            batches: of this process, on its device.
+            class_prior: ``(L,)``.
+
+        Returns:
+            This process's share of the losses, in the order of ``loss_names``; the mean over processes is the loss of all.
+        """
+        if self.statistics:
+            self.statistics.keep()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.gradients.begin()
+        watch().beat("forward pass")
+        values = torch.zeros(len(loss_names()), device=self.device)
+        pairs = [self.known_pairs and self.known_pairs(b.index, b.study.reference_mask) for b in batches]
+        for place, share in enumerate(shares(self.model.config, batches, pairs)):
+            step = Step(self.model, None, batches[place], class_prior, self.options, pairs[place], batches, place)
+            self.gradients.last = place == len(batches) - 1
+            with says_what_to_lower(self.model.config, batches[place], self.options, self.precision):
+                with self.stage("forward"):
+                    losses = self.losses(step, share)
+                watch().beat("backward pass")
+                with self.stage("backward"):
+                    losses["loss"].backward()
+            values = values + torch.stack([value.detach().float() for value in losses.values()])
+        self.gradients.finish()
+        copy_from_main(self.own_statistics)
+        with self.stage("optimizer"):
+            parameters = list(self.model.parameters())
+            index = [i for batch in batches for i in batch.index]
+            self.finite.note(number, index, gradient_norm(parameters), values)
+            clip_gradients(parameters, self.options.clip_grad_value)
+            self.optimizer.found_inf = self.finite.found  # the update is left out where it is 1
+            self.optimizer.step()
+            if self.statistics:
+                self.statistics.restore_if(self.finite.found)
+        return values

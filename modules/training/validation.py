@@ -1,0 +1,126 @@
+"""The validation of an epoch: generate, score, update the class prior; goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from models.revtaf import Revtaf
+from modules.corpus.dataloaders import evaluation_batches
+from modules.corpus.datasets import ReportDataset
+from modules.distributed import is_main, watch
+from modules.evaluation.generation import generate_reports, limits_of, state_scores
+from modules.evaluation.kept_rows import KeptRows
+from modules.evaluation.scorer import ReportScorer
+from modules.evaluation.sensitivity import Distinctness, warnings
+from modules.labelling.labelers import Labeler
+from modules.messages import UserError
+from modules.programs import MainTrain
+from modules.retrieval.references import find_references, reference_agreement
+from modules.training.objective import next_prior
+
+
+class Validation:
+    """Scores of the validation split.
+
+    Args:
+        model: on its device.
+        val_set: validation studies.
+        labeler: of generated and reference reports.
+        options: of ``main_train.py``.
+        device: of this process.
+        between: called before every batch; may raise to stop.
+
+    Attributes:
+        weights: checksum of the checkpoint that the model is in, None once a step has moved it.
+
+    Raises:
+        ValueError: if ``--monitor_metric`` is no score of a validation.
+    """
+
+    def __init__(
+        self,
+        model: Revtaf,
+        val_set: ReportDataset,
+        labeler: Labeler,
+        options: MainTrain,
+        device: torch.device,
+        between: Callable[[], None],
+    ) -> None:
+        self.model, self.val_set, self.options, self.device, self.between = model, val_set, options, device, between
+        self.limits = limits_of(options.generation)
+        self.weights: str | None = None
+        self.kept: KeptRows | None = None
+        few = [val_set.reports[i] for i in range(min(2, len(val_set)))]
+        names = self._scores(ReportScorer(few, labeler), few, val_set.labels[:2])
+        if options.training.monitor_metric not in names:
+            raise UserError(
+                f"--monitor_metric {options.training.monitor_metric} is not among the validation scores: choose one of "
+                f"{', '.join(names)}"
+            )
+        self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
+
+    def generate(self) -> list[dict[str, Any]]:
+        """Write the reports of the split, or those that an interrupted validation has not written; all are on disk then."""
+        options = self.options
+        assert self.weights is not None, "a validation belongs to a saved checkpoint"
+        with watch().patience():
+            find_references(self.model, self.val_set, options.model.retrieval, options)
+        self.kept = KeptRows(Path(options.run.save_dir), self.weights, self.between)
+        self.distinct = Distinctness()
+        mine = evaluation_batches(len(self.val_set), options.loading.batch_size)
+        self.distinct.sums += [self.kept.notes[batch[0]] for batch in mine if self.kept.done(batch)]
+        return generate_reports(
+            self.model,
+            self.val_set,
+            self.limits,
+            device=self.device,
+            precision=options.compute.precision,
+            loading=options.loading,
+            kept=self.kept,
+            watch=(self.distinct, self._note),
+        )
+
+    def _note(self, *_: object) -> None:
+        self.kept.note(self.distinct.sums[-1])
+
+    def score(self, rows: list[dict[str, Any]], class_prior: torch.Tensor) -> tuple[dict[str, float], torch.Tensor]:
+        """Compare reports and states with the references.
+
+        Args:
+            rows: of :meth:`generate`.
+            class_prior: ``(L,)`` of the epoch.
+
+        Returns:
+            The scores, on the main process, and the next class prior ``(L,)``.
+        """
+        probability = np.array([row["positive_probability"] for row in rows])  # (n, L)
+        updated = next_prior(probability, self.val_set.labels, class_prior)
+        figures = self.distinct.figures()
+        if self.scorer is None:
+            return {}, updated
+        with watch().patience():
+            states = np.array([row["states"] for row in rows])  # (n, L)
+            scores = self._scores(self.scorer, [row["prediction"] for row in rows], self.val_set.labels, states)
+        tqdm.write("".join(f"{sentence}\n" for sentence in warnings(figures)), file=sys.stderr, end="")
+        more = {f"val_{name}": value for name, value in {**figures, **reference_agreement(self.val_set)}.items()}
+        return scores | more, updated
+
+    @staticmethod
+    def _scores(
+        scorer: ReportScorer, predictions: list[str], labels: np.ndarray, states: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        scores = scorer(predictions, meteor=False) | state_scores(labels if states is None else states, labels)
+        return {f"val_{name}": value for name, value in scores.items() if value is not None}
+
+    def forget(self) -> None:
+        """Remove the reports of a validation whose row is saved."""
+        if self.kept is not None:
+            self.kept.remove()
+            self.kept = None

@@ -1,0 +1,150 @@
+"""What one of several processes does about the others: end when a process dies, hangs, or loses its launcher."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+LOST = 70  # exit status of a process that ends because of another one, which has said why
+SPOKEN = "REVTAF_SPOKEN"  # file that the launcher names: whoever makes it says what went wrong, the others are silent
+SECONDS_BETWEEN = 0.5
+
+
+def may_speak() -> bool:
+    """Whether this process is the first of several to say what went wrong; alone it always is."""
+    path = os.environ.get(SPOKEN)
+    if not path:
+        return True
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def several() -> bool:
+    """Whether a launcher started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def leave_silently() -> None:
+    """End this process because of another one, which has said why."""
+    time.sleep(SECONDS_BETWEEN)  # the one that failed is the first that the launcher sees
+    sys.stdout.flush()
+    os._exit(LOST)
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether an error says only that another process is gone."""
+    from torch import distributed as dist  # on demand: --help needs no torch
+
+    if isinstance(error, dist.DistError):
+        return True
+    words = ("Connection closed by peer", "Connection reset by peer", "gloo", "NCCL", "Broken pipe", "timed out")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+class Watch:
+    """A thread that ends this process when its launcher is gone, or when some process stands still.
+
+    Every process counts what it does, in the same order as the others; the one that is furthest behind and does not move is
+    the one that hangs.
+
+    Args:
+        rank: of this process.
+        world: processes.
+    """
+
+    def __init__(self, rank: int, world: int) -> None:
+        self.rank, self.world, self.parent = rank, world, os.getppid()
+        self.count, self.doing, self.timeout, self.patient = 0, "starting", 0.0, 0
+        self.store: Any = None  # of torch.distributed, once the others are watched
+        if world > 1:
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def beat(self, doing: str) -> None:
+        """Count one thing that every process does next."""
+        self.count, self.doing = self.count + 1, doing
+
+    def begin(self, timeout: float) -> None:
+        """Watch the others too: all processes call this, and then none may stand still for ``timeout`` seconds."""
+        if self.world == 1:
+            return
+        from torch import distributed as dist
+
+        store = dist.TCPStore(
+            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, wait_for_workers=False,
+            timeout=timedelta(seconds=max(timeout, 5)),
+        )  # fmt: skip
+        self.timeout, self.store = timeout, dist.PrefixStore("watch", store)
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self.store = None
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Work of one process that the others wait for, however long it takes."""
+        self.patient += 1
+        try:
+            yield
+        finally:
+            self.patient -= 1
+
+    def _run(self) -> None:
+        least, since, begun = None, time.monotonic(), False
+        while True:
+            time.sleep(SECONDS_BETWEEN)
+            if os.getppid() != self.parent:
+                os._exit(LOST)  # another training may already write where this one would
+            store, now = self.store, time.monotonic()
+            if store is None:
+                begun = False
+                continue
+            states = self._exchange(store)
+            if states is None:
+                time.sleep(4 * SECONDS_BETWEEN)  # it may have ended as this one is about to
+                if self.store is not None:
+                    self._leave("lost contact with process 0")
+                continue
+            slowest = min(count for count, _, _ in states)
+            if not begun or slowest != least or any(patient for _, patient, _ in states):
+                least, since, begun = slowest, now, True
+            behind = [rank for rank, (count, _, _) in enumerate(states) if count == slowest]
+            waited = now - since
+            if waited > self.timeout and len(behind) == self.world:
+                self._leave(f"all {self.world} processes have stood still for {waited:.0f} s (--timeout): {self.doing}")
+            if waited > self.timeout and self.rank in behind:
+                self._leave(f"{self.name()} has stood still for {waited:.0f} s (--timeout): {self.doing}")
+            if waited > self.timeout + 2 * SECONDS_BETWEEN + 1:
+                who = ", ".join(f"process {rank} of {self.world}" for rank in behind)
+                self._leave(
+                    f"{who} has stood still for {waited:.0f} s (--timeout) and says nothing: {states[behind[0]][2]}"
+                )
+
+    def name(self) -> str:
+        """How messages call this process."""
+        return f"process {self.rank} of {self.world}"
+
+    def _exchange(self, store: Any) -> list[tuple[int, bool, str]] | None:
+        """Tell the others where this process is, and read where they are; None when that fails."""
+        try:
+            store.set(f"rank{self.rank}", f"{self.count}|{int(self.patient > 0)}|{self.doing}")
+            states = [store.get(f"rank{rank}").decode().split("|", 2) for rank in range(self.world)]
+        except RuntimeError:  # which all errors of torch.distributed are
+            return None
+        return [(int(count), patient == "1", doing) for count, patient, doing in states]
+
+    def _leave(self, sentence: str) -> None:
+        if may_speak():
+            sys.stderr.write(f"\nerror: {sentence}\n")
+            sys.stderr.flush()
+        os._exit(LOST)

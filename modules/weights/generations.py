@@ -1,0 +1,40 @@
+"""The states of a run on disk: the current one, and the previous one where the current is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modules.distributed import is_main
+from modules.messages import UserError
+from modules.weights.checkpoints import load_checkpoint
+from modules.weights.saving import CURRENT, PREVIOUS, verified_checksum
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
+    """The newest whole state of a run; a damaged one is named on the way.
+
+    Returns:
+        Its file, its content and its checksum.
+
+    Raises:
+        FileNotFoundError: if there is no state.
+        ValueError: if none is whole.
+    """
+    paths = [path for name in (CURRENT, PREVIOUS) if (path := folder / name).is_file()]
+    if not paths:
+        raise FileNotFoundError(
+            f"--resume was given but {folder / CURRENT} does not exist: start without it, or fix --save_dir"
+        )
+    problems = []
+    for path in paths:
+        try:
+            checksum = verified_checksum(path)
+            checkpoint = load_checkpoint(path, resumable=True)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if problems and is_main():
+            print(f"{'; '.join(problems)}: going on from {path} instead")
+        return path, checkpoint, checksum
+    raise UserError(f"no state of the run in {folder} is whole: {'; '.join(problems)}; start again with --overwrite")

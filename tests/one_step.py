@@ -1,0 +1,63 @@
+"""One update of a tiny model from a batch of eight studies, alone or shared among processes and batches; run by fork_server.py."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+from conftest import tiny_config
+
+from benchmarks.models import LOSS, random_batch
+from models.decoder_layers import PackedReports
+from models.revtaf import Revtaf, StudyInputs
+from modules.corpus.datasets import Batch
+from modules.distributed import is_main, mean_over_processes, processes, rank, world_size
+from modules.training.objective import loss_names
+from modules.training.update import Update
+
+
+def part(batch, rows, prompt_length):
+    """Some studies of a batch as a batch, padded no further than they need."""
+    study = StudyInputs(**{f.name: getattr(batch.study, f.name)[rows] for f in fields(StudyInputs)})
+    S = int(study.reference_mask.sum(dim=1).max())
+    study.reference_text, study.reference_mask = study.reference_text[:, :S], study.reference_mask[:, :S]
+    T = int(batch.token_mask[rows].sum(dim=1).max())
+    ids, mask = batch.token_ids[rows, :T], batch.token_mask[rows, :T]
+    packed = PackedReports.of(ids, mask, prompt_length)
+    return Batch(study, ids, mask, packed, batch.labels[rows], list(range(8))[rows])
+
+
+def one_step(
+    folder, name, batches=1, freeze_bn=False, sync_bn=None, checkpointing=False, rank_loss="nearest", **changes
+):
+    """Update once and keep losses, gradients and statistics."""
+    torch.manual_seed(0)
+    with processes("cpu"):
+        config = tiny_config(dropout=0.0, **changes)
+        model = Revtaf(config).double()
+        whole = random_batch(config, size=8, tokens=60, sentences=5, lengths=(1, 0.5, 0.7))
+        for field, value in vars(whole.study).items():
+            setattr(whole.study, field, value.double() if value.is_floating_point() else value)
+        whole.study.reference_mask[::3, 2:] = False
+        options = replace(
+            LOSS, rank_loss=rank_loss, init_lr=1e-3, min_lr=0.0, warmup_lr=0.0, weight_decay=0.0, sync_bn=sync_bn,
+            freeze_bn=freeze_bn, grad_checkpointing=checkpointing,
+        )  # fmt: skip
+        update = Update(model, options, "fp32", torch.device("cpu"))
+        update.train()
+        size = 8 // (world_size() * batches)
+        starts = [(j * world_size() + rank()) * size for j in range(batches)]
+        mine = tuple(part(whole, slice(start, start + size), config.prompt_length) for start in starts)
+        gradients = {}
+        update.optimizer.register_step_pre_hook(
+            lambda *_: gradients.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+        )
+        import modules.training.update as module
+
+        module.clip_gradients = lambda *_: None
+        losses = update(1, mine, torch.linspace(0.4, 1, 18, dtype=torch.float64)).tolist()
+        losses = mean_over_processes(dict(zip(loss_names(), losses, strict=True)), torch.device("cpu"))
+        statistics = {n: b for n, b in model.named_buffers() if "running_" in n}
+        if is_main():
+            torch.save(
+                {"losses": losses, "gradients": gradients, "statistics": statistics}, Path(folder) / f"{name}.pth"
+            )

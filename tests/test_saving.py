@@ -1,0 +1,185 @@
+"""modules/weights/saving.py and generations.py: what a broken disk, a full one or a flipped bit leaves, and what is said."""
+
+import errno
+import shutil
+
+import pytest
+import torch
+from test_pipeline import SMALL, call, places, prepared, refused, train, trained  # noqa: F401, fixtures
+
+import main_test
+import main_train
+from modules.records import read_json, sha256_of
+from modules.weights import saving
+from modules.weights.checkpoints import load_checkpoint
+from modules.weights.generations import newest_checkpoint
+from modules.weights.saving import CURRENT, PREVIOUS, save_atomically, save_generation, verified_checksum
+
+
+def test_the_checksum_is_of_the_content_and_torch_reads_the_file(tmp_path):
+    first = save_atomically({"a": torch.arange(5)}, tmp_path / "a.pth")
+    again = save_atomically({"a": torch.arange(5)}, tmp_path / "b.pth")
+    other = save_atomically({"a": torch.arange(5) + 1}, tmp_path / "a.pth")
+    assert first == again != other
+    assert verified_checksum(tmp_path / "a.pth") == other
+    assert torch.equal(torch.load(tmp_path / "a.pth", weights_only=True)["a"], torch.arange(5) + 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "b.pth"]
+
+
+def damaged(content):
+    """Ways in which a file breaks."""
+    flipped = [bytearray(content) for _ in range(3)]
+    for number, copy in enumerate(flipped):
+        copy[(len(content) // 2, 3, len(content) - 5)[number]] ^= 16
+    yield from ((f"bit {number}", bytes(copy)) for number, copy in enumerate(flipped))
+    yield from ((f"cut {size}", content[:size]) for size in (0, 1, 70, len(content) // 2, len(content) - 1))
+    yield "longer", content + b"x"
+
+
+def test_every_damage_is_found(tmp_path):
+    save_atomically({"a": torch.arange(100.0)}, tmp_path / "a.pth")
+    for name, content in damaged((tmp_path / "a.pth").read_bytes()):
+        path = tmp_path / f"{name}.pth"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}.pth is (damaged|cut off)"):
+            verified_checksum(path)
+
+
+def test_a_damaged_state_is_named_and_the_previous_one_taken(prepared, trained, tmp_path, capsys):  # noqa: F811
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    whole = load_checkpoint(run / CURRENT)
+    for content in (b"", (run / CURRENT).read_bytes()[:-100]):
+        (run / CURRENT).write_bytes(content)
+        path, checkpoint, _ = newest_checkpoint(run)
+        assert path.name == PREVIOUS
+        assert f"{run / CURRENT} is cut off" in capsys.readouterr().out
+    assert (checkpoint["run"]["epoch"], checkpoint["run"]["step"]) == (2, 6), "before the last validation"
+    train(prepared, run, "--resume")
+    again = load_checkpoint(run / CURRENT)
+    assert all(torch.equal(again["state_dict"][name], value) for name, value in whole["state_dict"].items())
+    for name in (CURRENT, PREVIOUS):
+        (run / name).write_bytes(b"nothing")
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, run, "--resume")
+    assert "no state of the run in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_disk_that_refuses_leaves_the_last_state(error, tmp_path, monkeypatch):
+    save_generation({"a": torch.zeros(10_000)}, tmp_path)
+
+    class Full:
+        def __init__(self, file):
+            self.file, self.left = file, 3000
+
+        def write(self, data):
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(error, "refused")
+            return self.file.write(data)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    class Checked(saving._Checked):
+        def __init__(self, file):
+            super().__init__(Full(file))
+
+    monkeypatch.setattr(saving, "_Checked", Checked)
+    with pytest.raises(ValueError, match=r"cannot be written .* the files that are there are whole"):
+        save_generation({"a": torch.ones(10_000)}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
+    verified_checksum(tmp_path / CURRENT)
+
+
+def test_two_states_are_kept(tmp_path, monkeypatch):
+    def values():
+        return [int(torch.load(tmp_path / name, weights_only=True)["n"]) for name in (CURRENT, PREVIOUS)]
+
+    for n in range(3):
+        save_generation({"n": torch.tensor(n)}, tmp_path)
+    assert values() == [2, 1]
+
+    def no_links(*_):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(saving.os, "link", no_links)
+    save_generation({"n": torch.tensor(3)}, tmp_path)
+    assert values() == [3, 2]
+
+
+@pytest.mark.parametrize("kind", ["a file", "a name too long", "below a file"])
+def test_a_folder_that_cannot_be_written_is_one_sentence(kind, prepared, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "file").write_text("mine")
+    folder = {"a file": tmp_path / "file", "a name too long": tmp_path / ("x" * 300)}.get(
+        kind, tmp_path / "file" / "run"
+    )
+    words = "is a file" if kind == "a file" else "cannot be written to"
+    refused(capsys, words, main_train, *places(prepared), "--save_dir", folder, "--device", "cpu")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_is_not_replaced_unasked(prepared, trained, tmp_path, capsys):  # noqa: F811
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / ".lock").unlink()
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, run, "--retrieval", "none")
+    assert "holds a run (current_checkpoint.pth" in capsys.readouterr().err
+    (run / ".lock").unlink()
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    train(prepared, run, "--epochs", 1, "--overwrite")
+    assert "moved what" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run.1").iterdir() if path.is_file()} == before
+    assert load_checkpoint(run / CURRENT)["run"]["epoch"] == 2
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, run, "--overwrite", "--resume")
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_a_resume_takes_what_does_not_change_the_training(prepared, trained, tmp_path, capsys):  # noqa: F811
+    run, data = tmp_path / "run", tmp_path / "moved"
+    shutil.copytree(trained, run)
+    shutil.copytree(prepared, data)
+    train(data, run, "--resume", "--epochs", 3, "--monitor_metric", "val_BLEU_4", "--val_every", 3, "--save_every", 7)
+    assert load_checkpoint(run / CURRENT)["run"]["epoch"] == 4
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        train(data, run, "--resume", "--epochs", 4, "--weight_decay", 0.5)
+    assert "weight_decay 0.05 there, 0.5 here" in capsys.readouterr().err
+
+
+def test_a_wrong_metric_is_found_before_the_first_step(prepared, tmp_path, capsys):  # noqa: F811
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, tmp_path / "run", "--monitor_metric", "val_bleu")
+    assert "val_bleu is not among the validation scores: choose one of val_BLEU_1" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "options.json").exists()
+
+
+def test_results_of_another_checkpoint_are_not_written_over(prepared, trained, tmp_path, capsys):  # noqa: F811
+    flags = [
+        *places(prepared), *SMALL, "--gen_min_len", 25, "--gen_max_len", 7, "--no-viewer", "--no-meteor",
+        "--resamples", 10, "--save_dir", tmp_path / "results",
+    ]  # fmt: skip
+    call(main_test, *flags, "--load_pretrained", trained / "model_best.pth")
+    call(main_test, *flags, "--load_pretrained", trained / "model_best.pth")  # the same once more
+    metrics = read_json(tmp_path / "results" / "metrics.json")
+    assert metrics["made_by"] == {"checkpoint": sha256_of(trained / "model_best.pth"), "split": "test"}
+    other = ("--load_pretrained", trained / CURRENT)
+    refused(capsys, "holds results of something else", main_test, *flags, *other)
+    refused(capsys, "split test", main_test, *flags, "--load_pretrained", trained / "model_best.pth", "--split", "val")
+    call(main_test, *flags, *other, "--overwrite")
+    assert read_json(tmp_path / "results.1" / "metrics.json") == metrics
+    assert read_json(tmp_path / "results" / "metrics.json")["made_by"]["checkpoint"] == sha256_of(trained / CURRENT)
+
+
+def test_a_test_refuses_weights_that_are_not_finite(prepared, trained, tmp_path, capsys):  # noqa: F811
+    checkpoint = load_checkpoint(trained / "model_best.pth")
+    checkpoint["state_dict"]["project_patches.weight"][0, 0] = float("inf")
+    save_atomically(checkpoint, tmp_path / "model.pth")
+    shutil.copy(trained / "tokenizer.json", tmp_path)
+    words = "holds weights that are not finite (1 tensors, first project_patches.weight)"
+    flags = [*places(prepared), *SMALL, "--save_dir", tmp_path / "results", "--load_pretrained", tmp_path / "model.pth"]
+    refused(capsys, words, main_test, *flags)

@@ -1,0 +1,65 @@
+"""modules/training/update.py: however the studies of a step are shared, it is the same step."""
+
+import pytest
+import torch
+from test_pipeline import prepared  # noqa: F401, fixture
+
+
+@pytest.fixture(scope="module")
+def step_of(trainings, tmp_path_factory):
+    """The step of some processes and batches, each made once."""
+    folder, made = tmp_path_factory.mktemp("steps"), {}
+
+    def make(**how):
+        name = "_".join(f"{key}{value}" for key, value in how.items()) or "whole"
+        if name not in made:
+            made[name] = trainings.one_step(folder, name, **how)
+        return made[name]
+
+    return make
+
+
+def assert_same(shared, whole, tolerance=1e-5):
+    for name, value in whole["losses"].items():
+        assert shared["losses"][name] == pytest.approx(value, rel=tolerance), name
+    norm = torch.stack([gradient.norm() for gradient in whole["gradients"].values()]).norm()
+    assert shared["gradients"].keys() == whole["gradients"].keys()
+    for name, gradient in whole["gradients"].items():
+        assert (shared["gradients"][name] - gradient).norm() < tolerance * norm, name
+    for name, statistic in whole["statistics"].items():
+        torch.testing.assert_close(shared["statistics"][name], statistic, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(
+    "how", [{"processes": 2}, {"processes": 4}, {"processes": 2, "rank_loss": "listwise"}], ids=str
+)
+def test_processes_share_a_batch(how, step_of):
+    assert_same(step_of(**how), step_of(**{name: value for name, value in how.items() if name != "processes"}))
+
+
+@pytest.mark.parametrize("how", [{"batches": 2}, {"batches": 4}, {"processes": 2, "batches": 2}], ids=str)
+def test_batches_that_count_as_one(how, step_of):
+    """With frozen statistics; those of a batch are of that batch."""
+    assert_same(step_of(**how, freeze_bn=True), step_of(freeze_bn=True))
+
+
+def test_without_sync_bn_it_is_another_step(step_of):
+    with pytest.raises(AssertionError):
+        assert_same(step_of(processes=2, sync_bn=False), step_of())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention": "none", "retrieval": "none"}, {"attention": "softmax"}, {"ot_plan": "single"},
+        {"manifold": "lorentz", "learn_curvature": True}, {"manifold": "euclidean"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_switch_trains_with_two_processes(changes, step_of):
+    assert_same(step_of(processes=2, **changes), step_of(**changes))
+
+
+def test_blocks_that_are_computed_twice_give_the_same_step(step_of):
+    assert_same(step_of(checkpointing=True), step_of(), tolerance=1e-6)
+    assert_same(step_of(processes=2, checkpointing=True), step_of())
