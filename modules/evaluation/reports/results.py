@@ -18,7 +18,7 @@ from modules.records import atomic_write
 
 COMPARED = (
     "BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr",
-    "ce_f1_example", "ce_f1_micro", "ce_f1_macro", "ce_f1_macro_tail",
+    "BLEU_2_sentence", "ROUGE_L_f1", "semb_score", "ce_f1_example", "ce_f1_micro", "ce_f1_macro", "ce_f1_macro_tail",
 )  # fmt: skip
 SHOWN = ("BLEU_4", "ROUGE_L", "METEOR", "CIDEr", "ce_f1")  # of single studies, on the page
 PROTOCOL = {
