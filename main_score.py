@@ -30,7 +30,7 @@ from modules.evaluation.reports.yardsticks import good_lines, good_values, yards
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports, open_bank, training_reports
 from modules.labelling.labelers import find_labeler
-from modules.messages import run
+from modules.messages import UserError, run
 from modules.options import flat
 from modules.records import provenance, write_json, write_options
 
@@ -40,7 +40,7 @@ def read_files(options: MainScore) -> Matched:
     scoring = options.scoring
     paths = named_files(scoring.predictions)
     if scoring.baseline is not None and scoring.baseline not in paths:
-        raise ValueError(f"--baseline is {scoring.baseline!r}; expected one of the predictions: {', '.join(paths)}")
+        raise UserError(f"--baseline is {scoring.baseline!r}; expected one of the predictions: {', '.join(paths)}")
     given, profile = named_columns(scoring.columns), PROFILES[scoring.profile]
     how = {"split": scoring.split, "section": scoring.section or profile.section, "columns": given}
     systems = {name: read_report_file(path, **how) for name, path in paths.items()}

@@ -37,7 +37,7 @@ from modules.evaluation.reports.viewer import write_viewer
 from modules.evaluation.sensitivity import Distinctness, reference_sensitivity
 from modules.evaluation.sign_masks import SignMapKeeper, ground, store_sign_maps
 from modules.labelling.labelers import Labeler, find_labeler
-from modules.messages import Needed, require, run
+from modules.messages import Needed, UserError, require, run
 from modules.options import flat
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.published.recognition import find_annotation, how_to_prepare
@@ -91,12 +91,12 @@ def plotted_studies(options: MainTest, studies: list[Study]) -> list[int]:
     """Positions of the studies that figures are drawn of: those of ``--plot_ids``, else the first ``--plot``.
 
     Raises:
-        ValueError: if an id is not in the split.
+        UserError: if an id is not in the split.
     """
     positions = {study.id: position for position, study in enumerate(studies)}
     for identifier in options.testing.plot_ids:
         if identifier not in positions:
-            raise ValueError(
+            raise UserError(
                 f"--plot_ids names {identifier}, which is not among the {len(studies)} studies of the {options.testing.split} "
                 f"split of {options.data.ann_path}: give ids of that split"
             )

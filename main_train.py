@@ -29,7 +29,7 @@ from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
 from modules.distributed import agree_on, is_main, processes, seed_everything
 from modules.labelling.labelers import find_labeler
-from modules.messages import Needed, require, run
+from modules.messages import Needed, UserError, require, run
 from modules.options import flat, model_config
 from modules.preparation.doctor.examination import refuse_errors
 from modules.preparation.features.entities import find_scorer
@@ -90,7 +90,7 @@ def check_same_run(options: MainTrain) -> None:
     """Refuse to continue a run with other flags.
 
     Raises:
-        ValueError: naming the first differences.
+        UserError: naming the first differences.
     """
     path = Path(options.run.save_dir) / "options.json"
     if not path.is_file():
@@ -100,7 +100,7 @@ def check_same_run(options: MainTrain) -> None:
     names = [name for name in ours if name not in FREE_ON_RESUME and name in theirs and theirs[name] != ours[name]]
     if names:
         differences = "; ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in names[:4])
-        raise ValueError(
+        raise UserError(
             f"{options.run.save_dir} holds a run with other options ({differences}): repeat its flags to resume it, or "
             "choose another --save_dir"
         )

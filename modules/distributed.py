@@ -57,14 +57,14 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
         The device of this process.
 
     Raises:
-        ValueError: if CUDA is asked for and absent, or if ``n_gpu`` processes were not started.
+        UserError: if CUDA is asked for and absent, or if ``n_gpu`` processes were not started.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda was asked for but PyTorch finds no CUDA device: use --device auto or cpu")
+        raise UserError("--device cuda was asked for but PyTorch finds no CUDA device: use --device auto or cpu")
     if n_gpu > 1 and started % n_gpu:
-        raise ValueError(
+        raise UserError(
             f"--n_gpu {n_gpu} needs as many processes but {started} was started: use the scripts, "
             f"or torchrun --nproc_per_node {n_gpu} in front of the program"
         )
@@ -167,13 +167,13 @@ def agree_on(act: Callable[[], Item]) -> Item:
     """What ``act`` returns on the main process, on every process; what it refuses, all refuse.
 
     Raises:
-        ValueError: on every process, if ``act`` raises it on the main process.
+        UserError: on every process, if ``act`` raises it on the main process.
     """
 
     def attempt() -> tuple[Item | None, str | None]:
         try:
             return act(), None
-        except ValueError as error:
+        except UserError as error:
             return None, str(error)
 
     answer, problem = from_main(attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,9 +12,14 @@ from typing import NamedTuple
 
 from modules.watch import leave_silently, lost_another, may_speak, several
 
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-class UserError(ValueError):
-    """What a user did or gave is wrong: one sentence with what was found, what was expected, what to do."""
+
+class UserError(Exception):
+    """What a user did or gave is wrong: one sentence with what was found, what was expected, what to do.
+
+    Everything else that a program raises is a bug of ours and keeps its traceback.
+    """
 
 
 class Needed(NamedTuple):
@@ -28,25 +34,27 @@ def require(needed: Sequence[Needed]) -> None:
     """Check that everything is there before any work begins.
 
     Raises:
-        FileNotFoundError: listing all that is missing at once.
+        UserError: listing all that is missing at once.
     """
     missing = [item for item in needed if not Path(item.path).exists()]
     if missing:
         lines = "\n".join(f"  {item.path}\n      {item.what}\n      {item.how}" for item in missing)
         verb = "file or folder is" if len(missing) == 1 else "files or folders are"
-        raise FileNotFoundError(f"{len(missing)} {verb} missing:\n{lines}")
+        raise UserError(f"{len(missing)} {verb} missing:\n{lines}")
 
 
 def run(program: Callable[[], None], resume_hint: str = "run the same command again to continue") -> None:
     """Run a program; user errors become one sentence and exit status 2, a signal a hint and exit status 128 + signal.
 
+    User errors are :class:`UserError`, and an ``OSError`` that names its file or says that the disk is full. Every other
+    error keeps its traceback, which shows file and line, and exit status 1.
     Of several processes the first that fails speaks; one that only lost another is silent.
     """
     name = Path(sys.argv[0]).name
     os.umask(0o077)  # what is written holds patients' texts: for its owner only
     try:
         program()
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         _say(f"{name}: error: {_own_words(error)}")
         sys.exit(2)
     except KeyboardInterrupt as error:
@@ -55,12 +63,23 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
     except Exception as error:
         if several() and (lost_another(error) or not may_speak()):
             leave_silently()
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK_IS_FULL):
+            print(f"{name}: error: {_about_a_file(error)}", file=sys.stderr)
+            sys.exit(2)
         raise
 
 
 def _say(text: str) -> None:
     if may_speak():
         print(text, file=sys.stderr)
+
+
+def _about_a_file(error: OSError) -> str:
+    """What the operating system says, with the file that it says it of."""
+    what = (error.strerror or str(error)).lower()
+    if error.errno in DISK_IS_FULL:
+        return f"{error.filename or 'the disk'}: {what}: make room and run the same command again"
+    return f"{error.filename}: {what}: check the path and its permissions"
 
 
 def _own_words(error: Exception) -> str:

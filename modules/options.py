@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 from models.config import ModelOptions, RevtafConfig, flag_name
 from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.messages import UserError
 from modules.programs import Program
 
 P = TypeVar("P", bound=Program)
@@ -131,6 +132,12 @@ def model_config(chosen: ModelOptions, **from_data: int) -> RevtafConfig:
     Args:
         chosen: the model's options.
         **from_data: ``report_feature_dim``, ``entity_text_dim``, ``vocab_size``, ``pad_id`` and ``end_id``.
+
+    Raises:
+        UserError: if a size that was chosen does not fit the data.
     """
     counts = {"num_conditions": len(CONDITIONS), "num_states": len(STATES), "num_entities": len(ENTITIES)}
-    return RevtafConfig(**asdict(chosen), **counts, **from_data)
+    try:
+        return RevtafConfig(**asdict(chosen), **counts, **from_data)
+    except ValueError as error:  # models/ knows no users
+        raise UserError(str(error)) from error

@@ -30,7 +30,7 @@ class RawOptions(Group):
 class DrawingOptions(Group):
     """Drawing SynthCXR."""
 
-    num_studies: int = flag(3000, "studies drawn", within="[1, 10000000]")
+    num_studies: int = flag(3000, "studies drawn", within="[3, 10000000]")
     val_share: float = flag(0.05, "share of the studies for validation", within="[0, 1)")
     test_share: float = flag(0.15, "share of the studies for the test", within="[0, 1)")
     readers: int = flag(
@@ -38,8 +38,8 @@ class DrawingOptions(Group):
         "radiologists with habits of their own who share the studies; 0 words every report independently",
         within="[0, 100000]",
     )
-    synth_image_size: int = flag(110, "side of the drawn images in pixels", within="[16, 4096]")
-    difficulty: float = flag(0.5, "subtlety of the signs; 1 needs larger images", within="[0, 1]")
+    synth_image_size: int = flag(110, "side of the drawn images in pixels", within="[32, 4096]")
+    difficulty: float = flag(0.5, "subtlety of the signs; 1 needs larger images", within="(0, 10]")
 
     def __post_init__(self) -> None:
         super().__post_init__()

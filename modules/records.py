@@ -71,12 +71,12 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not JSON.
+        UserError: if there is no such file.
+        UserError: if it is not JSON.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: check the path")
+        raise UserError(f"{path} does not exist: check the path")
     return parse_json(path.read_bytes(), str(path), "is not a JSON file")
 
 
@@ -120,12 +120,12 @@ def iterate_jsonl(path: str | Path) -> Iterator[Any]:
     """Values of a file with one JSON value a line, one at a time; empty lines are left out.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: naming the line that is not JSON.
+        UserError: if there is no such file.
+        UserError: naming the line that is not JSON.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: check the path")
+        raise UserError(f"{path} does not exist: check the path")
     with open(path, "rb") as file:  # bytes, so that a wrong encoding is reported with its line
         for number in itertools.count(1):
             line = file.readline(MAX_LINE)

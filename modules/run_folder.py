@@ -33,7 +33,7 @@ def locked(folder: Path, lock: str = LOCK) -> Iterator[None]:
     The lock file stays: removed, it could be held twice. Training and tests have one each, as they write other files.
 
     Raises:
-        ValueError: if another program holds it, or nothing can be written there.
+        UserError: if another program holds it, or nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
         Names of what is there.
 
     Raises:
-        ValueError: if there is a run and neither was asked for, or both were; if the folder cannot be held.
+        UserError: if there is a run and neither was asked for, or both were; if the folder cannot be held.
     """
     if resume and overwrite:
         raise UserError("--resume continues the run in --save_dir and --overwrite replaces it: give one of them")
@@ -102,7 +102,7 @@ def hold_results(held: ExitStack, folder: Path, made_by: Mapping[str, str], over
         overwrite: whether others are to be moved aside.
 
     Raises:
-        ValueError: if there are results of something else and they are not to be moved.
+        UserError: if there are results of something else and they are not to be moved.
     """
     held.enter_context(locked(folder, RESULTS_LOCK))
     found = [name for name in (RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from modules.corpus.annotations import check_images, read_annotation, require_split
+from modules.messages import UserError
 
 R2GEN = {
     "train": [
@@ -95,7 +96,7 @@ def test_a_wrong_item_is_named(tmp_path, key, value, words):
     if value is None:
         del content["val"][0][key]
     path = write(tmp_path, content)
-    with pytest.raises(ValueError, match="study b: ") as caught:
+    with pytest.raises(UserError, match="study b: ") as caught:
         read_annotation(path)
     sentence = str(caught.value)
     assert sentence.startswith(f"{path}, study b: ")
@@ -118,20 +119,20 @@ def test_a_wrong_item_is_named(tmp_path, key, value, words):
     ],
 )
 def test_a_wrong_file_is_described(tmp_path, content, words):
-    with pytest.raises(ValueError, match=r"annotation\.json") as caught:
+    with pytest.raises(UserError, match=r"annotation\.json") as caught:
         read_annotation(write(tmp_path, content))
     assert words in str(caught.value)
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.json does not exist"):
+    with pytest.raises(UserError, match=r"none\.json does not exist"):
         read_annotation(tmp_path / "none.json")
 
 
 def test_duplicate_id_across_splits(tmp_path):
     content = copy.deepcopy(R2GEN)
     content["test"][0]["id"] = "a"
-    with pytest.raises(ValueError, match=r"study a: this id appears twice \(in train and in test\)"):
+    with pytest.raises(UserError, match=r"study a: this id appears twice \(in train and in test\)"):
         read_annotation(write(tmp_path, content))
 
 
@@ -147,7 +148,7 @@ def test_require_split(tmp_path):
     path = write(tmp_path, R2GEN["val"])
     annotation = read_annotation(path)
     assert require_split(annotation, "val", path) == annotation["val"]
-    with pytest.raises(ValueError, match=r"no study in the train split \(found train 0, val 1, test 0\): .*--ann_path"):
+    with pytest.raises(UserError, match=r"no study in the train split \(found train 0, val 1, test 0\): .*--ann_path"):
         require_split(annotation, "train", path)
 
 
@@ -155,7 +156,7 @@ def test_check_images_counts_what_is_missing(tmp_path, capsys):
     items = [{"id": str(i), "image_path": [f"{i}.png", "second.png"], "report": "x"} for i in range(5)]
     studies = read_annotation(write(tmp_path, items))["test"]
     (tmp_path / "3.png").touch()
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(UserError) as caught:
         check_images(studies, tmp_path)
     assert f"4 of 5 images are not in {tmp_path}, first 0.png, 1.png, 2.png: give" in str(caught.value)
     for i in range(5):

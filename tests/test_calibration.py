@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from modules.evaluation.calibration import read_ratings, tau_b
+from modules.messages import UserError
 
 ROOT = Path(__file__).parents[1]
 TRUTH = "There is a small left pleural effusion. The heart is enlarged. No pneumothorax."
@@ -42,9 +43,9 @@ def test_tau_is_kendalls():
 def test_errors_count_downwards_and_other_ratings_up(rated):
     file, ratings, name = read_ratings(rated)
     assert (name, ratings[:3].tolist(), file.texts[:2]) == ("total_errors", [0, -1, -2], WORSE[:2])
-    with pytest.raises(ValueError, match="no column of ratings is known; say which with --rating"):
+    with pytest.raises(UserError, match="no column of ratings is known; say which with --rating"):
         read_ratings(rated, "stars")
-    with pytest.raises(ValueError, match="holds no number"):
+    with pytest.raises(UserError, match="holds no number"):
         read_ratings(rated, "prediction")
 
 

@@ -15,6 +15,7 @@ from modules.labelling import chexbert
 from modules.labelling.chexbert import ChexbertLabeler, ChexbertNetwork
 from modules.labelling.labelers import find_labeler
 from modules.labels import CHEXPERT_CONDITIONS
+from modules.messages import UserError
 
 GOLDEN = Path(__file__).parent / "golden"
 WORDS = [
@@ -131,21 +132,21 @@ def test_a_wrong_checkpoint_never_labels(small, change, message):
     weights = network.state_dict()
     change(weights)
     torch.save({"model_state_dict": dict(weights)}, folder / "wrong.pth")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         ChexbertLabeler(folder / "wrong.pth", folder)
 
 
 def test_other_wrong_files(small):
     folder, _ = small
     (folder / "page.pth").write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match=r"is no weights file but a web page"):
+    with pytest.raises(UserError, match=r"is no weights file but a web page"):
         ChexbertLabeler(folder / "page.pth", folder)
-    with pytest.raises(FileNotFoundError, match=r"absent\.pth does not exist"):
+    with pytest.raises(UserError, match=r"absent\.pth does not exist"):
         ChexbertLabeler(folder / "absent.pth", folder)
-    with pytest.raises(FileNotFoundError, match="--bert_path"):
+    with pytest.raises(UserError, match="--bert_path"):
         ChexbertLabeler(folder / "chexbert.pth", folder / "nowhere")
     (folder / "vocab.txt").write_text("\n".join(WORDS[:-1]))
-    with pytest.raises(ValueError, match="holds 13 entries"):
+    with pytest.raises(UserError, match="holds 13 entries"):
         ChexbertLabeler(folder / "chexbert.pth", folder)
 
 
@@ -156,7 +157,7 @@ class Refused:
 def test_pickled_code_is_refused(small):
     folder, network = small
     torch.save({"model_state_dict": network.state_dict(), "args": Refused()}, folder / "code.pth")
-    with pytest.raises(ValueError, match=r"refused because they may run code.*torch\.save"):
+    with pytest.raises(UserError, match=r"refused because they may run code.*torch\.save"):
         ChexbertLabeler(folder / "code.pth", folder)
 
 

@@ -17,6 +17,7 @@ from models.manifolds import PoincareBall
 from modules.corpus.dataloaders import EpochSampler
 from modules.corpus.store import FeatureStore, verify
 from modules.distributed import gather_list, gather_with_gradient, mean_over_processes, processes, rank
+from modules.messages import UserError
 from modules.records import read_json, read_jsonl, write_json
 from modules.training.losses import ranking_loss
 
@@ -84,7 +85,7 @@ def test_two_processes_write_the_same_reports_as_one(prepared, trained, tmp_path
 
 
 def test_n_gpu_without_processes_is_refused():
-    with pytest.raises(ValueError, match="--n_gpu 3 needs as many processes"), processes("cpu", n_gpu=3):
+    with pytest.raises(UserError, match="--n_gpu 3 needs as many processes"), processes("cpu", n_gpu=3):
         pass
 
 

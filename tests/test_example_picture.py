@@ -5,6 +5,7 @@ import pytest
 
 from modules.evaluation.grounding import SIGNS
 from modules.evaluation.reports.example_picture import choose_study, crop_of, draw_example, sign_panels, taken_sentences
+from modules.messages import UserError
 
 G = len(SIGNS)
 
@@ -38,7 +39,7 @@ def test_the_first_study_that_shows_everything_is_chosen():
     rows[3] = row(retrieved_report="there is edema .")
     assert choose_study(rows, maps, coverage, shown) == (4, 1, 4)
     rows[4] = row(retrieved_report=None)
-    with pytest.raises(ValueError, match="none of the 4 studies with two signs"):
+    with pytest.raises(UserError, match="none of the 4 studies with two signs"):
         choose_study(rows, maps, coverage, shown)
 
 

@@ -11,6 +11,7 @@ import pytest
 from modules.corpus import store_writing as feature_writing
 from modules.corpus.store import FeatureStore, is_current, unfinished, verify
 from modules.corpus.store_writing import FeatureRows, create_feature, write_axis, write_bank_reports, write_feature
+from modules.messages import UserError
 from modules.records import read_json, sha256_of, write_json
 
 STUDIES, TRAINING = ["a", "b", "c", "d"], ["c", "a"]
@@ -37,7 +38,7 @@ def test_arrays_come_back_as_read_only_maps(folder):
     assert labels.dtype == np.int8
     assert labels.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert store["labels"] is labels
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(UserError, match="read-only"):
         labels[0] = 1
     assert "labels" in store
     assert "region_text" not in store
@@ -56,7 +57,7 @@ def test_rows_of_an_axis_or_an_array(folder):
     assert rows.tolist() == [3, 0, 3]
     assert store.rows("training", ["a"]).tolist() == [1]
     assert store.rows("studies", []).tolist() == []
-    with pytest.raises(ValueError, match=r"2 of 3 studies have no features in .*, first b, z: run main_prepare\.py"):
+    with pytest.raises(UserError, match=r"2 of 3 studies have no features in .*, first b, z: run main_prepare\.py"):
         store.rows("training", ["b", "a", "z"])
     with pytest.raises(AssertionError, match="sentence_offsets"):
         store.row_ids("sentence_features")
@@ -67,10 +68,10 @@ def test_bank_reports(folder):
     assert [row["report"] for row in store.bank_reports] == ["report c .", "report a ."]
     write_bank_reports(folder, [{"id": "a", "patient": None, "report": "x"}])
     assert len(store.bank_reports) == 2  # read once
-    with pytest.raises(ValueError, match="does not list the training studies"):
+    with pytest.raises(UserError, match="does not list the training studies"):
         _ = FeatureStore.open(folder).bank_reports
     (folder / "training.jsonl").unlink()
-    with pytest.raises(FileNotFoundError, match=r"training\.jsonl does not exist"):
+    with pytest.raises(UserError, match=r"training\.jsonl does not exist"):
         _ = FeatureStore.open(folder).bank_reports
 
 
@@ -138,11 +139,11 @@ def test_what_a_killed_process_left_is_removed(folder):
     "left", [".region_text.unfinished.npy", ".region_text.npy.7.tmp", "entity_scorer_unfinished.pth"]
 )
 def test_an_interrupted_build_is_named(folder, left):
-    with pytest.raises(ValueError, match=r"as a build was interrupted or had other flags: run main_prepare\.py"):
+    with pytest.raises(UserError, match=r"as a build was interrupted or had other flags: run main_prepare\.py"):
         FeatureStore.open(folder)["region_text"]
     assert unfinished(folder) == []
     (folder / left).touch()
-    with pytest.raises(ValueError, match=rf"as a build was interrupted and left {left}: run main_prepare\.py"):
+    with pytest.raises(UserError, match=rf"as a build was interrupted and left {left}: run main_prepare\.py"):
         FeatureStore.open(folder)["region_text"]
     assert unfinished(folder) == [left]
     feature_writing.remove_unfinished(folder)
@@ -169,7 +170,7 @@ def test_other_studies_make_arrays_stale(folder):
     assert store["labels"].shape == (4, 2)  # of another axis
     for name in ("report_features", "sentence_features", "sentence_offsets"):
         assert not is_current(folder, name, MADE)
-        with pytest.raises(ValueError, match=rf"{name} in .* was made for other studies .*: run main_prepare\.py"):
+        with pytest.raises(UserError, match=rf"{name} in .* was made for other studies .*: run main_prepare\.py"):
             store[name]
     assert len(verify(folder)) == 4  # three arrays and training.jsonl
     write_axis(folder, "training", ["a", "c"])  # the order counts
@@ -218,21 +219,21 @@ def test_rewriting_replaces_entry_and_file(folder):
 
 
 def test_duplicate_ids(folder):
-    with pytest.raises(ValueError, match="1 ids of the studies appear twice"):
+    with pytest.raises(UserError, match="1 ids of the studies appear twice"):
         write_axis(folder, "studies", ["a", "b", "a"])
 
 
 def test_sentences_for_missing_things(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no manifest\.json: build the features with main_prepare"):
+    with pytest.raises(UserError, match=r"holds no manifest\.json: build the features with main_prepare"):
         FeatureStore.open(tmp_path)
     store = FeatureStore.open(folder)
-    with pytest.raises(ValueError, match=r"has no array region_text \(found labels, report_features"):
+    with pytest.raises(UserError, match=r"has no array region_text \(found labels, report_features"):
         store["region_text"]
     (folder / "labels.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"labels\.npy is gone: run main_prepare"):
+    with pytest.raises(UserError, match=r"labels\.npy is gone: run main_prepare"):
         store["labels"]
     write_json(folder / "manifest.json", {"format": "other"})
-    with pytest.raises(ValueError, match="does not describe a feature folder of this version"):
+    with pytest.raises(UserError, match="does not describe a feature folder of this version"):
         FeatureStore.open(folder)
 
 
@@ -240,10 +241,10 @@ def test_damage_is_noticed(folder):
     labels, ids = folder / "labels.npy", folder / "studies.json"
     whole = labels.read_bytes()
     labels.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"labels\.npy is damaged"):
+    with pytest.raises(UserError, match=r"labels\.npy is damaged"):
         FeatureStore.open(folder)["labels"]
     np.save(labels, np.zeros((4, 2), np.int16))
-    with pytest.raises(ValueError, match=r"holds \(4, 2\) int16 but the manifest says \(4, 2\) int8"):
+    with pytest.raises(UserError, match=r"holds \(4, 2\) int16 but the manifest says \(4, 2\) int8"):
         FeatureStore.open(folder)["labels"]
     labels.write_bytes(whole[:-1] + b"\x00")
     assert FeatureStore.open(folder)["labels"][3, 1] == 0  # opening reads no content
@@ -251,7 +252,7 @@ def test_damage_is_noticed(folder):
     assert "labels.npy" in problem
     assert "has changed since it was written" in problem
     ids.write_text(json.dumps(STUDIES[::-1]))
-    with pytest.raises(ValueError, match=r"studies\.json has changed"):
+    with pytest.raises(UserError, match=r"studies\.json has changed"):
         FeatureStore.open(folder).rows("studies", ["a"])
     assert len(verify(folder)) == 2
 
@@ -268,7 +269,7 @@ def test_pickled_content_is_never_loaded(folder):
     manifest = read_json(folder / "manifest.json")
     manifest["arrays"]["labels"] |= {"shape": [1, 1]}
     write_json(folder / "manifest.json", manifest)
-    with pytest.raises(ValueError, match=r"labels\.npy is damaged"):
+    with pytest.raises(UserError, match=r"labels\.npy is damaged"):
         FeatureStore.open(folder)["labels"]
 
 

@@ -8,6 +8,7 @@ from test_pipeline import call, refused
 
 from modules.labelling.agreement import INDEX_HABITS, agreement_table, measure_rules
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
+from modules.messages import UserError
 from tools import measure_labeler
 
 EDEMA = CHEXPERT_CONDITIONS.index("edema")
@@ -57,5 +58,5 @@ def test_real_reports_reach_the_target(real_cxr):
 def test_files_without_labels(tmp_path, content):
     path = tmp_path / "reports.jsonl"
     path.write_text(content)
-    with pytest.raises(ValueError, match="has no report with 14 values under labels_mesh"):
+    with pytest.raises(UserError, match="has no report with 14 values under labels_mesh"):
         measure_rules(path)

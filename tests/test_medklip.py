@@ -17,6 +17,7 @@ from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis
 from modules.labels import ENTITIES
+from modules.messages import UserError
 from modules.options import parse_options
 from modules.preparation.features import entities, medklip
 from modules.preparation.features.medklip import (
@@ -210,7 +211,7 @@ def test_other_descriptions_are_refused(files, change, words):
     content = json.loads(Path(files.scorer.entity_descriptions).read_text())
     change(content)
     Path(files.scorer.entity_descriptions).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         read_descriptions(files.scorer.entity_descriptions)
 
 
@@ -236,10 +237,10 @@ def test_another_bert_is_refused(files, monkeypatch):
     weights = torch.load(Path(files.labeler.bert_path) / "pytorch_model.bin", weights_only=True)
     del weights["bert.encoder.layer.1.output.dense.bias"]
     torch.save(weights, Path(files.labeler.bert_path) / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="is not Bio_ClinicalBERT: of 37 weights 1 are missing"):
+    with pytest.raises(UserError, match="is not Bio_ClinicalBERT: of 37 weights 1 are missing"):
         DescriptionEncoder(files.labeler.bert_path, 64)
     monkeypatch.setattr(medklip, "VOCABULARY", 28996)
-    with pytest.raises(ValueError, match=r"vocabulary of 13 words; MedKLIP .* has 28996: give its folder"):
+    with pytest.raises(UserError, match=r"vocabulary of 13 words; MedKLIP .* has 28996: give its folder"):
         DescriptionEncoder(files.labeler.bert_path, 64)
 
 
@@ -256,7 +257,7 @@ def test_no_weight_may_be_missing(files, change, words):
     content = torch.load(files.scorer.medklip_checkpoint, weights_only=True)
     change(content["model"])
     torch.save(content, files.scorer.medklip_checkpoint)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         MedklipScorer(files.scorer.medklip_checkpoint, torch.zeros(75, 16), torch.device("cpu"), "fp32")
 
 

@@ -6,6 +6,7 @@ from conftest import tiny_config
 
 from benchmarks.models import published_config, random_batch
 from modules.flags import TrainingOptions
+from modules.messages import UserError
 from modules.training.memory import advice, kept_bytes, says_what_to_lower
 
 
@@ -29,9 +30,7 @@ def test_a_lack_of_memory_names_the_flags(error):
     options = TrainingOptions()
     batch = random_batch(config, 6, 40)
     with (
-        pytest.raises(
-            ValueError, match=r"--batch_size 3 --grad_accum 2 keeps .* GB, --grad_checkpointing keeps"
-        ) as end,
+        pytest.raises(UserError, match=r"--batch_size 3 --grad_accum 2 keeps .* GB, --grad_checkpointing keeps") as end,
         says_what_to_lower(config, batch, options, "fp32"),
     ):
         raise error

@@ -6,6 +6,7 @@ import torch
 
 from modules.labelling.mentions import DENIED, NOT_MENTIONED, PRESENT, UNCERTAIN_MENTION, mention_targets
 from modules.labels import ENTITIES
+from modules.messages import UserError
 from modules.retrieval import neighbours
 from modules.retrieval.neighbours import LEAST_PROBABILITY, label_neighbours, memory_indices
 
@@ -64,11 +65,11 @@ def test_large_banks_are_compared_in_float64(labels, monkeypatch):
 def test_too_few_training_studies():
     labels = np.zeros((3, 18), np.int8)
     assert label_neighbours(labels[:1], None, 0).shape == (1, 0)
-    with pytest.raises(ValueError, match=r"row 0 has 2 other studies .* but 3 are wanted: lower --neighbours"):
+    with pytest.raises(UserError, match=r"row 0 has 2 other studies .* but 3 are wanted: lower --neighbours"):
         label_neighbours(labels, None, 3)
-    with pytest.raises(ValueError, match="row 0 has 2 other studies"):
+    with pytest.raises(UserError, match="row 0 has 2 other studies"):
         label_neighbours(labels, None, 5)
-    with pytest.raises(ValueError, match=r"row 1 has 1 other studies .* give --no-exclude_same_patient"):
+    with pytest.raises(UserError, match=r"row 1 has 1 other studies .* give --no-exclude_same_patient"):
         label_neighbours(labels, [None, "a", "a"], 2, block_size=1)
 
 
@@ -148,9 +149,9 @@ def test_a_small_bank_repeats_in_order(bank):
 
 def test_nothing_to_remember(bank):
     scores, mentions = bank
-    with pytest.raises(ValueError, match=r"row 1 may use none of the 2 training reports: .*--no-exclude_same_patient"):
+    with pytest.raises(UserError, match=r"row 1 may use none of the 2 training reports: .*--no-exclude_same_patient"):
         memory_indices(scores[:2], mentions[:2], 3, np.array([-1, 4]), np.array([4, 4]), block_size=1)
-    with pytest.raises(ValueError, match="row 0 may use none of the 0 training reports"):
+    with pytest.raises(UserError, match="row 0 may use none of the 0 training reports"):
         memory_indices(scores[:2], mentions[:0], 3, np.array([-1, -1]), np.array([], dtype=int))
     assert memory_indices(scores[:0], mentions, 3, np.array([], dtype=int), np.arange(200)).shape == (0, 3)
 

@@ -16,6 +16,7 @@ from test_raw_images import COLOUR, RAMP, copy, write_dicom
 from modules.corpus.dicom import read_dicom
 from modules.corpus.images import read_image
 from modules.corpus.pixels import open_image
+from modules.messages import UserError
 
 CASES = Path(__file__).parent / "cases"
 GREY = np.random.default_rng(0).integers(0, 256, (24, 30), dtype=np.uint8)
@@ -40,12 +41,12 @@ def test_more_than_eight_bits_are_spread_and_never_clipped(name, tmp_path):
 
 def test_what_is_no_png_jpeg_or_dicom_is_not_even_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("Ghostscript was started"))
-    with pytest.raises(ValueError, match=r"eps_named\.png is not a PNG, JPEG or DICOM: export it as one"):
+    with pytest.raises(UserError, match=r"eps_named\.png is not a PNG, JPEG or DICOM: export it as one"):
         open_image(CASES / "images/eps_named.png")
     for kind in ("GIF", "TIFF", "WEBP", "BMP", "PPM", "ICO", "PDF"):
         path = tmp_path / f"{kind}.png"
         save(path, Image.fromarray(GREY), format=kind)
-        with pytest.raises(ValueError, match="is not a PNG, JPEG or DICOM"):
+        with pytest.raises(UserError, match="is not a PNG, JPEG or DICOM"):
             open_image(path)
     save(tmp_path / "real.png", Image.fromarray(GREY), format="JPEG")  # a wrong name alone does no harm
     assert open_image(tmp_path / "real.png").size == (30, 24)
@@ -118,18 +119,18 @@ def test_sixteen_bits_of_colour_are_refused(tmp_path):
     header = chunk(b"IHDR", size + bytes([16, 2, 0, 0, 0]))
     content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ValueError, match="16 bits of colour"):
+    with pytest.raises(UserError, match="16 bits of colour"):
         open_image(tmp_path / "a.png")
 
 
 def test_bombs_are_refused_by_their_header(tmp_path):
     save(tmp_path / "long.png", Image.new("L", (65_000, 1)))
     with pytest.raises(
-        ValueError, match=r"65000 x 1 pixels, expected at most 67,108,864 in all and one side at most 20"
+        UserError, match=r"65000 x 1 pixels, expected at most 67,108,864 in all and one side at most 20"
     ):
         open_image(tmp_path / "long.png")
     save(tmp_path / "huge.png", Image.new("1", (20_000, 20_000)))
-    with pytest.raises(ValueError, match="more than 67,108,864 pixels"):
+    with pytest.raises(UserError, match="more than 67,108,864 pixels"):
         open_image(tmp_path / "huge.png")
 
 
@@ -138,10 +139,10 @@ def test_damage_is_told_in_our_words(tmp_path):
     Image.fromarray(GREY).save(whole, "JPEG")
     for name, content in (("a", whole.getvalue()[:200]), ("b", b""), ("c", b"\x89PNG\r\n\x1a\n"), ("d", b"hello")):
         (tmp_path / f"{name}.jpg").write_bytes(content)
-        with pytest.raises(ValueError, match=rf"^the image {tmp_path}/{name}\.jpg .*: (copy|export)") as caught:
+        with pytest.raises(UserError, match=rf"^the image {tmp_path}/{name}\.jpg .*: (copy|export)") as caught:
             open_image(tmp_path / f"{name}.jpg")
         assert "\n" not in str(caught.value)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError):
         open_image(tmp_path / "none.png")
 
 
@@ -228,7 +229,7 @@ def test_a_deflated_file_is_read_and_a_bomb_is_not(tmp_path, monkeypatch):
     plain = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP)))
     assert (np.asarray(read_dicom(deflated(tmp_path / "b.dcm", 10))) == plain).all()
     monkeypatch.setattr("modules.corpus.dicom.MAX_FILE", 1 << 16)
-    with pytest.raises(ValueError, match="unpacks to more than"):
+    with pytest.raises(UserError, match="unpacks to more than"):
         read_dicom(deflated(tmp_path / "c.dcm", 1 << 17))
 
 
@@ -236,7 +237,7 @@ def test_dicom_bombs_are_refused_by_their_tags(tmp_path):
     path = write_dicom(
         tmp_path / "a.dcm", RAMP, "1.2.840.10008.1.2.5", content=b"\x01\x00", Rows=60_000, Columns=60_000
     )
-    with pytest.raises(ValueError, match="60000 x 60000 pixels"):
+    with pytest.raises(UserError, match="60000 x 60000 pixels"):
         read_dicom(path)
 
 
@@ -268,7 +269,7 @@ def test_flipped_bytes_never_escape(tmp_path, seed):
             warnings.simplefilter("error")
             try:
                 read_dicom(tmp_path / "b.dcm")
-            except ValueError as error:
+            except UserError as error:
                 sentences.append(str(error))
     assert len(sentences) > 5
     assert all(re.fullmatch(rf"the image {tmp_path}/b\.dcm .*", sentence) for sentence in sentences)

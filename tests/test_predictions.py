@@ -9,6 +9,7 @@ import pytest
 from modules.corpus.text import clean_once, clean_report, is_cleaned, strip_markdown, truncate_words
 from modules.evaluation.predictions import clean_texts, match, named_files
 from modules.evaluation.report_files import read_report_file
+from modules.messages import UserError
 from modules.records import read_jsonl
 
 REPORTS = {
@@ -61,7 +62,7 @@ def test_order_stands_in_for_ids(layouts):
     assert matched.ids == list(REPORTS)
     assert matched.systems["a"] == matched.references == list(REPORTS.values())
     assert any("by order" in note for note in matched.notes)
-    with pytest.raises(ValueError, match=r"c\.jsonl has no ids and .*b\.csv has: .*--by_order"):
+    with pytest.raises(UserError, match=r"c\.jsonl has no ids and .*b\.csv has: .*--by_order"):
         match({"a": read_report_file(layouts["no ids"])}, references, "none", 0)
     by_order = match({"a": read_report_file(layouts["no ids"])}, references, "none", 0, by_order=True)
     assert by_order.systems["a"] == by_order.references
@@ -170,9 +171,9 @@ def test_markdown_is_taken_out(marked, plain):
 def test_names_of_systems():
     files = named_files(["ours=a/b.csv", "c/theirs.jsonl", "results/run7/predictions.jsonl"])
     assert list(files) == ["ours", "theirs", "run7"]
-    with pytest.raises(ValueError, match="both called b"):
+    with pytest.raises(UserError, match="both called b"):
         named_files(["a/b.csv", "c/b.csv"])
-    with pytest.raises(ValueError, match="other characters"):
+    with pytest.raises(UserError, match="other characters"):
         named_files(["../up=a.csv"])
 
 
@@ -181,19 +182,19 @@ def test_files_that_do_not_fit_are_refused(layouts, tmp_path):
         return read_report_file(layouts[name])
 
     truth = read_report_file(layouts["table"], "reference")
-    with pytest.raises(FileNotFoundError, match="check the path"):
+    with pytest.raises(UserError, match="check the path"):
         read_report_file(tmp_path / "nowhere.csv")
-    with pytest.raises(ValueError, match="carry no references"):
+    with pytest.raises(UserError, match="carry no references"):
         match({"a": read("table")}, None, "none", 0)
     short = read_report_file(write_csv(tmp_path / "s.csv", [["one two"], ["two three"]]))
-    with pytest.raises(ValueError, match=r"2 reports and .* 3, and they are matched by order"):
+    with pytest.raises(UserError, match=r"2 reports and .* 3, and they are matched by order"):
         match({"a": short}, truth, "none", 0)
     other = write_jsonl(tmp_path / "o.jsonl", [{"id": "50414267", "prediction": "a", "reference": "y z"}])
-    with pytest.raises(ValueError, match="references of study 50414267 differ"):
+    with pytest.raises(UserError, match="references of study 50414267 differ"):
         match({"a": read("ours"), "b": read_report_file(other)}, None, "none", 0)
     strange = read_report_file(write_csv(tmp_path / "q.csv", [("id", "report"), ("q", "text here")]))
-    with pytest.raises(ValueError, match="no study is in all files"):
+    with pytest.raises(UserError, match="no study is in all files"):
         match({"a": strange}, truth, "none", 0)
     twice = write_csv(tmp_path / "d.csv", [("id", "report"), ("s50414267", "a b"), ("50414267", "b c")])
-    with pytest.raises(ValueError, match="repeats study 50414267"):
+    with pytest.raises(UserError, match="repeats study 50414267"):
         match({"a": read_report_file(twice)}, truth, "none", 0)

@@ -24,6 +24,7 @@ from modules.corpus.store_writing import (
     write_base_rates,
     write_feature,
 )
+from modules.messages import UserError
 from modules.preparation.published import reading as published_reading
 from modules.preparation.published.conversion import NEIGHBOURS, RATES, REGIONS, REPORTS, SENTENCES, PublishedFiles
 from modules.preparation.published.reading import number_rows
@@ -324,14 +325,14 @@ def test_missing_files_are_named_with_what_to_do(files, splits, tmp_path):
     folder, _ = files
     shutil.rmtree(folder / REGIONS)
     (folder / REPORTS).unlink()
-    with pytest.raises(FileNotFoundError, match="2 files or folders are missing") as error:
+    with pytest.raises(UserError, match="2 files or folders are missing") as error:
         convert(folder, splits, tmp_path / "features")
     assert "download it from the links" in str(error.value)
     (folder / "image_region_score_test.json").unlink()
     only_test = {"train": [], "val": [], "test": splits["test"]}
-    with pytest.raises(FileNotFoundError, match="the published IU X-Ray files do not include it: score the images"):
+    with pytest.raises(UserError, match="the published IU X-Ray files do not include it: score the images"):
         PublishedFiles(folder, only_test, False, False).check("stored")
-    with pytest.raises(ValueError, match="use --features stored"):
+    with pytest.raises(UserError, match="use --features stored"):
         PublishedFiles(folder, splits, True, False).check("online")
 
 
@@ -361,7 +362,7 @@ def test_a_study_is_not_its_own_neighbour(files, splits, tmp_path, capsys):
     (folder / NEIGHBOURS).unlink()
     assert not PublishedFiles(folder, splits, True, False).neighbours(tmp_path / "features", SOURCE)
     json_lines(folder / NEIGHBOURS, [[i] for i in range(6)])
-    with pytest.raises(ValueError, match="name nothing but itself"):
+    with pytest.raises(UserError, match="name nothing but itself"):
         convert(folder, splits, tmp_path / "other")
 
 
@@ -384,7 +385,7 @@ def test_a_study_is_not_its_own_neighbour(files, splits, tmp_path, capsys):
 def test_rows_that_do_not_belong(files, splits, tmp_path, name, rows, words):
     folder, _ = files
     json_lines(folder / name, rows)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         convert(folder, splits, tmp_path / "features")
 
 
@@ -401,13 +402,13 @@ def test_arrays_that_do_not_belong(files, splits, tmp_path):
         (None, rf"lacks the arrays of 1 of 9 images, first {image}"),
     ):
         path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(UserError, match=words):
             convert(folder, splits, tmp_path / "features")
     path.write_bytes(whole)
     pack(folder, REGIONS)
     archive = folder / f"{REGIONS}.tar.gz"
     archive.write_bytes(archive.read_bytes()[:-200])
-    with pytest.raises(ValueError, match="is damaged or cut off"):
+    with pytest.raises(UserError, match="is damaged or cut off"):
         convert(folder, splits, tmp_path / "features")
 
 
@@ -424,17 +425,17 @@ def test_lists_in_one_json_value_are_streamed(tmp_path, monkeypatch):
         path.write_text(text)
         assert list(number_rows(path)) == rows
     path.write_text(json.dumps(rows)[:-9])
-    with pytest.raises(ValueError, match="ends in the middle of its list"):
+    with pytest.raises(UserError, match="ends in the middle of its list"):
         list(number_rows(path))
     json_lines(path, rows)
     assert list(number_rows(path)) == rows
     path.write_text('{"a": 1}\n')
-    with pytest.raises(ValueError, match=r"row 1 of .* is not a list of numbers"):
+    with pytest.raises(UserError, match=r"row 1 of .* is not a list of numbers"):
         list(number_rows(path))
 
 
 def test_rates_of_another_length(files, splits, tmp_path):
     folder, _ = files
     (folder / RATES).write_text("[0.1, 0.2]")
-    with pytest.raises(ValueError, match="does not hold a list of 14 rates"):
+    with pytest.raises(UserError, match="does not hold a list of 14 rates"):
         convert(folder, splits, tmp_path / "features")

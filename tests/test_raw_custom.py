@@ -89,15 +89,15 @@ def test_studies_without_images_are_left_out(tmp_path):
     ],
 )
 def test_wrong_tables_are_described(tmp_path, text, words):
-    with pytest.raises(ValueError, match=r"studies\.csv") as caught:
+    with pytest.raises(UserError, match=r"studies\.csv") as caught:
         read_custom(write(tmp_path, text), options(), with_images=False)
     assert words in str(caught.value)
 
 
 def test_the_file_must_be_clear(tmp_path):
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(UserError, match="does not exist"):
         read_custom(tmp_path / "none.csv", options())
-    with pytest.raises(ValueError, match="holds 0 CSV, Excel and JSON-lines files"):
+    with pytest.raises(UserError, match="holds 0 CSV, Excel and JSON-lines files"):
         read_custom(tmp_path, options())
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from modules.corpus.dicom import read_dicom, spread
 from modules.corpus.images import read_image, read_resized
 from modules.corpus.pixels import open_image
+from modules.messages import UserError
 from modules.preparation.raw.images import copy_images, copy_path
 from modules.preparation.raw.pixels import shrink
 
@@ -108,11 +109,11 @@ def test_an_unreadable_image_is_told_and_the_rest_is_copied(tmp_path):
 def test_other_flags_and_strange_folders_are_refused(tmp_path):
     names = write_images(tmp_path / "raw")
     copy(names, tmp_path / "raw", tmp_path / "out")
-    with pytest.raises(ValueError, match="holds copies made with --resize 40 and --copy_format jpg"):
+    with pytest.raises(UserError, match="holds copies made with --resize 40 and --copy_format jpg"):
         copy(names, tmp_path / "raw", tmp_path / "out", resize=48)
-    with pytest.raises(ValueError, match="holds images that are no copies of this program"):
+    with pytest.raises(UserError, match="holds images that are no copies of this program"):
         copy(names, tmp_path / "raw", tmp_path / "raw")
-    with pytest.raises(ValueError, match=r"1 images of .* differ only in their suffix"):
+    with pytest.raises(UserError, match=r"1 images of .* differ only in their suffix"):
         copy([*names, "p0/0.png"], tmp_path / "raw", tmp_path / "another")
 
 
@@ -273,7 +274,7 @@ def test_dicom_table_counts_rescaled_values(tmp_path):
 def test_a_table_or_window_that_cannot_be_applied_is_told(tmp_path, tags):
     path = write_dicom(tmp_path / "a.dcm", RAMP, **tags)
     with pytest.raises(
-        ValueError, match=r"a\.dcm has a lookup table or window that cannot be applied .*: export it again"
+        UserError, match=r"a\.dcm has a lookup table or window that cannot be applied .*: export it again"
     ):
         read_dicom(path)
 
@@ -302,7 +303,7 @@ def test_luminance_and_chrominance_become_grey(tmp_path):
 
 def test_a_palette_is_refused(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR")
-    with pytest.raises(ValueError, match=r"holds pixels of the kind PALETTE COLOR, expected grey or RGB: export it in"):
+    with pytest.raises(UserError, match=r"holds pixels of the kind PALETTE COLOR, expected grey or RGB: export it in"):
         read_dicom(path)
 
 
@@ -350,12 +351,12 @@ def test_dicom_is_copied_like_any_image(tmp_path):
 
 def test_what_is_no_dicom_image_is_told(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"not a DICOM file" * 20)
-    with pytest.raises(ValueError, match=r"a\.dcm cannot be decoded"):
+    with pytest.raises(UserError, match=r"a\.dcm cannot be decoded"):
         read_dicom(tmp_path / "a.dcm")
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(UserError, match="does not exist"):
         read_dicom(tmp_path / "b.dcm")
     path = write_dicom(tmp_path / "c.dcm", np.stack([RAMP, RAMP]), NumberOfFrames=2)
-    with pytest.raises(ValueError, match="holds 2 frames, expected one"):
+    with pytest.raises(UserError, match="holds 2 frames, expected one"):
         read_dicom(path)
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from modules.corpus.annotations import SPLITS
+from modules.messages import UserError
 from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation_flags import RawOptions
 
@@ -146,12 +147,12 @@ def test_a_split_file_gives_ids_split_and_order(tmp_path):
     assert dataset.studies[1].report.startswith("Heart size")
     assert any("1 of 3 ids" in note for note in dataset.notes)
     path.write_text(json.dumps({"train": ["CXR77"]}))
-    with pytest.raises(ValueError, match="none of the 1 ids"):
+    with pytest.raises(UserError, match="none of the 1 ids"):
         read_iu_xray(tmp_path, options(split_file=path), with_images=False)
 
 
 def test_everything_missing_is_listed_at_once(tmp_path):
-    with pytest.raises(FileNotFoundError, match="2 files or folders are missing") as caught:
+    with pytest.raises(UserError, match="2 files or folders are missing") as caught:
         read_iu_xray(tmp_path, options())
     assert "NLMCXR_reports.tgz" in str(caught.value)
     assert "NLMCXR_png" in str(caught.value)
@@ -160,12 +161,12 @@ def test_everything_missing_is_listed_at_once(tmp_path):
 def test_damaged_archives_are_named(tmp_path):
     path = write_archive(tmp_path) / "NLMCXR_reports.tgz"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ValueError, match="is damaged or cut off"):
+    with pytest.raises(UserError, match="is damaged or cut off"):
         read_iu_xray(tmp_path, options(), with_images=False)
     (tmp_path / "ecgen-radiology").mkdir()
     path.unlink()
     (tmp_path / "ecgen-radiology/1.xml").write_text("<eCitation>")
-    with pytest.raises(ValueError, match=r"1\.xml in .* is not XML"):
+    with pytest.raises(UserError, match=r"1\.xml in .* is not XML"):
         read_iu_xray(tmp_path, options(), with_images=False)
 
 

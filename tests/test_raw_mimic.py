@@ -14,6 +14,7 @@ from test_raw_images import write_dicom
 import main_prepare
 from modules.corpus.annotations import check_images, read_annotation
 from modules.labels import CHEXPERT_CONDITIONS
+from modules.messages import UserError
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation_flags import RawOptions
 
@@ -196,7 +197,7 @@ def test_chexpert_labels(tree):
 
 
 def test_everything_missing_is_listed_at_once(tmp_path):
-    with pytest.raises(FileNotFoundError, match="4 files or folders are missing") as caught:
+    with pytest.raises(UserError, match="4 files or folders are missing") as caught:
         read_mimic_cxr(tmp_path, options())
     for words in ("split.csv.gz", "metadata.csv.gz", "mimic-cxr-reports.zip", "p10", "PhysioNet account"):
         assert words in str(caught.value)
@@ -213,10 +214,10 @@ def test_a_damaged_table_is_named(tree, tmp_path):
     root = shutil.copytree(tree, tmp_path / "copy")
     table = root / TREES[0] / "mimic-cxr-2.0.0-split.csv.gz"
     table.write_bytes(table.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"split\.csv\.gz cannot be read"):
+    with pytest.raises(UserError, match=r"split\.csv\.gz cannot be read"):
         read_mimic_cxr(root, options())
     write_gzip(table, ["dicom_id,study_id,split"])
-    with pytest.raises(ValueError, match="has no column subject_id"):
+    with pytest.raises(UserError, match="has no column subject_id"):
         read_mimic_cxr(root, options())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from modules import records
+from modules.messages import UserError
 from modules.records import (
     atomic_write,
     plain,
@@ -91,13 +92,13 @@ def test_json_round_trip_of_numbers_arrays_and_paths(tmp_path):
 
 
 def test_read_json_errors(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.json does not exist"):
+    with pytest.raises(UserError, match=r"none\.json does not exist"):
         read_json(tmp_path / "none.json")
     (tmp_path / "cut.json").write_text('{"train": [')
-    with pytest.raises(ValueError, match=r"cut\.json is not a JSON file"):
+    with pytest.raises(UserError, match=r"cut\.json is not a JSON file"):
         read_json(tmp_path / "cut.json")
     (tmp_path / "latin.json").write_bytes('{"a": "é"}'.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"latin\.json is not a JSON file"):
+    with pytest.raises(UserError, match=r"latin\.json is not a JSON file"):
         read_json(tmp_path / "latin.json")
     (tmp_path / "bom.json").write_bytes(b"\xef\xbb\xbf[1]")
     assert read_json(tmp_path / "bom.json") == [1]
@@ -109,9 +110,9 @@ def test_jsonl_round_trip_and_errors(tmp_path):
     assert len(path.read_text().splitlines()) == 3
     assert read_jsonl(path) == [{"id": str(i), "text": "a\nb"} for i in range(3)]
     path.write_text('{"id": 1}\n\n{"id": ')
-    with pytest.raises(ValueError, match=r"line 3 of .*a\.jsonl is not JSON"):
+    with pytest.raises(UserError, match=r"line 3 of .*a\.jsonl is not JSON"):
         read_jsonl(path)
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(UserError, match="does not exist"):
         read_jsonl(tmp_path / "none.jsonl")
 
 

@@ -9,6 +9,7 @@ from conftest import PUBLISHED_SWITCHES, tiny_config, tiny_study
 
 from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
+from modules.messages import UserError
 from modules.weights.checkpoints import (
     build_model,
     load_backbone,
@@ -141,7 +142,7 @@ def test_a_model_of_ours_for_the_released_code(tmp_path):
 )
 def test_what_the_released_code_cannot_hold_is_refused(changes, words, tmp_path):
     save_checkpoint(tmp_path / "ours.pth", Revtaf(tiny_config(**changes)), {})
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         convert(tmp_path / "ours.pth", "released", tmp_path / "released.pth")
     assert not (tmp_path / "released.pth").exists()
 
@@ -149,7 +150,7 @@ def test_what_the_released_code_cannot_hold_is_refused(changes, words, tmp_path)
 def test_converting_into_the_same_layout_or_file_is_refused(tmp_path):
     save_checkpoint(tmp_path / "ours.pth", Revtaf(tiny_config()), {})
     for to, out in (("ours", "other.pth"), ("released", "ours.pth")):
-        with pytest.raises(ValueError, match="nothing to do"):
+        with pytest.raises(UserError, match="nothing to do"):
             convert(tmp_path / "ours.pth", to, tmp_path / out)
 
 
@@ -171,7 +172,7 @@ def test_converting_into_the_same_layout_or_file_is_refused(tmp_path):
 def test_a_damaged_released_file_is_refused(change, words):
     released, _ = tiny_released()
     change(released)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         released_checkpoint(released, "released.pth")
 
 
@@ -211,7 +212,7 @@ def test_a_file_says_what_it_looks_like(content, words, tmp_path):
     if "released" not in words:
         torch.save(content, tmp_path / "file.pth")
         with pytest.raises(
-            ValueError, match=f"file.pth is no REVTAF: it holds {words}.*give a file written by main_train"
+            UserError, match=f"file.pth is no REVTAF: it holds {words}.*give a file written by main_train"
         ):
             load_checkpoint(tmp_path / "file.pth")
     with pytest.raises(AssertionError, match=words):
@@ -232,7 +233,7 @@ class Refused:
 def test_pickled_code_is_refused_and_the_way_out_is_told(tmp_path):
     torch.save({"model": Refused()}, tmp_path / "file.pth")
     for read in (load_checkpoint, lambda path: load_backbone(Revtaf(tiny_config()).visual_encoder, "resnet18", path)):
-        with pytest.raises(ValueError, match=r'refused because they may run code: .*torch\.save\({"state_dict": '):
+        with pytest.raises(UserError, match=r'refused because they may run code: .*torch\.save\({"state_dict": '):
             read(tmp_path / "file.pth")
 
 
@@ -250,11 +251,11 @@ def test_a_torchvision_file_with_or_without_fc(fc, tmp_path):
     line = load_backbone(backbone, "resnet18", tmp_path / "resnet18.pth")
     assert line == f"visual encoder: 100 tensors of resnet18 from {tmp_path / 'resnet18.pth'}"
     assert all(torch.equal(value, weights[name]) for name, value in backbone.state_dict().items())
-    with pytest.raises(ValueError, match=r"does not fit resnet34.*most like a torchvision ResNet"):
+    with pytest.raises(UserError, match=r"does not fit resnet34.*most like a torchvision ResNet"):
         load_backbone(Revtaf(tiny_config(visual_extractor="resnet34")).visual_encoder.backbone, "resnet34",
                       tmp_path / "resnet18.pth")  # fmt: skip
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
-    with pytest.raises(ValueError, match="it holds a Tensor and no named tensors"):
+    with pytest.raises(UserError, match="it holds a Tensor and no named tensors"):
         load_backbone(backbone, "resnet18", tmp_path / "tensor.pth")
 
 
@@ -285,7 +286,7 @@ def test_the_decoder_takes_what_fits_of_a_bert(kind, tmp_path):
     norm = "bert.encoder.layer.1.output.LayerNorm."
     expected = weights[norm + ("gamma" if kind.endswith("bin") else "weight")]
     assert torch.equal(own[f"{norm}weight"], expected)
-    with pytest.raises(ValueError, match=r"no words that fit .*most like a BERT .*of width 48"):
+    with pytest.raises(UserError, match=r"no words that fit .*most like a BERT .*of width 48"):
         load_bert(
             Revtaf(tiny_config(**LIKE_RELEASED, attention_dim=24, max_positions=90)).report_decoder.network, tmp_path
         )

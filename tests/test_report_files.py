@@ -8,6 +8,7 @@ from modules.evaluation.columns import is_empty, is_text
 from modules.evaluation.predictions import match
 from modules.evaluation.report_files import one_section, read_report_file
 from modules.evaluation.study_ids import id_columns, pair_rows, plain_id
+from modules.messages import UserError
 
 FIRST, SECOND = "The heart is enlarged. No effusion.", "Lungs are clear. No pneumothorax."
 HIS, HERS = "The heart is mildly enlarged. No pleural effusion.", "The lungs are clear. No effusion."
@@ -175,12 +176,12 @@ def test_what_the_headings_do_not_decide_is_refused(tmp_path, name, content, wor
     if words.startswith("--columns"):
         assert read(tmp_path, name, content).texts == ["1 2"]  # a known heading alone
         return
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         read(tmp_path, name, content)
 
 
 def test_generated_reports_are_no_references(tmp_path):
-    with pytest.raises(ValueError, match="only generated reports where a reference is expected"):
+    with pytest.raises(UserError, match="only generated reports where a reference is expected"):
         read(tmp_path, "a.csv", table(("id", "prediction"), ("1", HIS)), "reference")
     own = lines({"id": "s1", "prediction": HIS, "reference": "the heart", "reference_full": "the heart is large ."})
     assert read(tmp_path, "own.jsonl", own, "reference").texts == ["the heart is large ."]

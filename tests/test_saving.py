@@ -9,6 +9,7 @@ from test_pipeline import SMALL, call, places, prepared, refused, train, trained
 
 import main_test
 import main_train
+from modules.messages import UserError
 from modules.records import read_json, sha256_of
 from modules.weights import saving
 from modules.weights.checkpoints import load_checkpoint
@@ -41,7 +42,7 @@ def test_every_damage_is_found(tmp_path):
     for name, content in damaged((tmp_path / "a.pth").read_bytes()):
         path = tmp_path / f"{name}.pth"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}.pth is (damaged|cut off)"):
+        with pytest.raises(UserError, match=f"{name}.pth is (damaged|cut off)"):
             verified_checksum(path)
 
 
@@ -87,7 +88,7 @@ def test_a_disk_that_refuses_leaves_the_last_state(error, tmp_path, monkeypatch)
             super().__init__(Full(file))
 
     monkeypatch.setattr(saving, "_Checked", Checked)
-    with pytest.raises(ValueError, match=r"cannot be written .* the files that are there are whole"):
+    with pytest.raises(UserError, match=r"cannot be written .* the files that are there are whole"):
         save_generation({"a": torch.ones(10_000)}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [CURRENT]
     verified_checksum(tmp_path / CURRENT)

@@ -11,6 +11,7 @@ import torch.multiprocessing as multiprocessing
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
 from modules.distributed import processes
+from modules.messages import UserError
 from modules.retrieval.sharding import search_shards, shard_rows
 
 MANIFOLD = PoincareBall(0.01)
@@ -38,7 +39,7 @@ def one_of_two(number, folder):
         mine = shard_rows(len(points))
         shard = RetrievalBank(MANIFOLD, points[mine], groups[mine])
         found = search_shards(shard, mine.start, points[:40], groups[:40], 21)
-        with pytest.raises(ValueError, match="fewer than 300 studies"):
+        with pytest.raises(UserError, match="fewer than 300 studies"):
             search_shards(shard, mine.start, points[:40], groups[:40], 300)
         torch.save({"rows": found[0], "distances": found[1]}, Path(folder) / f"{number}.pth")
 

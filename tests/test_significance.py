@@ -8,6 +8,7 @@ import pytest
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.significance import compare, holm, intervals, with_holm
 from modules.evaluation.metrics.sufficient_sums import StudySums, joined, means, ratio, renamed
+from modules.messages import UserError
 
 
 def population(n, rng, skill=0.7):
@@ -107,7 +108,7 @@ def test_p_agrees_with_all_swaps_counted():
 
 
 def test_other_studies_are_refused():
-    with pytest.raises(ValueError, match="3 and 4 studies"):
+    with pytest.raises(UserError, match="3 and 4 studies"):
         compare(means({"x": np.ones(3)}), means({"x": np.ones(4)}), ["x"])
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
+from modules.messages import UserError
 from modules.preparation.synthetic import dataset as synthetic
 from modules.preparation.synthetic import plan as plan_of
 from modules.preparation.synthetic.anatomy import sample_anatomy
@@ -225,7 +226,7 @@ def test_the_image_looks_like_a_radiograph():
 
 @pytest.mark.parametrize(("size", "difficulty"), [(16, 1.0), (64, 0.0), (64, -1.0)])
 def test_what_cannot_be_drawn_is_refused(size, difficulty):
-    with pytest.raises(ValueError, match="at least 32 pixels"):
+    with pytest.raises(UserError, match="at least 32 pixels"):
         draw_study(study(), size, difficulty)
 
 
@@ -457,7 +458,7 @@ def test_an_interrupted_run_is_continued(written):
 
 def test_another_data_set_in_the_folder_is_not_touched(written):
     before = files_of(written)
-    with pytest.raises(ValueError, match=r"difficulty 0\.5 instead of 2\.0: remove the folder or give another one"):
+    with pytest.raises(UserError, match=r"difficulty 0\.5 instead of 2\.0: remove the folder or give another one"):
         write_synthetic_dataset(written, replace(SMALL, difficulty=2.0), workers=1)
     assert files_of(written) == before
 
@@ -468,13 +469,13 @@ def test_a_folder_from_before_there_were_readers_is_one_without(tmp_path):
     del former["readers"]
     (written / "synthetic_options.json").write_text(json.dumps(former))
     write_synthetic_dataset(tmp_path, replace(SMALL, readers=0), workers=1)
-    with pytest.raises(ValueError, match="readers 0 instead of 100"):
+    with pytest.raises(UserError, match="readers 0 instead of 100"):
         write_synthetic_dataset(tmp_path, SMALL, workers=1)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "annotation.json").write_text("{}")
-    with pytest.raises(ValueError, match="give another folder"):
+    with pytest.raises(UserError, match="give another folder"):
         write_synthetic_dataset(tmp_path, SMALL, workers=1)
     assert (tmp_path / "annotation.json").read_text() == "{}"
 
@@ -495,7 +496,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     ids=str,
 )
 def test_wrong_options_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(reversed(wrong))}.*: ?give|{next(iter(wrong))}.* give"):
+    with pytest.raises(UserError, match=f"{next(reversed(wrong))}.*: ?give|{next(iter(wrong))}.* give"):
         SyntheticOptions(**wrong)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.corpus.tables import Table, plain_heading, read_table_file
+from modules.messages import UserError
 
 KNOWN = ("id", "image_path", "report")
 ROWS = [["id", "image_path", "report"], ["1", "a.png", "Clear, dry; normal."], ["2", "b.png", 'Größe "normal".']]
@@ -46,7 +47,7 @@ def test_headings_are_found_in_any_spelling(tmp_path):
     assert table.column(("text", "report", "image_path")) == 2
     assert plain_heading("StudyID") == plain_heading("study_id") == plain_heading("Study ID ")
     doubled = read_bytes(tmp_path, b"id,ID,report\n1,2,x\n")
-    with pytest.raises(ValueError, match="two columns 'id'"):
+    with pytest.raises(UserError, match="two columns 'id'"):
         doubled.column(["id"])
 
 
@@ -67,7 +68,7 @@ def test_rows_keep_their_lines_and_short_ones_are_filled(tmp_path):
 
 def test_every_line_with_too_many_cells_is_named_at_once(tmp_path):
     table = read_bytes(tmp_path, b"id,report\n1,Clear, dry.\n2,fine\n3,Heart, lungs\n")
-    with pytest.raises(ValueError, match=r"more cells than headings \(2\) in line 2, 4: put texts"):
+    with pytest.raises(UserError, match=r"more cells than headings \(2\) in line 2, 4: put texts"):
         list(table.body())
 
 
@@ -120,21 +121,21 @@ def zipped(name, content):
     ],
 )
 def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, words):
-    with pytest.raises(ValueError, match=r"t\.csv") as caught:
+    with pytest.raises(UserError, match=r"t\.csv") as caught:
         read_bytes(tmp_path, content)
     assert words in str(caught.value)
 
 
 def test_tables_too_large_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("modules.corpus.tables.MAX_BYTES", 1 << 16)
-    with pytest.raises(ValueError, match="too much for one table"):
+    with pytest.raises(UserError, match="too much for one table"):
         read_bytes(tmp_path, gzip.compress(bytes(1 << 20)))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", " " * (1 << 17))
-    with pytest.raises(ValueError, match="unpacks to more"):
+    with pytest.raises(UserError, match="unpacks to more"):
         read_bytes(tmp_path, file.getvalue())
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError):
         read_table_file(tmp_path / "none.csv")
 
 

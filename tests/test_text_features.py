@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from modules.messages import UserError
 from modules.preparation.features import text_features
 from modules.preparation.features.text_features import (
     LsaEncoder,
@@ -104,16 +105,16 @@ def test_saved_encoder_is_the_same(lsa, tmp_path):
     assert (loaded.encode(SENTENCES) == lsa.encode(SENTENCES)).all()
     LsaEncoder.fit(SENTENCES[:3], 6, seed=1).save(tmp_path / "other")
     (tmp_path / "lsa.npz").write_bytes((tmp_path / "other" / "lsa.npz").read_bytes())
-    with pytest.raises(ValueError, match="do not belong together"):
+    with pytest.raises(UserError, match="do not belong together"):
         LsaEncoder.load(tmp_path)
     (tmp_path / "lsa.npz").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lsa\.npz does not exist"):
+    with pytest.raises(UserError, match=r"lsa\.npz does not exist"):
         LsaEncoder.load(tmp_path)
 
 
 def test_no_words_at_all():
     for sentences in ([], ["", "."]):
-        with pytest.raises(ValueError, match="hold no word: check the reports"):
+        with pytest.raises(UserError, match="hold no word: check the reports"):
             LsaEncoder.fit(sentences, 4, seed=0)
 
 
@@ -193,8 +194,8 @@ def test_find_text_encoder(bert_folder, tmp_path):
     for name in ("lsa", None):
         assert find_text_encoder(name, SENTENCES, width=4, seed=0).width == 4
     assert isinstance(find_text_encoder(str(bert_folder), [], 4, 0), HuggingFaceEncoder)
-    with pytest.raises(ValueError, match="--text_encoder is word2vec; expected lsa, hub:NAME or a local folder"):
+    with pytest.raises(UserError, match="--text_encoder is word2vec; expected lsa, hub:NAME or a local folder"):
         find_text_encoder("word2vec", SENTENCES, 4, 0)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds no text model that can be loaded"):
+    with pytest.raises(UserError, match="holds no text model that can be loaded"):
         find_text_encoder(str(tmp_path), SENTENCES, 4, 0)

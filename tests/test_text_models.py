@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_text_features import bert_folder  # noqa: F401, fixture
 
+from modules.messages import UserError
 from modules.preparation.features import text_models
 from modules.preparation.features.text_models import HuggingFaceEncoder, MedclipEncoder, find_text_model
 
@@ -25,7 +26,7 @@ def test_a_bert_under_another_name(bert_folder, tmp_path):  # noqa: F811
     np.testing.assert_allclose(found, HuggingFaceEncoder(bert_folder).encode(TEXTS), atol=1e-6)
     config["model_type"] = "word2vec"
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="holds no text model that can be loaded"):
+    with pytest.raises(UserError, match="holds no text model that can be loaded"):
         find_text_model(str(folder), "mean")
 
 
@@ -48,7 +49,7 @@ def test_medclip_averages_three_layers_and_projects(bert_folder, tmp_path):  # n
         np.testing.assert_allclose(vector, (pooled / pooled.norm()).numpy(), atol=1e-5)
     del weights["text_model.model.encoder.layer.1.output.dense.weight"]
     torch.save(weights, folder / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="lacks 1 weights of MedCLIP's text tower"):
+    with pytest.raises(UserError, match="lacks 1 weights of MedCLIP's text tower"):
         find_text_model(str(folder), "mean")
 
 
@@ -56,12 +57,12 @@ def test_only_hub_names_are_fetched(bert_folder, monkeypatch):  # noqa: F811
     fetched = []
     monkeypatch.setattr(text_models, "_fetch", lambda name: fetched.append(name) or str(bert_folder))
     assert find_text_model("hub:someone/encoder", "cls").pooling == "cls"
-    with pytest.raises(ValueError, match="expected lsa, hub:NAME or a local folder"):
+    with pytest.raises(UserError, match="expected lsa, hub:NAME or a local folder"):
         find_text_model("someone/encoder", "mean")
     assert fetched == ["someone/encoder"]
 
 
 def test_the_hub_cannot_be_reached(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ValueError, match="hub:nobody/nothing cannot be fetched"):
+    with pytest.raises(UserError, match="hub:nobody/nothing cannot be fetched"):
         find_text_model("hub:nobody/nothing", "mean")

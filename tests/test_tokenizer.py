@@ -9,6 +9,7 @@ import pytest
 
 from modules.corpus.tokenizer import PROMPT_TOKENS, ReportTokenizer, bert_folder
 from modules.labels import STATE_TOKENS
+from modules.messages import UserError
 
 WORDS = ["[PAD]", *(f"[unused{i}]" for i in range(3)), "[UNK]", "[SEP]", "the", "lungs", "are", "clear", ".", "no"]
 PIECES = ["ed", "##ema", "right", "-", "sided", "pneumo", "##thorax", "pi", "##cc", "[", "]", "pos", "dec"]
@@ -115,24 +116,24 @@ def test_saved_and_pickled_tokenizers_are_equal(kind, request, tmp_path):
 
 
 def test_sentences_for_wrong_input(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere.* does not exist: fetch it .*hf download"):
+    with pytest.raises(UserError, match=r"nowhere.* does not exist: fetch it .*hf download"):
         ReportTokenizer.from_bert(tmp_path / "nowhere" / "vocab.txt")
-    with pytest.raises(FileNotFoundError, match=r"vocab\.txt does not exist"):
+    with pytest.raises(UserError, match=r"vocab\.txt does not exist"):
         ReportTokenizer.from_bert(tmp_path)
     (tmp_path / "vocab.txt").write_text("a\nb\n")
-    with pytest.raises(ValueError, match=r"lacks \[PAD\], \[UNK\], \[SEP\]: use the vocab.txt"):
+    with pytest.raises(UserError, match=r"lacks \[PAD\], \[UNK\], \[SEP\]: use the vocab.txt"):
         ReportTokenizer.from_bert(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join([*WORDS, "no"]))
-    with pytest.raises(ValueError, match="repeats 1 of its words"):
+    with pytest.raises(UserError, match="repeats 1 of its words"):
         ReportTokenizer.from_bert(tmp_path)
-    with pytest.raises(ValueError, match=r"none of the 2 words .* occurs 3 times: lower --threshold"):
+    with pytest.raises(UserError, match=r"none of the 2 words .* occurs 3 times: lower --threshold"):
         ReportTokenizer.from_reports(["a b", "a"], 3)
-    with pytest.raises(ValueError, match="--threshold is 0"):
+    with pytest.raises(UserError, match="--threshold is 0"):
         ReportTokenizer.from_reports(["a"], 0)
-    with pytest.raises(FileNotFoundError, match=r"main_train\.py writes it"):
+    with pytest.raises(UserError, match=r"main_train\.py writes it"):
         ReportTokenizer.load(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text('{"model": 3}')
-    with pytest.raises(ValueError, match=r"tokenizer\.json is not a vocabulary"):
+    with pytest.raises(UserError, match=r"tokenizer\.json is not a vocabulary"):
         ReportTokenizer.load(tmp_path / "tokenizer.json")
 
 
@@ -156,7 +157,7 @@ def test_bert_folder(weights, tmp_path, monkeypatch):
         raise ConnectionError
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(FileNotFoundError, match=r"bert-base-uncased cannot be fetched .*--bert_path"):
+    with pytest.raises(UserError, match=r"bert-base-uncased cannot be fetched .*--bert_path"):
         bert_folder("hub:bert-base-uncased")
 
 

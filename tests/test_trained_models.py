@@ -16,6 +16,7 @@ import main_train
 from models.config import ModelOptions
 from models.revtaf import Revtaf
 from modules.corpus.store import FeatureStore
+from modules.messages import UserError
 from modules.options import parse_options
 from modules.preparation.features import medklip
 from modules.programs import MainTrain
@@ -136,7 +137,7 @@ def test_a_model_of_ours_gives_its_sizes_and_switches():
     assert (model.ot_plan, model.decoder_layers, model.retrieval) == ("single", 3, "cosine")
     assert (options.training.align_iou, options.start.tokenizer) == ("soft", "corpus")
     assert line.endswith("from the command line: retrieval cosine instead of learned")
-    with pytest.raises(ValueError, match="decoder_layers 3 and the command line asks for 5: leave that flag out"):
+    with pytest.raises(UserError, match="decoder_layers 3 and the command line asks for 5: leave that flag out"):
         adopt_options(options_like(tiny_config(decoder_layers=5), {"decoder_layers"}), checkpoint)
 
 
@@ -147,14 +148,14 @@ def test_weights_are_loaded_under_other_switches_only(tmp_path):
     load_trained(model, checkpoint, "m.pth")
     assert all(torch.equal(model.state_dict()[name], value) for name, value in checkpoint["state_dict"].items())
     assert model.retrieval_enhancer.manifold.curvature().item() == pytest.approx(0.01)
-    with pytest.raises(ValueError, match="report_feature_dim 16 there, 32 here"):
+    with pytest.raises(UserError, match="report_feature_dim 16 there, 32 here"):
         load_trained(Revtaf(tiny_config(report_feature_dim=32)), checkpoint, "m.pth")
     save_checkpoint(tmp_path / "none.pth", Revtaf(tiny_config(attention="none")), {})
-    with pytest.raises(ValueError, match=r"has no fusion.attention.v.weight"):
+    with pytest.raises(UserError, match=r"has no fusion.attention.v.weight"):
         load_trained(Revtaf(tiny_config()), load_checkpoint(tmp_path / "none.pth"), "none.pth")
 
 
 def test_weights_without_a_run_are_not_resumed(tmp_path):
     save_checkpoint(tmp_path / "model_best.pth", Revtaf(tiny_config()), {"epoch": 1})
-    with pytest.raises(ValueError, match="no state of a run to resume: start from its weights with --init_from"):
+    with pytest.raises(UserError, match="no state of a run to resume: start from its weights with --init_from"):
         load_checkpoint(tmp_path / "model_best.pth", resumable=True)

@@ -60,8 +60,8 @@ def read_annotation(path: str | Path) -> dict[str, list[Study]]:
         Studies by split, in file order; a split that the file lacks is an empty list.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not JSON, has another layout, or an item is wrong; the sentence names the study.
+        UserError: if there is no such file.
+        UserError: if it is not JSON, has another layout, or an item is wrong; the sentence names the study.
     """
     annotation: dict[str, list[Study]] = {split: [] for split in SPLITS}
     for split, where, item in annotation_items(path):
@@ -74,8 +74,8 @@ def annotation_items(path: str | Path) -> list[tuple[str, str, Any]]:
     """Split, place in the file and content of every item of an annotation, the items themselves unchecked.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not JSON, has another layout or names another split.
+        UserError: if there is no such file.
+        UserError: if it is not JSON, has another layout or names another split.
     """
     content = read_json(path)
     if not isinstance(content, list):
@@ -101,13 +101,13 @@ def item_problems(path: str | Path, where: str, item: Any, split: str) -> dict[s
     try:
         read_study(path, where, item, split)
         return {}
-    except ValueError:
+    except UserError:
         sentences = {}
     probe = {"id": item.get("id") or where, "image_path": "a.png", "report": "a"}
     for part in ("image_path", "report", "labels", "clip_indices"):
         try:
             read_study(path, where, {**probe, part: item.get(part)}, split)
-        except ValueError as error:
+        except UserError as error:
             sentences[part] = str(error)
     return sentences
 
@@ -121,7 +121,7 @@ def require_split(annotation: Mapping[str, list[Study]], split: str, path: str |
         path: the file, for the message.
 
     Raises:
-        ValueError: if the split is empty.
+        UserError: if the split is empty.
     """
     studies = annotation.get(split, [])
     if not studies:
@@ -136,14 +136,14 @@ def check_images(studies: Sequence[Study], image_dir: str | Path) -> None:
     """Check that the image of every study, the first of its paths, is there.
 
     Raises:
-        FileNotFoundError: with the number missing and the first three.
+        UserError: with the number missing and the first three.
         UserError: if a link leads out of the folder.
     """
     image_dir = Path(image_dir)
     bar = tqdm(studies, desc="images", unit="file", leave=False)
     missing = [study.image_path[0] for study in bar if not (image_dir / study.image_path[0]).is_file()]
     if missing:
-        raise FileNotFoundError(
+        raise UserError(
             f"{len(missing)} of {len(studies)} images are not in {image_dir}, first {', '.join(missing[:3])}: give the "
             "folder that the paths of the annotation start from with --image_dir, or remove the studies without image"
         )
@@ -191,7 +191,7 @@ def _check_layout(path: str | Path, content: Any) -> None:
 
 
 def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
-    """Read one item of :func:`annotation_items`; ValueError says what is wrong with it, at its place until its id is known."""
+    """Read one item of :func:`annotation_items`; UserError says what is wrong with it, at its place until its id is known."""
     if not isinstance(item, dict):
         _reject(path, where, f"found a {type(item).__name__}", "expected an object", "convert the file")
     identifier = "" if item.get("id") is None else str(item["id"])
@@ -215,7 +215,7 @@ def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
 
 
 def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
-    """Image paths of an item, at least one, none absolute or with ``..``; ValueError names the file and the study."""
+    """Image paths of an item, at least one, none absolute or with ``..``; UserError names the file and the study."""
     given = item.get("image_path")
     paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
     if not paths or not all(isinstance(part, str) and part.strip() for part in paths):
@@ -241,7 +241,7 @@ def _id_from_path(image_path: str) -> str:
 
 
 def read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | None:
-    """States of 14 or 18 conditions, None if absent; ValueError names the file and the study."""
+    """States of 14 or 18 conditions, None if absent; UserError names the file and the study."""
     if labels is None:
         return None
     lengths = (len(CHEXPERT_CONDITIONS), len(CONDITIONS))

@@ -55,15 +55,15 @@ def read_dicom(path: str | Path) -> Image.Image:
         Image of mode ``"L"``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no DICOM image, is damaged anywhere that matters, is compressed in a way that no installed
+        UserError: if there is no such file.
+        UserError: if it is no DICOM image, is damaged anywhere that matters, is compressed in a way that no installed
             decoder knows, would fill the memory, or holds several frames or other colours.
 
     Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"the image {path} does not exist: check the raw folder")
+        raise UserError(f"the image {path} does not exist: check the raw folder")
     if path.stat().st_size > MAX_FILE:
         raise UserError(f"the image {path} has more than {MAX_FILE >> 20} MB: export a single frame")
     try:

@@ -29,7 +29,7 @@ AGAIN = "run main_prepare.py again with this --feature_dir"
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a folder, or an empty one; ValueError if it is none of this version."""
+    """The manifest of a folder, or an empty one; UserError if it is none of this version."""
     path = directory / MANIFEST
     if not path.is_file():
         return {"format": FORMAT, "axes": {}, "arrays": {}}

@@ -62,12 +62,12 @@ class FeatureStore:
                 as it is now.
 
         Raises:
-            FileNotFoundError: if it has no manifest.
-            ValueError: if the manifest is not one of this project; with an annotation also if anything else is damaged.
+            UserError: if it has no manifest.
+            UserError: if the manifest is not one of this project; with an annotation also if anything else is damaged.
         """
         directory = Path(directory)
         if not (directory / MANIFEST).is_file():
-            raise FileNotFoundError(f"{directory} holds no {MANIFEST}: build the features with main_prepare.py")
+            raise UserError(f"{directory} holds no {MANIFEST}: build the features with main_prepare.py")
         store = cls(directory, read_manifest(directory))
         if ann_path:
             store.check()
@@ -90,8 +90,8 @@ class FeatureStore:
         """The array ``name``, mapped read-only.
 
         Raises:
-            FileNotFoundError: if its file is gone.
-            ValueError: if there is no such array, it was made for other studies, or its file is damaged.
+            UserError: if its file is gone.
+            UserError: if there is no such array, it was made for other studies, or its file is damaged.
         """
         if name not in self._arrays:
             entry = self.entry(name)
@@ -108,8 +108,8 @@ class FeatureStore:
         """Read whatever is small, and the heads of what is large: what a program would stumble on later fails here.
 
         Raises:
-            FileNotFoundError: if a file is gone.
-            ValueError: naming the file that is damaged or does not fit the others.
+            UserError: if a file is gone.
+            UserError: naming the file that is damaged or does not fit the others.
         """
         _ = self.base_rates
         for name, entry in self._manifest["arrays"].items():
@@ -121,7 +121,7 @@ class FeatureStore:
             _ = self.bank_reports
 
     def entry(self, name: str) -> dict[str, Any]:
-        """``shape dtype sha256 axis ids_sha256 made_by code`` of an array; ValueError if it is absent."""
+        """``shape dtype sha256 axis ids_sha256 made_by code`` of an array; UserError if it is absent."""
         if name not in self:
             found, left = ", ".join(sorted(self._manifest["arrays"])) or "none", unfinished(self.directory)
             why = f"and left {left[0]}" if left else "or had other flags"
@@ -170,8 +170,8 @@ class FeatureStore:
         """Rows ``(n,)`` int64 of studies in an axis, or in an array of that axis; ids in any order, repeats allowed.
 
         Raises:
-            FileNotFoundError: if the file of the ids is gone.
-            ValueError: if there is no such axis, its ids are damaged, or some studies are not among them.
+            UserError: if the file of the ids is gone.
+            UserError: if there is no such axis, its ids are damaged, or some studies are not among them.
         """
         row_by_id, ids = self._row_by_id(name), list(ids)
         missing = [identifier for identifier in ids if identifier not in row_by_id]
@@ -197,7 +197,7 @@ class FeatureStore:
 
     @cached_property
     def bank_reports(self) -> list[dict[str, Any]]:
-        """``id``, ``patient`` and cleaned ``report`` of every bank row; ValueError if they are of another bank."""
+        """``id``, ``patient`` and cleaned ``report`` of every bank row; UserError if they are of another bank."""
         path = self.directory / BANK_REPORTS
         reports = read_jsonl(path)
         for number, row in enumerate(reports, start=1):
@@ -244,7 +244,7 @@ def is_current(directory: str | Path, name: str, made_by: Mapping[str, Any]) -> 
     try:
         store = FeatureStore.open(directory)
         return store.entry(name)["made_by"] == plain(made_by) and store[name] is not None
-    except (FileNotFoundError, ValueError):
+    except UserError:
         return False
 
 
@@ -257,7 +257,7 @@ def verify(directory: str | Path) -> list[str]:
     """Read everything in a feature folder and compare it with the manifest; returns one sentence per problem."""
     try:
         store = FeatureStore.open(directory)
-    except (FileNotFoundError, ValueError) as error:
+    except UserError as error:
         return [str(error)]
     checks = [partial(store.row_ids, axis) for axis in sorted(store._manifest["axes"])]
     checks += [partial(_check_array, store, name) for name in sorted(store._manifest["arrays"])]
@@ -267,7 +267,7 @@ def verify(directory: str | Path) -> list[str]:
     for check in tqdm(checks, desc="checksums", unit="file", leave=False):
         try:
             check()
-        except (FileNotFoundError, ValueError) as error:
+        except UserError as error:
             problems.append(str(error))
     return problems
 
@@ -286,7 +286,7 @@ def _are_rates(rates: Any) -> bool:
 def _map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     path = directory / f"{name}.npy"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is gone: {AGAIN}")
+        raise UserError(f"{path} is gone: {AGAIN}")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged head makes numpy raise almost anything

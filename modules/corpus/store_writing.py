@@ -21,6 +21,7 @@ from modules.corpus.manifest import IDS_OF, MANIFEST, read_manifest
 from modules.corpus.store import BANK_REPORTS, BASE_RATES, is_current, unfinished
 from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
+from modules.messages import UserError
 from modules.records import (
     atomic_write,
     plain,
@@ -49,12 +50,12 @@ def write_axis(directory: str | Path, axis: str, ids: Sequence[str]) -> None:
         ids: study ids in the order of the rows; nothing is written if they are there already.
 
     Raises:
-        ValueError: if an id appears twice.
+        UserError: if an id appears twice.
     """
     assert IDS_OF.get(axis) == axis
     directory, ids = Path(directory), list(ids)
     if len(set(ids)) < len(ids):
-        raise ValueError(f"{len(ids) - len(set(ids))} ids of the {axis} appear twice: give every study its own id")
+        raise UserError(f"{len(ids) - len(set(ids))} ids of the {axis} appear twice: give every study its own id")
     if is_main():
         _write_axis(directory, axis, ids)
     barrier()

@@ -112,12 +112,12 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
         known: headings that the caller looks for; the separator, and the sheet, that shows most of them is taken.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        UserError: if there is no such file.
         UserError: if it is no table, or one that cannot be read without guessing.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: check the path")
+        raise UserError(f"{path} does not exist: check the path")
     plain_known = {plain_heading(name) for name in known}
     content = _content(path)
     if content.startswith(b"PK"):
@@ -138,7 +138,7 @@ def read_text_file(path: str | Path) -> str:
     """The text of a file, its encoding found as that of a table.
 
     Raises:
-        ValueError: if it is no text, or in an encoding that cannot be told from others.
+        UserError: if it is no text, or in an encoding that cannot be told from others.
     """
     path = Path(path)
     content = _content(path)

@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 
 from modules.corpus.text import attach_punctuation, postprocess_prediction
 from modules.labels import START_TOKEN, STATE_TOKENS
+from modules.messages import UserError
 from modules.records import atomic_write
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
@@ -36,7 +37,7 @@ class ReportTokenizer:
         self._tokenizer = tokenizer
         missing = [token for token in (PAD, UNKNOWN, END, *PROMPT_TOKENS) if tokenizer.token_to_id(token) is None]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"the vocabulary of {tokenizer.get_vocab_size()} tokens lacks {', '.join(missing)}: use the vocab.txt "
                 "of bert-base-uncased, or the tokenizer.json that main_train.py wrote"
             )
@@ -52,13 +53,13 @@ class ReportTokenizer:
             bert_path: ``vocab.txt`` of bert-base-uncased, or a folder that holds it.
 
         Raises:
-            FileNotFoundError: if it is not there.
-            ValueError: if it lacks a special token or repeats a word, see :func:`word_pieces`.
+            UserError: if it is not there.
+            UserError: if it lacks a special token or repeats a word, see :func:`word_pieces`.
         """
         path = Path(bert_path)
         path = path / "vocab.txt" if path.is_dir() else path
         if not path.is_file():
-            raise FileNotFoundError(
+            raise UserError(
                 f"{path} does not exist: fetch it where there is internet with 'hf download "
                 f"google-bert/bert-base-uncased vocab.txt --local-dir {path.parent}', or use --tokenizer corpus"
             )
@@ -73,17 +74,17 @@ class ReportTokenizer:
             threshold: least number of occurrences of a word; rarer words become ``[UNK]``.
 
         Raises:
-            ValueError: if no word is that frequent, or ``threshold`` is below 1.
+            UserError: if no word is that frequent, or ``threshold`` is below 1.
 
         Source: the rule of R2Gen.
         """
         if threshold < 1:
-            raise ValueError(f"--threshold is {threshold}; expected at least 1")
+            raise UserError(f"--threshold is {threshold}; expected at least 1")
         counts = Counter(word for report in reports for word in report.split())
         special = (PAD, UNKNOWN, END)
         words = sorted(word for word, n in counts.items() if n >= threshold and word not in (*special, *PROMPT_TOKENS))
         if not words:
-            raise ValueError(
+            raise UserError(
                 f"none of the {len(counts)} words of the training reports occurs {threshold} times: lower --threshold"
             )
         vocabulary = {word: number for number, word in enumerate((*special, *words))}
@@ -96,17 +97,17 @@ class ReportTokenizer:
         """Read a file written by :meth:`save`.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is not a vocabulary.
+            UserError: if there is no such file.
+            UserError: if it is not a vocabulary.
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: main_train.py writes it beside the checkpoint, copy both")
+            raise UserError(f"{path} does not exist: main_train.py writes it beside the checkpoint, copy both")
         text = path.read_text(encoding="utf-8", errors="replace")
         try:
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"{path} is not a vocabulary ({error}): copy it again from the run's folder") from error
+            raise UserError(f"{path} is not a vocabulary ({error}): copy it again from the run's folder") from error
         return cls(tokenizer)
 
     def save(self, path: str | Path) -> None:
@@ -192,12 +193,12 @@ def word_pieces(path: Path, lowercase: bool = True) -> Tokenizer:
     """BERT's way to cut text, with the words of a ``vocab.txt``.
 
     Raises:
-        ValueError: if it repeats a word.
+        UserError: if it repeats a word.
     """
     words = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
     vocabulary = {word: number for number, word in enumerate(words)}
     if len(vocabulary) < len(words):
-        raise ValueError(f"{path} repeats {len(words) - len(vocabulary)} of its words: copy it again")
+        raise UserError(f"{path} repeats {len(words) - len(vocabulary)} of its words: copy it again")
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
     tokenizer.normalizer = BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = BertPreTokenizer()
@@ -222,15 +223,15 @@ def tokenizer_of(
         bert_path: where the vocabulary of a released model is, see :func:`bert_vocabulary`.
 
     Raises:
-        FileNotFoundError: if the vocabulary is missing.
-        ValueError: if it is not that of the model.
+        UserError: if the vocabulary is missing.
+        UserError: if it is not that of the model.
     """
     path, config = Path(checkpoint_path).with_name("tokenizer.json"), checkpoint["config"]
     remedy = "copy both files of one run"
     if "released" in checkpoint["run"]:
         path, remedy = bert_vocabulary(bert_path), "give the folder of bert-base-uncased with --bert_path"
         if path is None:
-            raise FileNotFoundError(
+            raise UserError(
                 f"{checkpoint_path} is a released model, which has no tokenizer.json, and {bert_path or BERT_FOLDER} "
                 "holds no vocab.txt: give the folder of bert-base-uncased (30,522 words, to which 5 are added) with "
                 "--bert_path"
@@ -240,7 +241,7 @@ def tokenizer_of(
         tokenizer = ReportTokenizer.load(path)
     found = (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.end_id)
     if found != (config["vocab_size"], config["pad_id"], config["end_id"]):
-        raise ValueError(
+        raise UserError(
             f"{path} makes {found[0]} tokens with padding {found[1]} and end {found[2]} but {checkpoint_path} was "
             f"trained with {config['vocab_size']}, {config['pad_id']} and {config['end_id']}: {remedy}"
         )
@@ -254,7 +255,7 @@ def bert_folder(bert_path: str | Path) -> Path:
         bert_path: a folder, or ``hub:<name>`` to fetch the model ``<name>`` from the Hugging Face hub, once.
 
     Raises:
-        FileNotFoundError: if the hub cannot be reached or has no such model.
+        UserError: if the hub cannot be reached or has no such model.
     """
     if not str(bert_path).startswith(HUB_PREFIX):
         return Path(bert_path)
@@ -269,7 +270,7 @@ def bert_folder(bert_path: str | Path) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=[*small, "pytorch_model.bin"]))
         return folder
     except (OSError, HFValidationError) as error:
-        raise FileNotFoundError(
+        raise UserError(
             f"{name} cannot be fetched from the Hugging Face hub ({type(error).__name__}): check the name and the "
             "connection, or copy the folder here and give it with --bert_path"
         ) from error

@@ -11,6 +11,7 @@ from modules.corpus.tables import plain_heading
 from modules.evaluation.report_files import ReportFile, read_report_file
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import Labeler
+from modules.messages import UserError
 
 ERRORS = ("errors", "num_errors", "total_errors", "significant_errors", "clinically_significant_errors", "error_count")
 RATINGS = ("rating", "ratings", "radiologist_rating", "human_score", "quality")
@@ -27,23 +28,21 @@ def read_ratings(path: str | Path, rating: str | None = None) -> tuple[ReportFil
         The reports, ratings ``(n,)`` of which larger is better (counts of errors are negated), and their heading.
 
     Raises:
-        ValueError: if there is no such column, no reference, or a cell that is no number.
+        UserError: if there is no such column, no reference, or a cell that is no number.
     """
     file = read_report_file(path, section="both", columns=None)
     if file.references is None:
-        raise ValueError(
-            f"{path} has no references beside the generated reports ({', '.join(file.headings)}): add them"
-        )
+        raise UserError(f"{path} has no references beside the generated reports ({', '.join(file.headings)}): add them")
     names = (rating,) if rating else (*RATINGS, *ERRORS)
     plain = {plain_heading(heading): heading for heading in file.headings}
     found = [plain[plain_heading(name)] for name in names if plain_heading(name) in plain]
     if len(found) != 1:
         what = f"the ratings may be {' or '.join(found)}" if found else "no column of ratings is known"
-        raise ValueError(f"{path} has the columns {', '.join(file.headings)}: {what}; say which with --rating NAME")
+        raise UserError(f"{path} has the columns {', '.join(file.headings)}: {what}; say which with --rating NAME")
     try:
         values = np.array([float(str(row[found[0]])) for row in file.rows])
     except ValueError as error:
-        raise ValueError(f"the column {found[0]!r} of {path} holds no number ({error}): correct it") from error
+        raise UserError(f"the column {found[0]!r} of {path} holds no number ({error}): correct it") from error
     errors = "error" in found[0].lower()
     return file, -values if errors else values, found[0]
 

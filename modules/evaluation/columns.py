@@ -14,6 +14,7 @@ from pathlib import Path
 
 from modules.corpus.tables import ABSENT, plain_heading
 from modules.labels import CONDITIONS
+from modules.messages import UserError
 
 GENERATED = (
     "prediction", "predictions", "predicted", "generated_report", "generated_reports", "generated", "generated_text",
@@ -98,7 +99,7 @@ def find_roles(
         given: headings by role, what ``--columns`` says.
 
     Raises:
-        ValueError: naming the headings, if the names do not decide.
+        UserError: naming the headings, if the names do not decide.
     """
     headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
     given = _checked(path, headings, given or {})
@@ -230,7 +231,7 @@ def _checked(path: Path, headings: Sequence[str], given: Mapping[str, str]) -> d
 
 
 def _refuse(path: Path, headings: Sequence[str], why: str) -> None:
-    raise ValueError(
+    raise UserError(
         f"{path} has the columns {', '.join(repr(name) for name in headings)[:300]}: {why}; say which is which with "
         "--columns prediction=NAME reference=NAME id=NAME"
     )

@@ -22,6 +22,7 @@ from modules.corpus.text import (
 from modules.evaluation.columns import Row, is_empty
 from modules.evaluation.report_files import ReportFile
 from modules.evaluation.study_ids import pair_rows, repeated
+from modules.messages import UserError
 
 
 @dataclass
@@ -51,7 +52,7 @@ def named_files(words: Sequence[str]) -> dict[str, Path]:
     A file without a name is called as it is, ``predictions.jsonl`` and ``res.csv`` as their folder.
 
     Raises:
-        ValueError: if two have one name.
+        UserError: if two have one name.
     """
     files: dict[str, Path] = {}
     for word in words:
@@ -60,9 +61,9 @@ def named_files(words: Sequence[str]) -> dict[str, Path]:
         if not equals:
             name = path.stem if path.name not in ("predictions.jsonl", "res.csv") else path.absolute().parent.name
         if not re.fullmatch(r"[\w.+-][\w .+-]*", name):
-            raise ValueError(f"the system name {name!r} holds other characters than letters, digits, blanks and -_.+")
+            raise UserError(f"the system name {name!r} holds other characters than letters, digits, blanks and -_.+")
         if name in files:
-            raise ValueError(f"{files[name]} and {path} are both called {name}: name them, --predictions a=FILE b=FILE")
+            raise UserError(f"{files[name]} and {path} are both called {name}: name them, --predictions a=FILE b=FILE")
         files[name] = path
     return files
 
@@ -127,7 +128,7 @@ def match(
         prediction that says nothing.
 
     Raises:
-        ValueError: if there are no references, no common studies, or files without ids differ in length.
+        UserError: if there are no references, no common studies, or files without ids differ in length.
     """
     notes = [f"{name}: {system.path.name} read as {system.read_as}" for name, system in systems.items()]
     truth, texts = _truth(systems, references)
@@ -143,7 +144,7 @@ def match(
     for name, found in rows.items():
         _say_missing(name, systems[name], found, present, labels, notes)
     if not kept:
-        raise ValueError(
+        raise UserError(
             f"no study is in all files ({truth.path.name}: {', '.join(labels[:2])}; "
             + "; ".join(f"{name}: {', '.join(_labels(system)[:2])}" for name, system in systems.items())
             + "): give files with the same ids, or --columns id=NAME"
@@ -202,7 +203,7 @@ def _truth(systems: Mapping[str, ReportFile], references: ReportFile | None) -> 
         return references, references.texts
     carrying = [(name, system) for name, system in systems.items() if system.references is not None]
     if not carrying:
-        raise ValueError(
+        raise UserError(
             f"{', '.join(systems)} carry no references: give them with --references (CSV, JSONL, JSON or annotation file)"
         )
     (first, file), *others = carrying
@@ -212,7 +213,7 @@ def _truth(systems: Mapping[str, ReportFile], references: ReportFile | None) -> 
         theirs = _carried(other)
         for row, found in enumerate(_rows(name, other, file, False, [])):
             if found is not None and normalise_whitespace(theirs[found]) != normalise_whitespace(texts[row]):
-                raise ValueError(
+                raise UserError(
                     f"the references of study {_labels(file)[row]} differ between {first} and {name}: give one with "
                     "--references"
                 )
@@ -229,7 +230,7 @@ def _carried(system: ReportFile) -> list[str]:
 def _check_ids(file: ReportFile) -> None:
     twice = repeated(file.keys)
     if twice is not None:
-        raise ValueError(f"{file.path} repeats study {twice}; expected every study once: remove one of them")
+        raise UserError(f"{file.path} repeats study {twice}; expected every study once: remove one of them")
 
 
 def _rows(name: str, system: ReportFile, truth: ReportFile, by_order: bool, notes: list[str]) -> list[int | None]:
@@ -238,12 +239,12 @@ def _rows(name: str, system: ReportFile, truth: ReportFile, by_order: bool, note
         return list(range(len(truth.texts)))
     if by_order or system.ordered or truth.ordered or not (system.keys or truth.keys):
         if not by_order and not (system.ordered or truth.ordered):
-            raise ValueError(
+            raise UserError(
                 f"neither {system.path} nor {truth.path} has ids: give files with ids, or --by_order if the rows of both "
                 "are the same studies in the same order"
             )
         if len(system.texts) != len(truth.texts):
-            raise ValueError(
+            raise UserError(
                 f"{system.path} has {len(system.texts)} reports and {truth.path} {len(truth.texts)}, and they are matched "
                 "by order; expected as many of each: add ids"
             )
@@ -251,7 +252,7 @@ def _rows(name: str, system: ReportFile, truth: ReportFile, by_order: bool, note
         return list(range(len(truth.texts)))
     for file in (system, truth):
         if not file.keys:
-            raise ValueError(
+            raise UserError(
                 f"{file.path} has no ids and {(truth if file is system else system).path} has: name its column with "
                 "--columns id=NAME, or give --by_order if the rows of both are the same studies in the same order"
             )

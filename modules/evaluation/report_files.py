@@ -23,6 +23,7 @@ from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
 from modules.evaluation.columns import KNOWN, Roles, Row, find_roles, is_empty
 from modules.evaluation.study_ids import id_columns
+from modules.messages import UserError
 from modules.records import parse_json
 
 _HEADER = re.compile(  # "Findings: .." at the beginning of a text, line or sentence; "## Findings" on a line of its own
@@ -72,12 +73,12 @@ def read_report_file(
         columns: headings by role, where their names do not say it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if its layout is none of these, its columns cannot be told apart, or it is empty.
+        UserError: if there is no such file.
+        UserError: if its layout is none of these, its columns cannot be told apart, or it is empty.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: check the path")
+        raise UserError(f"{path} does not exist: check the path")
     name = path.name.lower()
     if name.endswith((".txt", ".tok")):
         lines = read_text_file(path).splitlines()
@@ -94,11 +95,11 @@ def read_report_file(
     elif name.endswith(".parquet"):
         found = _from_rows(path, _parquet_rows(path), wanted, section, columns)
     else:
-        raise ValueError(
+        raise UserError(
             f"{path} ends in {path.suffix!r}; expected .csv, .tsv, .xlsx, .jsonl, .json, .txt, .tok or .parquet: rename it"
         )
     if not found.texts:
-        raise ValueError(f"{path} holds no report: give the file that the model wrote")
+        raise UserError(f"{path} holds no report: give the file that the model wrote")
     return found
 
 
@@ -106,14 +107,14 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
     """Headings by role, from ``prediction=NAME reference=NAME id=NAME``.
 
     Raises:
-        ValueError: if a word is not of this form, or names another role.
+        UserError: if a word is not of this form, or names another role.
     """
     roles = ("prediction", "reference", "id")
     given = {}
     for word in words:
         role, equals, name = word.partition("=")
         if role not in roles or not equals or not name:
-            raise ValueError(f"--columns holds {word!r}; expected {', '.join(f'{role}=NAME' for role in roles)}")
+            raise UserError(f"--columns holds {word!r}; expected {', '.join(f'{role}=NAME' for role in roles)}")
         given[role] = name
     return given
 
@@ -122,15 +123,13 @@ def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None
     """Check that every column that was named is in one of the files.
 
     Raises:
-        ValueError: naming the column and the headings.
+        UserError: naming the column and the headings.
     """
     there = {plain_heading(heading) for file in files for heading in file.headings}
     for role, name in given.items():
         if plain_heading(name) not in there:
             held = "; ".join(f"{file.path}: {', '.join(file.headings) or 'no headings'}" for file in files)
-            raise ValueError(
-                f"--columns {role}={name} names a column that no file has ({held[:400]}): correct the name"
-            )
+            raise UserError(f"--columns {role}={name} names a column that no file has ({held[:400]}): correct the name")
 
 
 def _read_table(path: Path, wanted: str, section: str, columns: Mapping[str, str] | None) -> ReportFile:
@@ -142,7 +141,7 @@ def _read_table(path: Path, wanted: str, section: str, columns: Mapping[str, str
     if headings in (["", "0"], ["0"]):  # a pandas table with its row numbers
         return ReportFile(path, [cells[-1] for _, cells in table.body()], ordered=True, read_as="a table of pandas")
     if headings and not known & {plain_heading(name) for name in headings}:
-        raise ValueError(
+        raise UserError(
             f"{path} begins with {', '.join(map(repr, headings))[:120]}; expected the heading study_id,report, or one column "
             "of reports without a heading: add the heading, or name the columns with --columns"
         )
@@ -157,7 +156,7 @@ def _one_column(path: Path) -> ReportFile:
     rows = list(csv.reader(io.StringIO(read_text_file(path), newline="")))
     cells = [row[0].strip() if row else "" for row in rows]
     if len(cells) > 1 and re.fullmatch(r"\w+", cells[0]) and sum(" " in cell for cell in cells[1:]) * 2 > len(cells):
-        raise ValueError(
+        raise UserError(
             f"{path} begins with {cells[0]!r}, which may be a heading: call it report, or remove it if it is none"
         )
     return ReportFile(path, cells, ordered=True, read_as="one column without a heading")
@@ -170,7 +169,7 @@ def _jsonl_rows(path: Path) -> list[Row]:
             continue
         row = parse_json(line, f"line {number} of {path}")
         if not isinstance(row, dict):
-            raise ValueError(
+            raise UserError(
                 f'line {number} of {path} holds a {type(row).__name__}; expected {{"id", "prediction", "reference"}}'
             )
         rows.append(row)
@@ -194,7 +193,7 @@ def _json_rows(path: Path, content: Any) -> list[Row]:
         if all(isinstance(value, dict) for value in values):
             return [{"study_id": key, **value} for key, value in content.items()]
         return [{"study_id": key, "report": value} for key, value in content.items()]
-    raise ValueError(
+    raise UserError(
         f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
         'annotation: expected [{"id", "prediction", "reference"}]'
     )
@@ -204,7 +203,7 @@ def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
     columns = {name: list(value.values()) if isinstance(value, dict) else value for name, value in content.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
+        raise UserError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -212,7 +211,7 @@ def _parquet_rows(path: Path) -> list[Row]:
     try:
         from pyarrow import parquet  # on demand: only this layout needs it
     except ImportError:
-        raise ValueError(f"{path} needs pyarrow: pip install pyarrow, or write the table as CSV") from None
+        raise UserError(f"{path} needs pyarrow: pip install pyarrow, or write the table as CSV") from None
     return parquet.read_table(path).to_pylist()
 
 
@@ -260,7 +259,7 @@ def _text(path: Path, row: Row, names: Sequence[str], section: str) -> str:
             value = value[0]  # pycocoevalcap's {id: [text]}
         if not is_empty(value):
             if not isinstance(value, str):
-                raise ValueError(
+                raise UserError(
                     f"the column {name!r} of {path} holds a {type(value).__name__}; expected text: correct it"
                 )
             pieces.append((name, value))

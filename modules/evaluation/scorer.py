@@ -104,7 +104,7 @@ class ReportScorer:
             raw: the same reports as they were found, ``systems`` if absent.
 
         Raises:
-            ValueError: if a system has another number of reports than there are references.
+            UserError: if a system has another number of reports than there are references.
         """
         return self._systems(systems, meteor, raw, validation=False)
 

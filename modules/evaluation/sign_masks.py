@@ -71,7 +71,7 @@ def read_coverage(mask_dir: Path, studies: Sequence[Study], image_size: int, gri
     """Coverage ``(n, G, M)`` of the patches by the drawn signs; zeros where a sign is not drawn.
 
     Raises:
-        FileNotFoundError: if a study has no mask file.
+        UserError: if a study has no mask file.
     """
     coverage = np.zeros((len(studies), len(SIGNS), grid * grid), np.float32)
     for n, study in enumerate(studies):

@@ -44,8 +44,8 @@ def training_reports(
         The published MIMIC-CXR rates, and no reports, if nothing is given.
 
     Raises:
-        FileNotFoundError: if the annotation is missing.
-        ValueError: if it is wrong or has no training split.
+        UserError: if the annotation is missing.
+        UserError: if it is wrong or has no training split.
     """
     columns = len(CHEXPERT_CONDITIONS)
     if bank is not None:
@@ -63,5 +63,5 @@ def training_reports(
 
 
 def open_bank(feature_dir: str | Path | None) -> TrainingBank | None:
-    """The retrieval bank of a feature folder; FileNotFoundError or ValueError if the folder holds none."""
+    """The retrieval bank of a feature folder; UserError if the folder holds none."""
     return TrainingBank(FeatureStore.open(feature_dir)) if feature_dir else None

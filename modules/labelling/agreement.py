@@ -12,6 +12,7 @@ import numpy as np
 
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, STATES
+from modules.messages import UserError
 from modules.records import iterate_jsonl
 
 LEAST_POSITIVES = 30  # of a condition that counts in the mean
@@ -41,7 +42,7 @@ def measure_rules(path: Path) -> list[str]:
         over the conditions with at least 30 positives.
 
     Raises:
-        ValueError: if the file has no such report.
+        UserError: if the file has no such report.
     """
     texts, rows = [], []
     for item in iterate_jsonl(path):
@@ -51,7 +52,7 @@ def measure_rules(path: Path) -> list[str]:
             texts.append(text)
             rows.append(labels)
     if not texts or len(rows[0]) != len(CHEXPERT_CONDITIONS):
-        raise ValueError(
+        raise UserError(
             f"{path} has no report with {len(CHEXPERT_CONDITIONS)} values under labels_mesh: give a file of JSON lines with "
             "findings, impression and labels_mesh"
         )

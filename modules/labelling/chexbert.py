@@ -25,6 +25,7 @@ from modules.corpus.text import normalise_whitespace
 from modules.corpus.tokenizer import word_pieces
 from modules.distributed import rank
 from modules.labels import CHEXPERT_CONDITIONS, STATES
+from modules.messages import UserError
 from modules.records import atomic_write, sha256_of
 from modules.weights.checkpoints import load_weights
 from modules.weights.layouts import check_weights, weights_of
@@ -104,8 +105,8 @@ class ChexbertLabeler:
         cache_dir: folder of the kept states; they are named after the checkpoint and the process that writes them.
 
     Raises:
-        FileNotFoundError: if the checkpoint or the vocabulary is missing.
-        ValueError: if the checkpoint does not hold exactly CheXbert's weights, or the vocabulary is another one.
+        UserError: if the checkpoint or the vocabulary is missing.
+        UserError: if the checkpoint does not hold exactly CheXbert's weights, or the vocabulary is another one.
 
     Departure: the published code loads with ``strict=False``, so that a wrong checkpoint labels at random, and fails on
     reports of more than 512 tokens, which are cut here as CheXbert's authors cut them.
@@ -184,14 +185,14 @@ def _word_pieces(path: Path) -> Tokenizer:
     """WordPiece tokenizer, lower case, of a local vocabulary."""
     path = path / "vocab.txt" if path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(
+        raise UserError(
             f"CheXbert needs the vocabulary of bert-base-uncased and {path} does not exist; see checkpoints/README.md "
             "and give the folder that holds vocab.txt with --bert_path"
         )
     tokenizer = word_pieces(path)
     size = tokenizer.get_vocab_size()
     if size != BERT_CONFIG.vocab_size or None in (tokenizer.token_to_id(token) for token in (START, END, UNKNOWN)):
-        raise ValueError(
+        raise UserError(
             f"{path} holds {size} entries; CheXbert expects the {BERT_CONFIG.vocab_size} of bert-base-uncased, so give "
             "the folder of its vocab.txt with --bert_path"
         )
@@ -201,7 +202,7 @@ def _word_pieces(path: Path) -> Tokenizer:
 def _weights(checkpoint: Path) -> dict[str, Tensor]:
     """The network's weights out of a checkpoint, by plain names."""
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"the CheXbert checkpoint {checkpoint} does not exist; see checkpoints/README.md")
+        raise UserError(f"the CheXbert checkpoint {checkpoint} does not exist; see checkpoints/README.md")
     plain = weights_of(load_weights(checkpoint))
     # Some versions of BERT kept this constant among their weights.
     plain.pop("bert.embeddings.position_ids", None)

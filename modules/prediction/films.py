@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from modules.messages import UserError
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 
 
@@ -15,17 +17,17 @@ def find_films(words: Sequence[str | Path]) -> list[Path]:
         words: files and folders. A file that is named itself is taken whatever its suffix.
 
     Raises:
-        FileNotFoundError: naming every word that is neither.
+        UserError: naming every word that is neither.
     """
     missing = [str(word) for word in words if not Path(word).exists()]
     if missing:
-        raise FileNotFoundError(
+        raise UserError(
             f"{', '.join(missing[:5])} {'does' if len(missing) == 1 else 'do'} not exist: give image files or folders of "
             "PNG, JPEG or DICOM files"
         )
     found = [path for word in words for path in _below(Path(word))]
     if not found:
-        raise FileNotFoundError(
+        raise UserError(
             f"{', '.join(map(str, words[:5]))} hold no file that ends in {', '.join(SUFFIXES)}: give image files or "
             "folders of them"
         )

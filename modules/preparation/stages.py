@@ -58,8 +58,8 @@ class Preparation:
         device: where networks run.
 
     Raises:
-        ValueError: if the annotation is wrong.
-        FileNotFoundError: if images, or files that ``--published`` should hold, are missing.
+        UserError: if the annotation is wrong.
+        UserError: if images, or files that ``--published`` should hold, are missing.
     """
 
     def __init__(self, options: MainPrepare, device: torch.device) -> None:

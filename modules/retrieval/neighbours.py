@@ -18,6 +18,7 @@ from tqdm import tqdm
 from modules.distributed import gather_list, is_main, shard
 from modules.labelling.mentions import mention_targets
 from modules.labels import STATES
+from modules.messages import UserError
 
 LEAST_PROBABILITY = 0.001  # entity scores and rates are kept this far from 0 and 1
 _UNIT = 2**-16  # log ratios are rounded to multiples of it, in nats
@@ -47,7 +48,7 @@ def label_neighbours(
         ``(N, k)`` int32 rows, nearest first.
 
     Raises:
-        ValueError: if a study has fewer than k candidates.
+        UserError: if a study has fewer than k candidates.
     """
     N, L = labels.shape
     groups = _patient_groups(patients, N)
@@ -62,7 +63,7 @@ def label_neighbours(
         rows, allowed = _best(one_hot[block] @ bank, exclusion.of(block), k)
         if allowed.min() < k:
             row = start + int(allowed.argmin())
-            raise ValueError(
+            raise UserError(
                 f"the training study in row {row} has {int(allowed.min())} other studies to choose from but {k} are "
                 "wanted: lower --neighbours, add training studies or give --no-exclude_same_patient"
             )
@@ -106,7 +107,7 @@ def memory_indices(
         ``(n, r)`` int32 rows of the bank, best first.
 
     Raises:
-        ValueError: if a query may use no report.
+        UserError: if a query may use no report.
 
     Departure: the published rows come from MedCLIP similarities of images and reports.
     """
@@ -123,7 +124,7 @@ def memory_indices(
         evidence = torch.cat([(scores / rate).log(), ((1 - scores) / (1 - rate)).log()], dim=1)  # (B, 2 K)
         rows, allowed = _best(_whole(evidence) @ said, exclusion.of(block), r)
         if allowed.min() < 1:
-            raise ValueError(
+            raise UserError(
                 f"the study in row {start + int(allowed.argmin())} may use none of the {len(bank_mentions)} training "
                 "reports: add training studies of other patients or give --no-exclude_same_patient"
             )

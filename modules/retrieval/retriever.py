@@ -22,6 +22,7 @@ from models.retrieval_towers import RetrievalTowers
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.labels import POSITIVE
+from modules.messages import UserError
 from modules.retrieval.likelihood import label_points, state_points
 from modules.retrieval.sharding import search_shards, shard_rows
 
@@ -123,7 +124,7 @@ def random_rows(
     """The first ``k`` rows ``(n, k)`` of other groups in the random ranking of every study.
 
     Raises:
-        ValueError: if a study has fewer.
+        UserError: if a study has fewer.
     """
     N = len(bank_groups)
     order, starts = random_turns(N, studies, seed)
@@ -131,7 +132,7 @@ def random_rows(
     turn = order[(starts[:, None] + np.arange(width)) % N]  # (n, width)
     own = bank_groups[turn] == query_groups[:, None]  # (n, width)
     if (width - own.sum(axis=1)).min() < k:
-        raise ValueError(
+        raise UserError(
             f"fewer than {k} of the {N} studies of the retrieval bank may be retrieved for some query: add training "
             "studies or drop --exclude_same_patient"
         )

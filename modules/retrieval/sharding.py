@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.retrieval import RetrievalBank
 from modules.distributed import rank, world_size
+from modules.messages import UserError
 
 
 def shard_rows(size: int) -> slice:
@@ -34,19 +35,19 @@ def search_shards(
         ``rows`` ``(B, k)`` of the whole bank and ``distances`` ``(B, k)`` in float64, nearest first, ties by row.
 
     Raises:
-        ValueError: on every process, if a query has fewer than ``k`` rows outside its group.
+        UserError: on every process, if a query has fewer than ``k`` rows outside its group.
     """
-    if world_size() == 1:
-        return shard.search(queries, groups, k)
     rows, distances = shard.search(queries, groups, k, partial=True)
-    everyone = [[torch.empty_like(part) for _ in range(world_size())] for part in (rows, distances)]
-    for parts, mine in zip(everyone, (rows + first_row, distances), strict=True):
-        dist.all_gather(parts, mine)
-    rows, distances = (torch.cat(parts, dim=1) for parts in everyone)  # (B, world * k), in order of row where tied
-    distances, order = distances.sort(dim=1, stable=True)
+    if world_size() > 1:
+        everyone = [[torch.empty_like(part) for _ in range(world_size())] for part in (rows, distances)]
+        for parts, mine in zip(everyone, (rows + first_row, distances), strict=True):
+            dist.all_gather(parts, mine)
+        rows, distances = (torch.cat(parts, dim=1) for parts in everyone)  # (B, world * k), in order of row where tied
+        distances, order = distances.sort(dim=1, stable=True)
+        rows = rows.gather(1, order)
     if len(queries) and distances[:, k - 1].isinf().any():
-        raise ValueError(
+        raise UserError(
             f"fewer than {k} studies of the retrieval bank may be retrieved for some query: add training studies or "
             "drop --exclude_same_patient"
         )
-    return rows.gather(1, order)[:, :k], distances[:, :k]
+    return rows[:, :k], distances[:, :k]

@@ -9,6 +9,7 @@ from typing import Any
 
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import bert_folder
+from modules.messages import UserError
 from modules.programs import MainTrain
 from modules.weights.checkpoints import load_backbone, load_bert
 
@@ -29,7 +30,7 @@ def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
         One line that says what is set.
 
     Raises:
-        ValueError: if the user asks for another size.
+        UserError: if the user asks for another size.
     """
     theirs, released = checkpoint["config"], checkpoint["run"].get("released")
     adopted, kept = {}, []
@@ -40,7 +41,7 @@ def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
         elif name in SWITCHES:
             kept.append(f"{name} {ours} instead of {value}")
         else:
-            raise ValueError(
+            raise UserError(
                 f"{options.start.init_from} is a model with {name} {value} and the command line asks for {ours}: leave "
                 "that flag out, or do not use --init_from"
             )
@@ -59,7 +60,7 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
     """Load the weights of a trained model into one whose switches may differ.
 
     Raises:
-        ValueError: if it was trained on features of another width or with another vocabulary, or has no weights for
+        UserError: if it was trained on features of another width or with another vocabulary, or has no weights for
             something that is switched on here.
     """
     ours, theirs = asdict(model.config), checkpoint["config"]
@@ -69,14 +70,14 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
         if name not in SWITCHES and theirs.get(name) != ours[name]
     ]
     if differences:
-        raise ValueError(
+        raise UserError(
             f"{path} does not fit the prepared data ({'; '.join(differences[:4])}): prepare features of its widths, or "
             "do not use --init_from"
         )
     missing = model.load_state_dict(checkpoint["state_dict"], strict=False).missing_keys
     random = [name for name in missing if name != "retrieval_enhancer.manifold.log_c"]  # c starts where it was
     if random:
-        raise ValueError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
+        raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
 
 
 def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] | None = None) -> list[str]:

@@ -89,7 +89,7 @@ def says_what_to_lower(config: RevtafConfig, batch: Batch, options: TrainingOpti
     """Turn a lack of memory inside the block into a sentence.
 
     Raises:
-        ValueError: naming the flags to lower and what each would keep.
+        UserError: naming the flags to lower and what each would keep.
     """
     try:
         yield

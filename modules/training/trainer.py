@@ -86,7 +86,7 @@ class Trainer:
         """Write ``current_checkpoint.pth``, which holds all that a resume needs; returns its checksum.
 
         Raises:
-            ValueError: if the weights are not finite, or the disk refuses.
+            UserError: if the weights are not finite, or the disk refuses.
         """
         self.check_finite()
         state = self.state
@@ -114,8 +114,8 @@ class Trainer:
         """Continue from the newest whole checkpoint, in the middle of an epoch if it was interrupted there.
 
         Raises:
-            FileNotFoundError: if there is none.
-            ValueError: if it belongs to another model, other features or another number of processes.
+            UserError: if there is none.
+            UserError: if it belongs to another model, other features or another number of processes.
         """
         path, checkpoint, checksum = newest_checkpoint(self.run_dir)
         run = checkpoint["run"]
@@ -154,7 +154,7 @@ class Trainer:
         """Look whether a step since the last look was not finite, and obey ``--on_nan``.
 
         Raises:
-            ValueError: with ``--on_nan stop``, or if no step since the last look was finite.
+            UserError: with ``--on_nan stop``, or if no step since the last look was finite.
         """
         looked, found = len(self.finite.steps), self.finite.read()
         if found is None:

@@ -41,7 +41,7 @@ class Validation:
         weights: checksum of the checkpoint that the model is in, None once a step has moved it.
 
     Raises:
-        ValueError: if ``--monitor_metric`` is no score of a validation.
+        UserError: if ``--monitor_metric`` is no score of a validation.
     """
 
     def __init__(

@@ -38,8 +38,8 @@ def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]
         says what was taken and what behaviour goes with it, and stays with the model when it is converted.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is something else.
+        UserError: if there is no such file.
+        UserError: if it is something else.
     """
     checkpoint = as_checkpoint(load_weights(path), path)
     if resumable and "optimizer" not in checkpoint["run"]:
@@ -48,7 +48,7 @@ def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]
 
 
 def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
-    """The checkpoint in what a file held; ValueError if it is no REVTAF, see :func:`load_checkpoint`."""
+    """The checkpoint in what a file held; UserError if it is no REVTAF, see :func:`load_checkpoint`."""
     if isinstance(content, dict) and content.get("format") == FORMAT:
         content = {**content, "config": {**SINCE, **content["config"]}}
         _check_ours(content, path)
@@ -79,7 +79,7 @@ def released_checkpoint(weights: dict[str, Tensor], path: str | Path) -> dict[st
         path: they came from.
 
     Raises:
-        ValueError: if they are not exactly those of a released REVTAF.
+        UserError: if they are not exactly those of a released REVTAF.
     """
     check_tensors(weights, path)
     try:
@@ -111,7 +111,7 @@ def restore(model: Revtaf, checkpoint: dict[str, Any], path: Path) -> None:
     """Load a checkpoint into an existing model.
 
     Raises:
-        ValueError: if the sizes or switches differ, naming the first differences.
+        UserError: if the sizes or switches differ, naming the first differences.
     """
     ours, theirs = asdict(model.config), checkpoint["config"]
     differences = [
@@ -137,8 +137,8 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
         One line that says what was loaded.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file holds another network.
+        UserError: if there is no such file.
+        UserError: if the file holds another network.
     """
     if source == "download":
         if name not in torchvision.models.list_models():
@@ -174,8 +174,8 @@ def load_bert(decoder: nn.Module, folder: str | Path) -> str:
         Three lines: what came from where, what was extended, what is new.
 
     Raises:
-        FileNotFoundError: if the folder holds no weights.
-        ValueError: if nothing fits.
+        UserError: if the folder holds no weights.
+        UserError: if nothing fits.
     """
     source, path = bert_weights(folder)
     own = decoder.state_dict()
@@ -209,8 +209,8 @@ def bert_weights(folder: str | Path) -> tuple[dict[str, Tensor], Path]:
     """The tensors of a BERT folder by their present-day names, and the file they came from.
 
     Raises:
-        FileNotFoundError: if the folder holds no weights.
-        ValueError: if they are no weights, or hold pickled code.
+        UserError: if the folder holds no weights.
+        UserError: if they are no weights, or hold pickled code.
     """
     path = bert_file(folder)
     return {_modern_name(key): value for key, value in weights_of(load_weights(path)).items()}, path
@@ -220,12 +220,12 @@ def bert_file(folder: str | Path) -> Path:
     """The weights file of a BERT folder.
 
     Raises:
-        FileNotFoundError: if there is none.
+        UserError: if there is none.
     """
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (Path(folder) / name).is_file():
             return Path(folder) / name
-    raise FileNotFoundError(
+    raise UserError(
         f"{folder} holds neither model.safetensors nor pytorch_model.bin: download the model once, for example "
         "bert-base-uncased, and give its folder with --bert_path"
     )

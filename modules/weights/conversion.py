@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.config import RevtafConfig
+from modules.messages import UserError
 from modules.weights.checkpoints import as_checkpoint, load_weights
 from modules.weights.layouts import weights_of
 from modules.weights.released import is_released, other_behaviour, to_released
@@ -20,13 +21,13 @@ def convert(source: str | Path, to: str, out: str | Path) -> str:
         What was written and what goes with it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is in that layout already, or the other layout has no place for it.
+        UserError: if there is no such file.
+        UserError: if it is in that layout already, or the other layout has no place for it.
     """
     content = load_weights(source)
     checkpoint = as_checkpoint(content, source)
     if is_released(weights_of(content)) == (to == "released") or Path(out).resolve() == Path(source).resolve():
-        raise ValueError(f"{source} already has the layout that --to {to} asks for, or is --out itself: nothing to do")
+        raise UserError(f"{source} already has the layout that --to {to} asks for, or is --out itself: nothing to do")
     if to == "ours":
         save_atomically(checkpoint, Path(out))
         return f"{checkpoint['run']['released']}\nwrote {out}"

@@ -18,12 +18,12 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
         Its file, its content and its checksum.
 
     Raises:
-        FileNotFoundError: if there is no state.
-        ValueError: if none is whole.
+        UserError: if there is no state.
+        UserError: if none is whole.
     """
     paths = [path for name in (CURRENT, PREVIOUS) if (path := folder / name).is_file()]
     if not paths:
-        raise FileNotFoundError(
+        raise UserError(
             f"--resume was given but {folder / CURRENT} does not exist: start without it, or fix --save_dir"
         )
     problems = []
@@ -31,7 +31,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
         try:
             checksum = verified_checksum(path)
             checkpoint = load_checkpoint(path, resumable=True)
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             problems.append(str(error))
             continue
         if problems and is_main():

@@ -114,7 +114,7 @@ def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], p
         expected: what the file should be, for example ``"CheXbert's chexbert.pth"``.
 
     Raises:
-        ValueError: counting what is missing, of another shape or unknown, with an example.
+        UserError: counting what is missing, of another shape or unknown, with an example.
     """
     missing = [name for name in wanted if name not in weights]
     strange = [name for name in weights if name not in wanted]

@@ -34,12 +34,12 @@ def load_weights(path: str | Path) -> Any:
     """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        UserError: if there is no such file.
         UserError: if it is not a weights file, is damaged, unpacks to more than it is, or holds pickled code.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give the path of a weights file")
+        raise UserError(f"{path} does not exist: give the path of a weights file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -77,7 +77,7 @@ def released_config(weights: Mapping[str, Tensor]) -> RevtafConfig:
     """Sizes of a released REVTAF from the shapes of its tensors; the rest are constants of the released code.
 
     Raises:
-        ValueError: if a tensor that tells a size is missing, or the sizes are none of a released model.
+        UserError: if a tensor that tells a size is missing, or the sizes are none of a released model.
     """
 
     def shape(name: str) -> torch.Size:
@@ -119,7 +119,7 @@ def from_released(weights: Mapping[str, Tensor], path: object) -> dict[str, Tens
     """The tensors of a released REVTAF under our names; those that take no part are left out.
 
     Raises:
-        ValueError: if a name is known neither as live nor as dead, or two names of one tensor hold different values.
+        UserError: if a name is known neither as live nor as dead, or two names of one tensor hold different values.
     """
     weights = dict(weights)
     for name, other in TIED:
@@ -142,7 +142,7 @@ def to_released(state_dict: Mapping[str, Tensor], path: object) -> dict[str, Ten
         path: it came from.
 
     Raises:
-        ValueError: if the released model has no place for a tensor, or needs one that is not there.
+        UserError: if the released model has no place for a tensor, or needs one that is not there.
     """
     released, homeless = {}, []
     for name, value in state_dict.items():

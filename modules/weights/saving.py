@@ -65,7 +65,7 @@ def save_atomically(value: Any, path: Path) -> str:
         The checksum of the content, 64 hexadecimal digits.
 
     Raises:
-        ValueError: if the disk is full or refuses; what was there is as it was.
+        UserError: if the disk is full or refuses; what was there is as it was.
     """
     return _write(value, Path(path), keep=None)
 
@@ -134,7 +134,7 @@ def verified_checksum(path: str | Path) -> str:
     """The checksum of a file of :func:`save_atomically`, after comparing it with the content.
 
     Raises:
-        ValueError: if the file is cut off, empty, or not what was written.
+        UserError: if the file is cut off, empty, or not what was written.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -165,7 +165,7 @@ def require_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Refuse weights that would write nonsense.
 
     Raises:
-        ValueError: if one is not finite.
+        UserError: if one is not finite.
     """
     if not all_finite(weights):
         bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]

@@ -9,7 +9,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from modules.messages import run
+from modules.messages import UserError, run
 
 ROOT = Path(__file__).parents[2]
 SECRET = "Mrs Examplename has a cavitary lesion"  # stands in every report: no message may hold it
@@ -67,7 +67,7 @@ def assert_refused(ending: Ending, folder: Path, words: str = "") -> None:
     assert len(sentence) > 20
     assert words in sentence, sentence
     if ending.cause is not None:
-        assert isinstance(ending.cause, ValueError | FileNotFoundError), repr(ending.cause)
+        assert isinstance(ending.cause, UserError | OSError | ValueError), repr(ending.cause)
         last = traceback.extract_tb(ending.cause.__traceback__)[-1]
         assert Path(last.filename).is_relative_to(ROOT), f"raised by a library: {last.filename}: {sentence}"
     assert_bounded(ending, folder)

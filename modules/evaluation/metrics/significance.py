@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from modules.evaluation.metrics.sufficient_sums import StudySums
+from modules.messages import UserError
 
 RESAMPLES = 1000
 RANDOMISATIONS = 10_000
@@ -104,11 +105,11 @@ def compare(
         By figure.
 
     Raises:
-        ValueError: if the systems were scored on different numbers of studies.
+        UserError: if the systems were scored on different numbers of studies.
     """
     ours, theirs = system.values, baseline.values
     if ours.shape != theirs.shape:
-        raise ValueError(
+        raise UserError(
             f"the systems have {ours.shape[0]} and {theirs.shape[0]} studies and {ours.shape[1]} and {theirs.shape[1]} "
             "statistics; expected the same of both: score them against the same references, with the same flags"
         )

@@ -12,6 +12,7 @@ from PIL import Image
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.text import split_sentences
 from modules.evaluation.grounding import ON_SIGN, SIGNS
+from modules.messages import UserError
 
 MOST_SIGNS = 3  # panels beside the image
 SIDE, LINE = 2.0, 0.15  # inches: a panel, a line of text
@@ -38,13 +39,13 @@ def choose_study(
         Its position, how many such studies there are, and how many have two clear signs.
 
     Raises:
-        ValueError: if no study is like that.
+        UserError: if no study is like that.
     """
     several = [n for n in range(len(rows)) if shown[n].sum() >= 2]
     good = [n for n in several if _all_hit(maps[n], coverage[n], shown[n]) and rows[n]["scores"]["ce_f1"] == 1]
     good = [n for n in good if taken_sentences(rows[n]) & {*split_sentences(rows[n]["reference"])}]
     if not good:
-        raise ValueError(
+        raise UserError(
             f"none of the {len(several)} studies with two signs has maps on both and a report like its reference with a "
             "sentence of the retrieved one: train longer, or test another split"
         )

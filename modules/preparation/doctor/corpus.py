@@ -19,6 +19,7 @@ from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.pixels import open_image
 from modules.corpus.text import normalise_whitespace
 from modules.flags import DataOptions
+from modules.messages import UserError
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation_flags import CheckOptions
 
@@ -47,7 +48,7 @@ def look_at_annotation(path: str | Path, diagnosis: Diagnosis) -> list[Study]:
     diagnosis.looked_at.add("annotation")
     try:
         items = annotation_items(path)
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         diagnosis.add("error", "annotation", str(error))
         return []
     wrong: dict[str, list[str]] = defaultdict(list)
@@ -194,7 +195,7 @@ def _read_inside(folder: Path, image: str) -> _Inside:
             low, high = decoded.convert("L").getextrema()
             digest = hashlib.blake2b((folder / image).read_bytes(), digest_size=16).digest()
             return _Inside(decoded.size, low == high, digest)
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         return _Inside(error=normalise_whitespace(str(error)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modules.flags import DataOptions
+from modules.messages import UserError
 from modules.preparation.doctor.corpus import (
     look_at_annotation,
     look_at_images,
@@ -54,12 +55,12 @@ def refuse_errors(data: DataOptions, options: CheckOptions) -> None:
     """Run the fast part.
 
     Raises:
-        ValueError: listing every error.
+        UserError: listing every error.
     """
     errors = examine(data, options, thorough=False).of("error")
     if errors:
         lines = [line for problem in errors for line in problem.lines()]
         verb = "thing is" if len(errors) == 1 else "things are"
-        raise ValueError(
+        raise UserError(
             "\n".join([f"{len(errors)} {verb} wrong with this data set (all of it: tools/check.py):", *lines])
         )

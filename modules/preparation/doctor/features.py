@@ -15,6 +15,7 @@ from modules.corpus.annotations import Study
 from modules.corpus.store import BANK_REPORTS, FeatureStore, unfinished, verify
 from modules.flags import DataOptions
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.messages import UserError
 from modules.preparation.doctor.findings import Diagnosis
 from modules.records import sha256_of
 
@@ -71,7 +72,7 @@ class Examined:
         try:
             if self.place(name) is not None:
                 return how(self.place(name))
-        except (ValueError, FileNotFoundError) as error:
+        except UserError as error:
             self.said += [] if str(error) in self.said else [str(error)]
         self.broken.add(name)
         return None
@@ -130,7 +131,7 @@ def open_features(data: DataOptions, studies: Sequence[Study], diagnosis: Diagno
 def _open(folder: Path, diagnosis: Diagnosis) -> FeatureStore | None:
     try:
         return FeatureStore.open(folder)
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         diagnosis.add("error", "features", str(error))
         return None
 

@@ -26,6 +26,7 @@ from modules.corpus.images import normalise_pixels, read_image
 from modules.corpus.store import BANK_REPORTS
 from modules.flags import DataOptions
 from modules.labelling.mentions import entity_mentions
+from modules.messages import UserError
 from modules.preparation.doctor.features import AGAIN, BANK_IDS, STUDY_IDS, Examined
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.features.entities import entity_aurocs, load_entity_scorer
@@ -180,7 +181,7 @@ def _make_scores_again(found: Examined, sample: Sequence[Study], data: DataOptio
     for study in sample if names else ():
         try:
             pixels = read_image(Path(data.image_dir) / study.image_path[0], scorer.config.image_size)
-        except ValueError:
+        except UserError:
             continue  # reported where images are decoded
         logits, text = scorer(normalise_pixels(pixels[None]))  # (1, K), (1, K, E)
         made = {"region_scores": (logits.sigmoid(), 1.0), "region_text": (text, float(text.abs().max()))}

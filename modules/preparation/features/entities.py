@@ -21,6 +21,7 @@ from modules.corpus.store_writing import FeatureRows
 from modules.distributed import barrier, is_main, shard
 from modules.labelling.mentions import PRESENT
 from modules.labels import ENTITIES
+from modules.messages import UserError
 from modules.throughput import measured
 from modules.weights.checkpoints import load_weights
 from modules.weights.layouts import check_weights, weights_of
@@ -153,14 +154,12 @@ def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:
     """Read a file written by :func:`save_entity_scorer`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is something else.
+        UserError: if there is no such file.
+        UserError: if it is something else.
     """
     content = load_weights(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is not an entity scorer written by main_prepare.py: give the file of a feature folder"
-        )
+        raise UserError(f"{path} is not an entity scorer written by main_prepare.py: give the file of a feature folder")
     blank = build_blank(EntityScorer, EntityScorerConfig, content.get("config"), path)
     weights = weights_of(content)
     check_tensors(weights, path)

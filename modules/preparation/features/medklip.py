@@ -28,7 +28,7 @@ from modules.corpus.store_writing import all_current
 from modules.corpus.tokenizer import HUB_PREFIX, bert_folder, word_pieces
 from modules.distributed import autocast, is_main
 from modules.labels import ENTITIES
-from modules.messages import Needed
+from modules.messages import Needed, UserError
 from modules.preparation.features.entities import fill_scores
 from modules.programs import MainPrepare
 from modules.records import read_json, sha256_of
@@ -78,8 +78,8 @@ def read_descriptions(path: str | Path) -> list[str]:
     (``eumonia`` for pneumonia); the other names must be ours.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it does not describe exactly our entities in our order.
+        UserError: if there is no such file.
+        UserError: if it does not describe exactly our entities in our order.
     """
     content = read_json(path)
     expected = (
@@ -87,10 +87,10 @@ def read_descriptions(path: str | Path) -> list[str]:
     )
     if not isinstance(content, dict) or len(content) != len(ENTITIES):
         found = f"{len(content)} entries" if isinstance(content, dict | list) else type(content).__name__
-        raise ValueError(f"{path} holds {found}; {expected}")
+        raise UserError(f"{path} holds {found}; {expected}")
     for position, (name, text) in enumerate(content.items()):
         if name not in (ENTITIES[position], MISSPELT.get(position)) or not isinstance(text, str) or not text.strip():
-            raise ValueError(
+            raise UserError(
                 f"entry {position} of {path} is {name!r} with {str(text)[:30]!r}, where a description of "
                 f"{ENTITIES[position]!r} belongs; {expected}"
             )
@@ -109,8 +109,8 @@ class DescriptionEncoder:
         device: where it runs.
 
     Raises:
-        FileNotFoundError: if a file is missing.
-        ValueError: if the folder holds another model.
+        UserError: if a file is missing.
+        UserError: if the folder holds another model.
     """
 
     def __init__(self, folder: str | Path, max_tokens: int, device: str | torch.device = "cpu") -> None:
@@ -120,7 +120,7 @@ class DescriptionEncoder:
         self.tokenizer = word_pieces(folder / "vocab.txt", lowercase)
         size = self.tokenizer.get_vocab_size()
         if size != VOCABULARY:
-            raise ValueError(
+            raise UserError(
                 f"{folder} has a vocabulary of {size} words; MedKLIP embeds its descriptions with Bio_ClinicalBERT, "
                 f"which has {VOCABULARY}: give its folder with --bert_path"
             )
@@ -177,8 +177,8 @@ class MedklipScorer:
         precision: ``--precision``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it does not hold exactly MedKLIP's weights. A checkpoint loaded without this check, into names
+        UserError: if there is no such file.
+        UserError: if it does not hold exactly MedKLIP's weights. A checkpoint loaded without this check, into names
             that lack ``module.``, would leave the network random without a word.
     """
 
@@ -263,13 +263,13 @@ def check_same_scorer(bank_dir: str | Path, wanted: str) -> None:
         wanted: ``--entity_scorer``.
 
     Raises:
-        ValueError: if the bank says that it was read with another one.
+        UserError: if the bank says that it was read with another one.
     """
     made_by = FeatureStore.open(bank_dir).entry("region_scores")["made_by"]
     own = "own" if "visual_extractor" in made_by else None  # nothing is said of imported features
     theirs = made_by.get("entity_scorer", own)
     if theirs not in (None, wanted):
-        raise ValueError(
+        raise UserError(
             f"the images of the bank {bank_dir} were read with --entity_scorer {theirs}, these are to be read with "
             f"{wanted}, and their scores would not compare: give --entity_scorer {theirs}"
         )

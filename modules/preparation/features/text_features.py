@@ -15,6 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from tqdm import tqdm
 
 from modules.corpus.text import split_sentences
+from modules.messages import UserError
 from modules.records import atomic_write, read_json, write_json
 
 FORMAT = "lsa/1"
@@ -68,7 +69,7 @@ class LsaEncoder:
             seed: of the draw and of the randomised decomposition.
 
         Raises:
-            ValueError: if there is no word in any sentence.
+            UserError: if there is no word in any sentence.
         """
         unique = list(dict.fromkeys(sentences))
         rng = np.random.default_rng(seed)
@@ -78,7 +79,7 @@ class LsaEncoder:
         try:
             counts = counter.fit_transform(unique)  # (n, V)
         except ValueError as error:  # an empty vocabulary
-            raise ValueError(
+            raise UserError(
                 f"the {len(unique)} different sentences of the training reports hold no word: check the reports of "
                 "--ann_path"
             ) from error
@@ -114,18 +115,18 @@ class LsaEncoder:
         """Read what :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: if a file is missing.
-            ValueError: if the files do not belong together.
+            UserError: if a file is missing.
+            UserError: if the files do not belong together.
         """
         folder = Path(folder)
         content = read_json(folder / "lsa.json")
         if not (folder / "lsa.npz").is_file():
-            raise FileNotFoundError(f"{folder / 'lsa.npz'} does not exist: run main_prepare.py again")
+            raise UserError(f"{folder / 'lsa.npz'} does not exist: run main_prepare.py again")
         with np.load(folder / "lsa.npz", allow_pickle=False) as arrays:
             idf, components = arrays["idf"], arrays["components"]
         terms = content.get("terms") if isinstance(content, dict) and content.get("format") == FORMAT else None
         if terms is None or idf.shape != (len(terms),) or components.shape[1:] != (len(terms),):
-            raise ValueError(f"lsa.json and lsa.npz in {folder} do not belong together: run main_prepare.py again")
+            raise UserError(f"lsa.json and lsa.npz in {folder} do not belong together: run main_prepare.py again")
         return cls(terms, idf, components)
 
 
@@ -148,7 +149,7 @@ def find_text_encoder(
         device: where a model runs.
 
     Raises:
-        ValueError: if it is none of them, or the folder holds no model.
+        UserError: if it is none of them, or the folder holds no model.
     """
     if text_encoder in (None, "lsa"):
         return LsaEncoder.fit(sentences, width, seed)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
 from modules.distributed import gather_list, is_main, shard
+from modules.messages import UserError
 from modules.records import read_json
 from modules.weights.checkpoints import load_weights
 
@@ -32,7 +33,7 @@ class HuggingFaceEncoder:
         batch_size: texts at once.
 
     Raises:
-        ValueError: if the folder holds no model that can be loaded.
+        UserError: if the folder holds no model that can be loaded.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class HuggingFaceEncoder:
         try:
             self._tokenizer, model = _load(path)
         except (OSError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{path} holds no text model that can be loaded ({_first_line(error)}): give --text_encoder a folder "
                 "with config.json, weights and vocabulary, or lsa"
             ) from error
@@ -98,7 +99,7 @@ class MedclipEncoder(HuggingFaceEncoder):
         wrong = model.load_state_dict(own, strict=False)
         missing = [key for key in wrong.missing_keys if "position_ids" not in key]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"{path} lacks {len(missing)} weights of MedCLIP's text tower, first {missing[0]}: copy pytorch_model.bin "
                 "of MedCLIP and config.json of Bio_ClinicalBERT there again"
             )
@@ -118,13 +119,13 @@ def find_text_model(name: str, pooling: str, device: str | torch.device = "cpu")
     """The model in a local folder, or with ``hub:<name>`` that of the Hugging Face hub.
 
     Raises:
-        ValueError: if there is none.
+        UserError: if there is none.
     """
     folder = name
     if name.startswith("hub:"):
         folder = _fetch(name.removeprefix("hub:"))
     if not (Path(folder) / "config.json").is_file():
-        raise ValueError(
+        raise UserError(
             f"--text_encoder is {name}; expected lsa, hub:NAME or a local folder of a Hugging Face model with "
             "config.json: download the model and give its folder"
         )
@@ -142,7 +143,7 @@ def _fetch(name: str) -> str:
     try:
         return snapshot_download(name, allow_patterns=patterns)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
+        raise UserError(
             f"hub:{name} cannot be fetched ({_first_line(error)}): check the name and the connection, or download the model "
             "elsewhere and give --text_encoder its folder"
         ) from error

@@ -66,8 +66,8 @@ class PublishedFiles:
         """Name everything that is missing at once.
 
         Raises:
-            FileNotFoundError: if a file that cannot be built instead is missing.
-            ValueError: with ``--features online``: there is no scorer that would make the embeddings again.
+            UserError: if a file that cannot be built instead is missing.
+            UserError: with ``--features online``: there is no scorer that would make the embeddings again.
         """
         if features == "online":
             raise UserError(
@@ -86,7 +86,7 @@ class PublishedFiles:
         """The published positive rates, or None.
 
         Raises:
-            ValueError: if the file holds anything else than 14 numbers.
+            UserError: if the file holds anything else than 14 numbers.
         """
         path = self.folder / RATES
         if not path.is_file():
@@ -108,7 +108,7 @@ class PublishedFiles:
             source: what every array depends on.
 
         Raises:
-            ValueError: if a file is damaged or does not belong to the annotation.
+            UserError: if a file is damaged or does not belong to the annotation.
         """
         if self.owns_bank and (self.folder / NEIGHBOURS).is_file():
             store = FeatureStore.open(target)
@@ -233,7 +233,7 @@ class PublishedFiles:
 
 
 def _checked(path: Path, rows: Iterator[list], count: int, width: int) -> Iterator[np.ndarray]:
-    """Rows as numbers; ValueError unless there are ``count`` of ``width`` finite numbers."""
+    """Rows as numbers; UserError unless there are ``count`` of ``width`` finite numbers."""
     for number, row in enumerate(_counted(path, rows, count), start=1):
         values = np.array(row, dtype=np.float64) if len(row) == width else np.array(np.nan)
         if not np.isfinite(values).all():
@@ -257,7 +257,7 @@ def _counted(path: Path, rows: Iterator[Any], count: int) -> Iterator[Any]:
 
 
 def _without_self(rows: Iterator[np.ndarray], own: Sequence[int], bank_size: int, what: str) -> Iterator[np.ndarray]:
-    """Training rows of every study without its own, of which the number is printed; ValueError if one is no row."""
+    """Training rows of every study without its own, of which the number is printed; UserError if one is no row."""
     dropped = 0
     for mine, row in zip(own, rows, strict=True):
         values = np.nan_to_num(row, nan=-1, posinf=-1, neginf=-1).astype(np.int64)

@@ -43,14 +43,14 @@ def build_annotation(options: MainPrepare) -> list[str]:
         A line to end with, if many studies were left out.
 
     Raises:
-        FileNotFoundError: listing the raw files that are missing.
-        ValueError: if a raw file is damaged, or the annotation that is there was not made from raw files.
+        UserError: listing the raw files that are missing.
+        UserError: if a raw file is damaged, or the annotation that is there was not made from raw files.
     """
     annotation, image_dir = Path(options.data.ann_path), Path(options.data.image_dir)
     if options.data.dataset_name not in READERS:
         raise UserError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.data.dataset_name}")
     if not Path(options.raw.raw_dir).exists():
-        raise FileNotFoundError(f"--raw_dir {options.raw.raw_dir} does not exist: give the folder of the raw files")
+        raise UserError(f"--raw_dir {options.raw.raw_dir} does not exist: give the folder of the raw files")
     _check_ours(annotation)
     with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()

@@ -47,8 +47,8 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
         seed: of the split, where none is given.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: listing every row that is wrong, or asking about a column.
+        UserError: if there is no such file.
+        UserError: listing every row that is wrong, or asking about a column.
     """
     path = _table(Path(raw_dir))
     headings, rows, notes = _rows(path)
@@ -69,7 +69,7 @@ def _table(place: Path) -> Path:
     if place.is_file():
         return place
     if not place.is_dir():
-        raise FileNotFoundError(f"{place} does not exist: give --raw_dir a table or JSON-lines file of your studies")
+        raise UserError(f"{place} does not exist: give --raw_dir a table or JSON-lines file of your studies")
     endings = (*TABLE_ENDINGS, ".jsonl")
     found = [path for path in find_below(place, r"[^~.].*", depth=1) if path.name.lower().endswith(endings)]
     if len(found) != 1:
@@ -96,7 +96,7 @@ def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
 
 
 def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: RawOptions, dataset: RawDataset) -> None:
-    """Add the study of every row; ValueError lists all rows that are wrong."""
+    """Add the study of every row; UserError lists all rows that are wrong."""
     problems: list[str] = []
     seen: set[str] = set()
     for where, row in rows:
@@ -105,7 +105,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             study = _study(path, where, values, options)
             if study.id in seen:
                 raise UserError(f"{path}, {where}: the id {study.id} appears twice, expected every id once")
-        except ValueError as error:
+        except UserError as error:
             problems.append(str(error).removeprefix(f"{path}, "))
             continue
         seen.add(study.id)

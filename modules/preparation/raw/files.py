@@ -31,12 +31,12 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
         columns: names that its header must hold.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        UserError: if there is no such file.
         UserError: if a column is missing, or the file is cut off or damaged.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: check the path")
+        raise UserError(f"{path} does not exist: check the path")
     csv.field_size_limit(MAX_LINE)
     open_bytes = gzip.open if path.suffix == ".gz" else open
     try:

@@ -57,7 +57,7 @@ def copy_images(
         Sentence by raw path for every image that cannot be decoded.
 
     Raises:
-        ValueError: if the folder holds images that were made otherwise.
+        UserError: if the folder holds images that were made otherwise.
     """
     assert suffix in FORMATS
     image_dir = Path(image_dir)

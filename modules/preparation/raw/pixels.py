@@ -8,6 +8,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from modules.corpus.pixels import open_image
+from modules.messages import UserError
 from modules.records import atomic_write
 
 FORMATS = {"jpg": ("JPEG", {"quality": 95}), "png": ("PNG", {"compress_level": 6})}
@@ -37,7 +38,7 @@ def write_copy(source: Path, image_dir: Path, resize: int, suffix: str, job: tup
     target, image = job
     try:
         pixels = shrink(open_image(source / image), resize)
-    except (ValueError, FileNotFoundError) as error:
+    except UserError as error:
         return Finding(image, str(error), copied=False)
     kind, options = FORMATS[suffix]
     with atomic_write(image_dir / target, "wb") as file:

@@ -166,8 +166,8 @@ def read_split_file(path: str | Path) -> dict[str, str]:
             table with the columns ``id`` and ``split``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it has another layout.
+        UserError: if there is no such file.
+        UserError: if it has another layout.
     """
     path = Path(path)
     if path.name.lower().endswith(TABLE_ENDINGS):
@@ -212,7 +212,7 @@ def use_split(
         key: maps an id of the file, and of a study, to what the two have in common.
 
     Raises:
-        ValueError: if the file names none of the studies.
+        UserError: if the file names none of the studies.
     """
     by_key = {key(study.id): study for study in dataset.studies}
     chosen = []

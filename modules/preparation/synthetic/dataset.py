@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from modules.labels import CONDITIONS
+from modules.messages import UserError
 from modules.preparation.synthetic.plan import StudyPlan
 from modules.preparation.synthetic.reports import write_report
 from modules.preparation.synthetic.sampling import plan_studies
@@ -67,7 +68,7 @@ class SyntheticOptions:
         """Refuse what cannot be drawn.
 
         Raises:
-            ValueError: if an option is out of its range.
+            UserError: if an option is out of its range.
         """
         shares = self.val_share + self.test_share
         for wrong, message in (
@@ -81,7 +82,7 @@ class SyntheticOptions:
             (self.image_format not in _FORMATS, f"image_format is {self.image_format!r}: give one of {[*_FORMATS]}"),
         ):  # fmt: skip
             if wrong:
-                raise ValueError(message)
+                raise UserError(message)
 
 
 def plan_dataset(options: SyntheticOptions) -> list[StudyPlan]:
@@ -105,7 +106,7 @@ def write_synthetic_dataset(root: Path, options: SyntheticOptions, workers: int 
         Path of the annotation file.
 
     Raises:
-        ValueError: if the folder holds another data set.
+        UserError: if the folder holds another data set.
     """
     root = Path(root)
     annotation = root / "annotation.json"
@@ -148,13 +149,13 @@ def _claim(root: Path, options: SyntheticOptions) -> None:
             changes = ", ".join(
                 f"{name} {found.get(name, _FORMERLY.get(name))} instead of {wanted[name]}" for name in different
             )
-            raise ValueError(
+            raise UserError(
                 f"{root} holds a synthetic data set made with {changes}: remove the folder or give another one"
             )
         return
     for name in ("annotation.json", "images", "masks"):
         if (root / name).exists():
-            raise ValueError(
+            raise UserError(
                 f"{root} holds {name} but no {_OPTIONS_FILE}, so it is another data set: give another folder"
             )
     write_json(path, wanted)

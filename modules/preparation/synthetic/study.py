@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from modules.labels import POSITIVE
+from modules.messages import UserError
 from modules.preparation.synthetic import signs
 from modules.preparation.synthetic.anatomy import Anatomy, Chest, View, breathe, lower_diaphragm, sample_anatomy
 from modules.preparation.synthetic.devices import draw_device
@@ -67,10 +68,10 @@ def draw_study(plan: StudyPlan, image_size: int, difficulty: float = 1.0) -> tup
         the reader's collimation shows it.
 
     Raises:
-        ValueError: if the difficulty is not positive or the image is too small to show anything.
+        UserError: if the difficulty is not positive or the image is too small to show anything.
     """
     if not difficulty > 0 or image_size < 32:
-        raise ValueError(
+        raise UserError(
             f"cannot draw {image_size} pixels at difficulty {difficulty}: give at least 32 pixels and a difficulty > 0"
         )
     patient = sample_anatomy(np.random.default_rng([plan.seed, 2, plan.patient]))

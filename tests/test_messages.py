@@ -1,0 +1,73 @@
+"""modules/messages.py: what a user can mend is one sentence and status 2, a bug keeps its traceback and status 1."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modules.messages import Needed, UserError, require, run
+
+ROOT = Path(__file__).parents[1]
+
+
+def refused(capsys, program):
+    with pytest.raises(SystemExit, match="2"):
+        run(program)
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
+
+
+def raising(error):
+    def program():
+        raise error
+
+    return program
+
+
+def test_what_a_user_can_mend_is_one_sentence(capsys, tmp_path):
+    assert "error: give another file" in refused(capsys, raising(UserError("give another file")))
+    message = refused(capsys, (tmp_path / "none.txt").read_text)
+    assert f"{tmp_path}/none.txt: no such file or directory: check the path and its permissions" in message
+    message = refused(capsys, lambda: (tmp_path / ("x" * 300)).mkdir())
+    assert "file name too long" in message
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "the disk: no space left on device: make room" in refused(capsys, raising(full))
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("shape"), KeyError("x"), OSError("a decoder's own words"), TypeError("y")]
+)
+def test_everything_else_is_a_bug_and_stays_one(error):
+    with pytest.raises(type(error)) as seen:
+        run(raising(error))
+    assert seen.value is error
+
+
+def test_a_wrong_shape_in_a_loss_shows_file_and_line(tmp_path):
+    program = tmp_path / "wrong_loss.py"
+    program.write_text(
+        "import torch\nfrom modules.messages import run\n\n\ndef new_loss():\n"
+        "    return torch.nn.functional.cross_entropy(torch.zeros(16, 4), torch.zeros(17).long())\n\n\nrun(new_loss)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 1
+    assert f'File "{program}", line 6, in new_loss' in done.stderr
+    assert "Expected input batch_size (16) to match target batch_size (17)" in done.stderr
+
+
+def test_an_interruption_says_how_to_go_on(capsys):
+    with pytest.raises(SystemExit, match="130"):
+        run(raising(KeyboardInterrupt()), "add --resume")
+    assert "interrupted: add --resume" in capsys.readouterr().err
+
+
+def test_everything_that_is_missing_is_listed_at_once(tmp_path):
+    needed = [Needed(tmp_path / name, f"the {name}", "make it") for name in ("one", "two")]
+    with pytest.raises(UserError, match=r"(?s)2 files or folders are missing:.*one.*two"):
+        require(needed)
+    require([Needed(tmp_path, "a folder", "it is there")])
