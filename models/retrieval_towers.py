@@ -45,7 +45,9 @@ class Tower(nn.Module):
 
     def standardise(self, x: Tensor) -> None:
         """Take mean and deviation from ``x`` ``(N, F)``, the inputs of the training split."""
-        self.deviation, self.mean = (part.to(self.mean) for part in torch.std_mean(x.float(), dim=0, correction=0))
+        deviation, mean = torch.std_mean(x.float(), dim=0, correction=0)
+        self.deviation.copy_(deviation)
+        self.mean.copy_(mean)
 
     def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
         """Embed inputs.

@@ -1,10 +1,12 @@
 """models/retrieval_towers.py and modules/training/towers.py: what is learnt, what it costs nobody else, and the search."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_config
-from test_pipeline import SMALL, call, main_test, places, prepared, train  # noqa: F401, fixture
+from test_pipeline import SMALL, call, main_test, main_train, places, prepared, train  # noqa: F401, fixture
 from test_references import datasets, options  # noqa: F401, fixture
 
 from models.manifolds import MANIFOLDS
@@ -108,6 +110,13 @@ def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(da
     assert worth() > blind + 2
     assert np.isfinite(loss)
     assert torch.equal(torch.get_rng_state(), state)  # dropout of the model goes on as if nothing had happened
+    heldout, found = datasets["test"], []
+    for labels in (heldout.labels, (heldout.labels + 1) % 4):  # its own labels and report are not asked
+        heldout.labels = labels
+        heldout.studies = [replace(study, report="Large right pneumothorax.") for study in heldout.studies]
+        find_references(model, heldout, "learned", options())
+        found.append(heldout.reference_rows)
+    assert np.array_equal(*found)
     moved = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
     assert moved
     assert all(key.startswith("retrieval_enhancer.") for key in moved)
@@ -127,3 +136,32 @@ def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypat
          "--load_pretrained", tmp_path / "current_checkpoint.pth", "--viewer_studies", 1)  # fmt: skip
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["retrieval"]["learned"]["bleu_4_top1"] > 0
+
+
+def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(towers, "STEPS", 5)
+    flags = ["--enhancer", "towers", "--retrieval", "learned"]
+    train(prepared, tmp_path / "whole", *flags)
+    original = main_train.Trainer.fit
+
+    def interrupted(trainer):
+        step, done = trainer.train_step, []
+
+        def stopping(batch):
+            done.append(1)
+            trainer.stop_requested = len(done) == 8  # in the second epoch
+            return step(batch)
+
+        trainer.train_step = stopping
+        original(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(main_train.Trainer, "fit", interrupted)
+        with pytest.raises(SystemExit):
+            train(prepared, tmp_path / "parts", *flags)
+    assert load_checkpoint(tmp_path / "parts" / "current_checkpoint.pth")["run"]["step"] > 0
+    train(prepared, tmp_path / "parts", *flags, "--resume")
+    whole, parts = (
+        load_checkpoint(tmp_path / name / "current_checkpoint.pth")["state_dict"] for name in ("whole", "parts")
+    )
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []

@@ -49,7 +49,7 @@ def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):  # n
 
 
 def test_four_processes_whose_studies_do_not_come_out_even(trainings, tmp_path):
-    status, log = trainings.run(tmp_path / "run", "--epochs", 1, "--batch_size", 3, processes=4)
+    status, log = trainings.run(tmp_path / "run", "--epochs", 1, "--batch_size", 3, "--enhancer", "towers", processes=4)
     assert status == 0, log
     (row,) = rows_of(tmp_path / "run")
     assert 3 < float(row["loss_report"]) < 7

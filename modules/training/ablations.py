@@ -34,7 +34,8 @@ class Benchmark(NamedTuple):
 
 RELEASED = (  # every switch of the released code's behaviour at once; README has a line on each
     "--ot_plan single --align_iou binary --no-mask_padding --align_pairs all --entity_keys text --presence_weight 0 "
-    "--reference_memory 0 --prompt_states true --grid 1x --retrieval learned --train_retrieval label"
+    "--reference_memory 0 --prompt_states true --grid 1x --retrieval learned --enhancer scores "
+    "--train_retrieval label"
 )
 ABLATIONS = (
     Ablation("full"),
@@ -43,6 +44,7 @@ ABLATIONS = (
     Ablation("released behaviour", RELEASED),
     Ablation("cosine retrieval", "--retrieval cosine"),
     Ablation("states retrieval", "--retrieval states"),
+    Ablation("two towers", "--enhancer towers"),
     Ablation("no presence term", "--presence_weight 0"),
     Ablation("entity keys from the text", "--entity_keys text"),
     Ablation("alignment of all pairs", "--align_pairs all"),
@@ -53,11 +55,14 @@ ABLATIONS = (
     Ablation("mixed states in the prompt", "--prompt_states mixed"),
     Ablation("references not read as text", "--reference_memory 0"),
     Ablation("label-nearest training references", "--train_retrieval label"),
+    Ablation("every study has a reference", "--drop_references 0"),
     Ablation("no attention to text", "--attention none"),
     Ablation("alignment of stored texts", "--align_pairs stored"),
     Ablation("single plan", "--ot_plan single"),
     Ablation("lorentz", "--manifold lorentz"),
     Ablation("euclidean", "--manifold euclidean"),
+    Ablation("two towers, lorentz", "--enhancer towers --manifold lorentz"),
+    Ablation("two towers, euclidean", "--enhancer towers --manifold euclidean"),
     Ablation("curvature .1", "--c 0.1"),
     Ablation("curvature 1", "--c 1"),
     Ablation("curvature learned", "--learn_c"),
