@@ -160,7 +160,7 @@ def studies_of_split(
         studies,
         Path(options.data.image_dir),
         FeatureStore.open(options.data.feature_dir, options.data.ann_path),
-        TrainingBank(FeatureStore.open(options.data.bank_dir)),
+        TrainingBank(FeatureStore.open(options.data.bank_dir).check()),
         tokenizer,
         image_size=config.image_size,
         max_report_tokens=config.max_positions - config.prompt_length - 1,

@@ -19,7 +19,6 @@ class TrainingBank:
     """
 
     def __init__(self, store: FeatureStore) -> None:
-        store.check()
         self.store = store
         self.ids: tuple[str, ...] = store.row_ids("report_features")
 

@@ -58,6 +58,9 @@ def _is_whole(manifest: Mapping[str, Any]) -> bool:
     return (
         isinstance(axes, dict)
         and isinstance(arrays, dict)
-        and all(name in ("studies", "training") and isinstance(axis, dict) for name, axis in axes.items())
+        and all(
+            name in ("studies", "training") and isinstance(axis, dict) and type(axis.get("rows")) is int
+            for name, axis in axes.items()
+        )
         and all(is_array(name, entry) for name, entry in arrays.items())
     )

@@ -104,8 +104,11 @@ class FeatureStore:
             self._arrays[name] = array
         return self._arrays[name]
 
-    def check(self) -> None:
+    def check(self) -> FeatureStore:
         """Read whatever is small, and the heads of what is large: what a program would stumble on later fails here.
+
+        Returns:
+            The store itself.
 
         Raises:
             UserError: if a file is gone.
@@ -119,6 +122,7 @@ class FeatureStore:
                 self._check_values(name)
         if "training" in self._manifest["axes"] and (self.directory / BANK_REPORTS).is_file():
             _ = self.bank_reports
+        return self
 
     def entry(self, name: str) -> dict[str, Any]:
         """``shape dtype sha256 axis ids_sha256 made_by code`` of an array; UserError if it is absent."""
@@ -150,12 +154,13 @@ class FeatureStore:
     def _check_rows(self, name: str, array: np.ndarray) -> None:
         """Refuse an array of another length than its axis, and offsets that do not divide the sentences."""
         axis = self.entry(name)["axis"]
-        if axis != "sentences" and array.shape[:1] != (len(self.row_ids(axis)),) and name != "sentence_offsets":
+        rows = self._manifest["axes"][IDS_OF[axis]]["rows"]
+        if axis != "sentences" and array.shape[:1] != (rows,):
             raise UserError(
-                f"{name} in {self.directory} has the shape {array.shape} for {len(self.row_ids(axis))} {axis}: remove it and {AGAIN}"
+                f"{name} in {self.directory} has the shape {array.shape} for {rows} {axis}: remove it and {AGAIN}"
             )
         if name == "sentence_offsets":
-            total, reports = self.entry("sentence_features")["shape"][0], len(self.row_ids("training"))
+            total, reports = self.entry("sentence_features")["shape"][0], rows
             whole = array.shape == (reports + 1,) and array[0] == 0 and array[-1] == total
             if not whole or (np.diff(array) < 0).any():
                 raise UserError(
@@ -188,10 +193,11 @@ class FeatureStore:
         if axis not in self._rows:
             path = self.directory / f"{axis}.json"
             ids = read_json(path)
-            if not isinstance(ids, list) or not all(isinstance(identifier, str) for identifier in ids):
-                raise UserError(f"{path} is no list of study ids: {AGAIN}")
             if sha256_of(path) != self._ids_checksum(axis):
                 raise UserError(f"{path} has changed since it was written: {AGAIN}")
+            rows = self._manifest["axes"][axis]["rows"]
+            if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids) or len(ids) != rows:
+                raise UserError(f"{path} is no list of {rows} study ids: {AGAIN}")
             self._rows[axis] = {identifier: row for row, identifier in enumerate(ids)}
         return self._rows[axis]
 

@@ -64,4 +64,4 @@ def training_reports(
 
 def open_bank(feature_dir: str | Path | None) -> TrainingBank | None:
     """The retrieval bank of a feature folder; UserError if the folder holds none."""
-    return TrainingBank(FeatureStore.open(feature_dir)) if feature_dir else None
+    return TrainingBank(FeatureStore.open(feature_dir).check()) if feature_dir else None

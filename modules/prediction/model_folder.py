@@ -59,7 +59,7 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
         )
     options = read_json(options_file)["options"]
     bank_dir = _where(options["bank_dir"], path.parent)
-    store = FeatureStore.open(bank_dir)
+    store = FeatureStore.open(bank_dir).check()
     _refuse_foreign_scores(store, bank_dir)
     checkpoint = load_checkpoint(path)
     tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
