@@ -105,10 +105,7 @@ class FeatureStore:
         return self._arrays[name]
 
     def check(self) -> FeatureStore:
-        """Read whatever is small, and the heads of what is large: what a program would stumble on later fails here.
-
-        Returns:
-            The store itself.
+        """Itself, once all that is small and the heads of what is large were read: what would fail later fails here.
 
         Raises:
             UserError: if a file is gone.

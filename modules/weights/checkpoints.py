@@ -50,7 +50,8 @@ def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]
 def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
     """The checkpoint in what a file held; UserError if it is no REVTAF, see :func:`load_checkpoint`."""
     if isinstance(content, dict) and content.get("format") == FORMAT:
-        content = {**content, "config": {**SINCE, **content["config"]}}
+        if isinstance(content.get("config"), dict):
+            content = {**content, "config": {**SINCE, **content["config"]}}
         _check_ours(content, path)
         return content
     if is_released(weights := weights_of(content)):

@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import traceback
 import warnings
 import zipfile
 from argparse import Namespace
@@ -229,7 +230,9 @@ def judged(reader, path):
     except (UserError, FileNotFoundError) as error:
         verdict = "sentence" if "\n" not in str(error).split(" rows are wrong:")[0] else f"several lines: {error}"
     except Exception as error:
-        verdict = f"{type(error).__name__}: {str(error)[:100]}"
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        ours = isinstance(error, ValueError) and "modules" in Path(place.filename).parts
+        verdict = "sentence" if ours else f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
     return verdict if time.perf_counter() - started < SECONDS else "slow"
 
 

@@ -73,6 +73,11 @@ def assert_refused(ending: Ending, folder: Path, words: str = "") -> None:
     assert_bounded(ending, folder)
 
 
+def assert_no_results(run_dir: Path) -> None:
+    """A run that was refused leaves no more than its claim to the folder."""
+    assert {path.name for path in run_dir.rglob("*")} <= {".results.lock", ".lock", "results_of.json"}
+
+
 def assert_left_out(ending: Ending, folder: Path, reason: str) -> None:
     """The program went on without the study, and counted it with its reason."""
     assert ending.status == 0, ending.err[-800:]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import tiny_config
-from harness import SECRET, assert_refused, end_of
+from harness import SECRET, assert_no_results, assert_refused, end_of
 from PIL import Image
 
 import main_test
@@ -141,6 +141,7 @@ FILES = {  # name -> suffix, content made of what is well
     "no configuration": (".pth", lambda whole: saved({key: whole[key] for key in ("format", "state_dict", "run")})),
     "no weights": (".pth", lambda whole: saved({key: whole[key] for key in ("format", "config", "run")})),
     "no run": (".pth", lambda whole: saved({key: whole[key] for key in ("format", "config", "state_dict")})),
+    "no configuration under its name": (".pth", lambda whole: saved({("confhg" if key == "config" else key): value for key, value in whole.items()})),
     "configuration is a list": (".pth", changed(config=[1])),
     "weights are a list": (".pth", changed(state_dict=[1])),
     "weights are empty": (".pth", changed(state_dict={})),
@@ -210,7 +211,7 @@ def test_a_broken_checkpoint_is_refused(name, whole, data, tmp_path, capfd):
         "--feature_dir", data / "features", "--save_dir", tmp_path / "run", "--device", "cpu", "--load_pretrained", path,
     )  # fmt: skip
     assert_refused(ending, tmp_path, str(path))
-    assert not (tmp_path / "run").exists()
+    assert_no_results(tmp_path / "run")
     ending = end_of(convert, "--model", path, "--to", "released", "--out", tmp_path / "out.pth")
     assert_refused(ending, tmp_path, str(path))
     assert not (tmp_path / "out.pth").exists()

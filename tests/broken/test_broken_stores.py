@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from harness import SECRET, assert_refused, end_of
+from harness import SECRET, assert_no_results, assert_refused, end_of
 from PIL import Image
 
 import main_train
@@ -193,4 +193,4 @@ def test_a_broken_store_is_refused_when_it_is_opened(name, whole, tmp_path):
         "--decoder_layers", 1, "--hidden_size", 32, "--intermediate_size", 64, "--threshold", 1,
     )  # fmt: skip
     assert_refused(ending, tmp_path, str(tmp_path / "features"))
-    assert not (tmp_path / "run").exists()
+    assert_no_results(tmp_path / "run")
