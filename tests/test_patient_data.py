@@ -11,7 +11,7 @@ import torch
 
 from modules.messages import run
 from modules.records import write_json
-from modules.weights.checkpoints import save_atomically
+from modules.weights.saving import save_atomically
 
 ROOT = Path(__file__).parents[1]
 REFUSED = (

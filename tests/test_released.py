@@ -16,11 +16,11 @@ from modules.weights.checkpoints import (
     load_bert,
     load_checkpoint,
     released_checkpoint,
-    save_checkpoint,
 )
 from modules.weights.conversion import convert
 from modules.weights.layouts import describe, weights_of
 from modules.weights.released import BEHAVIOUR, DEAD, from_released, our_name, released_config, to_released
+from modules.weights.saving import save_checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
 LIKE_RELEASED = {  # sizes that the constants of the released code fit

@@ -1,9 +1,10 @@
 """models/retrieval_towers.py and modules/training/towers.py: what is learnt, what it costs nobody else, and the search."""
 
-from dataclasses import replace
+from dataclasses import signal
 
 import numpy as np
 import pytest
+import replace
 import torch
 from conftest import tiny_config
 from test_pipeline import SMALL, call, main_test, main_train, places, prepared, train  # noqa: F401, fixture
@@ -149,7 +150,7 @@ def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tm
 
         def stopping(batch):
             done.append(1)
-            trainer.stop_requested = len(done) == 8  # in the second epoch
+            trainer.stop.number = signal.SIGINT if len(done) == 8 else 0  # in the second epoch
             return step(batch)
 
         trainer.train_step = stopping
