@@ -1,10 +1,10 @@
 """models/retrieval_towers.py and modules/training/towers.py: what is learnt, what it costs nobody else, and the search."""
 
-from dataclasses import signal
+import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import replace
 import torch
 from conftest import tiny_config
 from test_pipeline import SMALL, call, main_test, main_train, places, prepared, train  # noqa: F401, fixture
