@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from modules.evaluation.grounding import SIGNS
-from modules.evaluation.reports.example_picture import choose_study, crop_of, draw_example, sign_panels, taken_sentences
+from modules.evaluation.reports.example_picture import (
+    choose_studies,
+    crop_of,
+    draw_example,
+    sign_panels,
+    taken_sentences,
+)
 from modules.messages import UserError
 
 G = len(SIGNS)
@@ -29,18 +35,19 @@ def split(studies=3):
     return coverage.copy(), coverage, shown
 
 
-def test_the_first_study_that_shows_everything_is_chosen():
-    maps, coverage, shown = split(5)
+def test_the_first_studies_that_show_everything_are_chosen_each_with_another_sign():
+    maps, coverage, shown = split(6)
     maps[0, 1] = np.eye(9)[8]  # one map beside its sign
-    shown[1, 0] = False  # one sign only
-    rows = [row() for _ in range(5)]
+    shown[1] = False  # no sign
+    shown[5, 0] = False  # its first sign is another
+    rows = [row() for _ in range(6)]
     rows[2] = row(scores={"ce_f1": 0.8})
-    assert choose_study(rows, maps, coverage, shown) == (3, 2, 4)
+    assert choose_studies(rows, maps, coverage, shown) == ([3, 5], 3, 5)
     rows[3] = row(retrieved_report="there is edema .")
-    assert choose_study(rows, maps, coverage, shown) == (4, 1, 4)
-    rows[4] = row(retrieved_report=None)
-    with pytest.raises(UserError, match="none of the 4 studies with two signs"):
-        choose_study(rows, maps, coverage, shown)
+    assert choose_studies(rows, maps, coverage, shown) == ([4, 5], 2, 5)
+    rows[4] = rows[5] = row(retrieved_report=None)
+    with pytest.raises(UserError, match="none of the 5 studies with a sign"):
+        choose_studies(rows, maps, coverage, shown)
 
 
 def test_sentences_are_taken_word_for_word():
@@ -62,8 +69,8 @@ def test_the_picture_has_a_panel_for_each_sign_and_colours_what_was_taken():
     masks = {sign: np.pad(np.ones((8, 8), bool), 12) for sign in SIGNS[:2]}
     panels = sign_panels(maps[0], masks, shown[0], 64)
     assert [name for name, _, _ in panels] == [f"map of {sign}" for sign in SIGNS[:2]]
-    figure = draw_example(np.zeros((64, 64), np.uint8), panels, row(), "chosen by a rule")
-    assert len(figure.axes) == 3
+    figure = draw_example([(np.zeros((64, 64), np.uint8), panels, row())] * 2, "chosen by a rule")
+    assert len(figure.axes) == 2 * 3
     coloured = [text.get_text() for text in figure.texts if text.get_color() not in ("black", "0.35")]
-    assert coloured == ["the heart is enlarged."] * 3
+    assert coloured == ["the heart is enlarged."] * 4  # retrieved and generated, twice
     assert figure.texts[-1].get_text() == "chosen by a rule"

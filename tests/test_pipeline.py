@@ -190,7 +190,7 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     check_grounding(metrics["grounding"], test)
     assert "| location prior (training masks) |" in shown
     drawing = ("--tested", tmp_path, "--out", tmp_path / "example.png")
-    refused(capsys, "studies with two signs has maps on both", draw_example, *drawing)  # it has learnt nothing yet
+    refused(capsys, "studies with a sign has maps on its signs", draw_example, *drawing)  # it has learnt nothing yet
     published = (tmp_path / "table.md").read_text()
     assert "published" not in published.split("\n\n")[0]  # nobody published figures of a drawn data set
     assert "No figures are published for synth_cxr" in published

@@ -1,4 +1,4 @@
-"""Draw one tested study of SynthCXR: maps beside the drawn signs, and what its report took from the retrieved one.
+"""Draw a few tested studies of SynthCXR: maps beside the drawn signs, and what its report took from the retrieved one.
 
 python tools/draw_example.py --tested results/synth_cxr --out docs/example.png
 """
@@ -30,7 +30,7 @@ class ExampleOptions(Group):
 
 @dataclass(kw_only=True)
 class DrawExample(Program):
-    """Draw the first tested study whose maps point at its signs and whose report is right and took a sentence."""
+    """Draw the first tested studies whose maps point at their signs and whose reports are right and took a sentence."""
 
     file = "tools/draw_example.py"
     examples = (
@@ -42,14 +42,14 @@ class DrawExample(Program):
 
 
 def main() -> None:
-    """Draw one study."""
+    """Draw the studies."""
     options = parse_options(DrawExample).example
     import numpy as np  # after parsing: what follows takes seconds
 
     from modules.corpus.annotations import read_annotation
     from modules.corpus.images import read_image
     from modules.evaluation.grounding import SIGN_CONDITIONS
-    from modules.evaluation.reports.example_picture import choose_study, draw_example, sign_panels
+    from modules.evaluation.reports.example_picture import choose_studies, draw_example, sign_panels
     from modules.evaluation.sign_masks import read_coverage, read_sign_maps
     from modules.labels import POSITIVE
     from modules.records import atomic_write, read_json, read_jsonl
@@ -65,20 +65,21 @@ def main() -> None:
     coverage = read_coverage(masks, studies, image_size, round(maps.shape[2] ** 0.5))
     positive = np.array([study.labels for study in studies])[:, SIGN_CONDITIONS] == POSITIVE
     shown = positive & (coverage.max(axis=2) > 0)
-    chosen, good, several = choose_study(rows, maps, coverage, shown)
-    study = studies[chosen]
-    with np.load(masks / study.split / f"{study.id}.npz") as drawn:
-        panels = sign_panels(maps[chosen], drawn, shown[chosen], PIXELS)
-    image = read_image(Path(tested["image_dir"]) / study.image_path[0], PIXELS)[0].numpy()
+    chosen, good, several = choose_studies(rows, maps, coverage, shown)
+    drawn = []
+    for n in chosen:
+        with np.load(masks / studies[n].split / f"{studies[n].id}.npz") as signs:
+            panels = sign_panels(maps[n], signs, shown[n], PIXELS)
+        drawn.append(
+            (read_image(Path(tested["image_dir"]) / studies[n].image_path[0], PIXELS)[0].numpy(), panels, rows[n])
+        )
     note = (
-        f"{study.id}: the first of {good} of the {several} test studies with two signs or more whose maps all point at them, "
-        "whose report says what its reference says, and which took a sentence from the retrieved report. Cyan: drawn sign."
+        f"The first of {good} among {several} test studies with a sign whose maps all point at the signs, whose report is right "
+        "and took a sentence (blue) from the retrieved report; cyan: drawn sign."
     )
     with atomic_write(options.out, "wb") as file:
-        draw_example(image, panels, rows[chosen], note).savefig(
-            file, format="png", dpi=150, metadata={"Software": None}
-        )
-    print(f"wrote {options.out}: {note}")
+        draw_example(drawn, note).savefig(file, format="png", dpi=130, metadata={"Software": None})
+    print(f"wrote {options.out}: {', '.join(studies[n].id for n in chosen)}. {note}")
 
 
 if __name__ == "__main__":

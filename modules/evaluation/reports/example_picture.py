@@ -1,4 +1,4 @@
-"""One study as a picture: maps beside the drawn signs, and which sentences of the report came from the retrieved one."""
+"""A few studies as a picture: maps beside the drawn signs, and which sentences of the report came from the retrieved one."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from modules.corpus.text import split_sentences
 from modules.evaluation.grounding import ON_SIGN, SIGNS
 from modules.messages import UserError
 
-MOST_SIGNS = 3  # panels beside the image
-SIDE, LINE = 2.0, 0.15  # inches: a panel, a line of text
-COLUMN_WIDTH = 46  # letters in a line of one of the three reports
+MOST_STUDIES, MOST_SIGNS = 3, 2  # rows of the picture, and maps beside an image
+SIDE, LINE = 1.7, 0.13  # inches: a panel, a line of text
+COLUMN_WIDTH = 118  # letters in a line of a report
 TAKEN = "#1f6fb4"  # colour of a sentence that stands in both reports
 STYLE = {"font.size": 8, "text.parse_math": False}
+Panel = tuple[str, np.ndarray, np.ndarray]  # name of a sign, square grid of its map, its mask as the network sees it
 
 
-def choose_study(
+def choose_studies(
     rows: Sequence[Mapping[str, Any]], maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray
-) -> tuple[int, int, int]:
-    """The first study of a split that shows what the method is meant to do.
+) -> tuple[list[int], int, int]:
+    """The first studies of a split that show what the method is meant to do, each with another first sign.
 
-    It has at least two clear signs with a place, the highest patch of each one's map is on the sign, the report states
-    what its reference states (CE F1 of 1), and a sentence of it stands both in the retrieved report and in the reference.
+    In such a study the highest patch of every clear sign's map is on the sign, the report states what its reference
+    states (CE F1 of 1), and a sentence of it stands word for word in the retrieved report.
 
     Args:
         rows: of ``predictions.jsonl``, with their scores.
@@ -36,20 +37,21 @@ def choose_study(
         shown: clear signs, ``(n, G)`` bool.
 
     Returns:
-        Its position, how many such studies there are, and how many have two clear signs.
+        Positions of at most ``MOST_STUDIES``, how many studies are like that, and how many show a sign.
 
     Raises:
         UserError: if no study is like that.
     """
-    several = [n for n in range(len(rows)) if shown[n].sum() >= 2]
-    good = [n for n in several if _all_hit(maps[n], coverage[n], shown[n]) and rows[n]["scores"]["ce_f1"] == 1]
-    good = [n for n in good if taken_sentences(rows[n]) & {*split_sentences(rows[n]["reference"])}]
+    with_sign = [n for n in range(len(rows)) if shown[n].any()]
+    good = [n for n in with_sign if _all_hit(maps[n], coverage[n], shown[n]) and rows[n]["scores"]["ce_f1"] == 1]
+    good = [n for n in good if taken_sentences(rows[n])]
     if not good:
         raise UserError(
-            f"none of the {len(several)} studies with two signs has maps on both and a report like its reference with a "
-            "sentence of the retrieved one: train longer, or test another split"
+            f"none of the {len(with_sign)} studies with a sign has maps on its signs and a right report with a sentence of "
+            "the retrieved one: train longer, or test another split"
         )
-    return good[0], len(good), len(several)
+    first = {int(shown[n].argmax()): n for n in reversed(good)}  # the first study of each first sign
+    return sorted(first.values())[:MOST_STUDIES], len(good), len(with_sign)
 
 
 def _all_hit(maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray) -> bool:
@@ -71,15 +73,12 @@ def crop_of(mask: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(large.crop((start, start, start + size, start + size)), np.float32) / 255
 
 
-def draw_example(
-    image: np.ndarray, signs: Sequence[tuple[str, np.ndarray, np.ndarray]], row: Mapping[str, Any], note: str
-) -> Any:
-    """The picture of one study.
+def draw_example(studies: Sequence[tuple[np.ndarray, Sequence[Panel], Mapping[str, Any]]], note: str) -> Any:
+    """The picture: a row for each study with its image, the maps of its signs and its reports.
 
     Args:
-        image: ``(size, size)`` uint8, the network's view.
-        signs: name, square grid of the map, and mask ``(size, size)`` of each sign; the first ``MOST_SIGNS`` are drawn.
-        row: ``prediction``, ``reference`` and ``retrieved_report``.
+        studies: of each the image ``(size, size)`` uint8 as the network sees it, its panels, and its ``prediction``,
+            ``reference`` and ``retrieved_report``.
         note: the last line.
 
     Returns:
@@ -88,46 +87,56 @@ def draw_example(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    taken = taken_sentences(row)
-    reports = [
-        ("Retrieved training report", row["retrieved_report"] or ""),
-        ("Generated report (blue: word for word in the retrieved one)", row["prediction"]),
-        ("Reference", row["reference"]),
-    ]
-    columns = [[(line, s in taken) for s in split_sentences(text) for line in _lines(s)] for _, text in reports]
-    signs = signs[:MOST_SIGNS]
-    low = LINE * (max(map(len, columns)) + 4)
-    width, height = SIDE * (1 + MOST_SIGNS), SIDE + 0.25 + low
+    lines = [_report_lines(row) for _, _, row in studies]
+    tall = [max(SIDE, LINE * len(of_study)) + 0.35 for of_study in lines]
+    columns = 1 + max(min(len(panels), MOST_SIGNS) for _, panels, _ in studies)
+    width, height = SIDE * columns + 6, sum(tall) + 0.2
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height))
-        for panel, (title, grid, mask) in enumerate([("image", None, None), *signs]):
-            place = (panel * SIDE / width, low / height, SIDE / width * 0.98, SIDE / height)
-            axis = figure.add_axes(place)
-            axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-            if grid is not None:
-                extent = (0, len(image), len(image), 0)
-                axis.imshow(grid, cmap="inferno", alpha=0.45, interpolation="bicubic", extent=extent)
-                axis.contour(mask, levels=[0.5], colors="cyan", linewidths=1)
-            axis.set_axis_off()
-            axis.set_title(title, fontsize=8, pad=3)
-        for column, ((heading, _), lines) in enumerate(zip(reports, columns, strict=True)):
-            left = column / 3
-            figure.text(left, 1 - (SIDE + 0.25 + LINE) / height, heading, va="top", weight="bold", fontsize=7)
-            for number, (line, from_retrieved) in enumerate(lines):
-                top = 1 - (SIDE + 0.25 + LINE * (number + 2)) / height
-                figure.text(left, top, line, va="top", color=TAKEN if from_retrieved else "black", fontsize=7)
-        figure.text(0, 0.02, note, va="bottom", fontsize=6.5, color="0.35")
+        for number, (image, panels, _) in enumerate(studies):
+            top = height - sum(tall[:number]) - 0.25
+            shown = [("image", None, None), *panels[:MOST_SIGNS]]
+            for column, (title, grid, mask) in enumerate(shown):
+                place = (column * SIDE / width, (top - SIDE) / height, SIDE / width * 0.97, SIDE / height * 0.97)
+                _panel(figure.add_axes(place), image, title, grid, mask)
+            left = (len(shown) * SIDE + 0.1) / width
+            for at, (text, how) in enumerate(lines[number]):
+                figure.text(left, (top - at * LINE) / height, text, va="top", fontsize=6.5, **how)
+        figure.text(0, 0.04 / height, note, va="bottom", fontsize=6.5, color="0.35")
     return figure
 
 
-def _lines(sentence: str) -> list[str]:
-    return textwrap.wrap(f"{sentence}.", COLUMN_WIDTH, subsequent_indent="   ")
+def _panel(axis: Any, image: np.ndarray, title: str, grid: np.ndarray | None, mask: np.ndarray | None) -> None:
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+    if grid is not None:
+        axis.imshow(grid, cmap="inferno", alpha=0.45, interpolation="bicubic", extent=(0, len(image), len(image), 0))
+        axis.contour(mask, levels=[0.5], colors="cyan", linewidths=1)
+    axis.set_axis_off()
+    axis.set_title(title, fontsize=8, pad=3)
 
 
-def sign_panels(
-    maps: np.ndarray, masks: Mapping[str, np.ndarray], shown: np.ndarray, size: int
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """What :func:`draw_example` draws of a study's clear signs: name, grid of the map, mask in the network's view."""
+def _report_lines(row: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """Lines of the three reports of a study and how they look; what was taken from the retrieved one is coloured."""
+    taken, lines = taken_sentences(row), []
+    for heading, text in (
+        ("Retrieved", row["retrieved_report"] or ""), ("Generated", row["prediction"]), ("Reference", row["reference"]),
+    ):  # fmt: skip
+        lines.append((heading, {"weight": "bold"}))
+        packed: list[tuple[str, bool]] = []
+        for sentence in split_sentences(text):
+            here = sentence in taken and heading != "Reference"
+            fits = packed and packed[-1][1] == here and len(packed[-1][0]) + len(sentence) < COLUMN_WIDTH
+            packed = (
+                [*packed[:-1], (f"{packed[-1][0]} {sentence}.", here)] if fits else [*packed, (f"{sentence}.", here)]
+            )
+        for words, here in packed:
+            how = {"color": TAKEN if here else "black"}
+            lines += [(part, how) for part in textwrap.wrap(words, COLUMN_WIDTH)]
+    return lines
+
+
+def sign_panels(maps: np.ndarray, masks: Mapping[str, np.ndarray], shown: np.ndarray, size: int) -> list[Panel]:
+    """What :func:`draw_example` draws of a study's clear signs."""
     side = round(maps.shape[1] ** 0.5)
     return [
         (f"map of {sign}", maps[g].reshape(side, side), crop_of(masks[sign], size))
