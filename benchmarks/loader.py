@@ -46,6 +46,7 @@ class PlainDataset(ReportDataset):
             region_text=torch.from_numpy(np.load(self.npy_dir / f"{study.id}_region.npy")),
             memory=torch.from_numpy(np.load(self.npy_dir / f"{study.id}_memory.npy")),
             reference_text=torch.from_numpy(self.bank.sentences(int(self.reference_rows[index]))),
+            reference_tokens=self.reference_words(int(self.reference_rows[index])),
             token_ids=self.tokenizer.encode(self.reports[index], labels.tolist(), self.max_report_tokens),
             labels=torch.from_numpy(labels),
         )
