@@ -77,9 +77,9 @@ def train(model: Revtaf, size: int, options: Namespace, device: torch.device) ->
     compiled = torch.compile(model) if options.compile else None
 
     def step() -> None:
-        our_step(model, optimizer, host.to(device), prior, options.precision, compiled)
+        our_step(model, optimizer, host.to(device, None), prior, options.precision, compiled)
 
-    work = count_flops(lambda: our_step(model, optimizer, host.to(device), prior, options.precision))
+    work = count_flops(lambda: our_step(model, optimizer, host.to(device, None), prior, options.precision))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     times = timed(step, device, options.steps, warm_up=5)
@@ -92,7 +92,7 @@ def train(model: Revtaf, size: int, options: Namespace, device: torch.device) ->
 def generate(model: Revtaf, size: int, options: Namespace, device: torch.device) -> None:
     """Time whole reports of the longest length at one batch size."""
     config, new = model.config, 6 if options.quick else 150
-    batch = random_batch(config, size, 30).to(device)
+    batch = random_batch(config, size, 30).to(device, None)
     limits = GenerationLimits(beams=3, min_length=config.prompt_length + new - 1, max_new_tokens=new)
     states = torch.arange(config.num_states, device=device) + 3
     model.eval()

@@ -112,7 +112,7 @@ def test_the_number_of_operations_of_a_step_does_not_grow_with_the_batch(capsys)
         model, prior = published_model(config).to(CUDA), torch.ones(config.num_conditions, device=CUDA)
         optimizer = build_optimizer(model, 5e-5, 0.05)
         for size in (2, 2, 5):
-            batch = random_batch(config, size, 30).to(CUDA)
+            batch = random_batch(config, size, 30).to(CUDA, None)
             device.operations.clear()
             our_step(model, optimizer, batch, prior, "fp32")
             counts[size] = device.operations.copy()

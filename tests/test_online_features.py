@@ -73,6 +73,11 @@ def test_both_train_the_same(trained, without_text, tmp_path):  # noqa: F811
             assert float(online[name]) == pytest.approx(float(stored[name]), abs=1e-4), name
 
 
+def test_a_profile_reads_them_off_the_images_too(without_text, tmp_path):
+    train(without_text, tmp_path, "--features", "online", "--profile", 1)
+    assert "| eval | 1 |" in (tmp_path / "profile.md").read_text()
+
+
 def test_both_write_the_same_reports(prepared, trained, without_text, tmp_path):  # noqa: F811
     arguments = [*SMALL, "--load_pretrained", trained / "model_best.pth", "--gen_min_len", 25, "--gen_max_len", 12]
     call(main_test, *places(prepared), *arguments, "--save_dir", tmp_path / "stored", "--plot", 1)
@@ -108,7 +113,7 @@ def test_a_batch_reads_the_plain_image(prepared, trained):  # noqa: F811
         scorer=scorer,
     )
     dataset.augmentation = (1, 2)
-    batch = collate([dataset[i] for i in range(3)], tokenizer.pad_id).to(torch.device("cpu"), dataset.scorer)
+    batch = dataset.to_device(collate([dataset[i] for i in range(3)], tokenizer.pad_id), torch.device("cpu"))
     rows = store.rows("studies", [study.id for study in studies])
     np.testing.assert_allclose(batch.study.region_text, store["region_text"][rows].astype(np.float32), atol=2e-3)
     assert not batch.study.region_text.requires_grad

@@ -68,12 +68,12 @@ class Batch:
             None if self.plain_image is None else self.plain_image.pin_memory(),
         )
 
-    def to(self, device: torch.device, scorer: EntityScorer | None = None) -> Batch:
+    def to(self, device: torch.device, scorer: EntityScorer | None) -> Batch:
         """Copy to a device, normalise the pixels there and, where it is not stored, read ``region_text`` off the image.
 
         Args:
             device: of the model.
-            scorer: the data set's frozen entity scorer, on that device.
+            scorer: the data set's frozen entity scorer, on that device; see :meth:`ReportDataset.to_device`.
         """
         study = self.study.to(device)
         study.image = normalise_pixels(study.image)
@@ -148,6 +148,10 @@ class ReportDataset(Dataset):
     def __getstate__(self) -> dict[str, Any]:
         """Without the scorer, when sent to a data-loading process: it stays with the model."""
         return {**self.__dict__, "scorer": None}
+
+    def to_device(self, batch: Batch, device: torch.device) -> Batch:
+        """The one way from a loaded batch to the model: it cannot leave out what ``--features online`` reads there."""
+        return batch.to(device, self.scorer)
 
     def use_reports(self, cleaning: str, max_words: int) -> None:
         """Clean and cut the reports, in every split, as published."""

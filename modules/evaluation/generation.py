@@ -64,7 +64,7 @@ def generate_reports(
         for batch in loader:
             if kept is not None:
                 kept.between()
-            batch = batch.to(device, dataset.scorer)
+            batch = dataset.to_device(batch, device)
             with autocast(device, precision):
                 tokens, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)

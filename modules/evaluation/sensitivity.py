@@ -118,7 +118,7 @@ def reference_sensitivity(
     state_ids = torch.tensor(part.tokenizer.state_ids, device=device)
     sums: list[tuple[float, ...]] = []
     for batch in evaluation_loader(part, batch_size, num_workers):
-        batch = batch.to(device, part.scorer)
+        batch = part.to_device(batch, device)
         with autocast(device, precision):
             patches, state_logits = model.diagnose(batch.study.image, batch.study.memory)
             everyone = torch.ones(len(batch.index), dtype=torch.bool, device=device)

@@ -75,7 +75,7 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
     batches = _endless(trainer)
     trainer.model.train()
     for _ in range(WARM_UP):
-        trainer.train_step(next(batches).to(device))
+        trainer.train_step(trainer.train_set.to_device(next(batches), device))
     trainer.update.stage = watch
     for _ in range(steps - TRACED):
         _timed_step(trainer, batches, watch)
@@ -98,7 +98,7 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
 
 def _timed_step(trainer: Trainer, batches: Iterator, watch: Stopwatch) -> None:
     with watch("data"):
-        batch = next(batches).to(trainer.device)
+        batch = trainer.train_set.to_device(next(batches), trainer.device)
     trainer.train_step(batch)
 
 
@@ -123,7 +123,8 @@ def _endless(trainer: Trainer) -> Iterator:
 def _evaluate(trainer: Trainer, watch: Stopwatch) -> None:
     """Generate the reports of one validation batch, without references."""
     tokenizer, options = trainer.val_set.tokenizer, trainer.options
-    batch = next(iter(evaluation_loader(trainer.val_set, options.loading.batch_size, 0))).to(trainer.device)
+    batch = next(iter(evaluation_loader(trainer.val_set, options.loading.batch_size, 0)))
+    batch = trainer.val_set.to_device(batch, trainer.device)
     states = torch.tensor(tokenizer.state_ids, device=trainer.device)
     with watch("eval"), autocast(trainer.device, options.compute.precision):
         trainer.model.generate(batch.study, tokenizer.start_id, states, trainer.validation.limits)

@@ -184,7 +184,7 @@ class Trainer:
         with tqdm(total=steps, initial=state.step, desc=f"epoch {state.epoch}", disable=not is_main()) as bar:
             for batches in self._batches(loader):
                 lr = self.schedule.apply(self.optimizer, state.epoch, state.step)
-                losses = self.train_step(*(batch.to(self.device, self.train_set.scorer) for batch in batches))
+                losses = self.train_step(*(self.train_set.to_device(batch, self.device) for batch in batches))
                 good = 1 - self.finite.found
                 self.sums += torch.where(good > 0, torch.cat([good[None], losses.to(self.sums.dtype)]), 0)
                 self.validation.weights = None

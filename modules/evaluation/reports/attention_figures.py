@@ -53,7 +53,7 @@ def plot_studies(
     paths = []
     for index in positions:
         sample = dataset[index]
-        fused = model.fuse(collate([sample], dataset.tokenizer.pad_id).to(device, dataset.scorer).study)
+        fused = model.fuse(dataset.to_device(collate([sample], dataset.tokenizer.pad_id), device).study)
         strongest = sample.region_scores.argsort(descending=True)[:COLUMNS].tolist()
         entities = [(f"{ENTITIES[k]} ({sample.region_scores[k]:.2f})", fused.region_map[0, k]) for k in strongest]
         reference = int(dataset.reference_rows[index])
