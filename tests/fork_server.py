@@ -18,7 +18,7 @@ from one_step import one_step
 import main_train
 from modules import launch, watch
 from modules.evaluation import kept_rows
-from modules.messages import run
+from modules.messages import UserError, run
 from modules.training import trainer as training
 from modules.weights import saving
 
@@ -53,7 +53,7 @@ def act(plant):
     if plant["do"] == "raise":
         raise RuntimeError("a bug in process " + os.environ.get("RANK", "0"))
     if plant["do"] == "refuse":
-        raise ValueError("a wrong flag")
+        raise UserError("a wrong flag")
     if plant["do"] == "hang":
         time.sleep(1000)
     for number in plant["do"]:
