@@ -82,6 +82,7 @@ def expected(section):
     texts = {}
     for i, name in enumerate(NAMES):
         findings, impression, unnamed = SHAPES[name][1:]
+        unnamed = "" if impression else unnamed  # a report that names one section hides no other under no header
         wanted = {"findings": [findings or unnamed], "impression": [impression]}.get(
             section, [findings or unnamed, impression]
         )
