@@ -1,16 +1,21 @@
 """The command lines: published spellings and defaults, ranges, contradictions, and one sentence for each mistake."""
 
+import re
 import shlex
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
+from pathlib import Path
 
 import pytest
 
-from models.config import ModelOptions, RevtafConfig
+from models.config import ModelOptions, RevtafConfig, flag
 from modules.dataset_defaults import DATASET_DEFAULTS
+from modules.flags import RuntimeOptions
 from modules.options import build_parser, flags_of, flat, groups_of, model_config, parse_options
 from modules.programs import PROGRAMS, MainPrepare, MainScore, MainTest, MainTrain
+from modules.training.optimizers import Schedule
 from tools import ablate, calibrate, check, convert, draw_example, draw_sheet, measure_labeler, write_published
 
+ROOT = Path(__file__).parents[1]
 ALL = (*PROGRAMS, ablate.Ablate, calibrate.Calibrate, check.Check, convert.Convert, draw_example.DrawExample, draw_sheet.DrawSheet, measure_labeler.MeasureLabeler,
        write_published.WritePublished)  # fmt: skip
 PUBLISHED_SPELLING = """--c --h_dim --d_model --nhead --gen_max_len --gen_min_len --cls_weight --rank_weight --align_weight
@@ -128,3 +133,30 @@ def test_a_switch_is_turned_off_by_no():
 )
 def test_mistakes_end_with_status_two_and_a_sentence(program, words, message, capsys):
     assert message in refusal(capsys, program, *words.split())
+
+
+def unread(groups):
+    """Flags that no source reads off their group (or, of the model, off its configuration)."""
+    declared = {"flags.py", "preparation_flags.py", "programs.py", "options.py", "dataset_defaults.py"}
+    paths = [path for folder in ("models", "modules", "tools") for path in (ROOT / folder).rglob("*.py")]
+    sources = "".join(path.read_text() for path in [*paths, *ROOT.glob("main_*.py")] if path.name not in declared)
+    found = []
+    for group, kind in groups.items():
+        holders = "config" if group == "model" else "options|wanted|training|settings"
+        by_name = {a_field.name for a_field in fields(Schedule)} if group == "training" else set()
+        for a_field in flags_of(kind):
+            read = rf"\b({group}|{holders})\.{a_field.name}\b|\bweight=\"{a_field.name}\""
+            if a_field.name not in by_name and not re.search(read, sources):
+                found.append(a_field.name)
+    return found
+
+
+@by_file
+def test_every_flag_is_read(program):
+    """A flag that changes nothing is a lie."""
+    assert unread(groups_of(program)) == []
+
+
+def test_a_dead_flag_is_found_although_other_things_have_its_name():
+    dead = make_dataclass("Dead", [("width", int, flag(1, "never read"))], bases=(RuntimeOptions,), kw_only=True)
+    assert unread({"runtime": dead}) == ["width"]
