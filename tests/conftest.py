@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from programs import prepare, train
 
 from models.config import RevtafConfig
 from models.revtaf import Revtaf, StudyInputs
@@ -185,3 +186,19 @@ def trainings(prepared, tmp_path_factory):
     trainings.server.stdin.close()
     trainings.server.wait(timeout=30)
     trainings.server.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A drawn and prepared data set."""
+    folder = tmp_path_factory.mktemp("synth")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(prepared, tmp_path_factory):
+    """A run of two epochs on it."""
+    save_dir = tmp_path_factory.mktemp("run")
+    train(prepared, save_dir)
+    return save_dir

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from claimed_cuda import claimed_cuda
-from test_pipeline import prepared, train  # noqa: F401, fixture
+from programs import train
 
 import main_train
 
@@ -49,7 +49,7 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
     assert not keep_freed_memory()
 
 
-def test_training_asks_for_it_on_a_cpu_only(prepared, tmp_path, monkeypatch):  # noqa: F811
+def test_training_asks_for_it_on_a_cpu_only(prepared, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(main_train, "keep_freed_memory", lambda: asked.append(True))
     train(prepared, tmp_path / "cpu", "--epochs", 1)

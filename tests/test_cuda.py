@@ -12,9 +12,9 @@ import pytest
 import torch
 from claimed_cuda import CUDA, claimed_cuda
 from conftest import tiny_study
+from programs import SMALL, call, places, prepare, train
 from test_chexbert import TEXTS, small  # noqa: F401, fixture
 from test_medklip import drawn_studies, files  # noqa: F401, fixture
-from test_pipeline import SMALL, call, places, prepare, prepared, train, trained  # noqa: F401, fixtures
 from test_text_features import bert_folder  # noqa: F401, fixture
 
 import main_test
@@ -92,14 +92,14 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
     ],
     ids=" ".join,
 )
-def test_a_training_step_never_waits_for_the_device(flags, prepared, tmp_path, monkeypatch):  # noqa: F811
+def test_a_training_step_never_waits_for_the_device(flags, prepared, tmp_path, monkeypatch):
     found = waits_of_training(prepared, tmp_path, flags, monkeypatch)
     assert len(found["train_step"]) >= 6
     assert len(found["to"]) > len(found["train_step"])  # batches of the validation too
     assert [waits for waits in found["train_step"] + found["to"] if waits] == []
 
 
-def test_a_learned_curvature_waits(prepared, tmp_path, monkeypatch):  # noqa: F811
+def test_a_learned_curvature_waits(prepared, tmp_path, monkeypatch):
     """The price of --learn_c: geoopt asks for the sign of a curvature that lies on the device."""
     found = waits_of_training(prepared, tmp_path, ["--learn_c"], monkeypatch)
     assert set().union(*found["train_step"]) == {"aten._local_scalar_dense.default"}
@@ -129,7 +129,7 @@ def weights_of(run):
     return load_checkpoint(run / "current_checkpoint.pth")["state_dict"]
 
 
-def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch):  # noqa: F811
+def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch):
     """The gradients of the first step; later ones part by rounding, which AdamW turns into whole steps either way."""
     monkeypatch.setattr(optimal_transport, "CHECK_EVERY", 1000)  # as on a GPU, which runs all iterations
     gradients = []
@@ -157,7 +157,7 @@ def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch
         assert (ours - theirs).norm() < 1e-3 * theirs.norm() + 1e-6 * whole
 
 
-def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):  # noqa: F811
+def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
     def test_on(device):
         call(
             main_test, *places(prepared), *SMALL, "--device", device, "--load_pretrained", trained / "model_best.pth",
@@ -176,7 +176,7 @@ def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):  # 
             assert row[key] == other[key], key
 
 
-def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path):  # noqa: F811
+def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path):
     flags = ("--device", "cuda", "--dropout", 0.1)
     with claimed_cuda():
         train(prepared, tmp_path / "whole", *flags)
@@ -212,7 +212,7 @@ def test_writing_waits_once_for_each_word_that_may_be_the_last(tiny_model, monke
     assert dict(device.waits) == {"aten._local_scalar_dense.default": len(range(28, 32)) + columns_left_out}
 
 
-def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):  # noqa: F811
+def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):
     folder = tmp_path / "synth"
     shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("features"))
     with claimed_cuda():

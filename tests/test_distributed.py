@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from test_pipeline import SMALL, call, places, prepare, prepared, trained  # noqa: F401, fixtures
+from programs import SMALL, call, places, prepare
 from test_text_features import bert_folder  # noqa: F401, fixture
 
 from models.manifolds import PoincareBall
@@ -67,7 +67,7 @@ def test_two_processes_rank_against_each_other(tmp_path):
     assert result["mean"] == 0.5
 
 
-def test_two_processes_write_the_same_reports_as_one(prepared, trained, tmp_path):  # noqa: F811
+def test_two_processes_write_the_same_reports_as_one(prepared, trained, tmp_path):
     import main_test
 
     arguments = [

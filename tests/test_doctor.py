@@ -7,7 +7,7 @@ from dataclasses import replace as with_changes
 import numpy as np
 import pytest
 from PIL import Image
-from test_pipeline import SMALL, SMALL_IMAGE, call, places, prepare, prepared  # noqa: F401, a fixture
+from programs import SMALL, SMALL_IMAGE, call, places, prepare
 
 import main_train
 from modules.corpus import store_writing as feature_writing
@@ -26,7 +26,7 @@ from tools import check
 
 
 @pytest.fixture
-def folder(prepared, tmp_path):  # noqa: F811
+def folder(prepared, tmp_path):
     """A copy of the prepared data set to spoil."""
     return shutil.copytree(prepared, tmp_path / "data")
 

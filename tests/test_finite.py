@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_pipeline import prepared, train, trained  # noqa: F401, fixtures
+from programs import train
 
 from modules.training import update
 from modules.training.trainer import Trainer
@@ -34,7 +34,7 @@ def poisoned(monkeypatch):
     return poison
 
 
-def test_a_loss_that_is_none_stops_with_its_name_and_its_studies(poisoned, prepared, tmp_path, capsys):  # noqa: F811
+def test_a_loss_that_is_none_stops_with_its_name_and_its_studies(poisoned, prepared, tmp_path, capsys):
     poisoned([9])
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path, "--save_every", 2, "--c", 50, "--augment")
@@ -51,7 +51,7 @@ def test_a_loss_that_is_none_stops_with_its_name_and_its_studies(poisoned, prepa
     assert len(step["ids"]) == len(step["batch"]["labels"]) == len(step["batch"]["image"]) == 8
 
 
-def test_an_infinite_gradient_is_found_although_clipping_hides_it(poisoned, prepared, tmp_path, capsys):  # noqa: F811
+def test_an_infinite_gradient_is_found_although_clipping_hides_it(poisoned, prepared, tmp_path, capsys):
     poisoned([2], gradient=True, value=float("inf"))
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path)
@@ -61,7 +61,7 @@ def test_an_infinite_gradient_is_found_although_clipping_hides_it(poisoned, prep
     assert not (tmp_path / "current_checkpoint.pth").exists()
 
 
-def test_a_step_that_is_skipped_leaves_no_trace(poisoned, prepared, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_a_step_that_is_skipped_leaves_no_trace(poisoned, prepared, tmp_path, capsys, monkeypatch):
     seen = []
 
     def keep(self, *batches, work=Trainer.train_step):
@@ -81,7 +81,7 @@ def test_a_step_that_is_skipped_leaves_no_trace(poisoned, prepared, tmp_path, ca
     assert all(row["loss"] == row["loss"] and row["loss"] < 100 for row in saved["run"]["history"])
 
 
-def test_a_training_in_which_nothing_is_finite_stops_even_when_it_may_skip(poisoned, prepared, tmp_path, capsys):  # noqa: F811
+def test_a_training_in_which_nothing_is_finite_stops_even_when_it_may_skip(poisoned, prepared, tmp_path, capsys):
     poisoned(range(1, 100))
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path, "--on_nan", "skip")

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_pipeline import call, refused
+from programs import call, refused
 
 from modules.labelling.agreement import INDEX_HABITS, agreement_table, measure_rules
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN

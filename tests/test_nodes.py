@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_pipeline import SMALL, SMALL_MODEL, places, prepared  # noqa: F401, fixture
+from programs import SMALL, SMALL_MODEL, places
 from test_stops import rows_of
 
 from modules.weights.checkpoints import load_checkpoint
@@ -44,7 +44,7 @@ def nodes():
 
 
 @pytest.mark.slow
-def test_two_nodes_train_together(nodes, prepared, tmp_path):  # noqa: F811
+def test_two_nodes_train_together(nodes, prepared, tmp_path):
     words = [*places(prepared), *SMALL, *SMALL_MODEL, "--epochs", 1, "--batch_size", 4, "--save_dir", tmp_path / "run"]
     started = []
     for number, node in enumerate(nodes):

@@ -5,8 +5,8 @@ import csv
 import pytest
 import torch
 from conftest import tiny_config
+from programs import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_pipeline import prepared, train  # noqa: F401, fixture
 from torch.nn import functional as F
 
 import main_train
@@ -145,7 +145,7 @@ def test_rank_loss_and_temperature_are_of_the_ranking(seen, losses_of):
     assert losses_of("--rank_temperature", 0.25) == nearest, "the temperature is of the listwise target alone"
 
 
-def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepared, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepared, tmp_path, monkeypatch, capsys):
     """From the flags to what a training writes, the other weights included."""
 
     def parse(program):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_pipeline import SMALL, call, places, prepare, prepared, refused, train, trained  # noqa: F401, fixtures
+from programs import SMALL, call, places, prepare, refused, train
 
 import main_prepare
 import main_test
@@ -23,7 +23,7 @@ from modules.records import read_jsonl
 
 
 @pytest.fixture(scope="module")
-def without_text(prepared, tmp_path_factory):  # noqa: F811
+def without_text(prepared, tmp_path_factory):
     """The prepared data set without stored embeddings."""
     folder = tmp_path_factory.mktemp("online") / "synth"
     shutil.copytree(prepared, folder)
@@ -34,7 +34,7 @@ def without_text(prepared, tmp_path_factory):  # noqa: F811
     return folder
 
 
-def test_nothing_is_stored(prepared, without_text):  # noqa: F811
+def test_nothing_is_stored(prepared, without_text):
     stored, online = (FeatureStore.open(folder / "features") for folder in (prepared, without_text))
     assert "region_text" not in online
     assert not (without_text / "features" / "region_text.npy").exists()
@@ -47,7 +47,7 @@ def rows_of(run):
         return list(csv.DictReader(file))
 
 
-def test_a_loading_process_keeps_the_collector_from_what_it_inherits(prepared):  # noqa: F811
+def test_a_loading_process_keeps_the_collector_from_what_it_inherits(prepared):
     store = FeatureStore.open(prepared / "features")
     studies = read_annotation(prepared / "annotation.json")["train"][:4]
     tokenizer = ReportTokenizer.from_reports(["a"], 1)
@@ -65,7 +65,7 @@ class Inherited(ReportDataset):
         return replace(super().__getitem__(index), index=gc.get_freeze_count())
 
 
-def test_both_train_the_same(trained, without_text, tmp_path):  # noqa: F811
+def test_both_train_the_same(trained, without_text, tmp_path):
     """Two epochs with augmentation: the scorer sees the plain image, the model the cropped and turned one."""
     train(without_text, tmp_path, "--features", "online")
     for stored, online in zip(rows_of(trained), rows_of(tmp_path), strict=True):
@@ -78,7 +78,7 @@ def test_a_profile_reads_them_off_the_images_too(without_text, tmp_path):
     assert "| eval | 1 |" in (tmp_path / "profile.md").read_text()
 
 
-def test_both_write_the_same_reports(prepared, trained, without_text, tmp_path):  # noqa: F811
+def test_both_write_the_same_reports(prepared, trained, without_text, tmp_path):
     arguments = [*SMALL, "--load_pretrained", trained / "model_best.pth", "--gen_min_len", 25, "--gen_max_len", 12]
     call(main_test, *places(prepared), *arguments, "--save_dir", tmp_path / "stored", "--plot", 1)
     call(
@@ -96,7 +96,7 @@ def test_both_write_the_same_reports(prepared, trained, without_text, tmp_path):
     assert [row["prediction"] for row in stored] == [row["prediction"] for row in online]
 
 
-def test_a_batch_reads_the_plain_image(prepared, trained):  # noqa: F811
+def test_a_batch_reads_the_plain_image(prepared, trained):
     """Augmented or not, the embeddings are those of the stored array."""
     store = FeatureStore.open(prepared / "features")
     studies = read_annotation(prepared / "annotation.json")["train"][:3]
@@ -120,7 +120,7 @@ def test_a_batch_reads_the_plain_image(prepared, trained):  # noqa: F811
     assert dataset.__getstate__()["scorer"] is None
 
 
-def test_a_missing_scorer_and_published_files_are_refused(prepared, tmp_path, capsys):  # noqa: F811
+def test_a_missing_scorer_and_published_files_are_refused(prepared, tmp_path, capsys):
     folder = shutil.copytree(prepared, tmp_path / "copy")
     (folder / "features" / "entity_scorer.pth").unlink()
     with pytest.raises(SystemExit, match="2"):

@@ -4,90 +4,22 @@ import csv
 import json
 import shutil
 import signal
-import sys
 
 import numpy as np
 import pytest
 import torch
+from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
 
-import main_prepare
 import main_score
 import main_test
 import main_train
 from modules.corpus.annotations import read_annotation
 from modules.corpus.store import FeatureStore
 from modules.labels import CONDITIONS, POSITIVE
-from modules.messages import run
 from modules.preparation import stages
 from modules.records import read_jsonl
 from modules.weights.checkpoints import load_checkpoint
 from tools import draw_example
-
-SMALL = [
-    "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",
-]  # fmt: skip
-SMALL_IMAGE = ["--image_size", "64"]
-SMALL_MODEL = [
-    *SMALL_IMAGE, "--d_model", "32", "--h_dim", "16", "--memory_feedforward", "32", "--decoder_layers", "1", "--hidden_size", "32",
-    "--intermediate_size", "64", "--decoder_heads", "4", "--gen_min_len", "25", "--gen_max_len", "12", "--beam_size", "2",
-    "--warmup_steps", "4", "--threshold", "1", "--init_lr", "5e-4", "--min_lr", "2e-5",
-]  # fmt: skip
-
-
-def call(program, *argv):
-    """Run a program's ``main`` as its command line would."""
-    before, sys.argv = sys.argv, [f"{program.__name__}.py", *map(str, argv)]
-    try:
-        run(program.main)
-    finally:
-        sys.argv = before
-
-
-def places(folder):
-    return [
-        "--dataset_name", "synth_cxr", "--ann_path", folder / "annotation.json", "--image_dir", folder / "images",
-        "--feature_dir", folder / "features",
-    ]  # fmt: skip
-
-
-def prepare(folder, *flags):
-    drawing = [] if "--dataset_name" in flags else ["--num_studies", 60, "--synth_image_size", 80]
-    call(
-        main_prepare, *places(folder), *SMALL, *SMALL_IMAGE, *drawing, "--scorer_epochs", 1,
-        "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5, *flags,
-    )  # fmt: skip
-
-
-def train(folder, save_dir, *flags):
-    call(main_train, *places(folder), *SMALL, *SMALL_MODEL, "--save_dir", save_dir, "--epochs", 2, *flags)
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """A drawn and prepared data set."""
-    folder = tmp_path_factory.mktemp("synth")
-    prepare(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def trained(prepared, tmp_path_factory):
-    """A run of two epochs on it."""
-    save_dir = tmp_path_factory.mktemp("run")
-    train(prepared, save_dir)
-    return save_dir
-
-
-def refused(capsys, words, program, *argv):
-    """The program must end with status 2 and one message holding ``words``, without a traceback."""
-    with pytest.raises(SystemExit) as end:
-        call(program, *argv)
-    assert end.value.code == 2
-    message = capsys.readouterr().err
-    assert words in message
-    assert "Traceback" not in message
-    return message
-
 
 # what is written
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_pipeline import SMALL, call, places, prepared, refused, trained  # noqa: F401, fixtures
+from programs import call, places, refused
 from test_raw_images import write_dicom
 
 import main_predict
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def tested(prepared, trained, tmp_path_factory):  # noqa: F811
+def tested(prepared, trained, tmp_path_factory):
     """Reports of the test split as main_test.py writes them, by file name."""
     folder = tmp_path_factory.mktemp("tested")
     generation = [
@@ -54,12 +54,12 @@ def tested(prepared, trained, tmp_path_factory):  # noqa: F811
     return {Path(row["image"]).name: row for row in read_jsonl(folder / "run" / "predictions.jsonl")}
 
 
-def predict(trained, out, *words):  # noqa: F811
+def predict(trained, out, *words):
     call(main_predict, "--model", trained, "--out", out, "--device", "cpu", "--images", *words)
     return read_jsonl(out / "predictions.jsonl")
 
 
-def test_reports_are_those_of_a_test(prepared, trained, tested, tmp_path):  # noqa: F811
+def test_reports_are_those_of_a_test(prepared, trained, tested, tmp_path):
     rows = predict(trained, tmp_path / "out", prepared / "images" / "test")
     assert len(rows) == len(tested)
     for row in rows:
@@ -69,7 +69,7 @@ def test_reports_are_those_of_a_test(prepared, trained, tested, tmp_path):  # no
         assert list(row["probability"].values()) == known["positive_probability"]
 
 
-def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tmp_path):  # noqa: F811
+def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tmp_path):
     film = next(iter(sorted((prepared / "images" / "test").iterdir())))
     command = [
         sys.executable,
@@ -89,14 +89,14 @@ def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tm
     assert "Research use only" in done.stdout
 
 
-def test_three_lines_of_python_do_the_same(prepared, trained, tested):  # noqa: F811
+def test_three_lines_of_python_do_the_same(prepared, trained, tested):
     film = next(iter(sorted((prepared / "images" / "test").iterdir())))
     reporter = Reporter.load(trained)
     (row,) = reporter.report([film])
     assert row["report"] == tested[film.name]["prediction"]
 
 
-def test_bad_films_are_listed_and_the_others_written(prepared, trained, tmp_path):  # noqa: F811
+def test_bad_films_are_listed_and_the_others_written(prepared, trained, tmp_path):
     films = sorted((prepared / "images" / "test").iterdir())[:2]
     folder = tmp_path / "films" / "deep"
     folder.mkdir(parents=True)
@@ -114,7 +114,7 @@ def test_bad_films_are_listed_and_the_others_written(prepared, trained, tmp_path
     assert "is not a PNG, JPEG or DICOM" in listed["text.jpg"]
 
 
-def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch):  # noqa: F811
+def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch):
     films = sorted((prepared / "images" / "test").iterdir())[:3]
     first = predict(trained, tmp_path / "out", films[0], films[1])
     with open(tmp_path / "out" / "predictions.jsonl", "a") as file:
@@ -128,7 +128,7 @@ def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_p
     assert [Path(row["image"]).name for row in rows] == [film.name for film in films]
 
 
-def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, capsys):  # noqa: F811
+def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, capsys):
     film = next(iter(sorted((prepared / "images" / "test").iterdir())))
     predict(trained, tmp_path / "out", film)
     shutil.copytree(trained, tmp_path / "other")
@@ -138,7 +138,7 @@ def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, 
 
 
 @pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
-def test_a_dicom_film_gives_the_report_of_its_png(prepared, trained, tested, tmp_path, kind):  # noqa: F811
+def test_a_dicom_film_gives_the_report_of_its_png(prepared, trained, tested, tmp_path, kind):
     film = next(iter(sorted((prepared / "images" / "test").iterdir())))
     pixels = np.asarray(Image.open(film)).astype(np.uint16)
     pixels = pixels - pixels.min()
@@ -158,7 +158,7 @@ def test_what_is_named_but_not_there_is_said_at_once(tmp_path, capsys):
     refused(capsys, "hold no file that ends in .png", main_predict, "--images", tmp_path / "empty")
 
 
-def test_a_model_on_foreign_features_says_what_is_missing(prepared, trained, tmp_path):  # noqa: F811
+def test_a_model_on_foreign_features_says_what_is_missing(prepared, trained, tmp_path):
     features = prepared / "features"
     shutil.copytree(features, tmp_path / "features")
     (tmp_path / "features" / "entity_scorer.pth").unlink()

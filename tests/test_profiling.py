@@ -5,7 +5,7 @@ import json
 import time
 
 import torch
-from test_pipeline import prepared, train  # noqa: F401, fixture
+from programs import train
 
 from modules.training import profiling
 from modules.training.profiling import STAGES, Stopwatch
@@ -23,7 +23,7 @@ def test_stopwatch_gives_every_stage_its_own_time():
     assert sum(float(row[3].strip().rstrip("%") or 0) for row in rows) > 99
 
 
-def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):  # noqa: F811
+def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):
     train(prepared, tmp_path, "--profile", 2)
     assert "| backward | 2 |" in capsys.readouterr().out
     names = {event.get("name") for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]}
@@ -32,7 +32,7 @@ def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):  
     assert not list(tmp_path.glob("*.pth"))
 
 
-def test_a_large_trace_is_compressed(prepared, tmp_path, monkeypatch):  # noqa: F811
+def test_a_large_trace_is_compressed(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(profiling, "LARGEST", 1000)
     train(prepared, tmp_path, "--profile", 5)
     assert not (tmp_path / "trace.json").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_pipeline import call
+from programs import call
 from test_raw_iu import write_archive, write_images
 from test_raw_mimic import TREES, write_tree
 

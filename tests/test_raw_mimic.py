@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from programs import call
 from report_shapes import SHAPES
-from test_pipeline import call
 from test_raw_images import write_dicom
 
 import main_prepare

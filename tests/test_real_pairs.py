@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from test_pipeline import call
+from programs import call
 
 import main_prepare
 import main_test

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_config
-from test_pipeline import SMALL, SMALL_MODEL, call, main_test, places, prepared, train  # noqa: F401, fixture
+from programs import SMALL, call, places, train
 
+import main_test
 from models.revtaf import Revtaf
 from modules.corpus.annotations import read_annotation
 from modules.corpus.bank import TrainingBank
@@ -22,7 +23,7 @@ from modules.retrieval.references import DROPPED, find_references, reference_agr
 
 
 @pytest.fixture(scope="module")
-def datasets(prepared):  # noqa: F811
+def datasets(prepared):
     store = FeatureStore.open(prepared / "features")
     annotation = read_annotation(prepared / "annotation.json")
     tokenizer = ReportTokenizer.from_reports([study.report for study in annotation["train"]], 1)
@@ -126,7 +127,7 @@ def test_references_of_a_test_study_do_not_depend_on_its_report_or_labels(model,
     assert np.array_equal(*rows)
 
 
-def test_a_training_with_states_runs_and_is_judged(prepared, tmp_path):  # noqa: F811
+def test_a_training_with_states_runs_and_is_judged(prepared, tmp_path):
     train(prepared, tmp_path, "--retrieval", "states")
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     names = lines[0].split(",")

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_config
-from test_pipeline import SMALL, call, main_test, main_train, places, prepared, train  # noqa: F401, fixture
+from programs import SMALL, call, places, train
 from test_references import datasets, options  # noqa: F401, fixture
 
+import main_test
+import main_train
 from models.manifolds import MANIFOLDS
 from models.revtaf import Revtaf
 from modules.labels import NEGATIVE, POSITIVE, UNCERTAIN
@@ -124,7 +126,7 @@ def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(da
     assert not any(parameter.requires_grad for parameter in model.retrieval_enhancer.parameters())
 
 
-def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypatch):  # noqa: F811
+def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(towers, "STEPS", 5)
     train(prepared, tmp_path, "--enhancer", "towers")
     names, *lines = (tmp_path / "metrics.csv").read_text().splitlines()
@@ -139,7 +141,7 @@ def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypat
     assert metrics["retrieval"]["learned"]["bleu_4_top1"] > 0
 
 
-def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tmp_path, monkeypatch):  # noqa: F811
+def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(towers, "STEPS", 5)
     flags = ["--enhancer", "towers", "--retrieval", "learned"]
     train(prepared, tmp_path / "whole", *flags)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from test_pipeline import SMALL, call, places, prepared, refused, train, trained  # noqa: F401, fixtures
+from programs import SMALL, call, places, refused, train
 
 import main_test
 import main_train
@@ -46,7 +46,7 @@ def test_every_damage_is_found(tmp_path):
             verified_checksum(path)
 
 
-def test_a_damaged_state_is_named_and_the_previous_one_taken(prepared, trained, tmp_path, capsys):  # noqa: F811
+def test_a_damaged_state_is_named_and_the_previous_one_taken(prepared, trained, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     whole = load_checkpoint(run / CURRENT)
@@ -111,7 +111,7 @@ def test_two_states_are_kept(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["a file", "a name too long", "below a file"])
-def test_a_folder_that_cannot_be_written_is_one_sentence(kind, prepared, tmp_path, capsys):  # noqa: F811
+def test_a_folder_that_cannot_be_written_is_one_sentence(kind, prepared, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     folder = {"a file": tmp_path / "file", "a name too long": tmp_path / ("x" * 300)}.get(
         kind, tmp_path / "file" / "run"
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(kind, prepared, tmp_pat
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_run_is_not_replaced_unasked(prepared, trained, tmp_path, capsys):  # noqa: F811
+def test_a_run_is_not_replaced_unasked(prepared, trained, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     (run / ".lock").unlink()
@@ -140,7 +140,7 @@ def test_a_run_is_not_replaced_unasked(prepared, trained, tmp_path, capsys):  # 
     assert "give one of them" in capsys.readouterr().err
 
 
-def test_a_resume_takes_what_does_not_change_the_training(prepared, trained, tmp_path, capsys):  # noqa: F811
+def test_a_resume_takes_what_does_not_change_the_training(prepared, trained, tmp_path, capsys):
     run, data = tmp_path / "run", tmp_path / "moved"
     shutil.copytree(trained, run)
     shutil.copytree(prepared, data)
@@ -152,14 +152,14 @@ def test_a_resume_takes_what_does_not_change_the_training(prepared, trained, tmp
     assert "weight_decay 0.05 there, 0.5 here" in capsys.readouterr().err
 
 
-def test_a_wrong_metric_is_found_before_the_first_step(prepared, tmp_path, capsys):  # noqa: F811
+def test_a_wrong_metric_is_found_before_the_first_step(prepared, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path / "run", "--monitor_metric", "val_bleu")
     assert "val_bleu is not among the validation scores: choose one of val_BLEU_1" in capsys.readouterr().err
     assert not (tmp_path / "run" / "options.json").exists()
 
 
-def test_results_of_another_checkpoint_are_not_written_over(prepared, trained, tmp_path, capsys):  # noqa: F811
+def test_results_of_another_checkpoint_are_not_written_over(prepared, trained, tmp_path, capsys):
     flags = [
         *places(prepared), *SMALL, "--gen_min_len", 25, "--gen_max_len", 7, "--no-viewer", "--no-meteor",
         "--resamples", 10, "--save_dir", tmp_path / "results",
@@ -176,7 +176,7 @@ def test_results_of_another_checkpoint_are_not_written_over(prepared, trained, t
     assert read_json(tmp_path / "results" / "metrics.json")["made_by"]["checkpoint"] == sha256_of(trained / CURRENT)
 
 
-def test_a_test_refuses_weights_that_are_not_finite(prepared, trained, tmp_path, capsys):  # noqa: F811
+def test_a_test_refuses_weights_that_are_not_finite(prepared, trained, tmp_path, capsys):
     checkpoint = load_checkpoint(trained / "model_best.pth")
     checkpoint["state_dict"]["project_patches.weight"][0, 0] = float("inf")
     save_atomically(checkpoint, tmp_path / "model.pth")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_pipeline import SMALL, SMALL_MODEL, places, prepared, trained  # noqa: F401, fixtures
+from programs import SMALL, SMALL_MODEL, places
 from test_stops import rows_of
 
 from modules.weights.checkpoints import load_checkpoint
@@ -26,7 +26,7 @@ def start(launcher, processes, folder, save_dir, *flags):
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):  # noqa: F811
+def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):
     done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = rows_of(tmp_path)
@@ -40,7 +40,7 @@ def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):  # noqa
     assert (run["epoch"], run["step"], run["world_size"]) == (3, 0, 2)
 
 
-def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):  # noqa: F811
+def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):
     done = start(OURS, 2, prepared, tmp_path, "--feature_dir", tmp_path / "nowhere")
     assert done.returncode == 2
     assert done.stdout == ""

@@ -7,7 +7,6 @@ import time
 
 import pytest
 import torch
-from test_pipeline import prepared, trained  # noqa: F401, fixtures
 
 from modules.weights.checkpoints import load_checkpoint
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_config
+from programs import SMALL, SMALL_IMAGE, call, places, prepare, refused
 from test_medklip import files as medklip_files  # noqa: F401, a fixture
-from test_pipeline import SMALL, SMALL_IMAGE, call, places, prepare, refused
 from test_released import LIKE_RELEASED
 
 import main_prepare

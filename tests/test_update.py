@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from test_pipeline import prepared  # noqa: F401, fixture
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,58 @@
+"""The programs as their command lines would run them, on a data set small enough for a test."""
+
+import sys
+
+import pytest
+
+import main_prepare
+import main_train
+from modules.messages import run
+
+SMALL_IMAGE = ["--image_size", "64"]
+SMALL = [
+    "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",
+]  # fmt: skip
+SMALL_MODEL = [
+    *SMALL_IMAGE, "--d_model", "32", "--h_dim", "16", "--memory_feedforward", "32", "--decoder_layers", "1", "--hidden_size", "32",
+    "--intermediate_size", "64", "--decoder_heads", "4", "--gen_min_len", "25", "--gen_max_len", "12", "--beam_size", "2",
+    "--warmup_steps", "4", "--threshold", "1", "--init_lr", "5e-4", "--min_lr", "2e-5",
+]  # fmt: skip
+
+
+def call(program, *argv):
+    """Run a program's ``main`` as its command line would."""
+    before, sys.argv = sys.argv, [f"{program.__name__}.py", *map(str, argv)]
+    try:
+        run(program.main)
+    finally:
+        sys.argv = before
+
+
+def places(folder):
+    return [
+        "--dataset_name", "synth_cxr", "--ann_path", folder / "annotation.json", "--image_dir", folder / "images",
+        "--feature_dir", folder / "features",
+    ]  # fmt: skip
+
+
+def prepare(folder, *flags):
+    drawing = [] if "--dataset_name" in flags else ["--num_studies", 60, "--synth_image_size", 80]
+    call(
+        main_prepare, *places(folder), *SMALL, *SMALL_IMAGE, *drawing, "--scorer_epochs", 1,
+        "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5, *flags,
+    )  # fmt: skip
+
+
+def train(folder, save_dir, *flags):
+    call(main_train, *places(folder), *SMALL, *SMALL_MODEL, "--save_dir", save_dir, "--epochs", 2, *flags)
+
+
+def refused(capsys, words, program, *argv):
+    """The program must end with status 2 and one message holding ``words``, without a traceback."""
+    with pytest.raises(SystemExit) as end:
+        call(program, *argv)
+    assert end.value.code == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "Traceback" not in message
+    return message
