@@ -80,11 +80,22 @@ def read_json(path: str | Path) -> Any:
     return parse_json(path.read_bytes(), str(path), "is not a JSON file")
 
 
+class _TwiceError(ValueError):
+    """One object has two values under one key, of which json would keep the last in silence."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _TwiceError
+    return value
+
+
 def parse_json(content: bytes | str, where: str, what: str = "is not JSON") -> Any:
     """A JSON value that can be written again; UserError says where it cannot be read, without quoting it."""
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once)
         if _HALF.search(text):  # only then is it worth the time
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -94,6 +105,8 @@ def parse_json(content: bytes | str, where: str, what: str = "is not JSON") -> A
         reason = f"no UTF-8 at byte {error.start + 1}"
     except UnicodeEncodeError:
         reason = "half a character, such as \\ud800, which nothing can write"
+    except _TwiceError:
+        reason = "a key that stands twice in one object"
     except RecursionError:
         reason = "brackets inside brackets without end"
     except ValueError:  # a number of thousands of digits

@@ -178,6 +178,18 @@ def test_a_study_of_several_rows_is_told_by_its_images(tmp_path):
     ) or "image_path from 'path'" in " ".join(dataset.notes)
 
 
+def test_the_images_of_a_study_stay_in_one_split_where_no_patient_is_named(tmp_path):
+    rows = "".join(f"s{i // 2},d{i},{i}.png,Clear.\n" for i in range(60))
+    dataset = read_custom(write(tmp_path, f"study_id,dicom_id,path,report\n{rows}"), options(), with_images=False)
+    splits = {}
+    for study in dataset.studies:
+        splits.setdefault(study.patient, set()).add(study.split)
+    assert set(splits) == {f"s{i}" for i in range(30)}
+    assert {len(found) for found in splits.values()} == {1}
+    assert {"train"} < set.union(*splits.values())
+    assert "patient from 'study_id'" in " ".join(dataset.notes)
+
+
 @pytest.mark.parametrize(
     ("headings", "words"),
     [
@@ -185,6 +197,7 @@ def test_a_study_of_several_rows_is_told_by_its_images(tmp_path):
         ("Our Key,image_path,report", "no column id, but 'Our Key' looks like one"),
         ("id,PatientName,image_path,report", "no column patient, but 'PatientName' looks like one"),
         ("id,anon_patient,image_path,report", "no column patient, but 'anon_patient' looks like one"),
+        ("id,pt_id,image_path,report", "no column patient, but 'pt_id' looks like one"),
         ("id,ID,image_path,report", "two columns 'id'"),
     ],
 )

@@ -143,6 +143,9 @@ def test_sections_of_rexrank(tmp_path):
         ("There are no findings: clear.", "findings", "There are no findings: clear."),
         ("Clear lungs.", "impression", "Clear lungs."),
         ("Findings: Clear. Impression: Normal.", "both", "Findings: Clear. Impression: Normal."),
+        ("FINDINGS: Clear lungs IMPRESSION: Normal", "findings", "Clear lungs"),
+        ("FINDINGS: Clear lungs IMPRESSION: Normal", "impression", "Normal"),
+        ("FINDINGS: Clear.\nCLINICAL IMPRESSION: none.", "findings", "Clear.\nCLINICAL IMPRESSION: none."),
     ],
 )
 def test_sections_inside_a_generated_report(text, section, part):
@@ -204,6 +207,7 @@ def test_columns_that_are_named(tmp_path):
         (["p10000032/s50414267/abc", "p10000032/s50414268/def"], ["abc", "def"]),
         (["10000032_50414267_abc", "10000032_50414268_def"], ["50414267", "50414268"]),
         (["ABC.DCM", "Def.png"], ["abc.jpg", "def.jpg"]),
+        (["Mu\u0308ller 1", "Mu\u0308ller 2"], ["M\u00fcller 1", "M\u00fcller 2"]),
         ([r"p10\p10000032\s50414267\abc.dcm", r"p10\p10000032\s50414268\def.dcm"], ["s50414267", "s50414268"]),
     ],
 )
@@ -245,6 +249,18 @@ def test_lines_of_text_are_matched_by_order(tmp_path):
     assert any("1 empty reports of 3" in note for note in matched.notes)
     one = read(tmp_path, "res.csv", '"a b"\n""\n"c, d"\n')
     assert (one.texts, one.ordered) == (["a b", "", "c, d"], True)
+
+
+def test_rows_without_ids_are_neither_torn_nor_cut(tmp_path):
+    for odd in ("\u2028", "\x0c", "\x0b", "\u0085"):
+        assert read(tmp_path, "hyps.txt", f"{HIS}{odd}more.\r\n{HERS}\n").texts == [f"{HIS}{odd}more.", HERS]
+    commas = ["Port, right.", "Clear lungs.", "No effusion, no edema, no port."]
+    assert read(tmp_path, "res.tsv", "\n".join(commas) + "\n").texts == commas
+
+
+def test_an_id_that_stands_twice_in_a_mapping_is_refused(tmp_path):
+    with pytest.raises(UserError, match="a key that stands twice in one object"):
+        read(tmp_path, "a.json", '{"50414267": "Clear lungs.", "50414267": "The heart is enlarged."}')
 
 
 def test_xlsx_and_parquet(tmp_path):

@@ -28,7 +28,8 @@ from modules.records import parse_json
 
 _HEADER = re.compile(  # "Findings: .." at the beginning of a text, line or sentence; "## Findings" on a line of its own
     r"(?:^|\n|(?<=[.!?]\s))\s*(?:#{1,6}\s+)?\**(findings|impression)\**\s*:\**\s*"
-    r"|(?:^|\n)\s*(?:#{1,6}\s+\**|\*\*)(findings|impression)\**\s*(?=\n)",
+    r"|(?:^|\n)\s*(?:#{1,6}\s+\**|\*\*)(findings|impression)\**\s*(?=\n)"
+    r"|(?-i:(?<=[a-z0-9,;)])\s+(FINDINGS|IMPRESSION)):\s*",  # capitals need no end of a sentence before them
     re.IGNORECASE,
 )
 
@@ -81,7 +82,7 @@ def read_report_file(
         raise UserError(f"{path} does not exist: check the path")
     name = path.name.lower()
     if name.endswith((".txt", ".tok")):
-        lines = read_text_file(path).splitlines()
+        lines = io.StringIO(read_text_file(path), newline=None)  # str.splitlines would also cut at U+2028, a form feed
         found = ReportFile(path, [line.strip() for line in lines], ordered=True, read_as="one report a line")
     elif name.endswith(TABLE_ENDINGS):
         found = _read_table(path, wanted, section, columns)
@@ -153,7 +154,8 @@ def _read_table(path: Path, wanted: str, section: str, columns: Mapping[str, str
 
 def _one_column(path: Path) -> ReportFile:
     """One column without a heading; empty rows are reports too, since the rows are matched by order."""
-    rows = list(csv.reader(io.StringIO(read_text_file(path), newline="")))
+    # a character of no text: the commas of a report without quotes do not cut it
+    rows = list(csv.reader(io.StringIO(read_text_file(path), newline=""), delimiter="\x1f"))
     cells = [row[0].strip() if row else "" for row in rows]
     if len(cells) > 1 and re.fullmatch(r"\w+", cells[0]) and sum(" " in cell for cell in cells[1:]) * 2 > len(cells):
         raise UserError(
@@ -279,7 +281,7 @@ def one_section(text: str, section: str) -> str:
         return text
     stops = [header.start() for header in headers[1:]] + [len(text)]
     found = {
-        (header[1] or header[2]).lower(): text[header.end() : stop].strip()
+        (header[1] or header[2] or header[3]).lower(): text[header.end() : stop].strip()
         for header, stop in zip(headers, stops, strict=True)
     }
     return found.get(section, text[: headers[0].start()].strip())

@@ -8,6 +8,7 @@ brings most rows together.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 Keys = Mapping[str, Sequence[str | None]]
@@ -25,7 +26,7 @@ def plain_id(value: object) -> str | None:
         value = value[0] if value else None
     if value is None or value != value:
         return None
-    text = _ENDING.sub("", str(value).strip().casefold())
+    text = _ENDING.sub("", unicodedata.normalize("NFC", str(value)).strip().casefold())
     number = _WHOLE_NUMBER.fullmatch(text) or _MIMIC_STUDY.fullmatch(text)
     return (number[1] if number else text) or None
 

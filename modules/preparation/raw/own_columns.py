@@ -23,9 +23,11 @@ COLUMNS = {  # what is read: headings that mean it, the surest first
     "labels": ("labels", "states"),
 }  # fmt: skip
 KNOWN = tuple(name for names in COLUMNS.values() for name in names)
+_IDS = {plain_heading(name) for name in COLUMNS["id"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
 _LIKE_PATIENT = re.compile(
     r"(patients?|patienten?|subjects?|person|pat)(id|nr|no|num|number|nummer|name|key|code|uid)?$|mrn$"
+    r"|^(pt|medicalrecord|hospital|nhs)(id|nr|no|num|number|key|code)$"
 )
 
 Rows = Sequence[tuple[str, Mapping[str, Any]]]  # place in the file, values by heading
@@ -68,6 +70,10 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
     if "patient" not in found:
         _ask(path, [h for h in unused if _LIKE_PATIENT.search(plain_heading(h))], "patient")
+        repeated = [h for h in unused if plain_heading(h) in _IDS and _repeats(rows, h)]
+        if repeated:  # the images of one study stay in one split
+            found["patient"] = repeated[0]
+            unused.remove(repeated[0])
     taken = ", ".join(f"{name} from {heading!r}" for name, heading in found.items() if name != heading)
     return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(map(repr, unused)) or 'none'}"]
 
@@ -75,6 +81,11 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
 def _tells_apart(rows: Rows, heading: str) -> bool:
     values = [str(row.get(heading, "")) for _, row in rows]
     return len(set(values)) == len(values) and "" not in values
+
+
+def _repeats(rows: Rows, heading: str) -> bool:
+    values = [str(row[heading]) for _, row in rows if not is_absent(row.get(heading))]
+    return len(set(values)) < len(values)
 
 
 def _ask(path: Path, headings: Sequence[str], name: str) -> None:
