@@ -258,6 +258,36 @@ def test_rows_without_ids_are_neither_torn_nor_cut(tmp_path):
     assert read(tmp_path, "res.tsv", "\n".join(commas) + "\n").texts == commas
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("res", "gts"),
+        ("gen", "gt"),
+        ("pred_findings", "gt_findings"),
+        ("AI Report", "Radiologist Report"),
+        ("report_gen", "report_gt"),
+    ],
+)
+def test_more_names_of_both_sides(tmp_path, ours, theirs):
+    found = read(tmp_path, "a.csv", table(("id", theirs, ours), ("1", FIRST, HIS), ("2", SECOND, HERS)))
+    assert (found.texts, found.references) == ([HIS, HERS], [FIRST, SECOND])
+    listed = read(tmp_path, "a.json", json.dumps({"ids": ["1", "2"], theirs: [FIRST, SECOND], ours: [HIS, HERS]}))
+    assert (listed.texts, listed.references, listed.keys["ids"]) == ([HIS, HERS], [FIRST, SECOND], ["1", "2"])
+
+
+def test_a_list_beside_what_was_run(tmp_path):
+    rows = [{"id": "1", "prediction": HIS, "reference": FIRST}]
+    found = read(tmp_path, "a.json", json.dumps({"model": "x", "metrics": {"BLEU": 1}, "results": rows}))
+    assert (found.texts, found.references) == ([HIS], [FIRST])
+
+
+def test_a_report_without_an_id_is_named(tmp_path):
+    ours = read(tmp_path, "a.csv", table(("id", "report"), ("1", HIS), ("", HERS)))
+    truth = read(tmp_path, "r.csv", table(("id", "report"), ("1", FIRST), ("2", SECOND)), "reference")
+    with pytest.raises(UserError, match="has no id for its report 2 of 2"):
+        match({"a": ours}, truth, "none", 0)
+
+
 def test_an_id_that_stands_twice_in_a_mapping_is_refused(tmp_path):
     with pytest.raises(UserError, match="a key that stands twice in one object"):
         read(tmp_path, "a.json", '{"50414267": "Clear lungs.", "50414267": "The heart is enlarged."}')

@@ -22,11 +22,13 @@ GENERATED = (
     "predicted_report", "prediction_report", "report_prediction", "report_generated", "generation", "generations",
     "output", "outputs", "model_output", "response", "responses", "model_response", "candidate", "candidates", "pred_report",
     "generated_findings", "predicted_findings", "findings_prediction", "findings_generated", "decoded",
+    "gen", "res", "pred_findings", "findings_pred", "report_pred", "report_gen", "model_report", "ai_report", "llm_report",
 )  # fmt: skip
 REFERENCE = (
     "reference", "references", "reference_report", "reference_reports", "ground_truth", "groundtruth", "ground_truths",
     "ground_truth_report", "gt", "gts", "gt_report", "ref", "refs", "ref_report", "target", "targets", "target_report",
     "reference_text", "gold", "gold_report", "label", "labels", "reference_findings", "report_reference", "original_report",
+    "gt_findings", "findings_gt", "report_gt", "true_report", "human_report", "radiologist_report",
 )  # fmt: skip
 REPORT = ("report", "reports", "report_text", "radiology_report", "text", "caption")
 FINDINGS = ("findings", "section_findings", "finding")
@@ -34,7 +36,7 @@ IMPRESSION = ("impression", "section_impression", "impressions")
 WHOLE = ("reference_full",)  # ours: the reference before it was cut
 RETRIEVED = ("retrieved_report",)
 IDS = (
-    "id", "study_id", "dicom_id", "image_id", "example_id", "question_id", "uid", "case_id", "sample_id", "report_id",
+    "id", "ids", "study_id", "dicom_id", "image_id", "example_id", "question_id", "uid", "case_id", "sample_id", "report_id",
     "exam_id", "accession", "accession_number", "study", "case", "key", "image", "image_name", "image_path",
     "key_image_path", "file", "file_name", "filename", "path", "dicom", "study_uid", "study_instance_uid",
     "sop_instance_uid", "studyid", "imageid",

@@ -257,6 +257,11 @@ def _rows(name: str, system: ReportFile, truth: ReportFile, by_order: bool, note
                 "--columns id=NAME, or give --by_order if the rows of both are the same studies in the same order"
             )
     _check_ids(system)
+    whole = next(iter(system.keys.values()))
+    if all(None in values for values in system.keys.values()):
+        raise UserError(
+            f"{system.path} has no id for its report {whole.index(None) + 1} of {len(whole)}; expected one of every report: add it"
+        )
     rows, ours, theirs = pair_rows(system.keys, truth.keys)
     found = [row for row in rows if row is not None]
     if ours and (ours, theirs) != (next(iter(system.keys)), next(iter(truth.keys))):

@@ -182,6 +182,10 @@ def _json_rows(path: Path, content: Any) -> list[Row]:
     """Rows of the JSON layouts that are no annotation."""
     if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
         content = next(iter(content.values()))  # {"results": [..]}
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]):
+            content = lists[0]  # {"model": "..", "results": [..]}
     if isinstance(content, list) and content:
         if all(isinstance(row, dict) for row in content):
             return content
