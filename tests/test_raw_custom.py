@@ -188,6 +188,8 @@ def test_the_images_of_a_study_stay_in_one_split_where_no_patient_is_named(tmp_p
     assert {len(found) for found in splits.values()} == {1}
     assert {"train"} < set.union(*splits.values())
     assert "patient from 'study_id'" in " ".join(dataset.notes)
+    path = write(tmp_path, "id,uid,path,report\n1,x,a.png,Clear.\n2,x,b.png,Clear.\n")
+    assert [study.patient for study in read_custom(path, options(), with_images=False).studies] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def _tells_apart(rows: Rows, heading: str) -> bool:
 
 def _repeats(rows: Rows, heading: str) -> bool:
     values = [str(row[heading]) for _, row in rows if not is_absent(row.get(heading))]
-    return len(set(values)) < len(values)
+    return 1 < len(set(values)) < len(values)  # one value throughout tells nothing
 
 
 def _ask(path: Path, headings: Sequence[str], name: str) -> None:
