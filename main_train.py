@@ -41,6 +41,7 @@ from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training
 from modules.training.trainer import Trainer
+from modules.weights.backbones import read_folder
 from modules.weights.checkpoints import load_checkpoint
 
 FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant
@@ -167,6 +168,9 @@ def main() -> None:
             vocab_size=tokenizer.vocab_size,
             pad_id=tokenizer.pad_id,
             end_id=tokenizer.end_id,
+            visual_folder=checkpoint["config"].get("visual_folder")
+            if checkpoint
+            else read_folder(options.model.visual_extractor, options.model.image_size),
         )
         model = Revtaf(config)
         lines = [*origin, *initialise(model, options, checkpoint)]

@@ -50,7 +50,6 @@ Curve = list[tuple[float, float, float]]  # x, seconds, MB
 WIDTH = 512
 SCORER = EntityScorerConfig(
     visual_extractor="resnet101",
-    visual_dim=2048,
     num_entities=75,
     width=768,
     layers=4,
@@ -193,7 +192,7 @@ def main() -> None:
     quick, runs, threads = options.quick, options.runs, options.threads
     print(machine())
     start = time.perf_counter()
-    small = replace(SCORER, visual_extractor="resnet18", visual_dim=512, width=16, layers=1)
+    small = replace(SCORER, visual_extractor="resnet18", width=16, layers=1)
     tokens, queries = (30, 20) if quick else (120, 3858)
     work = Work(published_config(quick), small if quick else SCORER, queries, tokens, batch=2)
     few, four = replace(work, queries=20 if quick else 1024), replace(work, batch=4)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-VISUAL_EXTRACTORS = {  # name -> visual width D
-    "resnet10n": 256, "resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048,
-}  # fmt: skip
+BACKBONES = ("resnet10n", "resnet18", "resnet34", "resnet50", "resnet101")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the channels of images, scaled to [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
+BACKBONE_HELP = f"image backbone: {', '.join(BACKBONES)}, or hf:DIR of a vision model of Hugging Face"
 
 
 def flag(default: Any, text: str, *, within: str = "", choices: Sequence[str] = (), name: str = "") -> Any:
@@ -57,6 +58,19 @@ def out_of_range(value: float, within: str) -> str:
     return "" if value == value else "a number"
 
 
+def check_extractor(name: str) -> None:
+    """Refuse what names no image model.
+
+    Raises:
+        ValueError: if it is neither one of ``BACKBONES`` nor a folder.
+    """
+    if name not in BACKBONES and not name.startswith("hf:"):
+        raise ValueError(
+            f"--visual_extractor is {name!r}, choose one of {', '.join(BACKBONES)}, or hf:DIR for a local folder of a vision "
+            "model of Hugging Face"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """What one can choose about a model; the fields are the model flags of ``main_train.py``.
@@ -66,7 +80,7 @@ class ModelOptions:
     """
 
     image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
-    visual_extractor: str = flag("resnet101", "image backbone", choices=tuple(VISUAL_EXTRACTORS))
+    visual_extractor: str = flag("resnet101", BACKBONE_HELP)
     grid: str = flag("1x", "2x: patches of 16 pixels instead of 32, from the same weights", choices=("1x", "2x"))
     # report memory and diagnosis
     memory_layers: int = flag(2, "encoder and decoder layers of the report memory", within="[1, 64]")
@@ -111,15 +125,11 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.image_size % 32:
-            raise ValueError(f"--image_size must be a positive multiple of 32 (ResNet stride), got {self.image_size}")
+        check_extractor(self.visual_extractor)
+        if self.grid == "2x" and self.visual_extractor not in BACKBONES:
+            raise ValueError("--grid 2x is for ResNets; the patches of a folder are what its model makes: leave it out")
         if self.hidden_size % self.decoder_heads:
             raise ValueError(f"--decoder_heads {self.decoder_heads} must divide --hidden_size {self.hidden_size}")
-
-    @property
-    def visual_dim(self) -> int:
-        """Visual width D of the last feature map."""
-        return VISUAL_EXTRACTORS[self.visual_extractor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +148,8 @@ class RevtafConfig(ModelOptions):
     vocab_size: int
     pad_id: int
     end_id: int
+    # of a visual extractor hf:DIR: its architecture and pixel statistics, see models.visual_encoder.build
+    visual_folder: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,24 +15,24 @@ class EntityScorerConfig:
     """Sizes of an :class:`EntityScorer`, stored inside its checkpoint.
 
     Attributes:
-        visual_extractor: torchvision ResNet.
-        visual_dim: D of that ResNet.
+        visual_extractor: a ResNet, or ``hf:DIR``.
         num_entities: K.
         width: width E of the entity embeddings.
         layers: decoder layers.
         heads: attention heads.
         dropout: dropout rate.
         image_size: side of the input image in pixels.
+        visual_folder: of ``hf:DIR``, as in :class:`models.config.RevtafConfig`.
     """
 
     visual_extractor: str
-    visual_dim: int
     num_entities: int
     width: int
     layers: int
     heads: int
     dropout: float
     image_size: int
+    visual_folder: dict[str, Any] | None = None
 
 
 class EntityScorer(nn.Module):
@@ -49,8 +50,8 @@ class EntityScorer(nn.Module):
     def __init__(self, config: EntityScorerConfig) -> None:
         super().__init__()
         self.config = config
-        self.visual_encoder = VisualEncoder(config.visual_extractor)
-        self.project_patches = nn.Linear(config.visual_dim, config.width)
+        self.visual_encoder = VisualEncoder(config.visual_extractor, config.image_size, config.visual_folder)
+        self.project_patches = nn.Linear(self.visual_encoder.width, config.width)
         self.queries = nn.Embedding(config.num_entities, config.width)
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(

@@ -11,7 +11,6 @@ from models.beam_search import GenerationLimits
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, put_states
 from models.diagnosis_head import DiagnosisHead
-from models.dilation import keep_resolution
 from models.entity_queries import EntityQueries
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.ot_attention import TransportAttention, TransportFusion
@@ -102,10 +101,10 @@ class Revtaf(nn.Module):
     def __init__(self, config: RevtafConfig) -> None:
         super().__init__()
         self.config = config
-        D, C, A = config.visual_dim, config.report_feature_dim, config.attention_dim
-        self.visual_encoder = VisualEncoder(config.visual_extractor)
-        if config.grid == "2x":
-            keep_resolution(self.visual_encoder.backbone.layer4)
+        self.visual_encoder = VisualEncoder(
+            config.visual_extractor, config.image_size, config.visual_folder, fine=config.grid == "2x"
+        )
+        D, C, A = self.visual_encoder.width, config.report_feature_dim, config.attention_dim
         self.report_memory = ReportMemory(
             visual_dim=D,
             width=C,

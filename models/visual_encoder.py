@@ -1,10 +1,17 @@
-"""The ResNet that turns an X-ray into patches."""
+"""The image model that turns an X-ray into patches: a ResNet, or any vision model of Hugging Face's transformers."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
+
+from models.config import BACKBONES
+from models.dilation import keep_resolution
+from models.huggingface_backbone import HuggingFacePatches
 
 
 class NarrowResNet(ResNet):
@@ -22,31 +29,76 @@ class NarrowResNet(ResNet):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-class VisualEncoder(nn.Module):
-    """ResNet without its classifier; parameter names below ``backbone`` are torchvision's.
+class ResNetPatches(nn.Sequential):
+    """A torchvision ResNet without its classifier; parameter names are torchvision's.
 
     Args:
-        name: a torchvision ResNet, for example ``"resnet101"``, or ``"resnet10n"``, a narrow one for two CPU cores: one
-            block a stage, half the channels of ``resnet18``. Weights are random: ``modules/weights/checkpoints.py`` loads
-            trained ones.
+        name: one of ``BACKBONES``: torchvision's, or ``"resnet10n"``, a narrow one for two CPU cores: one block a stage, half
+            the channels of ``resnet18``. Weights are random: ``modules/weights/checkpoints.py`` loads trained ones.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         network = NarrowResNet() if name == "resnet10n" else getattr(torchvision.models, name)(weights=None)
-        self.backbone = nn.Sequential()
         for child in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
-            self.backbone.add_module(child, getattr(network, child))
+            self.add_module(child, getattr(network, child))
+        self.width = network.fc.in_features if name != "resnet10n" else 256
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, 3, height, width)`` to ``(B, M, D)``, a patch for every 32 x 32 pixels, begun ones included."""
+        return super().forward(image).flatten(2).transpose(1, 2)  # (B, M, D)
+
+
+class Backbone(NamedTuple):
+    """An image model without a head."""
+
+    module: nn.Module  # (B, 3, height, width) -> patches (B, M, D), row by row
+    width: int  # D
+    grid: int  # patches along a side of the square image
+
+
+def build(name: str, image_size: int, folder: Mapping[str, Any] | None = None, fine: bool = False) -> Backbone:
+    """Make an image model with random weights.
+
+    Args:
+        name: one of ``BACKBONES``, or anything else with ``folder``.
+        image_size: side of the square images in pixels.
+        folder: what ``modules/weights/backbones.py`` read of a Hugging Face folder: ``architecture``, ``mean``, ``std``.
+        fine: whether a ResNet makes patches of 16 pixels instead of 32.
+
+    Raises:
+        ValueError: if the model cannot read images of this size, or has no patches.
+    """
+    if folder is not None:
+        patches = HuggingFacePatches(image_size=image_size, **folder)
+        return Backbone(patches, patches.width, patches.grid)
+    assert name in BACKBONES, f"{name} needs the description of its folder"
+    resnet = ResNetPatches(name)
+    if fine:
+        keep_resolution(resnet.layer4)
+    return Backbone(resnet, resnet.width, -(-image_size // (16 if fine else 32)))
+
+
+class VisualEncoder(nn.Module):
+    """A backbone and the mean of its patches; its arguments are those of :func:`build`.
+
+    Attributes:
+        width: D.
+        grid: patches along a side; M is its square.
+    """
+
+    def __init__(self, name: str, image_size: int, folder: Mapping[str, Any] | None = None, fine: bool = False) -> None:
+        super().__init__()
+        self.backbone, self.width, self.grid = build(name, image_size, folder, fine)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Encode images.
 
         Args:
-            image: ``(B, 3, height, width)`` normalised images, sides divisible by 32.
+            image: ``(B, 3, height, width)``, normalised with ImageNet's mean and deviation whatever the backbone.
 
         Returns:
-            ``patches`` ``(B, M, D)``, row by row over the last feature map, and ``pooled`` ``(B, D)``, their mean.
+            ``patches`` ``(B, M, D)``, row by row over the image, and ``pooled`` ``(B, D)``, their mean.
         """
-        feature_map = self.backbone(image)  # (B, D, height / 32, width / 32)
-        patches = feature_map.flatten(2).transpose(1, 2)  # (B, M, D)
+        patches = self.backbone(image)  # (B, M, D)
         return patches, patches.mean(dim=1)  # (B, D)

@@ -126,12 +126,13 @@ def flat(options: Program) -> dict[str, Any]:
     }
 
 
-def model_config(chosen: ModelOptions, **from_data: int) -> RevtafConfig:
+def model_config(chosen: ModelOptions, **from_data: Any) -> RevtafConfig:
     """The configuration of a model: what was chosen, and what follows from the data.
 
     Args:
         chosen: the model's options.
-        **from_data: ``report_feature_dim``, ``entity_text_dim``, ``vocab_size``, ``pad_id`` and ``end_id``.
+        **from_data: ``report_feature_dim``, ``entity_text_dim``, ``vocab_size``, ``pad_id``, ``end_id`` and
+            ``visual_folder``.
 
     Raises:
         UserError: if a size that was chosen does not fit the data.

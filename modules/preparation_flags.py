@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.config import VISUAL_EXTRACTORS, flag
+from models.config import BACKBONE_HELP, flag
 from modules.flags import WORKERS, Group
 
 MEDKLIP = "checkpoints/medklip"
@@ -55,7 +55,7 @@ class ScorerOptions(Group):
     """The entity scorer."""
 
     image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
-    visual_extractor: str = flag("resnet101", "backbone of the entity scorer", choices=tuple(VISUAL_EXTRACTORS))
+    visual_extractor: str = flag("resnet101", f"of the entity scorer: {BACKBONE_HELP}")
     resnet_weights: str | None = flag(None, "torchvision weights file of the backbone, or 'download'")
     entity_scorer: str = flag("own", "what scores the entities", choices=("own", "medklip"))
     medklip_checkpoint: str = flag(f"{MEDKLIP}/checkpoint_final.pth", "published weights")
@@ -69,6 +69,10 @@ class ScorerOptions(Group):
     )
     scorer_lr: float = flag(1e-4, "peak learning rate of the entity scorer", within="(0, 1]")
     scorer_patience: int = flag(3, "epochs without a better held-out loss; 0: train all epochs", within="[0, inf)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_extractor(self.visual_extractor)
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from modules.preparation.features.entity_training import train_entity_scorer
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 
 CONFIG = EntityScorerConfig(
-    visual_extractor="resnet10n", visual_dim=256, num_entities=len(ENTITIES), width=16, layers=1, heads=2, dropout=0.1,
+    visual_extractor="resnet10n", num_entities=len(ENTITIES), width=16, layers=1, heads=2, dropout=0.1,
     image_size=64,
 )  # fmt: skip
 SCHEDULE = {

@@ -201,7 +201,9 @@ def test_prompt_of_generation_holds_the_predicted_states(tiny_model):
     ("change", "words"),
     [
         ({"curvature": -1.0}, "--c must be above 0"),
-        ({"image_size": 100}, "multiple of 32"),
+        ({"image_size": 16}, "at least 32"),
+        ({"visual_extractor": "resnet19"}, "or hf:DIR"),
+        ({"visual_extractor": "hf:folder", "grid": "2x"}, "--grid 2x is for ResNets"),
         ({"num_heads": 5}, "--nhead 5 must divide"),
         ({"hidden_size": 30}, "--decoder_heads 4 must divide"),
         ({"attention": "dot"}, "choose one of ot, softmax, none"),

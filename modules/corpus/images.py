@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.config import IMAGENET_MEAN, IMAGENET_STD
 from modules.corpus.pixels import open_image
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 RESIZE_RATIO = 256 / 224  # the shorter side is resized to this multiple of the crop
 MAX_ROTATION = 5.0  # degrees, in training
 

@@ -47,6 +47,7 @@ from modules.programs import MainPrepare
 from modules.records import sha256_of, write_json
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.throughput import measured
+from modules.weights.backbones import starting_weights
 from modules.weights.checkpoints import load_weights
 
 
@@ -178,7 +179,8 @@ class Preparation:
         if not self.owns_bank:
             return load_entity_scorer(path, self.device), {**self.source, "scorer": sha256_of(path)}
         config, schedule = scorer_recipe(options)
-        made_by = {**self.source, **asdict(config), **schedule, "backbone": options.scorer.resnet_weights}
+        backbone = starting_weights(options.scorer.visual_extractor, options.scorer.resnet_weights)
+        made_by = {**self.source, **asdict(config), **schedule, "backbone": backbone}
         made_by.pop("num_workers")
         if from_main(lambda: not (path.is_file() and _made_by(path) == made_by)):
             self.train_scorer(path, config, schedule, made_by)
@@ -201,7 +203,7 @@ class Preparation:
                 schedule,
                 self.device,
                 work,
-                self.options.scorer.resnet_weights,
+                made_by["backbone"],
                 made_by,
             )
         if is_main():

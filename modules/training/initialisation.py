@@ -11,6 +11,7 @@ from models.revtaf import Revtaf
 from modules.corpus.tokenizer import bert_folder
 from modules.messages import UserError
 from modules.programs import MainTrain
+from modules.weights.backbones import starting_weights
 from modules.weights.checkpoints import load_backbone, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
@@ -86,8 +87,10 @@ def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] 
         load_trained(model, checkpoint, options.start.init_from)
         return [f"all weights come from {options.start.init_from}"]
     scorer = Path(options.data.feature_dir) / "entity_scorer.pth"
-    weights = options.start.resnet_weights or (str(scorer) if options.start.init_visual == "entity_scorer" else None)
     name = options.model.visual_extractor
+    weights = starting_weights(name, options.start.resnet_weights)
+    if weights is None and options.start.init_visual == "entity_scorer":
+        weights = str(scorer)
     lines = [f"visual encoder: {name} starts from random weights (--resnet_weights loads ImageNet's)"]
     if weights:
         lines = [load_backbone(model.visual_encoder.backbone, name, weights)]

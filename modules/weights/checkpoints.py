@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.config import RevtafConfig
 from models.revtaf import Revtaf
 from modules.messages import UserError
+from modules.weights.backbones import FOLDER, folder_weights
 from modules.weights.layouts import check_weights, describe, weights_of
 from modules.weights.reading import build_blank, check_tensors, load_weights
 from modules.weights.released import (
@@ -127,12 +128,13 @@ def restore(model: Revtaf, checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
-    """Load torchvision ResNet weights into a :class:`models.visual_encoder.VisualEncoder` backbone.
+    """Load the weights of an image model into a :class:`models.visual_encoder.VisualEncoder` backbone.
 
     Args:
         backbone: the ``backbone`` of a visual encoder.
-        name: torchvision's name of the network.
-        source: a torchvision weights file (with or without ``fc``), an entity scorer's checkpoint, or ``"download"``.
+        name: of the network, as ``--visual_extractor`` gives it.
+        source: a torchvision weights file (with or without ``fc``), an entity scorer's checkpoint, ``"download"``, or
+            ``hf:DIR``.
 
     Returns:
         One line that says what was loaded.
@@ -145,6 +147,8 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
         if name not in torchvision.models.list_models():
             raise UserError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
         content = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
+    elif source.startswith(FOLDER):
+        content = folder_weights(source, backbone)
     else:
         content = load_weights(source)
     weights = weights_of(content)
@@ -157,8 +161,7 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     if wrong:
         raise UserError(
             f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
-            f"{wrong[0]}; {describe(content)}; give torchvision weights of {name} (--resnet_weights) or change "
-            "--visual_extractor"
+            f"{wrong[0]}; {describe(content)}; give weights of {name} (--resnet_weights) or change --visual_extractor"
         )
     backbone.load_state_dict(weights, strict=False)
     return f"visual encoder: {len(wanted)} tensors of {name} from {source}"

@@ -160,11 +160,14 @@ def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:
     content = load_weights(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not an entity scorer written by main_prepare.py: give the file of a feature folder")
-    blank = build_blank(EntityScorer, EntityScorerConfig, content.get("config"), path)
+    config = content.get("config")
+    if isinstance(config, dict):
+        config = {key: value for key, value in config.items() if key != "visual_dim"}  # of version 0.1.0
+    blank = build_blank(EntityScorer, EntityScorerConfig, config, path)
     weights = weights_of(content)
     check_tensors(weights, path)
     check_weights(weights, blank.state_dict(), path, "an entity scorer of its own configuration")
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced: the caller's draws must not move
-        scorer = EntityScorer(EntityScorerConfig(**content["config"]))
+        scorer = EntityScorer(EntityScorerConfig(**config))
     scorer.load_state_dict(weights)
     return scorer.to(device).eval()

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from models.config import VISUAL_EXTRACTORS
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study
 from modules.corpus.dataloaders import epoch_batches
@@ -25,6 +24,7 @@ from modules.labels import ENTITIES
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
 from modules.preparation.features.shared_steps import SharedSteps
 from modules.programs import MainPrepare
+from modules.weights.backbones import read_folder
 from modules.weights.checkpoints import load_backbone, load_weights
 from modules.weights.saving import save_atomically
 
@@ -35,7 +35,7 @@ def scorer_recipe(options: MainPrepare) -> tuple[EntityScorerConfig, dict[str, A
     """Sizes of the scorer and how it is trained, out of the options of ``main_prepare.py``."""
     config = EntityScorerConfig(
         visual_extractor=options.scorer.visual_extractor,
-        visual_dim=VISUAL_EXTRACTORS[options.scorer.visual_extractor],
+        visual_folder=read_folder(options.scorer.visual_extractor, options.scorer.image_size),
         num_entities=len(ENTITIES),
         width=options.scorer.scorer_width,
         layers=options.scorer.scorer_layers,

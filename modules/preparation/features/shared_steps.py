@@ -28,7 +28,9 @@ class SharedSteps:
         self.model = model
         self.shares = shares
         self.mine = range(rank(), shares, world_size())
-        self.parameters, self.buffers = list(model.parameters()), list(model.buffers())
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        kept = model.state_dict()  # other buffers are constants
+        self.buffers = [buffer for name, buffer in model.named_buffers() if name in kept]
         self.sizes = [1, *(part.numel() for part in [*self.parameters, *self.buffers])]  # the loss first
         self.streams = {}
         for share in self.mine:

@@ -1,0 +1,124 @@
+"""Image models from outside: a local folder of Hugging Face's transformers (``--visual_extractor hf:DIR``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoConfig, AutoModel
+
+from models.visual_encoder import build
+from modules.messages import UserError
+from modules.records import read_json
+
+FOLDER = "hf:"  # before the folder in --visual_extractor
+TRAINING_ONLY = (
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "id2label",
+    "label2id",
+    "transformers_version",
+)
+
+
+def read_folder(name: str, image_size: int) -> dict[str, Any] | None:
+    """What :func:`models.visual_encoder.build` needs of ``hf:DIR``, to be kept in the checkpoint; None for a ResNet.
+
+    Returns:
+        ``architecture``, the fields of transformers' configuration, and ``mean`` and ``std`` of pixels in [0, 1].
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        UserError: if the folder holds no vision model that transformers knows, or none for images of this size.
+    """
+    if not name.startswith(FOLDER):
+        return None
+    folder = Path(name.removeprefix(FOLDER))
+    for file in ("config.json", "preprocessor_config.json"):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(
+                f"{folder / file} does not exist: give --visual_extractor hf: and the folder of a vision model of Hugging "
+                "Face, with its config.json, preprocessor_config.json and weights"
+            )
+    architecture = _configuration(folder).to_dict()
+    channels = architecture.get("num_channels", 3)
+    if channels != 3:
+        raise UserError(f"{folder} reads images of {channels} channels and is given 3: choose another model")
+    described = {
+        "architecture": {key: value for key, value in architecture.items() if key not in TRAINING_ONLY},
+        **_pixel_statistics(folder / "preprocessor_config.json"),
+    }
+    try:
+        with torch.device("meta"):
+            build(name, image_size, described)
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}") from error
+    return described
+
+
+def starting_weights(name: str, resnet_weights: str | None) -> str | None:
+    """Where the weights of a backbone come from: the folder of ``hf:DIR``, else what ``--resnet_weights`` names.
+
+    Raises:
+        UserError: if both are given.
+    """
+    if not name.startswith(FOLDER):
+        return resnet_weights
+    if resnet_weights:
+        raise UserError(f"--resnet_weights is for ResNets, and {name} has its own weights: leave one of them out")
+    return name
+
+
+def _configuration(folder: Path) -> Any:
+    """Transformers' configuration of the vision model in a folder; of a text-image model its vision part."""
+    known = read_json(folder / "config.json")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (KeyError, OSError, ValueError) as error:
+        raise UserError(
+            f"{folder} holds a {known.get('model_type', 'model of no known type')}, which transformers cannot build: give "
+            "the folder of a ViT, DINOv2, DINOv3, Swin, ConvNeXt or another vision model"
+        ) from error
+    return getattr(config, "vision_config", config)
+
+
+def _pixel_statistics(path: Path) -> dict[str, list[float]]:
+    """Mean and deviation of pixels in [0, 1]; a folder may scale them otherwise, or not at all."""
+    known = read_json(path)
+    factor = 255 * known.get("rescale_factor", 1 / 255) if known.get("do_rescale", True) else 255.0
+    mean, std = known.get("image_mean"), known.get("image_std")
+    if not known.get("do_normalize", True):
+        mean, std = [0.0] * 3, [1.0] * 3
+    if not (isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) == 3 and min(std) > 0):
+        raise UserError(
+            f"{path} says image_mean {mean} and image_std {std}: three numbers each are needed, the deviations positive"
+        )
+    return {"mean": [value / factor for value in mean], "std": [value / factor for value in std]}
+
+
+def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
+    """The weights of ``hf:DIR`` by the names of a :class:`models.huggingface_backbone.HuggingFacePatches`.
+
+    Raises:
+        UserError: if the folder has no weights, or not those that patches depend on.
+    """
+    folder = Path(name.removeprefix(FOLDER))
+    try:
+        network, report = AutoModel.from_pretrained(
+            folder, config=_configuration(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, RuntimeError, SafetensorError, ValueError) as error:
+        line = (str(error).strip().splitlines() or [""])[0][:160]
+        raise UserError(
+            f"{folder} has no weights that transformers can load ({line}): copy the folder again"
+        ) from error
+    trained = {name for name, parameter in backbone.network.named_parameters() if parameter.requires_grad}
+    missing = sorted(trained & set(report["missing_keys"]))
+    if missing:
+        raise UserError(f"{folder} lacks {len(missing)} of {len(trained)} weights, first {missing[0]}: copy it again")
+    return {f"network.{key}": value for key, value in network.state_dict().items()}
