@@ -191,7 +191,7 @@ def main() -> None:
             print(checkpoint["run"]["released"])
         tokenizer = tokenizer_of(options.testing.load_pretrained, checkpoint, options.labeler.bert_path)
         model = build_model(checkpoint).to(device).eval()
-        if device.type == "cpu":
+        if options.speed.fast_cpu and device.type == "cpu":
             speed_up(model)
         annotation = read_annotation(options.data.ann_path)
         studies = require_split(annotation, options.testing.split, options.data.ann_path)

@@ -176,7 +176,7 @@ def main() -> None:
         lines = [*origin, *initialise(model, options, checkpoint)]
         del checkpoint  # a second copy of every weight
         model.to(device)
-        if device.type == "cpu":
+        if options.speed.fast_cpu and device.type == "cpu":
             speed_up(model)
         if options.training.channels_last:
             model.visual_encoder.to(memory_format=torch.channels_last)

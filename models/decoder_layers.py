@@ -17,6 +17,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import BlipTextLMHeadModel
 
+# How it fits together: a layer reads its own tokens, then the patches, then thinks (_through_layers). Training and generation
+# differ only in how a layer reads. score_reports keeps the real tokens of all reports in one list (PackedReports), spreads them
+# to (B, T) for attention alone and gathers them again; read_tokens reads a few new tokens and looks up the others in Columns.
+
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
 Read = Callable[[int, nn.Module, Tensor], Tensor]  # number of the layer, its attention, hidden -> what it reads
 Product = Callable[[nn.Linear, Tensor], Tensor]  # a linear layer and its input -> its output
@@ -44,6 +48,7 @@ class PackedReports:
         The last token of a report is a target only: the decoder need not read it.
         """
         read = token_mask[:, 1:]  # (B, T), the tokens that have a successor
+        # Everything that follows is positions: of the tokens in the flat batch, and of those that predict something.
         B, T = read.shape
         place = read.flatten().nonzero().squeeze(1)  # (N,)
         report, position = place // T, place % T

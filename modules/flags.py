@@ -237,6 +237,13 @@ class ComputeOptions(Group):
 
 
 @dataclass(kw_only=True)
+class SpeedOptions(Group):
+    """Speed."""
+
+    fast_cpu: bool = flag(True, "on a CPU, its faster products and dropout masks in place of torch's own")
+
+
+@dataclass(kw_only=True)
 class RunOptions(Group):
     """The run."""
 

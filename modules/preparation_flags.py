@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.config import BACKBONE_HELP, flag
+from models.config import BACKBONE_HELP, check_extractor, flag
 from modules.flags import WORKERS, Group
 
 MEDKLIP = "checkpoints/medklip"

@@ -17,6 +17,7 @@ from modules.flags import (
     RuntimeOptions,
     ScoreRunOptions,
     ScoringOptions,
+    SpeedOptions,
     StartOptions,
     StatisticsOptions,
     TestingOptions,
@@ -59,6 +60,7 @@ class MainTrain(Program):
     loading: LoadingOptions
     labeler: LabelerOptions
     run: RunOptions
+    speed: SpeedOptions
     compute: ComputeOptions
     runtime: RuntimeOptions
 
@@ -96,6 +98,7 @@ class MainTest(Program):
     loading: LoadingOptions
     labeler: LabelerOptions
     run: RunOptions
+    speed: SpeedOptions
     compute: ComputeOptions
     runtime: RuntimeOptions
 

@@ -33,6 +33,10 @@ from modules.records import (
     write_jsonl,
 )
 
+# An array enters the store in one step: it is filled under a temporary name, and its checksum enters the manifest only when it is
+# whole and renamed. Long work is filled row by row instead (FeatureRows): a second file says which rows are done, every process
+# fills its own, and what a kill leaves is continued. A reader sees either the old array or the new one.
+
 FLUSH_ROWS = 1024  # rows that a kill may cost
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from models.cpu.speed_up import speed_up
 from models.entity_scorer import EntityScorer
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
@@ -64,6 +65,8 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     checkpoint = load_checkpoint(path)
     tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
     model = build_model(checkpoint).to(device).eval()
+    if device.type == "cpu":
+        speed_up(model)
     scorer = load_entity_scorer(bank_dir / "entity_scorer.pth", device).requires_grad_(False)
     return TrainedModel(model, tokenizer, scorer, TrainingBank(store), options, path)
 

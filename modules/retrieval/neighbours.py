@@ -50,6 +50,8 @@ def label_neighbours(
     Raises:
         UserError: if a study has fewer than k candidates.
     """
+    # Equal labels of two studies are counted by one product of one-hot codes: L - (labels that differ). The counts are small
+    # whole numbers, exact in floating point, so that equal counts are really ties, which the order of the bank decides.
     N, L = labels.shape
     groups = _patient_groups(patients, N)
     one_hot = F.one_hot(torch.from_numpy(labels.astype(np.int64)).to(device), len(STATES)).flatten(1)  # (N, L * P)
@@ -173,6 +175,8 @@ def _best(similarity: Tensor, excluded: tuple[Tensor, Tensor], k: int) -> tuple[
 
     ``similarity`` is overwritten: a second array of its size would cost more time than the search.
     """
+    # Number and tie-break in one key: similarity * N - row. A row is below N, so it only orders equal similarities, and one
+    # topk finds what sorting by two keys would.
     B, N = similarity.shape
     key = similarity.mul_(N).sub_(torch.arange(N, device=similarity.device, dtype=similarity.dtype))  # (B, N)
     query, row = (positions.to(key.device) for positions in excluded)

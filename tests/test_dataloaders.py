@@ -1,0 +1,52 @@
+"""modules/corpus/dataloaders.py: which studies a process sees in which step."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from modules.corpus import dataloaders as subject
+from modules.corpus.dataloaders import EpochSampler, epoch_batches, evaluation_loader
+
+
+def test_an_epoch_shows_every_study_once_in_an_order_of_its_own():
+    steps = epoch_batches(size=20, batch_size=5, shares=2, seed=3, epoch=1)
+    assert [len(share) for step in steps for share in step] == [5] * 4
+    assert sorted(i for step in steps for share in step for i in share) == list(range(20))
+    assert steps == epoch_batches(20, 5, 2, seed=3, epoch=1)
+    assert steps != epoch_batches(20, 5, 2, seed=3, epoch=2) != epoch_batches(20, 5, 2, seed=4, epoch=2)
+
+
+def test_a_smaller_last_step_is_dropped_unless_it_is_the_only_one():
+    assert len(epoch_batches(19, 5, 1, 0, 1)) == 3
+    (only,) = epoch_batches(3, 5, 1, 0, 1)
+    assert sorted(only[0]) == [0, 1, 2]
+    (shared,) = epoch_batches(3, 5, 2, 0, 1)  # both processes get a share of equal size
+    assert [len(share) for share in shared] == [2, 2]
+    assert {i for share in shared for i in share} == {0, 1, 2}
+
+
+def test_a_resume_continues_the_order_of_its_epoch():
+    whole, rest = (list(EpochSampler(20, 4, seed=1, epoch=2, first_step=first)) for first in (0, 3))
+    assert len(whole) == 5
+    assert rest == whole[3:]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_an_evaluation_without_overlap(world, monkeypatch):
+    dataset = type("Numbers", (), {"__len__": lambda self: 10, "tokenizer": SimpleNamespace(pad_id=0)})()
+    monkeypatch.setattr(subject, "world_size", lambda: world)
+    seen = []
+    for process in range(world):
+        monkeypatch.setattr(subject, "rank", lambda process=process: process)
+        batches = evaluation_loader(dataset, 3, 0).batch_sampler
+        assert all(batch == sorted(batch) and len(batch) <= 3 for batch in batches)
+        seen += [i for batch in batches for i in batch]
+    assert sorted(seen) == list(range(10))
+
+
+def test_the_order_leaves_the_generator_of_dropout_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    list(EpochSampler(20, 4, seed=1, epoch=2))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,148 @@
+"""modules/training/trainer.py: what a step, an epoch, a validation and a resume do to the numbers."""
+
+import numpy as np
+import pytest
+import torch
+from test_pipeline import prepared, train  # noqa: F401, fixture
+
+from models.cpu.linear import FastLinear
+from modules.labels import CHEXPERT_CONDITIONS
+from modules.training import trainer as subject
+from modules.training.losses import updated_prior
+from modules.training.objective import loss_names
+from modules.training.optimizers import Schedule
+from modules.weights.checkpoints import load_checkpoint
+
+CLIP, SEED, EPOCHS = 1e-3, 12, 3
+SCHEDULE = Schedule(init_lr=1e-3, min_lr=1e-5, warmup_lr=1e-4, warmup_steps=4, epochs=EPOCHS)
+FLAGS = [
+    "--clip_grad_value", CLIP, "--seed", SEED, "--epochs", EPOCHS, "--init_lr", SCHEDULE.init_lr, "--min_lr",
+    SCHEDULE.min_lr, "--warmup_lr", SCHEDULE.warmup_lr, "--warmup_steps", SCHEDULE.warmup_steps, "--augment",
+]  # fmt: skip
+
+
+def trainer_of(folder, save_dir, *flags):
+    """The trainer that main_train.py makes, before its first step."""
+    kept, fit = [], subject.Trainer.fit
+    subject.Trainer.fit = lambda trainer: kept.append(trainer)
+    try:
+        train(folder, save_dir, *FLAGS, *flags)
+    finally:
+        subject.Trainer.fit = fit
+    return kept[0]
+
+
+@pytest.fixture(scope="module")
+def epoch(prepared, tmp_path_factory):  # noqa: F811
+    """A trainer after the steps of its first epoch, what each step returned and saw, and the means of the epoch."""
+    trainer = trainer_of(prepared, tmp_path_factory.mktemp("trainer"))
+    steps, work = [], trainer.train_step
+
+    def watched(batch):
+        before = [group["lr"] for group in trainer.optimizer.param_groups]
+        losses = work(batch)
+        largest = max(p.grad.abs().max().item() for p in trainer.model.parameters() if p.grad is not None)
+        steps.append((losses, before, largest, len(batch.index), trainer.train_set.augmentation))
+        return losses
+
+    trainer.train_step = watched
+    means = trainer.train_epoch()
+    del trainer.train_step
+    return trainer, steps, means
+
+
+def test_the_means_of_an_epoch_are_those_of_its_steps(epoch):
+    trainer, steps, means = epoch
+    assert len(steps) == trainer.step == len(trainer.train_set) // 8
+    expected = torch.stack([losses for losses, *_ in steps]).double().mean(dim=0)
+    assert list(means)[: len(expected)] == loss_names()
+    np.testing.assert_allclose([means[name] for name in loss_names()], expected, rtol=1e-5)
+    assert len({round(means[name], 3) for name in loss_names()}) == len(expected), "equal means could be swapped unseen"
+
+
+def test_every_step_has_its_rate_of_the_schedule_in_both_groups(epoch):
+    _, steps, means = epoch
+    for step, (_, rates, *_) in enumerate(steps):
+        assert rates == [SCHEDULE.lr(1, step)] * 2
+    assert len({rates[0] for _, rates, *_ in steps}) > 3, "a constant rate would hide a shift"
+    assert means["lr"] == SCHEDULE.lr(1, len(steps) - 1)
+
+
+def test_gradients_are_clipped_to_the_value_asked_for(epoch):
+    _, steps, _ = epoch
+    assert [largest for _, _, largest, *_ in steps] == pytest.approx([CLIP] * len(steps))
+
+
+def test_an_epoch_augments_by_seed_and_number(epoch):
+    trainer, steps, _ = epoch
+    assert {augmentation for *_, augmentation in steps} == {(SEED, 1)}
+    assert trainer.model.training
+
+
+def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch, monkeypatch):
+    trainer, *_ = epoch
+    L = trainer.val_set.labels.shape[1]
+    rng = np.random.default_rng(0)
+    rows = [
+        {"prediction": text, "positive_probability": rng.random(L).tolist(), "states": labels.tolist()}
+        for text, labels in zip(trainer.val_set.reports, trainer.val_set.labels, strict=True)
+    ]
+    monkeypatch.setattr(subject, "generate_reports", lambda *args, **kwargs: rows)
+    before = trainer.class_prior.clone()
+    found = trainer.validate()
+    probability = torch.tensor([row["positive_probability"] for row in rows])
+    expected = updated_prior(probability, torch.from_numpy(trainer.val_set.labels), before)
+    expected[len(CHEXPERT_CONDITIONS) :] = 1
+    torch.testing.assert_close(trainer.class_prior, expected)
+    assert not torch.equal(trainer.class_prior, before)
+    assert found["val_BLEU_4"] == pytest.approx(1)
+    assert found["val_ce_f1_micro"] == pytest.approx(1)
+
+
+def test_only_a_better_score_replaces_the_best_model(epoch, monkeypatch):
+    trainer, *_ = epoch
+    saved = []
+    monkeypatch.setattr(trainer, "save", saved.append)
+    monkeypatch.setattr(trainer, "best", -float("inf"))
+    for value in (0.3, 0.2, 0.3, 0.4):
+        trainer._keep_best({"val_ce_f1": value})
+    assert saved == ["model_best.pth"] * 2
+    assert trainer.best == 0.4
+
+
+def test_a_resume_gives_back_everything_that_the_next_step_needs(epoch, prepared):  # noqa: F811
+    trainer, steps, _ = epoch
+    trainer.class_prior = torch.linspace(0.1, 1, 18)
+    trainer.best = 0.25
+    trainer.save("current_checkpoint.pth")
+    again = trainer_of(prepared, trainer.run_dir, "--resume")
+    assert (again.epoch, again.step, again.best) == (1, len(steps), 0.25)
+    torch.testing.assert_close(again.class_prior, trainer.class_prior)
+    ours, theirs = trainer.optimizer.state_dict()["state"], again.optimizer.state_dict()["state"]
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[i][name], theirs[i][name]) for i in ours for name in ("step", "exp_avg", "exp_avg_sq"))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(trainer.model.state_dict().values(), again.model.state_dict().values(), strict=True)
+    )
+    run = load_checkpoint(trainer.run_dir / "current_checkpoint.pth")["run"]
+    assert (run["epoch"], run["step"], run["best"]) == (1, len(steps), 0.25)
+
+
+def test_an_unknown_score_to_watch_is_refused_with_those_there_are(epoch):
+    trainer, *_ = epoch
+    with pytest.raises(ValueError, match=r"--monitor_metric val_ce_f1 is not among .*val_BLEU_4"):
+        trainer._keep_best({"val_BLEU_4": 0.1})
+
+
+def test_a_broken_loss_stops_before_anything_is_saved(epoch):
+    trainer, *_ = epoch
+    with pytest.raises(ValueError, match=r"the loss became nan .*lower --init_lr"):
+        trainer.check_finite(float("nan"))
+    trainer.check_finite(1.0)
+
+
+@pytest.mark.parametrize(("flags", "layer"), [([], FastLinear), (["--no-fast_cpu"], torch.nn.Linear)])
+def test_fast_cpu_chooses_the_layers_of_the_model(flags, layer, prepared, tmp_path):  # noqa: F811
+    model = trainer_of(prepared, tmp_path, *flags).model
+    assert type(model.project_patches) is layer
