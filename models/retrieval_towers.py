@@ -114,8 +114,8 @@ class RetrievalTowers(nn.Module):
 
         Args:
             region_scores: ``(B, K)`` entity scores.
-            stages: outputs ``(B, channels, h, w)`` of the stages of the visual encoder: the early ones know the film, the
-                late ones the findings.
+            stages: outputs ``(B, channels, h, w)`` of the stages of the visual encoder, the early ones know the film, the
+                late ones the findings; or the patches ``(B, M, channels)`` of a backbone that is seen as a whole.
             state_logits: ``(B, P, L)`` predicted states.
             image: ``(B, 3, height, width)`` normalised pixels.
 
@@ -125,7 +125,9 @@ class RetrievalTowers(nn.Module):
         scores = region_scores.float().clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit()
         states = state_logits.float().log_softmax(dim=1).flatten(1)  # (B, P L)
         thumbnail = F.adaptive_avg_pool2d(image[:, :1].float(), THUMBNAIL).flatten(1)  # (B, side * side)
-        flat = [stage.float().flatten(2) for stage in stages]
+        flat = [
+            (stage.transpose(1, 2) if stage.dim() == 3 else stage.flatten(2)).float() for stage in stages
+        ]  # (B, channels, M)
         levels = [pooled for stage in flat for pooled in (stage.mean(dim=2), stage.amax(dim=2))]  # (B, channels) each
         return torch.cat([scores, *levels, states, thumbnail], dim=1).detach()  # (B, F)
 

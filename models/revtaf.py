@@ -68,7 +68,7 @@ class RevtafOutput(FusedStudy):
     token_logits: Tensor  # (S, V) of the scored tokens of packed reports, else (B, T, V)
 
 
-def build_enhancer(config: RevtafConfig, backbone: nn.Module) -> LearnableRetrievalEnhancer | RetrievalTowers:
+def build_enhancer(config: RevtafConfig, encoder: VisualEncoder) -> LearnableRetrievalEnhancer | RetrievalTowers:
     """The learnable retrieval enhancer: of entity scores as published, or two towers that training fits by themselves."""
     geometry = {
         "num_entities": config.num_entities,
@@ -80,7 +80,7 @@ def build_enhancer(config: RevtafConfig, backbone: nn.Module) -> LearnableRetrie
     if config.enhancer == "scores":
         return LearnableRetrievalEnhancer(layers=config.hyperbolic_layers, **geometry)
     return RetrievalTowers(
-        levels=sum(stage_widths(backbone, config.visual_dim)),
+        levels=sum(stage_widths(encoder.backbone, encoder.width)),
         num_states=config.num_states,
         num_conditions=config.num_conditions,
         report_feature_dim=config.report_feature_dim,
@@ -114,7 +114,7 @@ class Revtaf(nn.Module):
             dropout=config.dropout,
         )
         self.diagnosis_head = DiagnosisHead(D, C, config.num_states, config.num_conditions)
-        self.retrieval_enhancer = build_enhancer(config, self.visual_encoder.backbone)
+        self.retrieval_enhancer = build_enhancer(config, self.visual_encoder)
         self.project_patches = nn.Linear(D, A)
         self.project_region = nn.Linear(config.entity_text_dim, A)
         self.project_reference = nn.Linear(C, A)

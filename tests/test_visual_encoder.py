@@ -175,7 +175,7 @@ def test_a_model_that_leaves_patches_out_and_one_of_another_architecture_are_ref
 def test_a_step_and_its_maps_follow_the_grid_of_the_folder(kind, tmp_path):
     """Loss and gradients as in training, then the checkpoint without the folder."""
     name = save_folder(tmp_path / "folder", kind)
-    config = tiny_config(visual_extractor=name, image_size=96, visual_folder=read_folder(name, 96))
+    config = tiny_config(visual_extractor=name, image_size=96, visual_folder=read_folder(name, 96), enhancer="towers")
     model = Revtaf(config).train()
     assert load_backbone(model.visual_encoder.backbone, name, name).startswith("visual encoder: ")
     batch = random_batch(config, size=3, tokens=30)
