@@ -151,7 +151,7 @@ class Trainings:
         return int(self.server.stdout.readline())
 
     def start(self, save_dir, *flags, processes=1, plant=()):
-        from test_pipeline import SMALL, SMALL_MODEL, places
+        from programs import SMALL, SMALL_MODEL, places
 
         self.count += 1
         log = self.folder / f"{self.count}.log"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_pipeline import prepared, train  # noqa: F401, fixture
+from programs import train
 
 from models.cpu.linear import FastLinear
 from modules.labels import CHEXPERT_CONDITIONS
@@ -33,7 +33,7 @@ def trainer_of(folder, save_dir, *flags):
 
 
 @pytest.fixture(scope="module")
-def epoch(prepared, tmp_path_factory):  # noqa: F811
+def epoch(prepared, tmp_path_factory):
     """A trainer after the steps of its first epoch, what each step returned and saw, and the means of the epoch."""
     trainer = trainer_of(prepared, tmp_path_factory.mktemp("trainer"))
     steps, work = [], trainer.train_step
@@ -110,7 +110,7 @@ def test_only_a_better_score_replaces_the_best_model(epoch, monkeypatch):
     assert trainer.best == 0.4
 
 
-def test_a_resume_gives_back_everything_that_the_next_step_needs(epoch, prepared):  # noqa: F811
+def test_a_resume_gives_back_everything_that_the_next_step_needs(epoch, prepared):
     trainer, steps, _ = epoch
     trainer.class_prior = torch.linspace(0.1, 1, 18)
     trainer.best = 0.25
@@ -143,6 +143,6 @@ def test_a_broken_loss_stops_before_anything_is_saved(epoch):
 
 
 @pytest.mark.parametrize(("flags", "layer"), [([], FastLinear), (["--no-fast_cpu"], torch.nn.Linear)])
-def test_fast_cpu_chooses_the_layers_of_the_model(flags, layer, prepared, tmp_path):  # noqa: F811
+def test_fast_cpu_chooses_the_layers_of_the_model(flags, layer, prepared, tmp_path):
     model = trainer_of(prepared, tmp_path, *flags).model
     assert type(model.project_patches) is layer

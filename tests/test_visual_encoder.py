@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from conftest import tiny_config
-from test_pipeline import SMALL, SMALL_MODEL, call, places, prepare, prepared, refused, train  # noqa: F401, fixture
+from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
 from transformers import AutoConfig, AutoModel
 
 import main_test
@@ -213,7 +213,7 @@ def test_the_programs_walk_with_a_folder_in_scorer_and_model(tmp_path, capsys):
     assert list(run.glob("*.pdf")) or list(run.rglob("*.pdf"))
 
 
-def test_weights_of_two_kinds_are_refused(prepared, tmp_path, capsys):  # noqa: F811
+def test_weights_of_two_kinds_are_refused(prepared, tmp_path, capsys):
     name = save_folder(tmp_path / "folder", "convnext")
     flags = ["--visual_extractor", name, "--resnet_weights", tmp_path / "folder" / "model.safetensors"]
     refused(
