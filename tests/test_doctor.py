@@ -209,7 +209,7 @@ def test_sizes(dataset, sizes, fits):
         ("region_text", lambda a: a[:, :74], "region_text: (60, 74, 16), expected (*, 75, *)"),
         ("report_features", lambda a: a[:, :4], "features | 1 arrays have a wrong shape"),
         ("sentence_features", lambda a: a[:, :15], "15), expected (*, 16)"),
-        ("sentence_offsets", lambda a: a[:-1], "sentence_offsets: (48,), expected (49)"),
+        ("sentence_offsets", lambda a: a[:-1], "does not divide the"),
         ("memory_indices", lambda a: a[:, :4], "memory_indices: (60, 4), expected (*, 5)"),
         ("memory_indices", lambda a: a[:, 0], "memory_indices: (60,), expected (*, 5)"),
         ("label_neighbours", lambda a: a[:, :0], "label_neighbours: (48, 0), expected (48, "),
@@ -569,4 +569,4 @@ def test_training_refuses_what_the_doctor_refuses(folder, capsys, tmp_path):
     message = capsys.readouterr().err
     for words in ("things are wrong with this data set", "13 labels", "1 patients are in two splits", "tools/check.py"):
         assert words in message
-    assert not (tmp_path / "run").exists()
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}  # the claim to the folder

@@ -38,7 +38,7 @@ def test_arrays_come_back_as_read_only_maps(folder):
     assert labels.dtype == np.int8
     assert labels.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert store["labels"] is labels
-    with pytest.raises(UserError, match="read-only"):
+    with pytest.raises(ValueError, match="read-only"):
         labels[0] = 1
     assert "labels" in store
     assert "region_text" not in store
