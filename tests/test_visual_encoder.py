@@ -17,8 +17,10 @@ from benchmarks.models import our_loss, random_batch
 from models.config import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 from models.revtaf import Revtaf
 from models.visual_encoder import VisualEncoder, build
+from modules.messages import UserError
 from modules.weights.backbones import folder_weights, read_folder
-from modules.weights.checkpoints import build_model, load_backbone, load_checkpoint, save_checkpoint
+from modules.weights.checkpoints import build_model, load_backbone, load_checkpoint
+from modules.weights.saving import save_checkpoint
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 HIERARCHY = {"depths": [1, 1, 1, 1]}
@@ -145,24 +147,24 @@ def test_what_is_no_vision_model_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json does not exist: give --visual_extractor hf:"):
         read_folder(f"hf:{tmp_path}", 64)
     name = save_folder(tmp_path, "vit")
-    with pytest.raises(ValueError, match=r"cannot read images of 8 pixels|no square of patches"):
+    with pytest.raises(UserError, match=r"cannot read images of 8 pixels|no square of patches"):
         read_folder(name, 8)
     (tmp_path / "model.safetensors").write_bytes(b"cut")
     encoder = VisualEncoder(name, 64, read_folder(name, 64))
-    with pytest.raises(ValueError, match="no weights that transformers can load"):
+    with pytest.raises(UserError, match="no weights that transformers can load"):
         folder_weights(name, encoder.backbone)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5], "image_std": [0.5]}))
-    with pytest.raises(ValueError, match="three numbers each"):
+    with pytest.raises(UserError, match="three numbers each"):
         read_folder(name, 64)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard_of"}))
-    with pytest.raises(ValueError, match="unheard_of, which transformers cannot build"):
+    with pytest.raises(UserError, match="unheard_of, which transformers cannot build"):
         read_folder(name, 64)
 
 
 def test_a_model_that_leaves_patches_out_and_one_of_another_architecture_are_refused(tmp_path):
     FAMILIES["vit_mae"] = ({**TINY, "intermediate_size": 64, "patch_size": 8, "image_size": 32}, 0, 0)
     try:
-        with pytest.raises(ValueError, match="leaves some out"):
+        with pytest.raises(UserError, match="leaves some out"):
             read_folder(save_folder(tmp_path, "vit_mae"), 64)
     finally:
         del FAMILIES["vit_mae"]

@@ -163,6 +163,7 @@ class ReportDataset(Dataset):
     def part(self, positions: np.ndarray) -> ReportDataset:
         """The studies at ``positions`` ``(n,)`` as a data set of their own, with the same references."""
         other = copy(self)
+        other.scorer = self.scorer  # a copy is made as for a data-loading process, without it
         other.studies = [self.studies[position] for position in positions]
         for name in ("rows", "labels", "reference_rows"):
             setattr(other, name, getattr(self, name)[positions])

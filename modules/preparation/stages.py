@@ -59,8 +59,7 @@ class Preparation:
         device: where networks run.
 
     Raises:
-        UserError: if the annotation is wrong.
-        UserError: if images, or files that ``--published`` should hold, are missing.
+        UserError: if the annotation is wrong, or if images or files that ``--published`` should hold are missing.
     """
 
     def __init__(self, options: MainPrepare, device: torch.device) -> None:
@@ -242,8 +241,7 @@ class Preparation:
             ("report_features", report_features, "training"),
             ("sentence_features", sentence_features, "sentences"),
         ):
-            array = array.astype(options.feature_dtype)
-            write_feature(self.folder, name, array, axis=axis, made_by=made_by)
+            write_feature(self.folder, name, array.astype(options.feature_dtype), axis=axis, made_by=made_by)
         write_feature(self.folder, "sentence_offsets", offsets, axis="sentences", made_by=made_by)
 
     def neighbours(self) -> None:

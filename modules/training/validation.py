@@ -55,6 +55,7 @@ class Validation:
     ) -> None:
         self.model, self.val_set, self.options, self.device, self.between = model, val_set, options, device, between
         self.limits = limits_of(options.generation)
+        self.distinct = Distinctness()
         self.weights: str | None = None
         self.kept: KeptRows | None = None
         few = [val_set.reports[i] for i in range(min(2, len(val_set)))]
