@@ -183,7 +183,6 @@ def main() -> None:
     require(needed_files(options))
     run_dir = Path(options.run.save_dir)
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
-        agree_on(lambda: hold_results(held, run_dir, results_of(options), options.run.overwrite))
         seed_everything(options.runtime.seed)
         checkpoint = load_checkpoint(options.testing.load_pretrained)
         require_finite(checkpoint["state_dict"], options.testing.load_pretrained)
@@ -198,6 +197,7 @@ def main() -> None:
         check_images(studies, Path(options.data.image_dir))
         plotted = plotted_studies(options, studies)
         dataset = studies_of_split(options, studies, model.config, tokenizer, device)
+        agree_on(lambda: hold_results(held, run_dir, results_of(options), options.run.overwrite))
         queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
         distances = set_references(model, dataset, model.config.retrieval, queries, False, options.runtime.seed)
         maps = MapKeeper(options.testing.viewer_studies if options.testing.viewer else 0)

@@ -36,7 +36,6 @@ from modules.evaluation.reports.yardsticks import good_lines, good_values, yards
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import MIMIC_POSITIVE_RATES
-from modules.messages import UserError
 from modules.records import read_jsonl
 
 REFERENCES = [
@@ -91,7 +90,7 @@ def test_systems_are_scored_as_one_by_one():
         "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 5, "predicted": 5, "f1_low": 1.0, "f1_high": 1.0,
         "third": "medium",
     }  # fmt: skip
-    with pytest.raises(UserError, match="1 predictions and 20 references"):
+    with pytest.raises(ValueError, match="1 predictions and 20 references"):
         judge.systems({"short": ["a"]})
 
 
