@@ -36,7 +36,7 @@ def places(folder):
 
 
 def prepare(folder, *flags):
-    drawing = [] if "--dataset_name" in flags else ["--num_studies", 60, "--synth_image_size", 80]
+    drawing = [] if "--dataset_name" in flags else ["--num_studies", 60, "--synth_image_size", 80, "--readers", 100]
     call(
         main_prepare, *places(folder), *SMALL, *SMALL_IMAGE, *drawing, "--scorer_epochs", 1,
         "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5, *flags,

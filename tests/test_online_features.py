@@ -126,5 +126,15 @@ def test_a_missing_scorer_and_published_files_are_refused(prepared, tmp_path, ca
     with pytest.raises(SystemExit, match="2"):
         train(folder, tmp_path / "run", "--features", "online")
     assert "entity_scorer.pth" in capsys.readouterr().err
-    arguments = [*places(prepared), "--num_studies", 60, "--synth_image_size", 80, "--features", "online"]
+    arguments = [
+        *places(prepared),
+        "--readers",
+        100,
+        "--num_studies",
+        60,
+        "--synth_image_size",
+        80,
+        "--features",
+        "online",
+    ]
     refused(capsys, "use --features stored", main_prepare, *arguments, "--published", tmp_path)

@@ -101,7 +101,7 @@ def test_medklip_reads_the_images_of_a_data_set(prepared, medklip_files, monkeyp
         "--entity_scorer", "medklip", "--medklip_checkpoint", medklip_files.scorer.medklip_checkpoint,
         "--entity_descriptions", medklip_files.scorer.entity_descriptions, "--bert_path", medklip_files.labeler.bert_path,
     ]  # fmt: skip
-    places_here = [*places(prepared), *SMALL, *SMALL_IMAGE, "--text_width", 16, "--clip_k", 5, "--num_studies", 60,
+    places_here = [*places(prepared), *SMALL, *SMALL_IMAGE, "--text_width", 16, "--clip_k", 5, "--readers", 100, "--num_studies", 60,
                    "--synth_image_size", 80]  # fmt: skip
     call(main_prepare, *places_here, "--feature_dir", tmp_path / "features", *flags)
     store = FeatureStore.open(tmp_path / "features")

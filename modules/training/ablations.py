@@ -32,7 +32,7 @@ class Benchmark(NamedTuple):
     training: str
 
 
-RELEASED = (  # every switch of the released code's behaviour at once; README has a line on each
+RELEASED = (  # every switch of the released code's behaviour at once; docs/method.md has a line on each
     "--ot_plan single --align_iou binary --no-mask_padding --align_pairs all --entity_keys text --presence_weight 0 "
     "--reference_memory 0 --prompt_states true --grid 1x --retrieval learned --enhancer scores "
     "--train_retrieval label"
@@ -69,7 +69,7 @@ ABLATIONS = (
     Ablation("listwise ranking", "--rank_loss listwise"),
     Ablation("no ranking", "--rank_weight 0"),
 )
-WHOLE = Benchmark("synth_cxr", "--num_studies 6000 --val_share 0.05 --test_share 0.5", "--val_every 7")
+WHOLE = Benchmark("synth_cxr", "--num_studies 6000 --val_share 0.05 --test_share 0.5 --readers 100", "--val_every 7")
 QUICK = Benchmark(
     "quick", "--num_studies 1500 --val_share 0.04 --test_share 0.27 --readers 26", "--epochs 4 --val_every 4"
 )

@@ -53,7 +53,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     path = _table(Path(raw_dir))
     headings, rows, notes = _rows(path)
     if not rows:
-        raise UserError(f"{path} holds no study: write one row for each, see README.md")
+        raise UserError(f"{path} holds no study: write one row for each, see docs/own_data.md")
     columns, said = find_columns(path, headings, rows)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
