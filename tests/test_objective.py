@@ -2,6 +2,7 @@
 
 import csv
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_config
@@ -168,3 +169,15 @@ def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepare
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert {"loss", *NAMES, "loss_added"} <= set(events.Tags()["scalars"])
     assert events.Scalars("loss_added")[0].value == pytest.approx(terms[-1], rel=1e-6)
+
+
+def test_the_first_prior_is_the_positive_rate_over_its_maximum():
+    labels = np.zeros((20, 18), dtype=np.int64)
+    labels[:10, 0] = labels[:4, 1] = 1
+    labels[:5, 2] = 3  # uncertain is not positive
+    prior = subject.initial_prior(labels)
+    assert prior[:2].tolist() == pytest.approx([1, 0.4])
+    assert prior[2:14].tolist() == pytest.approx([0.05] * 12)  # half a positive among ten
+    assert prior[14:].tolist() == [1] * 4
+    given = subject.initial_prior(labels, [0.1, 0.2, *[0.05] * 12])
+    assert given[:3].tolist() == pytest.approx([0.5, 1, 0.25])
