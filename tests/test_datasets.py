@@ -16,6 +16,7 @@ def sample(index, sentences, tokens):
         region_text=torch.rand(75, 6, generator=generator),
         memory=torch.rand(4, 5, generator=generator),
         reference_text=torch.rand(sentences, 5, generator=generator),
+        reference_tokens=list(range(30, 36)),
         token_ids=list(range(10, 10 + tokens)),
         labels=torch.randint(0, 4, (18,), generator=generator),
     )
@@ -30,6 +31,7 @@ def test_studies_of_different_lengths_are_padded_at_their_ends():
     assert batch.token_ids[1].tolist() == [*range(10, 32), PAD, PAD, PAD]
     assert batch.token_mask.sum(dim=1).tolist() == [25, 22]
     assert batch.index == [3, 5]
+    assert batch.study.reference_tokens.tolist() == [list(range(30, 36))] * 2
     for name in ("region_scores", "region_text", "memory", "image"):
         assert torch.equal(getattr(batch.study, name)[1], getattr(samples[1], name)), name
     assert torch.equal(batch.labels, torch.stack([one.labels for one in samples]))
@@ -46,7 +48,7 @@ def test_a_batch_without_references_keeps_one_empty_sentence():
 
 
 def test_pixels_are_normalised_once_on_the_device():
-    batch = collate([sample(255, 1, 20)], PAD).to(torch.device("cpu"))
+    batch = collate([sample(255, 1, 20)], PAD).to(torch.device("cpu"), None)
     expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
     torch.testing.assert_close(batch.study.image[0, :, 0, 0], expected)
 

@@ -232,7 +232,7 @@ class Refused:
 
 def test_pickled_code_is_refused_and_the_way_out_is_told(tmp_path):
     torch.save({"model": Refused()}, tmp_path / "file.pth")
-    for read in (load_checkpoint, lambda path: load_backbone(Revtaf(tiny_config()).visual_encoder, "resnet18", path)):
+    for read in (load_checkpoint, lambda path: load_backbone(Revtaf(tiny_config()).visual_encoder, "resnet18", str(path))):
         with pytest.raises(UserError, match=r'refused because they may run code: .*torch\.save\({"state_dict": '):
             read(tmp_path / "file.pth")
 
@@ -248,15 +248,15 @@ def test_a_torchvision_file_with_or_without_fc(fc, tmp_path):
     weights = {name: value for name, value in network.state_dict().items() if fc or not name.startswith("fc.")}
     torch.save(weights, tmp_path / "resnet18.pth")
     backbone = Revtaf(tiny_config()).visual_encoder.backbone
-    line = load_backbone(backbone, "resnet18", tmp_path / "resnet18.pth")
+    line = load_backbone(backbone, "resnet18", str(tmp_path / "resnet18.pth"))
     assert line == f"visual encoder: 100 tensors of resnet18 from {tmp_path / 'resnet18.pth'}"
     assert all(torch.equal(value, weights[name]) for name, value in backbone.state_dict().items())
     with pytest.raises(UserError, match=r"does not fit resnet34.*most like a torchvision ResNet"):
         load_backbone(Revtaf(tiny_config(visual_extractor="resnet34")).visual_encoder.backbone, "resnet34",
-                      tmp_path / "resnet18.pth")  # fmt: skip
+                      str(tmp_path / "resnet18.pth"))  # fmt: skip
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     with pytest.raises(UserError, match="it holds a Tensor and no named tensors"):
-        load_backbone(backbone, "resnet18", tmp_path / "tensor.pth")
+        load_backbone(backbone, "resnet18", str(tmp_path / "tensor.pth"))
 
 
 @pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])

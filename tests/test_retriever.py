@@ -8,6 +8,7 @@ import torch
 
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
+from modules.messages import UserError
 from modules.retrieval.retriever import random_rows, search
 
 STUDIES = [SimpleNamespace(id=f"study {i}") for i in range(40)]
@@ -21,7 +22,7 @@ def test_a_random_report_is_of_another_group_and_every_row_is_found():
     np.testing.assert_array_equal(rows, random_rows(groups, groups, STUDIES, seed=1, k=3))
     assert (rows != random_rows(groups, groups, STUDIES, seed=2, k=3)).any()
     assert len(set(rows.ravel().tolist())) > 25
-    with pytest.raises(ValueError, match="may be retrieved for some query"):
+    with pytest.raises(UserError, match="may be retrieved for some query"):
         random_rows(groups[:4], groups[:4], STUDIES[:4], seed=1, k=3)
 
 
