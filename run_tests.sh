@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # bash run_tests.sh [--slow] [flags of pytest]
 #
-# From a fresh clone to all tests; needs no GPU and no network beyond pip. --slow: then a minute of fuzzing every reader.
+# From a fresh clone to all tests, by two processes that share the files (-n 4: by four); needs no GPU and no network beyond
+# pip. --slow: then a minute of fuzzing every reader.
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt requirements/dev.txt
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
 fuzz=false
 if [ "${1:-}" = --slow ]; then
     fuzz=true
@@ -13,5 +14,5 @@ if [ "${1:-}" = --slow ]; then
 fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
-"$PYTHON" -m pytest "$@"
+"$PYTHON" -m pytest -n 2 "$@"
 if $fuzz; then "$PYTHON" tests/broken/fuzz.py --seconds 60; fi

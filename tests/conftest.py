@@ -1,12 +1,16 @@
 """Fixtures that several files share: tiny models, tiny data sets, golden arrays."""
 
+import faulthandler
+import fcntl
 import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,29 @@ from models.revtaf import Revtaf, StudyInputs
 from modules.training.losses import IGNORED, token_loss
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+PROGRAMS_RUN = {"prepared", "trained", "trainings"}  # fixtures
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Mark what is quick: what is not slow and runs no program. The files with the most slow tests come first.
+
+    Two processes share the files, so that neither is left with a long one when the other has ended.
+    """
+    slow = Counter()
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow[item.path] += 1
+        elif not PROGRAMS_RUN & set(item.fixturenames):
+            item.add_marker("quick")
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_unconfigure():
+    """All is said: whatever now keeps the process from ending is shown, and ended with it."""
+    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(scope="session")
@@ -188,17 +215,28 @@ def trainings(prepared, tmp_path_factory):
     trainings.server.stdout.close()
 
 
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """A drawn and prepared data set."""
-    folder = tmp_path_factory.mktemp("synth")
-    prepare(folder)
+def made_once(tmp_path_factory, name, make):
+    """The folder that ``make(folder)`` fills: once for all processes of a run of the tests, which wait for the first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        whole = folder.with_suffix(".whole")
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that died over it
+            folder.mkdir()
+            make(folder)
+            whole.touch()
     return folder
 
 
 @pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A drawn and prepared data set; nobody changes it."""
+    return made_once(tmp_path_factory, "synth", prepare)
+
+
+@pytest.fixture(scope="session")
 def trained(prepared, tmp_path_factory):
-    """A run of two epochs on it."""
-    save_dir = tmp_path_factory.mktemp("run")
-    train(prepared, save_dir)
-    return save_dir
+    """A run of two epochs on it; nobody changes it."""
+    return made_once(tmp_path_factory, "run", lambda folder: train(prepared, folder))

@@ -59,10 +59,11 @@ def test_a_patient_is_not_in_their_own_memory_nor_neighbours_unless_asked_for(pr
     assert not (store["label_neighbours"] == own).any()
 
 
-def test_a_second_preparation_builds_nothing(prepared):
-    before = {p.name: p.stat().st_mtime_ns for p in (prepared / "features").iterdir()}
-    prepare(prepared)
-    assert {p.name: p.stat().st_mtime_ns for p in (prepared / "features").iterdir()} == before
+def test_a_second_preparation_builds_nothing(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "features").iterdir()}
+    prepare(tmp_path)
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "features").iterdir()} == before
 
 
 def test_a_training_writes_all_its_files(trained):
@@ -212,15 +213,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(prepared, trained, tmp_path):
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_finished_run_is_not_trained_again(prepared, trained):
-    before = (trained / "metrics.csv").read_text()
-    train(prepared, trained, "--resume")
-    assert (trained / "metrics.csv").read_text() == before
+def test_a_finished_run_is_not_trained_again(prepared, trained, tmp_path):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    train(prepared, tmp_path, "--resume")
+    for name in ("metrics.csv", "current_checkpoint.pth", "model_best.pth"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
 
 
-def test_resuming_with_other_options_is_refused(prepared, trained, capsys):
+def test_resuming_with_other_options_is_refused(prepared, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     with pytest.raises(SystemExit, match="2"):
-        train(prepared, trained, "--resume", "--rank_weight", "0")
+        train(prepared, tmp_path, "--resume", "--rank_weight", "0")
     assert "rank_weight 2.0 there, 0.0 here" in capsys.readouterr().err
 
 

@@ -232,7 +232,10 @@ class Refused:
 
 def test_pickled_code_is_refused_and_the_way_out_is_told(tmp_path):
     torch.save({"model": Refused()}, tmp_path / "file.pth")
-    for read in (load_checkpoint, lambda path: load_backbone(Revtaf(tiny_config()).visual_encoder, "resnet18", str(path))):
+    for read in (
+        load_checkpoint,
+        lambda path: load_backbone(Revtaf(tiny_config()).visual_encoder, "resnet18", str(path)),
+    ):
         with pytest.raises(UserError, match=r'refused because they may run code: .*torch\.save\({"state_dict": '):
             read(tmp_path / "file.pth")
 
