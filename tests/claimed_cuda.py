@@ -7,6 +7,7 @@ Autocast changes nothing here, so that all is computed in float32: mixed precisi
 
 from collections import Counter
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 import torch
@@ -17,7 +18,6 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA = torch.device("cuda", 0)
 aten = torch.ops.aten
@@ -67,7 +67,7 @@ class Device(TorchDispatchMode):
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        tensors = list(tensors_in([args, [*kwargs.values()]]))
         here = any(isinstance(x, Claimed) for x in tensors)
         elsewhere = [tuple(x.shape) for x in tensors if not isinstance(x, Claimed) and x.dim()]
         if here and elsewhere and func.overloadpacket not in COPIES:
@@ -79,7 +79,7 @@ class Device(TorchDispatchMode):
         kwargs.pop("pin_memory", None)
         if here:
             self._count_waits(func, args)
-        result = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
+        result = func(*applied(_plain, args), **{name: applied(_plain, value) for name, value in kwargs.items()})
         if not goes:
             return result
         if func.namespace == "aten" and not _is_view(func) and func.overloadpacket not in FREE:
@@ -91,7 +91,7 @@ class Device(TorchDispatchMode):
                 return x
             return given[id(x)] if id(x) in given else Claimed(x)
 
-        return tree_map(claim, result)
+        return applied(claim, result)
 
     def _count_waits(self, func, args):
         packet = func.overloadpacket
@@ -145,6 +145,21 @@ INSTEAD = {  # torch's own are written in C++ and make helpers on the device tha
 }
 
 
+def tensors_in(value):
+    """The tensors in nested tuples and lists; torch's own way through them takes longer than a small operation."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors_in(part)
+
+
+def applied(work, value):
+    """``work`` of everything in nested tuples and lists."""
+    return type(value)([applied(work, part) for part in value]) if isinstance(value, list | tuple) else work(value)
+
+
+@cache
 def _is_view(func):
     return any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
 

@@ -187,13 +187,19 @@ class Trainings:
         request = {"argv": list(map(str, argv)), "processes": processes, "log": str(log), "plant": list(plant)}
         return self.ask(request), log
 
-    def one_step(self, folder, name, processes=1, **how):
-        """Losses, gradients and statistics of ``one_step.py``."""
+    def call(self, function, processes=1, **words):
+        """Run a function of a file of tests in one process or several, with ``words`` that JSON knows."""
         self.count += 1
         log = self.folder / f"{self.count}.log"
-        step = {"folder": str(folder), "name": name, **how}
-        status, text = self.wait((self.ask({"one_step": step, "processes": processes, "log": str(log)}), log))
+        what = {"call": [function.__module__, function.__name__], "with": words}
+        status, text = self.wait((self.ask({**what, "processes": processes, "log": str(log)}), log))
         assert status == 0, text
+
+    def one_step(self, folder, name, processes=1, **how):
+        """Losses, gradients and statistics of ``one_step.py``."""
+        from one_step import one_step
+
+        self.call(one_step, processes, folder=str(folder), name=name, **how)
         return torch.load(folder / f"{name}.pth", weights_only=True)
 
     def wait(self, started):

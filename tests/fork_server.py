@@ -1,9 +1,10 @@
 """Starts trainings as forks of one process that has imported everything: real processes, real signals, no waiting for imports.
 
 Reads one JSON object a line: ``{"argv", "processes", "log", "plant"}`` starts one and answers its process number,
-``{"wait": number}`` answers its exit status.
+``{"wait": number}`` answers its exit status; ``{"call": [module, function], "with"}`` in place of ``"argv"`` calls that function.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -13,8 +14,9 @@ import time
 from pathlib import Path
 
 import torch.utils.tensorboard  # noqa: F401, takes seconds
-from one_step import one_step
 
+import main_prepare  # noqa: F401
+import main_test  # noqa: F401
 import main_train
 from modules import launch, watch
 from modules.evaluation import kept_rows
@@ -96,8 +98,9 @@ def work(request):
     """One process of a training."""
     for plant in request.get("plant", []):
         put(plant)
-    if "one_step" in request:
-        one_step(**request["one_step"])
+    if "call" in request:
+        module, name = request["call"]
+        getattr(importlib.import_module(module), name)(**request["with"])
         return
     sys.argv = ["main_train.py", *request["argv"]]
     run(main_train.main, "add --resume to continue from current_checkpoint.pth")

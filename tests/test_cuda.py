@@ -73,7 +73,7 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
     with claimed_cuda() as device:
         watch(Trainer, "train_step", device)
         watch(Batch, "to", device)
-        train(folder, save_dir, "--device", "cuda", "--epochs", 1, *flags)
+        train(folder, save_dir, "--device", "cuda", "--epochs", 1, "--ot_iterations", 12, *flags)
     return found
 
 

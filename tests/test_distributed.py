@@ -1,18 +1,15 @@
 """modules/distributed.py with two real processes: gradients, gathering, and a sharded test that equals a whole one."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as multiprocessing
 from programs import SMALL, call, places, prepare
 from test_text_features import bert_folder  # noqa: F401, fixture
 
+import main_test
 from models.manifolds import PoincareBall
 from modules.corpus.dataloaders import EpochSampler
 from modules.corpus.store import FeatureStore, verify
@@ -21,7 +18,6 @@ from modules.messages import UserError
 from modules.records import read_json, read_jsonl, write_json
 from modules.training.losses import ranking_loss
 
-ROOT = Path(__file__).parents[1]
 LAYER = torch.nn.Linear(4, 3)
 
 
@@ -35,12 +31,10 @@ def layer():
     return torch.nn.Linear(4, 3)
 
 
-def one_of_two(number, folder):
+def one_of_two(folder):
     """What each process does; process 0 keeps the results."""
-    os.environ.update(
-        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29547"
-    )
     with processes("cpu"):
+        number = rank()
         x, labels = studies()
         mine = slice(3 * number, 3 * number + 3)
         model = torch.nn.parallel.DistributedDataParallel(layer())
@@ -56,8 +50,8 @@ def one_of_two(number, folder):
     assert not dist.is_initialized()
 
 
-def test_two_processes_rank_against_each_other(tmp_path):
-    multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+def test_two_processes_rank_against_each_other(trainings, tmp_path):
+    trainings.call(one_of_two, processes=2, folder=str(tmp_path))
     result = torch.load(tmp_path / "result.pth", weights_only=True)
     x, labels = studies()
     whole = layer()
@@ -67,18 +61,17 @@ def test_two_processes_rank_against_each_other(tmp_path):
     assert result["mean"] == 0.5
 
 
-def test_two_processes_write_the_same_reports_as_one(prepared, trained, tmp_path):
-    import main_test
+def write_reports(words):
+    call(main_test, *words)
 
+
+def test_two_processes_write_the_same_reports_as_one(trainings, prepared, trained, tmp_path):
     arguments = [
         *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--gen_min_len", 25,
-        "--gen_max_len", 12,
+        "--gen_max_len", 12, "--no-meteor", "--no-viewer",
     ]  # fmt: skip
-    call(main_test, *arguments, "--save_dir", tmp_path / "one")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "main_test.py"]
-    words = [*command, *map(str, arguments), "--save_dir", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=300, env=environment)
+    for number, name in ((1, "one"), (2, "two")):
+        trainings.call(write_reports, number, words=[*map(str, arguments), "--save_dir", str(tmp_path / name)])
     one, two = (read_jsonl(tmp_path / name / "predictions.jsonl") for name in ("one", "two"))
     assert [row["prediction"] for row in one] == [row["prediction"] for row in two]
     assert [row["id"] for row in one] == [row["id"] for row in two]
@@ -121,15 +114,7 @@ def prepare_in(folder):
     )  # fmt: skip
 
 
-def prepare_as_one_of_two(number, folder):
-    """One process of a preparation."""
-    os.environ.update(
-        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29548"
-    )
-    prepare_in(folder)
-
-
-def test_two_processes_prepare_the_same_arrays_as_one(prepared, bert_folder, tmp_path):  # noqa: F811
+def test_two_processes_prepare_the_same_arrays_as_one(trainings, prepared, bert_folder, tmp_path):  # noqa: F811
     """From images and reports without labels to the last array, the trained scorer included: byte for byte the same."""
     shutil.copytree(bert_folder, tmp_path / "bert")
     for name in ("two", "one"):
@@ -138,16 +123,11 @@ def test_two_processes_prepare_the_same_arrays_as_one(prepared, bert_folder, tmp
         annotation = tmp_path / name / "annotation.json"
         splits = read_json(annotation)
         write_json(annotation, {k: [{**item, "labels": None} for item in items] for k, items in splits.items()})
-    multiprocessing.spawn(prepare_as_one_of_two, args=(str(tmp_path / "two"),), nprocs=2)
-    multiprocessing.spawn(prepare_alone, args=(str(tmp_path / "one"),), nprocs=1)
+    for number, name in ((1, "one"), (2, "two")):
+        trainings.call(prepare_in, number, folder=str(tmp_path / name))
     for name in MADE:
         one, two = ((tmp_path / folder / "features" / name).read_bytes() for folder in ("one", "two"))
         assert one == two, name
     assert verify(tmp_path / "two" / "features") == []
     labeler = FeatureStore.open(tmp_path / "two" / "features").entry("labels")["made_by"]["labeler"]
     assert labeler.startswith("rule ")
-
-
-def prepare_alone(_, folder):
-    """The only process of a preparation."""
-    prepare_in(folder)

@@ -1,17 +1,15 @@
 """modules/retrieval/likelihood.py: the search finds the likeliest labels, exactly, alone and in two processes."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
 
 from models.manifolds import Euclidean
 from models.retrieval import RetrievalBank
 from modules.corpus.annotations import Study
-from modules.distributed import processes
+from modules.distributed import processes, rank
 from modules.labels import POSITIVE
 from modules.retrieval.likelihood import (
     LEAST_PROBABILITY,
@@ -132,17 +130,14 @@ def test_a_rare_finding_is_asked_for_sooner_than_a_frequent_one():
     assert rare > frequent
 
 
-def one_of_two(number, folder):
-    os.environ.update(
-        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29551"
-    )
+def one_of_two(folder):
     with processes("cpu"):
         rows, _ = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)
-        np.save(Path(folder) / f"{number}.npy", rows)
+        np.save(Path(folder) / f"{rank()}.npy", rows)
 
 
-def test_two_processes_find_what_one_finds(tmp_path):
-    multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+def test_two_processes_find_what_one_finds(trainings, tmp_path):
+    trainings.call(one_of_two, processes=2, folder=str(tmp_path))
     rows, _ = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)
     for number in range(2):
         assert np.array_equal(np.load(tmp_path / f"{number}.npy"), rows)

@@ -1,16 +1,14 @@
 """modules/retrieval/sharding.py with two real processes: a bank on disk in two parts is searched like a whole one."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
 
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
-from modules.distributed import processes
+from modules.distributed import processes, rank
 from modules.messages import UserError
 from modules.retrieval.sharding import search_shards, shard_rows
 
@@ -30,10 +28,7 @@ def mapped_bank(folder):
     return torch.from_numpy(np.load(path, mmap_mode="c")), whole_bank()[1]
 
 
-def one_of_two(number, folder):
-    os.environ.update(
-        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29548"
-    )
+def one_of_two(folder):
     with processes("cpu"):
         points, groups = mapped_bank(folder)
         mine = shard_rows(len(points))
@@ -41,12 +36,12 @@ def one_of_two(number, folder):
         found = search_shards(shard, mine.start, points[:40], groups[:40], 21)
         with pytest.raises(UserError, match="fewer than 300 studies"):
             search_shards(shard, mine.start, points[:40], groups[:40], 300)
-        torch.save({"rows": found[0], "distances": found[1]}, Path(folder) / f"{number}.pth")
+        torch.save({"rows": found[0], "distances": found[1]}, Path(folder) / f"{rank()}.pth")
 
 
-def test_two_processes_find_what_one_finds(tmp_path):
+def test_two_processes_find_what_one_finds(trainings, tmp_path):
     np.save(tmp_path / "bank.npy", whole_bank()[0].numpy())
-    multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    trainings.call(one_of_two, processes=2, folder=str(tmp_path))
     points, groups = whole_bank()
     rows, distances = RetrievalBank(MANIFOLD, points, groups).search(points[:40], groups[:40], 21)
     for number in range(2):
