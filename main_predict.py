@@ -12,29 +12,81 @@ from modules.programs import MainPredict
 if __name__ == "__main__":
     parse_options(MainPredict)  # now already: --help and a mistyped flag are answered before torch is imported
 
+from itertools import islice
+from pathlib import Path
+
 from modules.distributed import processes, seed_everything
 from modules.messages import run
+from modules.prediction.card import model_card
 from modules.prediction.films import find_films
+from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
+from modules.prediction.rexrank import read_studies, write_studies
 from modules.prediction.writing import PredictionFolder
+from modules.run_folder import locked
+
+
+def export(options: MainPredict, reporter: Reporter) -> None:
+    """Write the model as one folder."""
+    wanted, folder = options.release, Path(options.release.export)
+    card = model_card(reporter.trained, Path(options.prediction.model), wanted)
+    write_release(reporter.trained, folder, card, bank_text=wanted.bank_text, half=wanted.half)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(
+        f"{folder} holds the model, {size / 1e6:.1f} MB: read {folder / 'README.md'}, then hf upload OWNER/NAME {folder}"
+    )
+
+
+def look_at(options: MainPredict, reporter: Reporter, folder: PredictionFolder) -> None:
+    """Write what can be looked at: texts, figures, the page."""
+    from modules.prediction.pictures import draw_figures, draw_page  # on demand: matplotlib and jinja2
+
+    wanted = options.prediction
+    if wanted.text:
+        folder.write_texts()
+    if wanted.plot and folder.done:
+        paths = draw_figures(reporter, list(islice(folder.rows(), wanted.plot)), folder.folder / "figures")
+        print(f"wrote {len(paths)} files into {folder.folder / 'figures'}")
+    if wanted.viewer and folder.done:
+        path = draw_page(reporter, list(islice(folder.rows(), wanted.viewer_studies)), folder.folder)
+        print(f"wrote {path}: open it in a browser")
+
+
+def predict(options: MainPredict, reporter: Reporter) -> None:
+    """Write the reports of every image that is not in the output folder yet."""
+    wanted, studies = options.prediction, {}
+    if wanted.input_json_file:
+        content, studies = read_studies(wanted.input_json_file, wanted.img_root_dir)
+    films = list(dict.fromkeys(studies.values())) if studies else find_films(wanted.images)
+    folder = PredictionFolder(wanted.out, reporter.trained.checksum)
+    shown = 0
+    for row in folder.keep(reporter.stream(folder.waiting(films)), len(films)):
+        if "report" in row and shown < wanted.show:
+            doubt = "  (unlike the training images)" if row["unlike_training"] else ""
+            print(f"\n{row['image']}{doubt}\n  {row['report']}")
+            shown += 1
+    if wanted.save_json_file:
+        reports = {row["image"]: row["report"] for row in folder.rows()}
+        of_study = {key: reports.get(str(film.resolve()), "") for key, film in studies.items()}
+        write_studies(wanted.save_json_file, content, wanted.input_json_file, of_study)
+    look_at(options, reporter, folder)
+    print(folder.summary())
 
 
 def main() -> None:
-    """Write the reports of every image that is not in the output folder yet."""
+    """Predict, or export."""
     options = parse_options(MainPredict)
-    films = find_films(options.prediction.images)
+    if options.prediction.images:
+        find_films(options.prediction.images)  # before the model is loaded
     with processes(options.runtime.device) as device:
         seed_everything(options.runtime.seed)
         reporter = Reporter.load(options.prediction.model, device)
-        folder = PredictionFolder(options.prediction.out, reporter.checksum)
-        waiting = folder.waiting(films)
-        shown = 0
-        for row in folder.keep(reporter.stream(waiting), len(films)):
-            if "report" in row and shown < options.prediction.show:
-                print(f"\n{row['image']}\n  {row['report']}")
-                shown += 1
-        print(folder.summary())
+        if options.release.export:
+            export(options, reporter)
+            return
+        with locked(Path(options.prediction.out)):
+            predict(options, reporter)
 
 
 if __name__ == "__main__":
-    run(main, "run the same command again: films that have a report are not read again")
+    run(main)

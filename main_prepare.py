@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from pathlib import Path
 
+from modules.corpus.annotations import read_annotation
 from modules.distributed import barrier, is_main, processes, seed_everything
 from modules.messages import Needed, require, run
 from modules.preparation.features.medklip import medklip_files
@@ -24,6 +25,8 @@ from modules.preparation.published.recognition import find_annotation
 from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
+from modules.set_size import fit_to_size, size_defaults
+from modules.weights.backbones import needed_backbone
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
 
@@ -37,10 +40,7 @@ def needed_files(options: MainPrepare) -> list[Needed]:
         Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
     ]
     if options.scorer.resnet_weights not in (None, "download"):
-        how = "see checkpoints/README.md, or --resnet_weights download"
-        needed.append(
-            Needed(options.scorer.resnet_weights, f"ImageNet weights of {options.scorer.visual_extractor}", how)
-        )
+        needed.append(needed_backbone(options.scorer.resnet_weights, options.scorer.visual_extractor))
     if options.scorer.entity_scorer == "medklip":
         needed += medklip_files(options)
     if options.data.bank_dir != options.data.feature_dir:
@@ -71,6 +71,11 @@ def main() -> None:
             write_synthetic_dataset(Path(options.data.ann_path).parent, drawing)
         barrier()
         options.data.ann_path = find_annotation(options.data.ann_path)
+        if options.data.dataset_name == "custom" and Path(options.data.ann_path).is_file():
+            training = len(read_annotation(options.data.ann_path)["train"])
+            said = fit_to_size(options, size_defaults(training)) if training else ""
+            if is_main() and said:
+                print(said)
         require(needed_files(options))
         seed_everything(options.runtime.seed)
         store = Preparation(options, device).run()

@@ -46,6 +46,7 @@ from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 from modules.retrieval.retriever import Queries
 from modules.run_folder import hold_results
+from modules.set_size import fit_to_size, trained_lengths
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.saving import require_finite
 
@@ -181,6 +182,8 @@ def main() -> None:
     options = parse_options(MainTest)
     options.data.ann_path = find_annotation(options.data.ann_path)
     require(needed_files(options))
+    if options.data.dataset_name == "custom" and (lengths := trained_lengths(options.testing.load_pretrained)):
+        print(fit_to_size(options, lengths))
     run_dir = Path(options.run.save_dir)
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
         seed_everything(options.runtime.seed)

@@ -37,11 +37,12 @@ from modules.preparation.published.recognition import find_annotation, how_to_pr
 from modules.preparation_flags import CheckOptions
 from modules.records import plain, read_json, write_options
 from modules.run_folder import hold_run, move_aside
+from modules.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
 from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training
 from modules.training.trainer import Trainer
-from modules.weights.backbones import read_folder
+from modules.weights.backbones import needed_backbone, read_folder
 from modules.weights.checkpoints import load_checkpoint
 
 FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant
@@ -67,20 +68,22 @@ def needed_files(options: MainTrain) -> list[Needed]:
         )
     elif options.start.tokenizer == "bert" and not str(options.labeler.bert_path).startswith("hub:"):
         folder = Path(options.labeler.bert_path or BERT_FOLDER)
-        how = "see checkpoints/README.md and give --bert_path, or --bert_path hub:bert-base-uncased, or --tokenizer corpus"
+        how = (
+            "see checkpoints/README.md and give --bert_path, or --bert_path hub:bert-base-uncased, or --tokenizer corpus, "
+            "which needs no file"
+        )
         needed.append(Needed(folder / "vocab.txt", "vocabulary of bert-base-uncased", how))
     if options.start.resnet_weights not in (None, "download"):
-        how = "see checkpoints/README.md, or --resnet_weights download"
-        needed.append(
-            Needed(options.start.resnet_weights, f"ImageNet weights of {options.model.visual_extractor}", how)
-        )
+        needed.append(needed_backbone(options.start.resnet_weights, options.model.visual_extractor))
     return needed
 
 
 def find_tokenizer(options: MainTrain, training: list[Study], checkpoint: dict | None) -> ReportTokenizer:
-    """The vocabulary of the model that training starts from, else the one that the flags name."""
+    """The vocabulary of the model that training starts from, with the new words of these reports, else as the flags say."""
     if checkpoint:
-        return tokenizer_of(options.start.init_from, checkpoint, options.labeler.bert_path)
+        known = tokenizer_of(options.start.init_from, checkpoint, options.labeler.bert_path)
+        reports = prepare_reports([study.report for study in training], options.data.cleaning, options.data.max_words)
+        return known.extended(reports, options.start.threshold)
     if options.start.tokenizer == "bert":
         return ReportTokenizer.from_bert(bert_folder(options.labeler.bert_path or BERT_FOLDER))
     reports = prepare_reports([study.report for study in training], options.data.cleaning, options.data.max_words)
@@ -133,6 +136,16 @@ def study_set(options: MainTrain, studies: list[Study], config: RevtafConfig, **
     return dataset
 
 
+def fit_to_data(options: MainTrain) -> list[str]:
+    """Let what the command line leaves open follow from the size of one's own data set; lines that say so."""
+    if options.data.dataset_name != "custom" or not Path(options.data.ann_path).is_file():
+        return []
+    annotation = read_annotation(options.data.ann_path)
+    reports = [study.report for study in require_split(annotation, "train", options.data.ann_path)]
+    lengths = length_defaults(prepare_reports(reports, options.data.cleaning, options.data.max_words))
+    return [fit_to_size(options, {**size_defaults(len(reports)), **lengths})]
+
+
 def begin_run(run_dir: Path, found: list[str], options: MainTrain, tokenizer: ReportTokenizer) -> None:
     """Move what the run folder held aside and write what a run begins with."""
     if found and not options.training.resume:
@@ -145,6 +158,7 @@ def main() -> None:
     """Train one model."""
     options = parse_options(MainTrain)
     options.data.ann_path = find_annotation(options.data.ann_path)
+    sized = fit_to_data(options)
     require(needed_files(options))
     checkpoint = load_checkpoint(options.start.init_from) if options.start.init_from else None
     origin = [adopt_options(options, checkpoint)] if checkpoint else []
@@ -186,7 +200,9 @@ def main() -> None:
         trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
         if is_main():
             parameters = sum(parameter.numel() for parameter in model.parameters())
-            print(*lines, f"{parameters:,} parameters on {device}", sep="\n")
+            studies = (len(dataset) for dataset in datasets.values())
+            print(*sized, *lines, f"{parameters:,} parameters on {device}", sep="\n")
+            print(*size_warnings(*studies, trainer.studies_per_step, options.training.epochs), sep="\n")
         if options.training.resume:
             trainer.resume()
         if options.training.profile:

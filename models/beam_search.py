@@ -105,6 +105,22 @@ def beam_search(
     return finished.tokens[:, 0], finished.scores[:, 0]
 
 
+def mean_log_probability(tokens: Tensor, scores: Tensor, start: int, end_id: int, pad_id: int) -> Tensor:
+    """Mean log-probability ``(B,)`` of the words that a search wrote, the end token among them.
+
+    Args:
+        tokens: ``(B, T)`` of :func:`beam_search`.
+        scores: ``(B,)`` of it, whose sum is divided by the prompt too and never by the end token.
+        start: tokens of the prompt.
+        end_id: id of the end token.
+        pad_id: id that fills the rest of ended reports.
+    """
+    place = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    length = ((tokens != pad_id) * place).amax(dim=1)  # (B,), end token included
+    ended = tokens.gather(1, length[:, None] - 1)[:, 0] == end_id
+    return scores * (length - ended.long()) / (length - start).clamp_min(1)
+
+
 def _first_open(ended: Tensor, beams: int) -> Tensor:
     """Positions ``(B, beams)`` of the best candidates that have not ended; ``ended`` is ``(B, 2 * beams)``."""
     return ended.long().sort(dim=1, stable=True)[1][:, :beams]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from models.beam_search import GenerationLimits
+from models.beam_search import GenerationLimits, mean_log_probability
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, put_states
 from models.diagnosis_head import DiagnosisHead
@@ -238,7 +238,7 @@ class Revtaf(nn.Module):
     @torch.no_grad()
     def generate(
         self, study: StudyInputs, start_id: int, state_ids: Tensor, limits: GenerationLimits
-    ) -> tuple[Tensor, FusedStudy]:
+    ) -> tuple[Tensor, Tensor, FusedStudy]:
         """Write reports from the predicted states.
 
         Args:
@@ -248,11 +248,16 @@ class Revtaf(nn.Module):
             limits: beams and lengths.
 
         Returns:
-            ``tokens`` ``(B, T)`` with the prompt, and what was known before writing.
+            ``tokens`` ``(B, T)`` with the prompt, the mean log-probability ``(B,)`` of the words after it, and what was
+            known before writing.
         """
         fused = self.fuse(study)
         states = fused.state_logits.argmax(dim=1)  # (B, L)
         start = states.new_full((len(states), 1), start_id)
         prompt = torch.cat([start, state_ids[states]], dim=1)  # (B, 1 + L)
-        tokens, _ = self.report_decoder.generate(fused.fused, prompt, limits)
-        return tokens, fused
+        tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits)
+        return (
+            tokens,
+            mean_log_probability(tokens, scores, prompt.shape[1], self.config.end_id, self.config.pad_id),
+            fused,
+        )

@@ -15,7 +15,7 @@ from models.config import ModelOptions, RevtafConfig, flag_name
 from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.messages import UserError
-from modules.programs import Program
+from modules.programs import PROGRAMS, Program
 
 P = TypeVar("P", bound=Program)
 
@@ -87,7 +87,7 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     Raises:
         SystemExit: with status 2 and one sentence, if a flag is unknown, out of its range, or contradicts another.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = as_declared(program, sys.argv[1:] if argv is None else argv)
     first = _Parser(prog=program.file, add_help=False, allow_abbrev=False)
     first.add_argument("--dataset_name")
     parser = build_parser(program, dataset_name := first.parse_known_args(words)[0].dataset_name)
@@ -105,6 +105,42 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
         return program(given=frozenset(given), **groups)
     except ValueError as error:
         parser.error(str(error))
+
+
+def as_declared(program: type[Program], argv: Sequence[str]) -> list[str]:
+    """The words of a command line with every flag as it is declared, whether it was typed with - or with _ inside."""
+    declared = {name.replace("-", "_"): name for name in build_parser(program)._option_string_actions}
+    words = []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        known = declared.get(name.replace("-", "_"), name) if name.startswith("--") else name
+        words.append(f"{known}{equals}{value}")
+    return words
+
+
+def words_for(program: type[Program], argv: Sequence[str]) -> list[str]:
+    """Those of the words of a command line that are flags of a program, with their values."""
+    words = as_declared(program, argv)
+    flags = build_parser(program)._option_string_actions
+    kept, takes = [], False
+    for word in words:
+        if word.startswith("--"):
+            takes = word.partition("=")[0] in flags
+        kept += [word] if takes else []
+    return kept
+
+
+def share(words: Sequence[str]) -> None:
+    """Print the words after ``--`` that the program named before it reads, a line each; of several, refuse what none reads."""
+    names, rest = list(words[: list(words).index("--")]), list(words[list(words).index("--") + 1 :])
+    programs = [program for program in PROGRAMS if program.__name__ in names]
+    if len(programs) == 1:
+        print(*words_for(programs[0], rest), sep="\n", end="\n" if words_for(programs[0], rest) else "")
+        return
+    read = [word for program in programs for word in words_for(program, rest)]
+    for word in rest:
+        if word.startswith("--") and not any(as_declared(program, [word])[0] in read for program in programs):
+            build_parser(programs[-1]).error(_unknown(programs[-1], build_parser(programs[-1]), word))
 
 
 def _unknown(program: type[Program], parser: ArgumentParser, word: str) -> str:
@@ -142,3 +178,7 @@ def model_config(chosen: ModelOptions, **from_data: Any) -> RevtafConfig:
         return RevtafConfig(**asdict(chosen), **counts, **from_data)
     except ValueError as error:  # models/ knows no users
         raise UserError(str(error)) from error
+
+
+if __name__ == "__main__":
+    share(sys.argv[1:])

@@ -56,7 +56,7 @@ class ScorerOptions(Group):
 
     image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
     visual_extractor: str = flag("resnet101", f"of the entity scorer: {BACKBONE_HELP}")
-    resnet_weights: str | None = flag(None, "torchvision weights file of the backbone, or 'download'")
+    resnet_weights: str | None = flag(None, "torchvision weights file of the backbone, 'download' or 'none'")
     entity_scorer: str = flag("own", "what scores the entities", choices=("own", "medklip"))
     medklip_checkpoint: str = flag(f"{MEDKLIP}/checkpoint_final.pth", "published weights")
     entity_descriptions: str = flag(f"{MEDKLIP}/observation explanation.json", "of MedKLIP")
@@ -73,6 +73,7 @@ class ScorerOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_extractor(self.visual_extractor)
+        self.resnet_weights = None if self.resnet_weights == "none" else self.resnet_weights
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ from modules.flags import (
     LabelerOptions,
     LoadingOptions,
     PredictionOptions,
+    ReleaseOptions,
     RunOptions,
     RuntimeOptions,
     ScoreRunOptions,
@@ -188,11 +189,19 @@ class MainPredict(Program):
     )
 
     prediction: PredictionOptions
+    release: ReleaseOptions
     runtime: RuntimeOptions
 
     def __post_init__(self) -> None:
-        if not self.prediction.images:
+        wanted = self.prediction
+        if bool(wanted.images) + bool(wanted.input_json_file) + bool(self.release.export) > 1:
+            raise ValueError("--images, --input_json_file and --export are three different tasks: give one of them")
+        if not (wanted.images or wanted.input_json_file or self.release.export):
             raise ValueError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
+        if wanted.save_json_file and not wanted.input_json_file:
+            raise ValueError("--save_json_file writes the studies of --input_json_file: give both")
+        if not self.release.export and {"bank_text", "half"} & self.given:
+            raise ValueError("--no-bank_text and --half say what --export writes: give it too")
 
 
 PROGRAMS = (MainPrepare, MainTrain, MainTest, MainScore, MainPredict)

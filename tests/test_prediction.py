@@ -1,6 +1,7 @@
 """main_predict.py and modules/prediction: the report of a film is the one that a test writes, wherever it is asked for."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import main_test
 from modules.messages import UserError
 from modules.prediction import Reporter
 from modules.prediction.films import find_films
+from modules.prediction.rexrank import read_studies
 from modules.records import read_jsonl
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +69,7 @@ def test_reports_are_those_of_a_test(prepared, trained, tested, tmp_path):
         assert row["report"] == known["prediction"]
         assert row["retrieved"] == known["retrieved"]
         assert list(row["probability"].values()) == known["positive_probability"]
+        assert row["mean_token_log_probability"] == known["mean_token_log_probability"] < 0
 
 
 def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tmp_path):
@@ -149,6 +152,64 @@ def test_a_dicom_film_gives_the_report_of_its_png(prepared, trained, tested, tmp
     png, dicom = Reporter.load(trained).report([tmp_path / "film.png", tmp_path / "film.dcm"])
     assert dicom["report"] == png["report"]
     assert dicom["probability"] == png["probability"]
+
+
+def test_what_can_be_looked_at_is_written(prepared, trained, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(min((prepared / "images" / "test").iterdir()), tmp_path / folder / "0.png")  # two films of one name
+    words = ["--model", trained, "--out", tmp_path / "out", "--images", tmp_path / "one", tmp_path / "two"]
+    call(main_predict, *words, "--plot", 2, "--text", "--device", "cpu")
+    rows = read_jsonl(tmp_path / "out" / "predictions.jsonl")
+    assert {path.name for path in (tmp_path / "out" / "figures").glob("*.png")} == {"one_0.png.png", "two_0.png.png"}
+    texts = sorted((tmp_path / "out" / "texts").iterdir())
+    assert [path.name for path in texts] == ["0.txt", "0_2.txt"]
+    assert texts[0].read_text().startswith(rows[0]["report"])
+    assert "Research use only" in texts[0].read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert rows[0]["report"].split(" . ")[0] in page
+    assert '"references":false' in page
+    with open(tmp_path / "out" / "predictions.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["image"] for row in table] == [row["image"] for row in rows]
+    assert table[0]["retrieved_report"] == rows[0]["retrieved_report"]
+    assert float(table[0]["p_edema"]) == rows[0]["probability"]["edema"]
+
+
+@pytest.mark.parametrize("spelling", ["_", "-"])
+def test_studies_of_rexrank_come_back_with_their_reports(prepared, trained, tested, tmp_path, spelling):
+    names = sorted(path.name for path in (prepared / "images" / "test").iterdir())[:3]
+    studies = {
+        "a": {"image_path": [f"test/{names[1]}"], "key_image_path": f"test/{names[0]}", "report": "kept"},
+        "b": {"image_path": [f"test/{names[1]}", f"test/{names[2]}"]},
+        "c": {"image_path": ["test/lost.png"]},
+    }
+    (tmp_path / "in.json").write_text(json.dumps(studies))
+    places = {"input_json_file": "in.json", "save_json_file": "saved.json", "img_root_dir": prepared / "images"}
+    words = [part for name, at in places.items() for part in (f"--{name.replace('_', spelling)}", tmp_path / at)]
+    call(main_predict, "--model", trained, "--out", tmp_path / "out", "--device", "cpu", "--no-viewer", *words)
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    assert saved["a"] == {**studies["a"], "model_prediction": tested[names[0]]["prediction"]}
+    assert saved["b"]["model_prediction"] == tested[names[1]]["prediction"]
+    assert saved["c"]["model_prediction"] == ""
+    assert "lost.png" in (tmp_path / "out" / "unreadable.csv").read_text()
+
+
+def test_studies_of_rexrank_as_a_list(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "in.json").write_text(json.dumps([{"study_id": 7, "image_path": "a.png"}]))
+    assert read_studies(tmp_path / "in.json", tmp_path)[1] == {"7": tmp_path / "a.png"}
+    for wrong, words in (
+        ([{"study_id": 7}], "names no image"),
+        ([1], "is no ReXrank file"),
+        ({}, "is no ReXrank file"),
+    ):
+        (tmp_path / "in.json").write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match=words):
+            read_studies(tmp_path / "in.json", tmp_path)
+    (tmp_path / "in.json").write_text(json.dumps({"a": {"image_path": ["x.png"]}}))
+    with pytest.raises(UserError, match="--img_root_dir"):
+        read_studies(tmp_path / "in.json", tmp_path)
 
 
 def test_what_is_named_but_not_there_is_said_at_once(tmp_path, capsys):

@@ -127,6 +127,28 @@ def test_tables_of_other_programs_are_read_whole(tmp_path, name):
         assert [study.images for study in dataset.studies] == [("a/front.png",), ("a/side.png",)]
 
 
+def test_a_small_split_shows_every_condition_that_three_patients_have(tmp_path):
+    """40 studies, findings of very different frequency: a tenth at least validates, each finding in every split."""
+    findings = {"Rib fracture.": 3, "Pneumothorax.": 4, "Pleural effusion.": 8, "Cardiomegaly.": 10, "Clear lungs.": 15}
+    texts = [text for text, count in findings.items() for _ in range(count)]
+    rows = "".join(f"s{n},{n}.png,{text},p{n}\n" for n, text in enumerate(texts))
+    (tmp_path / "studies.csv").write_text(f"id,image_path,report,patient\n{rows}e1,e.png,,p98\ne2,f.png,nan,p99\n")
+    for seed in range(20):
+        dataset = read_custom(tmp_path, options(), with_images=False, seed=seed)
+        of_split = {name: [s for s in dataset.studies if s.split == name] for name in ("train", "val", "test")}
+        assert len(dataset.studies) == 40
+        assert 4 <= len(of_split["val"]) <= 8
+        assert 8 <= len(of_split["test"]) <= 16
+        for name, studies in of_split.items():
+            assert {study.report for study in studies} == set(findings), (seed, name)
+
+
+def test_two_patients_are_enough_to_train_on(tmp_path):
+    (tmp_path / "studies.csv").write_text("image_path,report\na.png,Edema.\nb.png,Edema.\n")
+    dataset = read_custom(tmp_path, options(), with_images=False)
+    assert {study.split for study in dataset.studies} == {"train", "val"}
+
+
 def test_the_usual_names_are_known_and_no_patient_is_in_two_splits(tmp_path):
     dataset = read_custom(case(tmp_path, "subj.csv"), options(), with_images=False, seed=3)
     assert [study.id for study in dataset.studies] == [f"s{i}" for i in range(40)]

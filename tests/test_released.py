@@ -95,8 +95,9 @@ def test_a_released_file_computes_the_same(wrapper, tmp_path):
     assert loaded.config == model.config
     limits = GenerationLimits(beams=2, min_length=22, max_new_tokens=5)
     study, states = tiny_study(), torch.tensor([4, 5, 6, 7])
-    (expected, known), (found, also) = (m.generate(study, 3, states, limits) for m in (model, loaded))
+    (expected, sure, known), (found, as_sure, also) = (m.generate(study, 3, states, limits) for m in (model, loaded))
     assert torch.equal(found, expected)
+    assert torch.equal(as_sure, sure)
     for name, value in vars(known).items():
         if value is not None:
             assert torch.equal(getattr(also, name), value), name

@@ -253,7 +253,7 @@ def test_ranking_is_alike(model, seen, golden):
 @torch.no_grad()
 def test_reports_are_alike(model, study, golden):
     limits = GenerationLimits(beams=3, min_length=25, max_new_tokens=12)
-    tokens, fused = model.generate(study, START, torch.tensor(STATES), limits)
+    tokens, _, fused = model.generate(study, START, torch.tensor(STATES), limits)
     assert torch.equal(tokens[:, :19].int(), golden["f64/prompt_ids"])
     assert torch.equal(tokens.int(), golden["f64/beam3_ids"])
     decoder, prompt = model.report_decoder, golden["f64/prompt_ids"].long()

@@ -162,9 +162,9 @@ def test_permuted_entities_permute_the_map(tiny_model):
 
 def test_generation_does_not_depend_on_the_batch(tiny_model):
     model, study = tiny_model(), tiny_study(batch=5)
-    together, _ = model.generate(study, 3, STATE_IDS, LIMITS)
+    together, _, _ = model.generate(study, 3, STATE_IDS, LIMITS)
     for b in range(5):
-        alone, _ = model.generate(select(study, [b]), 3, STATE_IDS, LIMITS)
+        alone, _, _ = model.generate(select(study, [b]), 3, STATE_IDS, LIMITS)
         assert alone[0].tolist() == together[b].tolist()
 
 
@@ -190,9 +190,28 @@ def test_a_study_without_reference_is_finite(tiny_model):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+def test_the_certainty_of_a_report_is_the_mean_log_probability_of_its_words(tiny_model):
+    """Reports that ended and reports that were cut off, read again as known reports."""
+    model, study = tiny_model(), tiny_study()
+    end, pad = model.config.end_id, model.config.pad_id
+    lengths = set()
+    for most, bias in ((3, -9.0), (12, 0.3)):  # none ends, some end early
+        with torch.no_grad():
+            model.report_decoder.network.cls.predictions.bias[end] = bias
+        limits = GenerationLimits(beams=2, min_length=20, max_new_tokens=most)
+        tokens, certainty, fused = model.generate(study, 3, STATE_IDS, limits)
+        for b, row in enumerate(tokens):
+            report = row[: row.nonzero().max() + 1] if pad == 0 else row
+            lengths.add((len(report) - 19, bool(report[-1] == end)))
+            logits = model.report_decoder(fused.fused[b : b + 1], report[None], torch.ones_like(report[None]).bool())
+            read = logits[0, 18:-1].log_softmax(-1).gather(1, report[19:, None]).mean()
+            torch.testing.assert_close(certainty[b], read, rtol=1e-4, atol=1e-4)
+    assert {ended for _, ended in lengths} == {True, False}
+
+
 def test_prompt_of_generation_holds_the_predicted_states(tiny_model):
     model, study = tiny_model(), tiny_study()
-    reports, fused = model.generate(study, 3, STATE_IDS, LIMITS)
+    reports, _, fused = model.generate(study, 3, STATE_IDS, LIMITS)
     assert reports[:, 0].eq(3).all()
     torch.testing.assert_close(reports[:, 1:19], STATE_IDS[fused.state_logits.argmax(dim=1)])
 
@@ -245,7 +264,7 @@ def test_full_size_model_trains_one_step_and_writes_one_report(capsys):
     optimizer.step()
     assert torch.isfinite(total_loss(model, study))
     limits = GenerationLimits(beams=3, min_length=25, max_new_tokens=10)
-    written, _ = model.eval().generate(select(study, [0]), 30522, torch.arange(30523, 30527), limits)
+    written, _, _ = model.eval().generate(select(study, [0]), 30522, torch.arange(30523, 30527), limits)
     assert written.shape == (1, 29)
 
 

@@ -110,6 +110,23 @@ class ReportTokenizer:
             raise UserError(f"{path} is not a vocabulary ({error}): copy it again from the run's folder") from error
         return cls(tokenizer)
 
+    def extended(self, reports: Iterable[str], threshold: int) -> ReportTokenizer:
+        """A vocabulary of words with the new words of other reports behind it; itself if its tokens are pieces.
+
+        Args:
+            reports: cleaned training reports.
+            threshold: least number of occurrences of a new word.
+        """
+        if self._joins_pieces:
+            return self
+        known = self._tokenizer.get_vocab(with_added_tokens=True)
+        counts = Counter(word for report in reports for word in report.split())
+        new = sorted(word for word, n in counts.items() if n >= threshold and word not in known)
+        vocabulary = known | {word: len(known) + number for number, word in enumerate(new)}
+        tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = WhitespaceSplit()
+        return ReportTokenizer(_with_prompt_tokens(tokenizer))
+
     def save(self, path: str | Path) -> None:
         """Write one JSON file."""
         with atomic_write(path) as file:

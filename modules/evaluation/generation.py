@@ -47,7 +47,7 @@ def generate_reports(
 
     Returns:
         One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``retrieved`` (id or None),
-        ``retrieved_report`` (text or None), ``states`` (L,) as numbers, ``positive_probability`` (L,) and
+        ``retrieved_report`` (text or None), ``mean_token_log_probability``, ``states`` (L,) as numbers, ``positive_probability`` (L,) and
         ``state_probability`` (P, L).
     """
     model.eval()
@@ -66,13 +66,14 @@ def generate_reports(
                 kept.between()
             batch = dataset.to_device(batch, device)
             with autocast(device, precision):
-                tokens, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
+                tokens, certainty, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
             states = probability.argmax(dim=1).tolist()  # (B, L)
             for look in watch:
                 look(batch, fused)
             for b, index in enumerate(batch.index):
                 row = _row(dataset, index, tokenizer.decode(tokens[b].tolist()))
+                row["mean_token_log_probability"] = round(float(certainty[b]), 4)
                 row["states"] = states[b]
                 row["state_probability"] = [[round(p, 4) for p in state] for state in probability[b].tolist()]
                 row["positive_probability"] = row["state_probability"][POSITIVE]

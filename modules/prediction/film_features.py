@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.entity_scorer import EntityScorer
 from modules.corpus.annotations import Study
 from modules.labels import CONDITIONS
+from modules.prediction.model_folder import TrainedModel
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
+from modules.preparation.features.familiarity import StageWatch
 from modules.retrieval.neighbours import memory_indices
 
 
@@ -38,31 +39,33 @@ class FilmFeatures:
         return np.array([self._row_by_id[identifier] for identifier in ids], dtype=np.int64)
 
 
-def film_features(
-    films: Sequence[Study], scorer: EntityScorer, bank_mentions: np.ndarray, bank_ids: Sequence[str], memory_size: int
-) -> FilmFeatures:
+def film_features(films: Sequence[Study], trained: TrainedModel) -> tuple[FilmFeatures, np.ndarray]:
     """Score the entities of every film and look up its memory, as the preparation does for a data set.
 
     Args:
         films: n studies whose image paths are whole.
-        scorer: the entity scorer that the model was trained with.
-        bank_mentions: ``(N, K)`` mentions in the reports of the bank.
-        bank_ids: N ids; ties go to the first.
-        memory_size: reports R in the memory of a film.
+        trained: the model, whose entity scorer looks at them and whose bank is remembered.
+
+    Returns:
+        The features, and how unlike the training images each film is, ``(n,)``, NaN where that was not measured.
     """
-    n = len(films)
+    n, scorer, bank_ids, watch = len(films), trained.scorer, trained.bank.ids, StageWatch()
     blocks = [range(start, min(start + SCORE_BATCH, n)) for start in range(0, n, SCORE_BATCH)]
-    parts = list(read_images(scorer, ImageDataset(films, Path("/"), scorer.config.image_size), blocks, num_workers=0))
+    images = ImageDataset(films, Path("/"), scorer.config.image_size)
+    with watch.on(scorer):
+        parts = list(read_images(scorer, images, blocks, num_workers=0))
     scores = np.concatenate([logits.sigmoid().cpu().numpy() for _, logits, _ in parts])  # (n, K)
     text = np.concatenate([text.float().cpu().numpy().astype(np.float16) for _, _, text in parts])  # (n, K, E)
     memory = memory_indices(
         scores,
-        bank_mentions,
-        memory_size,
+        trained.mentions,
+        trained.memory_size,
         query_groups=np.full(n, -1),
         bank_groups=np.arange(len(bank_ids)),
         bank_ids=bank_ids,
     )
     labels = np.zeros((n, len(CONDITIONS)), dtype=np.int8)
     arrays = {"region_scores": scores, "region_text": text, "memory_indices": memory, "labels": labels}
-    return FilmFeatures([film.id for film in films], arrays)
+    familiar = trained.familiarity
+    strangeness = np.full(n, np.nan) if familiar is None else familiar.strangeness(watch.stages())
+    return FilmFeatures([film.id for film in films], arrays), strangeness

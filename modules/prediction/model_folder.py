@@ -1,4 +1,4 @@
-"""The folder of a trained model: a run of main_train.py with what it read, or one release folder that holds everything."""
+"""The folder of a trained model: a run of main_train.py with what it read; a release folder is in ``release``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from models.cpu.speed_up import speed_up
@@ -14,12 +15,18 @@ from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, tokenizer_of
+from modules.labelling.mentions import entity_mentions
 from modules.messages import UserError
 from modules.preparation.features.entities import load_entity_scorer
-from modules.records import ROOT, read_json
+from modules.preparation.features.familiarity import FILE as FAMILIARITY
+from modules.preparation.features.familiarity import Familiarity
+from modules.records import ROOT, read_json, sha256_of
 from modules.weights.checkpoints import build_model, load_checkpoint
 
 CHECKPOINTS = ("model_best.pth", "current_checkpoint.pth")
+WRITING = (  # options of a training that say how reports are written after it
+    "dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len",
+)  # fmt: skip
 
 
 @dataclass
@@ -30,8 +37,12 @@ class TrainedModel:
     tokenizer: ReportTokenizer
     scorer: EntityScorer
     bank: TrainingBank
-    options: dict[str, Any]  # of the training, by name
-    checkpoint: Path
+    options: dict[str, Any]  # WRITING, by name
+    checksum: str  # of what writes, so that reports of two models are never mixed
+    mentions: np.ndarray  # (N, K), entities in the reports of the bank
+    memory_size: int  # reports R in the memory of a film
+    familiarity: Familiarity | None  # None where an earlier preparation measured none
+    bank_text: bool = True  # whether the reports of the bank are there, or only what was made from them
 
 
 def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
@@ -68,7 +79,23 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     if device.type == "cpu":
         speed_up(model)
     scorer = load_entity_scorer(bank_dir / "entity_scorer.pth", device).requires_grad_(False)
-    return TrainedModel(model, tokenizer, scorer, TrainingBank(store), options, path)
+    bank = TrainingBank(store)
+    return TrainedModel(
+        model,
+        tokenizer,
+        scorer,
+        bank,
+        as_options(options),
+        sha256_of(path),
+        entity_mentions(bank.reports),
+        store.entry("memory_indices")["shape"][1],
+        Familiarity.load(bank_dir / FAMILIARITY),
+    )
+
+
+def as_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options of a training that say how reports are written after it."""
+    return {name: options[name] for name in WRITING}
 
 
 def _where(bank_dir: str, folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,26 @@ from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import open_image
 from modules.evaluation.generation import generate_reports, limits_of
-from modules.labelling.mentions import entity_mentions
 from modules.labels import CONDITIONS, STATES
 from modules.messages import UserError
 from modules.options import parse_options
 from modules.prediction.film_features import film_features
 from modules.prediction.model_folder import TrainedModel, open_model
+from modules.prediction.release import is_release, open_release
 from modules.programs import MainTest
-from modules.records import sha256_of
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 
 FILMS_AT_ONCE = 64  # films held in memory
+
+
+@dataclass
+class Films:
+    """Films that a report can be written of."""
+
+    dataset: ReportDataset
+    distances: np.ndarray  # (n,) to what was retrieved, NaN where there is none
+    strangeness: np.ndarray  # (n,), above 1 unlike the training images, NaN where that was not measured
 
 
 class Reporter:
@@ -43,19 +51,12 @@ class Reporter:
     def __init__(self, trained: TrainedModel, device: torch.device) -> None:
         self.trained, self.device = trained, device
         self.options = as_tested(trained.options)
-        self.mentions = entity_mentions(trained.bank.reports)  # (N, K)
-        self.memory_size = trained.bank.store.entry("memory_indices")["shape"][1]
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Reporter:
-        """A reporter from the folder of a trained model; UserError if something that it needs is missing."""
-        place = torch.device(device)
-        return cls(open_model(folder, place), place)
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the checkpoint."""
-        return sha256_of(self.trained.checkpoint)
+        """A reporter from the folder of a training or a release; UserError if something that it needs is missing."""
+        folder, place = Path(folder), torch.device(device)
+        return cls(open_release(folder, place) if is_release(folder) else open_model(folder, place), place)
 
     def report(self, paths: Sequence[str | Path]) -> list[dict[str, Any]]:
         """Read films and write their reports.
@@ -72,8 +73,10 @@ class Reporter:
         """The rows of :meth:`report` as they are written, a few films in memory at a time.
 
         Yields:
-            ``image``, and either ``error`` (a sentence) or ``report``, ``states`` (state by condition), ``probability``
-            (P(positive) by condition), ``retrieved`` (study or None), ``retrieved_report`` and ``retrieval_distance``.
+            ``image``, and either ``error`` (a sentence) or ``report``, ``mean_token_log_probability``, ``strangeness``
+            (above 1 the image is ``unlike_training``; both None where it was not measured), ``states`` (state by condition),
+            ``probability`` (P(positive) by condition), ``retrieved`` (study or None), ``retrieved_report`` and
+            ``retrieval_distance``.
         """
         for start in range(0, len(paths), FILMS_AT_ONCE):
             yield from self._some([Path(path).resolve() for path in paths[start : start + FILMS_AT_ONCE]])
@@ -90,14 +93,16 @@ class Reporter:
             rows |= dict(zip(readable, self._write(readable), strict=True))
         return [rows[path] for path in paths]
 
-    def _write(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    def films(self, paths: Sequence[Path]) -> Films:
+        """Films, every one readable, as a data set whose references were retrieved."""
         trained, options = self.trained, self.options
-        films = [Study(id=str(path), image_path=(str(path),), report="", split="test") for path in paths]
+        studies = [Study(id=str(path), image_path=(str(path),), report="", split="test") for path in paths]
         config = trained.model.config
+        features, strangeness = film_features(studies, trained)
         dataset = ReportDataset(
-            films,
+            studies,
             Path("/"),
-            film_features(films, trained.scorer, self.mentions, trained.bank.ids, self.memory_size),
+            features,
             trained.bank,
             trained.tokenizer,
             image_size=config.image_size,
@@ -106,29 +111,37 @@ class Reporter:
         )
         queries = ask(trained.model, dataset, config.retrieval, options)
         distances = set_references(trained.model, dataset, config.retrieval, queries, False, options.runtime.seed)
+        return Films(dataset, distances, strangeness)
+
+    def _write(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        films, options = self.films(paths), self.options
         rows = generate_reports(
-            trained.model,
-            dataset,
+            self.trained.model,
+            films.dataset,
             limits_of(options.generation),
             device=self.device,
             precision=options.compute.precision,
             loading=replace(options.loading, num_workers=0),
             progress=False,
         )
-        return [_readable(row, distance) for row, distance in zip(rows, distances, strict=True)]
+        if not self.trained.bank_text:
+            rows = [{**row, "retrieved_report": None} for row in rows]
+        return [_readable(*parts) for parts in zip(rows, films.distances, films.strangeness, strict=True)]
 
 
 def as_tested(options: dict[str, Any]) -> MainTest:
     """How main_test.py reads and writes after a training with these options."""
-    names = ("dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len")
-    words = [word for name in names for word in (f"--{name}", str(options[name]))]
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return parse_options(MainTest, [*words, "--num_workers", "0"])
 
 
-def _readable(row: dict[str, Any], distance: float) -> dict[str, Any]:
+def _readable(row: dict[str, Any], distance: float, strangeness: float) -> dict[str, Any]:
     return {
         "image": row["image"],
         "report": row["prediction"],
+        "mean_token_log_probability": row["mean_token_log_probability"],
+        "unlike_training": None if np.isnan(strangeness) else bool(strangeness > 1),
+        "strangeness": None if np.isnan(strangeness) else round(float(strangeness), 3),
         "states": {name: STATES[state] for name, state in zip(CONDITIONS, row["states"], strict=True)},
         "probability": dict(zip(CONDITIONS, row["positive_probability"], strict=True)),
         "retrieved": row["retrieved"],

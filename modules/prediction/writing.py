@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Any
 from tqdm import tqdm
 
 from modules.messages import UserError
-from modules.records import atomic_write, plain, read_json, read_jsonl, write_json
+from modules.records import atomic_write, iterate_jsonl, plain, read_json, write_json
 
-ROWS, TABLE, UNREADABLE, MODEL = "predictions.jsonl", "predictions.csv", "unreadable.csv", "model.json"
+ROWS, TABLE, UNREADABLE, MODEL, TEXTS = "predictions.jsonl", "predictions.csv", "unreadable.csv", "model.json", "texts"
 NOTE = "Research use only: no report here may guide the care of a patient."
 
 
 class PredictionFolder:
-    """The output folder of ``main_predict.py``.
+    """The output folder of ``main_predict.py``; of the rows in it only their images are kept in memory.
 
     Args:
         folder: made if absent.
@@ -38,36 +39,53 @@ class PredictionFolder:
                 f"{self.folder} holds the reports of another model: choose another --out, or remove that folder"
             )
         write_json(known, {"sha256": model_checksum, "note": NOTE})
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.unreadable: dict[str, str] = {}  # reason by image
+        self.unlike = 0  # reports on images unlike those of the training
+        self.done: set[str] = set()
         if (self.folder / ROWS).is_file():
             self._drop_torn_line()
-            self.rows = {row["image"]: row for row in read_jsonl(self.folder / ROWS)}
+            for row in self.rows():
+                self.done.add(row["image"])
+                self.unlike += bool(row.get("unlike_training"))
 
     def _drop_torn_line(self) -> None:
         """Cut off what a kill in the middle of a line left."""
         path = self.folder / ROWS
-        content = path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            with atomic_write(path, "wb") as file:
-                file.write(content[: content.rfind(b"\n") + 1])
+        with open(path, "rb+") as file:
+            end = size = file.seek(0, 2)
+            while end:
+                start = max(end - 4096, 0)
+                file.seek(start)
+                if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                    end = start + found + 1
+                    break
+                end = start
+            if end < size:
+                file.truncate(end)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What was written so far, one row at a time."""
+        return iterate_jsonl(self.folder / ROWS)
 
     def waiting(self, films: Sequence[Path]) -> list[Path]:
         """The films that have no report yet; those that could not be read are tried again."""
-        return [path for path in films if "report" not in self.rows.get(str(path.resolve()), {})]
+        return [path for path in films if str(path.resolve()) not in self.done]
 
     def keep(self, rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
-        """Append rows to the file as they come, with progress and images per second; the table follows at the end."""
+        """Append rows to the file as they come, with progress and images per second; the tables follow at the end."""
         started, new = time.perf_counter(), 0
-        done = sum("report" in row for row in self.rows.values())
         with (
             open(self.folder / ROWS, "a", encoding="utf-8") as file,
-            tqdm(total=max(total, done), initial=done, desc="reports", unit="image") as bar,
+            tqdm(total=max(total, len(self.done)), initial=len(self.done), desc="reports", unit="image") as bar,
         ):
             for row in rows:
-                self.rows[row["image"]] = row
                 if "report" in row:
                     file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
                     file.flush()
+                    self.done.add(row["image"])
+                    self.unlike += bool(row["unlike_training"])
+                else:
+                    self.unreadable[row["image"]] = row["error"]
                 new += 1
                 bar.update()
                 yield row
@@ -75,31 +93,39 @@ class PredictionFolder:
         self._write_tables()
 
     def _write_tables(self) -> None:
-        readable = [row for row in self.rows.values() if "report" in row]
-        columns = list(readable[0]["probability"]) if readable else []
         with atomic_write(self.folder / TABLE) as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(
-                ["image", "report", *columns, *(f"p_{name}" for name in columns), "retrieved", "retrieval_distance"]
-            )
-            for row in readable:
+            for number, row in enumerate(self.rows()):
                 states, probability = row["states"], row["probability"]
-                writer.writerow([
-                    row["image"], row["report"], *(states[name] for name in columns),
-                    *(probability[name] for name in columns), row["retrieved"], row["retrieval_distance"],
-                ])  # fmt: skip
+                single = {name: value for name, value in row.items() if not isinstance(value, dict)}
+                if number == 0:
+                    writer.writerow([*single, *states, *(f"p_{name}" for name in probability)])
+                writer.writerow([*single.values(), *states.values(), *probability.values()])
         with atomic_write(self.folder / UNREADABLE) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["image", "reason"])
-            writer.writerows([row["image"], row["error"]] for row in self.rows.values() if "error" in row)
+            csv.writer(file, lineterminator="\n").writerows([("image", "reason"), *self.unreadable.items()])
+
+    def write_texts(self) -> None:
+        """Write every report into a file of its own, named after its image."""
+        taken: set[str] = set()
+        for row in self.rows():
+            stem = name = re.sub(r"[^\w.-]+", "_", Path(row["image"]).stem)
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{stem}_{number}"
+            taken.add(name)
+            with atomic_write(self.folder / TEXTS / f"{name}.txt") as file:
+                file.write(f"{row['report']}\n\n{row['image']}\n{NOTE}\n")
 
     def summary(self) -> str:
-        """How many reports there are, where, and how fast they were written."""
-        written = sum("report" in row for row in self.rows.values())
-        left_out = [row for row in self.rows.values() if "error" in row]
-        lines = [f"{written} reports are in {self.folder / ROWS} ({self.speed:.1f} images/s). {NOTE}"]
-        if left_out:
+        """How many reports there are, where, how fast they were written, and what to beware of."""
+        lines = [f"{len(self.done)} reports are in {self.folder / ROWS} ({self.speed:.1f} images/s). {NOTE}"]
+        if self.unlike:
             lines.append(
-                f"{len(left_out)} images were left out, see {self.folder / UNREADABLE}; first: {left_out[0]['error']}"
+                f"warning: {self.unlike} images are unlike the images that the model was trained on (unlike_training in the "
+                "table): their reports mean little"
             )
+        if self.unreadable:
+            first = next(iter(self.unreadable.values()))
+            lines.append(f"{len(self.unreadable)} images were left out, see {self.folder / UNREADABLE}; first: {first}")
         return "\n".join(lines)

@@ -40,6 +40,7 @@ from modules.preparation.features.entities import (
     score_images,
 )
 from modules.preparation.features.entity_training import scorer_recipe, train_entity_scorer
+from modules.preparation.features.familiarity import keep_familiarity
 from modules.preparation.features.medklip import check_same_scorer, write_medklip_features
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
 from modules.preparation.published.conversion import PublishedFiles
@@ -159,6 +160,8 @@ class Preparation:
         if plans:
             score = partial(score_images, scorer, self.studies, self.image_dir, options.loading.num_workers)
             fill_scores(self.folder, plans, n, score)
+        if self.owns_bank:
+            keep_familiarity(self.folder, scorer, made_by["scorer"], self.training, options)
         return bool(plans)
 
     def report_aurocs(self) -> None:
@@ -258,13 +261,8 @@ class Preparation:
             return
         ids = [study.id for study in self.training]
         with measured("label neighbours", len(ids), quadratic=True):
-            rows = label_neighbours(
-                np.asarray(store["labels"])[store.rows("studies", ids)],
-                patients,
-                k,
-                ids=ids,
-                device=self.device,
-            )
+            labels = np.asarray(store["labels"])[store.rows("studies", ids)]
+            rows = label_neighbours(labels, patients, k, ids=ids, device=self.device)
         write_feature(self.folder, "label_neighbours", rows, axis="training", made_by=made_by)
 
     def memory(self) -> None:

@@ -140,7 +140,7 @@ def _search(find: Callable[[int, slice], np.ndarray], shape: tuple[int, int], bl
     """Put the rows that ``find`` returns for every block together; each process looks for its share."""
     found = []
     starts = shard(list(range(0, shape[0], block_size)))
-    for start in tqdm(starts, desc=name, unit="block", leave=False, disable=not is_main()):
+    for start in tqdm(starts, desc=name, unit="block", leave=False, disable=not is_main() or len(starts) < 2):
         found.append((start, find(start, slice(start, min(start + block_size, shape[0])))))
     rows = np.empty(shape, dtype=np.int32)
     for start, block in gather_list(found):

@@ -7,6 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import bert_folder
 from modules.messages import UserError
@@ -57,8 +60,13 @@ def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
     return f"{line}; from the command line: {', '.join(kept)}" if kept else line
 
 
-def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Load the weights of a trained model into one whose switches may differ.
+def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path) -> list[str]:
+    """Load the weights of a trained model into one whose switches may differ and whose vocabulary may be longer.
+
+    The rows of words that the trained model does not know stay as they were drawn.
+
+    Returns:
+        A line if there are such words.
 
     Raises:
         UserError: if it was trained on features of another width or with another vocabulary, or has no weights for
@@ -68,24 +76,38 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
     differences = [
         f"{name} {theirs.get(name)} there, {ours[name]} here"
         for name in ours
-        if name not in SWITCHES and theirs.get(name) != ours[name]
+        if name not in (*SWITCHES, "vocab_size") and theirs.get(name) != ours[name]
     ]
+    new = ours["vocab_size"] - theirs["vocab_size"]
+    if new < 0:
+        differences.append(f"vocab_size {theirs['vocab_size']} there, {ours['vocab_size']} here")
     if differences:
         raise UserError(
             f"{path} does not fit the prepared data ({'; '.join(differences[:4])}): prepare features of its widths, or "
             "do not use --init_from"
         )
-    missing = model.load_state_dict(checkpoint["state_dict"], strict=False).missing_keys
+    own = model.state_dict()
+    weights = {
+        name: torch.cat([value, own[name][len(value) :]]) if _is_shorter(value, own.get(name), new) else value
+        for name, value in checkpoint["state_dict"].items()
+    }
+    missing = model.load_state_dict(weights, strict=False).missing_keys
     random = [name for name in missing if name != "retrieval_enhancer.manifold.log_c"]  # c starts where it was
     if random:
         raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
+    return [f"vocabulary: {new} words of these reports are new to {path} and start from random vectors"] if new else []
+
+
+def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:
+    """Whether a tensor lacks the rows of new words and nothing else."""
+    return by > 0 and own is not None and value.shape[1:] == own.shape[1:] and len(own) - len(value) == by
 
 
 def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] | None = None) -> list[str]:
     """Load the starting weights that are there; returns lines that say what came from where."""
     if checkpoint:
-        load_trained(model, checkpoint, options.start.init_from)
-        return [f"all weights come from {options.start.init_from}"]
+        new = load_trained(model, checkpoint, options.start.init_from)
+        return [f"all weights come from {options.start.init_from}", *new]
     scorer = Path(options.data.feature_dir) / "entity_scorer.pth"
     name = options.model.visual_extractor
     weights = starting_weights(name, options.start.resnet_weights)

@@ -80,6 +80,11 @@ class Trainer:
         self.validation = Validation(model, val_set, labeler, options, device, self._between_batches)
         self.saved = "none was written yet: start again"  # which checkpoint is good
 
+    @property
+    def studies_per_step(self) -> int:
+        """Studies that every update sees, all processes together."""
+        return self.options.loading.batch_size * self.options.training.grad_accum * world_size()
+
     # checkpoints
 
     def save(self) -> str:

@@ -10,8 +10,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
+from models.config import BACKBONES
 from models.visual_encoder import build
-from modules.messages import UserError
+from modules.messages import Needed, UserError
 from modules.records import read_json
 
 FOLDER = "hf:"  # before the folder in --visual_extractor
@@ -122,3 +123,14 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} of {len(trained)} weights, first {missing[0]}: copy it again")
     return {f"network.{key}": value for key, value in network.state_dict().items()}
+
+
+def needed_backbone(path: str, name: str) -> Needed:
+    """A torchvision weights file that is to be loaded; a name in it that is another network's is pointed at."""
+    others = [known for known in BACKBONES if known in Path(path).stem and known != name]
+    what = f"ImageNet weights for --visual_extractor {name}"
+    if others:
+        what += f", although the file is named after {max(others, key=len)}: change one of the two"
+    return Needed(
+        path, what, "see checkpoints/README.md, or --resnet_weights download, or none to start from random weights"
+    )

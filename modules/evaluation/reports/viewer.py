@@ -74,6 +74,7 @@ def write_viewer(
         "columns": [CONDITIONS.index(name) for name in labeler.conditions],  # of the labels
         "states": STATES,
         "entities": ENTITIES,
+        "references": any(row["reference"] for row in rows),  # without them there is nothing to compare
         "total": len(rows),
         "studies": _studies(dataset, shown, labeler, maps, images),
         "summary": {

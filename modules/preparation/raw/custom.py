@@ -17,8 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from modules.corpus.annotations import leading_out, read_image_path, read_labels
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
+from modules.labelling.labelers import RuleLabeler
+from modules.labels import POSITIVE
 from modules.messages import UserError
 from modules.preparation.raw.files import find_below
 from modules.preparation.raw.own_columns import KNOWN, Rows, find_columns, is_absent, read_paths, read_states
@@ -57,11 +61,17 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     columns, said = find_columns(path, headings, rows)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
-    _split(path, dataset, options.split_file, seed, "patient" in columns)
+    undivided = _split(path, dataset, options.split_file, "patient" in columns)
     empty = "no report" if "report" in columns else f"no {options.section} in the report"
     dataset.keep(lambda study: None if study.report else empty)
     if with_images:
         dataset.keep_present()
+    if undivided:  # what is left out would take from the smaller splits
+        states = RuleLabeler()([study.report for study in dataset.studies])
+        found = {
+            study.id: set(np.flatnonzero(row == POSITIVE)) for study, row in zip(dataset.studies, states, strict=True)
+        }
+        draw_split(dataset, seed, found)
     return dataset
 
 
@@ -140,8 +150,12 @@ def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOption
     )
 
 
-def _split(path: Path, dataset: RawDataset, split_file: str | None, seed: int, patients: bool) -> None:
-    """Take the split of the table or of ``--split_file``, or draw one; say what stands for the patient."""
+def _split(path: Path, dataset: RawDataset, split_file: str | None, patients: bool) -> bool:
+    """Take the split of the table or of ``--split_file``; say what stands for the patient.
+
+    Returns:
+        Whether one is to be drawn.
+    """
     without = [study.id for study in dataset.studies if study.split is None]
     unknown = sum(study.patient is None for study in dataset.studies)
     if not patients:
@@ -153,9 +167,10 @@ def _split(path: Path, dataset: RawDataset, split_file: str | None, seed: int, p
     if split_file:
         use_split(dataset, read_split_file(split_file), split_file)
     elif len(without) == len(dataset.studies):
-        draw_split(dataset, seed)
+        return True
     elif without:
         raise UserError(
             f"{len(without)} of {len(dataset.studies)} studies of {path} have no split, first {without[0]}: give one to "
             "all or to none"
         )
+    return False

@@ -9,8 +9,8 @@ const VERDICT_SIGNS = ["", "\u2212", "\u2713", "!", "\u2717", "\u2260 side", "\u
 const VERDICT_WORDS = ["", "a denial only here", "both say so", "only here", "they contradict",
   "both name it, the side differs", "both name it, the grade differs", "both name it, the device differs"];
 const INFERNO = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
-const PARTICULARS = { "side differs": 5, "grade differs": 6, "device differs": 7 };
-const KINDS = {
+const PARTICULARS = !data.references ? {} : { "side differs": 5, "grade differs": 6, "device differs": 7 };
+const KINDS = !data.references ? { "all studies": null, "positive in the generated": (said) => said === POSITIVE } : {
   "all studies": null,
   "false positives": (said, truth) => said === POSITIVE && truth !== POSITIVE,
   "false negatives": (said, truth) => said !== POSITIVE && truth === POSITIVE,
@@ -97,6 +97,7 @@ function sorted(studies) {
 }
 
 function differences(study) {
+  if (!data.references) return study.said.map((said, column) => (said === POSITIVE ? conditionName(column) : "")).filter(Boolean).join(", ");
   const count = (test) => study.said.filter((said, column) => conditionName(column) !== "no finding" && test(said, study.truth[column])).length;
   return `${count(KINDS["true positives"])} right, ${count(KINDS["false positives"])} extra, ${count(KINDS["false negatives"])} missed`;
 }
@@ -124,10 +125,11 @@ function markedReport(node, sentences, whose) {
   if (!sentences.length) return node.replaceChildren(element("span", { className: "quiet", textContent: "(empty)" }));
   node.replaceChildren(...sentences.flatMap(([text, mark, findings]) => {
     const tags = findings.map(([column, state, verdict]) => element("span", {
-      className: `tag ${VERDICTS[verdict]}`, textContent: `${VERDICT_SIGNS[verdict]} ${conditionName(column)} ${STATE_SIGNS[state]}`,
-      title: `${conditionName(column)}: ${data.states[state]} in the ${whose} report; ${VERDICT_WORDS[verdict]}`,
+      className: data.references ? `tag ${VERDICTS[verdict]}` : "tag",
+      textContent: `${data.references ? VERDICT_SIGNS[verdict] : ""} ${conditionName(column)} ${STATE_SIGNS[state]}`,
+      title: `${conditionName(column)}: ${data.states[state]} in the ${whose} report${data.references ? `; ${VERDICT_WORDS[verdict]}` : ""}`,
     }));
-    return [element("bdi", { className: VERDICTS[mark], dir: "auto", textContent: text.replace(/ ([.!?])$/, "\u00a0$1") }), ...tags, " "];
+    return [element("bdi", { className: data.references ? VERDICTS[mark] : "", dir: "auto", textContent: text.replace(/ ([.!?])$/, "\u00a0$1") }), ...tags, " "];
   }));
 }
 
@@ -139,12 +141,12 @@ function findingRows(study) {
     const state = study.states ? study.states[index] : null;
     if (!said && !truth && !state) return null;
     const sign = (value) => (value === null ? "" : `${STATE_SIGNS[value]} ${data.states[value]}`);
-    const verdict = said === POSITIVE || truth === POSITIVE ? (said === truth ? 2 : 4) : 0;
+    const verdict = data.references && (said === POSITIVE || truth === POSITIVE) ? (said === truth ? 2 : 4) : 0;
     const probability = study.probability ? study.probability[index] : null;
     return element("tr", {},
       element("th", { scope: "row" }, name, " ", element("span", { className: "third", textContent: thirdOf(name) === "tail" ? "tail" : "" })),
       element("td", {}, element("span", { className: verdict ? `tag ${VERDICTS[verdict]}` : "", textContent: sign(said) })),
-      element("td", { textContent: sign(truth) }),
+      ...(data.references ? [element("td", { textContent: sign(truth) })] : []),
       element("td", { textContent: sign(state) }),
       element("td", {}, ...(probability === null ? [] : [element("meter", { min: 0, max: 1, value: probability, "aria-label": `probability of ${name}` }), ` ${probability.toFixed(2)}`])));
   }).filter(Boolean);

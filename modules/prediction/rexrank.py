@@ -1,0 +1,62 @@
+"""ReXrank's way to ask for reports: a JSON file of studies in, the same studies with ``model_prediction`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modules.messages import UserError
+from modules.records import read_json, write_json
+
+
+def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Path]]:
+    """Read studies, an object by study id or a list of objects.
+
+    Args:
+        path: JSON file; a study has ``key_image_path``, else the first of ``image_path`` is read.
+        root: folder that the image paths start from.
+
+    Returns:
+        The content of the file, and the image by study.
+
+    Raises:
+        UserError: if there is no such file, or a study names no image.
+    """
+    content = read_json(path)
+    films: dict[str, Path] = {}
+    for key, study in _items(content, path):
+        image = study.get("key_image_path") if isinstance(study, Mapping) else None
+        images = [image] if image else study.get("image_path") if isinstance(study, Mapping) else None
+        image = images[0] if isinstance(images, list) and images else images
+        if not isinstance(image, str):
+            raise UserError(
+                f"{path}, study {key}: it names no image, expected key_image_path or image_path: correct it"
+            )
+        films[key] = Path(root) / image.lstrip("/")
+    missing = [str(film) for film in films.values() if not film.is_file()]
+    if len(missing) == len(films):
+        raise UserError(
+            f"none of the {len(films)} images of {path} is there, first {missing[:1]}: give the folder that their paths "
+            "start from with --img_root_dir"
+        )
+    return content, films
+
+
+def write_studies(path: str | Path, content: Any, source: str | Path, reports: Mapping[str, str]) -> None:
+    """Write the studies again, with the report of each under ``model_prediction``, empty where there is none."""
+    for key, study in _items(content, source):
+        study["model_prediction"] = reports.get(key, "")
+    write_json(path, content)
+
+
+def _items(content: Any, path: str | Path) -> list[tuple[str, Any]]:
+    if isinstance(content, Mapping) and content:
+        return [(str(key), study) for key, study in content.items()]
+    if isinstance(content, list) and content and all(isinstance(study, Mapping) for study in content):
+        keys = [str(study.get("study_id", study.get("id", number))) for number, study in enumerate(content)]
+        if len(set(keys)) == len(keys):
+            return list(zip(keys, content, strict=True))
+    raise UserError(
+        f"{path} is no ReXrank file: expected an object by study id, or a list of studies with ids of their own"
+    )

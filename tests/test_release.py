@@ -1,0 +1,126 @@
+"""A release folder: everything that the model needs, checked at loading, the same reports as the folder of the training."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from programs import call, refused
+
+import main_predict
+from modules.messages import UserError
+from modules.prediction import Reporter
+from modules.records import read_json, sha256_of
+from modules.weights.safe_files import load_tensors, read_metadata, save_tensors
+
+
+def export(trained, folder, *flags):
+    call(main_predict, "--model", trained, "--export", folder, "--device", "cpu", *flags)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def release(trained, tmp_path_factory):
+    return export(trained, tmp_path_factory.mktemp("release") / "model")
+
+
+@pytest.fixture(scope="module")
+def films(prepared):
+    return sorted((prepared / "images" / "test").iterdir())
+
+
+def test_a_release_writes_what_its_training_writes(trained, release, films, tmp_path):
+    shutil.copytree(release, tmp_path / "elsewhere")
+    assert Reporter.load(tmp_path / "elsewhere").report(films) == Reporter.load(trained).report(films)
+
+
+def test_no_path_patient_or_other_split_leaves_with_it(prepared, trained, release):
+    annotation = json.loads((prepared / "annotation.json").read_text())
+    everything = b"".join(path.read_bytes() for path in release.rglob("*") if path.is_file())
+    assert annotation["train"][0]["id"].encode() in everything
+    held_out = [item["id"] for split in ("val", "test") for item in annotation[split]]
+    for secret in (str(prepared), str(trained), *held_out, '"patient": "'):
+        assert secret.encode() not in everything, secret
+
+
+def test_without_bank_text_no_report_leaves(trained, release, films, tmp_path):
+    bare = export(trained, tmp_path / "bare", "--no_bank_text")  # typed with _ or with -
+    reports = [json.loads(line)["report"] for line in (release / "bank" / "training.jsonl").read_text().splitlines()]
+    everything = b"".join(path.read_bytes() for path in bare.rglob("*") if path.is_file())
+    assert all(reports)
+    assert not [report for report in reports if report.encode() in everything]
+    (row,) = Reporter.load(bare).report(films[:1])
+    assert row["retrieved"] == Reporter.load(release).report(films[:1])[0]["retrieved"]
+    assert row["retrieved_report"] is None
+    assert "without texts" in (bare / "README.md").read_text()
+
+
+def test_half_is_half_the_size_and_nearly_the_same(trained, release, films, tmp_path):
+    half = export(trained, tmp_path / "half", "--half")
+    for name in ("model.safetensors", "entity_scorer.safetensors"):
+        assert (half / name).stat().st_size < 0.6 * (release / name).stat().st_size
+    (here,), (there,) = (Reporter.load(folder).report(films[:1]) for folder in (half, release))
+    assert here["probability"] == pytest.approx(there["probability"], abs=0.01)
+    assert read_json(half / "config.json")["network"] == read_json(release / "config.json")["network"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "bank/labels.npy", "config.json"])
+def test_what_was_changed_or_lost_is_named_at_loading(release, tmp_path, name):
+    folder = tmp_path / "copy"
+    shutil.copytree(release, folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name} missing, changed"):
+        Reporter.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=rf"{name} missing"):
+        Reporter.load(folder)
+
+
+def test_a_release_lists_every_file_of_its_own(release, tmp_path):
+    sums = dict(reversed(line.split("  ")) for line in (release / "SHA256SUMS").read_text().splitlines())
+    files = {path.relative_to(release).as_posix() for path in release.rglob("*") if path.is_file()}
+    assert sums.keys() == files - {"SHA256SUMS"}
+    assert all(sha256_of(release / name) == value for name, value in sums.items())
+    shutil.copytree(release, tmp_path / "copy")
+    (tmp_path / "copy" / "SHA256SUMS").write_text("")  # would check nothing
+    with pytest.raises(UserError, match="not in SHA256SUMS"):
+        Reporter.load(tmp_path / "copy")
+
+
+def test_nothing_is_written_over(trained, release, tmp_path, capsys):
+    refused(capsys, "is not empty", main_predict, "--model", trained, "--export", release)
+    refused(capsys, "give one of them", main_predict, "--images", release, "--export", tmp_path / "new")
+
+
+def test_the_card_quotes_the_scores_of_these_weights_only(trained, release, tmp_path):
+    assert "Not tested" in (release / "README.md").read_text()
+    shutil.copytree(trained, tmp_path / "run")
+    metrics = {
+        "scores": {"test_BLEU_4": 0.1234}, "intervals": {"test_BLEU_4": [0.1, 0.2]}, "studies": 9,
+        "protocol": {"caption": "test split; the protocol in words"},
+    }  # fmt: skip
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
+    tested = {"checkpoint": sha256_of(tmp_path / "run" / "model_best.pth"), "split": "test"}
+    (tmp_path / "run" / "results_of.json").write_text(json.dumps(tested))
+    card = (export(tmp_path / "run", tmp_path / "one") / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: revtaf\n")
+    assert "| BLEU_4 | 0.123 | 0.100 to 0.200 |" in card
+    assert "9 studies; test split; the protocol in words" in card
+    (tmp_path / "run" / "results_of.json").write_text(json.dumps({**tested, "checkpoint": "another"}))
+    assert "of other weights" in (export(tmp_path / "run", tmp_path / "two") / "README.md").read_text()
+
+
+def test_a_tensor_of_two_names_is_written_once_and_read_twice(tmp_path):
+    shared = torch.randn(40, 40)
+    weights = {"a": shared, "b": shared, "c": torch.randn(3), "count": torch.tensor(7)}
+    save_tensors(tmp_path / "w.safetensors", weights, said={"scorer": "x"})
+    assert (tmp_path / "w.safetensors").stat().st_size < 1.2 * shared.nbytes
+    read = load_tensors(tmp_path / "w.safetensors")
+    assert all(torch.equal(read[name], value) for name, value in weights.items())
+    assert read["a"].data_ptr() == read["b"].data_ptr()
+    assert read_metadata(tmp_path / "w.safetensors")["scorer"] == "x"
+    (tmp_path / "w.safetensors").write_bytes(b"no")
+    with pytest.raises(UserError, match="readable"):
+        read_metadata(tmp_path / "w.safetensors")

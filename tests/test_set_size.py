@@ -1,0 +1,81 @@
+"""modules/set_size.py: what follows from the number of studies, what is said before a small training, whose flags win."""
+
+import pytest
+from programs import refused
+
+import main_train
+from modules.options import parse_options, share, words_for
+from modules.programs import MainPrepare, MainTrain
+from modules.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
+
+
+@pytest.mark.parametrize(("studies", "least", "most"), [(16, 250, 400), (119, 1000, 1300), (3000, 1000, 1400)])
+def test_the_passes_make_about_as_many_steps_for_every_size(studies, least, most):
+    chosen = size_defaults(studies)
+    assert least <= studies // chosen["batch_size"] * chosen["epochs"] <= most
+    assert 10 <= chosen["epochs"] / chosen["val_every"] <= 30 or chosen["val_every"] == 1
+    assert chosen["warmup_steps"] <= max(1, studies // chosen["batch_size"])
+
+
+def test_a_large_set_keeps_the_published_values():
+    assert size_defaults(5000) == {}
+    options = parse_options(MainTrain, ["--dataset_name", "custom"])
+    before = (options.model, options.training.epochs)
+    fit_to_size(options, size_defaults(5000))
+    assert (options.model, options.training.epochs) == before
+
+
+def test_flags_of_the_user_win_and_weights_bring_their_sizes():
+    options = parse_options(MainTrain, ["--dataset_name", "custom", "--epochs", "3", "--bert_path", "bert"])
+    said = fit_to_size(options, size_defaults(119))
+    assert options.training.epochs == 3
+    assert options.start.tokenizer == "bert"
+    assert (options.model.hidden_size, options.training.init_lr) == (768, 5e-5)
+    assert options.model.visual_extractor == "resnet10n"
+    assert "--visual_extractor resnet10n" in said
+    assert "--d_model 128" in said
+    assert "--epochs" not in said
+    assert parse_options(MainTrain, [*words_for(MainTrain, said.split(": ")[1].split())]).model == options.model
+
+
+def test_lengths_are_those_of_the_reports():
+    lengths = length_defaults(["a b c"] + ["word " * 20] * 98 + ["word " * 200])
+    assert lengths["gen_min_len"] == 19 + 20
+    assert 26 <= lengths["gen_max_len"] <= 300
+    assert length_defaults(["short ."])["gen_min_len"] == 21
+
+
+def test_what_is_few_is_said_with_the_flag_that_mends_it():
+    lines = size_warnings(16, 4, 8, 10)
+    assert lines[0] == "16 training studies, 8 a step: 2 steps an epoch, 20 in all"
+    assert "--epochs 250" in lines[1]
+    assert "4 validation studies" in lines[2]
+    assert len(size_warnings(1600, 20, 16, 5)) == 1
+
+
+def test_every_program_gets_its_own_flags(capsys):
+    words = ["--epochs", "3", "--text-width", "64", "--no_augment", "--c", "-1", "--seed=4"]
+    assert words_for(MainTrain, words) == ["--epochs", "3", "--no-augment", "--c", "-1", "--seed=4"]
+    assert words_for(MainPrepare, words) == ["--text_width", "64", "--seed=4"]
+    share(["MainPrepare", "MainTrain", "--", *words])
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit) as end:
+        share(["MainPrepare", "MainTrain", "--", "--epoch", "3"])
+    assert end.value.code == 2
+    assert "did you mean --epochs?" in capsys.readouterr().err
+
+
+def test_a_missing_backbone_is_called_by_its_own_name(capsys, tmp_path):
+    words = [
+        "--dataset_name",
+        "iu_xray",
+        "--visual_extractor",
+        "resnet18",
+        "--resnet_weights",
+        tmp_path / "resnet101.pth",
+    ]
+    said = refused(capsys, "named after resnet101", main_train, *words)
+    assert "--visual_extractor resnet18" in said
+    assert "none to start from random weights" in said
+    assert "--tokenizer corpus, which needs no file" in said
+    assert parse_options(MainTrain, ["--resnet_weights", "none"]).start.resnet_weights is None

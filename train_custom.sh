@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# bash train_custom.sh studies.csv [flags of main_prepare.py and main_train.py]
+#
+# From a table of your own studies beside their images (docs/own_data.md) to prepared data and a trained model, offline:
+# vocabulary, network, passes and learning rate follow the number of studies and are printed; flags that you give win.
+# BERT, ImageNet: --bert_path DIR, --resnet_weights FILE. A trained model to start from: --init_from FILE.
+# Then bash test_custom.sh. A second run goes on where the first was interrupted.
+set -euo pipefail
+if [ $# -eq 0 ] || [[ $1 == --* ]]; then
+    echo "usage: bash train_custom.sh studies.csv [flags of main_prepare.py and main_train.py]" >&2
+    exit 2
+fi
+table=$(realpath -m -- "$1")
+shift
+cd "$(dirname "$0")"
+requirements=(requirements.txt)
+[[ $table == *.xlsx ]] && requirements+=(requirements/excel.txt)
+source ./environment.sh "${requirements[@]}"
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+known=("$PYTHON" -m modules.options)
+"${known[@]}" MainPrepare MainTrain -- "$@" # a flag that neither program knows is refused before any work
+mapfile -t preparing < <("${known[@]}" MainPrepare -- "$@")
+mapfile -t training < <("${known[@]}" MainTrain -- "$@")
+save_dir=results/custom previous=""
+for flag in "$@"; do
+    [ "$previous" = --save_dir ] && save_dir=$flag
+    case $flag in --save_dir=*) save_dir=${flag#--save_dir=} ;; esac
+    previous=$flag
+done
+resume=()
+[ -f "$save_dir/current_checkpoint.pth" ] && resume=(--resume)
+
+launch main_prepare.py --dataset_name custom --raw_dir "$table" --resize 256 "${preparing[@]}"
+launch main_train.py --dataset_name custom "${resume[@]}" "${training[@]}"
+echo "next: bash test_custom.sh"
