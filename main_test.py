@@ -28,7 +28,7 @@ from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
 from modules.distributed import agree_on, is_main, processes, seed_everything
 from modules.evaluation.baselines import most_frequent_report, nearest_by_pixels, nearest_by_scores, nearest_by_states
-from modules.evaluation.generation import generate_reports, limits_of
+from modules.evaluation.generation import generate_reports, search_of
 from modules.evaluation.reports.attention_figures import plot_studies
 from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
@@ -205,10 +205,11 @@ def main() -> None:
         distances = set_references(model, dataset, model.config.retrieval, queries, False, options.runtime.seed)
         maps = MapKeeper(options.testing.viewer_studies if options.testing.viewer else 0)
         signs, distinct = SignMapKeeper(mask_dir_of(options)), Distinctness()
+        labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
         rows = generate_reports(
             model,
             dataset,
-            limits_of(options.generation),
+            search_of(options.generation, labeler),
             device=device,
             precision=options.compute.precision,
             loading=options.loading,
@@ -221,7 +222,6 @@ def main() -> None:
         if not is_main():
             return
         baselines = baseline_reports(options, model, dataset, queries, annotation) if options.testing.baselines else {}
-        labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
         if drawn_maps is not None:
             store_sign_maps(run_dir / "sign_maps.npz", drawn_maps, model.config.image_size)
             measured["grounding"] = ground(

@@ -46,7 +46,7 @@ class PlainDataset(ReportDataset):
             region_text=torch.from_numpy(np.load(self.npy_dir / f"{study.id}_region.npy")),
             memory=torch.from_numpy(np.load(self.npy_dir / f"{study.id}_memory.npy")),
             reference_text=torch.from_numpy(self.bank.sentences(int(self.reference_rows[index]))),
-            reference_tokens=self.reference_words(int(self.reference_rows[index])),
+            reference_tokens=self.reference_words(self.read_rows[index]),
             token_ids=self.tokenizer.encode(self.reports[index], labels.tolist(), self.max_report_tokens),
             labels=torch.from_numpy(labels),
         )
@@ -118,7 +118,7 @@ def main() -> None:
         plain = PlainDataset(studies, root / "full", store, bank, tokenizer, **common)
         plain.npy_dir = root / "npy"
         for dataset in (plain, ours):
-            dataset.reference_rows = np.arange(len(dataset)) % count
+            dataset.refer_to(np.arange(len(dataset))[:, None] % count)
         a, b = plain[1], ours[1]
         assert torch.equal(a.region_text, b.region_text)
         assert torch.equal(a.memory, b.memory)

@@ -37,7 +37,7 @@ def published_config(quick: bool) -> RevtafConfig:
         "num_states": len(STATES), "num_entities": len(ENTITIES), "enhancer": "scores", "manifold": "poincare",
         "curvature": 0.01, "learn_curvature": False, "hyperbolic_dim": 512, "hyperbolic_layers": 2, "retrieval": "learned",
         "entity_text_dim": 768, "attention_dim": 1024, "attention": "ot", "entity_keys": "text", "align_pairs": "all",
-        "reference_memory": 0, "ot_plan": "joint", "ot_solver": "sinkhorn",
+        "reference_memory": 0, "references": 1, "ot_plan": "joint", "ot_solver": "sinkhorn",
         "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True, "vocab_size": BERT_VOCABULARY, "pad_id": 0,
         "end_id": 2, "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072,
         "max_positions": 512,
@@ -64,7 +64,9 @@ def random_batch(
         memory=normal(size, 21, config.report_feature_dim),
         reference_text=normal(size, sentences, config.report_feature_dim),
         reference_mask=torch.ones(size, sentences, dtype=torch.bool),
-        reference_tokens=torch.randint(3, config.vocab_size, (size, config.reference_memory), generator=generator),
+        reference_tokens=torch.randint(
+            3, config.vocab_size, (size, config.references * config.reference_memory), generator=generator
+        ),
     )
     ids = torch.randint(3, config.vocab_size, (size, tokens), generator=generator)
     labels = torch.randint(0, config.num_states, (size, config.num_conditions), generator=generator)

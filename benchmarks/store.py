@@ -86,7 +86,7 @@ def open_dataset(folder: Path, studies: list[Study]) -> ReportDataset:
     store = FeatureStore.open(folder / "features")
     bank, tokenizer = TrainingBank(store), ReportTokenizer.from_reports([REPORT.lower()], 1)
     dataset = ReportDataset(studies, folder, store, bank, tokenizer, image_size=32, max_report_tokens=480)
-    dataset.reference_rows = np.arange(len(studies))
+    dataset.refer_to(np.arange(len(studies))[:, None])
     return dataset
 
 

@@ -30,6 +30,9 @@ class GenerationLimits:
             )
 
 
+Choose = Callable[[Tensor, Tensor], Tensor]  # ended hypotheses (B, beams, T), scores (B, beams) -> (B,) positions
+
+
 @dataclass
 class Finished:
     """The best ended hypotheses of each study: ``tokens`` ``(B, beams, T)`` and ``scores`` ``(B, beams)``."""
@@ -45,6 +48,13 @@ class Finished:
         self.tokens = torch.cat([self.tokens, tokens], dim=1).gather(1, order)
         self.scores = merged[:, :beams]
 
+    def take(self, choose: Choose | None) -> tuple[Tensor, Tensor]:
+        """``tokens`` ``(B, T)`` and ``scores`` ``(B,)`` of the chosen hypotheses, of the best ones without a choice."""
+        if choose is None:
+            return self.tokens[:, 0], self.scores[:, 0]
+        every, chosen = torch.arange(len(self.scores), device=self.scores.device), choose(self.tokens, self.scores)
+        return self.tokens[every, chosen], self.scores[every, chosen]
+
 
 @torch.no_grad()
 def beam_search(
@@ -53,6 +63,7 @@ def beam_search(
     limits: GenerationLimits,
     end_id: int,
     pad_id: int,
+    choose: Choose | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Find the most probable continuation of each prompt.
 
@@ -68,6 +79,7 @@ def beam_search(
         limits: beams and lengths.
         end_id: id of the end token.
         pad_id: id that fills the rest of ended reports.
+        choose: which of the ended hypotheses is taken, scores -inf where there is none; the best if absent.
 
     Returns:
         ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
@@ -102,7 +114,7 @@ def beam_search(
         rows = (origin.gather(1, open_beams) + offset).view(-1)  # (B * beams,)
         log_probs = next_log_probs(token.gather(1, open_beams).view(-1, 1), rows)
     finished.add(tokens, torch.where(done.unsqueeze(1), -torch.inf, scores / (length + 1)))
-    return finished.tokens[:, 0], finished.scores[:, 0]
+    return finished.take(choose)
 
 
 def mean_log_probability(tokens: Tensor, scores: Tensor, start: int, end_id: int, pad_id: int) -> Tensor:

@@ -110,7 +110,8 @@ class ModelOptions:
     align_pairs: str = flag(
         "mentions", "entities and sentences that shall agree; 'all' as released", choices=("mentions", "stored", "all")
     )
-    reference_memory: int = flag(120, "words of the reference that are read; 0 as released", within="[0, 4096]")
+    reference_memory: int = flag(120, "words of each reference that are read; 0 as released", within="[0, 4096]")
+    references: int = flag(1, "retrieved reports that are read; the first one is aligned", within="[1, 64]")
     ot_plan: str = flag("joint", "'single' as released", choices=("joint", "single"))
     ot_solver: str = flag("sinkhorn", "'pot' to check", choices=("sinkhorn", "pot"))
     ot_epsilon: float = flag(0.05, "entropic regularisation", within="(0, 1000]")

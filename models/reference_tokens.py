@@ -1,4 +1,4 @@
-"""The retrieved report word by word, as columns that the report decoder reads beside the fused patches."""
+"""The retrieved reports word by word, as columns that the report decoder reads beside the fused patches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PREDECESSORS = 2  # words before a word that its column holds too: who has just 
 
 
 class ReferenceTokens(nn.Module):
-    """Columns of the words of a reference report.
+    """Columns of the words of one or more reference reports, one behind the other.
 
     Departure: in the released code the words of the reference reach the decoder as one message per patch, from which none
     of them can be read; ``--reference_memory 0`` does so.
 
     Args:
-        tokens: T, columns of every study, whatever the length of its reference.
+        tokens: T, columns of every study, whatever the length of its references.
         hidden: width of the decoder's word vectors.
         width: of the columns, that of the fused patches.
     """

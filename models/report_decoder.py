@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers import BlipTextConfig, BlipTextLMHeadModel
 
 from models.beam_reader import BeamReader
-from models.beam_search import GenerationLimits, beam_search
+from models.beam_search import Choose, GenerationLimits, beam_search
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, attend, score_reports
 
@@ -86,16 +86,19 @@ class ReportDecoder(nn.Module):
         return output.logits  # (B, T, V)
 
     @torch.no_grad()
-    def generate(self, fused: Tensor, prompt: Tensor, limits: GenerationLimits) -> tuple[Tensor, Tensor]:
+    def generate(
+        self, fused: Tensor, prompt: Tensor, limits: GenerationLimits, choose: Choose | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Write reports by beam search.
 
         Args:
             fused: ``(B, M, 2 A)`` fused patches.
             prompt: ``(B, 1 + L)`` start token and one state token per condition.
             limits: beams and lengths.
+            choose: see :func:`models.beam_search.beam_search`.
 
         Returns:
             ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
         """
         reader = self.reader(self.network, fused, prompt.shape[1], limits)
-        return beam_search(reader, prompt, limits, self.end_id, self.pad_id)
+        return beam_search(reader, prompt, limits, self.end_id, self.pad_id, choose)

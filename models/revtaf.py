@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,9 @@ from models.report_memory import ReportMemory
 from models.retrieval_towers import RetrievalTowers, stage_widths, stages
 from models.visual_encoder import VisualEncoder
 
+# predicted states (B, L), ended hypotheses (B, beams, T), scores (B, beams) -> (B,) positions
+ChooseByStates = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 
 @dataclass
 class StudyInputs:
@@ -31,7 +36,7 @@ class StudyInputs:
     memory: Tensor  # (B, R, C), features of similar training reports
     reference_text: Tensor  # (B, S, C), sentence features of one retrieved training report
     reference_mask: Tensor  # (B, S), true for real sentences
-    reference_tokens: Tensor  # (B, T), the words of that report, padded; T is 0 for a decoder that does not read them
+    reference_tokens: Tensor  # (B, T), the words of the reports that are read, padded; T is 0 for a decoder without
 
     def to(self, device: torch.device) -> StudyInputs:
         """Copy to a device, asynchronously when the memory is pinned."""
@@ -130,7 +135,9 @@ class Revtaf(nn.Module):
         self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
         self.reference_tokens = None
         if config.reference_memory:
-            self.reference_tokens = ReferenceTokens(config.reference_memory, config.hidden_size, 2 * A)
+            self.reference_tokens = ReferenceTokens(
+                config.references * config.reference_memory, config.hidden_size, 2 * A
+            )
         self.report_decoder = ReportDecoder(config)
 
     def diagnose(self, image: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,7 +244,12 @@ class Revtaf(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, study: StudyInputs, start_id: int, state_ids: Tensor, limits: GenerationLimits
+        self,
+        study: StudyInputs,
+        start_id: int,
+        state_ids: Tensor,
+        limits: GenerationLimits,
+        choose: ChooseByStates | None = None,
     ) -> tuple[Tensor, Tensor, FusedStudy]:
         """Write reports from the predicted states.
 
@@ -246,6 +258,7 @@ class Revtaf(nn.Module):
             start_id: id of the start token.
             state_ids: ``(P,)`` token ids of the states.
             limits: beams and lengths.
+            choose: which of the hypotheses of each study is taken; the most probable one if absent.
 
         Returns:
             ``tokens`` ``(B, T)`` with the prompt, the mean log-probability ``(B,)`` of the words after it, and what was
@@ -255,7 +268,8 @@ class Revtaf(nn.Module):
         states = fused.state_logits.argmax(dim=1)  # (B, L)
         start = states.new_full((len(states), 1), start_id)
         prompt = torch.cat([start, state_ids[states]], dim=1)  # (B, 1 + L)
-        tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits)
+        by_states = None if choose is None else partial(choose, states)
+        tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits, by_states)
         return (
             tokens,
             mean_log_probability(tokens, scores, prompt.shape[1], self.config.end_id, self.config.pad_id),

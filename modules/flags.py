@@ -90,6 +90,9 @@ class GenerationOptions(Group):
     beam_size: int = flag(3, "beams of the search", within="[1, 1000]")
     gen_min_len: int = flag(60, "shortest sequence in tokens, the 19 prompt tokens included", within="[0, 65536]")
     gen_max_len: int = flag(110, "most new tokens", within="[1, 65536]")
+    rerank: str = flag(
+        "none", "states: of the beams, the one whose text says the predicted findings", choices=("none", "states")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,7 +130,13 @@ class TrainingOptions(Group):
         "true", "told in training; mixed: half the studies the predicted ones", choices=("true", "predicted", "mixed")
     )
     train_retrieval: str = flag("own", "reference of a training study", choices=("own", "label", "mixed"))
+    oracle_epochs: int = flag(
+        2, "first epochs in which references are the reports most like a study's own (with own)", within="[0, inf)"
+    )
     drop_references: float | None = flag(None, "share of studies without one (.1; with label 0)", within="[0, 1]")
+    rare_sampling: float = flag(
+        0.0, "take studies more often the rarer their findings: rate to minus this; 0: all once", within="[0, 1]"
+    )
     exclude_same_patient: bool = flag(False, "never retrieve a report of the study's own patient")
     augment: bool = flag(True, "random crop and rotation of training images")
     monitor_metric: str = flag("val_ce_f1", "selects model_best.pth (larger is better)")

@@ -2,11 +2,12 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from modules.corpus import dataloaders as subject
-from modules.corpus.dataloaders import EpochSampler, epoch_batches, evaluation_loader
+from modules.corpus.dataloaders import EpochSampler, epoch_batches, evaluation_loader, rare_first
 
 
 def test_an_epoch_shows_every_study_once_in_an_order_of_its_own():
@@ -50,3 +51,21 @@ def test_the_order_leaves_the_generator_of_dropout_alone():
     before = torch.get_rng_state()
     list(EpochSampler(20, 4, seed=1, epoch=2))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_rare_findings_are_taken_more_often_and_no_study_is_forgotten_for_long():
+    labels = np.zeros((1000, 18), dtype=np.int64)
+    labels[:, 13] = 1  # no finding, until something is found
+    labels[:100, 9], labels[:100, 13] = 1, 0
+    labels[:10, 11] = 1  # the rarest one decides
+    taken = rare_first(labels, 0.5)
+    assert taken.mean() == pytest.approx(1)
+    assert taken[0] / taken[50] == pytest.approx(10**0.5)
+    assert taken[50] / taken[500] == pytest.approx(3)
+    assert (rare_first(labels, 0.0) == 1).all()
+    for epoch in (1, 2):
+        steps = epoch_batches(1000, 10, 2, seed=1, epoch=epoch, taken=taken)
+        counts = np.bincount([i for step in steps for share in step for i in share], minlength=1000)
+        assert counts.sum() == 1000
+        assert (np.abs(counts - taken) < 1).all()  # rounded up or down
+    assert steps == epoch_batches(1000, 10, 2, seed=1, epoch=2, taken=taken)

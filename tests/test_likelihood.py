@@ -110,7 +110,7 @@ def ask():
 
 
 def test_retrieval_takes_the_likeliest_report_but_never_its_own():
-    rows, _ = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)
+    rows = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)[0][:, 0]
     worth = worth_by_hand(*made()[:2], made()[2].double().numpy(), made()[3])
     own = np.arange(30, 40), np.arange(10)
     worth[own] = -np.inf
@@ -132,13 +132,13 @@ def test_a_rare_finding_is_asked_for_sooner_than_a_frequent_one():
 
 def one_of_two(folder):
     with processes("cpu"):
-        rows, _ = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)
+        rows = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)[0][:, 0]
         np.save(Path(folder) / f"{rank()}.npy", rows)
 
 
 def test_two_processes_find_what_one_finds(trainings, tmp_path):
     trainings.call(one_of_two, processes=2, folder=str(tmp_path))
-    rows, _ = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)
+    rows = retrieve("states", ENHANCER, Bank(), ask(), exclude_same_patient=False, seed=0)[0][:, 0]
     for number in range(2):
         assert np.array_equal(np.load(tmp_path / f"{number}.npy"), rows)
 

@@ -18,8 +18,10 @@ from modules.corpus.tokenizer import ReportTokenizer
 from modules.options import parse_options
 from modules.programs import MainTrain
 from modules.records import read_json, read_jsonl
+from modules.retrieval import text_oracle
 from modules.retrieval.observation import observe
 from modules.retrieval.references import DROPPED, find_references, reference_agreement, training_references
+from modules.retrieval.text_oracle import most_alike
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,14 @@ def model():
 
 
 def options(**changes):
-    values = {"retrieval": "states", "drop_references": 0.0, "precision": "fp32", "batch_size": 8, "num_workers": 0}
+    values = {
+        "retrieval": "states",
+        "oracle_epochs": 0,
+        "drop_references": 0.0,
+        "precision": "fp32",
+        "batch_size": 8,
+        "num_workers": 0,
+    }
     words = []
     for name, value in {**values, "seed": 1, **changes}.items():
         words += [] if value is None else [f"--{name}"] if value is True else [f"--{name}", str(value)]
@@ -108,6 +117,33 @@ def test_the_first_epoch_of_a_new_model_asks_the_entity_scores(model, datasets):
     for how in ("states", "learned"):
         assert np.array_equal(training_rows(model, dataset, 1, retrieval=how), cosine)
     assert not np.array_equal(training_rows(model, dataset, 1, retrieval="states", init_from="x.pth"), cosine)
+
+
+def test_the_first_epochs_show_the_reports_most_like_the_own_one(model, datasets):
+    dataset = datasets["train"]
+    asked = training_rows(model, dataset, 3, oracle_epochs=2).copy()
+    found = training_rows(model, dataset, 2, oracle_epochs=2)
+    assert not np.array_equal(found, asked)
+    words = [set(zip(report.split(), report.split()[1:], strict=False)) for report in dataset.reports]
+    shared = np.array([[len(a & b) for b in words] for a in words])
+    own = np.arange(len(words))
+    np.fill_diagonal(shared, -1)
+    assert (dataset.bank.store.rows("training", [study.id for study in dataset.studies]) == own).all()
+    assert shared[own, found].mean() > 0.8 * shared.max(axis=1).mean() > shared[own, asked].mean()
+    patients = np.array(dataset.bank.patients)
+    assert (found != own).all()
+    found = training_rows(model, dataset, 1, oracle_epochs=2, exclude_same_patient=True)
+    assert (patients[found] != patients[own]).all()
+
+
+def test_what_is_alike_is_the_same_however_much_is_compared_at_once(datasets, monkeypatch):
+    dataset = datasets["train"]
+    reports, groups = list(dataset.reports), dataset.bank.groups(dataset.studies, False)
+    whole = most_alike(reports, dataset.bank, groups, k=3)
+    monkeypatch.setattr(text_oracle, "BLOCK", 7)
+    assert np.array_equal(most_alike(reports, dataset.bank, groups, k=3), whole)
+    some = np.array([4, 1, 9, 20])
+    assert np.isin(most_alike(reports, dataset.bank, groups, k=2, among=some), some).all()
 
 
 def test_no_retrieval_gives_no_reference(model, datasets):

@@ -92,7 +92,8 @@ def test_the_random_row_is_the_draw_of_random_retrieval(judged):
     known = bank.store["labels"]
     assert found["random"]["f1_macro_top1"] == pytest.approx(clinical_scores(known[rows[:, 0]], labels)["ce_f1_macro"])
     assert found["random"]["label_agreement_top5"] == pytest.approx((known[rows] == labels[:, None]).mean())
-    first, distances = retrieve("random", None, bank, Queries(studies, scores), exclude_same_patient=False, seed=0)
+    found, distances = retrieve("random", None, bank, Queries(studies, scores), exclude_same_patient=False, seed=0, k=2)
+    first = found[:, 0]
     assert first.tolist() == rows[:, 0].tolist()
     assert np.isnan(distances).all()
     alone = random_rows(groups[0], groups[1][3:4], studies[3:4], seed=0)  # whoever else asks

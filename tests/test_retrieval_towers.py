@@ -107,9 +107,8 @@ def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(da
         assert (dataset.reference_rows != rows).all()
         return np.mean([wanted(rows[[i]], dataset.reference_rows[[i]])[0, 0] for i in range(len(dataset))])
 
-    monkeypatch.setattr(towers, "STEPS", 40)
     blind = worth()
-    loss = fit_towers(model, dataset, ask(model, dataset, "learned", options()), wanted, (1, 1))
+    loss = fit_towers(model, dataset, ask(model, dataset, "learned", options()), wanted, (1, 1), 40)
     assert worth() > blind + 2
     assert np.isfinite(loss)
     assert torch.equal(torch.get_rng_state(), state)  # dropout of the model goes on as if nothing had happened
@@ -128,6 +127,7 @@ def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(da
 
 def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(towers, "STEPS", 5)
+    monkeypatch.setattr(towers, "FIRST_STEPS", 5)
     train(prepared, tmp_path, "--enhancer", "towers")
     names, *lines = (tmp_path / "metrics.csv").read_text().splitlines()
     rows = [dict(zip(names.split(","), line.split(","), strict=True)) for line in lines]
@@ -143,6 +143,7 @@ def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypat
 
 def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(towers, "STEPS", 5)
+    monkeypatch.setattr(towers, "FIRST_STEPS", 5)
     flags = ["--enhancer", "towers", "--retrieval", "learned"]
     train(prepared, tmp_path / "whole", *flags)
     original = main_train.Trainer.fit

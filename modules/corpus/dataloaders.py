@@ -6,15 +6,35 @@ import gc
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from modules.corpus.datasets import ReportDataset, collate
 from modules.distributed import rank, world_size
+from modules.labels import POSITIVE
 from modules.stops import ignore_stops
 
 
-def epoch_batches(size: int, batch_size: int, shares: int, seed: int, epoch: int) -> list[list[list[int]]]:
+def rare_first(labels: np.ndarray, power: float) -> np.ndarray:
+    """How often an epoch takes each study, on average once: ``(n,)``.
+
+    A study counts by its rarest positive condition, the rate of that condition to minus ``power``; one without any counts
+    as the most frequent condition would.
+
+    Args:
+        labels: ``(n, L)`` states.
+        power: 0 takes every study once.
+    """
+    positive = labels == POSITIVE  # (n, L)
+    rate = positive.mean(axis=0).clip(1 / max(len(labels), 1))  # (L,)
+    wanted = np.where(positive, rate**-power, rate.max() ** -power).max(axis=1)
+    return wanted / wanted.mean()
+
+
+def epoch_batches(
+    size: int, batch_size: int, shares: int, seed: int, epoch: int, taken: np.ndarray | None = None
+) -> list[list[list[int]]]:
     """Indices of every share of every step of an epoch, the same for the same seed and epoch.
 
     A last, smaller step is dropped unless it is the only one: the ranking loss compares the studies of a batch.
@@ -25,9 +45,16 @@ def epoch_batches(size: int, batch_size: int, shares: int, seed: int, epoch: int
         shares: equal parts of a step.
         seed: seed of the order.
         epoch: epoch.
+        taken: how often each study is taken on average, ``(size,)`` with mean 1; each is taken as often as that, rounded up
+            or down by chance. Once each if absent.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(size, generator=generator).tolist()
+    if taken is not None:
+        marks = np.cumsum(taken[order])  # neighbours on this line are as random as the order
+        ticks = float(torch.rand((), generator=generator)) + np.arange(size)
+        drawn = np.searchsorted(marks, ticks * (marks[-1] / size), side="right").clip(max=size - 1)
+        order = [order[place] for place in drawn[torch.randperm(size, generator=generator).numpy()]]
     total = batch_size * shares
     if size < total:
         order = (order * total)[: -(-size // shares) * shares]
@@ -47,10 +74,13 @@ class EpochSampler(Sampler[list[int]]):
         seed: seed of the order.
         epoch: epoch, from 1.
         first_step: steps to leave out, already done before a resume.
+        taken: how often each study is taken, see :func:`epoch_batches`.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, epoch: int, first_step: int = 0) -> None:
-        steps = epoch_batches(size, batch_size, world_size(), seed, epoch)
+    def __init__(
+        self, size: int, batch_size: int, seed: int, epoch: int, first_step: int = 0, taken: np.ndarray | None = None
+    ) -> None:
+        steps = epoch_batches(size, batch_size, world_size(), seed, epoch, taken)
         self.batches = [batches[rank()] for batches in steps[first_step:]]
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -61,10 +91,17 @@ class EpochSampler(Sampler[list[int]]):
 
 
 def training_loader(
-    dataset: ReportDataset, batch_size: int, seed: int, epoch: int, first_step: int, num_workers: int
+    dataset: ReportDataset,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int,
+    num_workers: int,
+    rare_sampling: float = 0.0,
 ) -> DataLoader:
-    """Shuffled batches of this process for one epoch."""
-    sampler = EpochSampler(len(dataset), batch_size, seed, epoch, first_step)
+    """Shuffled batches of this process for one epoch; with ``rare_sampling`` see :func:`rare_first`."""
+    taken = rare_first(dataset.labels, rare_sampling) if rare_sampling else None
+    sampler = EpochSampler(len(dataset), batch_size, seed, epoch, first_step, taken)
     return _loader(dataset, num_workers, batch_sampler=sampler)
 
 

@@ -140,7 +140,7 @@ class ReportDataset(Dataset):
         self.labels = np.asarray(store["labels"])[self.rows].astype(np.int64)  # (n, L)
         self.image_paths = PackedTexts(study.image_path[0] for study in studies)
         self.reports = self.full_reports = PackedTexts(study.report for study in studies)
-        self.reference_rows = np.full(len(self.studies), -1)  # (n,), -1 for no reference
+        self.refer_to(np.full((len(self.studies), 1), -1))
         self.augmentation: tuple[int, int] | None = None  # seed and epoch
         self.scorer = scorer.requires_grad_(False).eval() if scorer else None
         self.plain_size = scorer.config.image_size if scorer else None  # of the image that the scorer sees
@@ -165,16 +165,25 @@ class ReportDataset(Dataset):
         other = copy(self)
         other.scorer = self.scorer  # a copy is made as for a data-loading process, without it
         other.studies = [self.studies[position] for position in positions]
-        for name in ("rows", "labels", "reference_rows"):
+        for name in ("rows", "labels", "read_rows"):
             setattr(other, name, getattr(self, name)[positions])
         for name in ("image_paths", "reports", "full_reports"):
             setattr(other, name, PackedTexts(getattr(self, name)[int(position)] for position in positions))
         return other
 
-    def reference_words(self, row: int) -> list[int]:
-        """Tokens ``(T,)`` of the bank report in ``row``, padded; all padding for row -1, no report."""
-        read = row >= 0 and self.reference_memory
-        return self.tokenizer.words(self.bank_reports[row] if read else "", self.reference_memory)
+    def refer_to(self, rows: np.ndarray) -> None:
+        """Give every study its reference reports, rows ``(n, k)`` of the bank, the nearest first; -1 for none."""
+        self.read_rows = np.asarray(rows)  # (n, k)
+
+    @property
+    def reference_rows(self) -> np.ndarray:
+        """The first reference ``(n,)`` of every study, whose sentences are aligned with the patches; -1 for none."""
+        return self.read_rows[:, 0]
+
+    def reference_words(self, rows: Sequence[int]) -> list[int]:
+        """Tokens ``(k T,)`` of the bank reports in ``rows`` ``(k,)``, each padded; all padding for row -1, no report."""
+        reports = [self.bank_reports[row] if row >= 0 and self.reference_memory else "" for row in rows]
+        return [token for report in reports for token in self.tokenizer.words(report, self.reference_memory)]
 
     @property
     def region_scores(self) -> np.ndarray:
@@ -199,7 +208,7 @@ class ReportDataset(Dataset):
             else torch.from_numpy(np.array(self.store["region_text"][row], dtype=np.float32)),
             memory=torch.from_numpy(self.bank.memory(np.asarray(self.store["memory_indices"][row]))),
             reference_text=torch.from_numpy(self.bank.sentences(reference)),
-            reference_tokens=self.reference_words(reference),
+            reference_tokens=self.reference_words(self.read_rows[index]),
             token_ids=self.tokenizer.encode(self.reports[index], labels.tolist(), self.max_report_tokens),
             labels=torch.from_numpy(labels),
             plain_image=crop_image(image, self.plain_size) if self.plain_size else None,

@@ -34,8 +34,8 @@ def nearest_by_scores(bank: TrainingBank, region_scores: np.ndarray) -> list[str
 
 def nearest_by_states(model: Revtaf, bank: TrainingBank, queries: Queries) -> list[str]:
     """The training report whose labels are likeliest under the states that the model predicts from the image."""
-    rows, _ = retrieve("states", model.retrieval_enhancer, bank, queries, exclude_same_patient=False, seed=0)
-    return [bank.reports[row] for row in rows]
+    rows = retrieve("states", model.retrieval_enhancer, bank, queries, exclude_same_patient=False, seed=0)[0]
+    return [bank.reports[row] for row in rows[:, 0]]
 
 
 def nearest_by_pixels(
@@ -70,4 +70,4 @@ def _nearest(bank: TrainingBank, features: np.ndarray, queries: np.ndarray) -> l
         torch.from_numpy(np.asarray(queries, dtype=np.float32)),
         np.full(len(queries), -1),
     )
-    return [bank.reports[row] for row in rows]
+    return [bank.reports[row] for row in rows[:, 0]]

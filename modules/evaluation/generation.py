@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
 from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
+from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.sufficient_sums import StudySums
 from modules.flags import GenerationOptions, LoadingOptions
+from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, POSITIVE
 
 
-def limits_of(options: GenerationOptions) -> GenerationLimits:
-    """The flags of a search as the model takes them."""
-    return GenerationLimits(beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len)
+@dataclass(frozen=True)
+class Search:
+    """How reports are searched for.
+
+    Attributes:
+        limits: beams and lengths.
+        labeler: with it the hypotheses of the search are ranked anew, see :func:`nearest_to_states`.
+    """
+
+    limits: GenerationLimits
+    labeler: Labeler | None = None
+
+
+def search_of(options: GenerationOptions, labeler: Labeler | None) -> Search:
+    """The search that the flags ask for; ``labeler`` is needed for ``--rerank states`` alone."""
+    limits = GenerationLimits(
+        beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len
+    )
+    return Search(limits, labeler if options.rerank == "states" else None)
 
 
 @torch.no_grad()
 def generate_reports(
     model: Revtaf,
     dataset: ReportDataset,
-    limits: GenerationLimits,
+    search: Search,
     *,
     device: torch.device,
     precision: str,
@@ -59,6 +80,7 @@ def generate_reports(
         rows = [row for batch in batches for row in kept.done(batch)]
         batches = [batch for batch in batches if not kept.done(batch)]
     loader = evaluation_loader(dataset, loading.batch_size, loading.num_workers, batches)
+    choose = search.labeler and partial(nearest_to_states, tokenizer=tokenizer, labeler=search.labeler)
     hidden = not (progress and is_main())
     with tqdm(total=len(dataset), initial=len(rows), desc="generate", unit="report", disable=hidden) as bar:
         for batch in loader:
@@ -66,7 +88,9 @@ def generate_reports(
                 kept.between()
             batch = dataset.to_device(batch, device)
             with autocast(device, precision):
-                tokens, certainty, fused = model.generate(batch.study, tokenizer.start_id, state_ids, limits)
+                tokens, certainty, fused = model.generate(
+                    batch.study, tokenizer.start_id, state_ids, search.limits, choose
+                )
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
             states = probability.argmax(dim=1).tolist()  # (B, L)
             for look in watch:
@@ -83,6 +107,32 @@ def generate_reports(
             bar.update(len(batch.index))
             bar.set_postfix(words=len(rows[-1][1]["prediction"].split()))
     return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]
+
+
+def nearest_to_states(
+    states: Tensor, tokens: Tensor, scores: Tensor, *, tokenizer: ReportTokenizer, labeler: Labeler
+) -> Tensor:
+    """The hypothesis ``(B,)`` whose text says what the image showed (``--rerank states``).
+
+    A beam search prefers short, frequent sentences and drops what is rare, although the prompt names it. Of the hypotheses
+    that differ from the predicted states in the fewest positive findings the most probable one is taken.
+
+    Args:
+        states: ``(B, L)`` predicted.
+        tokens: ``(B, beams, T)`` hypotheses, the most probable first.
+        scores: ``(B, beams)``, -inf where there is none.
+        tokenizer: reads them.
+        labeler: what they say.
+
+    Departure: published reports are the most probable hypotheses: ``--rerank none``.
+    """
+    B, beams = scores.shape
+    columns = [CONDITIONS.index(name) for name in labeler.conditions]
+    said = labeler([tokenizer.decode(one) for one in tokens.flatten(0, 1).tolist()]).reshape(B, beams, -1)
+    shown = states.cpu().numpy()[:, None, columns]  # (B, 1, L)
+    differing = ((said == POSITIVE) != (shown == POSITIVE)).sum(axis=2)  # (B, beams)
+    differing[np.isneginf(scores.float().cpu().numpy())] = len(CONDITIONS) + 1
+    return torch.from_numpy(differing.argmin(axis=1)).to(states.device)  # the first of equal ones
 
 
 def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:
@@ -102,10 +152,11 @@ def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:
     }
 
 
-def state_sums(states: np.ndarray, labels: np.ndarray) -> StudySums:
+def state_sums(states: np.ndarray, labels: np.ndarray, thirds: Mapping[str, str] | None = None) -> StudySums:
     """Clinical efficacy of the predicted states ``(n, L)`` themselves, against the labels ``(n, L)``."""
-    sums = clinical_sums(states, labels, conditions=CONDITIONS)
+    sums = clinical_sums(states, labels, CONDITIONS, thirds)
     names = {"ce_f1": "state_f1", "ce_f1_macro": "state_f1_macro"}
+    names |= {f"ce_f1_macro_{third}": f"state_f1_macro_{third}" for third in set((thirds or {}).values())}
 
     def figures(summed: np.ndarray) -> dict[str, np.ndarray]:
         values = sums.figures(summed)

@@ -29,10 +29,10 @@ from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
 from modules.distributed import autocast, gather_list
 from modules.labels import POSITIVE
+from modules.retrieval.text_oracle import most_alike
 
 COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one
 MOST_STUDIES = 500
-WORDS = {"ngram_range": (1, 4), "token_pattern": r"\S+", "n_features": 2**20, "alternate_sign": False}
 
 
 class Distinctness:
@@ -132,10 +132,10 @@ def reference_sensitivity(
 def _loss(
     model: Revtaf, dataset: ReportDataset, batch: Batch, patches: Tensor, reports: PackedReports, rows: np.ndarray
 ) -> float:
-    """Summed token loss of a batch whose references are the bank reports in ``rows`` ``(B,)``."""
+    """Summed token loss of a batch whose references are the bank reports in ``rows`` ``(B, k)``."""
     study = batch.study
-    text, mask = pad_sentences([torch.from_numpy(dataset.bank.sentences(int(row))) for row in rows])
-    words = torch.tensor([dataset.reference_words(int(row)) for row in rows], dtype=torch.long)
+    text, mask = pad_sentences([torch.from_numpy(dataset.bank.sentences(int(row))) for row in rows[:, 0]])
+    words = torch.tensor([dataset.reference_words(of_study) for of_study in rows], dtype=torch.long)
     other = {"reference_text": text, "reference_mask": mask, "reference_tokens": words}
     study = StudyInputs(**{**vars(study), **{name: value.to(patches.device) for name, value in other.items()}})
     logits = model.report_decoder.predict(model.align(patches, study)["fused"], reports)
@@ -143,37 +143,27 @@ def _loss(
 
 
 def reference_kinds(dataset: ReportDataset, seed: int) -> dict[str, np.ndarray]:
-    """Bank rows ``(n,)`` of each of the five references; a study of the bank is never given its own report."""
+    """Bank rows ``(n, k)`` of each of the five references; a study of the bank is never given its own report."""
     row_of = {identifier: row for row, identifier in enumerate(dataset.bank.ids)}
     own = np.array([row_of.get(study.id, -1) for study in dataset.studies])  # (n,), -1 outside the bank
-    n, N = len(dataset), len(dataset.bank)
-    drawn = np.random.default_rng(seed).integers(0, N - 1, n)
+    (n, k), N = dataset.read_rows.shape, len(dataset.bank)
+    drawn = np.random.default_rng(seed).integers(0, N - 1, (n, k))
     positive = dataset.bank.labels == POSITIVE  # (N, L)
     differing = [
-        _largest((positive != (labels == POSITIVE)).sum(axis=1).astype(np.float32), row)
+        _largest((positive != (labels == POSITIVE)).sum(axis=1).astype(np.float32), row, k)
         for labels, row in zip(dataset.labels, own, strict=True)
     ]
     return {
-        "oracle": most_alike(dataset, own),
-        "retrieved": dataset.reference_rows,
-        "random": drawn + ((own >= 0) & (drawn >= own)),
+        "oracle": most_alike([dataset.reports[i] for i in range(n)], dataset.bank, (np.arange(N), own), k),
+        "retrieved": dataset.read_rows,
+        "random": drawn + ((own >= 0)[:, None] & (drawn >= own[:, None])),
         "most_different": np.array(differing),
-        "none": np.full(n, -1),
+        "none": np.full((n, k), -1),
     }
 
 
-def most_alike(dataset: ReportDataset, own: np.ndarray) -> np.ndarray:
-    """Bank rows ``(n,)`` with the largest cosine of 1- to 4-gram counts with the studies' own reports."""
-    from sklearn.feature_extraction.text import HashingVectorizer  # on demand: it takes seconds to import
-
-    count = HashingVectorizer(**WORDS, dtype=np.float32).transform
-    bank = count(dataset.bank.reports).T.tocsc()  # (n-grams, N)
-    alike = [count([report]) @ bank for report in dataset.reports]
-    return np.array([_largest(row.toarray()[0], mine) for row, mine in zip(alike, own, strict=True)])
-
-
-def _largest(values: np.ndarray, left_out: int) -> int:
-    """Position of the largest of ``values`` ``(N,)``, not ``left_out``; the first of equal ones."""
+def _largest(values: np.ndarray, left_out: int, k: int) -> np.ndarray:
+    """Positions ``(k,)`` of the largest of ``values`` ``(N,)``, not ``left_out``; the first of equal ones first."""
     if left_out >= 0:
         values[left_out] = -np.inf
-    return int(values.argmax())
+    return np.argsort(-values, kind="stable")[:k]

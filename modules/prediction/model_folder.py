@@ -25,7 +25,7 @@ from modules.weights.checkpoints import build_model, load_checkpoint
 
 CHECKPOINTS = ("model_best.pth", "current_checkpoint.pth")
 WRITING = (  # options of a training that say how reports are written after it
-    "dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len",
+    "dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len", "rerank",
 )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
 
 def as_options(options: dict[str, Any]) -> dict[str, Any]:
     """Those of the options of a training that say how reports are written after it."""
-    return {name: options[name] for name in WRITING}
+    return {name: options[name] for name in WRITING if name in options}
 
 
 def _where(bank_dir: str, folder: Path) -> Path:

@@ -13,7 +13,8 @@ import torch
 from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import open_image
-from modules.evaluation.generation import generate_reports, limits_of
+from modules.evaluation.generation import generate_reports, search_of
+from modules.labelling.labelers import RuleLabeler
 from modules.labels import CONDITIONS, STATES
 from modules.messages import UserError
 from modules.options import parse_options
@@ -51,6 +52,7 @@ class Reporter:
     def __init__(self, trained: TrainedModel, device: torch.device) -> None:
         self.trained, self.device = trained, device
         self.options = as_tested(trained.options)
+        self.search = search_of(self.options.generation, RuleLabeler())
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Reporter:
@@ -118,7 +120,7 @@ class Reporter:
         rows = generate_reports(
             self.trained.model,
             films.dataset,
-            limits_of(options.generation),
+            self.search,
             device=self.device,
             precision=options.compute.precision,
             loading=replace(options.loading, num_workers=0),

@@ -9,32 +9,41 @@ from modules.corpus.datasets import ReportDataset
 from modules.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries, retrieve
+from modules.retrieval.text_oracle import most_alike
 
 DROPPED = 0.1  # share of the training studies without a reference if --drop_references does not say
+COMPARED = 4096  # reports of a large bank among which the most alike are looked for
 
 
 def set_references(
-    model: Revtaf, dataset: ReportDataset, how: str, queries: Queries, exclude_same_patient: bool, seed: int
+    model: Revtaf,
+    dataset: ReportDataset,
+    how: str,
+    queries: Queries,
+    exclude_same_patient: bool,
+    seed: int,
 ) -> np.ndarray:
-    """Give every study of ``dataset`` its retrieved reference report; returns the distances ``(n,)``.
+    """Give every study of ``dataset`` its retrieved reference reports; returns the distances ``(n,)`` of the first ones.
 
     Args:
         model: whose retrieval space is searched.
-        dataset: its reference rows are set.
+        dataset: its references are set.
         how: a choice of ``--retrieval``.
         queries: what is known of the studies, as :func:`modules.retrieval.observation.ask` returns it.
         exclude_same_patient: keep out the reports of the same patient too.
         seed: of random retrieval.
     """
-    dataset.reference_rows, distances = retrieve(
+    rows, distances = retrieve(
         how,
         model.retrieval_enhancer,
         dataset.bank,
         queries,
         exclude_same_patient=exclude_same_patient,
         seed=seed,
+        k=model.config.references,
     )
-    return distances
+    dataset.refer_to(rows)
+    return distances[:, 0]
 
 
 def find_references(
@@ -56,44 +65,67 @@ def find_references(
 def training_references(
     model: Revtaf, dataset: ReportDataset, options: MainTrain, epoch: int, queries: Queries | None = None
 ) -> None:
-    """Choose the reference report of every training study for an epoch (``--train_retrieval``).
+    """Choose the reference reports of every training study for an epoch (``--train_retrieval``).
 
     ``own`` retrieves as the model will in test, anew in each epoch and never the study itself; what the model has not
-    learnt when the first epoch begins is replaced by the cosine of the entity scores. ``mixed`` takes the label-nearest
-    report for every other study. A share of the studies goes without (``--drop_references``), so that the decoder has
-    seen what it is to have none.
+    learnt when the first epoch begins is replaced by the cosine of the entity scores. In its first epochs
+    (``--oracle_epochs``) the references are the reports most like the study's own instead: a decoder that sees at the
+    beginning what a reference is worth learns to read it, and goes on reading when references get worse. ``mixed`` takes the
+    label-nearest reports for every other study. A share of the studies goes without (``--drop_references``), so that the
+    decoder has seen what it is to have none.
 
     Departure: the released code always gives the label-nearest report, which no test study can have: ``--train_retrieval
     label``, and then no study goes without unless ``--drop_references`` says so.
 
     Args:
         model: whose retrieval is used.
-        dataset: the training studies; their reference rows are set.
-        options: ``retrieval``, ``train_retrieval``, ``drop_references``, ``init_from`` and those of
+        dataset: the training studies; their references are set.
+        options: ``retrieval``, ``train_retrieval``, ``oracle_epochs``, ``drop_references``, ``init_from`` and those of
             :func:`find_references`.
         epoch: with the seed it decides which studies get which kind (``mixed``) and which go without.
         queries: as in :func:`find_references`.
     """
-    n = len(dataset)
+    n, k, seed, how = len(dataset), model.config.references, options.runtime.seed, options.training.train_retrieval
     if options.model.retrieval == "none":
-        dataset.reference_rows = np.full(n, -1)
+        dataset.refer_to(np.full((n, k), -1))
         return
-    rows = dataset.bank.store.rows("training", [study.id for study in dataset.studies])
-    by_label = np.asarray(dataset.bank.store["label_neighbours"])[rows, 0]
-    if options.training.train_retrieval == "label":
-        dataset.reference_rows = by_label
+    own = dataset.bank.store.rows("training", [study.id for study in dataset.studies])  # (n,)
+    by_label = np.asarray(dataset.bank.store["label_neighbours"])[own, :k]
+    if how == "label":
+        given = by_label
+    elif how == "own" and epoch <= options.training.oracle_epochs:
+        given = _most_alike(dataset, options.training.exclude_same_patient, k, (seed, epoch))
     else:
-        untrained = epoch == 1 and not options.start.init_from and options.model.retrieval in ("learned", "states")
-        find_references(model, dataset, "cosine" if untrained else options.model.retrieval, options, queries)
-    if options.training.train_retrieval == "mixed":
-        coin = np.random.default_rng([options.runtime.seed, epoch]).random(n) < 0.5
-        dataset.reference_rows = np.where(coin, by_label, dataset.reference_rows)
+        given = _found(model, dataset, options, epoch, queries)
+    if how == "mixed":
+        coin = np.random.default_rng([seed, epoch]).random(n) < 0.5
+        given = np.where(coin[:, None], by_label, given)
     share = options.training.drop_references
     if share is None:
-        share = 0.0 if options.training.train_retrieval == "label" else DROPPED
-    dropped = np.random.default_rng([options.runtime.seed, epoch, 1]).permutation(n)[: round(share * n)]
-    dataset.reference_rows = dataset.reference_rows.copy()
-    dataset.reference_rows[dropped] = -1
+        share = 0.0 if how == "label" else DROPPED
+    dropped = np.random.default_rng([seed, epoch, 1]).permutation(n)[: round(share * n)]
+    given = given.copy()
+    given[dropped] = -1
+    dataset.refer_to(given)
+
+
+def _most_alike(dataset: ReportDataset, exclude_same_patient: bool, k: int, seed: tuple[int, int]) -> np.ndarray:
+    """Rows ``(n, k)`` of the reports most like each study's own among at most ``COMPARED`` that an epoch draws."""
+    N = len(dataset.bank)
+    among = np.random.default_rng(seed).choice(N, COMPARED, replace=False) if N > COMPARED else None
+    groups = dataset.bank.groups(dataset.studies, exclude_same_patient)
+    return most_alike([dataset.reports[i] for i in range(len(dataset))], dataset.bank, groups, k, among)
+
+
+def _found(
+    model: Revtaf, dataset: ReportDataset, options: MainTrain, epoch: int, queries: Queries | None
+) -> np.ndarray:
+    """Rows ``(n, k)`` that the model's own retrieval finds."""
+    how = options.model.retrieval
+    if how == "states" or (how == "learned" and model.config.enhancer == "scores"):  # learnt with the rest of the model
+        how = "cosine" if epoch == 1 and not options.start.init_from else how
+    find_references(model, dataset, how, options, queries)
+    return dataset.read_rows
 
 
 def reference_agreement(dataset: ReportDataset) -> dict[str, float]:

@@ -148,8 +148,9 @@ def retrieve(
     *,
     exclude_same_patient: bool,
     seed: int,
+    k: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the reference report of every study; a study of the bank never finds itself.
+    """Find the reference reports of every study; a study of the bank never finds itself.
 
     Args:
         how: a choice of ``--retrieval``: see :func:`find_space`, :func:`random_turns`; ``"none"`` finds nothing.
@@ -158,26 +159,27 @@ def retrieve(
         queries: n studies.
         exclude_same_patient: keep out the reports of the same patient too.
         seed: of the random ranking.
+        k: references of a study.
 
     Returns:
-        Bank rows ``(n,)``, -1 for none, and distances ``(n,)``, NaN where there is no distance.
+        Bank rows ``(n, k)``, nearest first, -1 for none, and distances ``(n, k)``, NaN where there is no distance.
     """
-    distances = np.full(len(queries), np.nan)
+    distances = np.full((len(queries), k), np.nan)
     if how == "none" or not len(queries):
-        return np.full(len(queries), -1), distances
+        return np.full((len(queries), k), -1), distances
     bank_groups, query_groups = bank.groups(queries.studies, exclude_same_patient)
     if how == "random":
-        return random_rows(bank_groups, query_groups, queries.studies, seed)[:, 0], distances
+        return random_rows(bank_groups, query_groups, queries.studies, seed, k), distances
     mine = shard_rows(len(bank))
     space = find_space(how, enhancer, bank, queries, mine)
     groups = torch.from_numpy(bank_groups[mine]).to(space.rows.device)
-    return search(RetrievalBank(space.manifold, space.rows, groups), space.queries, query_groups, mine.start)
+    return search(RetrievalBank(space.manifold, space.rows, groups), space.queries, query_groups, mine.start, k)
 
 
 def search(
-    bank: RetrievalBank, queries: Tensor, query_groups: np.ndarray, first_row: int | None = None
+    bank: RetrievalBank, queries: Tensor, query_groups: np.ndarray, first_row: int | None = None, k: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest row and distance ``(n,)`` of ``queries`` ``(n, H)``.
+    """Nearest rows and distances ``(n, k)`` of ``queries`` ``(n, H)``.
 
     Args:
         bank: the whole bank; or, with ``first_row``, the rows of this process from there on, and then every process must
@@ -185,15 +187,16 @@ def search(
         queries: points.
         query_groups: ``(n,)`` group of each query, -1 for none.
         first_row: row of the whole bank that comes first in a shard.
+        k: neighbours wanted.
     """
     groups = torch.from_numpy(query_groups).to(queries.device)
     found = []
     for start in range(0, len(queries), QUERIES):
         part = slice(start, start + QUERIES)
         if first_row is None:
-            found.append(bank.search(queries[part], groups[part]))
+            found.append(bank.search(queries[part], groups[part], k))
         else:
-            found.append(search_shards(bank, first_row, queries[part], groups[part]))
-    rows = torch.cat([rows[:, 0] for rows, _ in found]).cpu().numpy()
-    distances = torch.cat([distances[:, 0] for _, distances in found]).cpu().numpy()
+            found.append(search_shards(bank, first_row, queries[part], groups[part], k))
+    rows = torch.cat([rows for rows, _ in found]).cpu().numpy()
+    distances = torch.cat([distances for _, distances in found]).cpu().numpy()
     return rows, distances

@@ -127,4 +127,4 @@ def _evaluate(trainer: Trainer, watch: Stopwatch) -> None:
     batch = trainer.val_set.to_device(batch, trainer.device)
     states = torch.tensor(tokenizer.state_ids, device=trainer.device)
     with watch("eval"), autocast(trainer.device, options.compute.precision):
-        trainer.model.generate(batch.study, tokenizer.start_id, states, trainer.validation.limits)
+        trainer.model.generate(batch.study, tokenizer.start_id, states, trainer.validation.search.limits)

@@ -1,8 +1,9 @@
-"""Training of the two retrieval towers: whole bank, frozen inputs, between two epochs of the rest of the model.
+"""Training of the two retrieval towers: whole bank, frozen inputs, before the first epoch and after every epoch.
 
 No gradient leaves the towers and no other loss reaches them, so they need not wait for the steps of the model: what the
 query tower sees of every training image is taken once per epoch, and then many queries at a time are ranked against the
-reports of the bank.
+reports of the bank. The first fit comes before the first step of the model, on the visual encoder that it starts with: a
+decoder learns in its first epochs whether a reference is worth reading, and does not unlearn it later.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from models.manifolds import Manifold
+from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
@@ -28,9 +30,9 @@ from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries
 from modules.training.optimizers import build_optimizer
 
-ANCHORS = 128  # queries of a step
-CANDIDATES = 4096  # reports of the bank that a step ranks: all of a small bank, drawn anew from a large one
-STEPS = 120  # at least, after every epoch
+ANCHORS = 64  # queries of a step
+CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
+FIRST_STEPS, STEPS = 600, 100  # at least, before the first epoch and after every epoch
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
 TEXT_TEMPERATURE = 0.05  # cosine of n-grams that is worth one nat
@@ -99,13 +101,30 @@ def listwise_loss(manifold: Manifold, queries: Tensor, keys: Tensor, log_scale: 
 def refit_towers(
     model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int
 ) -> tuple[Queries, float]:
-    """Look at the training images and train the towers on them; returns what was seen, and the loss."""
+    """Look at the training images and train the towers on them, after ``epoch``; returns what was seen, and the loss."""
     queries = ask(model, dataset, "learned", options)
-    return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch))
+    steps = STEPS if epoch else FIRST_STEPS
+    return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch), steps)
 
 
-def fit_towers(model: Revtaf, dataset: ReportDataset, queries: Queries, wanted: Wanted, seed: tuple[int, int]) -> float:
-    """Train the towers, ``STEPS`` steps or once through the studies if that is more.
+def _standardise(towers: RetrievalTowers, bank: TrainingBank, inputs: Tensor) -> Tensor:
+    """Let both towers standardise what they see; returns what the key tower sees of the bank ``(N, G)``."""
+    features = np.asarray(bank.store["report_features"], dtype=np.float32)
+    keys = towers.key_inputs(torch.from_numpy(bank.labels), torch.from_numpy(features))  # (N, G)
+    towers.query.standardise(inputs)
+    towers.key.standardise(keys)
+    return keys
+
+
+def fit_towers(
+    model: Revtaf,
+    dataset: ReportDataset,
+    queries: Queries,
+    wanted: Wanted,
+    seed: tuple[int, int],
+    steps: int,
+) -> float:
+    """Train the towers.
 
     Every process does the same; the weights of the first one are taken.
 
@@ -115,20 +134,16 @@ def fit_towers(model: Revtaf, dataset: ReportDataset, queries: Queries, wanted: 
         queries: what the model sees of their images.
         wanted: what is learnt.
         seed: of draws and dropout.
+        steps: how many, or once through the studies if that is more.
 
     Returns:
         The mean loss of the last tenth of the steps, in nats.
     """
-    towers, bank = model.retrieval_enhancer, dataset.bank
-    inputs = queries.tower_inputs  # (n, F)
+    towers, bank, inputs = model.retrieval_enhancer, dataset.bank, queries.tower_inputs
     rows = bank.store.rows("training", [study.id for study in dataset.studies])  # (n,)
-    device = towers.log_scale.device
-    features = np.asarray(bank.store["report_features"], dtype=np.float32)
-    keys = towers.key_inputs(torch.from_numpy(bank.labels), torch.from_numpy(features))  # (N, G)
-    towers.query.standardise(inputs)
-    towers.key.standardise(keys)
+    device, keys = towers.log_scale.device, _standardise(towers, bank, inputs)
     n, N = len(inputs), len(bank)
-    steps = max(STEPS, n // ANCHORS)
+    steps = max(steps, n // ANCHORS)
     rng = np.random.default_rng(seed)
     towers.requires_grad_(True)
     optimizer = build_optimizer(towers, LR, WEIGHT_DECAY)

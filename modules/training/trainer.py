@@ -109,7 +109,7 @@ class Trainer:
             "features": self.train_set.store.checksums,
         }
         if state.step:
-            run["reference_rows"] = stored_rows(self.train_set.reference_rows)
+            run["reference_rows"] = stored_rows(self.train_set.read_rows)
         self.watch.beat("saving")
         checksum = agree_on(lambda: saving.save_generation(saving.content_of(self.model, run), self.run_dir))
         self.saved = f"{self.run_dir / saving.CURRENT} (epoch {state.epoch}, step {state.step}), go on with --resume"
@@ -119,8 +119,7 @@ class Trainer:
         """Continue from the newest whole checkpoint, in the middle of an epoch if it was interrupted there.
 
         Raises:
-            UserError: if there is none.
-            UserError: if it belongs to another model, other features or another number of processes.
+            UserError: if there is none, or it belongs to another model, other features or another number of processes.
         """
         path, checkpoint, checksum = newest_checkpoint(self.run_dir)
         run = checkpoint["run"]
@@ -142,7 +141,8 @@ class Trainer:
         sums = restore_process(run["processes"], self.device)
         self.sums = self.sums if sums is None else sums
         if "reference_rows" in run:
-            self.train_set.reference_rows, self.referenced = run["reference_rows"].numpy(), self.state.epoch
+            self.train_set.refer_to(run["reference_rows"].numpy())
+            self.referenced = self.state.epoch
         self.validation.weights = checksum
         self.saved = f"{path} (epoch {self.state.epoch}, step {self.state.step}), go on with --resume"
         if is_main():
@@ -211,12 +211,13 @@ class Trainer:
         """The batches of the epoch that are left, with the references of their studies."""
         options, state = self.options, self.state
         self.train_set.augmentation = (options.runtime.seed, state.epoch) if options.training.augment else None
-        loading, first = options.loading, state.step * options.training.grad_accum
-        loader = training_loader(
-            self.train_set, loading.batch_size, options.runtime.seed, state.epoch, first, loading.num_workers
-        )
+        loading, rare = options.loading, options.training.rare_sampling
+        order = options.runtime.seed, state.epoch, state.step * options.training.grad_accum
+        loader = training_loader(self.train_set, loading.batch_size, *order, loading.num_workers, rare)
         if self.referenced != state.epoch and self._steps(loader):
             with self.watch.patience():
+                if self.wanted and state.epoch == 1 and not options.start.init_from:
+                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0)
                 training_references(self.model, self.train_set, options, state.epoch, self.seen)
             self.referenced, self.seen = state.epoch, None
         return loader

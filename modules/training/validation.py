@@ -15,7 +15,7 @@ from models.revtaf import Revtaf
 from modules.corpus.dataloaders import evaluation_batches
 from modules.corpus.datasets import ReportDataset
 from modules.distributed import is_main, watch
-from modules.evaluation.generation import generate_reports, limits_of, state_scores
+from modules.evaluation.generation import generate_reports, search_of, state_scores
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.scorer import ReportScorer
 from modules.evaluation.sensitivity import Distinctness, warnings
@@ -54,7 +54,7 @@ class Validation:
         between: Callable[[], None],
     ) -> None:
         self.model, self.val_set, self.options, self.device, self.between = model, val_set, options, device, between
-        self.limits = limits_of(options.generation)
+        self.search = search_of(options.generation, labeler)
         self.distinct = Distinctness()
         self.weights: str | None = None
         self.kept: KeptRows | None = None
@@ -80,7 +80,7 @@ class Validation:
         return generate_reports(
             self.model,
             self.val_set,
-            self.limits,
+            self.search,
             device=self.device,
             precision=options.compute.precision,
             loading=options.loading,

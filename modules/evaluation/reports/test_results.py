@@ -113,7 +113,7 @@ def _figures(
         options.statistics.resamples,
         options.runtime.seed,
     )
-    states = state_sums(np.array([row["states"] for row in rows]), dataset.labels)
+    states = state_sums(np.array([row["states"] for row in rows]), dataset.labels, train.thirds)
     found["scores"] |= results.named(states.scores(), options.testing.split)
     found["intervals"] |= results.named(
         intervals(states, options.statistics.resamples, options.runtime.seed), options.testing.split
@@ -151,6 +151,7 @@ def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingRepo
             "min_length": options.generation.gen_min_len,
             "max_new_tokens": options.generation.gen_max_len,
             "min_length_counts_prompt": True,
+            "rerank": options.generation.rerank,
         },
         "labeler": labeler,
         "labeler_checksum": checksum,
