@@ -89,7 +89,7 @@ class ModelOptions:
     dropout: float = flag(0.1, "dropout rate", within="[0, 1)")
     # learnable retrieval enhancer
     enhancer: str = flag(
-        "scores", "what is embedded: entity scores, or images and reports", choices=("scores", "towers")
+        "towers", "what is embedded: images and reports, or entity scores as released", choices=("towers", "scores")
     )
     manifold: str = flag("poincare", "retrieval geometry", choices=("poincare", "lorentz", "euclidean"))
     curvature: float = flag(0.01, "curvature magnitude", within="(0, 100]", name="c")

@@ -15,7 +15,7 @@ SMALL = [
 SMALL_MODEL = [
     *SMALL_IMAGE, "--d_model", "32", "--h_dim", "16", "--memory_feedforward", "32", "--decoder_layers", "1", "--hidden_size", "32",
     "--intermediate_size", "64", "--decoder_heads", "4", "--gen_min_len", "25", "--gen_max_len", "12", "--beam_size", "2",
-    "--warmup_steps", "4", "--threshold", "1", "--init_lr", "5e-4", "--min_lr", "2e-5",
+    "--warmup_steps", "4", "--threshold", "1", "--init_lr", "5e-4", "--min_lr", "2e-5", "--enhancer", "scores",
 ]  # fmt: skip
 
 
