@@ -8,8 +8,8 @@ import pytest
 from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
 from modules.options import flat, parse_options
-from modules.programs import MainTrain
-from modules.training.ablation_runs import Job, finished_runs, progress, run_ablation
+from modules.programs import MainTest, MainTrain
+from modules.training.ablation_runs import Job, finished_runs, progress, run_ablation, searched_as
 from modules.training.ablation_runs import flat as flat_figures
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
@@ -112,3 +112,9 @@ def test_progress_marks_every_seed_and_estimates_the_time_left(tmp_path):
 def test_figures_are_numbers_by_dotted_name():
     nested = {"scores": {"a": 0.1234567, "name": "x", "flag": True}, "map_correlation": 1, "none": None}
     assert flat_figures(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}
+
+
+def test_reports_are_searched_for_in_the_test_as_in_the_training():
+    trained = parse_options(MainTrain, [*DATA, "--rerank", "states", "--beam_size", "6"])
+    tested = parse_options(MainTest, [*DATA, *searched_as(flat(trained))])
+    assert tested.generation == trained.generation

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from modules.flags import GenerationOptions
 from modules.messages import UserError
 from modules.records import ROOT, append_jsonl, read_json, read_jsonl, sha256_of
 from modules.training.ablations import Ablation, Benchmark
@@ -183,8 +185,14 @@ def run_one(
     flags = [*shlex.split(benchmark.training), *shlex.split(job.row.flags)]
     _call(["main_train.py", *places, *own, *resume, *flags], log, environment)
     started = time.monotonic()
-    _call(["main_test.py", *places, *own, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
+    searched = searched_as(read_json(job.folder / "options.json")["options"])
+    _call(["main_test.py", *places, *own, *searched, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
     append_jsonl(settings.runs, run_line(job, benchmark.name, named, time.monotonic() - started))
+
+
+def searched_as(options: Mapping[str, Any]) -> list[str]:
+    """Flags of ``main_test.py`` that search for reports as the validations of a training with these options did."""
+    return [word for field in fields(GenerationOptions) for word in (f"--{field.name}", str(options[field.name]))]
 
 
 def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
