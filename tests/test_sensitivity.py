@@ -90,3 +90,6 @@ def test_the_figures_are_said_in_a_table():
     lines = sensitivity_lines({"reference_sensitivity": losses, "text_cosine": 0.2, "map_correlation": 0.97})
     assert lines[2] == "| nats per token | 0.5000 | 0.6000 | 0.8000 | 0.9000 | 0.7000 |"
     assert lines[-1].startswith("warning: map_correlation is 0.970")
+    assert not [line for line in lines if "next to nothing is read" in line]
+    unread = {"reference_sensitivity": {**losses, "random": 0.6001}, "text_cosine": 0.2, "map_correlation": 0.2}
+    assert sensitivity_lines(unread)[-1].startswith("warning: a random reference costs 0.0001 nats a token more")

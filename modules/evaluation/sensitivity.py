@@ -32,6 +32,7 @@ from modules.labels import POSITIVE
 from modules.retrieval.text_oracle import most_alike
 
 COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one
+UNREAD = 0.002  # nats a token by which a random reference must cost more, else it is not read
 MOST_STUDIES = 500
 
 
@@ -63,9 +64,19 @@ def mean_of_pairs(directions: Tensor) -> Tensor:
 
 
 def warnings(figures: Mapping[str, Any]) -> list[str]:
-    """One sentence for each of ``text_cosine`` and ``map_correlation`` that says that the entities have become one."""
+    """One sentence for each figure that says that a part of the method does nothing.
+
+    ``text_cosine`` and ``map_correlation`` say that the entities have become one, ``reference_sensitivity`` that a random
+    reference costs no more than the retrieved one.
+    """
     what = {"text_cosine": "texts of different entities", "map_correlation": "maps of different entities"}
-    return [
+    losses = figures.get("reference_sensitivity")
+    cost = losses["random"] - losses["retrieved"] if losses else UNREAD
+    unread = (
+        f"warning: a random reference costs {cost:.4f} nats a token more than the retrieved one, so next to nothing is read in "
+        "it; try --enhancer towers, --oracle_epochs 2 or a larger --reference_memory, or --retrieval none, which is faster"
+    )
+    return [unread] * (cost < UNREAD) + [
         f"warning: {name} is {figures[name]:.3f}: the {what[name]} are nearly one, so nothing can be read off them; try "
         "--align_pairs mentions, --entity_keys query or a smaller --align_weight"
         for name in what
