@@ -27,7 +27,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
-from modules.distributed import agree_on, is_main, processes, seed_everything
+from modules.distributed import agree_on, is_main, processes, seed_everything, world_size
 from modules.labelling.labelers import find_labeler
 from modules.messages import Needed, UserError, require, run
 from modules.options import flat, model_config
@@ -47,7 +47,7 @@ from modules.weights.checkpoints import load_checkpoint
 
 FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant
     "resume", "overwrite", "check", "profile", "device", "n_gpu", "num_workers", "save_every", "save_dir", "timeout",
-    "on_nan", "epochs", "monitor_metric", "val_every", "ann_path", "image_dir", "feature_dir", "bank_dir", "bert_path",
+    "on_nan", "epochs", "monitor_metric", "val_every", "log_every", "ann_path", "image_dir", "feature_dir", "bank_dir", "bert_path",
     "resnet_weights", "chexbert_path", "init_from",
 )  # fmt: skip
 
@@ -201,8 +201,9 @@ def main() -> None:
         if is_main():
             parameters = sum(parameter.numel() for parameter in model.parameters())
             studies = (len(dataset) for dataset in datasets.values())
+            together = options.loading.batch_size * options.training.grad_accum * world_size()
             print(*sized, *lines, f"{parameters:,} parameters on {device}", sep="\n")
-            print(*size_warnings(*studies, trainer.studies_per_step, options.training.epochs), sep="\n")
+            print(*size_warnings(*studies, together, options.training.epochs), sep="\n")
         if options.training.resume:
             trainer.resume()
         if options.training.profile:

@@ -1,36 +1,49 @@
-"""Processes and devices: one process, or several started by torchrun, on CUDA or CPU."""
+"""Processes and devices: one process, or several started by torchrun, on CUDA or CPU.
+
+torch is imported when it is needed, so that scoring runs where it is not installed.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-import torch.distributed as dist
-from torch import Tensor
 
 from modules.messages import UserError
 from modules.watch import Watch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Item = TypeVar("Item")
 _here: dict[str, Any] = {"watch": Watch(0, 1), "hosts": None}  # of this process; hosts: the group that asks no GPU
 
 
+def _group() -> ModuleType | None:
+    """torch.distributed, if this process has joined others; one that has not imported it has not."""
+    dist = sys.modules.get("torch.distributed")
+    return dist if dist is not None and dist.is_initialized() else None
+
+
 def rank() -> int:
     """Number of this process, 0 when there is only one."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if (dist := _group()) else 0
 
 
 def world_size() -> int:
     """Number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if (dist := _group()) else 1
 
 
 def is_main() -> bool:
@@ -40,7 +53,7 @@ def is_main() -> bool:
 
 def barrier() -> None:
     """Wait for all processes."""
-    if dist.is_initialized():
+    if dist := _group():
         dist.barrier()
 
 
@@ -54,12 +67,18 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
         patience: hours that a process waits for another, torch's minutes if absent.
 
     Yields:
-        The device of this process.
+        The device of this process; None where torch is not installed.
 
     Raises:
         UserError: if CUDA is asked for and absent, or if ``n_gpu`` processes were not started.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
+    if find_spec("torch") is None and device != "cuda" and started == 1:
+        yield None  # enough to score by rules
+        return
+    import torch
+    import torch.distributed as dist
+
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda was asked for but PyTorch finds no CUDA device: use --device auto or cpu")
@@ -101,6 +120,8 @@ def cpu_has_bfloat16() -> bool:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Mixed precision of training: ``"auto"`` is bfloat16 where the hardware has it, on CUDA and on the CPU."""
+    import torch
+
     has_bfloat16 = device.type == "cuda" or cpu_has_bfloat16()
     enabled = precision == "bf16" or (precision == "auto" and has_bfloat16)
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
@@ -108,6 +129,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and torch; every process gets its own stream."""
+    import torch
+
     random.seed(seed + rank())
     np.random.seed(seed + rank())  # noqa: NPY002, libraries still read the global generator
     torch.manual_seed(seed + rank())
@@ -118,7 +141,7 @@ def gather_list(items: list[Item]) -> list[Item]:
     if world_size() == 1:
         return list(items)
     parts: list[list[Item] | None] = [None] * world_size()
-    dist.all_gather_object(parts, items, group=_here["hosts"])
+    _group().all_gather_object(parts, items, group=_here["hosts"])
     return [item for part in parts for item in part]
 
 
@@ -126,31 +149,19 @@ def gather_with_gradient(x: Tensor) -> Tensor:
     """Concatenate equally shaped tensors ``(B, ...)`` of all processes to ``(world * B, ...)``; gradients flow back."""
     if world_size() == 1:
         return x
-    return _Gather.apply(x)
+    from modules.gathering import Gather
 
-
-class _Gather(torch.autograd.Function):
-    """Every process's tensor on every process; a gradient is what all processes send back."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
-        dist.all_gather(parts, x.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous().clone()
-        dist.all_reduce(gradient)
-        return gradient.chunk(world_size())[rank()]
+    return Gather.apply(x)
 
 
 def mean_over_processes(values: dict[str, float], device: torch.device) -> dict[str, float]:
     """Average numbers over all processes."""
     if world_size() == 1:
         return dict(values)
+    import torch
+
     vector = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
-    dist.all_reduce(vector)
+    _group().all_reduce(vector)
     return dict(zip(values, (vector / world_size()).tolist(), strict=True))
 
 
@@ -158,6 +169,9 @@ def highest(number: int) -> int:
     """The largest of a number over all processes; no GPU waits for it."""
     if world_size() == 1:
         return number
+    import torch
+    import torch.distributed as dist
+
     vector = torch.tensor([number])
     dist.all_reduce(vector, dist.ReduceOp.MAX, group=_here["hosts"])
     return int(vector)
@@ -186,7 +200,7 @@ def from_main(decide: Callable[[], Item]) -> Item:
     """What ``decide`` returns on the main process, on every process, so that all of them do the same next."""
     answer = [decide() if is_main() else None]
     if world_size() > 1:
-        dist.broadcast_object_list(answer, group=_here["hosts"])
+        _group().broadcast_object_list(answer, group=_here["hosts"])
     return answer[0]
 
 

@@ -7,6 +7,7 @@ set changes of it stands in ``dataset_defaults.py``. ``{dataset_name}`` in a def
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from models.config import check_fields, flag
@@ -15,6 +16,12 @@ from modules.labels import CONDITIONS
 
 EXTRA_METRICS = ("radgraph", "radcliq", "bertscore", "green", "ratescore")
 WORKERS = "processes that read images"
+
+
+def workers_of_machine() -> int:
+    """Processes that read images if nobody says how many: one for every core but the one that computes, eight at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(cores - 1, 1), 8)
 
 
 class Group:
@@ -53,7 +60,7 @@ class LoadingOptions(Group):
     """How it is loaded."""
 
     batch_size: int = flag(18, "studies per device and step", within="[1, 65536]")
-    num_workers: int = flag(4, WORKERS, within="[0, 1024]")
+    num_workers: int = flag(workers_of_machine(), WORKERS, within="[0, 1024]")
 
 
 @dataclass(kw_only=True)
@@ -142,6 +149,7 @@ class TrainingOptions(Group):
     monitor_metric: str = flag("val_ce_f1", "selects model_best.pth (larger is better)")
     val_every: int = flag(1, "epochs between validations", within="[1, inf)")
     save_every: int = flag(1000, "steps between checkpoints inside an epoch", within="[1, inf)")
+    log_every: int = flag(50, "steps between two rows of steps.csv and TensorBoard", within="[1, inf)")
     grad_accum: int = flag(1, "batches of a process that count as one step", within="[1, 65536]")
     grad_checkpointing: bool = flag(False, "compute blocks twice instead of keeping what they computed")
     sync_bn: bool | None = flag(None, "batch statistics over all processes; by default with more than one")
@@ -269,32 +277,3 @@ class ScoreRunOptions(Group):
     """The run."""
 
     save_dir: str = flag("results/scores", "where the run writes everything it writes")
-
-
-@dataclass(kw_only=True)
-class PredictionOptions(Group):
-    """What is read and what is written."""
-
-    images: tuple[str, ...] = flag((), "PNG, JPEG or DICOM files, and folders of them")
-    input_json_file: str | None = flag(None, "studies of ReXrank to report on, instead of --images")
-    img_root_dir: str = flag(".", "folder that their image paths start from")
-    save_json_file: str | None = flag(None, "the same studies with model_prediction")
-    model: str = flag(
-        "results/synth_cxr",
-        "folder of a trained model (--save_dir of main_train.py, or a release), or a checkpoint in it",
-    )
-    out: str = flag("results/predictions", "folder of predictions.jsonl, predictions.csv and the page")
-    show: int = flag(5, "reports printed", within="[0, inf)")
-    text: bool = flag(False, "write every report into a text file of its own too")
-    plot: int = flag(0, "attention figures to write, of the first images", within="[0, inf)")
-    viewer: bool = flag(True, "write index.html, a page to read the reports")
-    viewer_studies: int = flag(100, "most images shown on the page", within="[1, inf)")
-
-
-@dataclass(kw_only=True)
-class ReleaseOptions(Group):
-    """Giving a model away."""
-
-    export: str | None = flag(None, "write one folder that holds all that the model needs, and stop")
-    bank_text: bool = flag(True, "give the training reports with it, which are retrieved")
-    half: bool = flag(False, "weights as float16, half the size")

@@ -6,9 +6,11 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from modules.watch import leave_silently, lost_another, may_speak, several
 
@@ -43,6 +45,48 @@ def require(needed: Sequence[Needed]) -> None:
         raise UserError(f"{len(missing)} {verb} missing:\n{lines}")
 
 
+class LogLines:
+    """A stream that nobody looks at: of bars that are drawn over themselves it gets a line a minute.
+
+    Args:
+        stream: of a file or a pipe.
+        seconds: between two lines.
+    """
+
+    def __init__(self, stream: IO[str], seconds: float = 60.0) -> None:
+        self._stream, self._seconds = stream, seconds
+        self._last, self._drawing = time.monotonic(), False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write ordinary text as it is, of a bar what is due."""
+        if "\r" in text:
+            self._drawing = True
+            bar = text.split("\r")[-1].rstrip()
+            if bar and time.monotonic() - self._last >= self._seconds:
+                self._last = time.monotonic()
+                self._stream.write(f"{bar}\n")
+            return len(text)
+        if not (self._drawing and not text.strip()):  # the end of a bar's line
+            self._stream.write(text)
+            self._drawing = False
+        return len(text)
+
+
+@contextmanager
+def in_a_log() -> Iterator[None]:
+    """Let bars be lines where the error stream is no terminal."""
+    before = sys.stderr
+    if not before.isatty():
+        sys.stderr = LogLines(before)
+    try:
+        yield
+    finally:
+        sys.stderr = before
+
+
 def run(program: Callable[[], None], resume_hint: str = "run the same command again to continue") -> None:
     """Run a program; user errors become one sentence and exit status 2, a signal a hint and exit status 128 + signal.
 
@@ -53,7 +97,8 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
     name = Path(sys.argv[0]).name
     os.umask(0o077)  # what is written holds patients' texts: for its owner only
     try:
-        program()
+        with in_a_log():
+            program()
     except UserError as error:
         _say(f"{name}: error: {_own_words(error)}")
         sys.exit(2)

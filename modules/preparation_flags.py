@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.config import BACKBONE_HELP, check_extractor, flag
-from modules.flags import WORKERS, Group
+from modules.flags import WORKERS, Group, workers_of_machine
 
 MEDKLIP = "checkpoints/medklip"
 
@@ -99,5 +99,5 @@ class CheckOptions(Group):
     """The doctor."""
 
     image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
-    num_workers: int = flag(4, WORKERS, within="[0, 1024]")
+    num_workers: int = flag(workers_of_machine(), WORKERS, within="[0, 1024]")
     strict: bool = flag(False, "exit 1 on warnings")

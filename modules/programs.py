@@ -12,8 +12,6 @@ from modules.flags import (
     GenerationOptions,
     LabelerOptions,
     LoadingOptions,
-    PredictionOptions,
-    ReleaseOptions,
     RunOptions,
     RuntimeOptions,
     ScoreRunOptions,
@@ -24,6 +22,7 @@ from modules.flags import (
     TestingOptions,
     TrainingOptions,
 )
+from modules.prediction_flags import PredictionOptions, ReleaseOptions
 from modules.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
 
 

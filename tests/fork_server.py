@@ -89,7 +89,7 @@ def put(plant):
     elif place == "rename":
         before(saving.os, "replace")
     elif place == "report":
-        before(training, "write_history")
+        before(training.History, "keep_epochs")
     elif place == "write":
         before(saving._Checked, "write")
 

@@ -8,7 +8,17 @@ import pytest
 
 from modules.options import build_parser
 from modules.programs import PROGRAMS, MainPrepare
-from tools import ablate, calibrate, check, convert, draw_example, draw_sheet, measure_labeler, write_published
+from tools import (
+    ablate,
+    calibrate,
+    check,
+    compare_runs,
+    convert,
+    draw_example,
+    draw_sheet,
+    measure_labeler,
+    write_published,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/README.md"), *ROOT.glob("docs/**/*.md")])
@@ -21,6 +31,7 @@ TOOLS = (
     ablate.Ablate,
     calibrate.Calibrate,
     check.Check,
+    compare_runs.CompareRuns,
     convert.Convert,
     draw_example.DrawExample,
     draw_sheet.DrawSheet,

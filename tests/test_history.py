@@ -4,13 +4,14 @@ import csv
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from modules.training.history import write_history
+from modules.training.history import History, table_row
+from modules.training.objective import loss_names
 
 
 def test_the_table_has_every_epoch_once_whatever_was_there(tmp_path):
     rows = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "val_ce_f1": 0.5}, {"epoch": 3, "loss": float("nan")}]
     for count in (3, 1, 3):  # the last but one as after a resume from an older state
-        write_history(tmp_path, rows[:count])
+        History(tmp_path, rows[:count]).close()
         with (tmp_path / "metrics.csv").open(newline="") as file:
             table = list(csv.DictReader(file))
         assert [row["epoch"] for row in table] == ["1", "2", "3"][:count]
@@ -21,3 +22,40 @@ def test_the_table_has_every_epoch_once_whatever_was_there(tmp_path):
     assert list(table[0]) == ["epoch", "loss", "val_ce_f1"]
     assert float(table[0]["loss"]) == 0.1 + 0.2
     assert (table[1]["loss"], table[2]["loss"]) == ("", "")
+
+
+def read_steps(folder):
+    with (folder / "steps.csv").open(newline="") as file:
+        return [(int(row["epoch"]), int(row["total_step"]), float(row["loss"])) for row in csv.DictReader(file)]
+
+
+def test_steps_are_kept_as_means_and_those_after_a_kill_go(tmp_path):
+    """Sums (steps, then every loss) grow inside an epoch; a row holds the mean since the row before."""
+    width = len(loss_names())
+    history = History(tmp_path, [])
+    for step, total in ((2, 4.0), (4, 10.0)):
+        history.keep_step(1, step, 5, [step, *[total] * width], 1e-3)
+    history.keep_epochs([{"epoch": 1, "loss": 2.0}])
+    history.keep_step(2, 2, 5, [2, *[9.0] * width], 1e-3)
+    history.close()
+    assert read_steps(tmp_path) == [(1, 2, 2.0), (1, 4, 3.0), (2, 7, 4.5)]
+    with (tmp_path / "steps.csv").open("a") as file:
+        file.write("2,4,9,1")  # cut off by a kill
+    history = History(tmp_path, [{"epoch": 1, "loss": 2.0}], before=(2, 1), sums=[1, *[4.0] * width])
+    history.keep_step(2, 2, 5, [2, *[9.0] * width], 1e-3)
+    history.close()
+    assert read_steps(tmp_path) == [(1, 2, 2.0), (1, 4, 3.0), (2, 7, 5.0)]
+    (events,) = (tmp_path / "tensorboard").iterdir()  # one file, whatever happened
+    accumulator = EventAccumulator(str(events))
+    accumulator.Reload()
+    assert [(event.step, event.value) for event in accumulator.Scalars("step/loss")] == [(2, 2.0), (4, 3.0), (7, 5.0)]
+
+
+def test_an_epoch_is_one_row_of_the_terminal():
+    row = {"epoch": 1, "loss": 2.5, "loss_report": 1.25, "val_ce_f1": 0.123456, "lr": 5e-5, "seconds": 61.2}
+    heading, line = table_row(row, "val_ce_f1", True, 7200).split("\n")
+    assert heading.split()[:4] == ["epoch", "loss", "report", "diagnosis"]
+    assert line.split() == ["1", "2.500", "1.250", "-", "-", "0.123", "-", "5.0e-05", "61", "2.0", "h", "*", "best"]
+    second = table_row({**row, "epoch": 2, "val_METEOR": 0.5}, "val_METEOR", False, 30)
+    assert "\n" not in second
+    assert second.split()[-3:] == ["0.500", "30", "s"]

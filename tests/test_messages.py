@@ -1,6 +1,7 @@
 """modules/messages.py: what a user can mend is one sentence and status 2, a bug keeps its traceback and status 1."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modules import messages
 from modules.messages import Needed, UserError, require, run
 
 ROOT = Path(__file__).parents[1]
@@ -71,3 +73,26 @@ def test_everything_that_is_missing_is_listed_at_once(tmp_path):
     with pytest.raises(UserError, match=r"(?s)2 files or folders are missing:.*one.*two"):
         require(needed)
     require([Needed(tmp_path, "a folder", "it is there")])
+
+
+def test_a_log_gets_a_line_a_minute_of_a_bar_and_all_else_as_it_is(monkeypatch):
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
+    lines = messages.LogLines(stream)
+    lines.write("begins\n")
+    for step in range(200):
+        now[0] = float(step)
+        lines.write(f"\rbar: {step:3d}   ")
+        lines.flush()
+    lines.write("\n")
+    lines.write("ends\n")
+    assert stream.getvalue() == "begins\nbar:  60\nbar: 120\nbar: 180\nends\n"
+    assert not lines.isatty()
+
+
+def test_the_error_stream_is_given_back(monkeypatch):
+    seen = []
+    before = sys.stderr
+    run(lambda: seen.append(sys.stderr))
+    assert isinstance(seen[0], messages.LogLines)
+    assert sys.stderr is before

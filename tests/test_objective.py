@@ -1,6 +1,7 @@
 """modules/training/objective.py: every flag reaches its own term and no other, and a term that is added is found everywhere."""
 
 import csv
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 import main_train
 from benchmarks.models import random_batch
 from models.revtaf import Revtaf
+from modules import messages
 from modules.options import parse_options
 from modules.programs import MainTrain
 from modules.training import objective as subject
@@ -157,6 +159,7 @@ def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepare
     added = Loss("added", lambda step: step.output.embedding.square().mean() + 0.125, weight="added_weight")
     monkeypatch.setattr(subject, "LOSSES", (*LOSSES, added))
     monkeypatch.setattr(main_train, "parse_options", parse)
+    monkeypatch.setattr(messages, "in_a_log", nullcontext)  # as on a terminal
     flags = {"--cls_weight": 3, "--align_weight": 7, "--rank_weight": 0.25, "--presence_weight": 5}
     train(prepared, tmp_path, "--epochs", 1, *(word for pair in flags.items() for word in pair))
     assert "added=0." in capsys.readouterr().err

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modules.flags import ReleaseOptions
 from modules.prediction.model_folder import TrainedModel
+from modules.prediction_flags import ReleaseOptions
 from modules.records import provenance, read_json
 from modules.run_folder import RESULTS_OF
 

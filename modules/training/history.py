@@ -1,50 +1,180 @@
-"""The table of a run: one row an epoch, in ``metrics.csv`` and TensorBoard, always written whole from the run's own rows."""
+"""What a run leaves of its course: a row an epoch and a row every few steps, in tables, in TensorBoard and on the terminal."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from modules.flags import TrainingOptions
 from modules.records import atomic_write, plain
 from modules.training.objective import loss_names
+from modules.training.run_state import RunState
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+EPOCHS, STEPS = "metrics.csv", "steps.csv"
+COLUMNS = {  # of the terminal's table, by the name of the figure
+    "epoch": "epoch", "loss": "loss", "loss_report": "report", "loss_diagnosis": "diagnosis", "val_BLEU_4": "BLEU-4",
+    "val_ce_f1": "CE-F1", "val_ce_f1_macro": "CE-F1 macro", "lr": "lr", "seconds": "seconds",
+}  # fmt: skip
 
 
-def write_history(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write every epoch once: ``metrics.csv`` and one TensorBoard file, whatever an interrupted run left there.
+class History:
+    """The course of one run: ``metrics.csv``, ``steps.csv`` and one TensorBoard file, begun anew from what is known.
 
     Args:
         run_dir: folder of the run.
-        rows: of all epochs; ``epoch`` and figures by name, absent ones stay empty.
+        epochs: rows of the finished epochs.
+        before: epoch and step that the run goes on after; rows of later steps, left by a killed run, go.
+        sums: steps and losses of that epoch until then.
     """
-    if not rows:
-        return
+
+    def __init__(
+        self,
+        run_dir: Path,
+        epochs: Sequence[Mapping[str, Any]],
+        before: tuple[int, int] = (1, 0),
+        sums: Sequence[float] = (),
+    ) -> None:
+        self.run_dir, self.kept, self.epoch = run_dir, list(sums), before[0]
+        self.events: SummaryWriter | None = None
+        self.steps = [row for row in _read(run_dir / STEPS) if (int(row["epoch"]), int(row["step"])) <= before]
+        if self.steps or (run_dir / STEPS).is_file():
+            _write(run_dir / STEPS, self.steps)
+        for old in (run_dir / "tensorboard").glob("events.out.tfevents.*"):
+            old.unlink()
+        self.epochs: list[Mapping[str, Any]] = []
+        if epochs:
+            self.keep_epochs(epochs)
+
+    @classmethod
+    def of(cls, run_dir: Path, state: RunState, sums: Tensor) -> History:
+        """The course of a run that stands where ``state`` says; ``sums`` as for :meth:`keep_step`."""
+        return cls(run_dir, state.history, (state.epoch, state.step), sums.tolist())
+
+    def end_epoch(self, rows: Sequence[Mapping[str, Any]], options: TrainingOptions, best: bool) -> None:
+        """Keep the rows of all finished epochs and show the last; ``best`` says whether it is the best so far."""
+        self.keep_epochs(rows)
+        each = sum(row["seconds"] for row in rows) / len(rows)
+        print(table_row(rows[-1], options.monitor_metric, best, each * (options.epochs - len(rows))))
+
+    def keep_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the table of all epochs, and what is new of it into TensorBoard."""
+        _write(self.run_dir / EPOCHS, rows)
+        for row in rows[len(self.epochs) :]:
+            figures = {name: value for name, value in row.items() if name != "epoch" and value is not None}
+            self._scalars(figures, row["epoch"])
+        self.epochs = list(rows)
+        self._events().flush()
+
+    def keep_step(self, epoch: int, step: int, steps: int, sums: Sequence[float], lr: float) -> None:
+        """Append mean losses since the last such row to ``steps.csv`` and TensorBoard.
+
+        Args:
+            epoch: from 1.
+            step: of the epoch, from 1.
+            steps: in an epoch.
+            sums: finite steps and losses of this epoch so far, in the order of ``loss_names``.
+            lr: learning rate of the step.
+        """
+        last = self.kept if self.kept and self.epoch == epoch else [0.0] * len(sums)
+        count, *parts = (now - then for now, then in zip(sums, last, strict=True))
+        self.kept, self.epoch, total = list(sums), epoch, (epoch - 1) * steps + step
+        if not count:  # no step since was finite
+            return
+        figures = dict(zip(loss_names(), [part / count for part in parts], strict=True)) | {"lr": lr}
+        row = {"epoch": epoch, "step": step, "total_step": total, **figures}
+        new = not self.steps
+        self.steps.append(row)
+        with open(self.run_dir / STEPS, "a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(plain(row))
+        self._scalars({f"step/{name}": value for name, value in figures.items()}, total)
+
+    def close(self) -> None:
+        """Bring TensorBoard's file to the disk."""
+        if self.events is not None:
+            self.events.close()
+
+    def _events(self) -> SummaryWriter:
+        if self.events is None:
+            from torch.utils.tensorboard import SummaryWriter  # on demand: it takes seconds to import
+
+            self.events = SummaryWriter(str(self.run_dir / "tensorboard"))
+            for row in self.steps:  # of the run before it was interrupted
+                known = {
+                    f"step/{n}": float(v) for n, v in row.items() if n not in ("epoch", "step", "total_step") and v
+                }
+                self._scalars(known, int(row["total_step"]))
+        return self.events
+
+    def _scalars(self, figures: Mapping[str, float], at: int) -> None:
+        for name, value in figures.items():
+            self._events().add_scalar(name, value, at)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Whole rows of a table that a kill may have cut off."""
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows whose absent figures stay empty."""
     columns: list[str] = []
     for row in rows:
         columns += [name for name in row if name not in columns]
-    with atomic_write(run_dir / "metrics.csv") as file:
+    with atomic_write(path) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
+        if columns:
+            writer.writeheader()
         writer.writerows(plain(row) for row in rows)
-    from torch.utils.tensorboard import SummaryWriter  # on demand: it takes seconds to import
-
-    folder = run_dir / "tensorboard"
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    with SummaryWriter(str(folder)) as writer:
-        for row in rows:
-            for name, value in row.items():
-                if name != "epoch" and value is not None:
-                    writer.add_scalar(name, value, row["epoch"])
 
 
-def print_row(row: Mapping[str, Any]) -> None:
-    """Show the figures of an epoch."""
-    for name, value in row.items():
-        print(f"\t{name:15s}: {value:.4g}" if isinstance(value, float) else f"\t{name:15s}: {value}")
+def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float) -> str:
+    """An epoch as one row of the terminal's table, under its heading if it is the first.
+
+    Args:
+        row: figures of the epoch.
+        monitor: the figure that chooses the best epoch.
+        best: whether this is the best so far.
+        left: seconds that the run will go on for.
+    """
+    names = dict(COLUMNS)
+    if monitor not in names:
+        names[monitor] = monitor.removeprefix("val_")
+    widths = {name: max(len(title), 8) for name, title in names.items()}
+    cells = [f"{_cell(name, row.get(name)):>{widths[name]}}" for name in names]
+    line = "  ".join([*cells, f"{_clock(left):>7}", "* best" if best else ""]).rstrip()
+    heading = "  ".join([*(f"{title:>{widths[name]}}" for name, title in names.items()), f"{'left':>7}"])
+    return f"{heading}\n{line}" if row["epoch"] == 1 else line
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name == "lr":
+        return f"{value:.1e}"
+    return str(value) if isinstance(value, int) else f"{value:.0f}" if name == "seconds" else f"{value:.3f}"
+
+
+def _clock(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def shown(losses: Tensor, lr: float) -> dict[str, str]:

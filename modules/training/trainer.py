@@ -26,7 +26,7 @@ from modules.retrieval.references import reference_agreement, training_reference
 from modules.retrieval.retriever import Queries
 from modules.stops import Stopped, StopRequest
 from modules.training.finite import content_of_step, suspects
-from modules.training.history import print_row, shown, write_history
+from modules.training.history import History, shown
 from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
@@ -78,12 +78,8 @@ class Trainer:
         self.referenced = 0  # epoch that the training studies have their references of
         self.stop, self.watch = StopRequest(), watch()
         self.validation = Validation(model, val_set, labeler, options, device, self._between_batches)
+        self.history: History | None = None  # of the main process, in a run
         self.saved = "none was written yet: start again"  # which checkpoint is good
-
-    @property
-    def studies_per_step(self) -> int:
-        """Studies that every update sees, all processes together."""
-        return self.options.loading.batch_size * self.options.training.grad_accum * world_size()
 
     # checkpoints
 
@@ -125,8 +121,7 @@ class Trainer:
         run = checkpoint["run"]
         if run["world_size"] != world_size() and run["step"]:
             raise UserError(
-                f"{path} was saved inside an epoch by {run['world_size']} processes and there are {world_size()} now: "
-                "resume with the same number"
+                f"{path} was saved inside an epoch by {run['world_size']} processes, now {world_size()}: resume with as many"
             )
         here = self.train_set.store.checksums
         if others := [name for name, checksum in run["features"].items() if here.get(name) != checksum]:
@@ -147,7 +142,6 @@ class Trainer:
         self.saved = f"{path} (epoch {self.state.epoch}, step {self.state.step}), go on with --resume"
         if is_main():
             print(f"resuming at epoch {self.state.epoch}, step {self.state.step}")
-            write_history(self.run_dir, self.state.history)
 
     # one step
 
@@ -200,6 +194,8 @@ class Trainer:
                 if state.step % LOOK == 1 or state.step == steps:
                     self.check_finite()
                     bar.set_postfix(shown(losses, lr))
+                if self.history and state.step % options.training.log_every == 0:
+                    self.history.keep_step(state.epoch, state.step, steps, self.sums.tolist(), lr)
                 if state.step % options.training.save_every == 0 and state.step < steps:
                     self.save()
         count, *sums = mean_over_processes(dict(enumerate(self.sums.tolist())), self.device).values()
@@ -255,12 +251,15 @@ class Trainer:
             Stopped: after SIGINT, SIGTERM, SIGHUP or SIGUSR1, once the present step is finished and saved.
         """
         self.watch.begin(self.options.training.timeout)
+        self.history = History.of(self.run_dir, self.state, self.sums) if is_main() else None
         try:
             with self.stop, torch.jit.optimized_execution(False):  # it would round otherwise after a few calls
                 while self.state.epoch <= self.options.training.epochs:
                     self._one_epoch()
         finally:
             self.watch.end()
+            if self.history:
+                self.history.close()
 
     def _one_epoch(self) -> None:
         options, state = self.options, self.state
@@ -272,7 +271,7 @@ class Trainer:
                 )
             self.validation.weights = None
         row |= {} if state.loss_towers is None else {"loss_towers": state.loss_towers}
-        started = time.perf_counter()
+        started, best = time.perf_counter(), False
         if state.epoch % options.training.val_every == 0 or state.epoch == options.training.epochs:
             if self.validation.weights is None:  # else the run goes on from just before this validation
                 self.validation.weights = self.save()
@@ -281,20 +280,21 @@ class Trainer:
                 raise Stopped(number)
             scores, self.class_prior = self.validation.score(rows, self.class_prior)
             row |= scores
-            self._keep_best(row)
+            best = self._keep_best(row)
         row["seconds"] = state.seconds + time.perf_counter() - started
         state.next_epoch(plain(row))
         self.sums.zero_()
         self.save()
         self.validation.forget()
-        if is_main():
-            write_history(self.run_dir, state.history)
-            print_row(row)
+        if self.history:
+            self.history.end_epoch(state.history, options.training, best)
         barrier()
 
-    def _keep_best(self, row: dict[str, Any]) -> None:
+    def _keep_best(self, row: dict[str, Any]) -> bool:
         metric = self.options.training.monitor_metric
-        if is_main() and row[metric] > self.state.best(metric):
+        best = row[metric] > self.state.best(metric)
+        if is_main() and best:
             saving.save_checkpoint(
-                self.run_dir / saving.BEST, self.model, {"epoch": self.state.epoch, metric: row[metric]}
+                self.run_dir / saving.BEST, self.model, {name: row[name] for name in ("epoch", metric)}
             )
+        return best

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -123,6 +122,8 @@ def entity_aurocs(scores: np.ndarray, mentions: np.ndarray) -> dict[str, float]:
         scores: ``(n, K)`` entity scores of images.
         mentions: ``(n, K)`` mentions in the reports of the same studies.
     """
+    from sklearn.metrics import roc_auc_score  # on demand: a report of one film needs none of it
+
     present = mentions == PRESENT
     varied = [k for k in range(len(ENTITIES)) if 0 < present[:, k].sum() < len(present)]
     return {ENTITIES[k]: float(roc_auc_score(present[:, k], scores[:, k])) for k in varied}

@@ -1,0 +1,37 @@
+"""The flags of main_predict.py, in dataclasses by group as in ``flags.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.config import flag
+from modules.flags import Group
+
+
+@dataclass(kw_only=True)
+class PredictionOptions(Group):
+    """What is read and what is written."""
+
+    images: tuple[str, ...] = flag((), "PNG, JPEG or DICOM files, and folders of them")
+    input_json_file: str | None = flag(None, "studies of ReXrank to report on, instead of --images")
+    img_root_dir: str = flag(".", "folder that their image paths start from")
+    save_json_file: str | None = flag(None, "the same studies with model_prediction")
+    model: str = flag(
+        "results/synth_cxr",
+        "folder of a trained model (--save_dir of main_train.py, or a release), or a checkpoint in it",
+    )
+    out: str = flag("results/predictions", "folder of predictions.jsonl, predictions.csv and the page")
+    show: int = flag(5, "reports printed", within="[0, inf)")
+    text: bool = flag(False, "write every report into a text file of its own too")
+    plot: int = flag(0, "attention figures to write, of the first images", within="[0, inf)")
+    viewer: bool = flag(True, "write index.html, a page to read the reports")
+    viewer_studies: int = flag(100, "most images shown on the page", within="[1, inf)")
+
+
+@dataclass(kw_only=True)
+class ReleaseOptions(Group):
+    """Giving a model away."""
+
+    export: str | None = flag(None, "write one folder that holds all that the model needs, and stop")
+    bank_text: bool = flag(True, "give the training reports with it, which are retrieved")
+    half: bool = flag(False, "weights as float16, half the size")

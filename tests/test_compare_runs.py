@@ -1,0 +1,40 @@
+"""tools/compare_runs.py: options that differ, scores with intervals, and p of the differences, of two tested runs."""
+
+import json
+
+import pytest
+from programs import call, refused
+
+from tools import compare_runs
+
+REFERENCE = "the heart is enlarged . there is a left pleural effusion . no pneumothorax ."
+WRONG = "the heart is normal . the lungs are clear . no pneumothorax ."
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for name, report, lr in (("good", REFERENCE, 1e-3), ("poor", WRONG, 2e-3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = [{"id": f"s{n}", "prediction": report, "reference": f"{REFERENCE} {n} ."} for n in range(30)]
+        (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = {"init_lr": lr, "epochs": 6, "save_dir": str(folder)}
+        (folder / "options.json").write_text(json.dumps({"options": options}))
+    return tmp_path / "good", tmp_path / "poor"
+
+
+def test_two_runs_are_compared(runs, capsys):
+    call(compare_runs, *runs, "--no-meteor", "--resamples", 50)
+    said = capsys.readouterr().out
+    options, scores = said.split("\n\n", 1)
+    assert options.splitlines()[:2] == ["differing options:", "  init_lr: good 0.001, poor 0.002"]
+    assert "30 studies" in scores
+    difference = next(line for line in scores.splitlines() if line.strip().startswith("ce_f1_example"))
+    assert difference.split()[1].startswith("-")
+    assert difference.endswith("*")
+    assert "poor minus good" in scores
+
+
+def test_what_is_no_run_is_named(runs, tmp_path, capsys):
+    refused(capsys, "two tested runs at least", compare_runs, runs[0])
+    assert "predictions.jsonl" in refused(capsys, "is missing", compare_runs, runs[0], tmp_path / "none")

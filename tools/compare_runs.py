@@ -1,0 +1,115 @@
+"""Put tested runs beside each other: differing options, scores with intervals, p of every difference from the first.
+
+python tools/compare_runs.py results/one results/two results/three
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from models.config import flag
+from modules.evaluation.predictions import match
+from modules.evaluation.report_files import read_report_file
+from modules.evaluation.reports.results import comparison_lines, comparisons
+from modules.evaluation.reports.tables import COLUMNS
+from modules.evaluation.scorer import ReportScorer
+from modules.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
+from modules.labelling.labelers import find_labeler
+from modules.messages import Needed, require, run
+from modules.options import parse_options
+from modules.programs import Program
+from modules.records import read_json
+
+ELSEWHERE = ("save_dir", "load_pretrained", "resume", "overwrite")  # of every run another, and no reason for its scores
+
+
+@dataclass(kw_only=True)
+class ComparedOptions(Group):
+    """What is compared."""
+
+    runs: tuple[str, ...] = flag(
+        (), "folders of tested runs, two at least; the first is what the others are compared with"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.runs) < 2:
+            raise ValueError("give two tested runs at least: python tools/compare_runs.py RUN RUN ...")
+
+
+@dataclass(kw_only=True)
+class CompareRuns(Program):
+    """Compare tested runs on the studies that they have in common."""
+
+    file = "tools/compare_runs.py"
+    examples = (
+        "python tools/compare_runs.py results/one results/two",
+        "python tools/compare_runs.py results/one results/two results/three --no-meteor",
+    )
+
+    compared: ComparedOptions
+    labeler: LabelerOptions
+    statistics: StatisticsOptions
+    runtime: RuntimeOptions
+
+
+def options_of(folder: Path) -> dict[str, Any]:
+    """Options of the training and of the tests of a run, by name."""
+    known: dict[str, Any] = {}
+    for path in sorted(folder.glob("options*.json")):
+        known |= {name: value for name, value in read_json(path)["options"].items() if name not in ELSEWHERE}
+    return known
+
+
+def differing(options: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for every option that is not the same in all runs."""
+    names = dict.fromkeys(name for known in options.values() for name in known)
+    absent = "not recorded"
+    return [
+        f"  {name}: " + ", ".join(f"{run} {known.get(name, absent)}" for run, known in options.items())
+        for name in names
+        if len({str(known.get(name, absent)) for known in options.values()}) > 1
+    ]
+
+
+def main() -> None:
+    """Compare."""
+    words = sys.argv[1:]
+    options = parse_options(CompareRuns, ["--runs", *words] if words and not words[0].startswith("-") else words)
+    folders = [Path(run) for run in options.compared.runs]
+    how = "test it first: python main_test.py --save_dir RUN"
+    require([Needed(folder / "predictions.jsonl", "reports of a tested run", how) for folder in folders])
+    top = os.path.commonpath([folder.resolve().parent for folder in folders])
+    runs = {str(folder.resolve().relative_to(top)): folder for folder in folders}
+    lines = differing({name: options_of(folder) for name, folder in runs.items()})
+    print("differing options:", *(lines or ["  none"]), sep="\n")
+
+    files = {name: read_report_file(folder / "predictions.jsonl") for name, folder in runs.items()}
+    matched = match(files, None, "auto", 100)
+    labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, None)
+    scorer = ReportScorer(matched.references, labeler, full=matched.full, raw=matched.raw_references)
+    systems = scorer.systems(matched.systems, options.statistics.meteor, matched.raw_systems)
+    draws = (options.statistics.resamples, options.runtime.seed)
+    print("", *matched.notes, f"{len(matched.ids)} studies; labels by the {labeler.name} labeler", "", sep="\n")
+    first = next(iter(runs))
+    for name, system in systems.items():
+        spans = system.intervals(*draws)
+        print(name)
+        for figure, title in COLUMNS.items():
+            if system.scores.get(figure) is not None:
+                low, high = spans[figure]
+                print(f"  {title:10s} {system.scores[figure]:.3f}  [{low:.3f}, {high:.3f}]")
+    print(
+        "", *comparison_lines(comparisons(systems, [(name, first) for name in runs if name != first], *draws)), sep="\n"
+    )
+
+
+if __name__ == "__main__":
+    run(main, "nothing was lost but time: run the same command again")
