@@ -142,7 +142,7 @@ class TrainingOptions(Group):
     )
     drop_references: float | None = flag(None, "share of studies without one (.1; with label 0)", within="[0, 1]")
     rare_sampling: float = flag(
-        0.0, "take studies more often the rarer their findings: rate to minus this; 0: all once", within="[0, 1]"
+        0.5, "take studies more often the rarer their findings: rate to minus this; 0 as released", within="[0, 1]"
     )
     exclude_same_patient: bool = flag(False, "never retrieve a report of the study's own patient")
     augment: bool = flag(True, "random crop and rotation of training images")

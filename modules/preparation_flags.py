@@ -34,7 +34,7 @@ class DrawingOptions(Group):
     val_share: float = flag(0.05, "share of the studies for validation", within="[0, 1)")
     test_share: float = flag(0.15, "share of the studies for the test", within="[0, 1)")
     readers: int = flag(
-        0,
+        100,
         "radiologists with habits of their own who share the studies; 0 words every report independently",
         within="[0, 100000]",
     )

@@ -137,7 +137,14 @@ def test_mistakes_end_with_status_two_and_a_sentence(program, words, message, ca
 
 def unread(groups):
     """Flags that no source reads off their group (or, of the model, off its configuration)."""
-    declared = {"flags.py", "preparation_flags.py", "prediction_flags.py", "programs.py", "options.py", "dataset_defaults.py"}
+    declared = {
+        "flags.py",
+        "preparation_flags.py",
+        "prediction_flags.py",
+        "programs.py",
+        "options.py",
+        "dataset_defaults.py",
+    }
     paths = [path for folder in ("models", "modules", "tools") for path in (ROOT / folder).rglob("*.py")]
     sources = "".join(path.read_text() for path in [*paths, *ROOT.glob("main_*.py")] if path.name not in declared)
     found = []
