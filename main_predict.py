@@ -52,6 +52,18 @@ def look_at(options: MainPredict, reporter: Reporter, folder: PredictionFolder) 
         print(f"wrote {path}: open it in a browser")
 
 
+def show_page(options: MainPredict, reporter: Reporter) -> None:
+    """Serve the page of one model, or of two beside each other."""
+    from modules.prediction.demo import serve  # on demand: the libraries of the page
+
+    wanted, images = options.page, options.prediction.images
+    reporters = {options.prediction.model: reporter}
+    if wanted.beside:
+        reporters[wanted.beside] = Reporter.load(wanted.beside, reporter.device)
+    print(f"open http://{wanted.host}:{wanted.port} in a browser; Ctrl-C ends it", flush=True)
+    serve(reporters, find_films(images)[:8] if images else [], wanted.host, wanted.port)
+
+
 def predict(options: MainPredict, reporter: Reporter) -> None:
     """Write the reports of every image that is not in the output folder yet."""
     wanted, studies = options.prediction, {}
@@ -83,6 +95,9 @@ def main() -> None:
         reporter = Reporter.load(options.prediction.model, device)
         if options.release.export:
             export(options, reporter)
+            return
+        if options.page.serve:
+            show_page(options, reporter)
             return
         with locked(Path(options.prediction.out)):
             predict(options, reporter)

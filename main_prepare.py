@@ -26,6 +26,7 @@ from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 from modules.set_size import fit_to_size, size_defaults
+from modules.throughput import estimates_for_mimic
 from modules.weights.backbones import needed_backbone
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
@@ -52,7 +53,10 @@ def needed_files(options: MainPrepare) -> list[Needed]:
 def main() -> None:
     """Prepare one data set."""
     options = parse_options(MainPrepare)
-    with processes(options.runtime.device, options.compute.n_gpu, patience=HOURS_OF_A_STAGE) as device:
+    with (
+        estimates_for_mimic(options.data.dataset_name == "mimic_cxr"),
+        processes(options.runtime.device, options.compute.n_gpu, patience=HOURS_OF_A_STAGE) as device,
+    ):
         losses: list[str] = []
         if options.raw.raw_dir:
             losses = build_annotation(options)

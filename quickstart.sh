@@ -22,3 +22,12 @@ resume=()
 "$PYTHON" main_prepare.py --dataset_name synth_cxr
 "$PYTHON" main_train.py --dataset_name synth_cxr "${resume[@]}" "$@"
 "$PYTHON" main_test.py --dataset_name synth_cxr --save_dir "$save_dir" --baselines --overwrite
+cat <<END
+
+next:
+  open $save_dir/index.html                                     reports beside their references, with maps
+  python main_predict.py --images data/synth_cxr/images/test --model $save_dir     reports of image files
+  bash train_custom.sh studies.csv                              your own table
+  bash ablate.sh --quick                                        what each idea is worth
+(outside this shell first: source .venv/bin/activate)
+END

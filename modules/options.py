@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.util
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
@@ -87,6 +88,7 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     Raises:
         SystemExit: with status 2 and one sentence, if a flag is unknown, out of its range, or contradicts another.
     """
+    require_packages(program)
     words = as_declared(program, sys.argv[1:] if argv is None else argv)
     first = _Parser(prog=program.file, add_help=False, allow_abbrev=False)
     first.add_argument("--dataset_name")
@@ -105,6 +107,17 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
         return program(given=frozenset(given), **groups)
     except ValueError as error:
         parser.error(str(error))
+
+
+def require_packages(program: type[Program]) -> None:
+    """Leave with one sentence if this Python lacks what a program imports: most often it is another environment's."""
+    missing = [name for name in program.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"{program.file}: error: {sys.executable} has no {', '.join(missing)}: enter the environment first (source "
+            f".venv/bin/activate, or conda activate), or fill it with pip install -r {program.requirements}\n"
+        )
+        sys.exit(2)
 
 
 def as_declared(program: type[Program], argv: Sequence[str]) -> list[str]:

@@ -35,3 +35,13 @@ class ReleaseOptions(Group):
     export: str | None = flag(None, "write one folder that holds all that the model needs, and stop")
     bank_text: bool = flag(True, "give the training reports with it, which are retrieved")
     half: bool = flag(False, "weights as float16, half the size")
+
+
+@dataclass(kw_only=True)
+class ServeOptions(Group):
+    """A page to try it."""
+
+    serve: bool = flag(False, "show a page on which single films are tried; --images are its examples")
+    beside: str | None = flag(None, "folder of a second model, shown beside the first")
+    host: str = flag("127.0.0.1", "address that the page listens on; 0.0.0.0 for every machine of the network")
+    port: int = flag(7860, "port of the page", within="[1, 65535]")

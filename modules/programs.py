@@ -22,7 +22,7 @@ from modules.flags import (
     TestingOptions,
     TrainingOptions,
 )
-from modules.prediction_flags import PredictionOptions, ReleaseOptions
+from modules.prediction_flags import PredictionOptions, ReleaseOptions, ServeOptions
 from modules.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
 
 
@@ -33,6 +33,9 @@ class Program:
     file: ClassVar[str]
     examples: ClassVar[tuple[str, str]]
     moved: ClassVar[dict[str, str]] = {}  # flags of earlier versions -> the command that does it now
+
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "numpy")  # without which it cannot begin
+    requirements: ClassVar[str] = "requirements.txt"
 
     given: frozenset[str] = frozenset()
 
@@ -166,6 +169,9 @@ class MainScore(Program):
         "python main_score.py --predictions ours=a.jsonl theirs=b.csv --references annotation.json --baseline theirs",
     )
 
+    packages = ("numpy", "pycocoevalcap")
+    requirements = "requirements/score.txt"
+
     scoring: ScoringOptions
     statistics: StatisticsOptions
     labeler: LabelerOptions
@@ -189,13 +195,16 @@ class MainPredict(Program):
 
     prediction: PredictionOptions
     release: ReleaseOptions
+    page: ServeOptions
     runtime: RuntimeOptions
 
     def __post_init__(self) -> None:
         wanted = self.prediction
         if bool(wanted.images) + bool(wanted.input_json_file) + bool(self.release.export) > 1:
             raise ValueError("--images, --input_json_file and --export are three different tasks: give one of them")
-        if not (wanted.images or wanted.input_json_file or self.release.export):
+        if {"beside", "host", "port"} & self.given and not self.page.serve:
+            raise ValueError("--beside, --host and --port are of the page: give --serve too")
+        if not (wanted.images or wanted.input_json_file or self.release.export or self.page.serve):
             raise ValueError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
         if wanted.save_json_file and not wanted.input_json_file:
             raise ValueError("--save_json_file writes the studies of --input_json_file: give both")

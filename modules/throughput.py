@@ -9,6 +9,18 @@ from contextlib import contextmanager
 from modules.distributed import is_main
 
 MIMIC_STUDIES = 270_790  # of R2Gen's training split
+_estimated = {"mimic": True}  # whether lines say what a whole MIMIC-CXR would take
+
+
+@contextmanager
+def estimates_for_mimic(wanted: bool) -> Iterator[None]:
+    """Whether the lines printed inside end with an estimate for MIMIC-CXR: of no use to anybody else."""
+    before = dict(_estimated)
+    _estimated["mimic"] = wanted
+    try:
+        yield
+    finally:
+        _estimated.update(before)
 
 
 @contextmanager
@@ -35,10 +47,12 @@ def speed_line(stage: str, studies: int, seconds: float, quadratic: bool = False
     """
     seconds = max(seconds, 1e-6)
     longer = MIMIC_STUDIES / max(studies, 1)
+    done = f"{stage}: {studies} {unit} in {_duration(seconds)}, {studies / seconds:,.1f} {unit}/s"
+    if not _estimated["mimic"]:
+        return done
     whole = _duration(seconds * (longer**2 if quadratic else longer))
     growth = f"with the square of the {unit}" if quadratic else "at this speed"
-    speed = f"{studies / seconds:,.1f} {unit}/s"
-    return f"{stage}: {studies} {unit} in {_duration(seconds)}, {speed}; {MIMIC_STUDIES:,} would take {whole} {growth}"
+    return f"{done}; {MIMIC_STUDIES:,} would take {whole} {growth}"
 
 
 def _duration(seconds: float) -> str:

@@ -74,9 +74,11 @@ def assert_equal_folders(one, two, at_least):
 
 
 def assert_says_speed(stages, printed):
-    """Every stage has said how fast it was and what that means for MIMIC-CXR."""
+    """Every stage has said how fast it was, and for MIMIC-CXR what that means for all of it."""
     for stage in stages:
-        assert re.search(rf"^{stage}: \d+ studies in .* studies/s; 270,790 would take ", printed, re.MULTILINE), stage
+        assert re.search(
+            rf"^{stage}: \d+ studies in .* studies/s(?:; 270,790 would take .*)?$", printed, re.MULTILINE
+        ), stage
 
 
 def hashed(name, count):

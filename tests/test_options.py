@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import fields, make_dataclass
 from pathlib import Path
 
@@ -167,3 +169,16 @@ def test_every_flag_is_read(program):
 def test_a_dead_flag_is_found_although_other_things_have_its_name():
     dead = make_dataclass("Dead", [("width", int, flag(1, "never read"))], bases=(RuntimeOptions,), kw_only=True)
     assert unread({"runtime": dead}) == ["width"]
+
+
+def test_another_python_is_told_to_enter_the_environment():
+    """A Python without any package, as people start one by mistake."""
+    for program, file in (("main_train.py", "requirements.txt"), ("main_score.py", "requirements/score.txt")):
+        done = subprocess.run(
+            [sys.executable, "-S", "-I", "-c", f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r}); sys.argv = [{program!r}]; "
+             f"runpy.run_path({str(ROOT / program)!r}, run_name='__main__')"], capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "enter the environment first" in done.stderr
+        assert done.stderr.rstrip().endswith(file)
+        assert len(done.stderr.splitlines()) == 1

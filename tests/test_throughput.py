@@ -2,7 +2,7 @@
 
 import pytest
 
-from modules.throughput import measured, speed_line
+from modules.throughput import estimates_for_mimic, measured, speed_line
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,10 @@ def test_begin_and_end_are_printed(capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first == "labels: 5 studies ..."
     assert second.startswith("labels: 5 studies in 0.0 s")
+
+
+def test_an_estimate_is_made_for_mimic_only(capsys):
+    with estimates_for_mimic(False), measured("labels", 5):
+        pass
+    assert "270,790" not in capsys.readouterr().out
+    assert "270,790" in speed_line("labels", 5, 1.0)

@@ -15,17 +15,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.config import flag
-from modules.evaluation.predictions import match
-from modules.evaluation.report_files import read_report_file
-from modules.evaluation.reports.results import comparison_lines, comparisons
-from modules.evaluation.reports.tables import COLUMNS
-from modules.evaluation.scorer import ReportScorer
 from modules.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
-from modules.labelling.labelers import find_labeler
 from modules.messages import Needed, require, run
 from modules.options import parse_options
 from modules.programs import Program
-from modules.records import read_json
 
 ELSEWHERE = ("save_dir", "load_pretrained", "resume", "overwrite")  # of every run another, and no reason for its scores
 
@@ -54,6 +47,9 @@ class CompareRuns(Program):
         "python tools/compare_runs.py results/one results/two results/three --no-meteor",
     )
 
+    packages = ("numpy", "pycocoevalcap")
+    requirements = "requirements/score.txt"
+
     compared: ComparedOptions
     labeler: LabelerOptions
     statistics: StatisticsOptions
@@ -62,6 +58,8 @@ class CompareRuns(Program):
 
 def options_of(folder: Path) -> dict[str, Any]:
     """Options of the training and of the tests of a run, by name."""
+    from modules.records import read_json
+
     known: dict[str, Any] = {}
     for path in sorted(folder.glob("options*.json")):
         known |= {name: value for name, value in read_json(path)["options"].items() if name not in ELSEWHERE}
@@ -83,6 +81,13 @@ def main() -> None:
     """Compare."""
     words = sys.argv[1:]
     options = parse_options(CompareRuns, ["--runs", *words] if words and not words[0].startswith("-") else words)
+    from modules.evaluation.predictions import match
+    from modules.evaluation.report_files import read_report_file
+    from modules.evaluation.reports.results import comparison_lines, comparisons
+    from modules.evaluation.reports.tables import COLUMNS
+    from modules.evaluation.scorer import ReportScorer
+    from modules.labelling.labelers import find_labeler
+
     folders = [Path(run) for run in options.compared.runs]
     how = "test it first: python main_test.py --save_dir RUN"
     require([Needed(folder / "predictions.jsonl", "reports of a tested run", how) for folder in folders])
