@@ -13,6 +13,7 @@ if __name__ == "__main__":
     parse_options(MainScore)  # now already: --help and a mistyped flag are answered before torch is imported
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ from modules.evaluation.training_reports import TrainingReports, open_bank, trai
 from modules.labelling.labelers import find_labeler
 from modules.messages import UserError, run
 from modules.options import flat
-from modules.records import provenance, write_json, write_options
+from modules.records import provenance, sha256_of, write_json, write_options
+from modules.run_folder import hold_results
+
+BESIDE = ("options.json", "viewer", "per_class_*.csv", "per_study_*.csv", "rexrank_*.json", "cxr_report_metric_*.csv")
 
 
 def read_files(options: MainScore) -> Matched:
@@ -49,7 +53,7 @@ def read_files(options: MainScore) -> Matched:
     references = read_report_file(path, "reference", **how) if path else None
     check_columns(given, [*systems.values(), *([references] if references else [])])
     cleaning, max_words = (scoring.cleaning, scoring.max_words) if profile.text == "cleaned" else ("none", 0)
-    return match(systems, references, cleaning, max_words, by_order=scoring.by_order)
+    return match(systems, references, cleaning, max_words, by_order=scoring.by_order, named_ids="id" in given)
 
 
 def add_extra_metrics(options: MainScore, matched: Matched, systems: dict[str, SystemScores]) -> None:
@@ -61,7 +65,10 @@ def add_extra_metrics(options: MainScore, matched: Matched, systems: dict[str, S
     problems: dict[str, list[str]] = {}
     for metric in asked:
         for name, system in systems.items():
-            sums, problem = extra_sums(metric, matched.raw_systems[name], matched.raw_references)
+            reports = matched.raw_systems[name]
+            sums, problem = extra_sums(
+                metric, reports, matched.raw_references, matched.rows, options.scoring.metric_models
+            )
             if sums is None:
                 problems.setdefault(problem, []).append(metric)
                 break
@@ -98,10 +105,26 @@ def report(
     scores = {name: system.scores for name, system in systems.items()}
     text = results.write_tables(run_dir, scoring.dataset_name, scores, spans, notes, profile.columns)
     write_exports(run_dir, matched)
+    if scoring.page:
+        from modules.evaluation.reports.comparison_page import (
+            write_comparison_page,  # on demand: it needs torch for films
+        )
+
+        chosen = chosen_for_page(systems, scoring.baseline)
+        print(
+            f"wrote {write_comparison_page(run_dir, matched, scorer, chosen, {**content, 'protocol': protocol}, scoring.image_dir)}"
+        )
     print("\n".join(["", *matched.notes, *scorer.notes, "", text, "", *notes, ""]))
     print("\n".join(["what is good:", *good_lines(profile.columns, good), ""]))
     print("\n".join(results.comparison_lines(versus)))
     print(f"wrote metrics.json, table.md, table.tex, per_class_*.csv and per_study_*.csv into {run_dir}")
+
+
+def chosen_for_page(systems: dict[str, SystemScores], baseline: str | None) -> dict[str, SystemScores]:
+    """At most two systems: the first, and the baseline or else the second."""
+    first = next(name for name in systems if name != baseline or len(systems) == 1)
+    others = [name for name in ([baseline] if baseline else systems) if name != first]
+    return {name: systems[name] for name in (first, *others[:1]) if name is not None}
 
 
 def protocol_of(
@@ -124,11 +147,26 @@ def protocol_of(
     }  # fmt: skip
 
 
+def results_of(options: MainScore) -> dict[str, str]:
+    """What the results are of: the files that are scored, and how."""
+    scoring = options.scoring
+    files = {f"predictions of {name}": sha256_of(path) for name, path in named_files(scoring.predictions).items()}
+    references = {"references": sha256_of(scoring.references)} if scoring.references else {}
+    return {**files, **references, "profile": scoring.profile}
+
+
 def main() -> None:
     """Score files."""
     options = parse_options(MainScore)
     matched = read_files(options)
-    write_options(options.run.save_dir, flat(options), sys.argv)
+    with ExitStack() as held:
+        hold_results(held, Path(options.run.save_dir), results_of(options), options.run.overwrite, BESIDE)
+        write_options(options.run.save_dir, flat(options), sys.argv)
+        score(options, matched)
+
+
+def score(options: MainScore, matched: Matched) -> None:
+    """Score what was read, and write it."""
     with processes(options.runtime.device) as device:
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
     train = training_reports(open_bank(options.scoring.feature_dir), options.scoring.train_ann, labeler)

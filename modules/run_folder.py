@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -92,7 +92,9 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
     return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, RESULTS_LOCK)) if run else []
 
 
-def hold_results(held: ExitStack, folder: Path, made_by: Mapping[str, str], overwrite: bool) -> None:
+def hold_results(
+    held: ExitStack, folder: Path, made_by: Mapping[str, str], overwrite: bool, also: Sequence[str] = ()
+) -> None:
     """Hold the results in a folder and make sure that none of another model, split or predictions are written over.
 
     Args:
@@ -100,6 +102,7 @@ def hold_results(held: ExitStack, folder: Path, made_by: Mapping[str, str], over
         folder: of the results.
         made_by: what they are results of; checksums by name.
         overwrite: whether others are to be moved aside.
+        also: patterns of what else is moved with them.
 
     Raises:
         UserError: if there are results of something else and they are not to be moved.
@@ -115,7 +118,7 @@ def hold_results(held: ExitStack, folder: Path, made_by: Mapping[str, str], over
                 f"{', '.join(str(value)[:12] for value in made_by.values())}): move them aside with --overwrite, or give "
                 "another folder"
             )
-        print(move_aside(folder, found))
+        print(move_aside(folder, sorted({*found, *(path.name for name in also for path in folder.glob(name))})))
     write_json(folder / RESULTS_OF, made_by)
 
 

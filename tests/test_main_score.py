@@ -57,7 +57,7 @@ def test_two_systems_are_scored_and_compared(files, capsys):
     assert {path.name for path in (files / "out").iterdir()} == {
         "metrics.json", "options.json", "table.md", "table.tex", "per_class_good.csv", "per_class_worse.csv",
         "rexrank_good.json", "rexrank_worse.json", "cxr_report_metric_gt.csv", "cxr_report_metric_good.csv",
-        "cxr_report_metric_worse.csv", "per_study_good.csv", "per_study_worse.csv",
+        "results_of.json", ".results.lock", "cxr_report_metric_worse.csv", "per_study_good.csv", "per_study_worse.csv",
     }  # fmt: skip
     with (files / "out" / "per_study_worse.csv").open() as file:
         each = list(csv.DictReader(file))
@@ -114,6 +114,7 @@ def scores_of(folder, predictions, references=None, *more):
         "--no-meteor",
         "--resamples",
         5,
+        "--overwrite",
         "--save_dir",
         folder / "out",
     )
@@ -161,7 +162,7 @@ def test_what_is_written_is_read_again(files):
             files / "out" / "cxr_report_metric_gt.csv",
         ],
     ):
-        call(*arguments, "--no-meteor", "--resamples", 5, "--save_dir", files / "again")
+        call(*arguments, "--no-meteor", "--resamples", 5, "--overwrite", "--save_dir", files / "again")
         (again,) = json.loads((files / "again" / "metrics.json").read_text())["systems"].values()
         assert again["scores"] == first
 

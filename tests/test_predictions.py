@@ -81,7 +81,9 @@ def test_what_is_missing_is_said_and_the_rest_is_matched_by_id(tmp_path):
     first = write_csv(tmp_path / "f.csv", [("id", "report"), ("3", "f3"), ("2", "f2"), ("9", "f9")])
     second = write_csv(tmp_path / "s.csv", [("id", "prediction"), ("2", ""), ("1", "s1"), ("3", "s3"), ("4", "s4")])
     systems = {"f": read_report_file(first), "s": read_report_file(second)}
-    matched = match(systems, read_report_file(references, "reference"), "none", 0)
+    with pytest.raises(UserError, match="the ids of one are the numbers of its rows and those of the other are not"):
+        match(systems, read_report_file(references, "reference"), "none", 0)
+    matched = match(systems, read_report_file(references, "reference"), "none", 0, named_ids=True)
     assert (matched.ids, matched.references) == (["2", "3"], ["r2", "r3"])
     assert matched.systems == {"f": ["f2", "f3"], "s": ["", "s3"]}
     assert "f has no report for 1 of 3 studies, first 1" in matched.notes

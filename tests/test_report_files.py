@@ -5,8 +5,9 @@ import json
 import pytest
 
 from modules.evaluation.columns import is_empty, is_text
+from modules.evaluation.one_section import one_section
 from modules.evaluation.predictions import match
-from modules.evaluation.report_files import one_section, read_report_file
+from modules.evaluation.report_files import read_report_file
 from modules.evaluation.study_ids import id_columns, pair_rows, plain_id
 from modules.messages import UserError
 
@@ -221,6 +222,11 @@ def test_ids_as_people_write_them(ours, theirs):
 def test_parts_that_many_studies_share_are_no_ids():
     ours = id_columns([{"id": f"p10000032_{i}_x"} for i in (7, 8)], ["id"])
     theirs = id_columns([{"id": f"p10000032_{i}_y"} for i in (8, 9, 7)], ["id"])
+    assert pair_rows(ours, theirs)[0] == [None] * 3  # 7_x and 7_y: a short number alone tells no study apart
+    ours, theirs = (
+        id_columns([{"id": f"p10000032_5041426{i}_{end}"} for i in rows], ["id"])
+        for rows, end in (((7, 8), "x"), ((8, 9, 7), "y"))
+    )
     assert pair_rows(ours, theirs)[0] == [1, None, 0]
     assert plain_id(float("nan")) is plain_id("") is None
     chance = pair_rows(id_columns([{"id": f"a_{i}"} for i in range(9)], ["id"]), id_columns([{"id": "b_1"}] * 1 + [{"id": f"c_{i}"} for i in range(90, 99)], ["id"]))  # fmt: skip

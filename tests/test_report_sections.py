@@ -1,5 +1,8 @@
 """modules/preparation/raw/report_sections.py: findings and impression out of reports of many shapes."""
 
+import json
+from pathlib import Path
+
 import pytest
 from report_shapes import HEAD, SHAPES, F, G, I
 
@@ -75,6 +78,32 @@ KINDS = {
     "addendum below": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n \n FINAL ADDENDUM\n FINDINGS:  {G}\n", F, I),
     "addendum below, with colon": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n \n ADDENDUM:\n FINDINGS:  {G}\n", F, I),
     "conclusions in mixed case": (f"Findings: {F}\n\n Conclusions: {I}", F, I),
+    "conclusion in the next line": (f"FINDINGS: {F}\n Conclusion: {I}", F, I),
+    "conclusion after a sentence": (f"FINDINGS: {F} Conclusion: {I}", F, I),
+    "mixed case on one line": (f"Findings: {F} Impression: {I}", F, I),
+    "technique after a sentence": (f"Findings: {F} Technique: PA.\n\n Impression: {I}", F, I),
+    "conclusion inside a sentence": (f"FINDINGS: {F} The final\n conclusion: clear lungs.\n IMPRESSION: {I}", f"{F} The final conclusion: clear lungs.", I),
+    "dash": (f"FINDINGS - {F}\n\n IMPRESSION - {I}", F, I),
+    "dash without a blank": (f"FINDINGS- {F}\n\n IMPRESSION- {I}", F, I),
+    "long dash": (f"FINDINGS \u2013 {F}\n\n IMPRESSION \u2014 {I}", F, I),
+    "dash alone": (f"FINDINGS -\n {F}\n\n IMPRESSION -\n {I}", F, I),
+    "dash in mixed case": (f"Findings - {F}\n\n Impression - {I}", F, I),
+    "dashes inside the findings": (f"FINDINGS: Heart - normal. Lungs - clear.\n\n IMPRESSION: {I}", "Heart - normal. Lungs - clear.", I),
+    "bare report": (f"REPORT\n {F}\n\n IMPRESSION: {I}", F, I),
+    "bare report and impression": (f"REPORT\n\n {F}\n\n IMPRESSION\n\n {I}", F, I),
+    "report in mixed case": (f"Report: {F}\n\n Impression: {I}", F, I),
+    "interpretation": (f"FINDINGS: {F}\n\n INTERPRETATION: {I}", F, I),
+    "interpretation in mixed case": (f"Findings: {F}\n\n Interpretation: {I}", F, I),
+    "interpretation with a dash": (f"FINDINGS: {F}\n INTERPRETATION - {I}", F, I),
+    "interpretation alone": (f"INTERPRETATION: {I}", "", I),
+    "observations": (f"OBSERVATIONS: {F}\n\n CONCLUSION: {I}", F, I),
+    "stop for colon": (f"FINDINGS. {F}\n\n IMPRESSION. {I}", F, I),
+    "nothing for colon": (f"FINDINGS {F}\n\n IMPRESSION {I}", F, I),
+    "brackets": (f"[FINDINGS] {F}\n\n [IMPRESSION] {I}", F, I),
+    "bold": (f"**FINDINGS:** {F}\n\n **Impression**: {I}", F, I),
+    "headings of Markdown": (f"## Findings\n{F}\n\n## Impression\n{I}", F, I),
+    "summary of findings": (f"FINDINGS: {F}\n SUMMARY OF FINDINGS: {I}", F, I),
+    "provisional impression": (f"FINDINGS: {F}\n\n IMPRESSION: {I}\n\n PROVISIONAL FINDINGS IMPRESSION (PFI): {G}\n", F, I),
 }  # fmt: skip
 
 
@@ -83,6 +112,13 @@ def test_where_sections_begin_and_end(kind):
     report, findings, impression = KINDS[kind]
     report = f"{START} {report}"
     assert (extract(report, "findings")[0], extract(report, "impression")[0]) == (findings, impression)
+
+
+def test_the_handed_reports():
+    """Invented reports whose right sections were given with them."""
+    for name, case in json.loads((Path(__file__).parent / "cases" / "sections" / "cases.json").read_text()).items():
+        found = tuple(extract(case["report"], section)[0] for section in ("findings", "impression"))
+        assert found == (case["findings"], case["impression"]), name
 
 
 def test_an_addendum_above_the_report_does_not_count():

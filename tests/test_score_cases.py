@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from programs import call
+from programs import call, refused
 
 import main_score
 
@@ -45,10 +45,178 @@ def scored(folder, predictions, references, *flags):
         ("shuf_case_id.csv", "refs.csv", 1.0),
         ("excel_semicolon.csv", "excel_semicolon_refs.csv", 1.0),
         ("lower.csv", "refs_lower.csv", 1.0),
+        ("radeval.json", None, 0.747),
+        ("rexrank.json", None, 0.778),
+        ("rexrank.json", "rexrank_test.json", 0.800),
+        ("crimson.csv", "refs_by_id.csv", 0.778),
     ],
 )
 def test_each_file_is_read_for_what_it_is(tmp_path, predictions, references, bleu):
     assert scored(tmp_path, predictions, references)["test_BLEU_1"] == pytest.approx(bleu, abs=6e-4)
+
+
+def test_an_empty_reference_is_no_study(tmp_path, capsys):
+    assert scored(tmp_path, "predall.csv", "refempty.csv")["test_BLEU_1"] == pytest.approx(1)
+    assert json.loads((tmp_path / "metrics.json").read_text())["studies"] == 2
+    assert "1 of 3 references are empty and left out, first 50578114" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("section", "bleu"), [("findings", 0.778), ("both", 0.783), ("impression", 1.0)])
+def test_sections_of_rexrank(tmp_path, section, bleu):
+    found = scored(tmp_path, "rexrank.json", None, "--section", section)
+    assert found["test_BLEU_1"] == pytest.approx(bleu, abs=6e-4)
+
+
+def test_rexranks_references_in_rexranks_profile(tmp_path):
+    """Raw text of both sections: the second study of the results has no reference."""
+    found = scored(tmp_path, "rexrank.json", "rexrank_test.json", "--profile", "rexrank")
+    assert found["test_BLEU_2_sentence"] == pytest.approx(0.770, abs=6e-4)
+
+
+def test_both_spacings_of_one_text_have_the_released_figure(tmp_path):
+    """From the handed lines: blanks before stops or not, the chain counts one empty word at the end of the prediction."""
+    lines = [line[39:].strip() for line in (CASES / "rouge_chain.txt").read_text().splitlines()[:3]]
+    reference, attached, spaced = lines
+    assert attached.replace(".", " .") == spaced == reference
+    for number, text in enumerate((attached, spaced)):
+        pair = tmp_path / f"{number}.jsonl"
+        pair.write_text(json.dumps({"id": "1", "prediction": text, "reference": reference}))
+        found = scored(tmp_path / str(number), pair, None)
+        assert found["test_ROUGE_L"] == pytest.approx(
+            2.44 * (11 / 12) / (1 + 1.44 * 11 / 12)
+        )  # 11 words, and the empty one
+
+
+WORDS = ["The heart is enlarged. No effusion.", "Lungs are clear. No pneumothorax.", "Small left effusion."]
+NUMBERED = {
+    "from 0 and from 1": ([0, 1, 2], [1, 2, 3], "one numbers its studies from 0 and the other from 1"),
+    "from 1 and from 0": ([1, 2, 3], [0, 1, 2], "one numbers its studies from 0 and the other from 1"),
+    "one is missing": ([0, 2, 3], [1, 2, 3], "one numbers its studies from 0 and the other from 1"),
+    "with a name": (["case_0", "case_1", "case_2"], ["case_1", "case_2", "case_3"], "from 0 and the other from 1"),
+    "rows and ids": ([1, 2, 3], [1, 3, 4], "the ids of one are the numbers of its rows"),
+    "of two splits": (["val_1", "val_2", "val_3"], ["test_1", "test_2", "test_3"], "no study is in all files"),
+    "hardly any": ([110001, 110002, 110003], [110003, 110004, 110005], "only 1 of 3 and 3 studies have the same id"),
+}
+
+
+def write_table(path, ids, texts=WORDS, headings="id,report"):
+    path.write_text(headings + "\n" + "".join(f'{i},"{text}"\n' for i, text in zip(ids, texts, strict=True)))
+    return path
+
+
+@pytest.mark.parametrize("kind", NUMBERED)
+def test_numbers_that_may_be_rows_are_refused(tmp_path, capsys, kind):
+    ours, theirs, words = NUMBERED[kind]
+    files = [write_table(tmp_path / f"{name}.csv", ids) for name, ids in (("a", ours), ("r", theirs))]
+    flags = [
+        "--predictions",
+        files[0],
+        "--references",
+        files[1],
+        "--save_dir",
+        tmp_path / "out",
+        "--no-meteor",
+        "--resamples",
+        5,
+    ]
+    refused(capsys, words, main_score, *flags)
+    call(main_score, *flags, "--by_order")
+    if kind != "of two splits":
+        call(main_score, *flags, "--columns", "id=id", "--overwrite")
+    with (tmp_path / "out" / "metrics.json").open() as file:
+        metrics = json.load(file)
+    assert metrics["studies"] == (3 if kind == "of two splits" else len(set(ours) & set(theirs)))
+
+
+ONE_SIDED = {
+    "two columns of one name": ("id,report,report\n1,a b.,c d.\n", "has two columns 'report'"),
+    "another section": (
+        "id,findings,impression,generated_findings\n1,a b c d.,e f.,g h i j.\n",
+        "hold another section",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ONE_SIDED)
+def test_columns_that_do_not_belong_together_are_refused(tmp_path, capsys, kind):
+    content, words = ONE_SIDED[kind]
+    (tmp_path / "a.csv").write_text(content)
+    refused(
+        capsys,
+        words,
+        main_score,
+        "--predictions",
+        tmp_path / "a.csv",
+        "--section",
+        "impression",
+        "--save_dir",
+        tmp_path / "out",
+    )
+
+
+def test_generated_sections_are_taken_with_their_own_references(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "id,findings,impression,generated_findings,generated_impression\n1,Clear lungs.,No edema.,Large heart.,No edema.\n"
+        "2,Old rib fracture.,No effusion.,Left port.,No effusion.\n"
+    )
+    found = {
+        section: scored(tmp_path / section, tmp_path / "a.csv", None, "--section", section)["test_BLEU_1"]
+        for section in ("findings", "impression", "both")
+    }
+    assert found["findings"] < 0.4 < found["both"] < 1 == pytest.approx(found["impression"])
+
+
+def test_an_annotation_that_carries_predictions_is_read_for_them(tmp_path):
+    studies = [
+        {"id": str(i), "image_path": ["x.png"], "report": text, "prediction": WORDS[i - 1]}
+        for i, text in enumerate(WORDS)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"train": [], "val": [], "test": studies}))
+    assert scored(tmp_path / "out", tmp_path / "a.json", tmp_path / "a.json")["test_BLEU_1"] < 0.7
+
+
+def test_a_heading_above_lines_of_text_is_no_report(tmp_path, capsys):
+    for name, heading in (("hyps.txt", "prediction"), ("refs.txt", "reference")):
+        (tmp_path / name).write_text("\n".join([heading, *WORDS]) + "\n")
+    flags = [
+        "--predictions",
+        tmp_path / "hyps.txt",
+        "--references",
+        tmp_path / "refs.txt",
+        "--save_dir",
+        tmp_path / "out",
+    ]
+    refused(capsys, "begins with 'prediction', which may be a heading", main_score, *flags)
+
+
+def test_results_of_another_file_are_not_written_over(tmp_path, capsys):
+    first, second = (
+        write_table(tmp_path / f"{name}.csv", [7, 8, 9], texts) for name, texts in (("a", WORDS), ("b", WORDS[::-1]))
+    )
+    flags = ["--references", first, "--save_dir", tmp_path / "out", "--no-meteor", "--resamples", 5]
+    call(main_score, "--predictions", first, *flags)
+    before = (tmp_path / "out" / "metrics.json").read_bytes()
+    refused(capsys, "holds results of something else", main_score, "--predictions", second, *flags)
+    refused(
+        capsys, "holds results of something else", main_score, "--predictions", first, *flags, "--profile", "radeval"
+    )
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+    call(main_score, "--predictions", first, *flags)
+    call(main_score, "--predictions", second, *flags, "--overwrite")
+    assert (tmp_path / "out.1" / "per_study_a.csv").is_file()
+    assert not (tmp_path / "out" / "per_study_a.csv").exists()
+
+
+def test_what_may_be_the_wrong_file_is_said(tmp_path, capsys):
+    pair = tmp_path / "a.csv"
+    pair.write_text(
+        "id,prediction,reference\n" + "".join(f'{i},"{text}","{WORDS[0]}"\n' for i, text in enumerate(WORDS))
+    )
+    truth = write_table(tmp_path / "r.csv", range(3))
+    scored(tmp_path / "out", pair, truth)
+    shown = capsys.readouterr().out
+    assert "the references beside the reports of a are not used; 2 of 3 differ from those given" in shown
+    assert "every report of a is its reference, word for word: a.csv may be the wrong file" in shown
 
 
 def test_empty_predictions_find_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """modules/corpus/tables.py: separators, encodings, headings and workbooks are found, and what is doubtful is refused."""
 
+# ruff: noqa: RUF001 (letters and marks of other languages)
 import gzip
 import io
 import zipfile
@@ -124,6 +125,55 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, words):
     with pytest.raises(UserError, match=r"t\.csv") as caught:
         read_bytes(tmp_path, content)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Länge frei, Größe “normal” – ‘x’ patient’s 5 cm² 3 cm³ ± 2 mm 37° 5 µm … Müller",
+        "œdema; cœur élargi; épanchement à gauche, déjà vu; l’œsophage en août",
+        "¿Derrame pleural? No. Señora; coração, lesões; Bjørn Ångström hjärta",
+        "• item one – two; tube—ends at T4; 3–4 cm; ¼ of the lung ×2 © 2020 ™",
+    ],
+)
+def test_western_letters_and_marks_are_read(tmp_path, text):
+    assert read_bytes(tmp_path, f"id;report\n1;{text.replace(';', ',')}\n".encode("cp1252")).rows[1][1][
+        1
+    ] == text.replace(";", ",")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "texts"),
+    [
+        (
+            "mac_roman",
+            [
+                "no “effusion” – patient’s",
+                "naïve café",
+                "Größe",
+                "Länge",
+                "37° and",
+                "≥ 5 mm",
+                "clear… no",
+                "• item",
+                "pulmón",
+            ],
+        ),
+        (
+            "iso8859_2",
+            ["płuca czyste", "żebra złamane", "ciało obce", "srdce zvětšené", "są", "pleurální výpotek", "łopatka"],
+        ),
+        ("cp1250", ["płuca", "są zmiany", "srdce zvětšené"]),
+        ("iso8859_15", ["cœur"]),
+        ("cp1254", ["akciğer", "göğüs"]),
+        ("cp850", ["Größe", "Länge", "élargi"]),
+    ],
+)
+def test_other_one_byte_encodings_are_not_read_as_western(tmp_path, encoding, texts):
+    """Each of them decodes as cp1252 without an error, into other words."""
+    for text in texts:
+        with pytest.raises(UserError, match="first in line 3: save the table as CSV in UTF-8"):
+            read_bytes(tmp_path, f"id,report\n1,clear\n2,{text}\n".encode(encoding))
 
 
 def test_tables_too_large_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):

@@ -23,12 +23,18 @@ class RatedOptions(Group):
     """Reports that radiologists rated."""
 
     rated: str = flag("", "table or JSON lines: reference, generated report and a rating in every row")
+    errors: str | None = flag(
+        None, "ReXVal's table of errors by rater; --rated is then its 50_samples_gt_and_candidates.csv"
+    )
+    significant: bool = flag(False, "of ReXVal, count the clinically significant errors alone")
     rating: str | None = flag(None, "heading of the ratings; a name with 'error' in it counts downwards")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.rated:
             raise ValueError("give the rated reports: --rated FILE")
+        if self.significant and not self.errors:
+            raise ValueError("--significant is of ReXVal's table of errors: give it with --errors")
 
 
 @dataclass(kw_only=True)
@@ -38,7 +44,7 @@ class Calibrate(Program):
     file = "tools/calibrate.py"
     examples = (
         "python tools/calibrate.py --rated reports_with_ratings.csv",
-        "python tools/calibrate.py --rated reports_with_ratings.csv --rating total_errors",
+        "python tools/calibrate.py --rated 50_samples_gt_and_candidates.csv --errors 6_valid_raters_per_rater_error_categories.csv",
     )
 
     rated: RatedOptions
@@ -51,10 +57,14 @@ def main() -> None:
     """Calibrate on one file."""
     options = parse_options(Calibrate)
     from modules.distributed import processes  # after parsing: these take seconds
-    from modules.evaluation.calibration import calibrate, calibration_lines, read_ratings
+    from modules.evaluation.calibration import calibrate, calibration_lines, read_ratings, read_rexval
     from modules.labelling.labelers import find_labeler
 
-    file, ratings, name = read_ratings(options.rated.rated, options.rated.rating)
+    rated = options.rated
+    if rated.errors:
+        file, ratings, name = read_rexval(rated.rated, rated.errors, rated.significant)
+    else:
+        file, ratings, name = read_ratings(rated.rated, rated.rating)
     with processes(options.runtime.device) as device:
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
     found = calibrate(

@@ -9,7 +9,6 @@ is never closed, a row with more cells than headings.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
 import io
@@ -23,6 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
+from modules.corpus.encodings import find_encoding
 from modules.messages import UserError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".xlsx")
@@ -32,20 +32,12 @@ MAX_BYTES = 1 << 28  # of an unpacked table; MIMIC-CXR's reports in one table ar
 MAX_CELL = 1 << 24  # characters
 _MAX_COLUMNS = 1000
 _SAMPLE = 1 << 18  # bytes looked at for the separator
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _OTHER_FILES = (
     (b"\xd0\xcf\x11\xe0", "an Excel file of the old kind (.xls): save it as .xlsx or CSV"),
     (b"<", "a page or XML: export the table as CSV"),
     (b"%PDF", "a PDF: export the table as CSV"),
     (b"{", "JSON: name it .json or .jsonl"),
 )
-_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +117,7 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
     for start, what in _OTHER_FILES:
         if content.lstrip()[:8].startswith(start):
             raise UserError(f"{path} is no table but {what}")
-    encoding = _encoding(path, content)
+    encoding = find_encoding(path, content)
     sample = content[:_SAMPLE].decode(encoding, "ignore")
     skip = re.match(r"\ufeff?\"?sep=(.)\"?[ \t]*\r?\n", sample)  # Excel's own line
     separator = skip[1] if skip else _separator(sample, plain_known, "\t" if ".tsv" in path.name else ",")
@@ -142,7 +134,7 @@ def read_text_file(path: str | Path) -> str:
     """
     path = Path(path)
     content = _content(path)
-    return content.decode(_encoding(path, content))
+    return content.decode(find_encoding(path, content))
 
 
 def _content(path: Path) -> bytes:
@@ -161,28 +153,6 @@ def _content(path: Path) -> bytes:
             f"{path} holds more than {MAX_BYTES >> 20} MB, too much for one table: divide it, or give JSON lines"
         )
     return content
-
-
-def _encoding(path: Path, content: bytes) -> str:
-    """Name of the encoding; UserError if the text is damaged, or in one that cannot be told from others."""
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
-    if encoding is None and content[:200].count(0) > len(content[:200]) // 4:
-        encoding = "utf-16-le" if content[1:200:2].count(0) > content[0:200:2].count(0) else "utf-16-be"
-    try:
-        text = content.decode(encoding or "utf-8-sig")
-        if "\0" in text:
-            raise UserError(f"{path} is no text but holds zero bytes: export the table as CSV in UTF-8")
-        return encoding or "utf-8-sig"
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-    high = len(re.findall(rb"[\x80-\xff]", content))
-    western = 2 * len(b"".join(_MULTIBYTE.findall(content))) < high and not re.search(rb"[\x80-\xff]{4}", content)
-    if encoding or not western or re.search(rb"[\x81\x8d\x8f\x90\x9d\x00]", content):
-        raise UserError(
-            f"{path} is neither whole UTF-8 or UTF-16 nor the Western cp1252, first in line {line}: save the table as CSV "
-            "in UTF-8"
-        )
-    return "cp1252"
 
 
 def _separator(sample: str, known: set[str], usual: str) -> str:

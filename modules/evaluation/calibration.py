@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.corpus.tables import plain_heading
+from modules.corpus.tables import plain_heading, read_table_file
 from modules.evaluation.report_files import ReportFile, read_report_file
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
 
 ERRORS = ("errors", "num_errors", "total_errors", "significant_errors", "clinically_significant_errors", "error_count")
+REXVAL = ("study_number", "candidate_type", "error_category", "clinically_significant", "rater_index", "num_errors")
 RATINGS = ("rating", "ratings", "radiologist_rating", "human_score", "quality")
 
 
@@ -45,6 +46,51 @@ def read_ratings(path: str | Path, rating: str | None = None) -> tuple[ReportFil
         raise UserError(f"the column {found[0]!r} of {path} holds no number ({error}): correct it") from error
     errors = "error" in found[0].lower()
     return file, -values if errors else values, found[0]
+
+
+def read_rexval(samples: str | Path, counts: str | Path, significant: bool) -> tuple[ReportFile, np.ndarray, str]:
+    """ReXVal: reports that four metrics retrieved for 50 studies, and the errors that radiologists counted in them.
+
+    Args:
+        samples: ``50_samples_gt_and_candidates.csv``: study_id, gt_report and a column of reports for each metric.
+        counts: ``6_valid_raters_per_rater_error_categories.csv``: study_number, candidate_type, error_category,
+            clinically_significant, rater_index, num_errors.
+        significant: count the clinically significant errors alone.
+
+    Returns:
+        As :func:`read_ratings`; the rating is the negated mean over the raters of the errors in a report.
+
+    Raises:
+        UserError: if a column is missing, or a report has no counts.
+    """
+    reports, errors = read_table_file(samples, ("study_id", "gt_report")), read_table_file(counts, REXVAL)
+    places = {name: errors.column([name]) for name in REXVAL}
+    missing = [name for name, place in places.items() if place is None]
+    if missing or reports.column(["gt_report"]) is None:
+        raise UserError(
+            f"{samples} and {counts} are not ReXVal's two tables: {', '.join(missing) or 'gt_report'} is missing"
+        )
+    rows = [{name: cells[place] for name, place in places.items() if place is not None} for _, cells in errors.body()]
+    raters = {row["rater_index"] for row in rows}
+    wanted = [row for row in rows if not significant or row["clinically_significant"].casefold() in ("true", "1")]
+    kinds = sorted({row["candidate_type"] for row in rows})
+    numbers = sorted({row["study_number"] for row in rows}, key=float)
+    body = [dict(zip(reports.headings, cells, strict=True)) for _, cells in reports.body()]
+    absent = [kind for kind in kinds if kind not in reports.headings]
+    if absent or len(numbers) != len(body):
+        raise UserError(
+            f"{counts} counts the errors of {len(numbers)} studies in {', '.join(kinds)} and {samples} has {len(body)} studies with "
+            f"{', '.join(reports.headings)}; expected the same: give the two files of one release"
+        )
+    sums: dict[tuple[str, str], float] = {}
+    for row in wanted:
+        key = (row["study_number"], row["candidate_type"])
+        sums[key] = sums.get(key, 0.0) + float(row["num_errors"])
+    gt = reports.headings[int(reports.column(["gt_report"]) or 0)]
+    pairs = [(number, row, kind) for number, row in zip(numbers, body, strict=True) for kind in kinds]
+    file = ReportFile(Path(samples), [row[kind] for _, row, kind in pairs], [row[gt] for _, row, _ in pairs])
+    values = np.array([sums.get((number, kind), 0.0) / len(raters) for number, _, kind in pairs])
+    return file, -values, "significant errors" if significant else "errors"
 
 
 def tau_b(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:

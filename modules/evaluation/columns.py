@@ -22,13 +22,15 @@ GENERATED = (
     "predicted_report", "prediction_report", "report_prediction", "report_generated", "generation", "generations",
     "output", "outputs", "model_output", "response", "responses", "model_response", "candidate", "candidates", "pred_report",
     "generated_findings", "predicted_findings", "findings_prediction", "findings_generated", "decoded",
+    "generated_impression", "predicted_impression", "impression_prediction", "impression_generated", "pred_impression",
+    "impression_pred",
     "gen", "res", "pred_findings", "findings_pred", "report_pred", "report_gen", "model_report", "ai_report", "llm_report",
 )  # fmt: skip
 REFERENCE = (
     "reference", "references", "reference_report", "reference_reports", "ground_truth", "groundtruth", "ground_truths",
     "ground_truth_report", "gt", "gts", "gt_report", "ref", "refs", "ref_report", "target", "targets", "target_report",
     "reference_text", "gold", "gold_report", "label", "labels", "reference_findings", "report_reference", "original_report",
-    "gt_findings", "findings_gt", "report_gt", "true_report", "human_report", "radiologist_report",
+    "gt_findings", "findings_gt", "gt_impression", "impression_gt", "reference_impression", "report_gt", "true_report", "human_report", "radiologist_report",
 )  # fmt: skip
 REPORT = ("report", "reports", "report_text", "radiology_report", "text", "caption")
 FINDINGS = ("findings", "section_findings", "finding")
@@ -50,6 +52,7 @@ ASIDE = (  # texts that are neither side of a comparison
 )  # fmt: skip
 KNOWN = (*GENERATED, *REFERENCE, *REPORT, *FINDINGS, *IMPRESSION, *IDS, *WHOLE)
 SECTIONS = ("findings", "impression", "both")
+_PARTS = SECTIONS[:2]
 _SENTENCE = re.compile(r"[a-z]{2}.*\s[a-z]{2}", re.IGNORECASE | re.DOTALL)
 
 Row = Mapping[str, object]
@@ -111,6 +114,9 @@ def find_roles(
         name for name in named["reference"] if not plain_heading(name).startswith("label") or is_text(columns[name])
     ]
     named["generated"] = [name for name in named["generated"] if any(not _is_list(value) for value in columns[name])]
+    for side in ("reference",) if wanted == "reference" else ("generated", "reference"):
+        if not given.get("prediction" if side == "generated" else "reference"):
+            named[side] = _of_section(path, headings, named[side], section)
     neutral = tuple(name for name in _neutral(named, section) if name not in given.values())
     if wanted == "reference":
         text = _one(
@@ -148,6 +154,21 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list) and len(value) != 1
 
 
+def _of_section(path: Path, headings: Sequence[str], names: list[str], section: str) -> list[str]:
+    """Of columns whose names say which section they hold, those of the wanted one; for both, the two or neither."""
+    parts = {name: next((part for part in _PARTS if part in plain_heading(name)), None) for name in names}
+    kept = [name for name, part in parts.items() if part in (None, section) or section == "both"]
+    alone = section == "both" and len(names) == 1 and parts[names[0]]
+    if names and (alone or not kept):
+        _refuse(path, headings, f"{' and '.join(map(repr, names))} hold another section than --section {section}")
+    return kept
+
+
+def _are_both(names: Sequence[str]) -> bool:
+    """Whether two columns hold the findings and the impression of one report."""
+    return len(names) == 2 and all(part in plain_heading(name) for part, name in zip(_PARTS, names, strict=True))
+
+
 def _neutral(named: Mapping[str, list[str]], section: str) -> tuple[str, ...]:
     """The columns that are references or generated according to what stands beside them; two are one report."""
     findings, impression, report = (named[name][:1] for name in ("findings", "impression", "report"))
@@ -168,6 +189,8 @@ def _one(
     """The column that the file is read for."""
     if given is not None:
         return (given,)
+    if _are_both(sure):
+        return tuple(sure)
     if len(sure) > 1:
         _refuse(path, headings, f"{' and '.join(map(repr, sure))} may both be the {what}")
     if sure:
@@ -182,7 +205,7 @@ def _one(
 def _reference_beside(
     path: Path, headings: Sequence[str], named: Mapping[str, list[str]], neutral: tuple[str, ...]
 ) -> tuple[str, ...]:
-    if len(named["reference"]) > 1:
+    if len(named["reference"]) > 1 and not _are_both(named["reference"]):
         _refuse(path, headings, f"{' and '.join(map(repr, named['reference']))} may both be the reference")
     return tuple(named["reference"]) or neutral
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from modules.corpus.text import (
     CLEANERS,
@@ -20,8 +21,8 @@ from modules.corpus.text import (
     truncate_words,
 )
 from modules.evaluation.columns import Row, is_empty
+from modules.evaluation.matching import carried, labels_of, rows_of, say_missing, truth_of
 from modules.evaluation.report_files import ReportFile
-from modules.evaluation.study_ids import pair_rows, repeated
 from modules.messages import UserError
 
 
@@ -113,6 +114,7 @@ def match(
     max_words: int,
     *,
     by_order: bool = False,
+    named_ids: bool = False,
 ) -> Matched:
     """Bring predictions and references together.
 
@@ -122,6 +124,7 @@ def match(
         cleaning: see :func:`clean_texts`.
         max_words: words kept of a cleaned reference, 0 for all; predictions are never cut.
         by_order: take the rows of all files in their order, whatever ids they have.
+        named_ids: the user has named the column of the ids, so that numbers in it are ids.
 
     Returns:
         The studies that every system and the references have. An empty reference is no study; an empty prediction is a
@@ -130,51 +133,92 @@ def match(
     Raises:
         UserError: if there are no references, no common studies, or files without ids differ in length.
     """
-    notes = [f"{name}: {system.path.name} read as {system.read_as}" for name, system in systems.items()]
-    truth, texts = _truth(systems, references)
-    if references is not None:
-        notes.append(f"references: {references.path.name} read as {references.read_as}")
-    rows = {name: _rows(name, system, truth, by_order, notes) for name, system in systems.items()}
-    empty, labels = [i for i, text in enumerate(texts) if is_empty(text)], _labels(truth)
+    read = {**systems, **({"references": references} if references is not None else {})}
+    notes = [f"{name}: {file.path.name} read as {file.read_as}" for name, file in read.items()]
+    truth, texts = truth_of(systems, references, by_order=by_order, named_ids=named_ids)
+    rows = {
+        name: rows_of(name, system, truth, notes, by_order=by_order, named_ids=named_ids)
+        for name, system in systems.items()
+    }
+    empty, labels = [i for i, text in enumerate(texts) if is_empty(text)], labels_of(truth)
     if empty:
         first = f"first {', '.join(labels[i] for i in empty[:3])}"
         notes.append(f"{len(empty)} of {len(texts)} references are empty and left out, {first}")
     present = [i for i in range(len(texts)) if not is_empty(texts[i])]
     kept = [i for i in present if all(found[i] is not None for found in rows.values())]
     for name, found in rows.items():
-        _say_missing(name, systems[name], found, present, labels, notes)
+        say_missing(name, systems[name], found, present, labels, notes)
     if not kept:
-        raise UserError(
-            f"no study is in all files ({truth.path.name}: {', '.join(labels[:2])}; "
-            + "; ".join(f"{name}: {', '.join(_labels(system)[:2])}" for name, system in systems.items())
-            + "): give files with the same ids, or --columns id=NAME"
-        )
+        _refuse_strangers(truth, systems)
     raw_references = [texts[i] for i in kept]
     raw = {name: [_cell(systems[name].texts[found[i]]) for i in kept] for name, found in rows.items()}
     ids = [labels[i] for i in kept]
-    notes += [note for name, reports in raw.items() for note in _said_of_empty(name, reports, ids)]
-    plain, truth_text = raw, raw_references
-    if cleaning != "none":
-        plain = {name: _without_markdown(name, reports, notes) for name, reports in raw.items()}
-        truth_text = [strip_markdown(text) for text in raw_references]
-    cleaned, full, done, said = clean_texts(plain, truth_text, cleaning)
+    notes += [
+        note for name, reports in raw.items() for note in _said_of(name, systems[name], reports, raw_references, ids)
+    ]
+    if references is not None:
+        notes += [
+            note for name, file in systems.items() for note in _said_of_unused(name, file, rows[name], texts, kept)
+        ]
+    cleaned, full, done = _cleaned_sides(raw, raw_references, cleaning, notes)
     cut = [truncate_words(text, max_words) for text in full] if max_words else list(full)
-    notes += [*said, f"{len(kept)} studies; references: cleaning {done}"]
-    retrieved = {
-        name: None if system.retrieved is None else [system.retrieved[rows[name][i]] for i in kept]
-        for name, system in systems.items()
-    }
+    notes.append(f"{len(kept)} studies; references: cleaning {done}")
+    retrieved = {name: _retrieved(system, rows[name], kept) for name, system in systems.items()}
     cells = [truth.rows[i] if truth.rows else {} for i in kept]
     return Matched(ids, cleaned, cut, full, raw, raw_references, retrieved, done, notes, cells)
 
 
-def _said_of_empty(name: str, reports: Sequence[str], ids: Sequence[str]) -> list[str]:
+def _retrieved(system: ReportFile, rows: Sequence[int | None], kept: Sequence[int]) -> list[str] | None:
+    return None if system.retrieved is None else [system.retrieved[rows[i]] for i in kept]  # type: ignore[index]
+
+
+def _refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile]) -> NoReturn:
+    ours = "; ".join(f"{name}: {', '.join(labels_of(system)[:2])}" for name, system in systems.items())
+    raise UserError(
+        f"no study is in all files ({truth.path.name}: {', '.join(labels_of(truth)[:2])}; {ours}): give files with the same ids, "
+        "or --columns id=NAME"
+    )
+
+
+def _cleaned_sides(
+    raw: Mapping[str, list[str]], references: list[str], cleaning: str, notes: list[str]
+) -> tuple[dict[str, list[str]], list[str], str]:
+    """Both sides without Markdown and cleaned, and what was done."""
+    plain, truth = dict(raw), references
+    if cleaning != "none":
+        plain = {name: _without_markdown(name, reports, notes) for name, reports in raw.items()}
+        truth = [strip_markdown(text) for text in references]
+    cleaned, full, done, said = clean_texts(plain, truth, cleaning)
+    notes += said
+    return cleaned, full, done
+
+
+def _said_of(
+    name: str, file: ReportFile, reports: Sequence[str], references: Sequence[str], ids: Sequence[str]
+) -> list[str]:
+    """What is strange about the reports of a system: empty ones, or none that differs from its reference."""
+    notes = []
     nothing = [key for key, text in zip(ids, reports, strict=True) if not text]
-    if not nothing:
+    if nothing:
+        notes.append(
+            f"{name} has {len(nothing)} empty reports of {len(ids)}, first {', '.join(nothing[:3])}: they count as reports "
+            "that say nothing"
+        )
+    if list(map(normalise_whitespace, reports)) == list(map(normalise_whitespace, references)):
+        notes.append(f"every report of {name} is its reference, word for word: {file.path.name} may be the wrong file")
+    return notes
+
+
+def _said_of_unused(
+    name: str, file: ReportFile, rows: Sequence[int | None], texts: Sequence[str], kept: Sequence[int]
+) -> list[str]:
+    """References that stand beside the reports though others were given."""
+    if file.references is None:
         return []
-    first = ", ".join(nothing[:3])
+    own = [carried(file)[row] for i in kept if (row := rows[i]) is not None]
+    differ = sum(normalise_whitespace(a) != normalise_whitespace(texts[i]) for a, i in zip(own, kept, strict=True))
     return [
-        f"{name} has {len(nothing)} empty reports of {len(ids)}, first {first}: they count as reports that say nothing"
+        f"the references beside the reports of {name} are not used; {differ} of {len(kept)} differ from those given"
     ]
 
 
@@ -188,104 +232,3 @@ def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> li
 
 def _cell(text: str) -> str:
     return "" if is_empty(text) else text
-
-
-def _labels(file: ReportFile) -> list[str]:
-    """What the studies of a file are called: their ids, or the numbers of their rows."""
-    ids = next(iter(file.keys.values()), [None] * len(file.texts))
-    return [str(number) if value is None else value for number, value in enumerate(ids, start=1)]
-
-
-def _truth(systems: Mapping[str, ReportFile], references: ReportFile | None) -> tuple[ReportFile, list[str]]:
-    """The file whose rows are the studies, and the reference of every row."""
-    if references is not None:
-        _check_ids(references)
-        return references, references.texts
-    carrying = [(name, system) for name, system in systems.items() if system.references is not None]
-    if not carrying:
-        raise UserError(
-            f"{', '.join(systems)} carry no references: give them with --references (CSV, JSONL, JSON or annotation file)"
-        )
-    (first, file), *others = carrying
-    _check_ids(file)
-    texts = _carried(file)
-    for name, other in others:
-        theirs = _carried(other)
-        for row, found in enumerate(_rows(name, other, file, False, [])):
-            if found is not None and normalise_whitespace(theirs[found]) != normalise_whitespace(texts[row]):
-                raise UserError(
-                    f"the references of study {_labels(file)[row]} differ between {first} and {name}: give one with "
-                    "--references"
-                )
-    return file, texts
-
-
-def _carried(system: ReportFile) -> list[str]:
-    """The references in a file of predictions, uncut where it has them so."""
-    assert system.references is not None
-    whole = system.whole or [""] * len(system.texts)
-    return [full or cut for full, cut in zip(whole, system.references, strict=True)]
-
-
-def _check_ids(file: ReportFile) -> None:
-    twice = repeated(file.keys)
-    if twice is not None:
-        raise UserError(f"{file.path} repeats study {twice}; expected every study once: remove one of them")
-
-
-def _rows(name: str, system: ReportFile, truth: ReportFile, by_order: bool, notes: list[str]) -> list[int | None]:
-    """The row of a system's report for every study."""
-    if system is truth:
-        return list(range(len(truth.texts)))
-    if by_order or system.ordered or truth.ordered or not (system.keys or truth.keys):
-        if not by_order and not (system.ordered or truth.ordered):
-            raise UserError(
-                f"neither {system.path} nor {truth.path} has ids: give files with ids, or --by_order if the rows of both "
-                "are the same studies in the same order"
-            )
-        if len(system.texts) != len(truth.texts):
-            raise UserError(
-                f"{system.path} has {len(system.texts)} reports and {truth.path} {len(truth.texts)}, and they are matched "
-                "by order; expected as many of each: add ids"
-            )
-        notes.append(f"{name} is matched with its references by order")
-        return list(range(len(truth.texts)))
-    for file in (system, truth):
-        if not file.keys:
-            raise UserError(
-                f"{file.path} has no ids and {(truth if file is system else system).path} has: name its column with "
-                "--columns id=NAME, or give --by_order if the rows of both are the same studies in the same order"
-            )
-    _check_ids(system)
-    whole = next(iter(system.keys.values()))
-    if all(None in values for values in system.keys.values()):
-        raise UserError(
-            f"{system.path} has no id for its report {whole.index(None) + 1} of {len(whole)}; expected one of every report: add it"
-        )
-    rows, ours, theirs = pair_rows(system.keys, truth.keys)
-    found = [row for row in rows if row is not None]
-    if ours and (ours, theirs) != (next(iter(system.keys)), next(iter(truth.keys))):
-        notes.append(f"{name} is matched by {ours} = {theirs} of {truth.path.name}")
-    if len(found) > len(set(found)):
-        notes.append(f"{name}: {len(set(found))} reports of studies count for each of their {len(found)} images")
-    return rows
-
-
-def _say_missing(
-    name: str,
-    system: ReportFile,
-    rows: Sequence[int | None],
-    present: Sequence[int],
-    labels: Sequence[str],
-    notes: list[str],
-) -> None:
-    """Which studies a system has no report for, and how many of its reports have no reference."""
-    missing = [labels[i] for i in present if rows[i] is None]
-    if missing:
-        notes.append(
-            f"{name} has no report for {len(missing)} of {len(present)} studies, first {', '.join(missing[:3])}"
-        )
-    used = {row for row in rows if row is not None}
-    extra = [label for row, label in enumerate(_labels(system)) if row not in used]
-    if extra:
-        notes.append(f"{name} has {len(extra)} reports without a reference, first {', '.join(extra[:3])}")

@@ -48,11 +48,12 @@ PROFILES = {
         "raw",
         "both",
         {
-            "BLEU_2_sentence": "BLEU-2", "bertscore": "BERTScore", "semb_score": "SembScore",
-            "radgraph_partial": "RadGraph-partial", "radcliq_v1": "1/RadCliQ-v1", "ratescore": "RaTEScore", "green": "GREEN",
+            "BLEU_2_sentence": "BLEU-2", "rexrank_bertscore": "BERTScore", "semb_score": "SembScore",
+            "radgraph_radcliq": "RadGraph", "radcliq_v1": "1/RadCliQ-v1", "ratescore": "RaTEScore", "green": "GREEN",
         },
-        ("bertscore", "radgraph", "radcliq", "ratescore", "green"),
-        "rexrank: raw findings and impression, BLEU-2 as CXR-Report-Metric; RadGraph-partial is not the board's mean of entity and relation F1; 1/RadCliQ-v1, larger is better",
+        ("rexrank_bertscore", "radgraph_radcliq", "radcliq", "ratescore", "green"),
+        "rexrank: raw findings and impression; BLEU-2 as CXR-Report-Metric; BERTScore of distilroberta-base, rescaled; RadGraph is "
+        "the mean of the F1s of entities and relations; 1/RadCliQ-v1, larger is better",
     ),
     "radeval": Profile(
         "raw",

@@ -21,17 +21,11 @@ from typing import Any
 
 from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
-from modules.evaluation.columns import KNOWN, Roles, Row, find_roles, is_empty
+from modules.evaluation.columns import GENERATED, KNOWN, Roles, Row, find_roles, is_empty
+from modules.evaluation.one_section import one_section
 from modules.evaluation.study_ids import id_columns
 from modules.messages import UserError
 from modules.records import parse_json
-
-_HEADER = re.compile(  # "Findings: .." at the beginning of a text, line or sentence; "## Findings" on a line of its own
-    r"(?:^|\n|(?<=[.!?]\s))\s*(?:#{1,6}\s+)?\**(findings|impression)\**\s*:\**\s*"
-    r"|(?:^|\n)\s*(?:#{1,6}\s+\**|\*\*)(findings|impression)\**\s*(?=\n)"
-    r"|(?-i:(?<=[a-z0-9,;)])\s+(FINDINGS|IMPRESSION)):\s*",  # capitals need no end of a sentence before them
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -84,6 +78,7 @@ def read_report_file(
     if name.endswith((".txt", ".tok")):
         lines = io.StringIO(read_text_file(path), newline=None)  # str.splitlines would also cut at U+2028, a form feed
         found = ReportFile(path, [line.strip() for line in lines], ordered=True, read_as="one report a line")
+        _refuse_heading(path, found.texts)
     elif name.endswith(TABLE_ENDINGS):
         found = _read_table(path, wanted, section, columns)
     elif name.endswith(".jsonl"):
@@ -91,7 +86,7 @@ def read_report_file(
     elif name.endswith(".json"):
         content = parse_json(read_text_file(path), str(path))
         if isinstance(content, dict) and set(content) & set(SPLITS) and set(content) <= {*SPLITS, "valid", "validate"}:
-            return _read_annotation(path, split)
+            return _read_annotation(path, content, split, wanted, section, columns)
         found = _from_rows(path, _json_rows(path, content), wanted, section, columns)
     elif name.endswith(".parquet"):
         found = _from_rows(path, _parquet_rows(path), wanted, section, columns)
@@ -146,6 +141,9 @@ def _read_table(path: Path, wanted: str, section: str, columns: Mapping[str, str
             f"{path} begins with {', '.join(map(repr, headings))[:120]}; expected the heading study_id,report, or one column "
             "of reports without a heading: add the heading, or name the columns with --columns"
         )
+    twice = sorted({name for name in headings if name and headings.count(name) > 1})
+    if twice:
+        raise UserError(f"{path} has two columns {twice[0]!r}: rename one of them, so that it is known which is which")
     rows = [dict(zip(headings, cells, strict=True)) for _, cells in table.body()]
     found = _from_rows(path, rows, wanted, section, columns)
     found.read_as = f"{table.read_as}; {found.read_as}"
@@ -157,11 +155,22 @@ def _one_column(path: Path) -> ReportFile:
     # a character of no text: the commas of a report without quotes do not cut it
     rows = list(csv.reader(io.StringIO(read_text_file(path), newline=""), delimiter="\x1f"))
     cells = [row[0].strip() if row else "" for row in rows]
-    if len(cells) > 1 and re.fullmatch(r"\w+", cells[0]) and sum(" " in cell for cell in cells[1:]) * 2 > len(cells):
-        raise UserError(
-            f"{path} begins with {cells[0]!r}, which may be a heading: call it report, or remove it if it is none"
-        )
+    _refuse_heading(path, cells)
     return ReportFile(path, cells, ordered=True, read_as="one column without a heading")
+
+
+def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
+    """A first line of one word above sentences may be a heading, and would be scored as a report."""
+    first = cells[0] if cells else ""
+    known = plain_heading(first) in {plain_heading(name) for name in KNOWN}
+    if (
+        len(cells) > 1
+        and (known or re.fullmatch(r"[\w-]+", first))
+        and sum(" " in cell for cell in cells[1:]) * 2 >= len(cells[1:])
+    ):
+        raise UserError(
+            f"{path} begins with {first!r}, which may be a heading: call it report in a table, or remove it"
+        )
 
 
 def _jsonl_rows(path: Path) -> list[Row]:
@@ -221,10 +230,21 @@ def _parquet_rows(path: Path) -> list[Row]:
     return parquet.read_table(path).to_pylist()
 
 
-def _read_annotation(path: Path, split: str) -> ReportFile:
+def _read_annotation(
+    path: Path, content: Mapping[str, Any], split: str, wanted: str, section: str, columns: Mapping[str, str] | None
+) -> ReportFile:
+    """An annotation; one whose studies carry generated reports too is read by its columns."""
+    rows = content.get(split)
+    generated = {plain_heading(name) for name in (*GENERATED, *(columns or {}).values())}
+    if isinstance(rows, list) and any(
+        generated & {plain_heading(name) for name in row} for row in rows if isinstance(row, dict)
+    ):
+        found = _from_rows(path, rows, wanted, section, columns)
+        found.read_as = f"{split} split; {found.read_as}"
+        return found
     studies = require_split(read_annotation(path), split, path)
-    rows = [{"id": study.id, "image_path": study.image_path[0]} for study in studies]
-    keys = id_columns(rows, ("id", "image_path"))
+    cells = [{"id": study.id, "image_path": study.image_path[0]} for study in studies]
+    keys = id_columns(cells, ("id", "image_path"))
     return ReportFile(path, [study.report for study in studies], keys=keys, read_as=f"annotation, {split} split")
 
 
@@ -272,20 +292,5 @@ def _text(path: Path, row: Row, names: Sequence[str], section: str) -> str:
     if len(names) == 1:
         return one_section(pieces[0][1], section) if pieces else ""
     return " ".join(
-        f"{plain_heading(name).removeprefix('section').capitalize()}: {text.strip()}" for name, text in pieces
+        f"{'Findings' if 'finding' in plain_heading(name) else 'Impression'}: {text.strip()}" for name, text in pieces
     )
-
-
-def one_section(text: str, section: str) -> str:
-    """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers."""
-    if section == "both":
-        return text
-    headers = list(_HEADER.finditer(text))
-    if not headers:
-        return text
-    stops = [header.start() for header in headers[1:]] + [len(text)]
-    found = {
-        (header[1] or header[2] or header[3]).lower(): text[header.end() : stop].strip()
-        for header, stop in zip(headers, stops, strict=True)
-    }
-    return found.get(section, text[: headers[0].start()].strip())

@@ -18,6 +18,8 @@ _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")
 _MIMIC_PATIENT = re.compile(r"p\d{8}|p\d{2}")
 _PARTS = re.compile(r"[/\\|:_]+")
+_NUMBERED = re.compile(r"(\D*?)0*(\d{1,9})")
+_WEAK = re.compile(r"0*\d{0,5}|\D")  # a part that tells no study apart: val_17 is not test_17
 
 
 def plain_id(value: object) -> str | None:
@@ -78,14 +80,68 @@ def pair_rows(ours: Keys, theirs: Keys) -> tuple[list[int | None], str, str]:
         row_of = {value: row for row, value in enumerate(values)}
         for other, wanted in theirs.items():
             rows = [None if value is None else row_of.get(value) for value in wanted]
-            found = [row for row in rows if row is not None]
             part = "," in name or "," in other
+            if part:
+                rows = _without_chance(rows, wanted, ours[_whole(name)], theirs[_whole(other)])
+            found = [row for row in rows if row is not None]
             if part and 2 * len(set(found)) < min(len(values), len(set(wanted))):
                 continue  # parts that agree by chance
             rank = (len(set(found)), -len(found))
             if rank > best[0]:
                 best = (rank, rows, name, other)
     return best[1:]
+
+
+def _whole(name: str) -> str:
+    return name.split(", part ")[0]
+
+
+def _without_chance(
+    rows: Sequence[int | None], matched: Sequence[str | None], ours: Sequence[str | None], theirs: Sequence[str | None]
+) -> list[int | None]:
+    """The rows of which more agrees than a short number: there, one id must hold all parts of the other."""
+    kept: list[int | None] = []
+    for row, value, other in zip(rows, matched, theirs, strict=True):
+        if row is not None and _WEAK.fullmatch(value or ""):
+            first, second = ({_bare(part) for part in _PARTS.split(text or "")} for text in (ours[row], other))
+            row = row if first <= second or second <= first else None
+        kept.append(row)
+    return kept
+
+
+def _bare(part: str) -> str:
+    """A part without the letter that MIMIC-CXR puts before patients and studies."""
+    return part[1:] if re.fullmatch(r"[ps]\d{8}", part) else part
+
+
+def numbering_conflict(ours: Sequence[str | None], theirs: Sequence[str | None]) -> str | None:
+    """Why ids that are small numbers may be row numbers of different studies, None if nothing speaks for it.
+
+    Two kinds: one file counts from 0 and the other from 1, ``case_0`` too; or the ids of one are the numbers of its rows
+    and those of the other, with gaps, are not.
+    """
+    counted = [_counted(values) for values in (ours, theirs)]
+    (first, a, in_order), (second, b, others_in_order) = counted
+    if not a or not b or first != second:
+        return None
+    dense = [max(numbers) < 2 * len(numbers) for numbers in (a, b)]
+    if all(dense) and {min(a), min(b)} == {0, 1}:
+        return "one numbers its studies from 0 and the other from 1"
+    for numbers, order, other in ((a, in_order, b), (b, others_in_order, a)):
+        gaps = max(other) - min(other) + 1 > len(other) or min(other) > 1
+        if order and len(numbers) > 1 and gaps and min(numbers) in (0, 1) and not other <= numbers:
+            return "the ids of one are the numbers of its rows and those of the other are not"
+    return None
+
+
+def _counted(values: Sequence[str | None]) -> tuple[str, set[int], bool]:
+    """What stands before the numbers of some ids, the numbers, and whether they count the rows; no numbers if ids are no such."""
+    found = [_NUMBERED.fullmatch(value or "") for value in values]
+    starts = {match[1] if match else None for match in found}
+    if len(starts) != 1 or None in starts:
+        return "", set(), False
+    numbers = [int(match[2]) for match in found if match]
+    return str(starts.pop()), set(numbers), numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _length(keys: Keys) -> int:

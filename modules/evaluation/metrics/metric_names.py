@@ -31,13 +31,19 @@ _EXTRA = {
     "BLEU_2_sentence": "BLEU-2, mean over reports of raw text (CXR-Report-Metric, ReXrank)",
     "ROUGE_L_f1": "ROUGE-L F1, mean over reports of raw text (rouge-score without stemming)",
     "semb_score": "SembScore, mean cosine of CheXbert's vectors of raw text (CXR-Report-Metric)",
-    "radgraph_simple": "RadGraph F1, simple (RadEval)",
-    "radgraph_partial": "RadGraph F1, partial (RadEval)",
-    "radgraph_complete": "RadGraph F1, complete (RadEval)",
+    "radgraph_simple": "RadGraph-XL F1, simple (RadEval)",
+    "radgraph_partial": "RadGraph-XL F1, partial (RadEval)",
+    "radgraph_complete": "RadGraph-XL F1, complete (RadEval)",
+    "radgraph_radcliq": "RadGraph, mean of the F1s of entities and relations by the first model (RadEval; ReXrank)",
     "radcliq_v1": "1 / mean RadCliQ-v1 (RadEval; larger is better)",
-    "bertscore": "BERTScore F1, distilbert-base-uncased (RadEval)",
+    "bertscore": "BERTScore F1, distilbert-base-uncased, layer 5, rescaled (RadEval)",
+    "rexrank_bertscore": "BERTScore F1, distilroberta-base, layer 5, rescaled, no idf (RadEval; ReXrank)",
     "green": "GREEN (RadEval)",
     "ratescore": "RaTEScore (RadEval)",
+    "srrbert_weighted_f1": "SRR-BERT, mean over reports of F1 over leaves with statuses (RadEval)",
+    "srrbert_weighted_precision": "SRR-BERT, mean over reports of precision (RadEval)",
+    "srrbert_weighted_recall": "SRR-BERT, mean over reports of recall (RadEval)",
+    "crimson": "CRIMSON, mean over reports (RadEval, its open model)",
 }
 
 

@@ -32,7 +32,7 @@ from modules.records import atomic_write, plain
 
 PAGE = Path(__file__).parent / "page"  # the template and what it includes
 IMAGE_SIDE = 384  # pixels
-SCRIPTS = ("studies.js", "disk.js", "summary.js", "page.js")
+SCRIPTS = ("studies.js", "compare.js", "film.js", "disk.js", "summary.js", "page.js")
 HISTOGRAM_BINS = 24
 
 
@@ -63,7 +63,8 @@ def write_viewer(
         ``<run_dir>/index.html``.
     """
     shown = rows[:limit]
-    images = _write_images(run_dir / "viewer" / "images", dataset, len(shown))
+    films = [dataset.image_dir / study.image_path[0] for study in dataset.studies[: len(shown)]]
+    images = write_images(run_dir / "viewer" / "images", films)
     content = {
         "title": f"{metrics.get('protocol', {}).get('split', 'test')} of {Path(run_dir).resolve().name}",
         "written": datetime.datetime.now().isoformat(sep=" ", timespec="minutes"),
@@ -80,7 +81,7 @@ def write_viewer(
         "summary": {
             **{name: metrics.get(name, {}) for name in ("scores", "intervals", "per_class", "baselines")},
             "confusion": _confusion(rows, dataset.labels),
-            "lengths": _lengths(rows),
+            "lengths": lengths_of([row["prediction"] for row in rows], [row["reference"] for row in rows]),
             "curves": _curves(Path(run_dir) / "metrics.csv"),
             "disk": _disk(disk),
         },
@@ -120,22 +121,25 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _write_images(folder: Path, dataset: ReportDataset, count: int) -> list[str]:
-    """Write the images of the first ``count`` studies; returns their paths from the page. Older ones are removed."""
+def write_images(folder: Path, films: Sequence[Path | None]) -> list[str | None]:
+    """Write the images of some studies; returns their paths from the page, None without a film. Older ones are removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"{index:05d}.jpg" for index in range(count)]
+    names = [None if film is None else f"{index:05d}.jpg" for index, film in enumerate(films)]
     for old in {path.name for path in folder.glob("*.jpg")} - set(names):
         (folder / old).unlink()
 
     def write(index: int) -> None:
-        pixels = read_image(dataset.image_dir / dataset.studies[index].image_path[0], IMAGE_SIDE)
-        with atomic_write(folder / names[index], "wb") as file:
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, format="JPEG", quality=85)
+        film, name = films[index], names[index]
+        if film is not None and name is not None:
+            pixels = read_image(film, IMAGE_SIDE)
+            with atomic_write(folder / name, "wb") as file:
+                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, format="JPEG", quality=85)
 
     with ThreadPoolExecutor(4) as pool:  # decoding JPEG and PNG leaves the interpreter free
+        count = len(films)
         for _ in tqdm(pool.map(write, range(count)), total=count, desc="viewer", unit="image", disable=None):
             pass
-    return [f"viewer/images/{name}" for name in names]
+    return [None if name is None else f"viewer/images/{name}" for name in names]
 
 
 def _studies(
@@ -143,7 +147,7 @@ def _studies(
     rows: Sequence[Mapping[str, Any]],
     labeler: Labeler,
     maps: Mapping[int, StudyMaps],
-    images: list[str],
+    images: Sequence[str | None],
 ) -> list[dict[str, Any]]:
     """What the page knows of each study."""
     predictions, references = ([row[name] for row in rows] for name in ("prediction", "reference"))
@@ -203,9 +207,10 @@ def _confusion(rows: Sequence[Mapping[str, Any]], labels: np.ndarray) -> list[An
     return counts.tolist()
 
 
-def _lengths(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def lengths_of(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
     """Histograms of the number of words; the last bin counts the longest hundredth too."""
-    words = {name: [len(row[name].split()) for row in rows] for name in ("prediction", "reference")}
+    texts = {"prediction": predictions, "reference": references}
+    words = {name: [len(text.split()) for text in found] for name, found in texts.items()}
     top = int(max((np.percentile(counts, 99) for counts in words.values() if counts), default=0)) + 1
     edges = np.arange(0, top + (width := max(1, -(-top // HISTOGRAM_BINS))), width)
     return {

@@ -5,11 +5,13 @@ A report is read line by line. A line may begin a section with a header, which i
     capital letters up to a colon                     FINDINGS:   CHEST, PA AND LATERAL:   REASON FOR EXAM:
     a known name up to a colon, in any case           Findings:   impression:
     a known name alone on its line                    FINDINGS
+    a known name in capitals before a dash or sentence   FINDINGS - Clear.   FINDINGS The lungs are clear.
+    a known name in marks                             [FINDINGS]   **Findings:**   ## Findings
 
 where a name that is not in capitals counts only at the start of a paragraph or after the end of a sentence, so that
 ``the following / findings: small effusion`` stays text. FINDINGS and IMPRESSION in capitals with a colon count inside a
-line too. A header of the history, technique, communication ... owns one paragraph; findings and impression go on to the
-next header, and names of organs (``LUNGS:``) or views inside them are text.
+line too, in other cases after the end of a sentence. A header of the history, technique, communication ... owns one
+paragraph; findings and impression go on to the next header, and names of organs (``LUNGS:``) or views inside them are text.
 """
 
 from __future__ import annotations
@@ -23,11 +25,17 @@ from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
 from modules.preparation.raw.studies import join_sections
 
-_CONCLUSION = r"(?:impressions?|conclusions?|summary|opinion|assessment|imp)"
+_CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|imp)"
+_NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}))?)"
 _CAPITALS = re.compile(r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)")
 _KNOWN = re.compile(
-    rf"\s*(?P<name>(?:findings?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}))?)"
-    r"(?:\s*[:;](?P<rest>.*)|\s*)",
+    rf"\s*(?P<name>{_NAMES}|report|results?)(?:\s*(?:[:;]|[-\u2013\u2014](?=\s|$))(?P<rest>.*)|\s*)", re.IGNORECASE
+)
+_BARE = re.compile(
+    rf"\s*(?P<name>(?-i:(?=[A-Z])){_NAMES})(?-i:(?<=[A-Z]))(?:\.\s|\s+(?-i:(?=[A-Z][a-z])))(?P<rest>.*)", re.IGNORECASE
+)
+_MARKED = re.compile(
+    rf"\s*(?:#{{1,6}}\s*|\*{{1,2}}|__|\[|<)+\s*(?P<name>{_NAMES})\s*:?\s*(?:\*{{1,2}}|__|\]|>|#)*\s*:?(?P<rest>.*)",
     re.IGNORECASE,
 )
 _ASIDE_IN_ANY_CASE = re.compile(
@@ -36,9 +44,11 @@ _ASIDE_IN_ANY_CASE = re.compile(
     re.IGNORECASE,
 )
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
-    r"(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|SUMMARY|OPINION|ASSESSMENT|IMP)"
+    r"(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
     r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?|COMPARISONS?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
+    r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
+    r"|Indications?|Recommendations?)\s*:)"
 )
 _ASIDE = re.compile(
     r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|type of|reason for|referring|additional|final|"
@@ -164,9 +174,14 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
 
 def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     """Kind and rest of a line that begins a section, None for text."""
+    bare = _MARKED.fullmatch(line) or _BARE.fullmatch(line)
+    if bare:
+        line = f"{bare['name']}: {bare['rest']}"
     match = _KNOWN.fullmatch(line)
     alone = match is not None and (match["name"].isupper() or len(match["name"]) > 7)
     if match and (at_start or match["name"].isupper()) and (match["rest"] is not None or alone):
+        if _WHOLE_REPORT.fullmatch(match["name"]):
+            return _kind_of_report(inside), match["rest"] or ""
         return _kind_of_known(match["name"]), match["rest"] or ""
     match = _ASIDE_IN_ANY_CASE.fullmatch(line)
     if match and at_start:
@@ -176,10 +191,12 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
         return None
     name = match["name"].lower()
     if _WHOLE_REPORT.fullmatch(name):
-        return ("report" if inside not in ("findings", "impression", "combined") else "aside"), match["rest"]
-    if _ASIDE.match(name):
+        return _kind_of_report(inside), match["rest"]
+    if _ASIDE.match(name) or "provisional" in name:
         return "aside", match["rest"]
-    if re.search(r"finding|impression|conclusion|^(?:summary|opinion|assessment|imp)$", name) or _misspelt(name):
+    if re.search(
+        r"finding|observation|impression|conclusion|^(?:interpretations?|summary|opinion|assessment|imp)$", name
+    ) or _misspelt(name):
         return _kind_of_known(name), match["rest"]
     if inside in ("findings", "impression", "combined", "report"):
         # LUNGS: or CHEST, PA AND LATERAL: inside the findings are text, other headers are not
@@ -187,9 +204,16 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     return "unnamed", match["rest"] if _is_view(name) else line
 
 
+def _kind_of_report(inside: str) -> str:
+    """What REPORT: or RESULT: begins: the report itself, unless its sections have begun."""
+    return "report" if inside not in ("findings", "impression", "combined") else "aside"
+
+
 def _kind_of_known(name: str) -> str:
     name = name.lower()
-    findings = bool(re.search(r"finding", name)) or _misspelt(name) == "findings"
+    if re.match(rf"{_CONCLUSION} of ", name):
+        return "impression"  # SUMMARY OF FINDINGS
+    findings = bool(re.search(r"finding|observation", name)) or _misspelt(name) == "findings"
     impression = bool(re.search(rf"\b{_CONCLUSION}\b", name)) or _misspelt(name) == "impression"
     return "combined" if findings and impression else "findings" if findings else "impression"
 

@@ -1,6 +1,8 @@
 // The learned ball in two dimensions.
 
 const NO_CONDITION = -1;
+const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b"]; // seven that can be told apart, and grey
+const OTHERS = -2;
 
 function rarestFirst(points) {
   const counts = data.conditions.map((_, i) => points.filter((bits) => bits & (1 << i)).length);
@@ -10,13 +12,16 @@ function rarestFirst(points) {
 function diskCard({ disk }) {
   if (!disk) return null;
   const { counts, order } = rarestFirst(disk.conditions);
-  const group = disk.conditions.map((bits) => order.find((i) => bits & (1 << i)) ?? NO_CONDITION);
+  const rarest = disk.conditions.map((bits) => order.find((i) => bits & (1 << i)) ?? NO_CONDITION);
+  const size = (i) => rarest.filter((found) => found === i).length;
+  const shown = [...order].sort((a, b) => size(b) - size(a)).slice(0, PALETTE.length);
+  const group = rarest.map((found) => (found === NO_CONDITION || shown.includes(found) ? found : OTHERS));
   const select = element("select", { "aria-label": "condition that is coloured" });
   fillSelect(select, [["", "every study by its rarest finding"], ...[...order].reverse().map((i) => [String(i), data.conditions[i]])]);
   const canvas = element("canvas", { role: "img" });
   const labels = element("ul", { className: "legend" });
-  const hue = (i) => `hsl(${Math.round(360 * order.indexOf(i) / order.length)} 65% ${matchMedia("(prefers-color-scheme: dark)").matches ? 62 : 42}%)`;
-  const isTail = (i) => i !== NO_CONDITION && thirdOf(data.conditions[i]) === "tail";
+  const hue = (i) => (i === OTHERS ? paint("--quiet") : PALETTE[Math.max(0, shown.indexOf(i))]);
+  const isTail = (i) => i >= 0 && thirdOf(data.conditions[i]) === "tail";
   const draw = () => drawDisk(canvas, disk, (n) => {
     if (select.value !== "") return disk.conditions[n] & (1 << Number(select.value)) ? Number(select.value) : NO_CONDITION;
     return group[n];
@@ -25,10 +30,11 @@ function diskCard({ disk }) {
     canvas.setAttribute("aria-label", `training studies on a disk; coloured: ${select.selectedOptions[0].textContent}`);
     draw();
   };
-  labels.append(...[...order].reverse().map((i) => element("li", {}, element("button", { type: "button", onclick: () => {
+  labels.append(...shown.map((i) => element("li", {}, element("button", { type: "button", onclick: () => {
     select.value = select.value === String(i) ? "" : String(i);
     select.onchange();
   } }, swatch(hue(i), isTail(i)), `${data.conditions[i]} (${counts[i]})`))));
+  if (order.length > shown.length) labels.append(element("li", {}, swatch("var(--quiet)"), `${order.length - shown.length} rarer ones, by the list above`));
   select.onchange();
   view.draw = [draw];
   const drawn = disk.conditions.length;

@@ -45,18 +45,21 @@ const conditionName = (column) => data.conditions[data.columns[column]];
 
 const scoreNames = [...new Set(data.studies.flatMap((study) => Object.keys(study.scores)))]
   .filter((name) => data.studies.some((study) => typeof study.scores[name] === "number"));
-const scoreOf = (study, name) => (name === "retrieval distance" ? study.distance : study.scores[name]);
-const view = { listed: [], current: null, map: "strongest" };
+const scoreOf = (study, name) => (name === "retrieval distance" ? study.distance : name.startsWith(DIFFERENCE) ? difference(study, name.slice(DIFFERENCE.length)) : study.scores[name]);
+const view = { listed: [], current: null, map: "" };
 
 function searchText(study) {
   if (!study.text) {
     const sentences = [...study.generated, ...study.reference].map((sentence) => sentence[0]);
+    sentences.push(...(study.others || []).flatMap((other) => other.generated.map((sentence) => sentence[0])));
     study.text = [study.id, study.retrieved || "", ...sentences, ...study.sentences].join("\n").toLowerCase();
   }
   return study.text;
 }
 
 function fits(study, wanted) {
+  if (wanted.marked && !marked.has(study.id)) return false;
+  if (wanted.outcome && outcome(study, wanted.score) !== wanted.outcome) return false;
   if (wanted.search && !searchText(study).includes(wanted.search)) return false;
   if (wanted.low !== null || wanted.high !== null) {
     const score = scoreOf(study, wanted.score);
@@ -66,10 +69,10 @@ function fits(study, wanted) {
   }
   if (wanted.particular) {
     const differs = ([, , findings]) => findings.some(([column, , verdict]) => verdict === wanted.particular && wanted.columns.includes(column));
-    return [...study.generated, ...study.reference].some(differs);
+    return [...study.generated, ...study.reference, ...(study.others || []).flatMap((other) => other.generated)].some(differs);
   }
   if (!wanted.test) return true;
-  return wanted.columns.some((column) => wanted.test(study.said[column], study.truth[column]));
+  return wanted.columns.some((column) => [study, ...(study.others || [])].some((system) => wanted.test(system.said[column], study.truth[column])));
 }
 
 function readFilters() {
@@ -84,7 +87,7 @@ function readFilters() {
   let test = KINDS[byId("kind").value];
   if (!test && (condition || third)) test = (said, truth) => said === POSITIVE || truth === POSITIVE;
   const particular = PARTICULARS[byId("kind").value];
-  return { particular, search: byId("search").value.trim().toLowerCase(), columns, test, score: byId("score").value, low: number("score-low"), high: number("score-high") };
+  return { particular, outcome: OUTCOMES[byId("kind").value], marked: byId("marked").checked, search: byId("search").value.trim().toLowerCase(), columns, test, score: byId("score").value, low: number("score-low"), high: number("score-high") };
 }
 
 function sorted(studies) {
@@ -109,13 +112,15 @@ function listStudies() {
   byId("list").replaceChildren(...view.listed.map((study) => {
     const key = byId("sort").value;
     const value = typeof scoreOf(study, key) === "number" ? `${key} ${rounded(scoreOf(study, key))}; ` : "";
-    study.button = element("button", { type: "button", onclick: () => show(study) },
-      element("bdi", { textContent: study.id }), element("small", { textContent: value + differences(study) }));
+    study.button = element("button", { type: "button", tabIndex: -1, onclick: () => show(study) },
+      element("span", { className: "star", textContent: marked.has(study.id) ? "\u2605 " : "" }), element("bdi", { textContent: study.id }),
+      element("small", { textContent: value + differences(study) }), ...outcomeLine(study, wanted.score));
     return element("li", {}, study.button);
   }));
   byId("nothing").hidden = view.listed.length > 0;
   byId("shown").hidden = view.listed.length === 0;
   if (view.listed.length) show(view.listed.includes(view.current) ? view.current : view.listed[0]);
+  else setHash(addressOf(view.current));
 }
 
 // One study
@@ -139,13 +144,17 @@ function findingRows(study) {
     const said = column < 0 ? null : study.said[column];
     const truth = column < 0 ? null : study.truth[column];
     const state = study.states ? study.states[index] : null;
-    if (!said && !truth && !state) return null;
+    const others = (study.others || []).map((other) => (column < 0 ? null : other.said[column]));
+    if (!said && !truth && !state && !others.some(Boolean)) return null;
     const sign = (value) => (value === null ? "" : `${STATE_SIGNS[value]} ${data.states[value]}`);
-    const verdict = data.references && (said === POSITIVE || truth === POSITIVE) ? (said === truth ? 2 : 4) : 0;
+    const tagged = (value) => {
+      const verdict = data.references && (value === POSITIVE || truth === POSITIVE) ? (value === truth ? 2 : 4) : 0;
+      return element("td", {}, element("span", { className: verdict ? `tag ${VERDICTS[verdict]}` : "", textContent: sign(value) }));
+    };
     const probability = study.probability ? study.probability[index] : null;
     return element("tr", {},
       element("th", { scope: "row" }, name, " ", element("span", { className: "third", textContent: thirdOf(name) === "tail" ? "tail" : "" })),
-      element("td", {}, element("span", { className: verdict ? `tag ${VERDICTS[verdict]}` : "", textContent: sign(said) })),
+      ...[said, ...others].map(tagged),
       ...(data.references ? [element("td", { textContent: sign(truth) })] : []),
       element("td", { textContent: sign(state) }),
       element("td", {}, ...(probability === null ? [] : [element("meter", { min: 0, max: 1, value: probability, "aria-label": `probability of ${name}` }), ` ${probability.toFixed(2)}`])));
@@ -153,27 +162,37 @@ function findingRows(study) {
 }
 
 function show(study) {
-  if (view.current && view.current.button) view.current.button.removeAttribute("aria-current");
+  if (view.current && view.current.button) {
+    view.current.button.removeAttribute("aria-current");
+    view.current.button.tabIndex = -1; // the list is one tab stop, at the study that is shown
+  }
   view.current = study;
   if (study.button) {
     study.button.setAttribute("aria-current", "true");
+    study.button.tabIndex = 0;
     study.button.scrollIntoView({ block: "nearest" });
   }
   const place = view.listed.indexOf(study);
   byId("previous").disabled = place <= 0;
   byId("next").disabled = place < 0 || place >= view.listed.length - 1;
   byId("study-id").replaceChildren(element("bdi", { textContent: study.id }));
-  byId("image").src = study.image;
+  byId("live").textContent = `study ${study.id}, ${place + 1} of ${view.listed.length}: ${differences(study)}`;
+  showMark();
+  showOthers(study);
+  document.querySelector("figure").hidden = !study.image;
+  if (study.image) byId("image").src = study.image;
+  else byId("image").removeAttribute("src");
   byId("image").alt = `chest X-ray of study ${study.id}`;
   markedReport(byId("generated"), study.generated, "generated");
   markedReport(byId("reference"), study.reference, "reference");
+  byId("retrieved-title").hidden = study.retrieved === undefined;
   const distance = typeof study.distance === "number" ? `, distance ${rounded(study.distance)}` : "";
-  byId("retrieved-id").replaceChildren(study.retrieved === null ? "nothing" : element("bdi", { textContent: `${study.retrieved}${distance}` }));
+  byId("retrieved-id").replaceChildren((study.retrieved ?? null) === null ? "nothing" : element("bdi", { textContent: `${study.retrieved}${distance}` }));
   byId("findings").tBodies[0].replaceChildren(...findingRows(study));
   const scores = Object.entries(study.scores).filter(([, value]) => typeof value === "number");
   byId("scores").textContent = scores.map(([name, value]) => `${name} ${rounded(value)}`).join(" \u00b7 ");
   fillMaps(study);
-  setHash(`#study/${encodeURIComponent(study.id)}`);
+  setHash(addressOf(study));
 }
 
 function step(by) {
@@ -198,7 +217,7 @@ function fillMaps(study) {
       option(`sentence ${i}`, `${i + 1}. ${sentence.slice(0, 80)}`))));
   }
   select.replaceChildren(...groups);
-  // The same choice again where this study has it, "none" included; else its strongest entity.
+  // The same choice again where this study has it, "none" included; else its strongest entity. Nothing at first.
   select.value = view.map;
   if (select.selectedIndex < 0) select.selectedIndex = entities.length ? 1 : 0;
   byId("map-controls").hidden = !study.maps;
@@ -212,6 +231,7 @@ function fillMaps(study) {
 function chooseMap(value) {
   byId("map").value = view.map = value;
   drawOverlay();
+  setHash(addressOf(view.current));
 }
 
 function colour(level) {
@@ -238,16 +258,18 @@ function drawOverlay() {
   let [low, high] = ranges[row];
   const score = (patch) => low + (high - low) * levels[row * patches + patch] / 255;
   const values = Array.from({ length: patches }, (_, patch) => score(patch));
-  if (byId("common").checked) {
-    low = Math.min(...ranges.map((range) => range[0]));
-    high = Math.max(...ranges.map((range) => range[1]));
-  }
+  const mean = values.reduce((sum, value) => sum + value, 0) / patches; // what a map that points nowhere is everywhere
+  low = mean;
+  if (byId("common").checked) high = Math.max(...ranges.map((range) => range[1]));
   const cells = element("canvas", { width: side, height: side });
   const pixels = new ImageData(side, side);
-  values.forEach((value, patch) => pixels.data.set([...colour((value - low) / Math.max(high - low, 1e-9)), 255], 4 * patch));
+  values.forEach((value, patch) => {
+    const level = Math.min(1, Math.max(0, (value - low) / Math.max(high - low, 1e-9)));
+    pixels.data.set([...colour(level), Math.round(255 * Math.min(1, 2 * level))], 4 * patch);
+  });
   cells.getContext("2d").putImageData(pixels, 0, 0);
   canvas.width = canvas.height = 384;
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d"); // setting the size has cleared it
   context.imageSmoothingEnabled = byId("smooth").checked;
   context.imageSmoothingQuality = "high";
   context.drawImage(cells, 0, 0, canvas.width, canvas.height);

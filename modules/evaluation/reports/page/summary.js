@@ -59,7 +59,9 @@ function classesCard({ per_class: classes }) {
   names.sort((a, b) => (classes[b].support || 0) - (classes[a].support || 0));
   const rows = names.map((name) => {
     const row = classes[name];
-    return [element("span", {}, name, " ", element("span", { className: "third", textContent: row.third || "" })), String(row.support ?? ""),
+    const third = element("span", { className: "third", textContent: row.third || "" });
+    if (!row.support) return [element("span", {}, name, " ", third), "0", "-", "-", "-", "-"];
+    return [element("span", {}, name, " ", third), String(row.support),
       element("span", {}, intervalBar(row.f1 || 0, row.f1_low, row.f1_high)), rounded(row.f1), rounded(row.precision), rounded(row.recall)];
   });
   const box = card("Findings in the reports", table(["condition", "studies", "F1, 95 % interval", "F1", "precision", "recall"], rows));
@@ -154,7 +156,7 @@ function showSummary() {
   const names = Object.keys(summary.curves);
   const validation = ["val_BLEU_1", "val_BLEU_4", "val_ROUGE_L", "val_ce_f1", "val_ce_f1_macro", "val_state_f1"].filter((name) => names.includes(name));
   const cards = [
-    scoresCard(summary), classesCard(summary), confusionCard(summary), diskCard(summary), lengthsCard(summary),
+    scoresCard(summary), comparisonCard(summary), classesCard(summary), confusionCard(summary), diskCard(summary), lengthsCard(summary),
     curvesCard("Losses", summary.curves, names.filter((name) => name.startsWith("loss")), "Mean of the training losses in each epoch, unweighted terms and their weighted sum."),
     curvesCard("Validation", summary.curves, validation, "Scores of the validation split after each epoch."),
   ];

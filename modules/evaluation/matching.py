@@ -1,0 +1,146 @@
+"""Which row of one file of reports belongs to which of another: by their ids, or by order where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from modules.corpus.text import normalise_whitespace
+from modules.evaluation.report_files import ReportFile
+from modules.evaluation.study_ids import numbering_conflict, pair_rows, repeated
+from modules.messages import UserError
+
+
+def labels_of(file: ReportFile) -> list[str]:
+    """What the studies of a file are called: their ids, or the numbers of their rows."""
+    ids = next(iter(file.keys.values()), [None] * len(file.texts))
+    return [str(number) if value is None else value for number, value in enumerate(ids, start=1)]
+
+
+def truth_of(
+    systems: Mapping[str, ReportFile], references: ReportFile | None, *, by_order: bool = False, named_ids: bool = False
+) -> tuple[ReportFile, list[str]]:
+    """The file whose rows are the studies, and the reference of every row."""
+    if references is not None:
+        _check_ids(references)
+        return references, references.texts
+    carrying = [(name, system) for name, system in systems.items() if system.references is not None]
+    if not carrying:
+        raise UserError(
+            f"{', '.join(systems)} carry no references: give them with --references (CSV, JSONL, JSON or annotation file)"
+        )
+    (first, file), *others = carrying
+    _check_ids(file)
+    texts = carried(file)
+    for name, other in others:
+        theirs = carried(other)
+        for row, found in enumerate(rows_of(name, other, file, [], by_order=by_order, named_ids=named_ids)):
+            if found is not None and normalise_whitespace(theirs[found]) != normalise_whitespace(texts[row]):
+                raise UserError(
+                    f"the references of study {labels_of(file)[row]} differ between {first} and {name}: give one with "
+                    "--references"
+                )
+    return file, texts
+
+
+def carried(system: ReportFile) -> list[str]:
+    """The references in a file of predictions, uncut where it has them so."""
+    assert system.references is not None
+    whole = system.whole or [""] * len(system.texts)
+    return [full or cut for full, cut in zip(whole, system.references, strict=True)]
+
+
+def _check_ids(file: ReportFile) -> None:
+    twice = repeated(file.keys)
+    if twice is not None:
+        raise UserError(f"{file.path} repeats study {twice}; expected every study once: remove one of them")
+
+
+def rows_of(
+    name: str,
+    system: ReportFile,
+    truth: ReportFile,
+    notes: list[str],
+    *,
+    by_order: bool = False,
+    named_ids: bool = False,
+) -> list[int | None]:
+    """The row of a system's report for every study.
+
+    Args:
+        name: of the system.
+        system: its reports.
+        truth: whose rows are the studies.
+        notes: what is to be said is added.
+        by_order: take the rows in their order, whatever ids they have.
+        named_ids: the user has named the column of the ids, so that numbers in it are ids.
+
+    Raises:
+        UserError: if ids are missing, stand twice or may be row numbers, or if hardly any study is in both files.
+    """
+    if system is truth:
+        return list(range(len(truth.texts)))
+    if by_order or system.ordered or truth.ordered or not (system.keys or truth.keys):
+        if not by_order and not (system.ordered or truth.ordered):
+            raise UserError(
+                f"neither {system.path} nor {truth.path} has ids: give files with ids, or --by_order if the rows of both "
+                "are the same studies in the same order"
+            )
+        if len(system.texts) != len(truth.texts):
+            raise UserError(
+                f"{system.path} has {len(system.texts)} reports and {truth.path} {len(truth.texts)}, and they are matched "
+                "by order; expected as many of each: add ids"
+            )
+        notes.append(f"{name} is matched with its references by order")
+        return list(range(len(truth.texts)))
+    for file in (system, truth):
+        if not file.keys:
+            raise UserError(
+                f"{file.path} has no ids and {(truth if file is system else system).path} has: name its column with "
+                "--columns id=NAME, or give --by_order if the rows of both are the same studies in the same order"
+            )
+    _check_ids(system)
+    whole = next(iter(system.keys.values()))
+    if all(None in values for values in system.keys.values()):
+        raise UserError(
+            f"{system.path} has no id for its report {whole.index(None) + 1} of {len(whole)}; expected one of every report: add it"
+        )
+    rows, ours, theirs = pair_rows(system.keys, truth.keys)
+    found = [row for row in rows if row is not None]
+    if ours and not named_ids:
+        _check_chance(system, truth, len(set(found)), numbering_conflict(system.keys[ours], truth.keys[theirs]))
+    if ours and (ours, theirs) != (next(iter(system.keys)), next(iter(truth.keys))):
+        notes.append(f"{name} is matched by {ours} = {theirs} of {truth.path.name}")
+    if len(found) > len(set(found)):
+        notes.append(f"{name}: {len(set(found))} reports of studies count for each of their {len(found)} images")
+    return rows
+
+
+def _check_chance(system: ReportFile, truth: ReportFile, matched: int, conflict: str | None) -> None:
+    """Refuse ids that may agree by chance."""
+    if conflict is None and 2 * matched < min(len(system.texts), len(truth.texts)):
+        conflict = f"only {matched} of {len(system.texts)} and {len(truth.texts)} studies have the same id"
+    if conflict:
+        raise UserError(
+            f"{system.path} and {truth.path} may not name the same studies alike ({conflict}): confirm the ids with --columns "
+            "id=NAME, or give --by_order if the rows of both are the same studies in the same order"
+        )
+
+
+def say_missing(
+    name: str,
+    system: ReportFile,
+    rows: Sequence[int | None],
+    present: Sequence[int],
+    labels: Sequence[str],
+    notes: list[str],
+) -> None:
+    """Which studies a system has no report for, and how many of its reports have no reference."""
+    missing = [labels[i] for i in present if rows[i] is None]
+    if missing:
+        notes.append(
+            f"{name} has no report for {len(missing)} of {len(present)} studies, first {', '.join(missing[:3])}"
+        )
+    used = {row for row in rows if row is not None}
+    extra = [label for row, label in enumerate(labels_of(system)) if row not in used]
+    if extra:
+        notes.append(f"{name} has {len(extra)} reports without a reference, first {', '.join(extra[:3])}")

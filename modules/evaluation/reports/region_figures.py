@@ -1,0 +1,80 @@
+"""Films with the boxes that radiologists drew and the map of the finding, one figure a phrase."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modules.corpus.pixels import open_image
+from modules.evaluation.boxes import Phrase
+from modules.evaluation.regions import View
+from modules.records import atomic_write
+
+SIDE = 3.2  # inches
+
+
+def draw_regions(
+    folder: Path,
+    phrases: Sequence[Phrase],
+    films: Sequence[Path],
+    views: Sequence[View],
+    maps: Sequence[np.ndarray | None],
+    most: int,
+) -> list[Path]:
+    """Draw the first phrases that have a map.
+
+    Args:
+        folder: made if absent.
+        phrases: n of them.
+        films: image file of each.
+        views: what the network saw of each.
+        maps: ``(M,)`` of each, None where there is none.
+        most: figures.
+
+    Returns:
+        The files.
+    """
+    from matplotlib.figure import Figure  # on demand: only figures need it
+
+    paths = []
+    for phrase, film, view, values in zip(phrases, films, views, maps, strict=True):
+        if len(paths) == most:
+            break
+        if values is None:
+            continue
+        image = open_image(film)
+        side = round(len(values) ** 0.5)
+        figure = Figure(figsize=(2 * SIDE, SIDE * image.height / image.width + 0.3))
+        for place, with_map in enumerate((False, True), start=1):
+            axis = figure.add_subplot(1, 2, place)
+            axis.imshow(np.asarray(image), cmap="gray", extent=(0, image.width, image.height, 0))
+            if with_map:
+                extent = (view.left, view.left + view.width, view.top + view.height, view.top)
+                axis.imshow(
+                    values.reshape(side, side), cmap="inferno", alpha=0.45, interpolation="bicubic", extent=extent
+                )
+            _outline(axis, phrase, image.width, image.height)
+            axis.set_xlim(0, image.width)
+            axis.set_ylim(image.height, 0)
+            axis.set_axis_off()
+            axis.set_title(phrase.text[:50] if not with_map else "map over what the network sees", fontsize=8)
+        name = re.sub(r"[^\w.-]+", "_", f"{len(paths):03d}_{phrase.image}_{phrase.finding}")
+        with atomic_write(folder / f"{name}.png", "wb") as file:
+            figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+        paths.append(folder / f"{name}.png")
+    return paths
+
+
+def _outline(axis: object, phrase: Phrase, width: int, height: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    if phrase.mask is not None:
+        axis.contour(phrase.mask.astype(float), levels=[0.5], colors="cyan", linewidths=1,  # type: ignore[attr-defined]
+                     extent=(0, width, 0, height), origin="lower")  # fmt: skip
+        return
+    across, down = phrase.size or (width, height)
+    for left, top, right, bottom in phrase.boxes * [width / across, height / down, width / across, height / down]:
+        axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color="cyan", linewidth=1.2))  # type: ignore[attr-defined]

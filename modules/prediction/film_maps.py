@@ -1,0 +1,96 @@
+"""Where a trained model looks for findings on films that belong to no data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from models.entity_scorer import EntityScorer
+from modules.corpus.annotations import Study
+from modules.corpus.dataloaders import evaluation_loader
+from modules.corpus.datasets import ReportDataset
+from modules.corpus.images import normalise_pixels, read_image
+from modules.prediction.film_features import film_features
+from modules.prediction.model_folder import TrainedModel
+
+TOGETHER = 64  # films read at once
+ROWS = ("entity maps", "softmax attention", "entity scorer's attention")
+
+
+class FilmMaps:
+    """Maps of all entities, as three parts of a model give them.
+
+    ``entity maps`` are the model's cosines; ``softmax attention`` is what the same cosines become under a softmax over the
+    entities, the attention that transport replaces; ``entity scorer's attention`` the mean attention of the scorer's
+    queries, on its own grid.
+
+    Args:
+        trained: the model and everything that it reads.
+        device: where to compute.
+    """
+
+    def __init__(self, trained: TrainedModel, device: torch.device) -> None:
+        self.trained, self.device = trained, device
+
+    @property
+    def size(self) -> int:
+        """Side of the model's input in pixels."""
+        return self.trained.model.config.image_size
+
+    def read(self, paths: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
+        """Maps ``(K, M)`` by row of ``ROWS``, film by film."""
+        for start in tqdm(range(0, len(paths), TOGETHER), desc="maps", unit="batch", disable=None):
+            yield from self._some([Path(path).resolve() for path in paths[start : start + TOGETHER]])
+
+    @torch.no_grad()
+    def _some(self, paths: Sequence[Path]) -> list[dict[str, np.ndarray]]:
+        trained, config = self.trained, self.trained.model.config
+        films = [
+            Study(id=f"{i} {path}", image_path=(str(path),), report="", split="test") for i, path in enumerate(paths)
+        ]
+        dataset = ReportDataset(
+            films,
+            Path("/"),
+            film_features(films, trained)[0],
+            trained.bank,
+            trained.tokenizer,
+            image_size=config.image_size,
+            max_report_tokens=config.max_positions - config.prompt_length - 1,
+            reference_memory=config.reference_memory,
+        )
+        (batch,) = evaluation_loader(dataset, len(films), 0, [list(range(len(films)))])
+        cosines = trained.model.fuse(dataset.to_device(batch, self.device).study).region_map.float()  # (B, K, M)
+        softmax = (cosines / config.ot_epsilon).softmax(dim=1)  # (B, K, M)
+        size = trained.scorer.config.image_size
+        image = normalise_pixels(torch.stack([read_image(path, size) for path in paths]).to(self.device))
+        scorer = scorer_attention(trained.scorer, image)  # (B, K, M)
+        return [
+            dict(zip(ROWS, (part[i].cpu().numpy() for part in (cosines, softmax, scorer)), strict=True))
+            for i in range(len(films))
+        ]
+
+
+@torch.no_grad()
+def scorer_attention(scorer: EntityScorer, image: Tensor) -> Tensor:
+    """Attention ``(B, K, M)`` of the entity queries to the patches, the mean over heads and layers.
+
+    Args:
+        scorer: whose layers are read.
+        image: ``(B, 3, height, width)`` normalised images.
+    """
+    found: list[Tensor] = []
+
+    def keep(module: nn.MultiheadAttention, inputs: tuple[Tensor, ...], _: object) -> None:
+        found.append(module.forward(*inputs[:3], need_weights=True)[1])
+
+    layers = [layer.multihead_attn for layer in scorer.layers]
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    scorer.eval()(image)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(found).mean(dim=0)

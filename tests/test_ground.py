@@ -1,0 +1,374 @@
+"""tools/ground.py: boxes in every data set's own layout, areas against counted pixels, and a run from the command line."""
+
+import csv
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from programs import call, refused
+
+from modules.corpus.images import crop_image
+from modules.evaluation.boxes import Phrase, entities_of, read_boxes
+from modules.evaluation.region_table import measured_rows, prior_maps, region_lines, region_table
+from modules.evaluation.regions import MEASURES, ceiling_map, finer, measure, overlay_boxes, overlay_mask, view_of
+from modules.labels import ENTITIES
+from modules.messages import UserError
+
+SPEC = importlib.util.spec_from_file_location("ground", Path(__file__).parents[1] / "tools" / "ground.py")
+ground = sys.modules["ground"] = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(ground)
+
+MS_CXR = """dicom_id,category_name,label_text,path,x,y,w,h,image_width,image_height,split
+aa-1,Pneumothorax,Small left apical pneumothorax,files/p10/p10000001/s50000001/aa-1.jpg,200,100,50,40,400,500,test
+bb-2,Pleural Effusion,Bilateral effusions,files/p10/p10000002/s50000002/bb-2.jpg,20,300,100,100,400,500,test
+bb-2,Pleural Effusion,Bilateral effusions,files/p10/p10000002/s50000002/bb-2.jpg,280,300,100,100,400,500,test
+cc-3,Edema,Mild edema,files/p10/p10000003/s50000003/cc-3.jpg,50,50,300,300,400,500,train
+"""
+PADCHEST = [
+    {"StudyID": "s1", "ImageID": "one.png", "findings": [
+        {"sentence_en": "Right pleural effusion.", "abnormal": True, "boxes": [[0.1, 0.6, 0.4, 0.9]], "extra_boxes": [],
+         "labels": ["pleural effusion"], "locations": ["right"]},
+        {"sentence_en": "Normal heart.", "abnormal": False, "boxes": [], "labels": ["normal"]},
+    ]},
+    {"StudyID": "s2", "ImageID": "two.png", "findings": [
+        {"sentence_en": "Two nodules.", "abnormal": True, "boxes": [[0.2, 0.2, 0.3, 0.3]], "extra_boxes": [[0.6, 0.2, 0.7, 0.3]],
+         "labels": ["nodule"]},
+    ]},
+]  # fmt: skip
+MASTER = "StudyID,ImageID,PatientID,split\ns1,one.png,P1,test\ns2,two.png,P2,train\n"
+IMAGENOME = """image_id,x1,y1,x2,y2,bbox_name,original_x1,original_y1,original_x2,original_y2
+dd-4.dcm,1,1,9,9,right lung,100,200,900,1500
+dd-4.dcm,1,1,9,9,Cardiac Silhouette,700,900,1500,1600
+"""
+VINDR = """image_id,class_name,x_min,y_min,x_max,y_max
+e5,Pleural effusion,100.5,200,300,400
+e5,Pleural effusion,500,200,700,400
+e6,No finding,,,,
+"""
+
+
+def write(folder, name, content):
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder / name
+
+
+def test_ms_cxr(tmp_path):
+    path = write(tmp_path, "MS_CXR_Local_Alignment_v1.1.0.csv", MS_CXR)
+    first, second, _ = read_boxes(path)
+    assert (first.image, first.patient, first.finding, first.text) == (
+        "aa-1",
+        "p10000001",
+        "pneumothorax",
+        "Small left apical pneumothorax",
+    )
+    assert (first.boxes.tolist(), first.size) == ([[200, 100, 250, 140]], (400, 500))
+    assert second.boxes.tolist() == [[20, 300, 120, 400], [280, 300, 380, 400]]
+    assert [phrase.image for phrase in read_boxes(path, "train")] == ["cc-3"]
+    with pytest.raises(UserError, match="holds no box of the val split"):
+        read_boxes(path, "val")
+
+
+def test_padchest_gr(tmp_path):
+    path, master = (
+        write(tmp_path, "grounded_reports_20240819.json", PADCHEST),
+        write(tmp_path, "master_table.csv", MASTER),
+    )
+    first, second = read_boxes(path, master_table=master)
+    assert (first.image, first.patient, first.finding, first.text) == (
+        "one.png",
+        "P1",
+        "pleural effusion",
+        "Right pleural effusion.",
+    )
+    assert (first.boxes.tolist(), first.size) == ([[0.1, 0.6, 0.4, 0.9]], (1, 1))
+    assert len(second.boxes) == 2
+    assert [phrase.patient for phrase in read_boxes(path, "test", master)] == ["P1"]
+    with pytest.raises(UserError, match="give it with --master_table"):
+        read_boxes(path, "test")
+
+
+def test_chest_imagenome_and_vindr(tmp_path):
+    lung, heart = read_boxes(write(tmp_path, "gold_bbox_coordinate_annotations_1000images.csv", IMAGENOME))
+    assert (lung.image, lung.finding, lung.boxes.tolist(), lung.size) == (
+        "dd-4",
+        "right lung",
+        [[100, 200, 900, 1500]],
+        None,
+    )
+    assert heart.finding == "cardiac silhouette"
+    (effusion,) = read_boxes(write(tmp_path, "annotations_test.csv", VINDR))
+    assert (effusion.image, effusion.finding, len(effusion.boxes)) == ("e5", "pleural effusion", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "id,report\n1,x\n", "expected those of MS-CXR"),
+        ("a.csv", VINDR.replace("300,400", "90,400"), "expected left and top before right and bottom"),
+        ("a.csv", MS_CXR.replace("200,100,50,40", "200,100,250,40"), "inside the image"),
+        ("a.csv", VINDR.replace("100.5", "left"), "holds 'left' where a number"),
+        ("a.json", [{"x": 1}], "is not PadChest-GR's list"),
+        ("a.json", [{"ImageID": "x", "findings": [{"boxes": [[10, 20, 30, 40]], "labels": ["nodule"]}]}], "inside the image"),
+    ],
+)  # fmt: skip
+def test_what_is_no_box_is_refused(tmp_path, name, content, words):
+    with pytest.raises(UserError, match=words):
+        read_boxes(write(tmp_path, name, content))
+
+
+def test_phrases_have_the_maps_of_their_entities(tmp_path):
+    phrases = [*read_boxes(write(tmp_path, "a.csv", MS_CXR)), *read_boxes(write(tmp_path, "b.csv", VINDR))]
+    named = [{ENTITIES[k] for k in entities_of(phrase)} for phrase in phrases]
+    assert named == [{"pneumothorax", "air"}, {"effusion", "blunt"}, {"edema"}, {"effusion", "blunt"}]
+    assert entities_of(read_boxes(write(tmp_path, "c.csv", IMAGENOME))[0]) == []
+
+
+# areas
+
+
+BOXES = np.array([[30.0, 40, 90, 140], [70, 100, 180, 160]])  # they overlap
+
+
+def counted(mask, view, cells):
+    """Pixels of each cell, and those in a mask, one by one."""
+    on_film, in_region = np.zeros(cells * cells), np.zeros(cells * cells)
+    for y, x in np.ndindex(mask.shape):
+        column, row = ((x + 0.5 - view.left) / view.width * cells, (y + 0.5 - view.top) / view.height * cells)
+        if 0 <= column < cells and 0 <= row < cells:
+            on_film[int(row) * cells + int(column)] += 1
+            in_region[int(row) * cells + int(column)] += mask[y, x]
+    return on_film, in_region
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_areas_are_those_of_counted_pixels(fit):
+    mask = np.zeros((220, 200), bool)
+    for left, top, right, bottom in BOXES.astype(int):
+        mask[top:bottom, left:right] = True
+    view = view_of(200, 220, 224, fit)
+    for overlay in (overlay_boxes(BOXES, view, 4, 200, 220), overlay_mask(mask, view, 4, 200, 220)):
+        on_film, in_region = counted(mask, view, 4)
+        assert np.abs(overlay.on_film - on_film).max() <= 120  # a cell's border runs through pixels
+        assert np.abs(overlay.in_region - in_region).max() <= 120
+        assert overlay.region == pytest.approx(mask.sum())
+        assert overlay.in_region.sum() == pytest.approx(in_region.sum(), rel=0.02)
+    exact, drawn = (overlay_boxes(BOXES, view, 4, 200, 220), overlay_mask(mask, view, 4, 200, 220))
+    np.testing.assert_allclose(exact.in_region, drawn.in_region, atol=1e-6)
+    np.testing.assert_allclose(exact.on_film, drawn.on_film, atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "height"), [(200, 220), (2544, 3056), (300, 256), (512, 512)])
+def test_the_view_is_what_the_network_sees(width, height):
+    """A film whose grey says where a pixel is, cropped as images are."""
+    for axis, (length, part) in enumerate(((width, "left"), (height, "top"))):
+        ramp = np.linspace(0, 255, length, dtype=np.float32)
+        film = np.broadcast_to(ramp[None, :] if axis == 0 else ramp[:, None], (height, width))
+        seen = crop_image(Image.fromarray(film.astype(np.uint8)), 224)[0].double()
+        view = view_of(width, height, 224)
+        side = view.width if axis == 0 else view.height
+        line = seen.mean(dim=0 if axis == 0 else 1)
+        expected = (getattr(view, part) + side * (torch.arange(224) + 0.5) / 224) / length * 255
+        assert (line - expected).abs().max() < 2
+
+
+def test_a_crop_of_a_usual_film_sees_two_thirds_of_it():
+    view = view_of(2544, 3056, 224)
+    assert view.width * view.height / (2544 * 3056) == pytest.approx(0.637, abs=2e-3)
+    corner = np.array([[0.0, 0, 200, 200]])
+    assert overlay_boxes(corner, view, 7, 2544, 3056).lost == pytest.approx(1)
+    assert overlay_boxes(corner, view_of(2544, 3056, 224, "pad"), 7, 2544, 3056).lost == pytest.approx(0)
+
+
+# measures
+
+
+def halves():
+    """The left half of a square film is the region; a map of 2 x 2 patches, seen whole."""
+    return overlay_boxes(np.array([[0.0, 0, 50, 100]]), view_of(100, 100, 100, "pad"), 2, 100, 100)
+
+
+def test_the_measures_of_a_map_made_by_hand():
+    values = measure(np.array([1.0, 0.2, 0.6, 0.0]), halves())
+    assert values["cnr"] == values["cnr_signed"] == pytest.approx((0.8 - 0.1) / np.sqrt(0.04 + 0.01))
+    assert values["miou"] == pytest.approx((2 / 3 + 2 / 3 + 1 + 1 + 1) / 5)  # of .1 .2 .3 .4 .5
+    assert values["hit"] == 1
+    assert values["energy"] == pytest.approx(1.6 / 1.8)
+    inverted = measure(-np.array([1.0, 0.2, 0.6, 0.0]), halves())
+    assert (inverted["cnr"], inverted["cnr_signed"], inverted["hit"]) == (
+        pytest.approx(values["cnr"]),
+        pytest.approx(-values["cnr"]),
+        0,
+    )
+    flat = measure(np.ones(4), halves())
+    assert (flat["cnr"], flat["miou"], flat["hit"], flat["energy"]) == (0, 0.5, 0.5, 0.5)
+
+
+def test_what_is_not_seen_counts_as_missed():
+    seen = measure(np.array([1.0, 0, 1, 0]), halves())["miou"]
+    half = overlay_boxes(np.array([[0.0, 0, 150, 100]]), view_of(200, 100, 100), 2, 200, 100)
+    assert half.lost > 0.4
+    assert measure(ceiling_map(half), half)["miou"] < seen == 1
+
+
+def test_no_map_beats_the_region_itself():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        left, top = rng.uniform(0, 60, 2)
+        overlay = overlay_boxes(
+            np.array([[left, top, left + 35, top + 35]]), view_of(100, 100, 100, "pad"), 5, 100, 100
+        )
+        best = measure(ceiling_map(overlay), overlay)
+        other = measure(rng.random(25), overlay)
+        assert best["energy"] >= other["energy"]
+        assert best["hit"] >= other["hit"]
+
+
+def test_interpolation_keeps_flat_maps_and_the_order_of_rows():
+    assert finer(np.ones((1, 9)), 12) == pytest.approx(np.ones((1, 144)))
+    grid = finer(np.array([[0.0, 0, 1, 1]]), 8).reshape(8, 8)
+    assert grid[0, 0] == 0 and grid[-1, 0] == 1  # noqa: PT018
+    assert finer(np.ones((1, 9)), 0).shape == (1, 9)
+
+
+# the table
+
+
+def some_phrases():
+    box = np.array([[0.0, 0, 50, 100]])
+    return [Phrase(f"i{n}", None, f"p{n // 2}", ("effusion", "edema")[n % 2], "x", box, (100, 100)) for n in range(8)]
+
+
+def test_the_location_prior_knows_other_patients_alone():
+    phrases = some_phrases()
+    right = overlay_boxes(np.array([[50.0, 0, 100, 100]]), view_of(100, 100, 100, "pad"), 2, 100, 100)
+    overlays = [right if phrase.patient == "p0" else halves() for phrase in phrases]
+    prior = prior_maps(phrases, overlays, 2)["location prior"]
+    assert prior[0].tolist() == [3, 0, 3, 0]  # effusions of p1, p2, p3
+    assert prior[2].tolist() == [2, 1, 2, 1]
+    alone = prior_maps(phrases[:2], overlays[:2], 2)["location prior"]
+    assert alone == [None, None]
+
+
+def test_intervals_are_over_patients_and_findings_are_averaged_alike():
+    phrases = some_phrases()
+    good, bad = np.array([1.0, 0, 1, 0]), np.array([0.0, 1, 0, 1])
+    maps = [good if phrase.finding == "effusion" else bad for phrase in phrases]
+    maps[7] = None
+    measured = measured_rows({"maps": maps}, lambda n, cells: halves(), 8, 0)
+    table = region_table(phrases, measured, resamples=200, seed=0)["maps"]
+    assert (table["effusion"]["hit"], table["edema"]["hit"]) == (1, 0)
+    assert table["all"]["hit"] == pytest.approx(4 / 7)
+    assert table["mean over findings"]["hit"] == 0.5
+    assert (table["all"]["phrases"], table["all"]["patients"], table["edema"]["phrases"]) == (7, 4, 3)
+    assert table["effusion"]["hit_interval"] == [1, 1]
+    low, high = table["all"]["hit_interval"]
+    assert low < 4 / 7 < high
+    assert len(region_lines({"maps": table})) == 3
+    assert set(MEASURES) < set(table["all"])
+
+
+# the program
+
+
+def films(folder, names, size=(400, 500)):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, size[::-1], dtype=np.uint8)).save(path)
+    return folder
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_a_trained_model_is_grounded_in_drawn_masks(prepared, trained, tmp_path, capsys, fit):
+    call(
+        ground, "--boxes", prepared / "masks", "--ann_path", prepared / "annotation.json", "--image_dir", prepared / "images",
+        "--model", trained, "--save_dir", tmp_path, "--resamples", 20, "--figures", 1, "--device", "cpu", "--fit", fit,
+    )  # fmt: skip
+    found = json.loads((tmp_path / "grounding.json").read_text())
+    assert list(found["rows"]) == [
+        "entity maps",
+        "softmax attention",
+        "entity scorer's attention",
+        "centre prior",
+        "location prior",
+        "perfect map",
+    ]
+    whole = {name: parts["all"] for name, parts in found["rows"].items()}
+    assert whole["perfect map"]["cnr"] > max(values["cnr"] for name, values in whole.items() if name != "perfect map")
+    assert (found["lost"]["all"] == pytest.approx(0, abs=1e-9)) == (fit == "pad")
+    assert len(list((tmp_path / "figures").iterdir())) == 1
+    with (tmp_path / "per_phrase.csv").open() as file:
+        assert {row["row"] for row in csv.DictReader(file)} == set(found["rows"])
+    assert "0 films of training patients are left out" in capsys.readouterr().out
+
+
+def test_boxes_of_ms_cxr_and_films_of_training_patients(trained, prepared, tmp_path, capsys):
+    boxes = write(tmp_path, "boxes.csv", MS_CXR)
+    folder = films(
+        tmp_path / "films", [f"files/p10/p1000000{n}/s5000000{n}/{name}.jpg" for n, name in ((1, "aa-1"), (2, "bb-2"))]
+    )
+    study = {"id": "x", "report": "a .", "image_path": ["files/p10/p10000002/s50000099/zz.jpg"]}
+    annotation = write(tmp_path, "annotation.json", {"train": [study], "val": [], "test": []})
+    flags = [
+        "--boxes",
+        boxes,
+        "--image_dir",
+        folder,
+        "--model",
+        trained,
+        "--save_dir",
+        tmp_path / "out",
+        "--resamples",
+        5,
+        "--device",
+        "cpu",
+    ]
+    call(ground, *flags, "--ann_path", annotation)
+    shown = capsys.readouterr().out
+    assert "1 films of training patients are left out, with 1 phrases" in shown
+    assert "1 boxed films are not in" in shown
+    found = json.loads((tmp_path / "out" / "grounding.json").read_text())["rows"]["entity maps"]
+    assert found["pneumothorax"]["phrases"] == found["all"]["phrases"] == 1
+    refused(
+        capsys,
+        "holds none of the boxed films",
+        ground,
+        *flags[:2],
+        "--image_dir",
+        tmp_path / "none",
+        *flags[4:],
+        "--overwrite",
+    )
+
+
+def test_maps_of_another_program(tmp_path, capsys):
+    boxes = write(tmp_path, "boxes.csv", VINDR)
+    folder = films(tmp_path / "films", ["e5.png"], (800, 800))
+    grid = np.zeros((8, 8))
+    grid[2:4, 1:3] = grid[2:4, 5:7] = 1
+    np.savez(tmp_path / "maps.npz", **{"e5|pleural effusion": grid})
+    flags = [
+        "--boxes",
+        boxes,
+        "--image_dir",
+        folder,
+        "--save_dir",
+        tmp_path / "out",
+        "--fit",
+        "pad",
+        "--cells",
+        0,
+        "--resamples",
+        5,
+    ]
+    call(ground, *flags, "--maps", tmp_path / "maps.npz")
+    found = json.loads((tmp_path / "out" / "grounding.json").read_text())["rows"]["maps"]["all"]
+    assert found["hit"] > 0.9
+    assert "no --ann_path was given" in capsys.readouterr().out
+    np.savez(tmp_path / "other.npz", x=grid)
+    refused(capsys, "name every array 'image|finding'", ground, *flags, "--maps", tmp_path / "other.npz", "--overwrite")
