@@ -46,7 +46,7 @@ def read_files(options: MainScore) -> Matched:
     if scoring.baseline is not None and scoring.baseline not in paths:
         raise UserError(f"--baseline is {scoring.baseline!r}; expected one of the predictions: {', '.join(paths)}")
     given, profile = named_columns(scoring.columns), PROFILES[scoring.profile]
-    how = {"split": scoring.split, "section": scoring.section or profile.section, "columns": given}
+    how: dict[str, Any] = {"split": scoring.split, "section": scoring.section or profile.section, "columns": given}
     systems = {name: read_report_file(path, **how) for name, path in paths.items()}
     beside = next((path.with_name("gts.csv") for path in paths.values() if path.name == "res.csv"), None)
     path = scoring.references or (beside if beside and beside.is_file() else None)

@@ -204,7 +204,7 @@ def main() -> None:
         queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
         distances = set_references(model, dataset, model.config.retrieval, queries, False, options.runtime.seed)
         maps = MapKeeper(options.testing.viewer_studies if options.testing.viewer else 0)
-        signs, distinct = SignMapKeeper(mask_dir_of(options)), Distinctness()
+        signs, distinct = SignMapKeeper(masks := mask_dir_of(options)), Distinctness()
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
         rows = generate_reports(
             model,
@@ -222,10 +222,10 @@ def main() -> None:
         if not is_main():
             return
         baselines = baseline_reports(options, model, dataset, queries, annotation) if options.testing.baselines else {}
-        if drawn_maps is not None:
+        if drawn_maps is not None and masks is not None:
             store_sign_maps(run_dir / "sign_maps.npz", drawn_maps, model.config.image_size)
             measured["grounding"] = ground(
-                model, drawn_maps, dataset, annotation["train"], mask_dir_of(options), device, options.runtime.seed
+                model, drawn_maps, dataset, annotation["train"], masks, device, options.runtime.seed
             )
         text = score_test(options, model, dataset, queries, rows, baselines, labeler, measured)
         if options.testing.verbose_text:

@@ -81,7 +81,7 @@ def needed_files(options: MainTrain) -> list[Needed]:
 def find_tokenizer(options: MainTrain, training: list[Study], checkpoint: dict | None) -> ReportTokenizer:
     """The vocabulary of the model that training starts from, with the new words of these reports, else as the flags say."""
     if checkpoint:
-        known = tokenizer_of(options.start.init_from, checkpoint, options.labeler.bert_path)
+        known = tokenizer_of(str(options.start.init_from), checkpoint, options.labeler.bert_path)
         reports = prepare_reports([study.report for study in training], options.data.cleaning, options.data.max_words)
         return known.extended(reports, options.start.threshold)
     if options.start.tokenizer == "bert":

@@ -14,5 +14,6 @@ if [ "${1:-}" = --slow ]; then
 fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
+"$PYTHON" -m mypy
 "$PYTHON" -m pytest -n 2 "$@"
 if $fuzz; then "$PYTHON" tests/broken/fuzz.py --seconds 60; fi

@@ -31,10 +31,10 @@ class BeamReader:
     def __init__(
         self, network: BlipTextLMHeadModel, fused: Tensor, prompt_length: int, limits: GenerationLimits
     ) -> None:
-        B, layers = len(fused), len(network.bert.encoder.layer)
+        B = len(fused)
         self.network, self.beams, self.length = network, limits.beams, 0
         self.patches, self.product = patch_keys(network, fused), self.products(B * limits.beams)
-        self.columns = Columns(layers, prompt_length + limits.beams * (limits.max_new_tokens - 1))
+        self.columns = Columns(prompt_length + limits.beams * (limits.max_new_tokens - 1))
         shape = (B, limits.beams, self.columns.size)
         self.continued = torch.zeros(shape, dtype=torch.bool, device=fused.device)  # by each beam
         self.continued[:, :, :prompt_length] = True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,12 +80,12 @@ class PackedReports:
 
     def pin_memory(self) -> PackedReports:
         """Page-lock the tensors."""
-        return PackedReports(*(getattr(self, f.name).pin_memory() for f in fields(self)[:-1]), self.shape)
+        return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)[:-1]})
 
     def to(self, device: torch.device) -> PackedReports:
         """Copy to a device, asynchronously when the memory is pinned."""
-        arrays = (getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)[:-1])
-        return PackedReports(*arrays, self.shape)
+        arrays = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)[:-1]}
+        return replace(self, **arrays)
 
 
 def put_states(token_ids: Tensor, states: Tensor) -> Tensor:
@@ -96,23 +97,22 @@ class Columns:
     """Keys and values of all layers, written in place, one column per token.
 
     Args:
-        layers: of the decoder.
         size: columns to make room for.
     """
 
-    def __init__(self, layers: int, size: int) -> None:
+    def __init__(self, size: int) -> None:
         self.size, self.filled = size, 0
-        self._layers: list[KeysAndValues | None] = [None] * layers
+        self._layers: list[KeysAndValues] = []  # from the first to the last, as they are read
 
     def append(self, layer: int, new: KeysAndValues) -> KeysAndValues:
         """Write ``(B, heads, t, d)`` behind the ``filled`` columns of a layer; returns all of them, the new included."""
-        if self._layers[layer] is None:
+        if layer == len(self._layers):
             B, heads, _, d = new[0].shape
-            self._layers[layer] = (new[0].new_empty(B, heads, self.size, d), new[1].new_empty(B, heads, self.size, d))
+            self._layers.append((new[0].new_empty(B, heads, self.size, d), new[1].new_empty(B, heads, self.size, d)))
+        keys, values = self._layers[layer]
         stop = self.filled + new[0].shape[2]
-        for array, part in zip(self._layers[layer], new, strict=True):
-            array[:, :, self.filled : stop] = part
-        return tuple(array[:, :, :stop] for array in self._layers[layer])
+        keys[:, :, self.filled : stop], values[:, :, self.filled : stop] = new
+        return keys[:, :, :stop], values[:, :, :stop]
 
     def keep(self, order: Tensor) -> None:
         """Keep the columns ``order`` ``(B, n)`` of each text, in this order, in every layer."""
@@ -136,7 +136,8 @@ def attend(
 
 def patch_keys(network: BlipTextLMHeadModel, fused: Tensor) -> list[KeysAndValues]:
     """Keys and values of the fused patches ``(B, M, 2 A)`` in every layer."""
-    looks = [layer.crossattention.self for layer in network.bert.encoder.layer]
+    layers: Any = network.bert.encoder.layer
+    looks = [layer.crossattention.self for layer in layers]
     return [(_heads(look.key(fused), look), _heads(look.value(fused), look)) for look in looks]
 
 
@@ -164,12 +165,12 @@ def read_tokens(
         ``(B, t, hidden)``.
     """
 
-    def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
-        new = tuple(_heads(product(part, hidden), attention) for part in (attention.key, attention.value))
+    def read_own(number: int, attention: Any, hidden: Tensor) -> Tensor:
+        new = _heads(product(attention.key, hidden), attention), _heads(product(attention.value, hidden), attention)
         query = _heads(product(attention.query, hidden), attention)
         return _joined(F.scaled_dot_product_attention(query, *columns.append(number, new), attn_mask=allowed))
 
-    def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
+    def read_patches(number: int, attention: Any, hidden: Tensor) -> Tensor:
         return _joined(attend(_heads(product(attention.query, hidden), attention), *patches[number]))
 
     words = network.bert.embeddings.word_embeddings(token_ids)  # (B, t, hidden)
@@ -201,12 +202,12 @@ def score_reports(
     """
     patches = patch_keys(network, fused)
 
-    def read_own(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
+    def read_own(number: int, attention: Any, hidden: Tensor) -> Tensor:
         parts = (attention.query, attention.key, attention.value)
         seen = (_heads(reports.spread(part(hidden)), attention) for part in parts)  # (B, heads, T, d) each
         return reports.gather(_joined(attend(*seen, attention.dropout, causal=True)))
 
-    def read_patches(number: int, attention: nn.Module, hidden: Tensor) -> Tensor:
+    def read_patches(number: int, attention: Any, hidden: Tensor) -> Tensor:
         query = _heads(reports.spread(attention.query(hidden)), attention)  # (B, heads, T, d)
         return reports.gather(_joined(attend(query, *patches[number], attention.dropout)))
 
@@ -216,7 +217,7 @@ def score_reports(
 
 
 def _embed(network: BlipTextLMHeadModel, words: Tensor, position: Tensor) -> Tensor:
-    embeddings = network.bert.embeddings
+    embeddings: Any = network.bert.embeddings
     return embeddings.dropout(embeddings.LayerNorm(words + embeddings.position_embeddings(position)))
 
 
@@ -225,10 +226,10 @@ def _through_layers(
 ) -> Tensor:
     """All layers over ``hidden``: what each reads from its own tokens, from the patches, and its dense part."""
 
-    def add(output: nn.Module, x: Tensor, before: Tensor) -> Tensor:
+    def add(output: Any, x: Tensor, before: Tensor) -> Tensor:
         return output.LayerNorm(before + output.dropout(product(output.dense, x)))
 
-    def through(number: int, layer: nn.Module, hidden: Tensor) -> Tensor:
+    def through(number: int, layer: Any, hidden: Tensor) -> Tensor:
         hidden = add(layer.attention.output, read_own(number, layer.attention.self, hidden), hidden)
         hidden = add(layer.crossattention.output, read_patches(number, layer.crossattention.self, hidden), hidden)
         wide = layer.intermediate.intermediate_act_fn(product(layer.intermediate.dense, hidden))
@@ -242,7 +243,7 @@ def _through_layers(
     return hidden
 
 
-def _heads(x: Tensor, attention: nn.Module) -> Tensor:
+def _heads(x: Tensor, attention: Any) -> Tensor:
     """``(B, t, hidden)`` as ``(B, heads, t, d)``."""
     return x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
 

@@ -48,6 +48,8 @@ class HuggingFacePatches(nn.Module):
         self.more = _extra_arguments(self.network)
         self.grid, self.prefix = _square(config, tokens, image_size)
         ours, theirs = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([list(mean), list(std)])  # (2, 3) each
+        self.scale: Tensor
+        self.shift: Tensor
         self.register_buffer("scale", (ours[1] / theirs[1]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", ((ours[0] - theirs[0]) / theirs[1]).view(1, 3, 1, 1), persistent=False)
 
@@ -97,8 +99,7 @@ def _square(config: Any, tokens: int, image_size: int) -> tuple[int, int]:
             f"a {config.model_type} gives {tokens} tokens, which are no square of patches: give another model"
         )
     patch = getattr(config, "patch_size", None)
-    flat = isinstance(patch, int) and not getattr(config, "depths", None)
-    if flat and grid != image_size // patch:
+    if isinstance(patch, int) and not getattr(config, "depths", None) and grid != image_size // patch:
         raise ValueError(
             f"a {config.model_type} gives {grid} x {grid} patches of {image_size} pixels where patches of {patch} make "
             f"{image_size // patch}: it leaves some out, give another model"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,10 +53,11 @@ class LearnableRetrievalEnhancer(nn.Module):
         Returns:
             ``(B, H)`` points of the manifold (``H + 1`` coordinates on the hyperboloid), in the weights' dtype.
         """
-        dtype = self.layers[0].weight.dtype
+        layers = cast(Sequence[HyperbolicLinear], self.layers)
+        dtype = layers[0].weight.dtype
         with torch.autocast(region_scores.device.type, enabled=False):
             point = self.manifold.lift(region_scores.double(), dtype)  # (B, K)
-            for layer in self.layers:
+            for layer in layers:
                 point = self.manifold.linear(point, layer.weight.double(), dtype)  # (B, H)
                 point = self.manifold.translate(point, layer.bias.double(), dtype)
                 point = self.manifold.relu(point, dtype)

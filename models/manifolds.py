@@ -48,6 +48,30 @@ class Manifold(nn.Module):
         c = self.log_c.double().exp()
         return c.clamp(self.initial / CURVATURE_RANGE, self.initial * CURVATURE_RANGE)
 
+    def lift(self, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Exponential map at the origin: tangent vectors to points that keep the margin of ``dtype``."""
+        raise NotImplementedError
+
+    def linear(self, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """The linear map ``weight`` of points."""
+        raise NotImplementedError
+
+    def translate(self, x: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Points moved by the tangent vector ``u`` at the origin."""
+        raise NotImplementedError
+
+    def relu(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Points whose tangent vectors at the origin went through a ReLU."""
+        raise NotImplementedError
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Geodesic distance of points that broadcast."""
+        raise NotImplementedError
+
+    def distance_of_gap(self, gap: Tensor, x: Tensor) -> Tensor:
+        """Geodesic distance from ``x`` of points that lie behind a ``gap`` (above)."""
+        raise NotImplementedError
+
     def flip(self, x: Tensor) -> Tensor:
         """Change the sign of the time coordinate of ``x`` ``(..., H)``, if there is one."""
         return x

@@ -38,6 +38,8 @@ class Tower(nn.Module):
     def __init__(self, inputs: int, width: int, manifold: Manifold) -> None:
         super().__init__()
         self.manifold = manifold
+        self.mean: Tensor
+        self.deviation: Tensor
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("deviation", torch.ones(inputs))
         self.hidden = nn.Linear(inputs, 4 * width)

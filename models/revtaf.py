@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class RevtafOutput(FusedStudy):
 
 def build_enhancer(config: RevtafConfig, encoder: VisualEncoder) -> LearnableRetrievalEnhancer | RetrievalTowers:
     """The learnable retrieval enhancer: of entity scores as published, or two towers that training fits by themselves."""
-    geometry = {
+    geometry: dict[str, Any] = {
         "num_entities": config.num_entities,
         "width": config.hyperbolic_dim,
         "manifold": config.manifold,
@@ -152,7 +153,8 @@ class Revtaf(nn.Module):
         Returns:
             The states, and ``(B, F)`` for the query tower, None if there are no towers.
         """
-        if self.config.enhancer == "scores":
+        towers = self.retrieval_enhancer
+        if not isinstance(towers, RetrievalTowers):
             return self.diagnose(image, memory)[1], None
         kept: list[Tensor] = []
         hooks = [
@@ -162,7 +164,7 @@ class Revtaf(nn.Module):
         state_logits = self.diagnose(image, memory)[1]
         for hook in hooks:
             hook.remove()
-        return state_logits, self.retrieval_enhancer.query_inputs(region_scores, kept, state_logits, image)
+        return state_logits, towers.query_inputs(region_scores, kept, state_logits, image)
 
     def align(self, patches: Tensor, study: StudyInputs) -> dict[str, Tensor]:
         """Fuse entities and reference sentences into the patches ``(B, M, D)``: the fields of :class:`FusedStudy`.

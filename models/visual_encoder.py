@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torchvision
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ def build(name: str, image_size: int, folder: Mapping[str, Any] | None = None, f
     assert name in BACKBONES, f"{name} needs the description of its folder"
     resnet = ResNetPatches(name)
     if fine:
-        keep_resolution(resnet.layer4)
+        keep_resolution(cast(nn.Module, resnet.layer4))
     return Backbone(resnet, resnet.width, -(-image_size // (16 if fine else 32)))
 
 

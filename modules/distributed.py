@@ -94,7 +94,7 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
     if started == 1:
         yield place
         return
-    wait = {"timeout": timedelta(hours=patience)} if patience else {}
+    wait: dict[str, Any] = {"timeout": timedelta(hours=patience)} if patience else {}
     _here["watch"] = Watch(int(os.environ["RANK"]), started)
     dist.init_process_group("nccl" if use_cuda else "gloo", device_id=place if use_cuda else None, **wait)
     _here["hosts"] = dist.new_group(backend="gloo", **wait) if use_cuda else None
@@ -140,7 +140,7 @@ def gather_list(items: list[Item]) -> list[Item]:
     """Concatenate the lists of all processes, in order of rank, on every process."""
     if world_size() == 1:
         return list(items)
-    parts: list[list[Item] | None] = [None] * world_size()
+    parts: list[list[Item]] = [[] for _ in range(world_size())]
     _group().all_gather_object(parts, items, group=_here["hosts"])
     return [item for part in parts for item in part]
 
@@ -184,21 +184,21 @@ def agree_on(act: Callable[[], Item]) -> Item:
         UserError: on every process, if ``act`` raises it on the main process.
     """
 
-    def attempt() -> tuple[Item | None, str | None]:
+    def attempt() -> tuple[Item] | str:
         try:
-            return act(), None
+            return (act(),)
         except UserError as error:
-            return None, str(error)
+            return str(error)
 
-    answer, problem = from_main(attempt)
-    if problem is not None:
-        raise UserError(problem)
-    return answer
+    answer = from_main(attempt)
+    if isinstance(answer, str):
+        raise UserError(answer)
+    return answer[0]
 
 
 def from_main(decide: Callable[[], Item]) -> Item:
     """What ``decide`` returns on the main process, on every process, so that all of them do the same next."""
-    answer = [decide() if is_main() else None]
+    answer: list[Any] = [decide() if is_main() else None]
     if world_size() > 1:
         _group().broadcast_object_list(answer, group=_here["hosts"])
     return answer[0]

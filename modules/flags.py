@@ -26,6 +26,7 @@ def workers_of_machine() -> int:
     return min(max(cores - 1, 1), 8)
 
 
+@dataclass(kw_only=True)
 class Group:
     """Flags that are read together; making one checks every value."""
 
@@ -41,8 +42,8 @@ class DataOptions(Group):
     ann_path: str = flag("data/{dataset_name}/annotation.json", "annotation file (R2Gen or PromptMRG layout)")
     image_dir: str = flag("data/{dataset_name}/images", "folder that the image paths of the annotation start from")
     feature_dir: str = flag("data/{dataset_name}/features", "prepared features, written by main_prepare.py")
-    bank_dir: str | None = flag(
-        None, "feature folder whose training split is the retrieval bank (zero-shot tests); --feature_dir if not given"
+    bank_dir: str = flag(
+        "", "feature folder whose training split is the retrieval bank (zero-shot tests); --feature_dir if not given"
     )
     cleaning: str = flag("published", "report cleaner", choices=("published", "minimal"))
     max_words: int = flag(100, "words kept of a report, in every split; 0 for all", within="[0, inf)")
@@ -185,8 +186,8 @@ class StatisticsOptions(Group):
 class TestingOptions(Group):
     """Testing."""
 
-    load_pretrained: str | None = flag(
-        None, "trained model, ours or the released state dict; <save_dir>/model_best.pth if not given"
+    load_pretrained: str = flag(
+        "", "trained model, ours or the released state dict; <save_dir>/model_best.pth if not given"
     )
     split: str = flag("test", "split to report on", choices=("train", "val", "test"))
     baselines: bool = flag(False, "add the rows of four retrieval baselines to the table")

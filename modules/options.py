@@ -9,7 +9,6 @@ import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
 from dataclasses import Field, asdict, fields, is_dataclass
-from functools import cache
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from models.config import ModelOptions, RevtafConfig, flag_name
@@ -27,10 +26,11 @@ class _Parser(ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-@cache
 def groups_of(program: type[Program]) -> dict[str, type]:
     """The groups of flags of a program, by the attribute that holds them."""
-    return {name: kind for name, kind in get_type_hints(program).items() if is_dataclass(kind)}
+    return {
+        name: kind for name, kind in get_type_hints(program).items() if isinstance(kind, type) and is_dataclass(kind)
+    }
 
 
 def flags_of(group: type) -> list[Field]:
@@ -42,7 +42,7 @@ def defaults_of(program: type[Program], dataset_name: str | None) -> dict[str, A
     """The default of every flag of a program for a data set (None: the program's own default)."""
     found = {a_field.name: a_field.default for kind in groups_of(program).values() for a_field in flags_of(kind)}
     name = dataset_name or found.get("dataset_name")
-    found |= {flag: value for flag, value in DATASET_DEFAULTS.get(name, {}).items() if flag in found}
+    found |= {flag: value for flag, value in DATASET_DEFAULTS.get(str(name), {}).items() if flag in found}
     return {flag: value.format(dataset_name=name) if isinstance(value, str) else value for flag, value in found.items()}
 
 
@@ -186,7 +186,11 @@ def model_config(chosen: ModelOptions, **from_data: Any) -> RevtafConfig:
     Raises:
         UserError: if a size that was chosen does not fit the data.
     """
-    counts = {"num_conditions": len(CONDITIONS), "num_states": len(STATES), "num_entities": len(ENTITIES)}
+    counts: dict[str, Any] = {
+        "num_conditions": len(CONDITIONS),
+        "num_states": len(STATES),
+        "num_entities": len(ENTITIES),
+    }
     try:
         return RevtafConfig(**asdict(chosen), **counts, **from_data)
     except ValueError as error:  # models/ knows no users

@@ -10,6 +10,7 @@ from modules.flags import (
     ComputeOptions,
     DataOptions,
     GenerationOptions,
+    Group,
     LabelerOptions,
     LoadingOptions,
     RunOptions,
@@ -153,7 +154,7 @@ class MainPrepare(Program):
         if self.data.dataset_name != "synth_cxr":
             self._refuse(self.drawing, "draws SynthCXR: give --dataset_name synth_cxr, or leave it out")
 
-    def _refuse(self, group: object, why: str) -> None:
+    def _refuse(self, group: Group, why: str) -> None:
         for a_field in fields(group):
             if a_field.name in self.given:
                 raise ValueError(f"{flag_name(a_field)} {why}")

@@ -52,7 +52,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
-        text = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
+        text: dict[str, Any] = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
         with open(temporary, mode, **text) as file:
             yield file
         os.replace(temporary, path)

@@ -15,7 +15,7 @@ from modules.records import read_json, write_json
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK, RESULTS_LOCK = ".lock", ".results.lock"
 RESULTS_OF = "results_of.json"

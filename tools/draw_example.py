@@ -59,8 +59,8 @@ def main() -> None:
     require([Needed(folder / name, "of a test on SynthCXR", "write it with main_test.py") for name in names])
     tested, rows = read_json(folder / names[0])["options"], read_jsonl(folder / names[1])
     maps, image_size = read_sign_maps(folder / names[2])
-    studies = {study.id: study for study in read_annotation(tested["ann_path"])[tested["split"]]}
-    studies = [studies[row["id"]] for row in rows]
+    by_id = {study.id: study for study in read_annotation(tested["ann_path"])[tested["split"]]}
+    studies = [by_id[row["id"]] for row in rows]
     masks = Path(tested["ann_path"]).with_name("masks")
     coverage = read_coverage(masks, studies, image_size, round(maps.shape[2] ** 0.5))
     positive = np.array([study.labels for study in studies])[:, SIGN_CONDITIONS] == POSITIVE

@@ -6,7 +6,7 @@ decoder. Here the second use depends on the first, so that the gradients of the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,7 @@ def tie(words: nn.Embedding, output: nn.Linear) -> None:
     """Let two layers that share one weight share its gradient; their parameters stay what they are."""
     assert words.weight is output.weight
     words.__class__, output.__class__ = FirstUse, SecondUse
-    words.handover = output.handover = Handover()
+    cast(FirstUse, words).handover = cast(SecondUse, output).handover = Handover()
 
 
 class _TiedTable(torch.autograd.Function):

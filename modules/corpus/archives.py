@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from modules.messages import UserError
 
@@ -60,14 +60,14 @@ def _tar_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Itera
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with (
-        gzip.open(path, "rb") if packed else open(path, "rb") as opened,
-        tarfile.open(fileobj=_Bounded(opened, path, limit), mode="r:") as archive,
+        cast(IO[bytes], gzip.open(path, "rb") if packed else open(path, "rb")) as opened,
+        tarfile.open(fileobj=cast(IO[bytes], _Bounded(opened, path, limit)), mode="r:") as archive,
     ):
         for member in archive:
-            archive.members = []  # tarfile would keep the head of every file
-            if member.isfile() and wanted(member.name):
+            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep the head of every file
+            if wanted(member.name) and (content := archive.extractfile(member) if member.isfile() else None):
                 _check_size(path, member.name, member.size, limit)
-                yield member.name, archive.extractfile(member).read()
+                yield member.name, content.read()
 
 
 def _check_size(path: Path, name: str, size: int, limit: int) -> None:

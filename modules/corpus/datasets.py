@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.images import crop_image, normalise_pixels
 from modules.corpus.pixels import open_image
-from modules.corpus.store import FeatureStore
 from modules.corpus.text import CLEANERS, PackedTexts, truncate_words
 from modules.corpus.tokenizer import ReportTokenizer
 
@@ -78,6 +77,7 @@ class Batch:
         study = self.study.to(device)
         study.image = normalise_pixels(study.image)
         if self.plain_image is not None:
+            assert scorer is not None, "a data set whose entity embeddings are not stored has a scorer"
             study.region_text = read_region_text(scorer, self.plain_image.to(device, non_blocking=True))
         return Batch(
             study,
@@ -98,6 +98,18 @@ def read_region_text(scorer: EntityScorer, pixels: Tensor) -> Tensor:
     with torch.autocast(pixels.device.type, enabled=False):
         image = normalise_pixels(pixels).contiguous(memory_format=torch.channels_last)
         return scorer(image)[1].half().float()
+
+
+class Features(Protocol):
+    """Arrays by name, and the rows of studies in them: a feature store, or what is made of images that belong to none."""
+
+    def __getitem__(self, name: str) -> np.ndarray: ...
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def rows(self, axis: str, ids: Sequence[str]) -> np.ndarray:
+        """Rows of studies by their ids."""
+        ...
 
 
 class ReportDataset(Dataset):
@@ -122,7 +134,7 @@ class ReportDataset(Dataset):
         self,
         studies: Sequence[Study],
         image_dir: Path,
-        store: FeatureStore,
+        store: Features,
         bank: TrainingBank,
         tokenizer: ReportTokenizer,
         *,
@@ -250,6 +262,7 @@ def collate(samples: list[Sample], pad_id: int) -> Batch:
         reference_tokens=torch.tensor([sample.reference_tokens for sample in samples], dtype=torch.long),
     )
     labels = torch.stack([sample.labels for sample in samples])  # (B, L)
-    plain = None if samples[0].plain_image is None else torch.stack([sample.plain_image for sample in samples])
+    images = [sample.plain_image for sample in samples if sample.plain_image is not None]
+    plain = torch.stack(images) if images else None
     packed = PackedReports.of(token_ids, token_mask, prompt_length=1 + labels.shape[1])
     return Batch(study, token_ids, token_mask, packed, labels, [sample.index for sample in samples], plain)

@@ -25,7 +25,7 @@ the training split, as published) and, where it was trained here, entity_scorer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -262,7 +262,7 @@ def verify(directory: str | Path) -> list[str]:
         store = FeatureStore.open(directory)
     except UserError as error:
         return [str(error)]
-    checks = [partial(store.row_ids, axis) for axis in sorted(store._manifest["axes"])]
+    checks: list[Callable[[], object]] = [partial(store.row_ids, axis) for axis in sorted(store._manifest["axes"])]
     checks += [partial(_check_array, store, name) for name in sorted(store._manifest["arrays"])]
     if "training" in store._manifest["axes"]:  # a test set retrieves from another folder
         checks += [lambda: store.bank_reports]

@@ -192,7 +192,7 @@ class PackedTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._stops) - 1
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # slices are not asked for
         row = range(len(self))[index]  # also from the end; IndexError past it
         start, stop = self._stops[row : row + 2]
         return self._bytes[start:stop].tobytes().decode("utf-8", "surrogatepass")

@@ -137,25 +137,30 @@ class ReportTokenizer:
         """Number of tokens V, prompt tokens included."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
+    def _number(self, token: str) -> int:
+        number = self._tokenizer.token_to_id(token)
+        assert number is not None, f"a vocabulary has {token}"
+        return number
+
     @property
     def pad_id(self) -> int:
         """Number of ``[PAD]``, 0."""
-        return self._tokenizer.token_to_id(PAD)
+        return self._number(PAD)
 
     @property
     def end_id(self) -> int:
         """Number of ``[SEP]``, 102 in the published vocabulary."""
-        return self._tokenizer.token_to_id(END)
+        return self._number(END)
 
     @property
     def start_id(self) -> int:
         """Number of ``[DEC]``."""
-        return self._tokenizer.token_to_id(START_TOKEN)
+        return self._number(START_TOKEN)
 
     @property
     def state_ids(self) -> tuple[int, ...]:
         """Numbers ``(P,)`` of the state tokens, in the order of :data:`modules.labels.STATES`."""
-        return tuple(self._tokenizer.token_to_id(token) for token in STATE_TOKENS)
+        return tuple(map(self._number, STATE_TOKENS))
 
     def prompt_ids(self, states: Sequence[int]) -> list[int]:
         """Diagnosis prompt ``(1 + L,)`` of the states ``(L,)``, each 0 to 3: 19 numbers for 18 conditions."""
@@ -198,6 +203,7 @@ class ReportTokenizer:
         kept = (token for token in tokens[start:stop] if token not in self._silent_ids)
         words: list[str] = []
         for piece in map(self._tokenizer.id_to_token, kept):
+            assert piece is not None, "a number past the vocabulary"
             if self._joins_pieces and piece.startswith("##") and words:
                 words[-1] += piece[2:]
             else:
@@ -246,8 +252,8 @@ def tokenizer_of(
     path, config = Path(checkpoint_path).with_name("tokenizer.json"), checkpoint["config"]
     remedy = "copy both files of one run"
     if "released" in checkpoint["run"]:
-        path, remedy = bert_vocabulary(bert_path), "give the folder of bert-base-uncased with --bert_path"
-        if path is None:
+        vocabulary, remedy = bert_vocabulary(bert_path), "give the folder of bert-base-uncased with --bert_path"
+        if vocabulary is None:
             raise UserError(
                 f"{checkpoint_path} is a released model, which has no tokenizer.json, and {bert_path or BERT_FOLDER} "
                 "holds no vocab.txt: give the folder of bert-base-uncased (30,522 words, to which 5 are added) with "

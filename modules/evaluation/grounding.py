@@ -17,6 +17,7 @@ Boecking et al., Making the Most of Text Semantics to Improve Biomedical Vision-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def location_maps(studies: int, coverage: np.ndarray, shown: np.ndarray) -> np.n
 
 def grounding_table(
     rows: Mapping[str, np.ndarray], coverage: np.ndarray, shown: np.ndarray
-) -> dict[str, dict[str, float | dict[str, dict[str, float]]]]:
+) -> dict[str, dict[str, Any]]:
     """Every row's measures, averaged over the signs and for each sign.
 
     Args:
@@ -165,7 +166,7 @@ def grounding_table(
         number of ``studies``.
     """
     wanted = shown & (coverage.max(axis=2) > 0)  # what the crop or the collimation hides cannot be pointed at
-    table = {}
+    table: dict[str, dict[str, Any]] = {}
     for name, maps in rows.items():
         signs = {
             sign: {
@@ -175,7 +176,7 @@ def grounding_table(
             for g, sign in enumerate(SIGNS)
             if wanted[:, g].any()
         }
-        averages = {measure: [s[measure] for s in signs.values() if s[measure] is not None] for measure in MEASURES}
+        averages = {m: [value for s in signs.values() if (value := s[m]) is not None] for m in MEASURES}
         table[name] = {measure: float(np.mean(values)) for measure, values in averages.items() if values}
         table[name]["signs"] = signs
     return table

@@ -151,7 +151,8 @@ def match(
     if not kept:
         _refuse_strangers(truth, systems)
     raw_references = [texts[i] for i in kept]
-    raw = {name: [_cell(systems[name].texts[found[i]]) for i in kept] for name, found in rows.items()}
+    there = {name: [row for i in kept if (row := found[i]) is not None] for name, found in rows.items()}  # one for each
+    raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
     notes += [
         note for name, reports in raw.items() for note in _said_of(name, systems[name], reports, raw_references, ids)

@@ -174,7 +174,7 @@ def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
 
 
 def _jsonl_rows(path: Path) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for number, line in enumerate(read_text_file(path).split("\n"), start=1):
         if not line.strip():
             continue

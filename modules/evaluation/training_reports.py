@@ -54,9 +54,11 @@ def training_reports(
     if annotation is None:
         return TrainingReports(np.array(MIMIC_POSITIVE_RATES), None, "published MIMIC-CXR training rates")
     studies = require_split(read_annotation(annotation), "train", annotation)
-    if all(study.labels for study in studies):
-        labels = np.array([study.labels[:columns] for study in studies])
+    stated = [study.labels[:columns] for study in studies if study.labels]
+    if len(stated) == len(studies):
+        labels = np.array(stated)
     else:
+        assert labeler is not None, "a labeler is needed where labels are missing"
         labels = labeler([study.report for study in studies])[:, :columns]
     source = f"training split of {Path(annotation).name} ({len(studies):,} studies)"
     return TrainingReports((labels == POSITIVE).mean(axis=0), [clean_report(study.report) for study in studies], source)

@@ -44,9 +44,10 @@ def measure_rules(path: Path) -> list[str]:
     Raises:
         UserError: if the file has no such report.
     """
-    texts, rows = [], []
+    texts: list[str] = []
+    rows: list[list[int]] = []
     for item in iterate_jsonl(path):
-        labels = item.get("labels_mesh") if isinstance(item, dict) else None
+        labels = (item.get("labels_mesh") if isinstance(item, dict) else None) or []
         text = f"{item.get('findings') or ''} {item.get('impression') or ''}".strip() if labels else ""
         if text:
             texts.append(text)

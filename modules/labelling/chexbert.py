@@ -13,6 +13,7 @@ import hashlib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -124,7 +125,7 @@ class ChexbertLabeler:
         cache_dir: str | Path | None = None,
     ) -> None:
         self._tokenizer = _word_pieces(Path(bert_path))
-        self._start, self._end = (self._tokenizer.token_to_id(token) for token in (START, END))
+        self._start, self._end = (cast(int, self._tokenizer.token_to_id(token)) for token in (START, END))
         checkpoint = Path(checkpoint)
         weights = _weights(checkpoint)
         network = ChexbertNetwork(BERT_CONFIG)

@@ -35,12 +35,24 @@ ABNORMAL = tuple(CONDITIONS.index(name) for name in CONDITIONS[:NO_FINDING] if n
 class Labeler(Protocol):
     """What every labeler offers."""
 
-    name: str
-    checksum: str
-    conditions: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """``"rule"`` or ``"chexbert"``."""
+        ...
+
+    @property
+    def checksum(self) -> str:
+        """Of its rules or weights."""
+        ...
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The columns of what it returns."""
+        ...
 
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
         """``(n, len(conditions))`` int8 states of n reports."""
+        ...
 
 
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
@@ -72,7 +84,7 @@ class RuleLabeler:
         tables = (condition_rules.PRESENT, condition_rules.NORMAL, condition_rules.BORDERLINE, condition_rules.MASKED)
         self.checksum = hashlib.sha256(f"{assertions.RULES_CHECKSUM}{tables}".encode()).hexdigest()[:12]
         self._rules = [
-            (column, *(_compiled(table.get(condition, ())) for table in tables))
+            (column, [_compiled(table.get(condition, ())) for table in tables])
             for column, condition in enumerate(CONDITIONS)
             if condition != "no finding"
         ]
@@ -94,14 +106,15 @@ class RuleLabeler:
         """State of every condition in one normalised sentence; "no finding" stays blank."""
         states = [BLANK] * len(CONDITIONS)
         asserted = assertion_map(sentence)
-        for column, present, normal, borderline, masked in self._rules:
+        for column, (present, normal, borderline, masked) in self._rules:
             text = _blanked(masked, sentence) if masked else sentence
             found = set()
             for state, pattern in ((UNCERTAIN, borderline), (NEGATIVE, normal)):
                 if pattern and pattern.search(text):
                     found.add(state)
                     text = _blanked(pattern, text)  # what is borderline is not normal, and neither is a finding
-            found.update(asserted[match.end() - 1] for match in present.finditer(text))
+            if present:
+                found.update(asserted[match.end() - 1] for match in present.finditer(text))
             states[column] = max(found, key=RANK.__getitem__, default=BLANK)
         return states
 
@@ -152,17 +165,18 @@ def label_studies(studies: Sequence[Study], labeler: Labeler | None, rules: Rule
     """
     states = np.zeros((len(studies), len(CONDITIONS)), dtype=np.int8)
     known = np.array([len(study.labels or ()) for study in studies])
-    for i in np.flatnonzero(known):
-        states[i, : known[i]] = studies[i].labels
+    for row, study in zip(states, studies, strict=True):
+        row[: len(study.labels or ())] = study.labels or ()
     if known.min(initial=len(CONDITIONS)) == len(CONDITIONS):
         return states
     with measured("labels", int((known < len(CONDITIONS)).sum())):
         for wanted, who in ((1, labeler), (len(CONDITIONS), rules)):
             rows = np.flatnonzero(known < wanted)
             if len(rows):
-                found = label_together(who, [studies[i].report for i in rows])
-                for i, row in zip(rows, found, strict=True):
-                    states[i, known[i] : len(row)] = row[known[i] :]
+                assert who is not None, "a labeler is needed where labels are missing"
+                found = label_together(who, [studies[int(i)].report for i in rows])
+                for i, said in zip(rows, found, strict=True):
+                    states[i, known[i] : len(said)] = said[known[i] :]
                 known[rows] = np.maximum(known[rows], found.shape[1])
     return states
 

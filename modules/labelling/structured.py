@@ -161,8 +161,8 @@ def _answered(name: str, rest: str) -> str:
         if answer is not None:
             word, side = answer
             open_answer = word == "possible"
-            word = {"yes": "", "": None}.get(word, word)
-            sentences.append("" if word is None else f"{word} {side} {name}")
+            said = {"yes": "", "": None}.get(word, word)
+            sentences.append("" if said is None else f"{said} {side} {name}")
         elif _UNCHANGED.match(clause.lower()):
             sentences.append(f"{name} unchanged")
         elif _NEGATED.match(clause.lower()):

@@ -34,7 +34,7 @@ class FilmFeatures:
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
 
-    def rows(self, _: str, ids: Iterable[str]) -> np.ndarray:
+    def rows(self, axis: str, ids: Iterable[str]) -> np.ndarray:
         """Rows ``(n,)`` of films, as :meth:`modules.corpus.store.FeatureStore.rows` gives them."""
         return np.array([self._row_by_id[identifier] for identifier in ids], dtype=np.int64)
 

@@ -149,10 +149,10 @@ class Preparation:
         """Scores and embeddings by our own scorer; returns whether there was anything to do."""
         scorer, made_by = self.entity_scorer()
         options, n, K, E = self.options, len(self.studies), len(ENTITIES), scorer.config.width
-        wanted = {"region_scores": ((n, K), "float32")}
+        wanted: dict[str, tuple[tuple[int, ...], str]] = {"region_scores": ((n, K), "float32")}
         if options.data.features == "stored":
             wanted["region_text"] = ((n, K, E), options.preparation.feature_dtype)
-        plans = {
+        plans: dict[str, dict[str, Any]] = {
             name: {"shape": shape, "dtype": dtype, "made_by": {**made_by, "dtype": dtype}}
             for name, (shape, dtype) in wanted.items()
         }

@@ -121,8 +121,8 @@ def memory_indices(
     exclusion = _Exclusion(query_groups, np.asarray(bank_groups)[order])
 
     def best(start: int, block: slice) -> np.ndarray:
-        scores = np.clip(query_scores[block].astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        scores = torch.from_numpy(scores).to(device)  # (B, K)
+        clipped = np.clip(query_scores[block].astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+        scores = torch.from_numpy(clipped).to(device)  # (B, K)
         evidence = torch.cat([(scores / rate).log(), ((1 - scores) / (1 - rate)).log()], dim=1)  # (B, 2 K)
         rows, allowed = _best(_whole(evidence) @ said, exclusion.of(block), r)
         if allowed.min() < 1:

@@ -56,21 +56,25 @@ def observe(
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses
     )
-    states, towers = [], []
+    states: list[Tensor] = []
+    towers: list[Tensor] = []
     with tqdm(total=len(dataset), desc="look", unit="study", leave=False, delay=2, disable=not is_main()) as bar:
         for image, memory, scores in loader:
             with autocast(device, precision):
                 pixels = normalise_pixels(image.to(device, non_blocking=True))
                 logits, inputs = model.look(pixels, scores.to(device), memory.to(device, non_blocking=True))
             states.append(logits.float().cpu())
-            towers.append(None if inputs is None else inputs.half().cpu())
+            if inputs is not None:
+                towers.append(inputs.half().cpu())
             bar.update(len(dataset) * len(image) / len(mine))
-    return _together(states, mine, len(dataset)), _together(towers, mine, len(dataset))
+    seen = _together(states, mine, len(dataset))
+    assert seen is not None, "a split has studies"
+    return seen, _together(towers, mine, len(dataset))
 
 
-def _together(parts: list[Tensor | None], mine: list[int], size: int) -> Tensor | None:
+def _together(parts: list[Tensor], mine: list[int], size: int) -> Tensor | None:
     """What all processes saw, in the order of the split, from this one's batches of its share ``mine``."""
-    shares = gather_list([(mine, torch.cat(parts).numpy())] if parts and parts[0] is not None else [])
+    shares = gather_list([(mine, torch.cat(parts).numpy())] if parts else [])
     if not shares:
         return None
     seen = np.empty((size, *shares[0][1].shape[1:]), dtype=shares[0][1].dtype)

@@ -73,11 +73,11 @@ def retrieval_quality(
         name: _by_distance(find_space(name, enhancer, bank, queries, slice(None))) for name in names
     }
     rankings |= {"random": random, "oracle": equal_labels}
-    known = known.cpu().numpy()
+    states = known.cpu().numpy()
     found = {}
     for name, nearness in rankings.items():
         top, ranks = _search_all(nearness, equal_labels, groups, name)
-        found[name] = _quality(known[top], dataset.labels, ranks, thirds, _bleu(bank, top[:, 0], dataset.reports))
+        found[name] = _quality(states[top], dataset.labels, ranks, thirds, _bleu(bank, top[:, 0], dataset.reports))
     return found
 
 

@@ -56,14 +56,14 @@ class Space:
 
 
 @torch.no_grad()
-def embed(network: nn.Module, inputs: np.ndarray, device: torch.device) -> Tensor:
+def embed(network: nn.Module, inputs: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """Points ``(n, H)`` of studies with inputs ``(n, F)``: entity scores, or what one of two towers sees."""
     network.eval()
-    points = None
+    points = torch.empty(0, device=device)
     for start in range(0, len(inputs), BLOCK):
         part = np.asarray(inputs[start : start + BLOCK], dtype=np.float32)
         block = network(torch.from_numpy(part).to(device))  # (BLOCK, H)
-        if points is None:  # filled in place: a list of blocks would hold the bank twice
+        if not start:  # filled in place: a list of blocks would hold the bank twice
             points = block.new_empty(len(inputs), block.shape[1])
         points[start : start + len(block)] = block
     return points
@@ -91,11 +91,11 @@ def find_space(how: str, enhancer: Enhancer, bank: TrainingBank, queries: Querie
         rows: of the bank to put there.
     """
     device = next(enhancer.parameters()).device
-    scores = (bank.region_scores[rows], queries.region_scores)
     if how == "learned":
-        asked = scores[1] if queries.tower_inputs is None else queries.tower_inputs.numpy()
+        asked = queries.region_scores if queries.tower_inputs is None else queries.tower_inputs.numpy()
         return Space(enhancer.manifold, embed_bank(enhancer, bank, rows, device), embed(enhancer, asked, device))
-    bank_scores, scores = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in scores)
+    both = (bank.region_scores[rows], queries.region_scores)
+    bank_scores, scores = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in both)
     if how == "cosine":
         return Space(Euclidean(1.0), F.normalize(bank_scores, dim=-1), F.normalize(scores, dim=-1))
     assert how == "states", how

@@ -61,7 +61,7 @@ class MeanGradients:
         found = [parameter for parameter in self.buckets[self.next] if parameter.grad is not None]
         self.next += 1
         if found:
-            flat = torch.cat([parameter.grad.flatten() for parameter in found])
+            flat = torch.cat([gradient_of(parameter).flatten() for parameter in found])
             self.sent.append((found, flat, dist.all_reduce(flat, async_op=True)))
 
     def finish(self) -> None:
@@ -72,8 +72,16 @@ class MeanGradients:
             work.wait()
             flat /= world_size()
             parts = flat.split([parameter.numel() for parameter in found])
-            gradients = [parameter.grad for parameter in found]  # written in place: they keep their memory format
+            gradients = [
+                gradient_of(parameter) for parameter in found
+            ]  # written in place: they keep their memory format
             torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+
+
+def gradient_of(parameter: Tensor) -> Tensor:
+    """Its gradient, which is there."""
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def copy_from_main(tensors: Iterable[Tensor]) -> None:

@@ -106,7 +106,7 @@ def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:
 def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] | None = None) -> list[str]:
     """Load the starting weights that are there; returns lines that say what came from where."""
     if checkpoint:
-        new = load_trained(model, checkpoint, options.start.init_from)
+        new = load_trained(model, checkpoint, str(options.start.init_from))
         return [f"all weights come from {options.start.init_from}", *new]
     scorer = Path(options.data.feature_dir) / "entity_scorer.pth"
     name = options.model.visual_extractor

@@ -42,15 +42,17 @@ def _statistics_stay(block: nn.Module) -> Iterator[None]:
     """The second computation of a block must not move its running statistics again."""
     norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     before = [norm.momentum for norm in norms]
-    counts = [norm.num_batches_tracked.clone() for norm in norms]
+    tracked = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+    counts = [count.clone() for count in tracked]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum, count in zip(norms, before, counts, strict=True):
+        for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+        for now, count in zip(tracked, counts, strict=True):
+            now.copy_(count)
 
 
 def kept_bytes(config: RevtafConfig, batch: Batch, twice: bool = False) -> int:

@@ -22,9 +22,13 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             variance = _of_all(centred.square().mean(dim=(0, 2, 3)))  # (D,)
             with torch.no_grad():
                 n = world_size() * x.numel() / x.shape[1]
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_((variance * n / (n - 1)).to(self.running_var.dtype), self.momentum)
+                assert self.running_mean is not None
+                assert self.running_var is not None
+                assert self.num_batches_tracked is not None
+                self.num_batches_tracked.add_(1)
+                momentum = self.momentum or 0.0
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+                self.running_var.lerp_((variance * n / (n - 1)).to(self.running_var.dtype), momentum)
             scale = self.weight * (variance + self.eps).rsqrt()
             return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 

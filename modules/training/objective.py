@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class Step:
     """What a loss may look at: the batch of a step and what the model made of it."""
 
     model: Revtaf
-    output: RevtafOutput | None  # of the forward pass over packed reports, None before it
+    output: RevtafOutput  # of the forward pass over packed reports
     batch: Batch  # on the same device
     class_prior: Tensor  # (L,)
     options: TrainingOptions
@@ -100,15 +101,16 @@ def ranking(step: Step) -> Tensor:
         return step.class_prior.new_zeros(())
     N, W, B = len(batches), world_size(), len(step.batch.labels)
     embedding, others = step.output.embedding, None
+    assert embedding is not None, "without towers a study is embedded"
     if N * W > 1:
         points = [
             embedding if place == step.place else enhancer(batch.study.region_scores)
             for place, batch in enumerate(batches)
         ]
         labels = torch.cat([batch.labels for batch in batches])  # (N * B, L)
-        points, labels = gather_with_gradient(torch.cat(points)), gather_with_gradient(labels)  # (W * N * B, ...)
+        every, labels = gather_with_gradient(torch.cat(points)), gather_with_gradient(labels)  # (W * N * B, ...)
         order = torch.arange(W * N * B, device=labels.device).view(W, N, B).transpose(0, 1).flatten()
-        others = points[order], labels[order], (step.place * W + rank()) * B
+        others = every[order], labels[order], (step.place * W + rank()) * B
     kind, temperature = step.options.rank_loss, step.options.rank_temperature
     return ranking_loss(enhancer.manifold, embedding, step.batch.labels, others, kind, temperature)
 
@@ -169,23 +171,23 @@ def shares(config: RevtafConfig, batches: Sequence[Batch], pairs: Sequence[Tenso
     N, W = len(batches), world_size()
     if N * W == 1:
         return [{}]
-    counted = [loss for loss in LOSSES if loss.count]
+    counted = [(loss.name, loss.count) for loss in LOSSES if loss.count]
     even = {loss.name: torch.tensor(1 / N) for loss in LOSSES if not loss.count}
-    counts = [[loss.count(config, *one) for loss in counted] for one in zip(batches, pairs, strict=True)]
+    counts = [[count(config, *one) for _, count in counted] for one in zip(batches, pairs, strict=True)]
     own = torch.stack([torch.cat(of_batch) for of_batch in counts]).double()  # (N, counts)
     total = own.sum(dim=0)  # (counts,)
     if W > 1:
         dist.all_reduce(total)
     share = own.clamp_min(1) * W / total.clamp_min(1)  # a mean of nothing is one over 1
     sizes = [len(count) for count in counts[0]]
-    return [even | dict(zip([loss.name for loss in counted], part.float().split(sizes), strict=True)) for part in share]
+    return [even | dict(zip([name for name, _ in counted], part.float().split(sizes), strict=True)) for part in share]
 
 
 def objective(step: Step, share: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
     """The weighted sum ``loss`` and its unweighted terms ``loss_<name>``, all scalars, each times its share of the step."""
     terms = [(loss.compute(step) * share.get(loss.name, 1)).sum() for loss in LOSSES]
     weights = [getattr(step.options, loss.weight) if loss.weight else 1 for loss in LOSSES]
-    total = sum(weight * term for weight, term in zip(weights, terms, strict=True))
+    total = cast(Tensor, sum(weight * term for weight, term in zip(weights, terms, strict=True)))
     return dict(zip(loss_names(), [total, *terms], strict=True))
 
 

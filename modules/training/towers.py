@@ -140,6 +140,8 @@ def fit_towers(
         The mean loss of the last tenth of the steps, in nats.
     """
     towers, bank, inputs = model.retrieval_enhancer, dataset.bank, queries.tower_inputs
+    assert isinstance(towers, RetrievalTowers)
+    assert inputs is not None, "look at the images first: modules.retrieval.observation.ask"
     rows = bank.store.rows("training", [study.id for study in dataset.studies])  # (n,)
     device, keys = towers.log_scale.device, _standardise(towers, bank, inputs)
     n, N = len(inputs), len(bank)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +57,7 @@ class Update:
         self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
         self.finite = FiniteWatch(loss_names(), device)
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
-        self.stage = record_function  # --profile replaces it by a stopwatch
+        self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
 
     def train(self) -> None:
         """Set the model to training, before an epoch."""
@@ -88,9 +90,11 @@ class Update:
         self.gradients.begin()
         watch().beat("forward pass")
         values = torch.zeros(len(loss_names()), device=self.device)
-        pairs = [self.known_pairs and self.known_pairs(b.index, b.study.reference_mask) for b in batches]
+        known = self.known_pairs
+        pairs = [None if known is None else known(b.index, b.study.reference_mask) for b in batches]
         for place, share in enumerate(shares(self.model.config, batches, pairs)):
-            step = Step(self.model, None, batches[place], class_prior, self.options, pairs[place], batches, place)
+            output: Any = None  # comes with the forward pass
+            step = Step(self.model, output, batches[place], class_prior, self.options, pairs[place], batches, place)
             self.gradients.last = place == len(batches) - 1
             with says_what_to_lower(self.model.config, batches[place], self.options, self.precision):
                 with self.stage("forward"):
@@ -106,7 +110,7 @@ class Update:
             index = [i for batch in batches for i in batch.index]
             self.finite.note(number, index, gradient_norm(parameters), values)
             clip_gradients(parameters, self.options.clip_grad_value)
-            self.optimizer.found_inf = self.finite.found  # the update is left out where it is 1
+            self.optimizer.found_inf = self.finite.found  # type: ignore[attr-defined]  # torch reads it: the update is left out where it is 1
             self.optimizer.step()
             if self.statistics:
                 self.statistics.restore_if(self.finite.found)

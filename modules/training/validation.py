@@ -89,6 +89,7 @@ class Validation:
         )
 
     def _note(self, *_: object) -> None:
+        assert self.kept is not None, "reports are being generated"
         self.kept.note(self.distinct.sums[-1])
 
     def score(self, rows: list[dict[str, Any]], class_prior: torch.Tensor) -> tuple[dict[str, float], torch.Tensor]:

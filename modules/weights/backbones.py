@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from models.config import BACKBONES
@@ -118,7 +118,9 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
         raise UserError(
             f"{folder} has no weights that transformers can load ({line}): copy the folder again"
         ) from error
-    trained = {name for name, parameter in backbone.network.named_parameters() if parameter.requires_grad}
+    trained = {
+        name for name, parameter in cast(nn.Module, backbone.network).named_parameters() if parameter.requires_grad
+    }
     missing = sorted(trained & set(report["missing_keys"]))
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} of {len(trained)} weights, first {missing[0]}: copy it again")

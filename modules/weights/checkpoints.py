@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torchvision
@@ -25,6 +25,9 @@ from modules.weights.released import (
     released_config,
 )
 from modules.weights.saving import FORMAT
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]:
@@ -167,7 +170,7 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
 
 
-def load_bert(decoder: nn.Module, folder: str | Path) -> str:
+def load_bert(decoder: PreTrainedModel, folder: str | Path) -> str:
     """Load what fits of a BERT folder into the report decoder.
 
     Args:

@@ -93,9 +93,9 @@ def build_blank(network: type[nn.Module], config: type, values: Any, path: objec
     needed = {field.name for field in fields(config) if field.default is MISSING and field.default_factory is MISSING}
     odd = (set(values) - names) | (needed - set(values)) if isinstance(values, Mapping) else {"all of it"}
     if odd:
-        odd = ", ".join(sorted(map(str, odd))[:4])
+        first = ", ".join(sorted(map(str, odd))[:4])
         raise UserError(
-            f"{path} has a configuration of another version of this project (it differs in {odd}): train it again, or use the "
+            f"{path} has a configuration of another version of this project (it differs in {first}): train it again, or use the "
             "version that wrote it"
         )
     numbers = {

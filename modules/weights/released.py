@@ -46,7 +46,7 @@ RESNETS = {(False, 2): "resnet18", (False, 6): "resnet34", (True, 6): "resnet50"
 SINCE = {  # what models from before a switch do
     "enhancer": "scores", "grid": "1x", "entity_keys": "text", "align_pairs": "all", "reference_memory": 0, "references": 1,
 }  # fmt: skip
-CONSTANTS = {  # of the released code, not in its file
+CONSTANTS: dict[str, Any] = {  # of the released code, not in its file
     "image_size": 224, "num_heads": 8, "dropout": 0.1, "num_conditions": len(CONDITIONS), "num_states": len(STATES),
     "manifold": "poincare", "curvature": 0.01, "learn_curvature": False, "retrieval": "learned",
     "attention": "ot", **SINCE, "ot_plan": "single", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ def _write(value: Any, path: Path, keep: Path | None) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:  # given a path, torch would write its name into the file
             checked = _Checked(file)
-            torch.save(value, checked)
+            torch.save(value, cast(IO[bytes], checked))
             checksum = checked.finish()
         if keep is not None and path.is_file():
             _second_name(path, keep)

@@ -142,7 +142,7 @@ def clinical_scores_per_class(
     return dict(zip(CHEXPERT_CONDITIONS, rows, strict=True))
 
 
-def frequency_thirds(rates: Sequence[float]) -> dict[str, str]:
+def frequency_thirds(rates: Sequence[float] | np.ndarray) -> dict[str, str]:
     """``head``, ``medium`` or ``tail`` for every condition, by falling rate: 5, 5 and 4 of the 14.
 
     Args:
@@ -188,9 +188,10 @@ def clinical_sums(
             )
         }
         parts.append(renamed(means({f"ce_{m}": example[f"ce_{m}_example"] for m in MEASURES} | example), suffix))
-        macro_only = {}
-        for third in dict.fromkeys((thirds or {}).values()):
-            macro_only[f"_{third}"] = [i for i, name in enumerate(CHEXPERT_CONDITIONS) if thirds[name] == third]
+        macro_only: dict[str, list[int]] = {}
+        named = thirds or {}
+        for third in dict.fromkeys(named.values()):
+            macro_only[f"_{third}"] = [i for i, name in enumerate(CHEXPERT_CONDITIONS) if named[name] == third]
         parts.append(renamed(_pooled_sums(found, expected, groups, macro_only), suffix))
     return joined(parts)
 
@@ -205,7 +206,9 @@ def _pooled_sums(
         values = {}
         for group, columns in {**groups, **macro_only}.items():
             chosen = counts[:, :, columns]
-            averages = {"macro": [measure.mean(axis=-1) for measure in _measures(*chosen)]}
+            averages: dict[str, Sequence[np.ndarray]] = {
+                "macro": [measure.mean(axis=-1) for measure in _measures(*chosen)]
+            }
             if group in groups:
                 averages["micro"] = _measures(*chosen.sum(axis=-1))
             for average, measures in averages.items():

@@ -220,5 +220,5 @@ def _inverse_mean(values: dict[str, np.ndarray]) -> StudySums:
     """RadCliQ is an error; what is reported is 1 over its mean."""
     sums = means(values)
     return StudySums(
-        sums.values, lambda summed: {name: ratio(1.0, value) for name, value in sums.figures(summed).items()}
+        sums.values, lambda summed: {name: ratio(np.ones(()), value) for name, value in sums.figures(summed).items()}
     )

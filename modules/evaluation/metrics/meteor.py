@@ -153,6 +153,7 @@ class MeteorRun:
 
     def _output(self) -> str | None:
         """What METEOR printed, or None if it had to be stopped."""
+        assert self.process is not None, "it has been started"
         try:
             self.process.wait(timeout=max(0.0, self.stop_at - time.monotonic()))
         except subprocess.TimeoutExpired:

@@ -145,7 +145,8 @@ def with_meteor(found: Overlap, counts: np.ndarray | None) -> Overlap:
     if counts is None:
         return found
     sums = meteor_sums(counts)
-    return Overlap(found.corpus | sums.scores(), found.each | sums.figures(sums.values), joined([found.sums, sums]))
+    corpus, each = {**found.corpus, **sums.scores()}, {**found.each, **sums.figures(sums.values)}
+    return Overlap(corpus, each, joined([found.sums, sums]))
 
 
 def rouge_l(hypothesis: str, reference: str) -> float:

@@ -132,9 +132,8 @@ def differences(
         for row, runs in rows.items()
         if row != reference
     }
-    keys = [(row, title) for row, pairs in found.items() for title, pair in pairs.items() if pair.p is not None]
-    adjusted = holm([found[row][title].p for row, title in keys])
-    for (row, title), p in zip(keys, adjusted, strict=True):
+    ps = {(row, title): pair.p for row, pairs in found.items() for title, pair in pairs.items() if pair.p is not None}
+    for (row, title), p in zip(ps, holm(list(ps.values())), strict=True):
         found[row][title] = found[row][title]._replace(p_holm=p)
     return found
 

@@ -22,7 +22,7 @@ SIDE, BAR, LINE, GAP = 1.15, 0.35, 0.125, 0.3  # inches: a map, the colour bar, 
 IMAGE_SIDE = 448  # pixels of the drawn image; the network sees the same crop with fewer
 TEXT_LINES = 7  # most lines of each report
 FORMATS = {"png": {"dpi": 200}, "pdf": {"dpi": 300}}
-STYLE = {"font.size": 7, "pdf.fonttype": 42, "text.parse_math": False}  # real fonts in the PDF; "$" is a dollar
+STYLE: Any = {"font.size": 7, "pdf.fonttype": 42, "text.parse_math": False}  # real fonts in the PDF; "$" is a dollar
 
 
 @torch.no_grad()
@@ -127,6 +127,7 @@ def draw(
     margin = figure.add_subplot(layout[:, -1])
     margin.set_axis_off()
     bar = figure.colorbar(drawn, cax=margin.inset_axes((0, 0.1, 0.25, 0.8)))
+    assert bar.solids is not None
     bar.solids.set_alpha(1)
     figure.text(0, (low - LINE) / (tall + low), text, va="top", ha="left", linespacing=1.25)
     return figure

@@ -18,7 +18,7 @@ MOST_STUDIES, MOST_SIGNS = 3, 2  # rows of the picture, and maps beside an image
 SIDE, LINE = 1.7, 0.13  # inches: a panel, a line of text
 COLUMN_WIDTH = 118  # letters in a line of a report
 TAKEN = "#1f6fb4"  # colour of a sentence that stands in both reports
-STYLE = {"font.size": 8, "text.parse_math": False}
+STYLE: Any = {"font.size": 8, "text.parse_math": False}
 Panel = tuple[str, np.ndarray, np.ndarray]  # name of a sign, square grid of its map, its mask as the network sees it
 
 
@@ -115,7 +115,7 @@ def _panel(axis: Any, image: np.ndarray, title: str, grid: np.ndarray | None, ma
     axis.set_title(title, fontsize=8, pad=3)
 
 
-def _report_lines(row: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+def _report_lines(row: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Lines of the three reports of a study and how they look; what was taken from the retrieved one is coloured."""
     taken, lines = taken_sentences(row), []
     for heading, text in (

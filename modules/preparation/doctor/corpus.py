@@ -53,7 +53,7 @@ def look_at_annotation(path: str | Path, diagnosis: Diagnosis) -> list[Study]:
         return []
     wrong: dict[str, list[str]] = defaultdict(list)
     places: dict[str, list[str]] = defaultdict(list)
-    studies = {}
+    studies: dict[str, Study] = {}
     for split, where, item in tqdm(items, desc="annotation", unit="study", leave=False):
         problems = item_problems(path, where, item, split)
         for part, sentence in problems.items():

@@ -27,7 +27,9 @@ MADE_FROM = (  # array, what its origin calls it, what it was made from
     ("memory_indices", "scores", "region_scores"),
     ("memory_indices", "bank", "report_features"),
 )
-MADE_TOGETHER = (  # two arrays of one build, and in what their origins may differ
+MADE_TOGETHER: tuple[
+    tuple[str, str, set[str]], ...
+] = (  # two arrays of one build, and in what their origins may differ
     ("report_features", "sentence_features", {"published", "width"}),
     ("sentence_features", "sentence_offsets", set()),
     ("region_scores", "region_text", {"published", "dtype"}),
@@ -65,13 +67,17 @@ class Examined:
         return self.store if name in (*OF_STUDIES, STUDY_IDS) else self.bank
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.place(name)[name]
+        return there(self.place(name))[name]
+
+    def bank_reports(self) -> list[dict[str, Any]]:
+        """The texts of the bank, which has been opened."""
+        return there(self.bank).bank_reports
 
     def read(self, name: str, how: Callable[[FeatureStore], Any]) -> Any:
         """What ``how`` returns for the folder of ``name``; None if it cannot, and then ``name`` is broken."""
         try:
-            if self.place(name) is not None:
-                return how(self.place(name))
+            if (place := self.place(name)) is not None:
+                return how(place)
         except UserError as error:
             self.said += [] if str(error) in self.said else [str(error)]
         self.broken.add(name)
@@ -79,18 +85,24 @@ class Examined:
 
     def made_by(self, name: str) -> dict[str, Any] | None:
         """Origin of an array; None if it is not there."""
-        there = self.place(name) is not None and name in self.place(name)
-        return self.place(name).entry(name)["made_by"] if there else None
+        place = self.place(name)
+        return place.entry(name)["made_by"] if place is not None and name in place else None
 
     def rows(self, studies: Sequence[Study] | None = None) -> np.ndarray:
         """Rows of studies, or of all of them."""
-        return self.store.rows("studies", [study.id for study in (self.studies if studies is None else studies)])
+        return there(self.store).rows("studies", [study.id for study in (self.studies if studies is None else studies)])
 
     def skipped(self, diagnosis: Diagnosis, group: str, what: str, names: set[str]) -> bool:
         """Whether ``what`` cannot be looked at, because of ``names``; if so, a line says it."""
         if names:
             diagnosis.add("warning", group, f"skipped: {what}, because of {', '.join(sorted(names))} (see features)")
         return bool(names)
+
+
+def there(store: FeatureStore | None) -> FeatureStore:
+    """A store that was opened: who asks for what is broken has not looked."""
+    assert store is not None, "what cannot be opened is among what is broken"
+    return store
 
 
 def open_features(data: DataOptions, studies: Sequence[Study], diagnosis: Diagnosis) -> Examined | None:

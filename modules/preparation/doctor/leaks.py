@@ -27,7 +27,7 @@ from modules.corpus.store import BANK_REPORTS
 from modules.flags import DataOptions
 from modules.labelling.mentions import entity_mentions
 from modules.messages import UserError
-from modules.preparation.doctor.features import AGAIN, BANK_IDS, STUDY_IDS, Examined
+from modules.preparation.doctor.features import AGAIN, BANK_IDS, STUDY_IDS, Examined, there
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.features.entities import entity_aurocs, load_entity_scorer
 from modules.retrieval.neighbours import memory_indices
@@ -85,7 +85,7 @@ def _look_at_bank(found: Examined, studies: Sequence[Study], diagnosis: Diagnosi
     if words.isdigit() and not unknown:
         report_of: Mapping[str, str] = {study.id: study.report for study in studies}
         expected = prepare_reports([report_of[identifier] for identifier in ids], name, int(words))
-        reports = (row["report"] for row in found.bank.bank_reports)
+        reports = (row["report"] for row in found.bank_reports())
         other = [i for i, mine, theirs in zip(ids, expected, reports, strict=True) if mine != theirs]
         text = f"{{count}} reports of the bank are not those of their study: {AGAIN}"
         diagnosis.add("error", "retrieval", text, other)
@@ -95,16 +95,16 @@ def _look_at_rows(
     name: str, rows: np.ndarray, own: np.ndarray, ids: Sequence[str], found: Examined, diagnosis: Diagnosis
 ) -> None:
     size = len(found.bank_ids)
-    outside = [ids[i] for i in np.flatnonzero(((rows < 0) | (rows >= size)).any(1))]
+    outside = [ids[int(i)] for i in np.flatnonzero(((rows < 0) | (rows >= size)).any(1))]
     text = f"{name} of {{count}} studies point outside the {size:,} training reports: {AGAIN}"
     diagnosis.add("error", "retrieval", text, outside)
     found.broken |= {name} if outside else set()
-    itself = [ids[i] for i in np.flatnonzero((rows == own[:, None]).any(1) & (own >= 0))]
+    itself = [ids[int(i)] for i in np.flatnonzero((rows == own[:, None]).any(1) & (own >= 0))]
     diagnosis.add("error", "retrieval", f"{name} of {{count}} studies point at themselves: {AGAIN}", itself)
 
 
 def _look_for_relatives(found: Examined, memory: np.ndarray, diagnosis: Diagnosis) -> None:
-    reports = [] if BANK_REPORTS in found.broken else found.bank.bank_reports
+    reports = [] if BANK_REPORTS in found.broken else found.bank_reports()
     patients = {row: report["patient"] for row, report in enumerate(reports) if report["patient"] is not None}
     relatives = [
         study.id for study, rows in zip(found.studies, memory, strict=True)
@@ -202,7 +202,7 @@ def _make_scores_again(found: Examined, sample: Sequence[Study], data: DataOptio
 
 
 def _make_memory_again(found: Examined, sample: Sequence[Study], diagnosis: Diagnosis) -> None:
-    made_by, bank = found.made_by("memory_indices"), TrainingBank(found.bank)
+    made_by, bank = found.made_by("memory_indices") or {}, TrainingBank(there(found.bank))
     rows = np.asarray(found["memory_indices"])[found.rows(sample)]  # (n, R)
     if "published" in made_by:
         return

@@ -108,7 +108,9 @@ def read_images(
     """Positions ``(B,)``, logits ``(B, K)`` and embeddings ``(B, K, E)`` of every block, in float32."""
     scorer.eval()
     device = scorer.score.weight.device
-    loader = DataLoader(dataset, batch_sampler=blocks, num_workers=num_workers, generator=torch.Generator())
+    loader = DataLoader(
+        dataset, batch_sampler=list(map(list, blocks)), num_workers=num_workers, generator=torch.Generator()
+    )
     for index, pixels in loader:
         image = normalise_pixels(pixels.to(device)).contiguous(memory_format=torch.channels_last)
         logits, region_text = scorer(image)  # (B, K), (B, K, E)
@@ -165,6 +167,7 @@ def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:
     if isinstance(config, dict):
         config = {key: value for key, value in config.items() if key != "visual_dim"}  # of version 0.1.0
     blank = build_blank(EntityScorer, EntityScorerConfig, config, path)
+    assert isinstance(config, dict), "a network was built of it"
     weights = weights_of(content)
     check_tensors(weights, path)
     check_weights(weights, blank.state_dict(), path, "an entity scorer of its own configuration")

@@ -91,9 +91,8 @@ def train_entity_scorer(
         kept, held = _hold_out(studies, int(schedule["seed"]))
     patience = int(schedule["patience"]) if len(held) else 0
     targets, weights = (torch.from_numpy(part) for part in mention_targets(mentions))
-    scorer = _new_scorer(config, schedule, backbone_weights, targets[kept], weights[kept]).to(
-        device, memory_format=torch.channels_last
-    )
+    scorer = _new_scorer(config, schedule, backbone_weights, targets[kept], weights[kept]).to(device)
+    scorer.to(memory_format=torch.channels_last)
     training, held_out = (_Examples(studies, image_dir, config.image_size, i, targets, weights) for i in (kept, held))
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=schedule["lr"], weight_decay=0.02, fused=True)
     state = _resume(work_path, scorer, optimizer)
@@ -186,7 +185,7 @@ def _train_epoch(
         for step in bar:
             for group in optimizer.param_groups:
                 group["lr"] = schedule["lr"] * _one_cycle((epoch + step / len(steps)) / epochs)
-            loss = shared.step(lambda: _loss(scorer, examples, *next(batches), schedule["precision"]))
+            loss = shared.step(lambda: _loss(scorer, examples, next(batches), schedule["precision"]))
             torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
             optimizer.step()
             if step % 10 == 0:  # reading it waits for the device
@@ -200,7 +199,8 @@ def _one_cycle(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))
 
 
-def _loss(scorer: EntityScorer, examples: _Examples, index: Tensor, pixels: Tensor, precision: str) -> Tensor:
+def _loss(scorer: EntityScorer, examples: _Examples, batch: Sequence[Tensor], precision: str) -> Tensor:
+    index, pixels = batch
     device = scorer.score.weight.device
     image = normalise_pixels(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
     targets, weights = examples.targets[index].to(device), examples.weights[index].to(device)

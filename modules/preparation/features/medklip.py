@@ -35,7 +35,7 @@ from modules.records import read_json, sha256_of
 from modules.weights.checkpoints import bert_file, bert_weights, load_weights
 from modules.weights.layouts import check_weights, weights_of
 
-SIZES = {"extractor": "resnet50", "description_dim": 768, "width": 256, "layers": 4, "heads": 4}
+SIZES: dict[str, Any] = {"extractor": "resnet50", "description_dim": 768, "width": 256, "layers": 4, "heads": 4}
 IMAGE_SIZE = 224
 VOCABULARY = 28996  # words of Bio_ClinicalBERT, those of bert-base-cased
 MISSPELT = {20: "eumonia"}  # names of the published description file that differ from ours, by position
@@ -132,13 +132,15 @@ class DescriptionEncoder:
         body.pop("embeddings.position_ids", None)
         check_weights(body, self.network.state_dict(), path, "Bio_ClinicalBERT")
         self.network.load_state_dict(body)
-        self.network.to(device).eval()
+        self.network.to(torch.device(device)).eval()  # type: ignore[arg-type]  # transformers' wrapper hides self
         self.max_tokens, self.device = max_tokens, torch.device(device)
 
     def token_ids(self, text: str) -> list[int]:
         """``[CLS]`` and the pieces of a description, cut."""
         pieces = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return [self.tokenizer.token_to_id("[CLS]"), *pieces[: self.max_tokens - 1]]
+        first = self.tokenizer.token_to_id("[CLS]")
+        assert first is not None, "a vocabulary has [CLS]"
+        return [first, *pieces[: self.max_tokens - 1]]
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -187,7 +189,7 @@ class MedklipScorer:
         self.network = MedklipNetwork(**SIZES)
         check_weights(weights, self.network.state_dict(), checkpoint, "MedKLIP's checkpoint")
         self.network.load_state_dict(weights)
-        self.network.to(device, memory_format=torch.channels_last).eval()
+        self.network.to(device).to(memory_format=torch.channels_last).eval()
         self.descriptions, self.device, self.precision = descriptions.to(device), device, precision
 
     @torch.inference_mode()
@@ -211,7 +213,9 @@ class MedklipScorer:
         Yields:
             Positions ``(B,)``, ``region_scores`` ``(B, K)`` and ``region_text`` ``(B, K, E)``.
         """
-        loader = DataLoader(ResizedImages(studies, image_dir), batch_sampler=blocks, num_workers=num_workers)
+        loader = DataLoader(
+            ResizedImages(studies, image_dir), batch_sampler=list(map(list, blocks)), num_workers=num_workers
+        )
         with tqdm(total=sum(map(len, blocks)), desc="entity scores", unit="study", disable=not is_main()) as bar:
             for index, pixels in loader:
                 scores, region_text = self.score(pixels)

@@ -55,6 +55,7 @@ class SharedSteps:
             for source in range(min(world_size(), self.shares - first)):
                 part = self._from_process(source, vector)
                 total = part if total is None else total.add_(part)
+        assert total is not None, "there is a share at least"
         return self._spread(total.div_(self.shares))
 
     def _work(self, share: int, loss_of: Callable[[], Tensor], before: list[Tensor]) -> Tensor:
@@ -66,17 +67,17 @@ class SharedSteps:
         loss = loss_of()
         loss.backward()
         self.streams[share] = self._stream()
-        gradients = (parameter.grad for parameter in self.parameters)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        assert len(gradients) == len(self.parameters), "every parameter takes part in the loss"
         # a count of batches fits a float32 too, up to 2 ** 24
         return torch.cat([part.detach().reshape(-1).float() for part in (loss, *gradients, *self.buffers)])
 
     def _from_process(self, source: int, vector: Tensor | None) -> Tensor:
         """The vector of process ``source``; ``vector`` is this one's."""
-        if world_size() == 1:
-            return vector
-        if source != rank():
+        if vector is None or source != rank():
             vector = torch.empty(sum(self.sizes), device=self.parameters[0].device)
-        dist.broadcast(vector, source)
+        if world_size() > 1:
+            dist.broadcast(vector, source)
         return vector
 
     def _spread(self, mean: Tensor) -> Tensor:

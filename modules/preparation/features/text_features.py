@@ -29,7 +29,10 @@ _NOISE = 1e-6  # a projection shorter than this is rounding error, not direction
 class TextEncoder(Protocol):
     """What turns texts into vectors."""
 
-    width: int
+    @property
+    def width(self) -> int:
+        """C."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors ``(n, C)`` float32 of unit length, or zero."""

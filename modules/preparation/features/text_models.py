@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
+from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined]
 
 from modules.distributed import gather_list, is_main, shard
 from modules.messages import UserError
@@ -49,7 +50,7 @@ class HuggingFaceEncoder:
             ) from error
         self._model = model.float().to(device).eval()
         self.pooling, self.device, self.batch_size = pooling, torch.device(device), batch_size
-        self.width = self._model.config.hidden_size
+        self.width: int = self._model.config.hidden_size
         self._max_tokens = min(getattr(self._model.config, "max_position_embeddings", 512), 512)
 
     @torch.inference_mode()
@@ -149,7 +150,7 @@ def _fetch(name: str) -> str:
         ) from error
 
 
-def _load(path: str | Path) -> tuple[object, nn.Module]:
+def _load(path: str | Path) -> tuple[Any, Any]:
     """Tokenizer and model of a folder."""
     kind = str(read_json(Path(path) / "config.json").get("model_type", ""))
     if kind in CONFIG_MAPPING or not kind.endswith("bert"):

@@ -145,8 +145,9 @@ class PublishedFiles:
                 width = len(next(number_rows(next(iter(files.values())))))
                 rows = self._split_rows(files, width)
             else:
-                width = min(len(study.memory_indices) for study in self.studies)
-                rows = (np.array(study.memory_indices[:width]) for study in self.studies)
+                known = [study.memory_indices or () for study in self.studies]
+                width = min(map(len, known))
+                rows = (np.array(numbers[:width]) for numbers in known)
             own = dict(zip(bank.ids, range(len(bank)), strict=True)) if self.owns_bank else {}
             fixed = _without_self(rows, [own.get(study.id, -1) for study in self.studies], len(bank), "memory")
             repeated = (np.resize(row, width) for row in fixed)
@@ -229,7 +230,9 @@ class PublishedFiles:
                 for row, value in spool.rows():
                     array[offsets[row] : offsets[row] + len(value)] = value
         barrier()
-        write_feature(target, "sentence_offsets", from_main(lambda: offsets), axis="sentences", made_by=made_by)
+        write_feature(
+            target, "sentence_offsets", from_main(lambda: np.asarray(offsets)), axis="sentences", made_by=made_by
+        )
 
 
 def _checked(path: Path, rows: Iterator[list], count: int, width: int) -> Iterator[np.ndarray]:

@@ -76,7 +76,7 @@ class EmbeddingFiles:
         return next(self._arrays(studies, range(len(studies))))[1]
 
     def read(
-        self, studies: Sequence[Study], waiting: Sequence[int], shape: tuple[int | None, int], what: str
+        self, studies: Sequence[Study], waiting: Sequence[int] | np.ndarray, shape: tuple[int | None, int], what: str
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Arrays of the ``waiting`` rows in the order in which they lie on disk.
 

@@ -49,14 +49,15 @@ def build_annotation(options: MainPrepare) -> list[str]:
     annotation, image_dir = Path(options.data.ann_path), Path(options.data.image_dir)
     if options.data.dataset_name not in READERS:
         raise UserError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.data.dataset_name}")
-    if not Path(options.raw.raw_dir).exists():
-        raise UserError(f"--raw_dir {options.raw.raw_dir} does not exist: give the folder of the raw files")
+    raw_dir = str(options.raw.raw_dir)
+    if not Path(raw_dir).exists():
+        raise UserError(f"--raw_dir {raw_dir} does not exist: give the folder of the raw files")
     _check_ours(annotation)
     with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()
     # One process reads: eight would read the same 227,835 reports.
     read = (
-        [READERS[options.data.dataset_name](options.raw.raw_dir, options.raw, with_images, options.runtime.seed)]
+        [READERS[options.data.dataset_name](raw_dir, options.raw, with_images, options.runtime.seed)]
         if is_main()
         else []
     )
@@ -65,10 +66,10 @@ def build_annotation(options: MainPrepare) -> list[str]:
         images = options.data.dataset_name == "mimic_cxr" and options.raw.items == "image"
         count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
-    dataset.require_studies(options.raw.raw_dir)
+    dataset.require_studies(raw_dir)
     if with_images and options.raw.resize:
         _use_copies(dataset, options, image_dir)
-        dataset.require_studies(options.raw.raw_dir)
+        dataset.require_studies(raw_dir)
     elif with_images:
         if any(image.endswith(".dcm") for study in dataset.studies for image in study.images):
             raise UserError(
@@ -76,7 +77,7 @@ def build_annotation(options: MainPrepare) -> list[str]:
                 "their size"
             )
         if is_main():
-            _link(image_dir, dataset.image_root)
+            _link(image_dir, _root_of(dataset))
     if is_main():
         _write(annotation, dataset, options)
         print(*dataset.summary(), f"wrote {annotation}", *dataset.losses(), sep="\n")
@@ -84,11 +85,17 @@ def build_annotation(options: MainPrepare) -> list[str]:
     return dataset.losses()
 
 
+def _root_of(dataset: RawDataset) -> Path:
+    """The folder of the images, which are there."""
+    assert dataset.image_root is not None
+    return dataset.image_root
+
+
 def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> None:
     """Copy the images and let the studies name the copies; what cannot be decoded is left out."""
     unreadable = copy_images(
         list(dict.fromkeys(image for study in dataset.studies for image in study.images)),
-        dataset.image_root,
+        _root_of(dataset),
         image_dir,
         resize=options.raw.resize,
         suffix=options.raw.copy_format,

@@ -87,7 +87,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
 
 def image_files(raw_dir: Path) -> dict[str, str]:
     """Path below ``raw_dir`` of every image, by a name that does not depend on the packaging."""
-    files = {}
+    files: dict[str, str] = {}
     for suffix in (".png", ".jpg", ".dcm"):
         for path in sorted(raw_dir.rglob(f"*{suffix}")):
             name = path.name.removesuffix(suffix).removesuffix(".dcm")
@@ -131,9 +131,10 @@ def _read_archive(source: Path) -> Iterator[_Report]:
             raise UserError(f"{name} in {source} is not XML: copy the archive again") from error
         texts = {node.get("Label", ""): (node.text or "").strip() for node in root.iter("AbstractText")}
         identifier = root.find("uId")
-        if identifier is None or not re.fullmatch(r"CXR[0-9]{1,9}", identifier.get("id", "")):
+        name_of = "" if identifier is None else identifier.get("id", "")
+        if not re.fullmatch(r"CXR[0-9]{1,9}", name_of):
             raise UserError(f"{name} in {source} names no report (uId): copy the archive again")
-        number = identifier.get("id")[3:]
+        number = name_of[3:]
         if number in seen:
             raise UserError(f"{name} and {seen[number]} in {source} are both report CXR{number}: remove one of them")
         seen[number] = name

@@ -53,5 +53,5 @@ def shrink(image: Image.Image, shorter: int) -> Image.Image:
     """Resize so that the shorter side is ``shorter`` pixels; smaller images stay as they are."""
     if min(image.size) <= shorter:
         return image
-    scale = shorter / min(image.size)
-    return image.resize(tuple(round(side * scale) for side in image.size), Image.Resampling.BILINEAR)
+    width, height = (round(side * (shorter / min(image.size))) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)

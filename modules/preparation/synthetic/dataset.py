@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -87,8 +88,8 @@ class SyntheticOptions:
 
 def plan_dataset(options: SyntheticOptions) -> list[StudyPlan]:
     """What each study of the data set shows, without drawing it."""
-    counts = (round(options.num_studies * share) for share in (options.val_share, options.test_share))
-    return plan_studies(options.num_studies, *counts, options.seed, options.readers)
+    val, test = (round(options.num_studies * share) for share in (options.val_share, options.test_share))
+    return plan_studies(options.num_studies, val, test, options.seed, options.readers)
 
 
 def write_synthetic_dataset(root: Path, options: SyntheticOptions, workers: int | None = None) -> Path:
@@ -185,7 +186,7 @@ def _is_written(root: Path, options: SyntheticOptions, plan: StudyPlan) -> bool:
 def _write_study(root: Path, options: SyntheticOptions, plan: StudyPlan) -> None:
     """Draw one study and write its image and masks."""
     pixels, masks = draw_study(plan, options.image_size, options.difficulty)
-    named = {CONDITIONS[index].replace("/", " "): _halve(mask) for index, mask in masks.items()}
+    named: dict[str, Any] = {CONDITIONS[index].replace("/", " "): _halve(mask) for index, mask in masks.items()}
     with atomic_write(_mask_path(root, plan), "wb") as file:
         np.savez_compressed(file, **named)
     kind = "jpeg" if options.image_format == "jpg" else "png"
@@ -196,7 +197,8 @@ def _write_study(root: Path, options: SyntheticOptions, plan: StudyPlan) -> None
 def _halve(mask: np.ndarray) -> np.ndarray:
     """A mask at half resolution: set where any of its four pixels is; an odd last row or column is dropped."""
     half = np.array(mask.shape) // 2
-    return mask[: 2 * half[0], : 2 * half[1]].reshape(half[0], 2, half[1], 2).any(axis=(1, 3))
+    four = mask[: 2 * half[0], : 2 * half[1]].reshape(half[0], 2, half[1], 2)
+    return np.any(four, axis=(1, 3))
 
 
 def _annotation(plans: list[StudyPlan], options: SyntheticOptions) -> dict[str, list[dict]]:

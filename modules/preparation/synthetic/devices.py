@@ -43,10 +43,10 @@ def draw_device(film: Radiograph, sign: Sign, contrast: float, size: float, rng:
 
 def _curve(strokes: Strokes, corners: list[tuple[float, float]], width: float, value: float = 1.0) -> None:
     """A smooth line through corners (Catmull and Rom's spline)."""
-    corners = np.array([corners[0], *corners, corners[-1]], float)
+    points = np.array([corners[0], *corners, corners[-1]], float)
     t = np.linspace(0, 1, 8)[:, None]
     pieces = []
-    for a, b, c, d in zip(corners, corners[1:], corners[2:], corners[3:], strict=False):
+    for a, b, c, d in zip(points, points[1:], points[2:], points[3:], strict=False):
         pieces.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3))
     strokes.line(np.concatenate(pieces), width, value)
 

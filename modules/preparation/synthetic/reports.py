@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class _Statement:
 
     region: str
     kind: str  # "found", "company", "absent", "normal" or "fixed"
-    members: tuple[Sign | int, ...] = ()
+    members: tuple[Any, ...] = ()  # a Sign each if found or company, else a number of a condition
     sentence: str = ""
 
 

@@ -76,8 +76,8 @@ def _outlined(pixels: np.ndarray, masks: dict[int, np.ndarray]) -> np.ndarray:
     """The image (S, S) in colour with the masks' edges tinted, (S, S, 3)."""
     colour = np.repeat(pixels[:, :, None], 3, axis=2).astype(np.float32)
     for mask in masks.values():
-        smooth = Image.fromarray(255 * mask.astype(np.uint8)).filter(ImageFilter.GaussianBlur(len(pixels) / 100))
-        smooth = np.asarray(smooth) > 80
+        blurred = Image.fromarray(255 * mask.astype(np.uint8)).filter(ImageFilter.GaussianBlur(len(pixels) / 100))
+        smooth = np.asarray(blurred) > 80
         inside = smooth.copy()
         inside[1:-1, 1:-1] &= smooth[:-2, 1:-1] & smooth[2:, 1:-1] & smooth[1:-1, :-2] & smooth[1:-1, 2:]
         edge = smooth & ~inside

@@ -203,7 +203,8 @@ def draw_fracture(film: Radiograph, sign: Sign, contrast: float, size: float, rn
             ends.line(np.array([end - half, end + half]), 0.009)
         beside = SIGN_OF_SIDE[sign.side] * 0.007
         gaps.line(place + np.array([[beside, -0.024], [beside, 0.038]]), 0.008)
-        haze += film.view.blob(*(place + step / 2), 0.035, 0.03)
+        x, y = place + step / 2
+        haze += film.view.blob(x, y, 0.035, 0.03)
     dark = gaps.layer()
     layer = 0.42 * ends.layer(0.001) * (1 - dark) - 0.34 * dark + 0.14 * haze
     return _put(film, contrast * layer)

@@ -132,7 +132,7 @@ def _reshape(anatomy: Anatomy, sign: Sign, size: float) -> Anatomy:
         else:
             domes[index] += 0.02 + 0.04 * much
             flatness[index] = 1.0
-        return replace(anatomy, domes=tuple(domes), flatness=tuple(flatness))
+        return replace(anatomy, domes=(domes[0], domes[1]), flatness=(flatness[0], flatness[1]))
     assert sign.condition == VOLUME
     if sign.kind == "low":
         return replace(lower_diaphragm(anatomy, -0.025 - 0.1 * much), aeration=anatomy.aeration - 0.08)
