@@ -28,7 +28,7 @@ from modules.run_folder import locked
 
 def export(options: MainPredict, reporter: Reporter) -> None:
     """Write the model as one folder."""
-    wanted, folder = options.release, Path(options.release.export)
+    wanted, folder = options.release, Path(str(options.release.export))
     card = model_card(reporter.trained, Path(options.prediction.model), wanted)
     write_release(reporter.trained, folder, card, bank_text=wanted.bank_text, half=wanted.half)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -66,7 +66,8 @@ def show_page(options: MainPredict, reporter: Reporter) -> None:
 
 def predict(options: MainPredict, reporter: Reporter) -> None:
     """Write the reports of every image that is not in the output folder yet."""
-    wanted, studies = options.prediction, {}
+    wanted = options.prediction
+    studies: dict[str, Path] = {}
     if wanted.input_json_file:
         content, studies = read_studies(wanted.input_json_file, wanted.img_root_dir)
     films = list(dict.fromkeys(studies.values())) if studies else find_films(wanted.images)
@@ -80,7 +81,7 @@ def predict(options: MainPredict, reporter: Reporter) -> None:
     if wanted.save_json_file:
         reports = {row["image"]: row["report"] for row in folder.rows()}
         of_study = {key: reports.get(str(film.resolve()), "") for key, film in studies.items()}
-        write_studies(wanted.save_json_file, content, wanted.input_json_file, of_study)
+        write_studies(wanted.save_json_file, content, str(wanted.input_json_file), of_study)
     look_at(options, reporter, folder)
     print(folder.summary())
 

@@ -200,10 +200,10 @@ def main() -> None:
         trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
         if is_main():
             parameters = sum(parameter.numel() for parameter in model.parameters())
-            studies = (len(dataset) for dataset in datasets.values())
+            training, validation = map(len, datasets.values())
             together = options.loading.batch_size * options.training.grad_accum * world_size()
             print(*sized, *lines, f"{parameters:,} parameters on {device}", sep="\n")
-            print(*size_warnings(*studies, together, options.training.epochs), sep="\n")
+            print(*size_warnings(training, validation, together, options.training.epochs), sep="\n")
         if options.training.resume:
             trainer.resume()
         if options.training.profile:

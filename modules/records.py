@@ -71,8 +71,7 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is not JSON.
+        UserError: if there is no such file; if it is not JSON.
     """
     path = Path(path)
     if not path.is_file():
@@ -133,8 +132,7 @@ def iterate_jsonl(path: str | Path) -> Iterator[Any]:
     """Values of a file with one JSON value a line, one at a time; empty lines are left out.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: naming the line that is not JSON.
+        UserError: if there is no such file; naming the line that is not JSON.
     """
     path = Path(path)
     if not path.is_file():

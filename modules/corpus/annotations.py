@@ -60,8 +60,8 @@ def read_annotation(path: str | Path) -> dict[str, list[Study]]:
         Studies by split, in file order; a split that the file lacks is an empty list.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is not JSON, has another layout, or an item is wrong; the sentence names the study.
+        UserError: if there is no such file; if it is not JSON, has another layout, or an item is wrong; the sentence
+            names the study.
     """
     annotation: dict[str, list[Study]] = {split: [] for split in SPLITS}
     for split, where, item in annotation_items(path):
@@ -74,8 +74,7 @@ def annotation_items(path: str | Path) -> list[tuple[str, str, Any]]:
     """Split, place in the file and content of every item of an annotation, the items themselves unchecked.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is not JSON, has another layout or names another split.
+        UserError: if there is no such file; if it is not JSON, has another layout or names another split.
     """
     content = read_json(path)
     if not isinstance(content, list):
@@ -136,8 +135,7 @@ def check_images(studies: Sequence[Study], image_dir: str | Path) -> None:
     """Check that the image of every study, the first of its paths, is there.
 
     Raises:
-        UserError: with the number missing and the first three.
-        UserError: if a link leads out of the folder.
+        UserError: with the number missing and the first three; if a link leads out of the folder.
     """
     image_dir = Path(image_dir)
     bar = tqdm(studies, desc="images", unit="file", leave=False)

@@ -55,9 +55,8 @@ def read_dicom(path: str | Path) -> Image.Image:
         Image of mode ``"L"``.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is no DICOM image, is damaged anywhere that matters, is compressed in a way that no installed
-            decoder knows, would fill the memory, or holds several frames or other colours.
+        UserError: if there is no such file; if it is no DICOM image, is damaged anywhere that matters, is compressed in
+            a way that no installed decoder knows, would fill the memory, or holds several frames or other colours.
 
     Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
     """

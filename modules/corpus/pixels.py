@@ -31,8 +31,8 @@ def open_image(path: Path) -> Image.Image:
         8-bit image of mode ``"L"``, or ``"RGB"`` where there is colour.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is none of these, damaged, or so large or so narrow that decoding it would fill the memory.
+        UserError: if there is no such file; if it is none of these, damaged, or so large or so narrow that decoding it
+            would fill the memory.
     """
     if not path.is_file():
         raise UserError(f"the image {path} does not exist: check --image_dir and the image_path of the annotation")

@@ -62,8 +62,8 @@ class FeatureStore:
                 as it is now.
 
         Raises:
-            UserError: if it has no manifest.
-            UserError: if the manifest is not one of this project; with an annotation also if anything else is damaged.
+            UserError: if it has no manifest; if the manifest is not one of this project; with an annotation also if
+                anything else is damaged.
         """
         directory = Path(directory)
         if not (directory / MANIFEST).is_file():
@@ -90,8 +90,8 @@ class FeatureStore:
         """The array ``name``, mapped read-only.
 
         Raises:
-            UserError: if its file is gone.
-            UserError: if there is no such array, it was made for other studies, or its file is damaged.
+            UserError: if its file is gone; if there is no such array, it was made for other studies, or its file is
+                damaged.
         """
         if name not in self._arrays:
             entry = self.entry(name)
@@ -108,8 +108,7 @@ class FeatureStore:
         """Itself, once all that is small and the heads of what is large were read: what would fail later fails here.
 
         Raises:
-            UserError: if a file is gone.
-            UserError: naming the file that is damaged or does not fit the others.
+            UserError: if a file is gone; naming the file that is damaged or does not fit the others.
         """
         _ = self.base_rates
         for name, entry in self._manifest["arrays"].items():
@@ -172,8 +171,8 @@ class FeatureStore:
         """Rows ``(n,)`` int64 of studies in an axis, or in an array of that axis; ids in any order, repeats allowed.
 
         Raises:
-            UserError: if the file of the ids is gone.
-            UserError: if there is no such axis, its ids are damaged, or some studies are not among them.
+            UserError: if the file of the ids is gone; if there is no such axis, its ids are damaged, or some studies
+                are not among them.
         """
         row_by_id, ids = self._row_by_id(name), list(ids)
         missing = [identifier for identifier in ids if identifier not in row_by_id]

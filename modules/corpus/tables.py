@@ -104,8 +104,7 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
         known: headings that the caller looks for; the separator, and the sheet, that shows most of them is taken.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is no table, or one that cannot be read without guessing.
+        UserError: if there is no such file; if it is no table, or one that cannot be read without guessing.
     """
     path = Path(path)
     if not path.is_file():

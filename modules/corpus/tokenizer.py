@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel, WordPiece
@@ -53,8 +53,7 @@ class ReportTokenizer:
             bert_path: ``vocab.txt`` of bert-base-uncased, or a folder that holds it.
 
         Raises:
-            UserError: if it is not there.
-            UserError: if it lacks a special token or repeats a word, see :func:`word_pieces`.
+            UserError: if it is not there; if it lacks a special token or repeats a word, see :func:`word_pieces`.
         """
         path = Path(bert_path)
         path = path / "vocab.txt" if path.is_dir() else path
@@ -97,8 +96,7 @@ class ReportTokenizer:
         """Read a file written by :meth:`save`.
 
         Raises:
-            UserError: if there is no such file.
-            UserError: if it is not a vocabulary.
+            UserError: if there is no such file; if it is not a vocabulary.
         """
         path = Path(path)
         if not path.is_file():
@@ -138,9 +136,7 @@ class ReportTokenizer:
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def _number(self, token: str) -> int:
-        number = self._tokenizer.token_to_id(token)
-        assert number is not None, f"a vocabulary has {token}"
-        return number
+        return cast(int, self._tokenizer.token_to_id(token))  # there since the tokenizer was made
 
     @property
     def pad_id(self) -> int:
@@ -202,8 +198,7 @@ class ReportTokenizer:
         stop = tokens.index(self.end_id, start) if self.end_id in tokens[start:] else len(tokens)
         kept = (token for token in tokens[start:stop] if token not in self._silent_ids)
         words: list[str] = []
-        for piece in map(self._tokenizer.id_to_token, kept):
-            assert piece is not None, "a number past the vocabulary"
+        for piece in map(cast(Callable[[int], str], self._tokenizer.id_to_token), kept):
             if self._joins_pieces and piece.startswith("##") and words:
                 words[-1] += piece[2:]
             else:
@@ -246,8 +241,7 @@ def tokenizer_of(
         bert_path: where the vocabulary of a released model is, see :func:`bert_vocabulary`.
 
     Raises:
-        UserError: if the vocabulary is missing.
-        UserError: if it is not that of the model.
+        UserError: if the vocabulary is missing; if it is not that of the model.
     """
     path, config = Path(checkpoint_path).with_name("tokenizer.json"), checkpoint["config"]
     remedy = "copy both files of one run"
@@ -259,7 +253,7 @@ def tokenizer_of(
                 "holds no vocab.txt: give the folder of bert-base-uncased (30,522 words, to which 5 are added) with "
                 "--bert_path"
             )
-        tokenizer = ReportTokenizer.from_bert(path)
+        path, tokenizer = vocabulary, ReportTokenizer.from_bert(vocabulary)
     else:
         tokenizer = ReportTokenizer.load(path)
     found = (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.end_id)

@@ -16,10 +16,31 @@ from models.retrieval import RetrievalBank
 from models.revtaf import Revtaf
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
+from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import read_image
 from modules.retrieval.retriever import Queries, retrieve, search
 
 THUMBNAIL = 32  # side in pixels of the images that are compared
+
+
+def baseline_reports(
+    model: Revtaf, dataset: ReportDataset, queries: Queries, training: Sequence[Study]
+) -> dict[str, list[str]]:
+    """Reports of the four baselines for the studies of a data set, by name.
+
+    Args:
+        model: whose predicted states one of them asks with.
+        dataset: the split.
+        queries: what the model has seen of it.
+        training: the training studies, in any order.
+    """
+    bank = dataset.bank
+    return {
+        "most frequent training report": most_frequent_report(bank, len(dataset)),
+        "nearest training image (pixels)": nearest_by_pixels(bank, training, dataset.studies, dataset.image_dir),
+        "nearest training image (entities)": nearest_by_scores(bank, dataset.region_scores),
+        "nearest by predicted states": nearest_by_states(model, bank, queries),
+    }
 
 
 def most_frequent_report(bank: TrainingBank, count: int) -> list[str]:

@@ -68,8 +68,8 @@ def read_report_file(
         columns: headings by role, where their names do not say it.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if its layout is none of these, its columns cannot be told apart, or it is empty.
+        UserError: if there is no such file; if its layout is none of these, its columns cannot be told apart, or it is
+            empty.
     """
     path = Path(path)
     if not path.is_file():

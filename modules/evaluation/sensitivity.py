@@ -28,6 +28,7 @@ from models.revtaf import FusedStudy, Revtaf, StudyInputs
 from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
 from modules.distributed import autocast, gather_list
+from modules.flags import LoadingOptions
 from modules.labels import POSITIVE
 from modules.retrieval.text_oracle import most_alike
 
@@ -104,8 +105,7 @@ def reference_sensitivity(
     *,
     device: torch.device,
     precision: str,
-    batch_size: int,
-    num_workers: int,
+    loading: LoadingOptions,
     seed: int,
 ) -> dict[str, float]:
     """Report loss in nats per token under each of the five references, over at most ``MOST_STUDIES`` studies.
@@ -115,8 +115,7 @@ def reference_sensitivity(
         dataset: its reference rows must be set; studies are taken evenly from it.
         device: of the model.
         precision: of the forward pass.
-        batch_size: studies at once.
-        num_workers: processes that read images.
+        loading: how the studies are loaded.
         seed: of the random references.
 
     Returns:
@@ -128,7 +127,7 @@ def reference_sensitivity(
     references = reference_kinds(part, seed)
     state_ids = torch.tensor(part.tokenizer.state_ids, device=device)
     sums: list[tuple[float, ...]] = []
-    for batch in evaluation_loader(part, batch_size, num_workers):
+    for batch in evaluation_loader(part, loading.batch_size, loading.num_workers):
         batch = part.to_device(batch, device)
         with autocast(device, precision):
             patches, state_logits = model.diagnose(batch.study.image, batch.study.memory)

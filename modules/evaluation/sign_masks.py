@@ -23,11 +23,18 @@ from modules.evaluation.grounding import (
     sign_maps,
 )
 from modules.evaluation.patch_probes import patch_features, probe_maps
+from modules.flags import DataOptions
 from modules.labels import POSITIVE
 from modules.messages import UserError
 from modules.records import atomic_write
 
 PROBE_STUDIES = 1200  # training studies that the probes see
+
+
+def mask_dir(data: DataOptions, split: str) -> Path | None:
+    """Folder of the drawn signs' masks, where the annotation has one beside it (SynthCXR)."""
+    folder = Path(data.ann_path).with_name("masks")
+    return folder if (folder / split).is_dir() and data.bank_dir == data.feature_dir else None
 
 
 class SignMapKeeper:

@@ -44,8 +44,7 @@ def training_reports(
         The published MIMIC-CXR rates, and no reports, if nothing is given.
 
     Raises:
-        UserError: if the annotation is missing.
-        UserError: if it is wrong or has no training split.
+        UserError: if the annotation is missing; if it is wrong or has no training split.
     """
     columns = len(CHEXPERT_CONDITIONS)
     if bank is not None:

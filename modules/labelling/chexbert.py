@@ -106,8 +106,8 @@ class ChexbertLabeler:
         cache_dir: folder of the kept states; they are named after the checkpoint and the process that writes them.
 
     Raises:
-        UserError: if the checkpoint or the vocabulary is missing.
-        UserError: if the checkpoint does not hold exactly CheXbert's weights, or the vocabulary is another one.
+        UserError: if the checkpoint or the vocabulary is missing; if the checkpoint does not hold exactly CheXbert's
+            weights, or the vocabulary is another one.
 
     Departure: the published code loads with ``strict=False``, so that a wrong checkpoint labels at random, and fails on
     reports of more than 512 tokens, which are cut here as CheXbert's authors cut them.

@@ -135,8 +135,7 @@ def find_labeler(
         cache_dir: folder that keeps CheXbert's states of every text, from one program to the next.
 
     Raises:
-        UserError: if the checkpoint exists and the vocabulary does not.
-        UserError: if the checkpoint is not one of CheXbert.
+        UserError: if the checkpoint exists and the vocabulary does not; if the checkpoint is not one of CheXbert.
     """
     if chexbert_path and Path(chexbert_path).is_file():
         from modules.corpus.tokenizer import BERT_FOLDER, bert_folder

@@ -126,7 +126,8 @@ def check_sums(folder: Path) -> None:
     path = folder / SUMS
     if not path.is_file():
         raise UserError(f"{folder} is a release without {SUMS}: {AGAIN}")
-    sums = dict(reversed(line.split("  ", 1)) for line in path.read_text(encoding="utf-8").splitlines() if "  " in line)
+    lines = [line.partition("  ") for line in path.read_text(encoding="utf-8").splitlines() if "  " in line]
+    sums = {name: checksum for checksum, _, name in lines}
     unlisted = [name for name in (CONFIG, WEIGHTS, SCORER, VOCABULARY, f"{BANK}/{MANIFEST}") if name not in sums]
     bad = [name for name in sums if not (folder / name).is_file() or sha256_of(folder / name) != sums[name]]
     if unlisted or bad:

@@ -42,8 +42,7 @@ def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]
         says what was taken and what behaviour goes with it, and stays with the model when it is converted.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is something else.
+        UserError: if there is no such file; if it is something else.
     """
     checkpoint = as_checkpoint(load_weights(path), path)
     if resumable and "optimizer" not in checkpoint["run"]:
@@ -143,8 +142,7 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
         One line that says what was loaded.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if the file holds another network.
+        UserError: if there is no such file; if the file holds another network.
     """
     if source == "download":
         if name not in torchvision.models.list_models():
@@ -181,8 +179,7 @@ def load_bert(decoder: PreTrainedModel, folder: str | Path) -> str:
         Three lines: what came from where, what was extended, what is new.
 
     Raises:
-        UserError: if the folder holds no weights.
-        UserError: if nothing fits.
+        UserError: if the folder holds no weights; if nothing fits.
     """
     source, path = bert_weights(folder)
     own = decoder.state_dict()
@@ -216,8 +213,7 @@ def bert_weights(folder: str | Path) -> tuple[dict[str, Tensor], Path]:
     """The tensors of a BERT folder by their present-day names, and the file they came from.
 
     Raises:
-        UserError: if the folder holds no weights.
-        UserError: if they are no weights, or hold pickled code.
+        UserError: if the folder holds no weights; if they are no weights, or hold pickled code.
     """
     path = bert_file(folder)
     return {_modern_name(key): value for key, value in weights_of(load_weights(path)).items()}, path

@@ -21,8 +21,7 @@ def convert(source: str | Path, to: str, out: str | Path) -> str:
         What was written and what goes with it.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is in that layout already, or the other layout has no place for it.
+        UserError: if there is no such file; if it is in that layout already, or the other layout has no place for it.
     """
     content = load_weights(source)
     checkpoint = as_checkpoint(content, source)

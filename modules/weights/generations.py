@@ -18,8 +18,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
         Its file, its content and its checksum.
 
     Raises:
-        UserError: if there is no state.
-        UserError: if none is whole.
+        UserError: if there is no state; if none is whole.
     """
     paths = [path for name in (CURRENT, PREVIOUS) if (path := folder / name).is_file()]
     if not paths:

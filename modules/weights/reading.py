@@ -34,8 +34,8 @@ def load_weights(path: str | Path) -> Any:
     """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is not a weights file, is damaged, unpacks to more than it is, or holds pickled code.
+        UserError: if there is no such file; if it is not a weights file, is damaged, unpacks to more than it is, or
+            holds pickled code.
     """
     path = Path(path)
     if not path.is_file():

@@ -29,8 +29,7 @@ def write_ablation_files(path: Path) -> list[str]:
         What to print: the tables and the names of the files.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: naming the line that is not JSON.
+        UserError: if there is no such file; naming the line that is not JSON.
     """
     runs, said = read_jsonl(path), []
     for benchmark in dict.fromkeys(run["benchmark"] for run in runs):

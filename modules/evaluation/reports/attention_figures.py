@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 import torch
 
 from models.revtaf import Revtaf
+from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset, collate
 from modules.corpus.images import read_image
 from modules.corpus.text import split_sentences
+from modules.flags import TestingOptions
 from modules.labels import ENTITIES
+from modules.messages import UserError
 from modules.records import atomic_write
 
 COLUMNS = 4  # maps in a row: one row of entities, one of retrieved sentences
@@ -23,6 +27,23 @@ IMAGE_SIDE = 448  # pixels of the drawn image; the network sees the same crop wi
 TEXT_LINES = 7  # most lines of each report
 FORMATS = {"png": {"dpi": 200}, "pdf": {"dpi": 300}}
 STYLE: Any = {"font.size": 7, "pdf.fonttype": 42, "text.parse_math": False}  # real fonts in the PDF; "$" is a dollar
+
+
+def plotted_studies(testing: TestingOptions, studies: Sequence[Study], ann_path: str) -> list[int]:
+    """Positions of the studies that figures are drawn of: those of ``--plot_ids``, else the first ``--plot``.
+
+    Raises:
+        UserError: if an id is not in the split.
+    """
+    positions = {study.id: position for position, study in enumerate(studies)}
+    for identifier in testing.plot_ids:
+        if identifier not in positions:
+            raise UserError(
+                f"--plot_ids names {identifier}, which is not among the {len(studies)} studies of the {testing.split} "
+                f"split of {ann_path}: give ids of that split"
+            )
+    first = range(min(testing.plot, len(studies)))
+    return [positions[identifier] for identifier in testing.plot_ids] or list(first)
 
 
 @torch.no_grad()

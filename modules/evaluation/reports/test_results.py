@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.sensitivity import sensitivity_lines
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.labelling.labelers import Labeler
+from modules.options import flat
 from modules.programs import MainTest
-from modules.records import provenance, read_json, write_json, write_jsonl
+from modules.records import provenance, read_json, write_json, write_jsonl, write_options
 from modules.retrieval.quality import retrieval_quality
 from modules.retrieval.retriever import Queries
 from modules.run_folder import RESULTS_OF
@@ -33,6 +35,22 @@ OURS = "REVTAF"
 WRITTEN = (
     "predictions.jsonl", "metrics.json", "per_class.csv", "per_study.csv", "table.md", "table.tex", "res.csv", "gts.csv",
 )  # fmt: skip
+
+
+def save_predictions(options: MainTest, rows: list[dict[str, Any]], distances: np.ndarray) -> None:
+    """Write ``predictions.jsonl``, with the ``distances`` ``(n,)`` of the retrieved reports, and the options of the test."""
+    for row, distance in zip(rows, distances, strict=True):
+        row["retrieval_distance"] = None if np.isnan(distance) else round(float(distance), 6)
+    run_dir = Path(options.run.save_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_options(run_dir, flat(options), sys.argv, name=f"options_{options.testing.split}.json")
+    write_jsonl(run_dir / "predictions.jsonl", rows)
+
+
+def show_reports(rows: Sequence[Mapping[str, Any]], count: int) -> None:
+    """Print generated reports beside their references."""
+    for row in rows[:count]:
+        print(f"\n{row['id']}\n  generated  {row['prediction']}\n  reference  {row['reference']}")
 
 
 def score_test(

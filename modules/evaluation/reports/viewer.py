@@ -28,12 +28,18 @@ from modules.evaluation.reports.poincare_disk import Disk
 from modules.evaluation.reports.sentence_agreement import mark_sentences
 from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, ENTITIES, STATES
-from modules.records import atomic_write, plain
+from modules.records import atomic_write, plain, read_json, read_jsonl
 
 PAGE = Path(__file__).parent / "page"  # the template and what it includes
 IMAGE_SIDE = 384  # pixels
 SCRIPTS = ("studies.js", "compare.js", "film.js", "disk.js", "summary.js", "page.js")
 HISTOGRAM_BINS = 24
+
+
+def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, **shown: Any) -> Path:
+    """The page of a test from what it has written; ``shown`` as in :func:`write_viewer`."""
+    rows, metrics = read_jsonl(run_dir / "predictions.jsonl"), read_json(run_dir / "metrics.json")
+    return write_viewer(run_dir, dataset, rows, metrics, labeler, **shown)
 
 
 def write_viewer(

@@ -157,8 +157,7 @@ def load_entity_scorer(path: Path, device: torch.device) -> EntityScorer:
     """Read a file written by :func:`save_entity_scorer`.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it is something else.
+        UserError: if there is no such file; if it is something else.
     """
     content = load_weights(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:

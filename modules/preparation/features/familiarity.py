@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class StageWatch:
         self.seen: list[list[np.ndarray]] = []  # by batch, by stage (B, 2 C)
 
     @contextmanager
-    def on(self, scorer: EntityScorer) -> Iterable[None]:
+    def on(self, scorer: EntityScorer) -> Iterator[None]:
         """Look while the block runs the scorer."""
         now: list[np.ndarray] = []
 

@@ -78,8 +78,7 @@ def read_descriptions(path: str | Path) -> list[str]:
     (``eumonia`` for pneumonia); the other names must be ours.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it does not describe exactly our entities in our order.
+        UserError: if there is no such file; if it does not describe exactly our entities in our order.
     """
     content = read_json(path)
     expected = (
@@ -109,8 +108,7 @@ class DescriptionEncoder:
         device: where it runs.
 
     Raises:
-        UserError: if a file is missing.
-        UserError: if the folder holds another model.
+        UserError: if a file is missing; if the folder holds another model.
     """
 
     def __init__(self, folder: str | Path, max_tokens: int, device: str | torch.device = "cpu") -> None:
@@ -179,9 +177,8 @@ class MedklipScorer:
         precision: ``--precision``.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it does not hold exactly MedKLIP's weights. A checkpoint loaded without this check, into names
-            that lack ``module.``, would leave the network random without a word.
+        UserError: if there is no such file; if it does not hold exactly MedKLIP's weights. A checkpoint loaded without
+            this check, into names that lack ``module.``, would leave the network random without a word.
     """
 
     def __init__(self, checkpoint: str | Path, descriptions: Tensor, device: torch.device, precision: str) -> None:

@@ -118,8 +118,7 @@ class LsaEncoder:
         """Read what :meth:`save` wrote.
 
         Raises:
-            UserError: if a file is missing.
-            UserError: if the files do not belong together.
+            UserError: if a file is missing; if the files do not belong together.
         """
         folder = Path(folder)
         content = read_json(folder / "lsa.json")

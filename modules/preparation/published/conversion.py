@@ -66,8 +66,8 @@ class PublishedFiles:
         """Name everything that is missing at once.
 
         Raises:
-            UserError: if a file that cannot be built instead is missing.
-            UserError: with ``--features online``: there is no scorer that would make the embeddings again.
+            UserError: if a file that cannot be built instead is missing; with ``--features online``: there is no scorer
+                that would make the embeddings again.
         """
         if features == "online":
             raise UserError(

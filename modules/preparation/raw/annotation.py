@@ -43,8 +43,8 @@ def build_annotation(options: MainPrepare) -> list[str]:
         A line to end with, if many studies were left out.
 
     Raises:
-        UserError: listing the raw files that are missing.
-        UserError: if a raw file is damaged, or the annotation that is there was not made from raw files.
+        UserError: listing the raw files that are missing; if a raw file is damaged, or the annotation that is there was
+            not made from raw files.
     """
     annotation, image_dir = Path(options.data.ann_path), Path(options.data.image_dir)
     if options.data.dataset_name not in READERS:

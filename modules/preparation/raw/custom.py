@@ -51,8 +51,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
         seed: of the split, where none is given.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: listing every row that is wrong, or asking about a column.
+        UserError: if there is no such file; listing every row that is wrong, or asking about a column.
     """
     path = _table(Path(raw_dir))
     headings, rows, notes = _rows(path)
@@ -69,7 +68,8 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     if undivided:  # what is left out would take from the smaller splits
         states = RuleLabeler()([study.report for study in dataset.studies])
         found = {
-            study.id: set(np.flatnonzero(row == POSITIVE)) for study, row in zip(dataset.studies, states, strict=True)
+            study.id: set(map(int, np.flatnonzero(row == POSITIVE)))
+            for study, row in zip(dataset.studies, states, strict=True)
         }
         draw_split(dataset, seed, found)
     return dataset

@@ -31,8 +31,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
         columns: names that its header must hold.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if a column is missing, or the file is cut off or damaged.
+        UserError: if there is no such file; if a column is missing, or the file is cut off or damaged.
     """
     path = Path(path)
     if not path.is_file():

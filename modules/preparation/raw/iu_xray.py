@@ -51,8 +51,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
         Studies whose ids are R2Gen's; an image that the projections call frontal comes first.
 
     Raises:
-        UserError: listing what is not in ``raw_dir``.
-        UserError: if a file is damaged.
+        UserError: listing what is not in ``raw_dir``; if a file is damaged.
     """
     raw_dir = Path(raw_dir)
     archives = find_below(raw_dir, REPORTS)

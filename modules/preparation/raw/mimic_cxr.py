@@ -57,8 +57,7 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         Studies in the official split, ordered by split, patient and study.
 
     Raises:
-        UserError: listing everything that is not in ``raw_dir``.
-        UserError: if a table is damaged.
+        UserError: listing everything that is not in ``raw_dir``; if a table is damaged.
     """
     places = _find(Path(raw_dir), options.chexpert_labels, with_images)
     images, split_of, patient_of = _read_images(places)

@@ -167,8 +167,7 @@ def read_split_file(path: str | Path) -> dict[str, str]:
             table with the columns ``id`` and ``split``.
 
     Raises:
-        UserError: if there is no such file.
-        UserError: if it has another layout.
+        UserError: if there is no such file; if it has another layout.
     """
     path = Path(path)
     if path.name.lower().endswith(TABLE_ENDINGS):
@@ -274,13 +273,15 @@ def _cut(order: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
 def _spread(order: Sequence[str], sizes: Mapping[str, int], shown: Mapping[str, set[int]]) -> dict[str, str]:
     """Split of every patient, validation and test with all conditions where they can, see :func:`draw_split`."""
     counts = Counter(condition for found in shown.values() for condition in found)
-    total, free, split_of = sum(sizes.values()), list(order), {}
+    total, free = sum(sizes.values()), list(order)
+    split_of: dict[str, str] = {}
     for split in ("val", "test"):
-        wanted, size, here = max(1, math.ceil(SHARES[split] * total)), 0, set()
+        wanted, size = max(1, math.ceil(SHARES[split] * total)), 0
+        here: set[int] = set()
         for condition in sorted(counts, key=lambda c: (counts[c], c)):
             has = next((patient for patient in free if condition in shown[patient]), None)
             left = sum(condition in shown[patient] for patient in free)
-            if condition in here or left < 2 or counts[condition] < 3 or size + sizes[has] > 2 * wanted:
+            if has is None or condition in here or left < 2 or counts[condition] < 3 or size + sizes[has] > 2 * wanted:
                 continue
             free.remove(has)
             split_of[has], size, here = split, size + sizes[has], here | shown[has]
