@@ -72,9 +72,7 @@ class MeanGradients:
             work.wait()
             flat /= world_size()
             parts = flat.split([parameter.numel() for parameter in found])
-            gradients = [
-                gradient_of(parameter) for parameter in found
-            ]  # written in place: they keep their memory format
+            gradients = [gradient_of(parameter) for parameter in found]  # in place: they keep their memory format
             torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
 
