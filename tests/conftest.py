@@ -83,13 +83,16 @@ def assert_says_speed(stages, printed):
 
 def hashed(name, count):
     """Numbers that every machine makes alike: integer hashing to multiples of 2**-23 in [-1, 1)."""
+    values, seed = np.empty(count), np.uint64(zlib.crc32(name.encode()) << 32)
     with np.errstate(over="ignore"):
-        z = np.arange(count, dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()) << 32)
-        z = z * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+        for start in range(0, count, 1 << 15):  # what fits the cache is done ten times as fast
+            z = np.arange(start, min(start + (1 << 15), count), dtype=np.uint64) + seed
+            z = z * np.uint64(0x9E3779B97F4A7C15)
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            z = z ^ (z >> np.uint64(31))
+            values[start : start + len(z)] = (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+    return values
 
 
 def golden_values(name, shape):

@@ -1,6 +1,8 @@
 """The command lines: published spellings and defaults, ranges, contradictions, and one sentence for each mistake."""
 
+import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -135,6 +137,23 @@ def test_a_switch_is_turned_off_by_no():
 )
 def test_mistakes_end_with_status_two_and_a_sentence(program, words, message, capsys):
     assert message in refusal(capsys, program, *words.split())
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.file)
+def test_help_and_a_mistyped_flag_are_answered_within_a_second_and_without_torch(program, tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for word, status in (("--help", 0), ("--dataset_nane", 2)):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, program.file, word], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == status, done.stderr
+        assert program.examples[0] in done.stdout or "there is no flag --dataset_nane" in done.stderr
+        assert (
+            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+        )  # of a processor, not of the clock
 
 
 def unread(groups):

@@ -80,7 +80,7 @@ def generate_reports(
         rows = [row for batch in batches for row in kept.done(batch)]
         batches = [batch for batch in batches if not kept.done(batch)]
     loader = evaluation_loader(dataset, loading.batch_size, loading.num_workers, batches)
-    told = {"tokenizer": tokenizer, "labeler": search.labeler}
+    told: dict[str, Any] = {"tokenizer": tokenizer, "labeler": search.labeler}
     choose = partial(nearest_to_states, **told) if search.labeler else None
     hidden = not (progress and is_main())
     with tqdm(total=len(dataset), initial=len(rows), desc="generate", unit="report", disable=hidden) as bar:
