@@ -103,6 +103,11 @@ def read_region_text(scorer: EntityScorer, pixels: Tensor) -> Tensor:
 class Features(Protocol):
     """Arrays by name, and the rows of studies in them: a feature store, or what is made of images that belong to none."""
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Of the stored arrays by their names."""
+        ...
+
     def __getitem__(self, name: str) -> np.ndarray: ...
 
     def __contains__(self, name: str) -> bool: ...

@@ -122,7 +122,7 @@ class RuleLabeler:
 def find_labeler(
     chexbert_path: str | Path | None = None,
     bert_path: str | Path | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     cache_dir: str | Path | None = None,
 ) -> Labeler:
     """CheXbert if its checkpoint exists, else the rules, which one printed line says.
@@ -131,7 +131,7 @@ def find_labeler(
         chexbert_path: ``chexbert.pth`` as its authors publish it.
         bert_path: ``vocab.txt`` of bert-base-uncased, the folder that holds it, or ``hub:<name>``;
             ``checkpoints/bert-base-uncased`` if absent.
-        device: where CheXbert runs.
+        device: where CheXbert runs, the CPU if absent.
         cache_dir: folder that keeps CheXbert's states of every text, from one program to the next.
 
     Raises:
@@ -141,7 +141,9 @@ def find_labeler(
         from modules.corpus.tokenizer import BERT_FOLDER, bert_folder
         from modules.labelling.chexbert import ChexbertLabeler
 
-        return ChexbertLabeler(chexbert_path, bert_folder(bert_path or BERT_FOLDER), device, cache_dir=cache_dir)
+        return ChexbertLabeler(
+            chexbert_path, bert_folder(bert_path or BERT_FOLDER), device or "cpu", cache_dir=cache_dir
+        )
     labeler = RuleLabeler()
     reason = f"there is no {chexbert_path}" if chexbert_path else "no CheXbert checkpoint was given"
     if is_main():

@@ -28,6 +28,11 @@ class FilmFeatures:
         self._row_by_id = {identifier: row for row, identifier in enumerate(ids)}
         self._arrays = arrays
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """None: nothing is stored."""
+        return {}
+
     def __getitem__(self, name: str) -> np.ndarray:
         return self._arrays[name]
 

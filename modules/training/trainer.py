@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,7 +16,6 @@ from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import Batch, ReportDataset, collate
-from modules.corpus.store import FeatureStore
 from modules.distributed import agree_on, barrier, highest, is_main, mean_over_processes, watch, world_size
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
@@ -103,7 +102,7 @@ class Trainer:
             "world_size": world_size(),
             "optimizer": self.optimizer.state_dict(),
             "class_prior": self.class_prior.cpu(),
-            "features": cast(FeatureStore, self.train_set.store).checksums,
+            "features": self.train_set.store.checksums,
         }
         if state.step:
             run["reference_rows"] = stored_rows(self.train_set.read_rows)
@@ -124,7 +123,7 @@ class Trainer:
             raise UserError(
                 f"{path} was saved inside an epoch by {run['world_size']} processes, now {world_size()}: resume with as many"
             )
-        here = cast(FeatureStore, self.train_set.store).checksums
+        here = self.train_set.store.checksums
         if others := [name for name, checksum in run["features"].items() if here.get(name) != checksum]:
             raise UserError(
                 f"{path} belongs to a run on other features than those in {self.options.data.feature_dir} (first "
@@ -199,7 +198,7 @@ class Trainer:
                     self.history.keep_step(state.epoch, state.step, steps, self.sums.tolist(), lr)
                 if state.step % options.training.save_every == 0 and state.step < steps:
                     self.save()
-        count, *sums = mean_over_processes({str(i): x for i, x in enumerate(self.sums.tolist())}, self.device).values()
+        count, *sums = mean_over_processes(dict(enumerate(self.sums.tolist())), self.device).values()
         means = dict(zip(loss_names(), [total / max(count, 1) for total in sums], strict=True))
         speed = state.seen / max(state.seconds, 1e-9)
         return {**means, **reference_agreement(self.train_set), "lr": lr, "studies_per_second": speed}
