@@ -1,0 +1,64 @@
+"""modules/corpus/images.py: which pixels of a file the network sees."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.config import IMAGENET_MEAN, IMAGENET_STD
+from modules.corpus.images import crop_image, normalise_pixels, read_image, read_resized
+
+
+def ramp(width, height):
+    """An image whose pixels say in which column they stand."""
+    return Image.fromarray(np.tile(np.arange(width, dtype=np.uint8), (height, 1)))
+
+
+def test_an_image_of_the_published_size_is_cropped_at_its_centre_untouched():
+    pixels = crop_image(ramp(256, 256), 224)
+    assert pixels.shape == (3, 224, 224)
+    assert pixels[0, 0].tolist() == list(range(16, 240))
+    assert torch.equal(pixels[0], pixels[2])
+
+
+@pytest.mark.parametrize("size", [(512, 300), (300, 512), (40, 40)])
+def test_the_shorter_side_is_resized_and_the_middle_is_kept(size, tmp_path):
+    image = Image.fromarray(np.zeros(size[::-1], np.uint8))
+    image.paste(255, (size[0] // 2 - 4, 0, size[0] // 2 + 4, size[1]))  # a bar through the middle
+    image.save(tmp_path / "x.png")
+    pixels = read_image(tmp_path / "x.png", 56)[0].float()
+    assert pixels.shape == (56, 56)
+    columns = pixels.mean(dim=0)
+    assert columns.argmax() in (27, 28)
+    assert (columns @ torch.arange(56.0) / columns.sum()).item() == pytest.approx(27.5, abs=0.6)
+
+
+def test_training_draws_crop_and_angle_from_its_generator_alone():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 260), dtype=np.uint8))
+    one, again, other = (crop_image(image, 64, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, crop_image(image, 64))
+
+
+def test_squeezing_keeps_the_whole_image(tmp_path):
+    image = Image.fromarray(np.zeros((100, 400), np.uint8))
+    image.paste(200, (380, 0, 400, 100))  # what a centre crop would lose
+    image.save(tmp_path / "x.png")
+    pixels = read_resized(tmp_path / "x.png", 40)
+    assert pixels.shape == (3, 40, 40)
+    assert (pixels[0, :, 39] == 200).all()
+    assert not pixels[0, :, :36].any()
+
+
+def test_colours_stay_in_their_channels():
+    pixels = crop_image(Image.new("RGB", (64, 64), (10, 20, 30)), 56)
+    assert [channel.unique().tolist() for channel in pixels] == [[10], [20], [30]]
+
+
+def test_normalised_pixels_are_those_of_imagenet():
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3).expand(2, 3, 1, 3)
+    found = normalise_pixels(pixels)
+    for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
+        expected = torch.tensor([(value - mean) / std for value in (0, 0.2, 1)])
+        torch.testing.assert_close(found[1, channel, 0], expected, rtol=1e-6, atol=1e-6)

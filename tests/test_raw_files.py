@@ -1,0 +1,84 @@
+"""modules/preparation/raw/files.py: published tables, packed or not, and texts in folders and archives."""
+
+import gzip
+import tarfile
+import zipfile
+
+import pytest
+
+from modules.messages import UserError
+from modules.preparation.raw import files
+from modules.preparation.raw.files import find_below, iterate_texts, read_table
+
+TABLE = 'id,split\ns1,train\ns2,"a, b"\ns3\n'
+TEXTS = {"b/s2.txt": b"two", "a/s1.txt": b"one", "a/list.csv": b"no"}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_a_table_is_read_packed_or_not(name, tmp_path):
+    content = ("\ufeff" + TABLE).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    rows = list(read_table(tmp_path / name, ("id", "split")))
+    assert rows == [{"id": "s1", "split": "train"}, {"id": "s2", "split": "a, b"}, {"id": "s3", "split": ""}]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"id\ns1\n", r"has no column split \(found id\)"),
+        (b"", r"has no column id, split \(found none\)"),
+        (b"id,split\ns1,a,b\n", "has more cells than headings in line 2"),
+        (b"id,split\n\xff,a\n", r"cannot be read \(UnicodeDecodeError\)"),
+        (b"id,split\n" + 200 * b"x", "has a line of more than 100 characters"),
+    ],
+)
+def test_a_table_that_is_none_is_told(content, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_LINE", 100)
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        list(read_table(tmp_path / "t.csv", ("id", "split")))
+
+
+def test_a_table_that_is_cut_off_is_told(tmp_path):
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(TABLE.encode() * 99)[:-20])
+    with pytest.raises(UserError, match=r"t\.csv\.gz cannot be read \(EOFError\)"):
+        list(read_table(tmp_path / "t.csv.gz", ("id", "split")))
+
+
+def test_texts_are_the_same_from_folder_zip_and_tar(tmp_path):
+    folder = tmp_path / "reports"
+    for name, content in TEXTS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "reports.zip", "w") as archive:
+        for name in TEXTS:
+            archive.write(folder / name, name)
+    with tarfile.open(tmp_path / "reports.tgz", "w:gz") as archive:
+        for name in TEXTS:
+            archive.add(folder / name, name)
+    assert list(iterate_texts(folder, ".txt")) == [("a/s1.txt", b"one"), ("b/s2.txt", b"two")]
+    for packed in ("reports.zip", "reports.tgz"):
+        assert list(iterate_texts(tmp_path / packed, ".txt")) == [("b/s2.txt", b"two"), ("a/s1.txt", b"one")]
+
+
+def test_what_is_no_report_and_a_link_that_leads_out_are_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("mine")
+    (folder / "s1.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(UserError, match="is a link that leads out of"):
+        list(iterate_texts(folder, ".txt"))
+    (folder / "s1.txt").unlink()
+    monkeypatch.setattr(files, "MAX_TEXT", 5)
+    (folder / "s1.txt").write_bytes(b"123456")
+    with pytest.raises(UserError, match="has 6 bytes, expected at most 5: it is no report"):
+        list(iterate_texts(folder, ".txt"))
+
+
+def test_files_are_found_some_levels_below_but_not_among_patients(tmp_path):
+    for name in ("x/files.zip", "x/y/FILES.ZIP", "x/p10/files.zip", ".hidden/files.zip", "a/b/c/d/e/files.zip"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [str(path.relative_to(tmp_path)) for path in find_below(tmp_path, r"files\.zip")]
+    assert found == ["x/files.zip", "x/y/FILES.ZIP"]
+    assert len(find_below(tmp_path, r"files\.zip", depth=6)) == 3

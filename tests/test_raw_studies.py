@@ -1,0 +1,111 @@
+"""modules/preparation/raw/studies.py: which split a study is in, which are left out, and what is said of both."""
+
+import json
+
+import pytest
+
+from modules.messages import UserError
+from modules.preparation.raw.studies import (
+    RawDataset,
+    RawStudy,
+    draw_split,
+    join_sections,
+    read_split_file,
+    split_name,
+    unmask,
+    use_split,
+)
+
+
+def data_set(count, studies_of_a_patient=1):
+    return RawDataset(
+        studies=[
+            RawStudy(id=f"s{i}", patient=f"p{i // studies_of_a_patient}", images=(f"{i}.png",), report="x")
+            for i in range(count)
+        ],
+        image_root=None,
+    )
+
+
+def splits_of(dataset):
+    return {study.id: study.split for study in dataset.studies}
+
+
+def test_a_drawn_split_has_its_shares_and_no_patient_twice():
+    dataset = data_set(200, studies_of_a_patient=4)
+    draw_split(dataset, seed=1)
+    by_patient = {}
+    for study in dataset.studies:
+        by_patient.setdefault(study.patient, set()).add(study.split)
+    assert all(len(splits) == 1 for splits in by_patient.values())
+    sizes = [list(splits_of(dataset).values()).count(split) for split in ("train", "val", "test")]
+    assert sizes == [140, 20, 40]
+
+
+def test_a_draw_depends_on_seed_and_patients_alone():
+    one, turned, other = data_set(60), data_set(60), data_set(60)
+    turned.studies.reverse()
+    for dataset, seed in ((one, 1), (turned, 1), (other, 2)):
+        draw_split(dataset, seed)
+    assert splits_of(one) == splits_of(turned) != splits_of(other)
+
+
+def test_a_rare_condition_is_in_every_split():
+    dataset = data_set(60)
+    rare = ("s3", "s30", "s57")
+    draw_split(dataset, 1, {study.id: {7} if study.id in rare else {0} for study in dataset.studies})
+    assert sorted(splits_of(dataset)[identifier] for identifier in rare) == ["test", "train", "val"]
+
+
+def test_a_split_file_gives_order_ids_and_splits(tmp_path):
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["s2", {"id": "s0"}], "validate": ["s9"]}))
+    splits = read_split_file(tmp_path / "split.json")
+    assert splits == {"s2": "train", "s0": "train", "s9": "val"}
+    dataset = data_set(3)
+    use_split(dataset, splits, "split.json")
+    assert splits_of(dataset) == {"s2": "train", "s0": "train"}
+    assert dataset.dropped == {"s1": "not in the split file"}
+    assert dataset.notes == ["1 of 3 ids of split.json have no usable study here"]
+    with pytest.raises(UserError, match=r"none of the 1 ids of split\.json is in the raw files"):
+        use_split(data_set(3), {"x": "train"}, "split.json")
+
+
+def test_names_of_splits_are_those_that_data_sets_use():
+    assert [split_name(name, "f") for name in ("Training", " dev", "TEST")] == ["train", "val", "test"]
+    with pytest.raises(UserError, match="f: the split is 'fold 1', expected train, val or test"):
+        split_name("fold 1", "f")
+
+
+def test_what_is_left_out_is_counted_by_reason_and_said_again_if_it_is_much(tmp_path):
+    dataset = data_set(10)
+    dataset.image_root = tmp_path
+    for number in range(8):
+        (tmp_path / f"{number}.png").touch()
+    dataset.keep(lambda study: "no report" if study.id == "s0" else None)
+    dataset.keep_present()
+    assert [study.id for study in dataset.studies] == [f"s{i}" for i in range(1, 8)]
+    assert dataset.dropped == {"s0": "no report", "s8": "no image file", "s9": "no image file"}
+    assert dataset.losses() == [
+        "warning: 3 of 10 studies (30%) are left out: 2 no image file, 1 no report; see dropped.csv"
+    ]
+    assert "2 image files were looked for and are not there" in dataset.summary()[-1]
+    one = data_set(100)
+    one.keep(lambda study: "no report" if study.id == "s0" else None)
+    assert one.losses() == []
+    one.keep(lambda study: "no report")
+    with pytest.raises(UserError, match=r"none of the 100 studies of f can be used \(100 no report\)"):
+        one.require_studies("f")
+
+
+def test_sections_are_joined_as_asked():
+    assert [join_sections("A.", "B.", how) for how in ("findings", "impression", "both")] == ["A.", "B.", "A. B."]
+    assert [join_sections("", "B.", how) for how in ("findings", "both")] == ["", "B."]
+    assert join_sections("A.", "A.", "both") == "A."
+
+
+def test_masked_words_go_as_asked():
+    text = "The XXXX are clear. XXXX. No effusion in XXXX-XXXX."
+    assert unmask(text, "keep") == text
+    assert unmask(text, "word") == "The are clear. No effusion in."
+    assert unmask(text, "sentence") == ""
+    assert unmask("The XXXX are clear. No effusion.", "sentence") == "No effusion."
