@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -117,16 +118,16 @@ def _with_intervals(means: np.ndarray) -> dict[str, float | list[float] | None]:
     return found
 
 
-def region_lines(table: Mapping[str, Mapping[str, Mapping[str, object]]], part: str = "all") -> list[str]:
+def region_lines(table: Mapping[str, Mapping[str, Mapping[str, Any]]], part: str = "all") -> list[str]:
     """The rows of one part of the table in Markdown, each figure with its interval."""
 
-    def cell(values: Mapping[str, object], name: str) -> str:
+    def cell(values: Mapping[str, Any], name: str) -> str:
         span = values[f"{name}_interval"]
         return (
             "n/a"
             if values[name] is None
             else f"{values[name]:.3f}" + (f" ({span[0]:.3f}-{span[1]:.3f})" if span else "")
-        )  # type: ignore[index]
+        )
 
     lines = [f"| {part} | {' | '.join(MEASURES)} | phrases | patients |", f"|---|{'---:|' * (len(MEASURES) + 2)}"]
     for row, parts in table.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,9 +87,12 @@ def scorer_attention(scorer: EntityScorer, image: Tensor) -> Tensor:
     found: list[Tensor] = []
 
     def keep(module: nn.MultiheadAttention, inputs: tuple[Tensor, ...], _: object) -> None:
-        found.append(module.forward(*inputs[:3], need_weights=True)[1])
+        query, key, value = inputs[:3]
+        weights = module.forward(query, key, value, need_weights=True)[1]
+        assert weights is not None
+        found.append(weights)
 
-    layers = [layer.multihead_attn for layer in scorer.layers]
+    layers: list[Any] = [layer.multihead_attn for layer in scorer.layers]
     hooks = [layer.register_forward_hook(keep) for layer in layers]
     scorer.eval()(image)
     for hook in hooks:

@@ -39,7 +39,7 @@ def draw_regions(
     """
     from matplotlib.figure import Figure  # on demand: only figures need it
 
-    paths = []
+    paths: list[Path] = []
     for phrase, film, view, values in zip(phrases, films, views, maps, strict=True):
         if len(paths) == most:
             break
