@@ -24,6 +24,7 @@ from models.revtaf import Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
+from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
 from modules.distributed import agree_on, is_main, processes, seed_everything
@@ -34,9 +35,11 @@ from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
 from modules.evaluation.reports.test_results import score_test
 from modules.evaluation.reports.viewer import write_viewer
+from modules.evaluation.rescoring import kept_figures, kept_reports
 from modules.evaluation.sensitivity import Distinctness, reference_sensitivity
 from modules.evaluation.sign_masks import SignMapKeeper, ground, store_sign_maps
-from modules.labelling.labelers import Labeler, find_labeler
+from modules.labelling.labelers import Labeler, find_labeler, labeler_files
+from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import Needed, UserError, require, run
 from modules.options import flat
 from modules.preparation.features.entities import find_scorer
@@ -72,7 +75,7 @@ def needed_files(options: MainTest) -> list[Needed]:
             "bert-base-uncased instead: give its folder with --bert_path"
         )
         needed.append(Needed(tokenizer, "vocabulary of the trained model", how))
-    return needed
+    return needed + labeler_files(options.labeler.chexbert_path, options.labeler.bert_path)
 
 
 def baseline_reports(
@@ -80,9 +83,14 @@ def baseline_reports(
 ) -> dict[str, list[str]]:
     """Reports of the four baselines, by name."""
     bank, image_dir = dataset.bank, Path(options.data.image_dir)
+    pixels = {}
+    if options.data.bank_dir == options.data.feature_dir:  # else the training images lie elsewhere
+        pixels = {
+            "nearest training image (pixels)": nearest_by_pixels(bank, annotation["train"], dataset.studies, image_dir)
+        }
     return {
         "most frequent training report": most_frequent_report(bank, len(dataset)),
-        "nearest training image (pixels)": nearest_by_pixels(bank, annotation["train"], dataset.studies, image_dir),
+        **pixels,
         "nearest training image (entities)": nearest_by_scores(bank, dataset.region_scores),
         "nearest by predicted states": nearest_by_states(model, bank, queries),
     }
@@ -153,15 +161,30 @@ def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, maps, di
     )  # fmt: skip
 
 
+def features_of(options: MainTest, origin: dict | None) -> tuple[FeatureStore, FeatureStore]:
+    """The features of the studies and those of the bank, which belong together and to the ``origin`` of the model."""
+    store = FeatureStore.open(options.data.feature_dir, options.data.ann_path)
+    bank = FeatureStore.open(options.data.bank_dir).check()
+    refuse_wrong_pairing(store, bank, options.data.features)
+    refuse_other_features(origin, bank, Path(options.testing.load_pretrained))
+    return store, bank
+
+
 def studies_of_split(
-    options: MainTest, studies: list[Study], config: RevtafConfig, tokenizer: ReportTokenizer, device: torch.device
+    options: MainTest,
+    studies: list[Study],
+    features: tuple[FeatureStore, FeatureStore],
+    config: RevtafConfig,
+    tokenizer: ReportTokenizer,
+    device: torch.device,
 ) -> ReportDataset:
     """The studies of the split with their features and cleaned reports."""
+    store, bank = features
     dataset = ReportDataset(
         studies,
         Path(options.data.image_dir),
-        FeatureStore.open(options.data.feature_dir, options.data.ann_path),
-        TrainingBank(FeatureStore.open(options.data.bank_dir).check()),
+        store,
+        TrainingBank(bank),
         tokenizer,
         image_size=config.image_size,
         max_report_tokens=config.max_positions - config.prompt_length - 1,
@@ -170,6 +193,27 @@ def studies_of_split(
     )
     dataset.use_reports(options.data.cleaning, options.data.max_words)
     return dataset
+
+
+def labeler_of(options: MainTest, store: FeatureStore, device: torch.device) -> Labeler:
+    """Who labels the reports, if that is who labelled the studies; says which labeler made what."""
+    cache = Path(options.run.save_dir).parent / "label_cache"
+    labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device, cache)
+    said = check_one_labeler(store, labeler, options.data.dataset_name, options.run.allow_two_labelers)
+    if is_main():
+        print(*said, sep="\n")
+    return labeler
+
+
+def reports_of(
+    options: MainTest, model: Revtaf, dataset: ReportDataset, labeler: Labeler, device: torch.device, watch: tuple
+) -> list[dict]:
+    """The reports of the split: written, or with ``--rescore`` those that the run's folder holds."""
+    if options.testing.rescore:
+        return kept_reports(Path(options.run.save_dir), dataset)
+    search, precision = search_of(options.generation, labeler), options.compute.precision
+    how = {"device": device, "precision": precision, "loading": options.loading, "watch": watch}
+    return generate_reports(model, dataset, search, **how)
 
 
 def results_of(options: MainTest) -> dict[str, str]:
@@ -199,26 +243,21 @@ def main() -> None:
         studies = require_split(annotation, options.testing.split, options.data.ann_path)
         check_images(studies, Path(options.data.image_dir))
         plotted = plotted_studies(options, studies)
-        dataset = studies_of_split(options, studies, model.config, tokenizer, device)
+        features = features_of(options, checkpoint["run"].get("trained_on"))
+        dataset = studies_of_split(options, studies, features, model.config, tokenizer, device)
+        labeler = labeler_of(options, features[0], device)
         agree_on(lambda: hold_results(held, run_dir, results_of(options), options.run.overwrite))
         queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
         distances = set_references(model, dataset, model.config.retrieval, queries, False, options.runtime.seed)
         maps = MapKeeper(options.testing.viewer_studies if options.testing.viewer else 0)
         signs, distinct = SignMapKeeper(mask_dir_of(options)), Distinctness()
-        labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
-        rows = generate_reports(
-            model,
-            dataset,
-            search_of(options.generation, labeler),
-            device=device,
-            precision=options.compute.precision,
-            loading=options.loading,
-            watch=(maps, signs, distinct),
-        )
+        rows = reports_of(options, model, dataset, labeler, device, (maps, signs, distinct))
         study_maps, drawn_maps = maps.gather(), signs.gather()
         if is_main():
             save_predictions(options, rows, distances)  # before anything that may fail
-        measured = {**distinct.figures(), "reference_sensitivity": loss_by_reference(options, model, dataset, device)}
+        measured = (kept_figures(run_dir) if options.testing.rescore else {}) or {
+            **distinct.figures(), "reference_sensitivity": loss_by_reference(options, model, dataset, device),
+        }  # fmt: skip
         if not is_main():
             return
         baselines = baseline_reports(options, model, dataset, queries, annotation) if options.testing.baselines else {}
