@@ -75,3 +75,23 @@ only() {  # names... -- words...: sets ONLY to the flags of these names among th
         shift
     done
 }
+
+take() {  # word, words...: sets TAKEN to the word if it is among the words, else to nothing, and REST to the others
+    local wanted=$1 word
+    shift
+    TAKEN="" REST=()
+    for word in "$@"; do
+        if [ "$word" = "$wanted" ]; then TAKEN=$word; else REST+=("$word"); fi
+    done
+}
+
+scorer_weights() {  # words...: sets WEIGHTS to what the entity scorer starts from, unless the words say it
+    WEIGHTS=()
+    only --visual_extractor --resnet_weights --entity_scorer --published --bank_dir -- "$@"
+    if [ ${#ONLY[@]} -gt 0 ]; then return; fi
+    if [ -f checkpoints/resnet101.pth ]; then
+        WEIGHTS=(--resnet_weights checkpoints/resnet101.pth)
+    elif [ -d checkpoints/rad-dino ]; then
+        WEIGHTS=(--visual_extractor hf:checkpoints/rad-dino)
+    fi
+}

@@ -15,21 +15,29 @@ from modules.programs import MainPrepare
 if __name__ == "__main__":
     parse_options(MainPrepare)  # now already: --help and a mistyped flag are answered before torch is imported
 
+import os
 from pathlib import Path
 
+import torch
+
 from modules.corpus.annotations import read_annotation
-from modules.distributed import barrier, is_main, processes, seed_everything
+from modules.distributed import agree_on, barrier, is_main, processes, seed_everything
+from modules.labelling.labelers import labeler_files
 from modules.messages import Needed, require, run
+from modules.preparation.costs import estimate, preparation_costs
 from modules.preparation.features.medklip import medklip_files
-from modules.preparation.published.recognition import find_annotation
+from modules.preparation.published.recognition import find_annotation, refuse_to_build
 from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
+from modules.programs import MainTrain
 from modules.set_size import fit_to_size, size_defaults
-from modules.throughput import estimates_for_mimic
+from modules.throughput import agree_to_long, cost_table, estimates_for_mimic
+from modules.training.costs import training_costs
 from modules.weights.backbones import needed_backbone
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
+MANY = 20_000  # studies, from which on a stage may take a day
 
 
 def needed_files(options: MainPrepare) -> list[Needed]:
@@ -44,10 +52,24 @@ def needed_files(options: MainPrepare) -> list[Needed]:
         needed.append(needed_backbone(options.scorer.resnet_weights, options.scorer.visual_extractor))
     if options.scorer.entity_scorer == "medklip":
         needed += medklip_files(options)
+    else:  # that --bert_path is the clinical one
+        needed += labeler_files(options.labeler.chexbert_path, options.labeler.bert_path)
     if options.data.bank_dir != options.data.feature_dir:
         how = "prepare the data set that the model was trained on"
         needed.append(Needed(Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", how))
     return needed
+
+
+def print_estimate(options: MainPrepare, device: torch.device) -> None:
+    """What preparing, training with the default flags, and testing would take here."""
+    costs, studies = estimate(options, device)
+    words = ["--dataset_name", options.data.dataset_name, "--precision", options.compute.precision]
+    costs += training_costs(parse_options(MainTrain, words), *studies.values(), device)
+    print(
+        f"{studies} studies on {device}, {os.cpu_count()} CPU cores; measured on a few of them",
+        *cost_table(costs),
+        sep="\n",
+    )
 
 
 def main() -> None:
@@ -58,6 +80,10 @@ def main() -> None:
         processes(options.runtime.device, options.compute.n_gpu, patience=HOURS_OF_A_STAGE) as device,
     ):
         losses: list[str] = []
+        if options.preparation.estimate:
+            if is_main():
+                print_estimate(options, device)
+            return
         if options.raw.raw_dir:
             losses = build_annotation(options)
             if options.raw.raw_step != "all":
@@ -81,8 +107,13 @@ def main() -> None:
             if is_main() and said:
                 print(said)
         require(needed_files(options))
+        if options.preparation.published is None and options.scorer.entity_scorer == "own":
+            refuse_to_build(options.data)
         seed_everything(options.runtime.seed)
-        store = Preparation(options, device).run()
+        preparation = Preparation(options, device)
+        if len(preparation.studies) >= MANY and not options.preparation.yes:
+            agree_on(lambda: agree_to_long(preparation_costs(options, preparation.splits, device), False))
+        store = preparation.run()
         if is_main():
             said = f"features of {len(store.row_ids('studies'))} studies are in {options.data.feature_dir}"
             print(said, *losses, sep="\n")

@@ -25,10 +25,12 @@ from models.revtaf import Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports
+from modules.corpus.pairing import refuse_wrong_pairing, require_own_bank
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
 from modules.distributed import agree_on, is_main, processes, seed_everything, world_size
-from modules.labelling.labelers import find_labeler
+from modules.labelling.labelers import find_labeler, labeler_files
+from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import Needed, UserError, require, run
 from modules.options import flat, model_config
 from modules.preparation.doctor.examination import refuse_errors
@@ -75,7 +77,7 @@ def needed_files(options: MainTrain) -> list[Needed]:
         needed.append(Needed(folder / "vocab.txt", "vocabulary of bert-base-uncased", how))
     if options.start.resnet_weights not in (None, "download"):
         needed.append(needed_backbone(options.start.resnet_weights, options.model.visual_extractor))
-    return needed
+    return needed + labeler_files(options.labeler.chexbert_path, options.labeler.bert_path)
 
 
 def find_tokenizer(options: MainTrain, training: list[Study], checkpoint: dict | None) -> ReportTokenizer:
@@ -90,6 +92,18 @@ def find_tokenizer(options: MainTrain, training: list[Study], checkpoint: dict |
     return ReportTokenizer.from_reports(reports, options.start.threshold)
 
 
+def share_batch(options: MainTrain) -> None:
+    """Divide ``--global_batch`` among the processes; UserError if they cannot share it evenly."""
+    whole, parts = options.training.global_batch, world_size() * options.training.grad_accum
+    if whole % parts:
+        raise UserError(
+            f"--global_batch {whole} cannot be shared evenly by {world_size()} processes with --grad_accum "
+            f"{options.training.grad_accum}: give a multiple of {parts}"
+        )
+    if whole:
+        options.loading.batch_size = whole // parts
+
+
 def check_same_run(options: MainTrain) -> None:
     """Refuse to continue a run with other flags.
 
@@ -97,10 +111,12 @@ def check_same_run(options: MainTrain) -> None:
         UserError: naming the first differences.
     """
     path = Path(options.run.save_dir) / "options.json"
-    if not path.is_file():
+    if not options.training.resume or not path.is_file():
         return
     theirs = read_json(path)["options"]
     ours = plain(flat(options))
+    if ours["global_batch"] and ours["global_batch"] == theirs.get("global_batch"):
+        theirs["batch_size"] = ours["batch_size"]  # of each process; there may be another number of them now
     names = [name for name in ours if name not in FREE_ON_RESUME and name in theirs and theirs[name] != ours[name]]
     if names:
         differences = "; ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in names[:4])
@@ -120,6 +136,14 @@ def read_splits(options: MainTrain) -> dict[str, list[Study]]:
     if not options.training.check:
         check_images([study for studies in splits.values() for study in studies], Path(options.data.image_dir))
     return splits
+
+
+def open_features(options: MainTrain) -> FeatureStore:
+    """The features of the annotation, which are whole and hold their own bank."""
+    store = FeatureStore.open(options.data.feature_dir, options.data.ann_path)
+    require_own_bank(store, options.data.feature_dir, options.data.bank_dir)
+    refuse_wrong_pairing(store, store, options.data.features)
+    return store
 
 
 def study_set(options: MainTrain, studies: list[Study], config: RevtafConfig, **shared: Any) -> ReportDataset:
@@ -162,16 +186,16 @@ def main() -> None:
     require(needed_files(options))
     checkpoint = load_checkpoint(options.start.init_from) if options.start.init_from else None
     origin = [adopt_options(options, checkpoint)] if checkpoint else []
-    if options.training.resume:
-        check_same_run(options)
     run_dir, goes_on = Path(options.run.save_dir), options.training.resume or options.training.profile > 0
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
+        share_batch(options)
+        check_same_run(options)
         found = agree_on(lambda: hold_run(held, run_dir, goes_on, options.run.overwrite))
         seed_everything(options.runtime.seed)
         if device.type == "cpu":
             keep_freed_memory()
         splits = read_splits(options)
-        store = FeatureStore.open(options.data.feature_dir, options.data.ann_path)
+        store = open_features(options)
         bank = TrainingBank(store)
         tokenizer = find_tokenizer(options, splits["train"], checkpoint)
         scorer = find_scorer(options.data.features, options.data.bank_dir, device)
@@ -196,7 +220,10 @@ def main() -> None:
             model.visual_encoder.to(memory_format=torch.channels_last)
         shared = {"store": store, "bank": bank, "tokenizer": tokenizer, "scorer": scorer}
         datasets = {name: study_set(options, studies, config, **shared) for name, studies in splits.items()}
-        labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
+        labeler = find_labeler(
+            options.labeler.chexbert_path, options.labeler.bert_path, device, run_dir.parent / "label_cache"
+        )
+        lines += check_one_labeler(store, labeler, options.data.dataset_name, options.run.allow_two_labelers)
         trainer = Trainer(model, datasets["train"], datasets["val"], labeler, options, device)
         if is_main():
             parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -4,7 +4,9 @@
 # From what PhysioNet publishes (mimic-cxr-jpg or the DICOM files of mimic-cxr, and mimic-cxr-reports.zip, a few folders below
 # RAW_DIR) to data/mimic_cxr: one item per image as in R2Gen's annotation, image copies of 256 pixels on the shorter side,
 # features, checked.
-# Hardware: any; images are copied by all CPU cores, features use a GPU if there is one. Hours: not yet measured.
+# The entity scorer starts from checkpoints/resnet101.pth, else from checkpoints/rad-dino, else from random weights.
+# --estimate: what all of it, training and test would take on this machine, from a minute of measuring.
+# Hardware: any; images are copied by all CPU cores, features use a GPU if there is one. Hours: docs/data.md.
 # Expected: 270,790 / 2,130 / 3,858 items as published; our rules for headers: not yet counted on MIMIC-CXR.
 set -euo pipefail
 raw_dir=${1:+$(realpath -m -- "$1")}
@@ -15,7 +17,9 @@ if [ $# -eq 0 ]; then
 fi
 shift
 source ./environment.sh requirements.txt
+scorer_weights "$@"
 launch main_prepare.py --dataset_name mimic_cxr --raw_dir "$raw_dir" --items image --resize 256 \
-    --num_workers "$(nproc)" "$@"
+    --num_workers "$(nproc)" "${WEIGHTS[@]}" "$@"
+if [[ " $* " == *" --estimate "* ]]; then exit; fi
 only --ann_path --image_dir --feature_dir --bank_dir --cleaning --max_words --features --image_size --num_workers -- "$@"
 "$PYTHON" tools/check.py --dataset_name mimic_cxr "${ONLY[@]}"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # bash train_iu_xray.sh [flags of main_train.py]
 #
-# Trains on IU X-Ray itself; the paper only tests there (test_iu_xray.sh). GPUs as in train_mimic_cxr.sh.
+# Trains on IU X-Ray itself; the paper only tests there (test_iu_xray.sh). GPUs, --global_batch and
+# learning rate as in train_mimic_cxr.sh.
 # Minutes and scores: not yet measured.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -42,9 +42,7 @@ class DataOptions(Group):
     ann_path: str = flag("data/{dataset_name}/annotation.json", "annotation file (R2Gen or PromptMRG layout)")
     image_dir: str = flag("data/{dataset_name}/images", "folder that the image paths of the annotation start from")
     feature_dir: str = flag("data/{dataset_name}/features", "prepared features, written by main_prepare.py")
-    bank_dir: str = flag(
-        "", "feature folder whose training split is the retrieval bank (zero-shot tests); --feature_dir if not given"
-    )
+    bank_dir: str = flag("", "features whose training split is the bank; --feature_dir if not given")
     cleaning: str = flag("published", "report cleaner", choices=("published", "minimal"))
     max_words: int = flag(100, "words kept of a report, in every split; 0 for all", within="[0, inf)")
     features: str = flag(
@@ -86,7 +84,7 @@ class StartOptions(Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.resnet_weights = None if self.resnet_weights == "none" else self.resnet_weights
+        self.resnet_weights = None if self.resnet_weights in ("none", "") else self.resnet_weights
 
 
 @dataclass(kw_only=True)
@@ -151,8 +149,10 @@ class TrainingOptions(Group):
     augment: bool = flag(True, "random crop and rotation of training images")
     monitor_metric: str = flag("val_ce_f1", "selects model_best.pth (larger is better)")
     val_every: int = flag(1, "epochs between validations", within="[1, inf)")
+    val_meteor: bool = flag(False, "METEOR in every validation too (needs Java)")
     save_every: int = flag(1000, "steps between checkpoints inside an epoch", within="[1, inf)")
     log_every: int = flag(50, "steps between two rows of steps.csv and TensorBoard", within="[1, inf)")
+    global_batch: int = flag(0, "studies of a step over all processes, in place of --batch_size", within="[0, 1048576]")
     grad_accum: int = flag(1, "batches of a process that count as one step", within="[1, 65536]")
     grad_checkpointing: bool = flag(False, "compute blocks twice instead of keeping what they computed")
     sync_bn: bool | None = flag(None, "batch statistics over all processes; by default with more than one")
@@ -186,10 +186,9 @@ class StatisticsOptions(Group):
 class TestingOptions(Group):
     """Testing."""
 
-    load_pretrained: str = flag(
-        "", "trained model, ours or the released state dict; <save_dir>/model_best.pth if not given"
-    )
-    split: str = flag("test", "split to report on", choices=("train", "val", "test"))
+    load_pretrained: str = flag("", "trained model, ours or released; <save_dir>/model_best.pth if not given")
+    split: str = flag("test", "split to report on, or all of them", choices=("train", "val", "test", "all"))
+    rescore: bool = flag(False, "score the reports that --save_dir holds again, without writing them anew")
     baselines: bool = flag(False, "add the rows of four retrieval baselines to the table")
     plot: int = flag(0, "attention figures to write, of the first studies", within="[0, inf)")
     plot_ids: tuple[str, ...] = flag((), "attention figures of these studies, by id")
@@ -266,6 +265,7 @@ class RunOptions(Group):
 
     save_dir: str = flag("results/{dataset_name}", "where the run writes everything it writes")
     overwrite: bool = flag(False, "move what --save_dir holds of another run or model aside")
+    allow_two_labelers: bool = flag(False, "score MIMIC-CXR by another labeler than its labels were made by")
 
 
 @dataclass(kw_only=True)

@@ -18,7 +18,8 @@ class RawOptions(Group):
     raw_step: str = flag("all", "stop after this", choices=("all", "images", "annotation"))
     section: str = flag("findings", "text taken", choices=("findings", "impression", "both"))
     unnamed: bool = flag(True, "take paragraphs under no header for findings (MIMIC-CXR)")
-    items: str = flag("study", "'image' as R2Gen (MIMIC-CXR)", choices=("study", "image"))
+    items: str = flag("study", "'image': an item of every image (R2Gen's MIMIC-CXR)", choices=("study", "image"))
+    all_test: bool = flag(False, "every study is tested: a flat annotation, as IU X-Ray is published")
     chexpert_labels: bool = flag(False, "take the labels of mimic-cxr-2.0.0-chexpert.csv.gz")
     split_file: str | None = flag(None, "annotation in R2Gen's layout, or CSV with id and split")
     xxxx: str = flag("keep", "what goes with XXXX (IU)", choices=("keep", "word", "sentence"))
@@ -73,7 +74,7 @@ class ScorerOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_extractor(self.visual_extractor)
-        self.resnet_weights = None if self.resnet_weights == "none" else self.resnet_weights
+        self.resnet_weights = None if self.resnet_weights in ("none", "") else self.resnet_weights
 
 
 @dataclass(kw_only=True)
@@ -81,7 +82,9 @@ class PreparationOptions(Group):
     """Features."""
 
     feature_dtype: str = flag("float16", "of stored embeddings", choices=("float16", "float32"))
-    published: str | None = flag(None, "folder of the published REVTAF files to convert instead of building")
+    published: str | None = flag(None, "folder of the published REVTAF files to convert instead of building, or 'none'")
+    estimate: bool = flag(False, "measure for a minute, print what the whole road takes on this machine, and stop")
+    yes: bool = flag(False, "begin a job of more than a day without asking")
     text_encoder: str = flag("lsa", "'lsa', a Hugging Face model folder, or hub:NAME to fetch one")
     text_pooling: str = flag("mean", "of a model's last layer", choices=("mean", "cls"))
     text_width: int = flag(512, "width C of the report features (LSA)", within="[1, 65536]")

@@ -1,14 +1,19 @@
-"""How fast a stage of the preparation is, and how long it would take for MIMIC-CXR."""
+"""How fast a stage is, what a whole job would take, and asking before days are spent."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from modules.distributed import is_main
+from modules.messages import UserError
 
 MIMIC_STUDIES = 270_790  # of R2Gen's training split
+ENOUGH = 2_000  # studies below which a speed says nothing of a large data set: starts and small batches fill the time
+LONG = 24 * 3600  # seconds of a job that is asked about
 _estimated = {"mimic": True}  # whether lines say what a whole MIMIC-CXR would take
 
 
@@ -24,38 +29,76 @@ def estimates_for_mimic(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def measured(stage: str, studies: int, quadratic: bool = False) -> Iterator[None]:
+def measured(stage: str, studies: int, power: int | None = 1) -> Iterator[None]:
     """Print that a stage begins and, at its end, how many studies a second it went through.
 
     Args:
         stage: its name.
         studies: that it goes through.
-        quadratic: its time grows with the square of the studies, as for a search among themselves.
+        power: its time grows with this power of the studies, 2 for a search among themselves; None where it follows a
+            schedule that another data set ends elsewhere.
     """
     if is_main():
         print(f"{stage}: {studies} studies ...", flush=True)
     started = time.perf_counter()
     yield
     if is_main():
-        print(speed_line(stage, studies, time.perf_counter() - started, quadratic), flush=True)
+        print(speed_line(stage, studies, time.perf_counter() - started, power), flush=True)
 
 
-def speed_line(stage: str, studies: int, seconds: float, quadratic: bool = False, unit: str = "studies") -> str:
-    """One line: studies a second, and the time of a MIMIC-CXR that grows with the studies or with their square.
+def speed_line(stage: str, studies: int, seconds: float, power: int | None = 1, unit: str = "studies") -> str:
+    """One line: studies a second and, of enough of them, the time of a MIMIC-CXR.
 
     Args: as for :func:`measured`; ``seconds`` that they took, ``unit`` what is counted.
     """
     seconds = max(seconds, 1e-6)
-    longer = MIMIC_STUDIES / max(studies, 1)
-    done = f"{stage}: {studies} {unit} in {_duration(seconds)}, {studies / seconds:,.1f} {unit}/s"
-    if not _estimated["mimic"]:
-        return done
-    whole = _duration(seconds * (longer**2 if quadratic else longer))
-    growth = f"with the square of the {unit}" if quadratic else "at this speed"
-    return f"{done}; {MIMIC_STUDIES:,} would take {whole} {growth}"
+    line = f"{stage}: {studies} {unit} in {duration(seconds)}, {studies / seconds:,.1f} {unit}/s"
+    if not _estimated["mimic"] or power is None or not ENOUGH <= studies < MIMIC_STUDIES:
+        return line
+    whole = duration(seconds * (MIMIC_STUDIES / studies) ** power)
+    return f"{line}; {MIMIC_STUDIES:,} would take {whole} {f'with the square of the {unit}' if power == 2 else 'at this speed'}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
     if seconds < 120:
         return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 7 * LONG else f"{seconds / LONG:.0f} days"
+
+
+class Cost(NamedTuple):
+    """What one piece of work takes: seconds, how they were found, bytes that it leaves on disk."""
+
+    work: str
+    seconds: float
+    basis: str
+    disk: float = 0.0
+
+
+def cost_table(costs: Sequence[Cost]) -> list[str]:
+    """The costs and their sum as a Markdown table."""
+    whole = Cost("together", sum(cost.seconds for cost in costs), "", sum(cost.disk for cost in costs))
+    lines = ["| work | time | on disk | measured |", "|---|---:|---:|---|"]
+    for cost in (*costs, whole):
+        disk = f"{cost.disk / 1e9:,.1f} GB" if cost.disk >= 5e7 else f"{cost.disk / 1e6:,.1f} MB" if cost.disk else ""
+        lines.append(f"| {cost.work} | {duration(cost.seconds)} | {disk} | {cost.basis} |")
+    return lines
+
+
+def agree_to_long(costs: Sequence[Cost], yes: bool) -> None:
+    """Ask before a job of more than a day; who cannot be asked must have said ``--yes``.
+
+    Raises:
+        UserError: if the answer is no, or nobody is there to answer.
+    """
+    seconds = sum(cost.seconds for cost in costs)
+    if yes or seconds <= LONG:
+        return
+    print(*cost_table(costs), sep="\n")
+    question = f"this takes about {duration(seconds)} on this machine"
+    if not sys.stdin.isatty():
+        raise UserError(f"{question}: begin with --yes, or look for what shortens it with --estimate")
+    if input(f"{question}. Begin? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError(f"{question} and was not begun: --estimate shows what takes how long")

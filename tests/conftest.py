@@ -74,11 +74,9 @@ def assert_equal_folders(one, two, at_least):
 
 
 def assert_says_speed(stages, printed):
-    """Every stage has said how fast it was, and for MIMIC-CXR what that means for all of it."""
+    """Every stage has said how fast it was, and of so few studies nothing more."""
     for stage in stages:
-        assert re.search(
-            rf"^{stage}: \d+ studies in .* studies/s(?:; 270,790 would take .*)?$", printed, re.MULTILINE
-        ), stage
+        assert re.search(rf"^{stage}: \d+ studies in .* studies/s$", printed, re.MULTILINE), stage
 
 
 def hashed(name, count):

@@ -148,6 +148,7 @@ def test_require_split(tmp_path):
     path = write(tmp_path, R2GEN["val"])
     annotation = read_annotation(path)
     assert require_split(annotation, "val", path) == annotation["val"]
+    assert require_split(annotation, "all", path) == [study for studies in annotation.values() for study in studies]
     with pytest.raises(UserError, match=r"no study in the train split \(found train 0, val 1, test 0\): .*--ann_path"):
         require_split(annotation, "train", path)
 
@@ -181,3 +182,14 @@ def test_real_annotations():
     patients = {split: {study.patient for study in studies} for split, studies in paired.items()}
     assert None not in patients["train"] | patients["test"]
     assert not patients["train"] & patients["test"]
+
+
+def test_a_patient_written_in_several_ways_is_one(tmp_path):
+    path = tmp_path / "annotation.json"
+    items = [
+        {"id": str(i), "image_path": [f"{i}.png"], "report": "Clear.", "patient": patient}
+        for i, patient in enumerate([10, 10.0, "p10", " P10", 11, "a10"])
+    ]
+    path.write_text(json.dumps({"train": items[:3], "test": items[3:]}))
+    annotation = read_annotation(path)
+    assert [study.patient for studies in annotation.values() for study in studies] == ["10"] * 4 + ["11", "a10"]

@@ -13,7 +13,7 @@ from transformers import BertConfig
 
 from modules.labelling import chexbert
 from modules.labelling.chexbert import ChexbertLabeler, ChexbertNetwork
-from modules.labelling.labelers import find_labeler
+from modules.labelling.labelers import find_labeler, labeler_files
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.messages import UserError
 
@@ -166,6 +166,30 @@ def test_find_labeler_takes_chexbert_where_it_is(small, capsys):
     assert find_labeler(folder / "chexbert.pth", folder, "cpu").name == "chexbert"
     assert find_labeler(folder / "absent.pth", folder, "cpu").name == "rule"
     assert "absent.pth" in capsys.readouterr().out
+
+
+def test_the_network_is_loaded_only_where_a_text_waits(small, tmp_path, monkeypatch):
+    folder, _ = small
+    first = ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=tmp_path / "kept")
+    states = first(TEXTS)
+    loaded = []
+    weights = chexbert._weights
+    monkeypatch.setattr(chexbert, "_weights", lambda path: loaded.append(path) or weights(path))
+    again = ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=tmp_path / "kept")
+    assert (again(TEXTS) == states).all()
+    assert loaded == []
+    again(["large edema"])
+    assert loaded == [folder / "chexbert.pth"]
+
+
+def test_a_missing_vocabulary_is_known_before_any_work(small, tmp_path):
+    folder, _ = small
+    (needed,) = labeler_files(folder / "chexbert.pth", tmp_path / "bert")
+    assert needed.path == tmp_path / "bert" / "vocab.txt"
+    assert "--bert_path" in needed.how
+    assert labeler_files(folder / "absent.pth", None) == labeler_files(None, None) == []
+    assert labeler_files(folder / "chexbert.pth", folder)[0].path == folder / "vocab.txt"
+    assert labeler_files(folder / "chexbert.pth", folder / "vocab.txt")[0].path == folder / "vocab.txt"
 
 
 def bert_vocabulary():

@@ -526,6 +526,11 @@ def test_scores_that_know_too_much_are_caught_without_a_scorer(folder):
     store = FeatureStore.open(folder / "features")
     _ask_what_scores_know(Examined(store, store, ()), everyone, diagnosis)
     assert "more than an image can tell" in diagnosis.of("error")[0].text
+    rng = np.random.default_rng(0)
+    replace(folder, "region_scores", lambda scores: rng.random(scores.shape, dtype=np.float32))
+    diagnosis, store = Diagnosis(), FeatureStore.open(folder / "features")
+    _ask_what_scores_know(Examined(store, store, ()), everyone, diagnosis)
+    assert "hardly more than chance" in diagnosis.of("warning")[0].text
 
 
 def test_a_bank_that_holds_test_reports_is_caught(folder):

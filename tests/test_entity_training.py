@@ -10,7 +10,7 @@ from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.labels import ENTITIES
 from modules.preparation.features import entity_training
 from modules.preparation.features.entities import auroc_lines, entity_aurocs
-from modules.preparation.features.entity_training import train_entity_scorer
+from modules.preparation.features.entity_training import _say_what_is_left, train_entity_scorer
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 
 CONFIG = EntityScorerConfig(
@@ -96,3 +96,14 @@ def test_auroc_is_high_for_scores_that_know_and_half_for_scores_that_do_not(draw
     text = "\n".join(auroc_lines(aurocs, len(studies)))
     assert "1.000" in text
     assert all(name in text for name in list(aurocs)[:3])
+
+
+def test_a_long_epoch_says_what_the_schedule_leaves(capsys):
+    _say_what_is_left(90, 9, 3)
+    _say_what_is_left(90, 2, 0)
+    _say_what_is_left(59, 9, 3)  # short
+    _say_what_is_left(90, 0, 3)  # the last
+    assert capsys.readouterr().out.splitlines() == [
+        "entity scorer: an epoch takes 90.0 s, at most 9 more, 14 min; it ends earlier once 3 epochs bring nothing",
+        "entity scorer: an epoch takes 90.0 s, 3 min more",
+    ]

@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import assert_equal_folders, assert_says_speed
+from PIL import Image
 
 from modules.corpus import store_writing as feature_writing
 from modules.corpus.annotations import Study, read_annotation
@@ -24,11 +26,14 @@ from modules.corpus.store_writing import (
     write_base_rates,
     write_feature,
 )
+from modules.flags import DataOptions
 from modules.messages import UserError
+from modules.options import parse_options
 from modules.preparation.published import reading as published_reading
 from modules.preparation.published.conversion import NEIGHBOURS, RATES, REGIONS, REPORTS, SENTENCES, PublishedFiles
 from modules.preparation.published.reading import number_rows
-from modules.preparation.published.writing import write_published
+from modules.preparation.published.writing import RECORD, write_published
+from modules.programs import MainPrepare
 
 COUNTS = {"train": 6, "val": 2, "test": 1}
 E, C, R = 5, 4, 3
@@ -103,7 +108,7 @@ def convert(folder, splits, target, dtype="float32", owns_bank=True, no_patient=
     write_axis(target, "studies", [item.id for item in studies])
     write_feature(target, "labels", np.zeros((len(studies), 18), np.int8), axis="studies", made_by=SOURCE)
     published = PublishedFiles(folder, splits, owns_bank, no_patient)
-    published.check("stored")
+    published.check(DataOptions(dataset_name="mimic_cxr"))
     if owns_bank:
         write_axis(target, "training", [item.id for item in splits["train"]])
         write_base_rates(target, np.zeros((6, 18)), published.base_rates())
@@ -287,10 +292,10 @@ def test_the_round_trip_writes_the_published_layout(files, splits, tmp_path, cap
     published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
     store = FeatureStore.open(tmp_path / "features")
     write_published(tmp_path / "again", "mimic_cxr", store, splits)
-    assert re.search(r"published layout: 9 studies in .* studies/s; 270,790 would take ", capsys.readouterr().out)
+    assert re.search(r"published layout: 9 studies in .* studies/s\n", capsys.readouterr().out)
     names = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     written = {path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*") if path.is_file()}
-    assert {str(path) for path in written - names} == {"mimic_annotation_promptmrg.json"}
+    assert {str(path) for path in written - names} == {"mimic_annotation_promptmrg.json", RECORD}
     assert names <= written
     for name in names:
         ours, theirs = tmp_path / "again" / name, folder / name
@@ -315,10 +320,49 @@ def test_a_flat_test_set_goes_back_flat(files, splits, tmp_path):
     bank, only_test = TrainingBank(store), {"train": [], "val": [], "test": splits["test"]}
     published, store = convert(folder, only_test, tmp_path / "iu", owns_bank=False)
     assert published.memory(tmp_path / "iu", bank, SOURCE)
-    write_published(tmp_path / "again", "iu_xray", FeatureStore.open(tmp_path / "iu"), only_test)
+    image = tmp_path / "images" / splits["test"][0].image_path[0]
+    image.parent.mkdir(parents=True)
+    Image.new("L", (7, 5), 90).save(image)
+    write_published(tmp_path / "again", "iu_xray", FeatureStore.open(tmp_path / "iu"), only_test, tmp_path / "images")
     (item,) = json.loads((tmp_path / "again" / "iu_annotation_promptmrg.json").read_text())
     assert len(item["labels"]) == 14
+    assert item["image_path"] == [splits["test"][0].image_path[0].replace(".jpg", ".png")]
+    with Image.open(tmp_path / "again" / "images" / item["image_path"][0]) as written:
+        assert (written.format, written.size, written.getpixel((0, 0))) == ("PNG", (7, 5), 90)
+    assert (tmp_path / "again" / REGIONS / item["image_path"][0]).with_suffix(".npy").is_file()
     assert not (tmp_path / "again" / NEIGHBOURS).exists()
+
+
+def test_iu_xray_with_a_bank_of_its_own_is_not_what_the_released_code_reads(files, splits, tmp_path):
+    _, store = convert(files[0], splits, tmp_path / "features")
+    with pytest.raises(UserError, match=r"holds a bank of its own.*--zero_shot"):
+        write_published(tmp_path / "again", "iu_xray", store, splits)
+
+
+def test_a_folder_holds_one_build_or_is_refused(files, splits, tmp_path):
+    folder, _ = files
+    published, store = convert(folder, splits, tmp_path / "features")
+    published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+    store, out = FeatureStore.open(tmp_path / "features"), tmp_path / "out"
+    write_published(out, "mimic_cxr", store, splits)
+    array = next((out / REGIONS).rglob("*.npy"))
+    before = array.stat().st_mtime_ns
+    write_published(out, "mimic_cxr", store, splits)  # the same build goes on
+    assert array.stat().st_mtime_ns == before
+    fewer = {**splits, "train": splits["train"][:5]}
+    write_feature(
+        tmp_path / "features", "region_scores", np.full((9, 75), 0.5, np.float32), axis="studies", made_by=SOURCE
+    )
+    store = FeatureStore.open(tmp_path / "features")
+    with pytest.raises(UserError, match=r"published files of another build \(first .*replace them with --overwrite"):
+        write_published(out, "mimic_cxr", store, fewer)
+    (out / "notes.txt").touch()
+    write_published(out, "mimic_cxr", store, fewer, overwrite=True)
+    assert len(list((out / REGIONS).rglob("*.npy"))) == 8  # none of the sixth training study
+    assert (out / "notes.txt").is_file()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="published files of somebody else"):
+            write_published(folder, "mimic_cxr", store, splits, overwrite=overwrite)
 
 
 def test_missing_files_are_named_with_what_to_do(files, splits, tmp_path):
@@ -330,10 +374,14 @@ def test_missing_files_are_named_with_what_to_do(files, splits, tmp_path):
     assert "download it from the links" in str(error.value)
     (folder / "image_region_score_test.json").unlink()
     only_test = {"train": [], "val": [], "test": splits["test"]}
-    with pytest.raises(UserError, match="the published IU X-Ray files do not include it: score the images"):
-        PublishedFiles(folder, only_test, False, False).check("stored")
+    data = DataOptions(dataset_name="iu_xray", ann_path="a.json", feature_dir="f", bank_dir="b")
+    command = "python main_prepare.py --dataset_name iu_xray --ann_path a.json --entity_scorer medklip --feature_dir f --bank_dir b"
+    with pytest.raises(UserError, match="the published IU X-Ray files do not include it") as error:
+        PublishedFiles(folder, only_test, False, False).check(data)
+    assert command in str(error.value)
+    assert parse_options(MainPrepare, command.split()[2:]).scorer.entity_scorer == "medklip"
     with pytest.raises(UserError, match="use --features stored"):
-        PublishedFiles(folder, splits, True, False).check("online")
+        PublishedFiles(folder, splits, True, False).check(replace(data, features="online"))
 
 
 def test_the_memory_of_the_annotation_stands_in(files, splits, tmp_path, capsys):

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from modules.labels import ENTITIES
 from modules.messages import UserError
-from modules.preparation.published.order import check_order
+from modules.preparation.published.order import check_order, check_scores
 from modules.retrieval.neighbours import label_neighbours
 
 
@@ -39,3 +40,22 @@ def test_another_order_is_refused(published):
 def test_a_few_studies_say_nothing(published):
     path, labels = published
     check_order(path, labels[::-1][:20])
+
+
+def test_scores_of_other_studies_are_refused(tmp_path):
+    """Scores that half know what is in a report, in its order and in two others."""
+    rng = np.random.default_rng(0)
+    found = rng.random((200, 10)) < 0.2
+    reports = [
+        " . ".join(["the heart is normal", *(f"there is {ENTITIES[k]}" for k in np.flatnonzero(row))]) for row in found
+    ]
+    scores = rng.random((200, len(ENTITIES)), dtype=np.float32)
+    scores[:, :10] += 0.3 * found
+    path = tmp_path / "image_region_score_test.json"
+    check_scores(path, scores, reports)
+    for wrong in (np.roll(scores, 1, axis=0), scores[rng.permutation(200)], scores[::-1]):
+        with pytest.raises(
+            UserError, match=r"test\.json is in another order than the annotation: the scores of a study"
+        ):
+            check_scores(path, wrong, reports)
+    check_scores(path, scores[::-1][:99], reports[:99])  # too few to say

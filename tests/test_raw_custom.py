@@ -66,6 +66,27 @@ def test_a_split_is_drawn_by_patient_whatever_the_order(tmp_path):
     assert {s.patient: s.split for s in other} != split_of
 
 
+def test_spellings_of_a_patient_are_one_patient(tmp_path):
+    names = ["10", "10.0", "p10", "P10", " 010", "11", "p11a"]
+    rows = [f"{i}.png,Report {i}.,{names[i % len(names)]}" for i in range(70)]
+    path = write(tmp_path, "image_path,report,patient\n" + "\n".join(rows))
+    dataset = read_custom(path, options(), with_images=False)
+    assert {study.patient for study in dataset.studies} == {"10", "11", "p11a"}
+    assert len({study.split for study in dataset.studies if study.patient == "10"}) == 1
+    assert any("1 patients are written in several ways (first 10, 10.0, p10, P10" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("spelling", ["7", "p7", "7.0"])
+def test_a_split_that_shares_a_patient_is_refused(tmp_path, spelling):
+    table = f"image_path,report,patient,split\na.png,x,7,train\nb.png,y,8,val\nc.png,z,{spelling},test\n"
+    with pytest.raises(UserError, match=r"puts 1 of 2 patients into two splits, first 7 into train and test"):
+        read_custom(write(tmp_path, table), options(), with_images=False)
+    listed = tmp_path / "split.csv"
+    listed.write_text("id,split\na,train\nb,val\nc,test\n")
+    with pytest.raises(UserError, match=r"split\.csv puts 1 of 2 patients into two splits"):
+        read_custom(tmp_path / "studies.csv", options(split_file=listed), with_images=False)
+
+
 def test_studies_without_images_are_left_out(tmp_path):
     path = write(tmp_path, "image_path,report\na.png;gone.png,Clear.\ngone.png,Clear.\n")
     (tmp_path / "a.png").touch()

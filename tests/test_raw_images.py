@@ -66,7 +66,7 @@ def test_copies_are_small_gray_and_eight_bit(tmp_path, capsys):
             assert (image.mode, image.size, image.format) == ("L", (51, 40), "JPEG")
     shown = capsys.readouterr().out
     assert "6 of 6 copied" in shown
-    assert re.search(r"^copying images: 6 images in .* images/s; 270,790 would take ", shown, re.MULTILINE)
+    assert re.search(r"^copying images: 6 images in .* images/s$", shown, re.MULTILINE)
     copy(names, tmp_path / "raw", tmp_path / "out")
     shown = capsys.readouterr().out
     assert "0 of 6 copied" in shown

@@ -7,8 +7,10 @@ import tarfile
 
 import pytest
 from PIL import Image
+from programs import call
 
-from modules.corpus.annotations import SPLITS
+import main_prepare
+from modules.corpus.annotations import SPLITS, read_annotation
 from modules.messages import UserError
 from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation_flags import RawOptions
@@ -149,6 +151,59 @@ def test_a_split_file_gives_ids_split_and_order(tmp_path):
     path.write_text(json.dumps({"train": ["CXR77"]}))
     with pytest.raises(UserError, match="none of the 1 ids"):
         read_iu_xray(tmp_path, options(split_file=path), with_images=False)
+
+
+@pytest.mark.parametrize("packaging", ["open-i", "kaggle", "r2gen"])
+def test_an_item_of_every_image(tmp_path, packaging):
+    write_archive(tmp_path)
+    write_images(tmp_path, packaging)
+    studies = read_iu_xray(tmp_path, options(items="image")).studies
+    names = {
+        1: ("CXR1_IM-0001-3001", "CXR1_IM-0001-4001"), 2: ("CXR2_IM-0652-1001",),
+        11: ("CXR11_IM-0067-1001-0001", "CXR11_IM-0067-1001-0002"),
+    }  # fmt: skip
+    if packaging == "r2gen":
+        names = {1: ("CXR1_1_IM-0001-0", "CXR1_1_IM-0001-1"), 2: ("CXR2_IM-0652-0",),
+                 11: ("CXR11_IM-0067-1001-0", "CXR11_IM-0067-1001-1")}  # fmt: skip
+    assert [(study.id, study.report) for study in studies] == [
+        (name, REPORTS[number][1]) for number in names for name in names[number]
+    ]
+    assert [study.patient for study in studies] == ["CXR1", "CXR1", "CXR2", "CXR11", "CXR11"]
+    assert all(len(study.images) == 1 and (tmp_path / study.images[0]).is_file() for study in studies)
+
+
+def test_a_whole_set_to_be_tested_is_a_flat_list_beside_an_annotation_with_splits(tmp_path):
+    raw, out = write_archive(tmp_path / "raw"), tmp_path / "out"
+    write_images(raw, "open-i")
+    argv = [
+        "--dataset_name",
+        "iu_xray",
+        "--raw_dir",
+        raw,
+        "--raw_step",
+        "images",
+        "--resize",
+        8,
+        "--image_dir",
+        out / "images",
+    ]
+    call(main_prepare, *argv, "--ann_path", out / "annotation.json")
+    flat = ["--ann_path", out / "annotation_zero_shot.json", "--items", "image", "--all_test"]
+    call(main_prepare, *argv, *flat)
+    items = json.loads((out / "annotation_zero_shot.json").read_text())
+    assert [item["split"] for item in items] == ["test"] * 5
+    annotation = read_annotation(out / "annotation_zero_shot.json")
+    assert [len(annotation[split]) for split in SPLITS] == [0, 0, 5]
+    assert sum(map(len, read_annotation(out / "annotation.json").values())) == 3
+    assert {path.name for path in out.iterdir()} == {
+        "annotation.json", "raw.json", "dropped.csv", "annotation_zero_shot.json", "raw_zero_shot.json",
+        "dropped_zero_shot.csv", "images",
+    }  # fmt: skip
+    assert json.loads((out / "raw_zero_shot.json").read_text())["studies"] == {"train": 0, "val": 0, "test": 5}
+    call(main_prepare, *argv, *flat)  # again, over its own
+    (out / "raw_zero_shot.json").unlink()
+    with pytest.raises(SystemExit):  # an annotation that somebody else made stays
+        call(main_prepare, *argv, *flat)
 
 
 def test_everything_missing_is_listed_at_once(tmp_path):

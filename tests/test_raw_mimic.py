@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from programs import call
+from programs import call, refused
 from report_shapes import SHAPES
 from test_raw_images import write_dicom
 
@@ -15,6 +15,7 @@ import main_prepare
 from modules.corpus.annotations import check_images, read_annotation
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.messages import UserError
+from modules.preparation.raw.acceptance import refuse_links
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation_flags import RawOptions
 
@@ -227,3 +228,25 @@ def test_a_download_by_wget_is_found_from_any_folder_above_it(tmp_path):
     write_tree(root)
     for folder in (root, root.parent, tmp_path):
         assert len(read_mimic_cxr(folder, options()).studies) == len(expected("findings"))
+
+
+@pytest.mark.parametrize("link", ["p10/p10000000/s50000000/0000-0.jpg", "p10/p10000000/s50000000", "p10"])
+def test_images_that_links_lead_out_are_refused_before_anything_is_copied(tmp_path, capsys, link):
+    raw = write_tree(tmp_path / "raw")
+    inside, outside = raw / TREES[0] / "files" / link, tmp_path / "outside"
+    shutil.move(inside, outside)
+    inside.symlink_to(outside)
+    places = ["--ann_path", tmp_path / "annotation.json", "--image_dir", tmp_path / "images"]
+    argv = ["--dataset_name", "mimic_cxr", *places, "--raw_dir", raw, "--raw_step", "images", "--resize", 16]
+    refused(capsys, "images are links, or below links, that lead out of", main_prepare, *argv)
+    assert not (tmp_path / "images").exists()
+
+
+def test_the_whole_tree_may_be_a_link(tmp_path):
+    raw = write_tree(tmp_path / "raw")
+    files = raw / TREES[0] / "files"
+    shutil.move(files, tmp_path / "elsewhere")
+    files.symlink_to(tmp_path / "elsewhere")
+    dataset = read_mimic_cxr(raw, options())
+    refuse_links(dataset)
+    assert len(dataset.studies) == len(expected("findings"))

@@ -1,9 +1,12 @@
 """modules/preparation/published/recognition.py: published files lie where they were unpacked, under their own names."""
 
 import pytest
+from programs import call, refused
 
+import main_prepare
+from modules.flags import DataOptions
 from modules.messages import UserError
-from modules.preparation.published.recognition import find_annotation, how_to_prepare
+from modules.preparation.published.recognition import find_annotation, how_to_prepare, refuse_to_build
 
 
 def test_the_published_annotation_is_found_when_there_is_no_other(tmp_path):
@@ -37,3 +40,25 @@ def test_published_files_are_converted_rather_than_built(tmp_path, name):
         how_to_prepare("mimic_cxr", path)
         == f"convert them: python main_prepare.py --dataset_name mimic_cxr --published {tmp_path}"
     )
+
+
+def test_nothing_is_built_for_days_beside_what_can_be_converted(tmp_path, prepared, capsys, monkeypatch):
+    annotation, features = tmp_path / "annotation.json", tmp_path / "features"
+    annotation.write_text((prepared / "annotation.json").read_text())
+    argv = [
+        "--dataset_name", "custom", "--ann_path", annotation, "--image_dir", prepared / "images", "--feature_dir", features,
+    ]  # fmt: skip
+    (tmp_path / "hash_distance.json").write_text("[[1]]")
+    message = refused(capsys, "holds published files: convert them: python main_prepare.py", main_prepare, *argv)
+    assert f"--published {tmp_path}" in message
+    assert not features.exists()
+    monkeypatch.setattr(main_prepare, "Preparation", begins)
+    with pytest.raises(AssertionError, match="begins to build"):
+        call(main_prepare, *argv, "--published", "none")
+    features.mkdir()
+    (features / "manifest.json").write_text("{}")
+    refuse_to_build(DataOptions(dataset_name="custom", ann_path=str(annotation), feature_dir=str(features)))
+
+
+def begins(*_):
+    raise AssertionError("begins to build")

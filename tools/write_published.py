@@ -27,8 +27,10 @@ class WriteOptions(Group):
         "mimic_cxr", "data set; its first part names the annotation", choices=tuple(DATASET_DEFAULTS)
     )
     ann_path: str = flag("data/{dataset_name}/annotation.json", "annotation file")
+    image_dir: str = flag("data/{dataset_name}/images", "images, which IU X-Ray takes along as PNG")
     feature_dir: str = flag("data/{dataset_name}/features", "prepared features, with stored embeddings")
     out: str = flag("data/{dataset_name}/published", "folder to write to")
+    overwrite: bool = flag(False, "replace what --out holds of another build")
 
 
 @dataclass(kw_only=True)
@@ -38,7 +40,8 @@ class WritePublished(Program):
     file = "tools/write_published.py"
     examples = (
         "python tools/write_published.py --dataset_name mimic_cxr",
-        "python tools/write_published.py --dataset_name iu_xray --out data/iu_xray/published",
+        "python tools/write_published.py --dataset_name iu_xray --ann_path data/iu_xray/annotation_zero_shot.json "
+        "--feature_dir data/iu_xray/features_zero_shot",
     )
 
     files: WriteOptions
@@ -53,7 +56,8 @@ def main() -> None:
 
     splits = read_annotation(options.ann_path)
     store = FeatureStore.open(options.feature_dir, options.ann_path)
-    write_published(Path(options.out), options.dataset_name, store, splits)
+    out, image_dir = Path(options.out), Path(options.image_dir)
+    write_published(out, options.dataset_name, store, splits, image_dir, options.overwrite)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
 from modules.messages import UserError
 from modules.records import read_json
 
 SPLITS = ("train", "val", "test")
-_MIMIC_PATH = re.compile(r"(?:^|/)p\d{2}/(p\d{8})/")
-_IU_ID = re.compile(r"(CXR\d+)(?:_|$)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +50,8 @@ def read_annotation(path: str | Path) -> dict[str, list[Study]]:
     IU X-Ray, whose items are all ``"test"`` unless they carry ``split``.
 
     A missing id is made from the first image path: its file name in MIMIC-CXR (the DICOM id that R2Gen uses), the path
-    without suffix elsewhere. A missing ``patient`` is read from a MIMIC-CXR image path or an IU X-Ray id.
+    without suffix elsewhere. A missing ``patient`` is read from a MIMIC-CXR image path or an IU X-Ray id; one that is
+    written in several ways (``10``, ``10.0``, ``p10``) has the first of them throughout.
 
     Args:
         path: JSON file.
@@ -67,6 +67,12 @@ def read_annotation(path: str | Path) -> dict[str, list[Study]]:
     for split, where, item in annotation_items(path):
         annotation[split].append(read_study(path, where, item, split))
     _check_unique(path, annotation)
+    names: dict[str, str] = {}
+    for studies in annotation.values():
+        for position, study in enumerate(studies):
+            name = study.patient and names.setdefault(patient_key(study.patient), study.patient)
+            if name != study.patient:
+                studies[position] = replace(study, patient=name)
     return annotation
 
 
@@ -116,13 +122,13 @@ def require_split(annotation: Mapping[str, list[Study]], split: str, path: str |
 
     Args:
         annotation: what :func:`read_annotation` returned.
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: ``"train"``, ``"val"``, ``"test"``, or ``"all"`` for the studies of all three.
         path: the file, for the message.
 
     Raises:
         UserError: if the split is empty.
     """
-    studies = annotation.get(split, [])
+    studies = [study for name in SPLITS if split in (name, "all") for study in annotation.get(name, [])]
     if not studies:
         counts = ", ".join(f"{name} {len(annotation.get(name, []))}" for name in SPLITS)
         raise UserError(
@@ -207,7 +213,7 @@ def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
         report=report,
         split=split,
         labels=read_labels(path, name, item.get("labels")),
-        patient=_find_patient(item, identifier, image_path[0]),
+        patient=find_patient(item, identifier, image_path[0]),
         memory_indices=_read_memory_indices(path, name, item.get("clip_indices")),
     )
 
@@ -235,7 +241,7 @@ def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tup
 
 def _id_from_path(image_path: str) -> str:
     path = PurePosixPath(image_path)
-    return path.stem if _MIMIC_PATH.search(image_path) else str(path.with_suffix(""))
+    return path.stem if MIMIC_PATH.search(image_path) else str(path.with_suffix(""))
 
 
 def read_labels(path: str | Path, name: str, labels: Any) -> tuple[int, ...] | None:
@@ -263,16 +269,6 @@ def _read_memory_indices(path: str | Path, name: str, indices: Any) -> tuple[int
         found = f"clip_indices is {_short(indices)}"
         _reject(path, name, found, "expected a list of row numbers from 0", "remove the key 'clip_indices'")
     return tuple(indices)
-
-
-def _find_patient(item: Mapping[str, Any], identifier: str, image_path: str) -> str | None:
-    if item.get("patient") not in (None, ""):
-        return str(item["patient"])
-    mimic = _MIMIC_PATH.search(image_path)
-    if mimic:
-        return mimic[1]
-    iu = _IU_ID.match(identifier)
-    return iu[1] if iu else None
 
 
 def _short(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +18,23 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import read_image
+from modules.programs import MainTest
 from modules.retrieval.retriever import Queries, retrieve, search
 
 THUMBNAIL = 32  # side in pixels of the images that are compared
 
 
 def baseline_reports(
-    model: Revtaf, dataset: ReportDataset, queries: Queries, training: Sequence[Study]
+    options: MainTest, model: Revtaf, dataset: ReportDataset, queries: Queries, annotation: Mapping[str, list[Study]]
 ) -> dict[str, list[str]]:
-    """Reports of the four baselines for the studies of a data set, by name.
-
-    Args:
-        model: whose predicted states one of them asks with.
-        dataset: the split.
-        queries: what the model has seen of it.
-        training: the training studies, in any order.
-    """
-    bank = dataset.bank
+    """Reports of the four baselines, by name; of three where the training images lie elsewhere (``--bank_dir``)."""
+    bank, pixels = dataset.bank, {}
+    if options.data.bank_dir == options.data.feature_dir:
+        nearest = nearest_by_pixels(bank, annotation["train"], dataset.studies, dataset.image_dir)
+        pixels = {"nearest training image (pixels)": nearest}
     return {
         "most frequent training report": most_frequent_report(bank, len(dataset)),
-        "nearest training image (pixels)": nearest_by_pixels(bank, training, dataset.studies, dataset.image_dir),
+        **pixels,
         "nearest training image (entities)": nearest_by_scores(bank, dataset.region_scores),
         "nearest by predicted states": nearest_by_states(model, bank, queries),
     }

@@ -28,8 +28,8 @@ from models.revtaf import FusedStudy, Revtaf, StudyInputs
 from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
 from modules.distributed import autocast, gather_list
-from modules.flags import LoadingOptions
 from modules.labels import POSITIVE
+from modules.programs import MainTest
 from modules.retrieval.text_oracle import most_alike
 
 COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one
@@ -99,13 +99,24 @@ def sensitivity_lines(measured: Mapping[str, Any]) -> list[str]:
 
 
 @torch.no_grad()
+def loss_by_reference(
+    model: Revtaf, dataset: ReportDataset, device: torch.device, options: MainTest
+) -> dict[str, float]:
+    """:func:`reference_sensitivity` of a test; every process must ask."""
+    return reference_sensitivity(
+        model, dataset, device=device, precision=options.compute.precision, batch_size=options.loading.batch_size,
+        num_workers=options.loading.num_workers, seed=options.runtime.seed,
+    )  # fmt: skip
+
+
 def reference_sensitivity(
     model: Revtaf,
     dataset: ReportDataset,
     *,
     device: torch.device,
     precision: str,
-    loading: LoadingOptions,
+    batch_size: int,
+    num_workers: int,
     seed: int,
 ) -> dict[str, float]:
     """Report loss in nats per token under each of the five references, over at most ``MOST_STUDIES`` studies.
@@ -115,7 +126,8 @@ def reference_sensitivity(
         dataset: its reference rows must be set; studies are taken evenly from it.
         device: of the model.
         precision: of the forward pass.
-        loading: how the studies are loaded.
+        batch_size: studies at once.
+        num_workers: processes that read images.
         seed: of the random references.
 
     Returns:
@@ -127,7 +139,7 @@ def reference_sensitivity(
     references = reference_kinds(part, seed)
     state_ids = torch.tensor(part.tokenizer.state_ids, device=device)
     sums: list[tuple[float, ...]] = []
-    for batch in evaluation_loader(part, loading.batch_size, loading.num_workers):
+    for batch in evaluation_loader(part, batch_size, num_workers):
         batch = part.to_device(batch, device)
         with autocast(device, precision):
             patches, state_logits = model.diagnose(batch.study.image, batch.study.memory)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -96,7 +97,8 @@ class ChexbertLabeler:
     """States of the 14 conditions by CheXbert.
 
     A text is labelled once; the result is kept under the hash of the text for as long as the labeler lives and, with a
-    ``cache_dir``, on disk: a program that is killed labels at most ``SAVE_EVERY`` reports again.
+    ``cache_dir``, on disk: a program that is killed labels at most ``SAVE_EVERY`` reports again, and the network is not
+    even loaded where nothing is left to label.
 
     Args:
         checkpoint: ``chexbert.pth``; its weights may be bare or wrapped, with or without ``module.`` in front.
@@ -126,16 +128,24 @@ class ChexbertLabeler:
     ) -> None:
         self._tokenizer = _word_pieces(Path(bert_path))
         self._start, self._end = (cast(int, self._tokenizer.token_to_id(token)) for token in (START, END))
-        checkpoint = Path(checkpoint)
-        weights = _weights(checkpoint)
-        network = ChexbertNetwork(BERT_CONFIG)
-        check_weights(weights, network.state_dict(), checkpoint, EXPECTED)
-        network.load_state_dict(weights)
+        self._checkpoint = Path(checkpoint)
+        if not self._checkpoint.is_file():
+            raise UserError(f"the CheXbert checkpoint {checkpoint} does not exist; see checkpoints/README.md")
         self._device, self._batch_size = torch.device(device), batch_size
-        self._network = network.to(self._device).eval()
         self.checksum = sha256_of(checkpoint)[:12]
         self._cache = KnownStates(cache_dir, self.checksum)
         self._known = self._cache.read()
+        if not self._known:  # else this very file has labelled before, and may not be needed again
+            _ = self._network
+
+    @cached_property
+    def _network(self) -> ChexbertNetwork:
+        """The network, on its device; loaded when a text waits for it."""
+        weights = _weights(self._checkpoint)
+        network = ChexbertNetwork(BERT_CONFIG)
+        check_weights(weights, network.state_dict(), self._checkpoint, EXPECTED)
+        network.load_state_dict(weights)
+        return network.to(self._device).eval()
 
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
         """States of n reports as ``(n, 14)`` int8."""
@@ -202,8 +212,6 @@ def _word_pieces(path: Path) -> Tokenizer:
 
 def _weights(checkpoint: Path) -> dict[str, Tensor]:
     """The network's weights out of a checkpoint, by plain names."""
-    if not checkpoint.is_file():
-        raise UserError(f"the CheXbert checkpoint {checkpoint} does not exist; see checkpoints/README.md")
     plain = weights_of(load_weights(checkpoint))
     # Some versions of BERT kept this constant among their weights.
     plain.pop("bert.embeddings.position_ids", None)

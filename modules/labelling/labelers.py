@@ -21,6 +21,7 @@ from modules.distributed import gather_list, is_main, shard
 from modules.labelling import assertions, condition_rules
 from modules.labelling.assertions import assertion_map, normalised_sentences
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
+from modules.messages import Needed
 from modules.throughput import measured
 
 if TYPE_CHECKING:
@@ -117,6 +118,18 @@ class RuleLabeler:
                 found.update(asserted[match.end() - 1] for match in present.finditer(text))
             states[column] = max(found, key=RANK.__getitem__, default=BLANK)
         return states
+
+
+def labeler_files(chexbert_path: str | Path | None, bert_path: str | Path | None) -> list[Needed]:
+    """What labelling needs besides CheXbert's checkpoint, where that is there: known before any work begins."""
+    from modules.corpus.tokenizer import BERT_FOLDER, HUB_PREFIX
+
+    if not (chexbert_path and Path(chexbert_path).is_file()) or str(bert_path).startswith(HUB_PREFIX):
+        return []
+    path = Path(bert_path or BERT_FOLDER)
+    what = f"vocabulary of bert-base-uncased, which CheXbert reads with ({chexbert_path} is there)"
+    how = "see checkpoints/README.md and give its folder with --bert_path; --chexbert_path none labels by rules"
+    return [Needed(path if path.is_file() else path / "vocab.txt", what, how)]
 
 
 def find_labeler(

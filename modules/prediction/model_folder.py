@@ -13,6 +13,7 @@ from models.cpu.speed_up import speed_up
 from models.entity_scorer import EntityScorer
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
+from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, tokenizer_of
 from modules.labelling.mentions import entity_mentions
@@ -73,7 +74,9 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     bank_dir = _where(options["bank_dir"], path.parent)
     store = FeatureStore.open(bank_dir).check()
     _refuse_foreign_scores(store, bank_dir)
+    refuse_wrong_pairing(store, store, "online")  # images are read by the scorer beside the bank
     checkpoint = load_checkpoint(path)
+    refuse_other_features(checkpoint["run"].get("trained_on"), store, path)
     tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
     model = build_model(checkpoint).to(device).eval()
     if device.type == "cpu":

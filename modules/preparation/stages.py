@@ -80,11 +80,11 @@ class Preparation:
         self.no_patient = wanted.exclude_same_patient is not False
         self.source = {"annotation": sha256_of(options.data.ann_path)}
         self.published = None
-        if wanted.published:
+        if wanted.published not in (None, "none"):
             self.published = PublishedFiles(
                 Path(wanted.published), self.splits, self.owns_bank, bool(wanted.exclude_same_patient)
             )
-            self.published.check(options.data.features)
+            self.published.check(options.data)
 
     def run(self) -> FeatureStore:
         """Build whatever is not current and return the store."""
@@ -196,7 +196,7 @@ class Preparation:
         if is_main() and work.is_file() and _made_by(work) != made_by:
             work.unlink()
         barrier()
-        with measured("entity scorer", len(self.training)):
+        with measured("entity scorer", len(self.training), None):
             scorer = train_entity_scorer(
                 self.training,
                 self.image_dir,
@@ -260,7 +260,7 @@ class Preparation:
         if self.current(made_by, "label_neighbours"):
             return
         ids = [study.id for study in self.training]
-        with measured("label neighbours", len(ids), quadratic=True):
+        with measured("label neighbours", len(ids), 2):
             labels = np.asarray(store["labels"])[store.rows("studies", ids)]
             rows = label_neighbours(labels, patients, k, ids=ids, device=self.device)
         write_feature(self.folder, "label_neighbours", rows, axis="training", made_by=made_by)
@@ -280,7 +280,7 @@ class Preparation:
         if self.current(made_by, "memory_indices"):
             return
         bank_groups, query_groups = bank.groups(self.studies, self.no_patient)
-        with measured("memory", len(self.studies), quadratic=self.owns_bank):
+        with measured("memory", len(self.studies), 2 if self.owns_bank else 1):
             rows = memory_indices(
                 np.asarray(store["region_scores"]),
                 entity_mentions(bank.reports),

@@ -15,7 +15,7 @@ from modules.corpus.tokenizer import bert_folder
 from modules.messages import UserError
 from modules.programs import MainTrain
 from modules.weights.backbones import starting_weights
-from modules.weights.checkpoints import load_backbone, load_bert
+from modules.weights.checkpoints import BERT_FILES, load_backbone, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
     "image_size", "grid", "dropout", "manifold", "curvature", "learn_curvature", "retrieval", "attention", "align_pairs",
@@ -117,5 +117,9 @@ def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] 
     if weights:
         lines = [load_backbone(model.visual_encoder.backbone, name, weights)]
     if options.labeler.bert_path and options.start.tokenizer == "bert":
-        return [*lines, load_bert(model.report_decoder.network, bert_folder(options.labeler.bert_path))]
+        folder = bert_folder(options.labeler.bert_path)
+        if any((folder / name).is_file() for name in BERT_FILES):
+            return [*lines, load_bert(model.report_decoder.network, folder)]
+        line = f"report decoder: {folder} holds a vocabulary and neither {' nor '.join(BERT_FILES)}: starts from random weights"
+        return [*lines, line]
     return [*lines, "report decoder: starts from random weights (--bert_path loads BERT's)"]

@@ -16,6 +16,7 @@ from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import Batch, ReportDataset, collate
+from modules.corpus.pairing import training_origin
 from modules.distributed import agree_on, barrier, highest, is_main, mean_over_processes, watch, world_size
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
@@ -73,7 +74,7 @@ class Trainer:
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
         self.wanted = Wanted(train_set.bank) if isinstance(model.retrieval_enhancer, RetrievalTowers) else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
-        self.state = RunState()
+        self.state, self.origin = RunState(), training_origin(train_set.store)
         self.sums = torch.zeros(1 + len(loss_names()), device=device)  # steps and losses of this epoch and process
         self.referenced = 0  # epoch that the training studies have their references of
         self.stop, self.watch = StopRequest(), watch()
@@ -103,6 +104,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "class_prior": self.class_prior.cpu(),
             "features": self.train_set.store.checksums,
+            "trained_on": self.origin,
         }
         if state.step:
             run["reference_rows"] = stored_rows(self.train_set.read_rows)
@@ -118,12 +120,11 @@ class Trainer:
             UserError: if there is none, or it belongs to another model, other features or another number of processes.
         """
         path, checkpoint, checksum = newest_checkpoint(self.run_dir)
-        run = checkpoint["run"]
+        run, here = checkpoint["run"], self.train_set.store.checksums
         if run["world_size"] != world_size() and run["step"]:
             raise UserError(
                 f"{path} was saved inside an epoch by {run['world_size']} processes, now {world_size()}: resume with as many"
             )
-        here = self.train_set.store.checksums
         if others := [name for name, checksum in run["features"].items() if here.get(name) != checksum]:
             raise UserError(
                 f"{path} belongs to a run on other features than those in {self.options.data.feature_dir} (first "
@@ -292,9 +293,8 @@ class Trainer:
 
     def _keep_best(self, row: dict[str, Any]) -> bool:
         metric = self.options.training.monitor_metric
-        best = row[metric] > self.state.best(metric)
-        if is_main() and best:
-            saving.save_checkpoint(
-                self.run_dir / saving.BEST, self.model, {name: row[name] for name in ("epoch", metric)}
-            )
+        best = is_main() and row[metric] > self.state.best(metric)  # the others have no scores
+        if best:
+            run = {"epoch": self.state.epoch, metric: row[metric], "trained_on": self.origin}
+            saving.save_checkpoint(self.run_dir / saving.BEST, self.model, run)
         return best

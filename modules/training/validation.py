@@ -60,6 +60,7 @@ class Validation:
         self.kept: KeptRows | None = None
         few = [val_set.reports[i] for i in range(min(2, len(val_set)))]
         names = self._scores(ReportScorer(few, labeler), few, val_set.labels[:2])
+        names |= {"val_METEOR": 0.0} if options.training.val_meteor else {}
         if options.training.monitor_metric not in names:
             raise UserError(
                 f"--monitor_metric {options.training.monitor_metric} is not among the validation scores: choose one of "
@@ -109,16 +110,21 @@ class Validation:
             return {}, updated
         with watch().patience():
             states = np.array([row["states"] for row in rows])  # (n, L)
-            scores = self._scores(self.scorer, [row["prediction"] for row in rows], self.val_set.labels, states)
+            predictions, meteor = [row["prediction"] for row in rows], self.options.training.val_meteor
+            scores = self._scores(self.scorer, predictions, self.val_set.labels, states, meteor)
         tqdm.write("".join(f"{sentence}\n" for sentence in warnings(figures)), file=sys.stderr, end="")
         more = {f"val_{name}": value for name, value in {**figures, **reference_agreement(self.val_set)}.items()}
         return scores | more, updated
 
     @staticmethod
     def _scores(
-        scorer: ReportScorer, predictions: list[str], labels: np.ndarray, states: np.ndarray | None = None
+        scorer: ReportScorer,
+        predictions: list[str],
+        labels: np.ndarray,
+        states: np.ndarray | None = None,
+        meteor: bool = False,
     ) -> dict[str, Any]:
-        scores = scorer(predictions, meteor=False) | state_scores(labels if states is None else states, labels)
+        scores = scorer(predictions, meteor=meteor) | state_scores(labels if states is None else states, labels)
         return {f"val_{name}": value for name, value in scores.items() if value is not None}
 
     def forget(self) -> None:

@@ -29,6 +29,8 @@ from modules.weights.saving import FORMAT
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
+
 
 def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]:
     """Read a checkpoint written by :func:`modules.weights.saving.save_checkpoint`, or a released REVTAF.
@@ -225,7 +227,7 @@ def bert_file(folder: str | Path) -> Path:
     Raises:
         UserError: if there is none.
     """
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in BERT_FILES:
         if (Path(folder) / name).is_file():
             return Path(folder) / name
     raise UserError(

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from modules.corpus.annotations import SPLITS, Study, annotation_items, item_problems, read_study
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import RESIZE_RATIO
+from modules.corpus.patients import patient_key
 from modules.corpus.pixels import open_image
 from modules.corpus.text import normalise_whitespace
 from modules.flags import DataOptions
@@ -77,7 +78,7 @@ def look_at_annotation(path: str | Path, diagnosis: Diagnosis) -> list[Study]:
 def look_at_splits(studies: Sequence[Study], diagnosis: Diagnosis) -> None:
     """Check that no patient and no image is in two splits."""
     diagnosis.looked_at.add("splits")
-    patients = _splits_of((study.patient, study.split) for study in studies if study.patient is not None)
+    patients = _splits_of((patient_key(study.patient), study.split) for study in studies if study.patient)
     images = _splits_of((image, study.split) for study in studies for image in study.image_path)
     text = "{count} patients are in two splits, so that a held-out study has relatives in training: split by patient"
     diagnosis.add("error", "splits", text, patients)

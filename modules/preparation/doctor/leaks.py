@@ -33,6 +33,7 @@ from modules.preparation.features.entities import entity_aurocs, load_entity_sco
 from modules.retrieval.neighbours import memory_indices
 
 TOO_GOOD = 0.97  # mean AUROC against the own report that no image reaches: reports leave out and word freely
+TOO_POOR = 0.6  # mean AUROC of held-out studies, below which the scores say little
 TOO_MUCH_BETTER = 0.08  # of held-out studies against training studies, whose reports the scorer has seen
 _ENOUGH = 30  # reports below which an AUROC says nothing
 _ASKED = 1000  # reports a split that the AUROC is taken from
@@ -157,6 +158,11 @@ def _ask_what_scores_know(found: Examined, studies: Sequence[Study], diagnosis: 
         diagnosis.add("error", "leaks", f"{said}, more than an image can tell: they were made from the reports")
     elif known["held-out"] > known.get("train", 1.0) + TOO_MUCH_BETTER:
         text = f"{said}, but those of training studies with {known['train']:.3f}: has the scorer seen held-out reports?"
+        diagnosis.add("warning", "leaks", text)
+    elif known["held-out"] < TOO_POOR:
+        text = (
+            f"{said}, hardly more than chance (.5): train the entity scorer from weights (--resnet_weights), or longer"
+        )
         diagnosis.add("warning", "leaks", text)
     else:
         diagnosis.add("note", "leaks", said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from modules.labels import ENTITIES
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
 from modules.preparation.features.shared_steps import SharedSteps
 from modules.programs import MainPrepare
+from modules.throughput import duration
 from modules.weights.backbones import read_folder
 from modules.weights.checkpoints import load_backbone, load_weights
 from modules.weights.saving import save_atomically
@@ -99,11 +101,13 @@ def train_entity_scorer(
     for epoch in range(state["epochs_done"], int(schedule["epochs"])):
         if patience and epoch - state["best_epoch"] >= patience:
             break
+        started = time.perf_counter()
         _train_epoch(scorer, optimizer, training, epoch, schedule)
         state |= {"state_dict": scorer.state_dict(), "optimizer": optimizer.state_dict()}
         state |= {"epochs_done": epoch + 1, "made_by": made_by}
         if patience:
             _keep_best(state, _held_out_loss(scorer, held_out, schedule))
+        _say_what_is_left(time.perf_counter() - started, int(schedule["epochs"]) - epoch - 1, patience)
         if is_main():
             save_atomically(state, work_path)
         barrier()
@@ -111,6 +115,16 @@ def train_entity_scorer(
         scorer.load_state_dict(state["best_state"])
         _say(f"entity scorer: epoch {state['best_epoch']} of {state['epochs_done']}, held-out loss {state['best']:.4f}")
     return scorer.eval()
+
+
+def _say_what_is_left(seconds: float, epochs: int, patience: int) -> None:
+    """After a long epoch, how long the schedule goes on."""
+    if seconds > 60 and epochs:
+        most = (
+            f"at most {epochs} more, {duration(seconds * epochs)}" if patience else f"{duration(seconds * epochs)} more"
+        )
+        early = f"; it ends earlier once {patience} epochs bring nothing" if patience else ""
+        _say(f"entity scorer: an epoch takes {duration(seconds)}, {most}{early}")
 
 
 class _Examples:
@@ -141,6 +155,8 @@ def _new_scorer(
     scorer = EntityScorer(config)
     if backbone:
         _say(load_backbone(scorer.visual_encoder.backbone, config.visual_extractor, backbone))
+    else:
+        _say("entity scorer: starts from random weights (--resnet_weights or hf:DIR, see checkpoints/README.md)")
     rate = (targets * weights).sum(0).add(0.5) / weights.sum(0).add(1)  # (K,), smoothed share of presence
     scorer.entity_bias.data.copy_(torch.logit(rate))
     return scorer

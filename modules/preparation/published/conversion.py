@@ -26,9 +26,10 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.store import FeatureStore, is_current
 from modules.corpus.store_writing import FeatureRows, create_feature, write_feature
 from modules.distributed import barrier, from_main, is_main
+from modules.flags import DataOptions
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, UserError, require
-from modules.preparation.published.order import check_order
+from modules.preparation.published.order import check_order, check_scores
 from modules.preparation.published.reading import EmbeddingFiles, SentenceSpool, number_rows
 from modules.records import read_json
 from modules.throughput import measured
@@ -39,8 +40,9 @@ REGIONS, SENTENCES = "region_txt_embeddings", "medclip_txt_embeddings"
 MOST_NEIGHBOURS = 100  # kept of a row of hash_distance.json
 _GET = "download it from the links of the REVTAF-RRG repository, or leave out --published to build it"
 _GET_SCORES = (
-    "the published IU X-Ray files do not include it: score the images with the scorer that made those of the retrieval bank "
-    "and write the file, or prepare both data sets without --published"
+    "the published IU X-Ray files do not include it. MedKLIP, which made those of the bank, makes it from the images "
+    "(checkpoints/README.md), without --published: python main_prepare.py --dataset_name {dataset_name} --ann_path {ann_path} "
+    "--entity_scorer medklip --feature_dir {feature_dir} --bank_dir {bank_dir}"
 )
 
 
@@ -62,19 +64,22 @@ class PublishedFiles:
         self.studies = [study for studies in self.splits.values() for study in studies]
         self.training = self.splits.get("train", [])
 
-    def check(self, features: str) -> None:
+    def check(self, data: DataOptions) -> None:
         """Name everything that is missing at once.
+
+        Args:
+            data: ``features``, and the places that a command to make the scores names.
 
         Raises:
             UserError: if a file that cannot be built instead is missing; with ``--features online``: there is no scorer
                 that would make the embeddings again.
         """
-        if features == "online":
+        if data.features == "online":
             raise UserError(
                 "--published brings stored entity embeddings and no entity scorer: use --features stored, or leave out "
                 "--published"
             )
-        how = _GET if self.owns_bank else _GET_SCORES
+        how = _GET if self.owns_bank else _GET_SCORES.format(**vars(data))
         needed = [Needed(self.folder / SCORES.format(s), f"entity scores, {s} split", how) for s in self.splits]
         needed.append(Needed(EmbeddingFiles(self.folder, REGIONS).path, "entity embeddings", _GET))
         if self.owns_bank:
@@ -120,6 +125,10 @@ class PublishedFiles:
         if self._stale(target, made_by, "region_scores"):
             rows = self._split_rows(scores, shape[1])
             self._stream(target, "region_scores", rows, shape, np.float32, "studies", made_by)
+        store = FeatureStore.open(target)
+        for split, studies in self.splits.items():
+            rows = store.rows("studies", [study.id for study in studies])
+            check_scores(scores[split], np.asarray(store["region_scores"][rows]), [study.report for study in studies])
         self._region_text(target, dtype, source)
         if self.owns_bank:
             path = self.folder / REPORTS

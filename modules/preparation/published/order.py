@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
+from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.messages import UserError
 from modules.preparation.published.reading import number_rows
 
 LEAST_COMPARED, MOST_COMPARED = 30, 1000  # training studies whose first neighbour is looked at
 NEAR_CHANCE = 0.7  # of the difference of any two studies, above which neighbours are no neighbours
+LEAST_SCORED = 100  # studies of a split whose scores are compared with their reports
+LEAST_PRESENT = 5  # reports that must mention an entity, and entities that must be mentioned so often
+NO_BETTER = 0.55  # mean AUROC up to which scores are of other studies; those of a scorer that sees are above .7
 
 
 def check_order(path: Path, labels: np.ndarray) -> None:
@@ -40,4 +46,32 @@ def check_order(path: Path, labels: np.ndarray) -> None:
         raise UserError(
             f"{path} is in another order than the annotation: a study and its first neighbour differ in {near:.1%} of their "
             f"labels, any two studies in {chance:.1%}; give the annotation that the files were published with, unsorted"
+        )
+
+
+def check_scores(path: Path, scores: np.ndarray, reports: Sequence[str]) -> None:
+    """Compare the entity scores of up to 1,000 studies of a split with what their own reports mention.
+
+    Args:
+        path: published scores of the split.
+        scores: ``(n, K)`` in the order of the annotation; nothing is said about fewer than 100 studies.
+        reports: of the same n studies.
+
+    Raises:
+        UserError: if the scores find the entities of the reports no better than chance.
+    """
+    n = len(reports)
+    if n < LEAST_SCORED:
+        return
+    chosen = np.arange(0, n, max(1, n // MOST_COMPARED))
+    present = entity_mentions([reports[i] for i in chosen]) == PRESENT  # (n, K)
+    counts = np.minimum(present.sum(axis=0), (~present).sum(axis=0))
+    varied = np.flatnonzero(counts >= LEAST_PRESENT)
+    if len(varied) < LEAST_PRESENT:
+        return
+    mean = float(np.mean([roc_auc_score(present[:, k], scores[chosen, k]) for k in varied]))
+    if mean < NO_BETTER:
+        raise UserError(
+            f"{path} is in another order than the annotation: the scores of a study find the entities of its report with a "
+            f"mean AUROC of {mean:.2f}, chance is .50; give the annotation that the files were published with, unsorted"
         )

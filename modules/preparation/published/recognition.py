@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modules.corpus.manifest import MANIFEST
+from modules.flags import DataOptions
 from modules.messages import UserError
 from modules.preparation.published.conversion import NEIGHBOURS, REGIONS, REPORTS, SCORES
 from modules.preparation.published.reading import EmbeddingFiles
@@ -33,10 +35,29 @@ def find_annotation(path: str | Path) -> str:
     return str(found[0] if found else path)
 
 
+def holds_published(folder: Path) -> bool:
+    """Whether one of the files of the published data set lies in a folder."""
+    names = [REPORTS, NEIGHBOURS, *(SCORES.format(split) for split in ("train", "val", "test"))]
+    return any((folder / name).is_file() for name in names) or EmbeddingFiles(folder, REGIONS).path.exists()
+
+
 def how_to_prepare(dataset_name: str, ann_path: str | Path) -> str:
     """How to get features: convert the published files beside the annotation, if they lie there, else build them."""
     folder, prepare = Path(ann_path).parent, f"python main_prepare.py --dataset_name {dataset_name}"
-    names = [REPORTS, NEIGHBOURS, *(SCORES.format(split) for split in ("train", "val", "test"))]
-    if any((folder / name).is_file() for name in names) or EmbeddingFiles(folder, REGIONS).path.exists():
+    if holds_published(folder):
         return f"convert them: {prepare} --published {folder}"
     return f"build them: {prepare}"
+
+
+def refuse_to_build(data: DataOptions) -> None:
+    """Refuse to build for days what lies there to be converted.
+
+    Raises:
+        UserError: with the command that converts it, unless features have been built here before.
+    """
+    folder = Path(data.ann_path).parent
+    if holds_published(folder) and not (Path(data.feature_dir) / MANIFEST).is_file():
+        raise UserError(
+            f"{folder} holds published files: {how_to_prepare(data.dataset_name, data.ann_path)}; or build features from the "
+            "reports and images all the same with --published none"
+        )

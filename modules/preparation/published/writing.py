@@ -1,7 +1,11 @@
-"""A feature folder written in the layout of the published REVTAF files, which the released code reads."""
+"""A feature folder written in the layout of the published REVTAF files, which the released code reads.
+
+Beside them lies ``written.json``, which says of which build they are: the folder is that of one build, or it is refused.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,29 +14,86 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
+from modules.corpus.pixels import open_image
 from modules.corpus.store import FeatureStore
 from modules.labels import CHEXPERT_CONDITIONS
+from modules.messages import UserError
 from modules.preparation.published.conversion import MEMORY, NEIGHBOURS, RATES, REGIONS, REPORTS, SCORES, SENTENCES
-from modules.records import atomic_write, write_json, write_jsonl
+from modules.records import atomic_write, read_json, write_json, write_jsonl
 from modules.throughput import measured
 
+RECORD, IMAGES = "written.json", "images"
+FORMAT = "revtaf_published/1"
 
-def write_published(folder: Path, dataset_name: str, store: FeatureStore, splits: Mapping[str, list[Study]]) -> None:
+
+def write_published(
+    folder: Path,
+    dataset_name: str,
+    store: FeatureStore,
+    splits: Mapping[str, list[Study]],
+    image_dir: Path | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write the files that :class:`modules.preparation.published.conversion.PublishedFiles` reads.
 
-    A data set without training split gets a flat annotation with 14 labels, as IU X-Ray is published, and no files of
-    training reports. Arrays of images that are there already stay, so that an interrupted writing continues.
+    IU X-Ray, and a data set without training split, get a flat annotation with 14 labels, all of it tested, and no files of
+    training reports; IU X-Ray's images are written as ``images/*.png``, the only suffix that the released code knows there.
+    Arrays of images that are there already stay, so that an interrupted writing continues.
 
     Args:
         folder: made if absent.
         dataset_name: its first part names the annotation.
         store: a prepared feature folder with stored embeddings.
         splits: studies of the annotation.
+        image_dir: their images; only needed for IU X-Ray.
+        overwrite: remove what the folder holds of another build.
+
+    Raises:
+        UserError: if the folder holds files of another build, or IU X-Ray was prepared with a bank of its own, which the
+            released code does not read.
     """
     splits = {split: studies for split, studies in splits.items() if studies}
+    if dataset_name == "iu_xray":
+        if "report_features" in store:
+            raise UserError(
+                f"{store.directory} holds a bank of its own, and the released code reads IU X-Ray with MIMIC-CXR's: give "
+                "--feature_dir and --ann_path of bash prepare_iu_xray.sh RAW_DIR --zero_shot"
+            )
+        splits = {"test": [study for studies in splits.values() for study in studies]}
+    record = {"format": FORMAT, "dataset_name": dataset_name, "features": store.checksums}
+    _claim(folder, record, overwrite)
     with measured("published layout", sum(map(len, splits.values()))):
         _write_files(folder, dataset_name, store, splits)
+        if dataset_name == "iu_xray" and image_dir is not None:
+            _write_images(folder / IMAGES, splits["test"], image_dir)
     print(f"wrote the published layout of {sum(map(len, splits.values()))} studies into {folder}")
+
+
+def _claim(folder: Path, record: Mapping[str, object], overwrite: bool) -> None:
+    """Make the folder that of one build; UserError if it is that of another."""
+    path = folder / RECORD
+    theirs = read_json(path) if path.is_file() else None
+    names = [
+        SCORES.format("*"),
+        MEMORY.format("*"),
+        REPORTS,
+        NEIGHBOURS,
+        RATES,
+        REGIONS,
+        SENTENCES,
+        "*_annotation_promptmrg.json",
+    ]
+    found = sorted(place for name in names for place in folder.glob(name))
+    if theirs != record and found:
+        if not (overwrite and theirs):
+            whose = "another build" if theirs else "somebody else"
+            remedy = "replace them with --overwrite, or give another --out" if theirs else "give another --out"
+            raise UserError(
+                f"{folder} holds published files of {whose} (first {found[0].name}), which would mix: {remedy}"
+            )
+        for place in [*found, folder / IMAGES]:
+            shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
+    write_json(path, record)
 
 
 def _write_files(folder: Path, dataset_name: str, store: FeatureStore, splits: Mapping[str, list[Study]]) -> None:
@@ -63,6 +124,19 @@ def _write_arrays(folder: Path, studies: Sequence[Study], arrays: Iterable[np.nd
                 np.save(file, array)
 
 
+def _write_images(folder: Path, studies: Sequence[Study], image_dir: Path) -> None:
+    """The first image of every study as PNG, at its path below ``folder``."""
+    for study in tqdm(studies, desc=IMAGES, unit="image"):
+        path = folder / _as_png(study.image_path[0])
+        if not path.is_file():
+            with atomic_write(path, "wb") as file:
+                open_image(image_dir / study.image_path[0]).save(file, "PNG")
+
+
+def _as_png(image: str) -> str:
+    return str(PurePosixPath(image).with_suffix(".png"))
+
+
 def _write_annotation(path: Path, store: FeatureStore, splits: Mapping[str, list[Study]]) -> None:
     """The annotation with labels and ``clip_indices``."""
     items = {}
@@ -72,7 +146,7 @@ def _write_annotation(path: Path, store: FeatureStore, splits: Mapping[str, list
         items[split] = [
             {
                 "id": study.id,
-                "image_path": list(study.image_path),
+                "image_path": [_as_png(image) if path.name.startswith("iu_") else image for image in study.image_path],
                 "report": study.report,
                 "split": split,
                 **({"patient": study.patient} if study.patient else {}),
@@ -82,7 +156,7 @@ def _write_annotation(path: Path, store: FeatureStore, splits: Mapping[str, list
             for i, study in enumerate(studies)
         ]
     if set(items) == {"test"}:
-        flat = [{**item, "labels": item["labels"][: len(CHEXPERT_CONDITIONS)]} for item in items["test"]]
-        write_json(path, flat, indent=None)
+        short = [{**item, "labels": item["labels"][: len(CHEXPERT_CONDITIONS)]} for item in items["test"]]
+        write_json(path, short, indent=None)
     else:
         write_json(path, {split: items.get(split, []) for split in ("train", "val", "test")}, indent=None)

@@ -5,6 +5,9 @@
     <folder>/raw.json        flags, counts and program version that made them
     <image_dir>              copies of the images, or a link to the raw ones
 
+An annotation called annotation_zero_shot.json has dropped_zero_shot.csv and raw_zero_shot.json beside it: two annotations
+of one folder share its images. With ``--all_test`` it is a flat list of studies, all of which are tested.
+
 The annotation is written last: its presence says that everything is there.
 """
 
@@ -19,6 +22,7 @@ from modules.corpus.annotations import SPLITS
 from modules.distributed import barrier, gather_list, is_main
 from modules.messages import UserError
 from modules.options import flat
+from modules.preparation.raw.acceptance import refuse_links, refuse_shared_patients
 from modules.preparation.raw.custom import read_custom
 from modules.preparation.raw.images import copy_images, copy_path
 from modules.preparation.raw.iu_xray import read_iu_xray
@@ -30,7 +34,7 @@ from modules.throughput import speed_line
 
 FORMAT = "revtaf_raw/1"
 READERS = {"mimic_cxr": read_mimic_cxr, "iu_xray": read_iu_xray, "custom": read_custom}
-_RECORDED = ("dataset_name", "section", "unnamed", "items", "chexpert_labels", "split_file", "xxxx", "resize",
+_RECORDED = ("dataset_name", "section", "unnamed", "items", "all_test", "chexpert_labels", "split_file", "xxxx", "resize",
              "copy_format", "raw_step", "seed")  # fmt: skip
 
 
@@ -56,11 +60,7 @@ def build_annotation(options: MainPrepare) -> list[str]:
     with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()
     # One process reads: eight would read the same 227,835 reports.
-    read = (
-        [READERS[options.data.dataset_name](raw_dir, options.raw, with_images, options.runtime.seed)]
-        if is_main()
-        else []
-    )
+    read = [read_raw(options, with_images)] if is_main() else []
     dataset: RawDataset = gather_list(read)[0]
     if is_main():
         images = options.data.dataset_name == "mimic_cxr" and options.raw.items == "image"
@@ -91,10 +91,28 @@ def _root_of(dataset: RawDataset) -> Path:
     return dataset.image_root
 
 
+def read_raw(options: MainPrepare, with_images: bool) -> RawDataset:
+    """What the raw files hold; nothing is written.
+
+    Raises:
+        UserError: if a file is missing or damaged, images are links out of the raw folder, or a split shares patients.
+    """
+    raw = options.raw
+    dataset = READERS[options.data.dataset_name](str(raw.raw_dir), raw, with_images, options.runtime.seed)
+    refuse_links(dataset)
+    refuse_shared_patients(dataset, raw.split_file or raw.raw_dir)
+    if raw.all_test:
+        for study in dataset.studies:
+            study.split = "test"
+        dataset.notes.append(f"--all_test: all {len(dataset.studies)} items are to be tested")
+    return dataset
+
+
 def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> None:
     """Copy the images and let the studies name the copies; what cannot be decoded is left out."""
+    images = list(dict.fromkeys(image for study in dataset.studies for image in study.images))
     unreadable = copy_images(
-        list(dict.fromkeys(image for study in dataset.studies for image in study.images)),
+        images,
         _root_of(dataset),
         image_dir,
         resize=options.raw.resize,
@@ -111,11 +129,18 @@ def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> N
 
 def _check_ours(annotation: Path) -> None:
     """Refuse to replace an annotation that somebody else made."""
-    record = annotation.parent / "raw.json"
+    record = _beside(annotation, "raw.json")
     if annotation.is_file() and not (record.is_file() and read_json(record).get("format") == FORMAT):
         raise UserError(
             f"{annotation} is there already and was not made from raw files: move it away, or give another --ann_path"
         )
+
+
+def _beside(annotation: Path, name: str) -> Path:
+    """A file that belongs to an annotation; ``annotation_zero_shot.json`` has ``raw_zero_shot.json``."""
+    which = annotation.stem.removeprefix("annotation") if annotation.stem.startswith("annotation") else ""
+    path = annotation.with_name(name)
+    return path.with_stem(f"{path.stem}{which}")
 
 
 def _link(image_dir: Path, root: Path) -> None:
@@ -136,7 +161,7 @@ def _link(image_dir: Path, root: Path) -> None:
 
 
 def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
-    with atomic_write(annotation.parent / "dropped.csv") as file:
+    with atomic_write(_beside(annotation, "dropped.csv")) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([("id", "reason"), *dataset.dropped.items()])
     record = {
@@ -148,9 +173,9 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
         "notes": dataset.notes,
         **provenance(),
     }
-    write_json(annotation.parent / "raw.json", record)
+    write_json(_beside(annotation, "raw.json"), record)
     content = {split: [_item(study) for study in dataset.studies if study.split == split] for split in SPLITS}
-    write_json(annotation, content, indent=None)
+    write_json(annotation, content["test"] if options.raw.all_test else content, indent=None)
 
 
 def _item(study: RawStudy) -> dict:

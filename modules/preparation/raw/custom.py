@@ -24,6 +24,7 @@ from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError
+from modules.preparation.raw.acceptance import name_patients, refuse_shared_patients
 from modules.preparation.raw.files import find_below
 from modules.preparation.raw.own_columns import KNOWN, Rows, find_columns, is_absent, read_paths, read_states
 from modules.preparation.raw.studies import (
@@ -60,6 +61,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     columns, said = find_columns(path, headings, rows)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
+    name_patients(dataset)
     undivided = _split(path, dataset, options.split_file, "patient" in columns)
     empty = "no report" if "report" in columns else f"no {options.section} in the report"
     dataset.keep(lambda study: None if study.report else empty)
@@ -72,6 +74,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
             for study, row in zip(dataset.studies, states, strict=True)
         }
         draw_split(dataset, seed, found)
+    refuse_shared_patients(dataset, options.split_file or f"the split column of {path}")
     return dataset
 
 

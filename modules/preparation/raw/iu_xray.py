@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from modules.messages import Needed, UserError, require
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
@@ -43,7 +43,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
     Args:
         raw_dir: folder with ``NLMCXR_reports.tgz`` (or the folder ``ecgen-radiology`` that it unpacks to), or with
             ``indiana_reports.csv`` and ``indiana_projections.csv``, and the images.
-        options: ``section``, ``xxxx``, ``split_file``.
+        options: ``section``, ``xxxx``, ``items``, ``split_file``.
         with_images: look for the images; else they are taken as they are named.
         seed: of the split, where none is given.
 
@@ -78,10 +78,28 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
         draw_split(dataset, seed)  # before any study is left out: the split is the same for every section
     dataset.keep(lambda study: None if study.report else f"no {options.section} in the report")
     dataset.keep(lambda study: None if study.images else "no image")
+    if options.items == "image":
+        studies = len(dataset.studies)
+        dataset.studies = [image for study in dataset.studies for image in _of_images(study)]
+        dataset.notes.append(
+            f"{len(dataset.studies)} images of {studies} studies are an item each; the published annotation has 4,168 samples, "
+            "which are neither all images nor all studies with findings"
+        )
     dataset.notes.append(f"reports from {archives[0] if archives else tables[0]}")
     if not views:
         dataset.notes.append("views are unknown without indiana_projections.csv: images stay in Open-i's order")
     return dataset
+
+
+def _of_images(study: RawStudy) -> list[RawStudy]:
+    """A study of every image, called as Open-i calls it; of R2Gen's archive by study and number."""
+    images = []
+    for path in study.images:
+        name = PurePosixPath(path).name
+        name = name.removesuffix(PurePosixPath(name).suffix).removesuffix(".dcm")
+        identifier = f"CXR{_key(name)}" if _IMAGE_ID.fullmatch(name) else f"{study.id}-{name}"
+        images.append(replace(study, id=identifier, images=(path,)))
+    return images
 
 
 def image_files(raw_dir: Path) -> dict[str, str]:

@@ -1,0 +1,29 @@
+"""Whose study it is: patients as annotations, image paths and ids name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MIMIC_PATH = re.compile(r"(?:^|/)p\d{2}/(p\d{8})/")
+_IU_ID = re.compile(r"(CXR\d+)(?:_|$)")
+_NUMBER = re.compile(r"p?0*(\d+)(?:\.0+)?")
+
+
+def patient_key(patient: str) -> str:
+    """What the spellings of one patient have in common: ``10``, ``10.0``, ``p10`` and ``P10`` are one."""
+    name = patient.strip().lower()
+    number = _NUMBER.fullmatch(name)
+    return number[1] if number else name
+
+
+def find_patient(item: Mapping[str, Any], identifier: str, image_path: str) -> str | None:
+    """The patient of an item of an annotation: its ``patient``, else of a MIMIC-CXR path or an IU X-Ray id, else None."""
+    if item.get("patient") not in (None, ""):
+        return str(item["patient"])
+    mimic = MIMIC_PATH.search(image_path)
+    if mimic:
+        return mimic[1]
+    iu = _IU_ID.match(identifier)
+    return iu[1] if iu else None

@@ -1,0 +1,39 @@
+"""What an earlier test left in its folder, for ``main_test.py --rescore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from modules.corpus.datasets import ReportDataset
+from modules.messages import UserError
+from modules.records import read_json, read_jsonl
+
+OF_THE_MODEL = (
+    "reference_sensitivity",
+    "map_correlation",
+    "text_cosine",
+    "grounding",
+)  # in metrics.json, beside the scores
+
+
+def kept_reports(run_dir: Path, dataset: ReportDataset) -> list[dict[str, Any]]:
+    """The rows of ``predictions.jsonl``, with the references of this test.
+
+    Raises:
+        UserError: if they are of other studies.
+    """
+    path = run_dir / "predictions.jsonl"
+    rows = read_jsonl(path)
+    if [row.get("id") for row in rows] != [study.id for study in dataset.studies]:
+        raise UserError(
+            f"{path} holds the reports of {len(rows)} studies that are not the {len(dataset)} of this test: leave out --rescore"
+        )
+    return [{**row, "reference": report} for row, report in zip(rows, dataset.reports, strict=True)]
+
+
+def kept_figures(run_dir: Path) -> dict[str, Any]:
+    """What was measured of the model beside its reports; nothing if it never was."""
+    path = run_dir / "metrics.json"
+    kept = read_json(path) if path.is_file() else {}
+    return {name: kept[name] for name in OF_THE_MODEL if name in kept}

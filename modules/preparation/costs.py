@@ -1,0 +1,204 @@
+"""What preparing a data set takes on this machine, measured on a few of its own studies."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from models.entity_scorer import EntityScorer
+from modules.corpus.annotations import SPLITS, Study, check_images, read_annotation
+from modules.corpus.datasets import prepare_reports
+from modules.corpus.images import normalise_pixels, read_image
+from modules.corpus.text import split_sentences
+from modules.distributed import autocast
+from modules.labelling.labelers import find_labeler
+from modules.labelling.mentions import entity_mentions
+from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.preparation.features.entity_training import scorer_recipe
+from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
+from modules.preparation.raw.annotation import read_raw
+from modules.preparation.raw.images import copy_path
+from modules.preparation.raw.pixels import write_copy
+from modules.programs import MainPrepare
+from modules.retrieval.neighbours import label_neighbours, memory_indices
+from modules.throughput import Cost, duration
+
+FILMS, REPORTS = 4, 400  # looked at; a full-size step of four films takes seconds on a CPU
+BANK, QUERIES = 8192, 256  # rows of the searches that are timed
+
+
+def estimate(options: MainPrepare, device: torch.device) -> tuple[list[Cost], dict[str, int]]:
+    """What preparing from the raw files, or from the annotation if there are none, would take; nothing is written.
+
+    Returns:
+        The costs, and the number of studies by split.
+
+    Raises:
+        UserError: if the raw files or the annotation cannot be used.
+    """
+    if not options.raw.raw_dir:
+        splits = read_annotation(options.data.ann_path)
+        check_images([study for studies in splits.values() for study in studies], options.data.image_dir)
+        return preparation_costs(options, splits, device), {split: len(studies) for split, studies in splits.items()}
+    dataset, suffix = read_raw(options, True), options.raw.copy_format
+    dataset.require_studies(options.raw.raw_dir)
+    splits = {split: [] for split in SPLITS}
+    raw_path = {}
+    for study in dataset.studies:
+        copies = tuple(copy_path(image, suffix) for image in study.images)
+        raw_path |= dict(zip(copies, study.images, strict=True))
+        named = {"id": study.id, "report": study.report, "patient": study.patient, "labels": study.labels}
+        splits[study.split].append(Study(image_path=copies, split=study.split, **named))
+    with tempfile.TemporaryDirectory() as folder:
+        options.data.image_dir = folder
+        for study in _some([study for split in splits.values() for study in split], FILMS):
+            image = study.image_path[0]
+            write_copy(
+                dataset.image_root, Path(folder), options.raw.resize or 1 << 16, suffix, (image, raw_path[image])
+            )
+        costs = preparation_costs(options, splits, device)
+    if options.raw.resize:
+        costs.insert(0, copying_costs(options, [*raw_path.values()], dataset.image_root))
+    return costs, {split: len(studies) for split, studies in splits.items()}
+
+
+def _some(things: Sequence, count: int) -> list:
+    """As many of them, from all over."""
+    return list(things[:: max(1, len(things) // count)][:count])
+
+
+def preparation_costs(options: MainPrepare, splits: dict[str, list[Study]], device: torch.device) -> list[Cost]:
+    """Labels, scorer, scores, text features, neighbours, memory: seconds of the whole data set and what they leave on disk.
+
+    Args:
+        options: of ``main_prepare.py``.
+        splits: studies whose images lie in ``--image_dir``.
+        device: where networks run.
+    """
+    studies = [study for split in splits.values() for study in split]
+    n, N = len(studies), len(splits["train"])
+    owns_bank = Path(options.data.bank_dir) == Path(options.data.feature_dir)
+    sample = _some(studies, REPORTS)
+    costs = []
+    if any(study.labels is None for study in studies):
+        costs.append(_labels(options, sample, n, device))
+    if options.scorer.entity_scorer == "own" and options.preparation.published in (None, "none"):
+        costs += _scorer(options, _some(studies, FILMS), n, N if owns_bank else 0, device)
+    if owns_bank:
+        costs += [_texts(options, sample, N, device), _neighbours(options, N, device)]
+    return [*costs, _memory(options, sample, n, N or n, device)]
+
+
+def copying_costs(options: MainPrepare, images: Sequence[str], source: Path) -> Cost:
+    """Copies of the raw images (``--resize``), which all workers share."""
+    some = _some(images, 4 * FILMS)
+    with tempfile.TemporaryDirectory() as folder:
+        suffix = options.raw.copy_format
+        jobs = [(f"{number}.{suffix}", image) for number, image in enumerate(some)]
+        seconds = _timed(lambda: [write_copy(source, Path(folder), options.raw.resize, suffix, job) for job in jobs])
+        size = np.mean([path.stat().st_size for path in Path(folder).iterdir()] or [0])
+    each, workers = seconds / len(some), max(1, options.loading.num_workers)
+    basis = f"{each:.3f} s an image, {workers} workers"
+    return Cost(f"copies of {len(images):,} images", each * len(images) / workers, basis, size * len(images))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return max(time.perf_counter() - started, 1e-6)
+
+
+def _labels(options: MainPrepare, sample: Sequence[Study], n: int, device: torch.device) -> Cost:
+    bert = None if options.scorer.entity_scorer == "medklip" else options.labeler.bert_path
+    labeler = find_labeler(options.labeler.chexbert_path, bert, device)
+    some = sample if labeler.name == "rule" else sample[:16]
+    each = _timed(lambda: labeler([study.report for study in some])) / len(some)
+    return Cost(f"labels ({labeler.name})", each * n, f"{each:.4f} s a report", n * len(CONDITIONS))
+
+
+def _scorer(options: MainPrepare, some: Sequence[Study], n: int, bank: int, device: torch.device) -> list[Cost]:
+    """Training of the entity scorer on the studies of the bank (0: that of the bank is used), and the reading of n images."""
+    config, schedule = scorer_recipe(options)
+    scorer = EntityScorer(config).to(device, memory_format=torch.channels_last)
+    folder = Path(options.data.image_dir)
+    pixels = [read_image(folder / study.image_path[0], config.image_size) for study in some]
+    reading = _timed(lambda: [read_image(folder / study.image_path[0], config.image_size) for study in some]) / len(
+        some
+    )
+    image = normalise_pixels(torch.stack(pixels).to(device)).contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        with autocast(device, schedule["precision"]):
+            logits, _ = scorer(image)
+        F.binary_cross_entropy_with_logits(logits.float(), torch.zeros_like(logits.float())).backward()
+
+    @torch.no_grad()
+    def read() -> None:
+        scorer.eval()(image)
+
+    step()
+    learning, looking = _timed(step) / len(some), (read(), _timed(read))[1] / len(some)
+    workers = max(1, options.loading.num_workers)
+    learning, looking = (max(seconds, reading / workers) for seconds in (learning, looking))
+    E, width = scorer.config.width, np.dtype(options.preparation.feature_dtype).itemsize
+    disk = n * len(ENTITIES) * 4 + (n * len(ENTITIES) * E * width if options.data.features == "stored" else 0)
+    costs = [Cost("entity scores", looking * n, f"{looking:.4f} s an image", disk)]
+    if bank and not (Path(options.data.feature_dir) / "entity_scorer.pth").is_file():
+        epochs, patience = int(schedule["epochs"]), int(schedule["patience"])
+        least = (
+            f", at least {patience + 1} ({duration(learning * bank * (patience + 1))})"
+            if 0 < patience < epochs - 1
+            else ""
+        )
+        basis = f"{learning:.4f} s a study, at most {epochs} epochs{least}"
+        size = sum(parameter.numel() for parameter in scorer.parameters()) * 4
+        costs.insert(0, Cost("entity scorer", learning * bank * epochs, basis, size))
+    return costs
+
+
+def _texts(options: MainPrepare, sample: Sequence[Study], bank: int, device: torch.device) -> Cost:
+    wanted = options.preparation
+    reports = prepare_reports([study.report for study in sample], options.data.cleaning, options.data.max_words)
+    sentences = [sentence for report in reports for sentence in split_sentences(report)]
+    how = (wanted.text_encoder, sentences, wanted.text_width, 0, wanted.text_pooling, device)
+    encoder = find_text_encoder(*how)
+    each = _timed(lambda: report_and_sentence_features(encoder, reports)) / len(reports)
+    if wanted.text_encoder == "lsa":
+        each += _timed(lambda: find_text_encoder(*how)) / len(reports)
+    size = np.dtype(wanted.feature_dtype).itemsize * wanted.text_width
+    disk = bank * size * (1 + len(sentences) / len(reports))
+    return Cost("text features", each * bank, f"{each:.4f} s a report", disk)
+
+
+def _neighbours(options: MainPrepare, bank: int, device: torch.device) -> Cost:
+    rows, k = min(bank, BANK), max(1, min(options.preparation.neighbours, bank - 1))
+    labels = np.random.default_rng(0).integers(0, len(STATES), (rows, len(CONDITIONS)), dtype=np.int8)
+    seconds = _timed(lambda: label_neighbours(labels, None, min(k, max(1, rows - 1)), device=device))
+    basis = f"{seconds:.2f} s for {rows:,}, with the square of the studies"
+    return Cost("label neighbours", seconds * (bank / max(rows, 1)) ** 2, basis, bank * k * 4)
+
+
+def _memory(options: MainPrepare, sample: Sequence[Study], n: int, bank: int, device: torch.device) -> Cost:
+    """Every image against every report of the bank, whose mentions are found first."""
+    rng, rows, queries, size = (
+        np.random.default_rng(0),
+        min(bank, BANK),
+        min(n, QUERIES),
+        options.preparation.memory_size,
+    )
+    reports = [study.report for study in sample]
+    finding = _timed(lambda: entity_mentions(reports)) / len(reports)
+    mentions = entity_mentions(reports)[rng.integers(0, len(reports), rows)]  # (rows, K)
+    scores = rng.random((queries, len(ENTITIES)), dtype=np.float32)
+    groups = {"query_groups": np.full(queries, -1), "bank_groups": np.arange(rows)}
+    pair = _timed(lambda: memory_indices(scores, mentions, size, **groups, device=device)) / (queries * rows)
+    basis = f"{pair * 1e9:.0f} ns a pair of image and report, {finding:.5f} s a report"
+    return Cost("memory", pair * n * bank + finding * bank, basis, n * size * 4)

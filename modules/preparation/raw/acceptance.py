@@ -1,0 +1,50 @@
+"""What raw data sets must have in common before anything is made of them: one name a patient, whole patients, no links out."""
+
+from __future__ import annotations
+
+from modules.corpus.annotations import SPLITS, leading_out
+from modules.corpus.patients import patient_key
+from modules.messages import UserError
+from modules.preparation.raw.studies import RawDataset
+
+
+def name_patients(dataset: RawDataset) -> None:
+    """Give a patient whose name is written in several ways the first of them, and say so."""
+    spellings: dict[str, list[str]] = {}
+    for study in dataset.studies:
+        if study.patient is not None:
+            names = spellings.setdefault(patient_key(study.patient), [])
+            names += [] if study.patient in names else [study.patient]
+            study.patient = names[0]
+    several = [names for names in spellings.values() if len(names) > 1]
+    if several:
+        dataset.notes.append(
+            f"{len(several)} patients are written in several ways (first {', '.join(several[0])}): each is taken for one"
+        )
+
+
+def refuse_shared_patients(dataset: RawDataset, source: object) -> None:
+    """Refuse a split that gives a patient to two of its parts; UserError names the first."""
+    splits: dict[str, set[str]] = {}
+    for study in dataset.studies:
+        if study.patient is not None and study.split is not None:
+            splits.setdefault(study.patient, set()).add(study.split)
+    shared = [patient for patient, found in splits.items() if len(found) > 1]
+    if shared:
+        raise UserError(
+            f"{source} puts {len(shared)} of {len(splits)} patients into two splits, first {shared[0]} into "
+            f"{' and '.join(split for split in SPLITS if split in splits[shared[0]])}, so that a test would meet patients of "
+            "the training: correct the split, or leave it out and one is drawn by patient"
+        )
+
+
+def refuse_links(dataset: RawDataset) -> None:
+    """Refuse images that a link leads out of the raw folder; UserError names the first."""
+    if dataset.image_root is None:
+        return
+    outside = leading_out(dataset.image_root, (image for study in dataset.studies for image in study.images))
+    if outside:
+        raise UserError(
+            f"{len(outside)} images are links, or below links, that lead out of {dataset.image_root}, first {outside[0]}: copy "
+            "the images themselves there, or give the folder that holds them"
+        )

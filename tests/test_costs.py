@@ -1,0 +1,136 @@
+"""modules/preparation/costs.py and modules/training/costs.py: what the estimate says is what a run takes, and nothing is written."""
+
+import json
+import re
+import time
+
+import pytest
+import torch
+from programs import SMALL, SMALL_IMAGE, call, places, prepare
+from test_raw_mimic import write_tree
+
+import main_prepare
+from modules.corpus.annotations import read_annotation
+from modules.corpus.store import FeatureStore
+from modules.options import parse_options
+from modules.preparation.costs import preparation_costs
+from modules.programs import MainPrepare
+
+SCORER = ["--scorer_epochs", 3, "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5]
+
+
+def test_the_estimate_names_every_stage_and_what_it_leaves_on_disk(prepared):
+    argv = [*places(prepared), *SMALL, *SMALL_IMAGE, *SCORER, "--scorer_patience", 0]
+    argv[argv.index("--feature_dir") + 1] = prepared / "none"
+    options = parse_options(MainPrepare, list(map(str, argv)))
+    splits = read_annotation(prepared / "annotation.json")
+    costs = {cost.work: cost for cost in preparation_costs(options, splits, torch.device("cpu"))}
+    assert list(costs) == ["entity scorer", "entity scores", "text features", "label neighbours", "memory"]
+    assert all(cost.seconds > 0 for cost in costs.values())
+    assert costs["entity scorer"].basis.endswith("at most 3 epochs")
+    store = FeatureStore.open(prepared / "features")
+    arrays = {
+        "entity scores": ("region_scores", "region_text"),
+        "memory": ("memory_indices",),
+        "label neighbours": ("label_neighbours",),
+    }
+    for work, names in arrays.items():
+        assert costs[work].disk == sum(store[name].nbytes for name in names), work
+    reports = store["report_features"].nbytes + store["sentence_features"].nbytes
+    assert costs["text features"].disk == pytest.approx(reports, rel=0.1)
+
+
+def test_the_estimate_beside_a_run(tmp_path, capsys):
+    """Within a factor of four of what the preparation then takes: on so few studies starts count too."""
+    prepare(tmp_path, "--num_studies", 400, "--scorer_epochs", 3)  # drawn and built once, to be warm
+    argv = [
+        *places(tmp_path),
+        *SMALL,
+        *SMALL_IMAGE,
+        *SCORER,
+        "--scorer_patience",
+        0,
+        "--num_studies",
+        400,
+        "--synth_image_size",
+        80,
+    ]
+    argv[argv.index("--feature_dir") + 1] = tmp_path / "again"
+    options = parse_options(MainPrepare, list(map(str, argv)))
+    costs = preparation_costs(options, read_annotation(tmp_path / "annotation.json"), torch.device("cpu"))
+    capsys.readouterr()
+    started = time.perf_counter()
+    call(main_prepare, *argv, "--readers", 100)
+    said = capsys.readouterr().out
+    seconds = {stage: float(s) for stage, s in re.findall(r"^([\w ]+): \d+ studies in ([\d.]+) s", said, re.MULTILINE)}
+    assert seconds["entity scorer"] < time.perf_counter() - started
+    expected = {cost.work: cost.seconds for cost in costs}
+    assert 0.25 < expected["entity scorer"] / seconds["entity scorer"] < 4
+
+
+def test_the_whole_road_is_estimated_from_raw_files_and_nothing_is_written(tmp_path, capsys, monkeypatch):
+    raw = write_tree(tmp_path / "raw")
+    monkeypatch.setattr(
+        main_prepare,
+        "training_costs",
+        lambda options, *studies: said.append((options.data.dataset_name, studies[:3])) or [],
+    )
+    said = []
+    out = tmp_path / "out"
+    argv = ["--ann_path", out / "annotation.json", "--image_dir", out / "images", "--feature_dir", out / "features"]
+    flags = [*SMALL, *SMALL_IMAGE, *SCORER, "--visual_extractor", "resnet10n", "--resize", 16, "--items", "image"]
+    call(main_prepare, "--dataset_name", "mimic_cxr", "--raw_dir", raw, *argv, *flags, "--estimate")
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"^\| copies of 240 images \| .* \| 0\.\d MB \| \d\.\d{3} s an image, 1 workers \|$", printed, re.MULTILINE
+    )
+    for work in (
+        "labels \\(rule\\)",
+        "entity scorer",
+        "entity scores",
+        "text features",
+        "label neighbours",
+        "memory",
+        "together",
+    ):
+        assert re.search(rf"^\| {work} \| [\d.]+ (?:s|min|h) \|", printed, re.MULTILINE), work
+    assert said == [("mimic_cxr", (84, 76, 80))]
+    assert not out.exists()
+
+
+def test_a_preparation_of_many_studies_asks_first(prepared, tmp_path, capsys, monkeypatch):
+    argv = [
+        *places(prepared),
+        *SMALL,
+        *SMALL_IMAGE,
+        *SCORER,
+        "--num_studies",
+        60,
+        "--synth_image_size",
+        80,
+        "--readers",
+        100,
+    ]
+    argv[argv.index("--feature_dir") + 1] = tmp_path / "features"
+    monkeypatch.setattr(main_prepare, "MANY", 60)
+    monkeypatch.setattr("modules.throughput.LONG", 0)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(SystemExit):
+        call(main_prepare, *argv)
+    assert "on this machine: begin with --yes" in capsys.readouterr().err
+    assert not (tmp_path / "features" / "entity_scorer.pth").exists()
+    call(main_prepare, *argv, "--yes", "--scorer_epochs", 1)
+    assert json.loads((tmp_path / "features" / "manifest.json").read_text())["arrays"]
+
+
+def test_training_costs_of_a_small_model(capsys):
+    from modules.programs import MainTrain
+    from modules.training.costs import training_costs
+
+    words = ["--dataset_name", "synth_cxr", *SMALL_IMAGE, "--device", "cpu", "--batch_size", "8"]
+    costs = training_costs(parse_options(MainTrain, words), 1000, 10, 20, torch.device("cpu"))
+    step, validation, test, memory = costs
+    assert (step.work, validation.work, test.work) == ("training, 7 epochs", "validation, 7 times", "test")
+    assert validation.seconds == pytest.approx(test.seconds * 7 * 10 / 20)
+    found = re.fullmatch(r"memory of a step of 8: ([\d.]+) GB in float32", memory.work)
+    assert 0 < float(found[1]) < 2

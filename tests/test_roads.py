@@ -1,0 +1,205 @@
+"""The roads through the shell scripts, from raw or published files to a table, each in a fresh checkout with its default folders.
+
+raw MIMIC-CXR -> train -> test; IU X-Ray zero-shot; IU X-Ray's own training; published files -> train -> test.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_raw_iu import xml
+from test_raw_mimic import write_tree
+
+from modules.corpus.annotations import SPLITS, read_annotation
+from modules.corpus.store import FeatureStore
+from modules.records import read_json, read_jsonl
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+SCORER = [
+    "--visual_extractor", "resnet10n", "--batch_size", 32, "--scorer_epochs", 1, "--scorer_width", 16, "--scorer_layers", 1,
+    "--scorer_shares", 1, "--text_width", 16, "--clip_k", 5, "--num_workers", 0, "--device", "cpu", "--image_size", 64,
+]  # fmt: skip
+TRAINING = [
+    "--visual_extractor", "resnet10n", "--resnet_weights", "none", "--tokenizer", "corpus", "--batch_size", 16, "--epochs", 1,
+    "--image_size", 64, "--d_model", 32, "--h_dim", 16, "--memory_feedforward", 32, "--decoder_layers", 1, "--hidden_size", 32,
+    "--intermediate_size", 64, "--decoder_heads", 4, "--threshold", 1, "--num_workers", 0, "--device", "cpu",
+]  # fmt: skip
+WRITING = ["--gen_min_len", 25, "--gen_max_len", 12, "--beam_size", 2]
+TESTING = [
+    *WRITING,
+    "--no-meteor",
+    "--resamples",
+    20,
+    "--viewer_studies",
+    3,
+    "--batch_size",
+    16,
+    "--num_workers",
+    0,
+    "--device",
+    "cpu",
+]
+FINDINGS = [
+    "The heart is enlarged. No effusion.", "Heart size is normal. Lungs are clear.", "Small left pleural effusion.",
+    "Mild pulmonary edema. Cardiomegaly.", "There is a right pneumothorax.", "No focal consolidation, pneumothorax or effusion.",
+]  # fmt: skip
+
+
+class Checkout:
+    """A folder that holds what git holds, by links; data, checkpoints and results are its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for path in ROOT.iterdir():
+            if path.suffix in (".py", ".sh", ".txt", ".toml") or path.name in (
+                "models",
+                "modules",
+                "tools",
+                "requirements",
+            ):
+                (folder / path.name).symlink_to(path)
+
+    def bash(self, script, *flags, status=0):
+        """Run a script as a user would; returns what it printed."""
+        environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1"}
+        command = ["bash", self.folder / script, *flags]
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=600, env=environment, cwd=self.folder
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def python(self, program, *flags):
+        command = [sys.executable, self.folder / program, *flags]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, cwd=self.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def __truediv__(self, place):
+        return self.folder / place
+
+
+def write_open_i(root, reports=40):
+    """Open-i's archive and PNG folder, with invented reports of a few kinds and noise for images."""
+    (root / "NLMCXR_png").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    with tarfile.open(root / "NLMCXR_reports.tgz", "w:gz") as archive:
+        for number in range(1, reports + 1):
+            images = [f"CXR{number}_IM-{number:04d}-{view}" for view in ("1001", "2001")[: 1 + number % 2]]
+            content = xml(number, images, FINDINGS[number % len(FINDINGS)], "Normal.").encode()
+            member = tarfile.TarInfo(f"ecgen-radiology/{number}.xml")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+            for image in images:
+                pixels = rng.integers(256, size=(60, 50), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / "NLMCXR_png" / f"{image}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """After the first road: MIMIC-like raw files are prepared and trained on."""
+    checkout = Checkout(tmp_path_factory.mktemp("revtaf"))
+    raw = write_tree(tmp_path_factory.mktemp("physionet"))
+    rng = np.random.default_rng(1)
+    for path in sorted(raw.rglob("*.jpg")):
+        Image.fromarray(rng.integers(256, size=(60, 50), dtype=np.uint8)).save(path)
+    checkout.said = [
+        checkout.bash("prepare_mimic_cxr.sh", raw, *SCORER),
+        checkout.bash("train_mimic_cxr.sh", *TRAINING, *WRITING),
+    ]
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def open_i(tmp_path_factory):
+    return write_open_i(tmp_path_factory.mktemp("open-i"))
+
+
+def check_results(folder, split, studies):
+    """Every study of the split has a report and the table has a row for us."""
+    metrics = read_json(folder / "metrics.json")
+    assert metrics["studies"] == len(read_jsonl(folder / "predictions.jsonl")) == studies
+    assert 0 <= metrics["scores"][f"{split}_BLEU_4"] <= 1
+    assert re.search(r"^\| REVTAF +\|", (folder / "table.md").read_text(), re.MULTILINE)
+    return metrics
+
+
+def test_raw_mimic_is_prepared_trained_and_tested(checkout):
+    prepared, trained = checkout.said
+    assert "entity scorer: starts from random weights" in prepared
+    assert re.search(r"^0 kinds of errors", prepared, re.MULTILINE)
+    assert "labels: rule" in trained
+    said = checkout.bash("test_mimic_cxr.sh", *TESTING)
+    test = read_annotation(checkout / "data/mimic_cxr/annotation.json")["test"]
+    check_results(checkout / "results/mimic_cxr", "test", len(test))
+    assert "labels: rule" in said
+
+
+def test_iu_xray_zero_shot_is_one_command_and_a_test(checkout, open_i):
+    prepared = checkout.bash("prepare_iu_xray.sh", open_i, "--zero_shot", *SCORER)
+    assert "entity scorer:" not in prepared.replace("entity scorer: mean AUROC", "")  # none is trained
+    assert re.search(r"^0 kinds of errors", prepared, re.MULTILINE)
+    folder = checkout / "data/iu_xray"
+    assert {path.name for path in folder.iterdir()} == {
+        "annotation_zero_shot.json", "raw_zero_shot.json", "dropped_zero_shot.csv", "images", "features_zero_shot",
+    }  # fmt: skip
+    store = FeatureStore.open(folder / "features_zero_shot")
+    assert "report_features" not in store
+    assert not (folder / "features_zero_shot" / "entity_scorer.pth").exists()
+    checkout.bash("test_iu_xray.sh", *TESTING)
+    metrics = check_results(checkout / "results/iu_xray_zero_shot", "all", 60)
+    bank = {row["id"] for row in FeatureStore.open(checkout / "data/mimic_cxr/features").bank_reports}
+    rows = read_jsonl(checkout / "results/iu_xray_zero_shot/predictions.jsonl")
+    assert {row["retrieved"] for row in rows} <= bank
+    assert metrics["protocol"]["split"] == "all"
+
+
+def test_iu_xray_trains_on_itself_beside_the_zero_shot_features(checkout, open_i):
+    checkout.bash("prepare_iu_xray.sh", open_i, *SCORER)
+    assert (checkout / "data/iu_xray/features/entity_scorer.pth").is_file()
+    checkout.bash("train_iu_xray.sh", *TRAINING, *WRITING)
+    checkout.bash("test_iu_xray.sh", "--own", *TESTING)
+    annotation = read_annotation(checkout / "data/iu_xray/annotation.json")
+    assert [len(annotation[split]) for split in SPLITS] == [28, 4, 8]
+    check_results(checkout / "results/iu_xray", "test", 8)
+    # the model of the one is refused the features of the other, by its default folders
+    wrong = ["--load_pretrained", "results/iu_xray/model_best.pth", "--save_dir", "results/wrong", *TESTING]
+    message = checkout.bash("test_iu_xray.sh", *wrong, status=2)
+    assert "results/iu_xray/model_best.pth was trained on scores of scorer" in message
+    assert "Traceback" not in message
+
+
+def test_published_files_are_converted_trained_and_tested(checkout, tmp_path):
+    source = checkout / "data/mimic_cxr"
+    other = Checkout(tmp_path)
+    folder = other / "data/mimic_cxr"
+    checkout.python("tools/write_published.py", "--dataset_name", "mimic_cxr", "--out", folder)
+    shutil.copytree(source / "images", folder / "images", symlinks=True)
+    missing = other.bash("train_mimic_cxr.sh", *TRAINING, *WRITING, status=2)
+    command = re.search(r"convert them: (python main_prepare\.py .*)", missing)[1]
+    other.python("main_prepare.py", *command.split()[2:], "--device", "cpu", "--num_workers", 0)
+    one, two = FeatureStore.open(source / "features"), FeatureStore.open(folder / "features")
+    for name in ("labels", "region_scores", "region_text", "report_features", "sentence_features", "sentence_offsets"):
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+    for name in ("memory_indices", "label_neighbours"):
+        np.testing.assert_array_equal(one[name], two[name][:, : one[name].shape[1]], err_msg=name)
+    assert one.base_rates == two.base_rates
+    other.bash("train_mimic_cxr.sh", *TRAINING, *WRITING)
+    other.bash("test_mimic_cxr.sh", *TESTING)
+    check_results(
+        other / "results/mimic_cxr",
+        "test",
+        len(json.loads((folder / "mimic_annotation_promptmrg.json").read_text())["test"]),
+    )
