@@ -64,7 +64,7 @@ def print_estimate(options: MainPrepare, device: torch.device) -> None:
     """What preparing, training with the default flags, and testing would take here."""
     costs, studies = estimate(options, device)
     words = ["--dataset_name", options.data.dataset_name, "--precision", options.compute.precision]
-    costs += training_costs(parse_options(MainTrain, words), *studies.values(), device)
+    costs += training_costs(parse_options(MainTrain, words), studies["train"], studies["val"], studies["test"], device)
     print(
         f"{studies} studies on {device}, {os.cpu_count()} CPU cores; measured on a few of them",
         *cost_table(costs),

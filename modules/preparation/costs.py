@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,22 +50,31 @@ def estimate(options: MainPrepare, device: torch.device) -> tuple[list[Cost], di
     dataset, suffix = read_raw(options, True), options.raw.copy_format
     dataset.require_studies(options.raw.raw_dir)
     splits = {split: [] for split in SPLITS}
-    raw_path = {}
+    raw_path: dict[str, str] = {}
+    root = dataset.image_root
+    assert root is not None, "the images were asked for"
     for study in dataset.studies:
         copies = tuple(copy_path(image, suffix) for image in study.images)
         raw_path |= dict(zip(copies, study.images, strict=True))
-        named = {"id": study.id, "report": study.report, "patient": study.patient, "labels": study.labels}
-        splits[study.split].append(Study(image_path=copies, split=study.split, **named))
+        split = str(study.split)
+        splits[split].append(
+            Study(
+                id=study.id,
+                image_path=copies,
+                report=study.report,
+                split=split,
+                patient=study.patient,
+                labels=study.labels,
+            )
+        )
     with tempfile.TemporaryDirectory() as folder:
         options.data.image_dir = folder
         for study in _some([study for split in splits.values() for study in split], FILMS):
             image = study.image_path[0]
-            write_copy(
-                dataset.image_root, Path(folder), options.raw.resize or 1 << 16, suffix, (image, raw_path[image])
-            )
+            write_copy(root, Path(folder), options.raw.resize or 1 << 16, suffix, (image, raw_path[image]))
         costs = preparation_costs(options, splits, device)
     if options.raw.resize:
-        costs.insert(0, copying_costs(options, [*raw_path.values()], dataset.image_root))
+        costs.insert(0, copying_costs(options, [*raw_path.values()], root))
     return costs, {split: len(studies) for split, studies in splits.items()}
 
 
@@ -102,7 +112,7 @@ def copying_costs(options: MainPrepare, images: Sequence[str], source: Path) -> 
         suffix = options.raw.copy_format
         jobs = [(f"{number}.{suffix}", image) for number, image in enumerate(some)]
         seconds = _timed(lambda: [write_copy(source, Path(folder), options.raw.resize, suffix, job) for job in jobs])
-        size = np.mean([path.stat().st_size for path in Path(folder).iterdir()] or [0])
+        size = float(np.mean([path.stat().st_size for path in Path(folder).iterdir()] or [0]))
     each, workers = seconds / len(some), max(1, options.loading.num_workers)
     basis = f"{each:.3f} s an image, {workers} workers"
     return Cost(f"copies of {len(images):,} images", each * len(images) / workers, basis, size * len(images))
@@ -127,7 +137,7 @@ def _labels(options: MainPrepare, sample: Sequence[Study], n: int, device: torch
 def _scorer(options: MainPrepare, some: Sequence[Study], n: int, bank: int, device: torch.device) -> list[Cost]:
     """Training of the entity scorer on the studies of the bank (0: that of the bank is used), and the reading of n images."""
     config, schedule = scorer_recipe(options)
-    scorer = EntityScorer(config).to(device, memory_format=torch.channels_last)
+    scorer = EntityScorer(config).to(device).to(memory_format=torch.channels_last)
     folder = Path(options.data.image_dir)
     pixels = [read_image(folder / study.image_path[0], config.image_size) for study in some]
     reading = _timed(lambda: [read_image(folder / study.image_path[0], config.image_size) for study in some]) / len(
@@ -198,7 +208,7 @@ def _memory(options: MainPrepare, sample: Sequence[Study], n: int, bank: int, de
     finding = _timed(lambda: entity_mentions(reports)) / len(reports)
     mentions = entity_mentions(reports)[rng.integers(0, len(reports), rows)]  # (rows, K)
     scores = rng.random((queries, len(ENTITIES)), dtype=np.float32)
-    groups = {"query_groups": np.full(queries, -1), "bank_groups": np.arange(rows)}
+    groups: dict[str, Any] = {"query_groups": np.full(queries, -1), "bank_groups": np.arange(rows)}
     pair = _timed(lambda: memory_indices(scores, mentions, size, **groups, device=device)) / (queries * rows)
     basis = f"{pair * 1e9:.0f} ns a pair of image and report, {finding:.5f} s a report"
     return Cost("memory", pair * n * bank + finding * bank, basis, n * size * 4)

@@ -74,7 +74,7 @@ class Trainer:
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
         self.wanted = Wanted(train_set.bank) if isinstance(model.retrieval_enhancer, RetrievalTowers) else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
-        self.state, self.origin = RunState(), training_origin(train_set.store)
+        self.state, self.origin = RunState(), training_origin(train_set.bank.store)
         self.sums = torch.zeros(1 + len(loss_names()), device=device)  # steps and losses of this epoch and process
         self.referenced = 0  # epoch that the training studies have their references of
         self.stop, self.watch = StopRequest(), watch()

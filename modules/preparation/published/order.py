@@ -64,7 +64,7 @@ def check_scores(path: Path, scores: np.ndarray, reports: Sequence[str]) -> None
     if n < LEAST_SCORED:
         return
     chosen = np.arange(0, n, max(1, n // MOST_COMPARED))
-    present = entity_mentions([reports[i] for i in chosen]) == PRESENT  # (n, K)
+    present = entity_mentions([reports[int(i)] for i in chosen]) == PRESENT  # (n, K)
     counts = np.minimum(present.sum(axis=0), (~present).sum(axis=0))
     varied = np.flatnonzero(counts >= LEAST_PRESENT)
     if len(varied) < LEAST_PRESENT:
