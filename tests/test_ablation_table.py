@@ -6,6 +6,7 @@ from scipy import stats
 
 from modules.evaluation.reports.ablation_table import (
     Figure,
+    Inside,
     differences,
     estimate,
     latest_runs,
@@ -136,3 +137,25 @@ def test_latex_escapes_what_latex_reads():
     assert r"a\_b" in text
     assert r"95 \% \\" in text
     assert r"\caption{95 \% intervals}" in text
+
+
+def test_ways_inside_a_row_are_compared_with_each_other():
+    inside = Inside("title", "retrieval.", "cosine", (Figure("F1", "f1"), Figure("BLEU-4", "bleu")))
+    runs = {
+        seed: {
+            "figures": {
+                "retrieval.learned.f1": f1,
+                "retrieval.cosine.f1": 0.5,
+                "retrieval.cosine.bleu": 0.1,
+                "text": 1.0,
+            }
+        }
+        for seed, f1 in ((1, 0.6), (2, 0.7), (3, 0.8))
+    }
+    ways = inside.rows(runs)
+    assert list(ways) == ["cosine", "learned"]
+    heading, body = table_cells(ways, inside.figures, inside.reference)
+    assert heading == ["row", "seeds", "F1", "BLEU-4"]
+    assert [line[0] for line in body] == ["cosine", "learned", "minus cosine"]
+    assert body[2][2].startswith("+0.200 [-0.048, +0.448] p ")
+    assert body[1][3] == "n/a"

@@ -16,6 +16,7 @@ from tools import (
     convert,
     draw_example,
     draw_sheet,
+    ground,
     measure_labeler,
     write_published,
 )
@@ -35,6 +36,7 @@ TOOLS = (
     convert.Convert,
     draw_example.DrawExample,
     draw_sheet.DrawSheet,
+    ground.Ground,
     measure_labeler.MeasureLabeler,
     write_published.WritePublished,
 )

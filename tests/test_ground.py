@@ -1,10 +1,7 @@
 """tools/ground.py: boxes in every data set's own layout, areas against counted pixels, and a run from the command line."""
 
 import csv
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +15,7 @@ from modules.evaluation.region_table import measured_rows, prior_maps, region_li
 from modules.evaluation.regions import MEASURES, ceiling_map, finer, measure, overlay_boxes, overlay_mask, view_of
 from modules.labels import ENTITIES
 from modules.messages import UserError
-
-SPEC = importlib.util.spec_from_file_location("ground", Path(__file__).parents[1] / "tools" / "ground.py")
-ground = sys.modules["ground"] = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(ground)
+from tools import ground
 
 MS_CXR = """dicom_id,category_name,label_text,path,x,y,w,h,image_width,image_height,split
 aa-1,Pneumothorax,Small left apical pneumothorax,files/p10/p10000001/s50000001/aa-1.jpg,200,100,50,40,400,500,test

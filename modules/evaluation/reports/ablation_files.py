@@ -7,6 +7,7 @@ from pathlib import Path
 from modules.evaluation.reports.ablation_plots import plot_differences
 from modules.evaluation.reports.ablation_table import (
     FIGURES,
+    INSIDE,
     REFERENCE_ROW,
     latest_runs,
     latex,
@@ -45,6 +46,10 @@ def write_ablation_files(path: Path) -> list[str]:
             "\n".join(f"- {note}" for note in notes) or "- none: every run differs from its full run in its flags alone"
         )
         text = [f"# {benchmark}", f"Made by `{COMMAND}` from `{path.name}`. {caption}", markdown(heading, body)]
+        for inside in INSIDE:
+            ways = inside.rows(rows.get(REFERENCE_ROW, {}))
+            if ways:
+                text += [f"{inside.title}:", markdown(*table_cells(ways, inside.figures, inside.reference))]
         flags = "\n".join(f"- {name}: `{_flags(seeds)}`" for name, seeds in rows.items())
         text += ["Flags of the rows:", flags, "Runs that differ in more than the flags of their row:", beside]
         made = [path.with_name(f"{benchmark}{suffix}") for suffix in (".md", ".tex", ".png")]

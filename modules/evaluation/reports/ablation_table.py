@@ -45,12 +45,60 @@ class Figure(NamedTuple):
 FIGURES = (
     Figure("CE macro F1", "scores.test_ce_f1_macro"),
     Figure("CE tail F1", "scores.test_ce_f1_macro_tail"),
+    Figure("tail F1 of the states", "scores.test_state_f1_macro_tail"),
     Figure("BLEU-4", "scores.test_BLEU_4"),
     Figure("none - retrieved", "reference_sensitivity.none", "reference_sensitivity.retrieved", 4),
     Figure("random - retrieved", "reference_sensitivity.random", "reference_sensitivity.retrieved", 4),
     Figure("hit rate", "grounding.rows.maps.hit_rate"),
     Figure("map correlation", "map_correlation"),
     Figure("training s", "seconds.train", digits=0),
+)
+
+
+class Inside(NamedTuple):
+    """A comparison inside the runs of one row: several ways of the same model, each with the same figures.
+
+    Args:
+        title: of the table.
+        prefix: of the figures, before the name of the way.
+        reference: the way that others are compared with.
+        figures: named without the prefix and the way.
+    """
+
+    title: str
+    prefix: str
+    reference: str
+    figures: tuple[Figure, ...]
+
+    def rows(self, runs: Mapping[int, Run]) -> dict[str, dict[int, Run]]:
+        """Its ways as rows: way -> seed -> run."""
+        found: dict[str, dict[int, Run]] = {}
+        for seed, run in runs.items():
+            for name, value in run["figures"].items():
+                way, dot, figure = name.removeprefix(self.prefix).partition(".")
+                if name.startswith(self.prefix) and dot:
+                    found.setdefault(way, {}).setdefault(seed, {"figures": {}})["figures"][figure] = value
+        return {way: found[way] for way in sorted(found, key=lambda way: way != self.reference)}
+
+
+INSIDE = (
+    Inside(
+        "What the full model retrieves first, and what other rankings of the same bank do",
+        "retrieval.",
+        "cosine",
+        (
+            Figure("BLEU-4 of the report", "bleu_4_top1"),
+            Figure("F1 of its labels", "label_f1_top1"),
+            Figure("macro F1", "f1_macro_top1"),
+            Figure("tail F1", "f1_macro_tail_top1"),
+        ),
+    ),
+    Inside(
+        "Where the maps of the full model point, and what needs no model",
+        "grounding.rows.",
+        "maps",
+        (Figure("hit rate", "hit_rate"), Figure("AUROC", "auroc"), Figure("soft IoU", "soft_iou")),
+    ),
 )
 
 
@@ -175,17 +223,17 @@ def _short(value: object) -> str:
 
 
 def table_cells(
-    rows: Mapping[str, Mapping[int, Run]], figures: Sequence[Figure] = FIGURES
+    rows: Mapping[str, Mapping[int, Run]], figures: Sequence[Figure] = FIGURES, reference: str = REFERENCE_ROW
 ) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the table as text: mean and interval, and below it the difference to the reference row."""
     shown = [figure for figure in figures if any(row_values(runs, figure) for runs in rows.values())]
-    mean, difference = means(rows, shown), differences(rows, shown)
+    mean, difference = means(rows, shown), differences(rows, shown, reference)
     body = []
     for row, runs in rows.items():
         body.append([row, str(len(runs)), *(_mean_cell(mean[row].get(f.title), f.digits) for f in shown)])
-        if row != REFERENCE_ROW and REFERENCE_ROW in rows:
+        if row != reference and reference in rows:
             cells = (_difference_cell(difference[row].get(f.title), f.digits) for f in shown)
-            body.append([f"minus {REFERENCE_ROW}", "", *cells])
+            body.append([f"minus {reference}", "", *cells])
     return ["row", "seeds", *(figure.title for figure in shown)], body
 
 
