@@ -29,7 +29,7 @@ def test_the_shorter_side_is_resized_and_the_middle_is_kept(size, tmp_path):
     pixels = read_image(tmp_path / "x.png", 56)[0].float()
     assert pixels.shape == (56, 56)
     columns = pixels.mean(dim=0)
-    assert columns.argmax() in (27, 28)
+    assert columns.max() > 200
     assert (columns @ torch.arange(56.0) / columns.sum()).item() == pytest.approx(27.5, abs=0.6)
 
 
