@@ -31,7 +31,7 @@ NETWORK = {  # of a small set; about the quickstart's
     "text_width": 128, "memory_feedforward": 256, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 128,
     "intermediate_size": 256, "reference_memory": 90, "tokenizer": "corpus", "init_visual": "entity_scorer",
     "scorer_width": 64, "scorer_layers": 1, "scorer_lr": 2e-3, "scorer_patience": 0, "init_lr": 2e-3, "min_lr": 1e-4,
-    "warmup_lr": 1e-5, "clip_grad_value": 1.0,
+    "warmup_lr": 1e-5, "clip_grad_value": 1.0, "rerank": "states",
 }  # fmt: skip
 
 
@@ -90,10 +90,10 @@ def fit_to_size(options: Program, defaults: dict[str, Any]) -> str:
 
 
 def trained_lengths(load_pretrained: str) -> dict[str, int]:
-    """The lengths that followed from the size of the set when the model was trained; nothing where nobody knows."""
+    """What of writing followed from the size of the set when the model was trained; nothing where nobody knows."""
     path = Path(load_pretrained).with_name("options.json")
     known = read_json(path)["options"] if path.is_file() else {}
-    return {name: known[name] for name in ("gen_min_len", "gen_max_len") if name in known}
+    return {name: known[name] for name in ("gen_min_len", "gen_max_len", "rerank") if name in known}
 
 
 def size_warnings(training: int, validation: int, batch: int, epochs: int) -> list[str]:
