@@ -1,6 +1,5 @@
 """Tiny random models in the formats that the metrics of others load: same classes, same files, no knowledge."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -91,7 +90,7 @@ def write_models(folder: Path, srr_labels: int) -> Path:
 
 
 def _write_ratescore(folder: Path) -> None:
-    kinds = ["Abnormality", "Non-Abnormality", "Disease", "Non-Disease", "Anatomy"]
+    kinds = ["ABNORMALITY", "NON-ABNORMALITY", "DISEASE", "NON-DISEASE", "ANATOMY"]
     labels = ["O", *(f"{place}-{kind}" for kind in kinds for place in "BI")]
     names = {i: label for i, label in enumerate(labels)}
     size = wordpiece(folder / "Angelakeke" / "RaTE-NER-Deberta", transformers.BertTokenizer)
@@ -109,7 +108,9 @@ def _write_crimson(folder: Path) -> None:
     config = transformers.GPT2Config(
         vocab_size=size, n_positions=16384, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=2
     )
-    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
-    (folder / "generation_config.json").write_text(
-        json.dumps({"max_new_tokens": 4, "eos_token_id": 2, "pad_token_id": 1})
-    )
+    model = transformers.GPT2LMHeadModel(config)
+    with torch.no_grad():  # every last state is ones, which the end of a text is likest to: it says nothing, at once
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.fill_(1)
+        model.transformer.wte.weight[2].fill_(1)
+    model.save_pretrained(folder)

@@ -91,7 +91,8 @@ def extra_sums(
         The sums, or None and one sentence that says what is missing and how to get it.
     """
     try:
-        RadEval = _radeval()
+        with local_models(models):  # some of what it imports fetches data at once
+            RadEval = _radeval()
     except ImportError as error:
         return None, f"RadEval cannot be imported ({error}): {HOW}"
     texts = [normalise_whitespace(text) or "." for text in (*references, *predictions)]
@@ -188,9 +189,9 @@ def local_models(folder: str | Path | None) -> Iterator[None]:
         for module in (huggingface_hub, *_users(original)):
             module.hf_hub_download = download  # type: ignore[attr-defined]
         os.environ.update(settings)
-        _add_nltk_data(place / "nltk_data")
         os.chdir(place)
-        yield
+        with _nltk_data(place / "nltk_data"):
+            yield
     finally:
         os.chdir(before)
         for name, value in kept.items():
@@ -208,12 +209,20 @@ def _users(function: Any) -> list[ModuleType]:
     ]
 
 
-def _add_nltk_data(folder: Path) -> None:
-    with contextlib.suppress(ImportError):
+@contextlib.contextmanager
+def _nltk_data(folder: Path) -> Iterator[None]:
+    """Let nltk read a folder and fetch nothing; where nltk is not installed, nothing is needed."""
+    try:
         import nltk
-
-        if str(folder) not in nltk.data.path:
-            nltk.data.path.insert(0, str(folder))
+    except ImportError:
+        yield
+        return
+    fetch, paths = nltk.download, list(nltk.data.path)
+    try:
+        nltk.download, nltk.data.path = (lambda *_, **__: True), [str(folder), *paths]
+        yield
+    finally:
+        nltk.download, nltk.data.path = fetch, paths
 
 
 def _inverse_mean(values: dict[str, np.ndarray]) -> StudySums:
