@@ -103,6 +103,7 @@ def studies_of_split(
         image_size=config.image_size,
         max_report_tokens=config.max_positions - config.prompt_length - 1,
         reference_memory=config.reference_memory,
+        references=config.references,
         scorer=find_scorer(options.data.features, options.data.bank_dir, device),
     )
     dataset.use_reports(options.data.cleaning, options.data.max_words)

@@ -154,6 +154,7 @@ def study_set(options: MainTrain, studies: list[Study], config: RevtafConfig, **
         image_size=options.model.image_size,
         max_report_tokens=options.model.max_positions - config.prompt_length - 1,
         reference_memory=config.reference_memory,
+        references=config.references,
         **shared,
     )
     dataset.use_reports(options.data.cleaning, options.data.max_words)

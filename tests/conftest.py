@@ -220,7 +220,7 @@ def trainings(prepared, tmp_path_factory):
     trainings = Trainings(tmp_path_factory.mktemp("logs"), prepared)
     yield trainings
     trainings.server.stdin.close()
-    trainings.server.wait(timeout=30)
+    trainings.server.wait(timeout=200)
     trainings.server.stdout.close()
 
 

@@ -150,6 +150,8 @@ def supervise(request):
 def main():
     watch.SECONDS_BETWEEN = 0.1
     launch.GRACE = 0.5
+    for number in (signal.SIGINT, signal.SIGHUP):  # a test run in the background inherits that they are ignored
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     workers = {}
     for line in sys.stdin:
         request = json.loads(line)

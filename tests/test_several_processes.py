@@ -62,7 +62,7 @@ def test_another_number_of_processes_is_refused_inside_an_epoch(trainings, tmp_p
     assert status == 143, log
     status, log = trainings.run(tmp_path / "run", "--resume")
     assert status == 2
-    assert "was saved inside an epoch by 2 processes and there are 1 now" in log
+    assert "was saved inside an epoch by 2 processes, now 1: resume with as many" in log
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,8 @@ class ReportDataset(Dataset):
         tokenizer: vocabulary.
         image_size: side of the crop in pixels.
         max_report_tokens: longest report in tokens, without prompt and end token.
-        reference_memory: tokens of the reference that the decoder reads.
+        reference_memory: tokens of each reference that the decoder reads.
+        references: reports that it reads.
         scorer: frozen entity scorer that makes ``region_text`` in the step, where it is not stored (``--features online``).
     """
 
@@ -146,6 +147,7 @@ class ReportDataset(Dataset):
         image_size: int,
         max_report_tokens: int,
         reference_memory: int = 0,
+        references: int = 1,
         scorer: EntityScorer | None = None,
     ) -> None:
         self.studies = list(studies)
@@ -157,7 +159,7 @@ class ReportDataset(Dataset):
         self.labels = np.asarray(store["labels"])[self.rows].astype(np.int64)  # (n, L)
         self.image_paths = PackedTexts(study.image_path[0] for study in studies)
         self.reports = self.full_reports = PackedTexts(study.report for study in studies)
-        self.refer_to(np.full((len(self.studies), 1), -1))
+        self.refer_to(np.full((len(self.studies), references), -1))
         self.augmentation: tuple[int, int] | None = None  # seed and epoch
         self.scorer = scorer.requires_grad_(False).eval() if scorer else None
         self.plain_size = scorer.config.image_size if scorer else None  # of the image that the scorer sees

@@ -63,6 +63,7 @@ class FilmMaps:
             image_size=config.image_size,
             max_report_tokens=config.max_positions - config.prompt_length - 1,
             reference_memory=config.reference_memory,
+            references=config.references,
         )
         (batch,) = evaluation_loader(dataset, len(films), 0, [list(range(len(films)))])
         cosines = trained.model.fuse(dataset.to_device(batch, self.device).study).region_map.float()  # (B, K, M)

@@ -110,6 +110,7 @@ class Reporter:
             image_size=config.image_size,
             max_report_tokens=config.max_positions - config.prompt_length - 1,
             reference_memory=config.reference_memory,
+            references=config.references,
         )
         queries = ask(trained.model, dataset, config.retrieval, options)
         distances = set_references(trained.model, dataset, config.retrieval, queries, False, options.runtime.seed)
