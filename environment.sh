@@ -25,6 +25,17 @@ for path in sys.argv[1:]:
 PY
 }
 
+save_dir_of() {  # default, flags...: the folder that --save_dir names last, else the default
+    local found=$1 previous="" flag
+    shift
+    for flag in "$@"; do
+        [ "$previous" = --save_dir ] && found=$flag
+        case $flag in --save_dir=*) found=${flag#--save_dir=} ;; esac
+        previous=$flag
+    done
+    echo "$found"
+}
+
 files=("$@")
 if [ -n "${VIRTUAL_ENV:-}" ] && satisfies "$VIRTUAL_ENV/bin/python" "${files[@]}"; then
     PYTHON=$VIRTUAL_ENV/bin/python

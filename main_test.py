@@ -22,7 +22,7 @@ from models.cpu.speed_up import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
-from modules.corpus.datasets import ReportDataset
+from modules.corpus.datasets import ReportDataset, sizes_read
 from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
@@ -100,10 +100,7 @@ def studies_of_split(
         store,
         TrainingBank(bank),
         tokenizer,
-        image_size=config.image_size,
-        max_report_tokens=config.max_positions - config.prompt_length - 1,
-        reference_memory=config.reference_memory,
-        references=config.references,
+        **sizes_read(config),
         scorer=find_scorer(options.data.features, options.data.bank_dir, device),
     )
     dataset.use_reports(options.data.cleaning, options.data.max_words)

@@ -24,7 +24,7 @@ from models.cpu.speed_up import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
-from modules.corpus.datasets import ReportDataset, prepare_reports
+from modules.corpus.datasets import ReportDataset, prepare_reports, sizes_read
 from modules.corpus.pairing import refuse_wrong_pairing, require_own_bank
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
@@ -151,10 +151,7 @@ def study_set(options: MainTrain, studies: list[Study], config: RevtafConfig, **
     dataset = ReportDataset(
         studies,
         Path(options.data.image_dir),
-        image_size=options.model.image_size,
-        max_report_tokens=options.model.max_positions - config.prompt_length - 1,
-        reference_memory=config.reference_memory,
-        references=config.references,
+        **sizes_read(config),
         **shared,
     )
     dataset.use_reports(options.data.cleaning, options.data.max_words)

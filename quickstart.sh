@@ -9,13 +9,7 @@ cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-save_dir=results/synth_cxr
-previous=""
-for flag in "$@"; do
-    [ "$previous" = --save_dir ] && save_dir=$flag
-    case $flag in --save_dir=*) save_dir=${flag#--save_dir=} ;; esac
-    previous=$flag
-done
+save_dir=$(save_dir_of results/synth_cxr "$@")
 resume=()
 [ -f "$save_dir/current_checkpoint.pth" ] && resume=(--resume)
 

@@ -22,12 +22,7 @@ known=("$PYTHON" -m modules.options)
 "${known[@]}" MainPrepare MainTrain -- "$@" # a flag that neither program knows is refused before any work
 mapfile -t preparing < <("${known[@]}" MainPrepare -- "$@")
 mapfile -t training < <("${known[@]}" MainTrain -- "$@")
-save_dir=results/custom previous=""
-for flag in "$@"; do
-    [ "$previous" = --save_dir ] && save_dir=$flag
-    case $flag in --save_dir=*) save_dir=${flag#--save_dir=} ;; esac
-    previous=$flag
-done
+save_dir=$(save_dir_of results/custom "$@")
 resume=()
 [ -f "$save_dir/current_checkpoint.pth" ] && resume=(--resume)
 

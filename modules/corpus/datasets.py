@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
 from models.entity_scorer import EntityScorer
 from models.revtaf import StudyInputs
@@ -232,6 +233,16 @@ class ReportDataset(Dataset):
             labels=torch.from_numpy(labels),
             plain_image=crop_image(image, self.plain_size) if self.plain_size else None,
         )
+
+
+def sizes_read(config: RevtafConfig) -> dict[str, Any]:
+    """The sizes that a data set of a model must have, as arguments of :class:`ReportDataset`: forgetting one fails late."""
+    return {
+        "image_size": config.image_size,
+        "max_report_tokens": config.max_positions - config.prompt_length - 1,
+        "reference_memory": config.reference_memory,
+        "references": config.references,
+    }
 
 
 def prepare_reports(reports: Sequence[str], cleaning: str, max_words: int) -> list[str]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from models.entity_scorer import EntityScorer
 from modules.corpus.annotations import Study
 from modules.corpus.dataloaders import evaluation_loader
-from modules.corpus.datasets import ReportDataset
+from modules.corpus.datasets import ReportDataset, sizes_read
 from modules.corpus.images import normalise_pixels, read_image
 from modules.prediction.film_features import film_features
 from modules.prediction.model_folder import TrainedModel
@@ -60,10 +60,7 @@ class FilmMaps:
             film_features(films, trained)[0],
             trained.bank,
             trained.tokenizer,
-            image_size=config.image_size,
-            max_report_tokens=config.max_positions - config.prompt_length - 1,
-            reference_memory=config.reference_memory,
-            references=config.references,
+            **sizes_read(config),
         )
         (batch,) = evaluation_loader(dataset, len(films), 0, [list(range(len(films)))])
         cosines = trained.model.fuse(dataset.to_device(batch, self.device).study).region_map.float()  # (B, K, M)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from modules.corpus.annotations import Study
-from modules.corpus.datasets import ReportDataset
+from modules.corpus.datasets import ReportDataset, sizes_read
 from modules.corpus.images import open_image
 from modules.evaluation.generation import generate_reports, search_of
 from modules.labelling.labelers import RuleLabeler
@@ -107,10 +107,7 @@ class Reporter:
             features,
             trained.bank,
             trained.tokenizer,
-            image_size=config.image_size,
-            max_report_tokens=config.max_positions - config.prompt_length - 1,
-            reference_memory=config.reference_memory,
-            references=config.references,
+            **sizes_read(config),
         )
         queries = ask(trained.model, dataset, config.retrieval, options)
         distances = set_references(trained.model, dataset, config.retrieval, queries, False, options.runtime.seed)
