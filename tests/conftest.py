@@ -219,9 +219,13 @@ def trainings(prepared, tmp_path_factory):
     """Trainings of one or more processes that are started without importing anything; ``prepared`` is their data."""
     trainings = Trainings(tmp_path_factory.mktemp("logs"), prepared)
     yield trainings
-    trainings.server.stdin.close()
-    trainings.server.wait(timeout=200)
-    trainings.server.stdout.close()
+    with trainings.server as server:  # closes both pipes
+        server.stdin.write(json.dumps({"end": True}) + "\n")
+        server.stdin.flush()
+        try:
+            assert server.wait(timeout=60) == 0
+        finally:
+            server.kill()  # else it would hold the output of the tests open for ever
 
 
 def made_once(tmp_path_factory, name, make):

@@ -1,7 +1,7 @@
 """Starts trainings as forks of one process that has imported everything: real processes, real signals, no waiting for imports.
 
 Reads one JSON object a line: ``{"argv", "processes", "log", "plant"}`` starts one and answers its process number,
-``{"wait": number}`` answers its exit status; ``{"call": [module, function], "with"}`` in place of ``"argv"`` calls that function.
+``{"wait": number}`` answers its exit status, ``{"end"}`` ends the server; ``{"call": [module, function], "with"}`` in place of ``"argv"`` calls that function.
 """
 
 import importlib
@@ -155,6 +155,8 @@ def main():
     workers = {}
     for line in sys.stdin:
         request = json.loads(line)
+        if "end" in request:  # closing the pipe does not say so while a fork of the tests still holds it
+            os._exit(0)
         if "wait" in request:
             pid = request["wait"]
             while workers[pid].poll() is None:
