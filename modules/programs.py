@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import ClassVar
 
 from models.config import ModelOptions, flag_name
@@ -25,6 +25,21 @@ from modules.flags import (
 )
 from modules.prediction_flags import PredictionOptions, ReleaseOptions, ServeOptions
 from modules.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
+
+READ_WITH = {  # flags of a training that are read where another one has one of these values; elsewhere they are refused
+    "align_iou": ("align_pairs", ("all",)),
+    "rank_weight": ("enhancer", ("scores",)),
+    "rank_loss": ("enhancer", ("scores",)),
+    "rank_temperature": ("rank_loss", ("listwise",)),
+    "curvature": ("manifold", ("poincare", "lorentz")),
+    "learn_curvature": ("manifold", ("poincare", "lorentz")),
+    "ot_plan": ("attention", ("ot",)),
+    "ot_solver": ("attention", ("ot",)),
+    "ot_epsilon": ("attention", ("ot",)),
+    "ot_iterations": ("attention", ("ot",)),
+    "threshold": ("tokenizer", ("corpus",)),
+    "oracle_epochs": ("train_retrieval", ("own",)),
+}
 
 
 @dataclass(kw_only=True)
@@ -79,6 +94,19 @@ class MainTrain(Program):
             raise ValueError(
                 "--init_from sets every weight, so --resnet_weights would be unused: leave one of them out"
             )
+        if not self.start.init_from:  # it sets switches too
+            self._refuse_unread()
+
+    def _refuse_unread(self) -> None:
+        groups = [group for group in vars(self).values() if is_dataclass(group)]
+        found = {a_field.name: (a_field, getattr(group, a_field.name)) for group in groups for a_field in fields(group)}
+        for name, (other, wanted) in READ_WITH.items():
+            (a_field, value), (decisive, chosen) = found[name], found[other]
+            if name in self.given and value != a_field.default and chosen not in wanted:
+                raise ValueError(
+                    f"{flag_name(a_field)} {value} would change nothing with {flag_name(decisive)} {chosen}: it is read "
+                    f"with {flag_name(decisive)} {' or '.join(wanted)}"
+                )
 
 
 @dataclass(kw_only=True)

@@ -73,7 +73,8 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
     with claimed_cuda() as device:
         watch(Trainer, "train_step", device)
         watch(Batch, "to", device)
-        train(folder, save_dir, "--device", "cuda", "--epochs", 1, "--ot_iterations", 12, *flags)
+        few = [] if "--attention" in flags else ["--ot_iterations", 12]
+        train(folder, save_dir, "--device", "cuda", "--epochs", 1, *few, *flags)
     return found
 
 
@@ -81,10 +82,10 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
     "flags",
     [
         ("--dropout", "0.1"),
-        ("--align_iou", "binary", "--rank_loss", "listwise"),
+        ("--align_pairs", "all", "--align_iou", "binary", "--rank_loss", "listwise"),
         ("--manifold", "lorentz", "--ot_plan", "single", "--train_retrieval", "mixed"),
-        ("--manifold", "lorentz", "--align_iou", "binary"),
-        ("--manifold", "euclidean", "--align_iou", "binary", "--rank_loss", "listwise"),
+        ("--manifold", "lorentz", "--align_pairs", "all", "--align_iou", "binary"),
+        ("--manifold", "euclidean", "--align_pairs", "all", "--align_iou", "binary", "--rank_loss", "listwise"),
         ("--manifold", "lorentz", "--rank_loss", "listwise", "--no-mask_padding"),
         ("--manifold", "euclidean", "--attention", "softmax", "--retrieval", "none"),
         ("--attention", "none", "--train_retrieval", "own"),

@@ -1,22 +1,19 @@
 """The command lines: published spellings and defaults, ranges, contradictions, and one sentence for each mistake."""
 
 import os
-import re
 import resource
 import shlex
 import subprocess
 import sys
-from dataclasses import fields, make_dataclass
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from models.config import ModelOptions, RevtafConfig, flag
+from models.config import ModelOptions, RevtafConfig
 from modules.dataset_defaults import DATASET_DEFAULTS
-from modules.flags import RuntimeOptions
 from modules.options import build_parser, flags_of, flat, groups_of, model_config, parse_options
 from modules.programs import PROGRAMS, MainPrepare, MainScore, MainTest, MainTrain
-from modules.training.optimizers import Schedule
 from tools import ablate, calibrate, check, convert, draw_example, draw_sheet, measure_labeler, write_published
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +93,15 @@ def test_help_begins_with_two_examples_and_shows_every_flag_and_default_once(pro
         parse_options(program, words[2:])
 
 
+def test_a_flag_may_be_given_where_its_value_is_the_default_or_it_is_read():
+    for words in (
+        "--rank_weight 2",
+        "--align_iou binary --align_pairs all",
+        "--align_iou binary --init_from model.pth",
+    ):
+        assert parse_options(MainTrain, words.split()).given == {word[2:] for word in words.split() if word[:2] == "--"}
+
+
 def test_a_switch_is_turned_off_by_no():
     assert parse_options(MainTrain, ["--no-mask_padding"]).model.mask_padding is False
     options = parse_options(MainTrain, ["--augment"])
@@ -117,6 +123,17 @@ def test_a_switch_is_turned_off_by_no():
         (MainTrain, "--warmup_lr 1e-3", "--warmup_lr 0.001 exceeds --init_lr"),
         (MainTrain, "--hidden_size 30 --decoder_heads 4", "--decoder_heads 4 must divide --hidden_size 30"),
         (MainTrain, "--init_from a --resnet_weights b", "--init_from sets every weight"),
+        (MainTrain, "--align_iou binary", "--align_iou binary would change nothing with --align_pairs mentions"),
+        (MainTrain, "--rank_weight 1", "--rank_weight 1.0 would change nothing with --enhancer towers"),
+        (
+            MainTrain,
+            "--enhancer scores --rank_temperature 1",
+            "with --rank_loss nearest: it is read with --rank_loss listwise",
+        ),
+        (MainTrain, "--c 1 --manifold euclidean", "--c 1.0 would change nothing with --manifold euclidean"),
+        (MainTrain, "--ot_plan single --attention none", "--ot_plan single would change nothing with --attention none"),
+        (MainTrain, "--threshold 3", "--threshold 3 would change nothing with --tokenizer bert"),
+        (MainTrain, "--train_retrieval label --oracle_epochs 1", "it is read with --train_retrieval own"),
         (MainTest, "--plot 3 --plot_ids a", "--plot draws the first studies and --plot_ids others"),
         (MainTest, "--no-viewer --viewer_studies 3", "--viewer_studies is of the page that --no-viewer leaves out"),
         (MainTest, "--image_size 64", "there is no flag --image_size"),
@@ -154,40 +171,6 @@ def test_help_and_a_mistyped_flag_are_answered_within_a_second_and_without_torch
         assert (
             after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
         )  # of a processor, not of the clock
-
-
-def unread(groups):
-    """Flags that no source reads off their group (or, of the model, off its configuration)."""
-    declared = {
-        "flags.py",
-        "preparation_flags.py",
-        "prediction_flags.py",
-        "programs.py",
-        "options.py",
-        "dataset_defaults.py",
-    }
-    paths = [path for folder in ("models", "modules", "tools") for path in (ROOT / folder).rglob("*.py")]
-    sources = "".join(path.read_text() for path in [*paths, *ROOT.glob("main_*.py")] if path.name not in declared)
-    found = []
-    for group, kind in groups.items():
-        holders = "config" if group == "model" else "options|wanted|training|settings"
-        by_name = {a_field.name for a_field in fields(Schedule)} if group == "training" else set()
-        for a_field in flags_of(kind):
-            read = rf"\b({group}|{holders})\.{a_field.name}\b|\bweight=\"{a_field.name}\""
-            if a_field.name not in by_name and not re.search(read, sources):
-                found.append(a_field.name)
-    return found
-
-
-@by_file
-def test_every_flag_is_read(program):
-    """A flag that changes nothing is a lie."""
-    assert unread(groups_of(program)) == []
-
-
-def test_a_dead_flag_is_found_although_other_things_have_its_name():
-    dead = make_dataclass("Dead", [("width", int, flag(1, "never read"))], bases=(RuntimeOptions,), kw_only=True)
-    assert unread({"runtime": dead}) == ["width"]
 
 
 def test_another_python_is_told_to_enter_the_environment():

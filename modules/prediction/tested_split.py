@@ -1,0 +1,152 @@
+"""What a test reads: a trained model, the studies of a split with their features, and who labels their reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.config import RevtafConfig
+from models.cpu.speed_up import speed_up
+from models.revtaf import FusedStudy, Revtaf
+from modules.corpus.annotations import Study, check_images, read_annotation, require_split
+from modules.corpus.bank import TrainingBank
+from modules.corpus.datasets import Batch, ReportDataset, sizes_read
+from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
+from modules.corpus.store import FeatureStore
+from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
+from modules.distributed import is_main
+from modules.evaluation.generation import generate_reports, search_of
+from modules.evaluation.rescoring import kept_reports
+from modules.labelling.labelers import Labeler, find_labeler, labeler_files
+from modules.labelling.two_labelers import check_one_labeler
+from modules.messages import Needed
+from modules.preparation.features.entities import find_scorer
+from modules.preparation.published.recognition import how_to_prepare
+from modules.programs import MainTest
+from modules.weights.checkpoints import build_model, load_checkpoint
+from modules.weights.saving import require_finite
+
+
+def needed_files(options: MainTest) -> list[Needed]:
+    """Everything a test reads."""
+    prepare = how_to_prepare(options.data.dataset_name, options.data.ann_path)
+    needed = [
+        Needed(options.data.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
+        Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
+        Needed(Path(options.data.feature_dir) / "manifest.json", "prepared features", prepare),
+        Needed(
+            Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", "prepare the training data"
+        ),
+        Needed(
+            options.testing.load_pretrained, "trained model", "train one with main_train.py, or give --load_pretrained"
+        ),
+    ]
+    tokenizer = Path(options.testing.load_pretrained).with_name("tokenizer.json")
+    if not tokenizer.is_file() and not bert_vocabulary(options.labeler.bert_path):
+        how = (
+            "main_train.py writes it beside the checkpoint: copy both; a released model has none and needs vocab.txt of "
+            "bert-base-uncased instead: give its folder with --bert_path"
+        )
+        needed.append(Needed(tokenizer, "vocabulary of the trained model", how))
+    return needed + labeler_files(options.labeler.chexbert_path, options.labeler.bert_path)
+
+
+@dataclass
+class TestedSplit:
+    """A trained model and the studies that it is tested on.
+
+    Attributes:
+        model: on its device, in evaluation mode.
+        dataset: the studies of the split; their references are not yet set.
+        annotation: the studies of every split.
+        labeler: labels generated reports, as the studies were labelled.
+    """
+
+    model: Revtaf
+    dataset: ReportDataset
+    annotation: dict[str, list[Study]]
+    labeler: Labeler
+
+    @classmethod
+    def open(cls, options: MainTest, device: torch.device) -> TestedSplit:
+        """Read all of it.
+
+        Raises:
+            UserError: if the model holds numbers that are not finite; if the split is empty or images are missing; if
+                model, features, bank and labeler do not belong together.
+        """
+        path = options.testing.load_pretrained
+        checkpoint = load_checkpoint(path)
+        require_finite(checkpoint["state_dict"], path)
+        if is_main() and "released" in checkpoint["run"]:
+            print(checkpoint["run"]["released"])
+        tokenizer = tokenizer_of(path, checkpoint, options.labeler.bert_path)
+        model = build_model(checkpoint).to(device).eval()
+        if options.speed.fast_cpu and device.type == "cpu":
+            speed_up(model)
+        annotation = read_annotation(options.data.ann_path)
+        studies = require_split(annotation, options.testing.split, options.data.ann_path)
+        check_images(studies, Path(options.data.image_dir))
+        features = _features(options, checkpoint["run"].get("trained_on"))
+        dataset = _study_set(options, studies, features, model.config, tokenizer, device)
+        return cls(model, dataset, annotation, _labeler(options, features[0], device))
+
+    def reports(
+        self, options: MainTest, device: torch.device, watch: Sequence[Callable[[Batch, FusedStudy], None]]
+    ) -> list[dict[str, Any]]:
+        """The reports of the split: written, or with ``--rescore`` those that the run's folder holds.
+
+        Each of ``watch`` is shown every batch and what was known of it, as in
+        :func:`modules.evaluation.generation.generate_reports`, whose rows these are.
+        """
+        if options.testing.rescore:
+            return kept_reports(Path(options.run.save_dir), self.dataset)
+        search, precision = search_of(options.generation, self.labeler), options.compute.precision
+        how: dict[str, Any] = {"device": device, "precision": precision, "loading": options.loading, "watch": watch}
+        return generate_reports(self.model, self.dataset, search, **how)
+
+
+def _features(options: MainTest, origin: dict[str, Any] | None) -> tuple[FeatureStore, FeatureStore]:
+    """The features of the studies and those of the bank, which belong together and to the ``origin`` of the model."""
+    store = FeatureStore.open(options.data.feature_dir, options.data.ann_path)
+    bank = FeatureStore.open(options.data.bank_dir).check()
+    refuse_wrong_pairing(store, bank, options.data.features)
+    refuse_other_features(origin, bank, Path(options.testing.load_pretrained))
+    return store, bank
+
+
+def _study_set(
+    options: MainTest,
+    studies: list[Study],
+    features: tuple[FeatureStore, FeatureStore],
+    config: RevtafConfig,
+    tokenizer: ReportTokenizer,
+    device: torch.device,
+) -> ReportDataset:
+    """The studies with their features and cleaned reports."""
+    store, bank = features
+    dataset = ReportDataset(
+        studies,
+        Path(options.data.image_dir),
+        store,
+        TrainingBank(bank),
+        tokenizer,
+        **sizes_read(config),
+        scorer=find_scorer(options.data.features, options.data.bank_dir, device),
+    )
+    dataset.use_reports(options.data.cleaning, options.data.max_words)
+    return dataset
+
+
+def _labeler(options: MainTest, store: FeatureStore, device: torch.device) -> Labeler:
+    """Who labels the reports, if that is who labelled the studies; says which labeler made what."""
+    cache = Path(options.run.save_dir).parent / "label_cache"
+    labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device, cache)
+    said = check_one_labeler(store, labeler, options.data.dataset_name, options.run.allow_two_labelers)
+    if is_main():
+        print(*said, sep="\n")
+    return labeler

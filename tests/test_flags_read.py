@@ -1,0 +1,109 @@
+"""The programs are run with options that remember what was read: a flag that nothing asks for changes nothing."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+from programs import SMALL, call, places, prepare, train
+from test_raw_iu import write_archive, write_images
+from test_raw_mimic import write_tree
+
+import main_predict
+import main_prepare
+import main_score
+import main_test
+import models.config
+import modules.flags
+import modules.options
+import modules.prediction_flags
+import modules.preparation_flags
+import modules.programs
+import modules.training.optimizers
+from models.config import ModelOptions, flag
+from modules.flags import Group, RuntimeOptions
+from modules.options import flags_of, groups_of
+from modules.programs import MainPredict, MainPrepare, MainScore, MainTest, MainTrain
+from modules.training.optimizers import Schedule
+
+DECLARING = (  # they check and copy all fields alike; whoever obeys a flag reads it elsewhere
+    dataclasses, models.config, modules.options, modules.flags, modules.preparation_flags, modules.prediction_flags,
+    modules.programs, modules.training.optimizers,
+)  # fmt: skip
+FILES = {module.__file__ for module in DECLARING}
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Names of the flags that anything has read so far, those of the model off its options or its configuration."""
+    names = set()
+
+    def remember(self, name):
+        if sys._getframe(1).f_code.co_filename not in FILES or type(self) is Schedule:
+            names.add(name)
+        return object.__getattribute__(self, name)
+
+    for kind in (Group, ModelOptions, Schedule):
+        monkeypatch.setattr(kind, "__getattribute__", remember, raising=False)
+    return names
+
+
+def unread(program, read):
+    """Flags of a program that were not read."""
+    return {a_field.name for kind in groups_of(program).values() for a_field in flags_of(kind)} - read
+
+
+@pytest.mark.slow
+def test_a_preparation_reads_every_flag(tmp_path, read):
+    prepare(tmp_path / "drawn")
+    write_images(tmp_path / "openi", "open-i")
+    for dataset, raw_dir, flags in (
+        ("mimic_cxr", write_tree(tmp_path / "physionet"), ["--items", "image", "--resize", 16]),
+        ("iu_xray", write_archive(tmp_path / "openi"), ["--all_test"]),
+    ):
+        folder = tmp_path / dataset
+        there = ["--dataset_name", dataset, "--ann_path", folder / "annotation.json", "--image_dir", folder / "images"]
+        call(main_prepare, *there, "--raw_dir", raw_dir, "--raw_step", "images", "--num_workers", 1, *flags)
+    of_medklip = {"medklip_checkpoint", "entity_descriptions", "description_tokens"}  # test_medklip.py changes each
+    assert unread(MainPrepare, read) == of_medklip | {"yes"}  # of a job of days, test_costs.py
+
+
+@pytest.mark.slow
+def test_training_test_and_prediction_read_every_flag(prepared, tmp_path, read):
+    train(prepared, tmp_path / "run", "--align_pairs", "all")
+    assert unread(MainTrain, read) == {"sync_bn"}  # of several processes, test_global_batch.py
+    read.clear()
+    writing = ["--gen_min_len", 25, "--gen_max_len", 12, "--beam_size", 2, "--no-meteor", "--resamples", 5]
+    call(main_test, *places(prepared), *SMALL, *writing, "--save_dir", tmp_path / "run", "--verbose_text")
+    assert unread(MainTest, read) == set()
+    read.clear()
+    film = next((prepared / "images").rglob("*.png"))
+    call(main_predict, "--images", film, "--model", tmp_path / "run", "--out", tmp_path / "out", "--device", "cpu")
+    call(main_predict, "--export", tmp_path / "release", "--model", tmp_path / "run", "--device", "cpu")
+    of_others = {"img_root_dir", "host", "port", "beside"}  # test_prediction.py, test_demo.py
+    assert unread(MainPredict, read) == of_others
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """Runs main_score.py on two invented studies."""
+    rows = [{"id": "a", "prediction": "no edema .", "reference": "no edema ."}]
+    rows += [{"id": "b", "prediction": "an effusion .", "reference": "a large effusion ."}]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    flags = ["--predictions", tmp_path / "rows.jsonl", "--no-meteor", "--resamples", 5, "--save_dir", tmp_path / "out"]
+    return lambda *more: call(main_score, *flags, *more)
+
+
+def test_a_scoring_reads_every_flag(scored, read):
+    scored("--page")
+    assert unread(MainScore, read) == {"metric_models"}  # of extra metrics, test_extra.py
+
+
+def test_a_flag_that_nothing_asks_for_is_found(scored, read, monkeypatch):
+    dead = dataclasses.make_dataclass(
+        "Dead", [("width", int, flag(1, "never read"))], bases=(RuntimeOptions,), kw_only=True
+    )
+    planted = dataclasses.make_dataclass("Planted", [("runtime", dead)], bases=(MainScore,), kw_only=True)
+    monkeypatch.setattr(main_score, "MainScore", planted)
+    scored("--page", "--width", 3)
+    assert unread(planted, read) == {"metric_models", "width"}
