@@ -58,7 +58,7 @@ def read_files(options: MainScore) -> Matched:
 
 def add_extra_metrics(options: MainScore, matched: Matched, systems: dict[str, SystemScores]) -> None:
     """Run the metrics of ``--extra_metrics``; what is missing costs one line, once."""
-    asked = options.scoring.extra_metrics
+    asked = options.extra.extra_metrics
     wanted = [name for name in PROFILES[options.scoring.profile].extra if name not in asked]
     if wanted:
         print(f"{', '.join(wanted)} of --profile {options.scoring.profile} were not asked for: {HOW}")
@@ -67,7 +67,7 @@ def add_extra_metrics(options: MainScore, matched: Matched, systems: dict[str, S
         for name, system in systems.items():
             reports = matched.raw_systems[name]
             sums, problem = extra_sums(
-                metric, reports, matched.raw_references, matched.rows, options.scoring.metric_models
+                metric, reports, matched.raw_references, matched.rows, options.extra.metric_models
             )
             if sums is None:
                 problems.setdefault(problem, []).append(metric)

@@ -223,8 +223,6 @@ class ScoringOptions(Group):
     train_ann: str | None = flag(None, "annotation file whose training split says so")
     page: bool = flag(False, "write index.html: one system, or two side by side, the worst study first")
     image_dir: str | None = flag(None, "folder of the films that --page shows")
-    extra_metrics: tuple[str, ...] = flag((), "through RadEval; may fetch weights", choices=EXTRA_METRICS)
-    metric_models: str | None = flag(None, "folder of their models under the hub's names; nothing is fetched")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -234,6 +232,14 @@ class ScoringOptions(Group):
             raise ValueError("--image_dir is of the page: give --page too, or leave it out")
         if self.feature_dir and self.train_ann:
             raise ValueError("--feature_dir and --train_ann both name training reports: give one of them")
+
+
+@dataclass(kw_only=True)
+class ExtraMetricOptions(Group):
+    """Metrics of others."""
+
+    extra_metrics: tuple[str, ...] = flag((), "through RadEval; may fetch weights", choices=EXTRA_METRICS)
+    metric_models: str | None = flag(None, "folder of their models under the hub's names; nothing is fetched")
 
 
 @dataclass(kw_only=True)

@@ -9,6 +9,7 @@ from models.config import ModelOptions, flag_name
 from modules.flags import (
     ComputeOptions,
     DataOptions,
+    ExtraMetricOptions,
     GenerationOptions,
     Group,
     LabelerOptions,
@@ -202,6 +203,7 @@ class MainScore(Program):
     requirements = "requirements/score.txt"
 
     scoring: ScoringOptions
+    extra: ExtraMetricOptions
     statistics: StatisticsOptions
     labeler: LabelerOptions
     run: ScoreRunOptions

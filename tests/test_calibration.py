@@ -1,17 +1,18 @@
-"""modules/evaluation/calibration.py and tools/calibrate.py: metrics that order reports as people do get a high tau."""
+"""modules/evaluation/rated_reports.py, calibration.py and tools/calibrate.py: rated reports in every layout, and taus that are known."""
 
 import csv
-import subprocess
-import sys
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
+from programs import call, refused
 
-from modules.evaluation.calibration import read_ratings, read_rexval, tau_b
+from modules.evaluation.calibration import calibrate, tau_b
+from modules.evaluation.rated_reports import read_rated
+from modules.evaluation.ratings import Rated
 from modules.messages import UserError
+from tools import calibrate as program
 
-ROOT = Path(__file__).parents[1]
 TRUTH = "There is a small left pleural effusion. The heart is enlarged. No pneumothorax."
 WORSE = [TRUTH, "There is a small left pleural effusion. The heart is enlarged.", "There is a left pleural effusion.",
          "The lungs are clear.", "Normal."]  # fmt: skip
@@ -41,12 +42,18 @@ def test_tau_is_kendalls():
 
 
 def test_errors_count_downwards_and_other_ratings_up(rated):
-    file, ratings, name = read_ratings(rated)
-    assert (name, ratings[:3].tolist(), file.texts[:2]) == ("total_errors", [0, -1, -2], WORSE[:2])
+    found = read_rated(rated)
+    assert (found.name, found.ratings[:3].tolist(), found.texts[:2]) == ("total_errors", [0, -1, -2], WORSE[:2])
+    assert len(set(found.studies)) == 20
+    rated.write_text(rated.read_text().replace("total_errors", "quality"))
+    assert read_rated(rated).ratings[:3].tolist() == [0, 1, 2]
     with pytest.raises(UserError, match="no column of ratings is known; say which with --rating"):
-        read_ratings(rated, "stars")
-    with pytest.raises(UserError, match="holds no number"):
-        read_ratings(rated, "prediction")
+        read_rated(rated, rating="stars")
+    with pytest.raises(UserError, match="and no number"):
+        read_rated(rated, rating="prediction")
+    rated.write_text(rated.read_text().replace(",4\n", ",nan\n"))
+    with pytest.raises(UserError, match="holds 'nan' and no number"):
+        read_rated(rated)
 
 
 def rexval(folder):
@@ -77,23 +84,212 @@ def rexval(folder):
 
 
 def test_rexval(tmp_path):
-    file, ratings, name = read_rexval(*rexval(tmp_path), significant=False)
-    assert (file.texts, file.references) == ([WORSE[2], TRUTH, "Normal.", WORSE[1]], [TRUTH] * 4)
-    assert (ratings.tolist(), name) == ([-2.5, -0.5, -4.5, -1.5], "errors")
-    assert read_rexval(*rexval(tmp_path), significant=True)[1].tolist() == [-2, 0, -4, -1]
+    found = read_rated(*rexval(tmp_path))
+    assert (found.texts, found.references) == ([WORSE[2], TRUTH, "Normal.", WORSE[1]], [TRUTH] * 4)
+    assert (found.ratings.tolist(), found.name) == ([-2.5, -0.5, -4.5, -1.5], "errors")
+    assert found.studies == ["0", "0", "1", "1"]
+    assert read_rated(*rexval(tmp_path), significant=True).ratings.tolist() == [-2, 0, -4, -1]
     samples, counts = rexval(tmp_path)
     with pytest.raises(UserError, match="are not ReXVal's two tables"):
-        read_rexval(counts, samples, significant=False)
+        read_rated(counts, samples)
     samples.write_text(samples.read_text() + f'503,"{TRUTH}",a b,c d\n')
     with pytest.raises(UserError, match=r"errors of 2 studies in bleu, radgraph and .* has 3 studies"):
-        read_rexval(samples, counts, significant=False)
+        read_rated(samples, counts)
 
 
-def test_the_program_prints_a_tau_for_every_metric(rated):
-    done = subprocess.run(
-        [sys.executable, "tools/calibrate.py", "--rated", rated, "--no-meteor", "--resamples", "20", "--device", "cpu"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    rows = {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("  ")}
+KINDS = ["False prediction of finding", "Omission of finding", "Incorrect location/position of finding",
+         "Incorrect severity of finding", "Mention of comparison not in reference", "Omission of change from previous study",
+         "Inarticulate report (grammar and readability)"]  # fmt: skip
+
+
+def counted(significant, insignificant):
+    """A radiologist's text on one report."""
+    parts = [("Significant", significant), ("Insignificant", insignificant)]
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"{name}:",
+                *(f"{i}. {kind}: {count}" for i, (kind, count) in enumerate(zip(KINDS, counts, strict=True), 1)),
+            ]
+        )
+        for name, counts in parts
+    )
+
+
+def rad_eval_expert(folder, said):
+    """The release's one table, a study a row, with three reports and what a radiologist says of each."""
+    path = folder / "reader_study_final_with_annotationsv3.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "annotator",
+                "type",
+                "ground_truth",
+                "images_path",
+                *(f"{name}{i}" for i in (1, 2, 3) for name in ("prediction", "annotation")),
+            ]
+        )
+        for number, texts in enumerate(said):
+            film = f"/data/p1000000{number}/s5000000{number}/a.jpg"
+            cells = [cell for pair in zip(WORSE[:3], texts, strict=True) for cell in pair]
+            writer.writerow(["reader", "findings", TRUTH, film, *cells])
+    return path
+
+
+def test_rad_eval_expert(tmp_path):
+    none, some, unknown = [0] * 7, [1, 2, 0, 0, 0, 0, 0], [1, 0, "", 0, 0, 0, 0]
+    path = rad_eval_expert(tmp_path, [(counted(none, none), counted(some, none), counted(none, some)),
+                                      (counted(some, some), counted(some, unknown), "")])  # fmt: skip
+    found = read_rated(path)
+    assert found.ratings.tolist() == [0, -3, -3, -6]
+    assert (found.texts, found.references) == ([*WORSE[:3], WORSE[0]], [TRUTH] * 4)
+    assert found.studies == ["p10000000"] * 3 + ["p10000001"]
+    assert found.notes == ["2 reports are left out: an error is not counted in all 7 kinds, or a text is empty"]
+    significant = read_rated(path, significant=True)
+    assert (significant.ratings.tolist(), significant.name) == ([0, -3, 0, -3, -3], "significant errors")
+
+
+def test_an_error_that_is_counted_twice_is_not_known(tmp_path):
+    twice = counted([0] * 7, [0] * 7) + "\n7. Inarticulate report: 3"
+    path = rad_eval_expert(tmp_path, [(twice, twice, "Significant:\n1. Omission: 2")])
+    with pytest.raises(UserError, match=r"read as RadEvalExpert, holds no rated report .3 reports are left out"):
+        read_rated(path)
+    with pytest.raises(UserError, match="is read as RadEvalExpert, of which --rating says nothing"):
+        read_rated(path, rating="annotator")
+
+
+def radpref(folder):
+    """Two cases of two reports, and the ratings of two radiologists; one of them did not finish."""
+    cases = [
+        {"id": i, "PatientAge": "60", "PatientSex": "F", "Indication": "cough", "ground_truth_report": TRUTH,
+         "ground_truth_findings": [], "C1_report": WORSE[i], "C2_report": WORSE[4 - i], "C1_findings": [], "C2_findings": []}
+        for i in range(3)
+    ]  # fmt: skip
+    (folder / "preference_data.json").write_text(json.dumps(cases))
+    raters = folder / "radiologist_annotations"
+    raters.mkdir(exist_ok=True)
+    for name, ratings in (("user_1", {"0": (5, 1), "1": (4, 2)}), ("user_2", {"0": (4, 1), "1": (2, None)})):
+        said = {case: {"C1": {"rating": first}, "C2": {"rating": second}} for case, (first, second) in ratings.items()}
+        said["2"] = {"C1": {"rating": 1}, "C2": {"rating": 5}, "needs_review": True}
+        (raters / f"{name}.json").write_text(json.dumps({"annotations": said}))
+    return folder / "preference_data.json", raters
+
+
+def test_radpref(tmp_path):
+    path, raters = radpref(tmp_path)
+    found = read_rated(path, raters)
+    assert found.texts == [WORSE[0], WORSE[4], WORSE[1], WORSE[3]]
+    assert found.ratings.tolist() == [4.5, 1, 4, 2]
+    assert found.pairs.tolist() == [[0, 1], [2, 3]]
+    assert found.rows[0] == {"age": "60", "indication": "cough"}
+    assert found.notes == ["1 of 3 cases have no rating of both reports and are left out"]
+    with pytest.raises(UserError, match="give its folder radiologist_annotations with --raters"):
+        read_rated(path)
+    with pytest.raises(UserError, match="is read as RadPref, of which --significant says nothing"):
+        read_rated(path, raters, significant=True)
+
+
+RADJUDGE = """from somewhere import nothing
+
+RANKING_TESTS = [
+    {"category": "One kind", "description": "...", "tests": [
+        {"id": "1a", "ground_truth": "Small left effusion.", "expected_ranking": "C1 > C2",
+         "candidates": {"C1": {"text": "Left effusion."}, "C2": {"text": "Clear lungs.", "context": {"age": "25"}}}},
+        {"id": "1b", "ground_truth": "Clear lungs.", "expected_ranking": ["C3 > C2", "C1 = C3"],
+         "candidates": {"C1": {"text": "Clear lungs."}, "C2": {"text": "Edema."}, "C3": {"text": "Clear lungs."}}},
+    ]},
+]
+print(1 / 0)
+"""
+
+
+def test_radjudge_is_read_as_data_and_never_run(tmp_path):
+    path = tmp_path / "test_cases.py"
+    path.write_text(RADJUDGE)
+    found = read_rated(path)
+    assert found.texts == ["Left effusion.", "Clear lungs.", "Clear lungs.", "Edema.", "Clear lungs."]
+    assert found.orders.tolist() == [[0, 1, 1], [4, 3, 1], [2, 4, 0]]
+    assert found.rows[1] == {"age": "25"}
+    path.write_text(RADJUDGE.replace("C1 = C3", "C1 = C4"))
+    with pytest.raises(UserError, match=r"case 1b of .* expects 'C1 = C4'"):
+        read_rated(path)
+    path.write_text("RANKING_TESTS = [open('x')]")
+    with pytest.raises(UserError, match=r"is not RadJudge's test_cases.py"):
+        read_rated(path)
+
+
+def ratings_of(values, studies, **more):
+    n = len(studies)
+    return Rated(["x"] * n, ["y"] * n, studies, "r", None if values is None else np.array(values), **more)
+
+
+def test_reports_that_were_rated_in_pairs_are_compared_by_their_differences():
+    """Between the cases the metric orders falsely; within each it is right."""
+    metric = {"m": np.array([0.9, 1.0, 0.1, 0.3, 0.5, 0.8])}
+    rated = ratings_of([1.0, 2, 3, 5, 1, 4], ["a", "a", "b", "b", "c", "c"])
+    alone = calibrate(rated, metric, resamples=50, seed=0)["m"]
+    rated.pairs = np.arange(6).reshape(3, 2)
+    paired = calibrate(rated, metric, resamples=50, seed=0)["m"]
+    assert alone.tau < 0.3 < paired.tau == 1
+
+
+def test_of_expected_orders_tau_and_the_cases_passed_are_counted():
+    orders = np.array([[0, 1, 1], [2, 3, 1], [4, 5, 0], [6, 7, 1]])
+    rated = ratings_of(None, ["a", "a", "b", "b", "c", "c", "d", "d"], orders=orders)
+    metric = np.array([0.9, 0.1, 0.2, 0.4, 0.500, 0.505, 0.3, 0.3])  # right, turned round, the same, undecided
+    found = calibrate(rated, {"m": metric}, resamples=200, seed=0)["m"]
+    assert (found.tau, found.passed) == (0, 0.5)
+    assert found.interval[0] < 0 < found.interval[1]
+
+
+def test_studies_are_drawn_and_not_reports():
+    """Four reports of each study that are rated and scored alike: the interval is that of the studies."""
+    rng = np.random.default_rng(0)
+    values = rng.random(12)
+    ratings = values + rng.normal(0, 0.4, 12)
+    apart = calibrate(ratings_of(ratings, list(map(str, range(12)))), {"m": values}, resamples=500, seed=1)["m"]
+    four = calibrate(
+        ratings_of(np.repeat(ratings, 4), [str(i // 4) for i in range(48)]),
+        {"m": np.repeat(values, 4)},
+        resamples=500,
+        seed=1,
+    )["m"]
+    as_many = calibrate(
+        ratings_of(np.repeat(ratings, 4), list(map(str, range(48)))), {"m": np.repeat(values, 4)}, resamples=500, seed=1
+    )["m"]
+    assert four.tau == pytest.approx(apart.tau)
+    widths = [span.interval[1] - span.interval[0] for span in (apart, four, as_many)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+    assert widths[2] < 0.7 * widths[1]
+    one = calibrate(ratings_of(ratings, ["a"] * 12), {"m": values}, resamples=50, seed=1)["m"]
+    assert one.interval is None
+
+
+FLAGS = ["--no-meteor", "--resamples", "20", "--device", "cpu"]
+
+
+def test_the_program_prints_a_tau_for_every_metric(rated, capsys):
+    call(program, "--rated", rated, *FLAGS)
+    shown = capsys.readouterr().out
+    rows = {line.split()[0]: float(line.split()[1]) for line in shown.splitlines() if line.startswith("  ")}
     assert rows["ROUGE_L_f1"] > 0.9
     assert {"BLEU_1", "BLEU_2_sentence", "ce_f1"} <= set(rows)
+    refused(capsys, "does not exist", program, "--rated", rated.with_name("none.csv"), *FLAGS)
+
+
+def test_the_program_reads_every_layout(tmp_path, capsys):
+    (tmp_path / "test_cases.py").write_text(RADJUDGE)
+    expert = rad_eval_expert(
+        tmp_path, [(counted([0] * 7, [i] * 7), counted([i] * 7, [1] * 7), counted([2] * 7, [0] * 7)) for i in range(2)]
+    )
+    for words, said in (
+        (rexval(tmp_path), "4 reports of 2 studies"),
+        ((expert,), "6 reports of 2 studies"),
+        (radpref(tmp_path), "4 reports of 2 studies"),
+        ((tmp_path / "test_cases.py",), "2 strict orders in 2 cases"),
+    ):
+        call(program, "--rated", words[0], *(["--raters", words[1]] if len(words) > 1 else []), *FLAGS)
+        shown = capsys.readouterr().out
+        assert said in shown
+        assert "  ROUGE_L_f1 " in shown

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.config import flag
-from modules.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
+from modules.flags import ExtraMetricOptions, Group, LabelerOptions, RuntimeOptions, StatisticsOptions
 from modules.messages import run
 from modules.options import parse_options
 from modules.programs import Program
@@ -22,19 +22,17 @@ from modules.programs import Program
 class RatedOptions(Group):
     """Reports that radiologists rated."""
 
-    rated: str = flag("", "table or JSON lines: reference, generated report and a rating in every row")
-    errors: str | None = flag(
-        None, "ReXVal's table of errors by rater; --rated is then its 50_samples_gt_and_candidates.csv"
+    rated: str = flag(
+        "", "reports with ratings: of ReXVal, RadEvalExpert, RadPref, RadJudge, or any table with a rating"
     )
-    significant: bool = flag(False, "of ReXVal, count the clinically significant errors alone")
+    raters: str | None = flag(None, "what belongs to them: ReXVal's table of errors, RadPref's folder of annotations")
+    significant: bool = flag(False, "of errors, count the clinically significant ones alone")
     rating: str | None = flag(None, "heading of the ratings; a name with 'error' in it counts downwards")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.rated:
             raise ValueError("give the rated reports: --rated FILE")
-        if self.significant and not self.errors:
-            raise ValueError("--significant is of ReXVal's table of errors: give it with --errors")
 
 
 @dataclass(kw_only=True)
@@ -44,10 +42,11 @@ class Calibrate(Program):
     file = "tools/calibrate.py"
     examples = (
         "python tools/calibrate.py --rated reports_with_ratings.csv",
-        "python tools/calibrate.py --rated 50_samples_gt_and_candidates.csv --errors 6_valid_raters_per_rater_error_categories.csv",
+        "python tools/calibrate.py --rated 50_samples_gt_and_candidates.csv --raters 6_valid_raters_per_rater_error_categories.csv",
     )
 
     rated: RatedOptions
+    extra: ExtraMetricOptions
     labeler: LabelerOptions
     statistics: StatisticsOptions
     runtime: RuntimeOptions
@@ -57,21 +56,26 @@ def main() -> None:
     """Calibrate on one file."""
     options = parse_options(Calibrate)
     from modules.distributed import processes  # after parsing: these take seconds
-    from modules.evaluation.calibration import calibrate, calibration_lines, read_ratings, read_rexval
+    from modules.evaluation.calibration import calibrate, calibration_lines
+    from modules.evaluation.metrics.extra import extra_sums
+    from modules.evaluation.rated_reports import read_rated
+    from modules.evaluation.scorer import ReportScorer
     from modules.labelling.labelers import find_labeler
 
-    rated = options.rated
-    if rated.errors:
-        file, ratings, name = read_rexval(rated.rated, rated.errors, rated.significant)
-    else:
-        file, ratings, name = read_ratings(rated.rated, rated.rating)
+    wanted = options.rated
+    rated = read_rated(wanted.rated, wanted.raters, wanted.significant, wanted.rating)
     with processes(options.runtime.device) as device:
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
-    found = calibrate(
-        file, ratings, labeler, meteor=options.statistics.meteor, resamples=options.statistics.resamples,
-        seed=options.runtime.seed,
-    )  # fmt: skip
-    print(*calibration_lines(found, name, len(ratings)), sep="\n")
+    scorer = ReportScorer(rated.references, labeler, published=False)
+    system = scorer.systems({"rated": rated.texts}, options.statistics.meteor)["rated"]
+    for metric in options.extra.extra_metrics:
+        sums, problem = extra_sums(metric, rated.texts, rated.references, rated.rows, options.extra.metric_models)
+        if sums is None:
+            print(f"{metric}: {problem}")
+        else:
+            system.add(sums)
+    found = calibrate(rated, system.per_study, resamples=options.statistics.resamples, seed=options.runtime.seed)
+    print(*calibration_lines(found, rated), sep="\n")
 
 
 if __name__ == "__main__":

@@ -2,95 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from modules.corpus.tables import plain_heading, read_table_file
-from modules.evaluation.report_files import ReportFile, read_report_file
-from modules.evaluation.scorer import ReportScorer
-from modules.labelling.labelers import Labeler
-from modules.messages import UserError
+from modules.evaluation.ratings import Rated
 
-ERRORS = ("errors", "num_errors", "total_errors", "significant_errors", "clinically_significant_errors", "error_count")
-REXVAL = ("study_number", "candidate_type", "error_category", "clinically_significant", "rater_index", "num_errors")
-RATINGS = ("rating", "ratings", "radiologist_rating", "human_score", "quality")
+SAME = 0.01  # scores that differ by less are the same, as RadJudge counts
+Interval = tuple[float, float]
 
 
-def read_ratings(path: str | Path, rating: str | None = None) -> tuple[ReportFile, np.ndarray, str]:
-    """Pairs of reports with a rating each.
+@dataclass(frozen=True)
+class Agreement:
+    """Of one metric: tau with its 95 % interval, and the share of cases ordered as expected, where that is asked."""
 
-    Args:
-        path: any file that ``main_score.py`` reads, with a reference, a generated report and a number in every row.
-        rating: heading of the numbers; one of ``RATINGS`` or ``ERRORS`` if absent.
-
-    Returns:
-        The reports, ratings ``(n,)`` of which larger is better (counts of errors are negated), and their heading.
-
-    Raises:
-        UserError: if there is no such column, no reference, or a cell that is no number.
-    """
-    file = read_report_file(path, section="both", columns=None)
-    if file.references is None:
-        raise UserError(f"{path} has no references beside the generated reports ({', '.join(file.headings)}): add them")
-    names = (rating,) if rating else (*RATINGS, *ERRORS)
-    plain = {plain_heading(heading): heading for heading in file.headings}
-    found = [plain[plain_heading(name)] for name in names if plain_heading(name) in plain]
-    if len(found) != 1:
-        what = f"the ratings may be {' or '.join(found)}" if found else "no column of ratings is known"
-        raise UserError(f"{path} has the columns {', '.join(file.headings)}: {what}; say which with --rating NAME")
-    try:
-        values = np.array([float(str(row[found[0]])) for row in file.rows])
-    except ValueError as error:
-        raise UserError(f"the column {found[0]!r} of {path} holds no number ({error}): correct it") from error
-    errors = "error" in found[0].lower()
-    return file, -values if errors else values, found[0]
-
-
-def read_rexval(samples: str | Path, counts: str | Path, significant: bool) -> tuple[ReportFile, np.ndarray, str]:
-    """ReXVal: reports that four metrics retrieved for 50 studies, and the errors that radiologists counted in them.
-
-    Args:
-        samples: ``50_samples_gt_and_candidates.csv``: study_id, gt_report and a column of reports for each metric.
-        counts: ``6_valid_raters_per_rater_error_categories.csv``: study_number, candidate_type, error_category,
-            clinically_significant, rater_index, num_errors.
-        significant: count the clinically significant errors alone.
-
-    Returns:
-        As :func:`read_ratings`; the rating is the negated mean over the raters of the errors in a report.
-
-    Raises:
-        UserError: if a column is missing, or a report has no counts.
-    """
-    reports, errors = read_table_file(samples, ("study_id", "gt_report")), read_table_file(counts, REXVAL)
-    places = {name: errors.column([name]) for name in REXVAL}
-    missing = [name for name, place in places.items() if place is None]
-    if missing or reports.column(["gt_report"]) is None:
-        raise UserError(
-            f"{samples} and {counts} are not ReXVal's two tables: {', '.join(missing) or 'gt_report'} is missing"
-        )
-    rows = [{name: cells[place] for name, place in places.items() if place is not None} for _, cells in errors.body()]
-    raters = {row["rater_index"] for row in rows}
-    wanted = [row for row in rows if not significant or row["clinically_significant"].casefold() in ("true", "1")]
-    kinds = sorted({row["candidate_type"] for row in rows})
-    numbers = sorted({row["study_number"] for row in rows}, key=float)
-    body = [dict(zip(reports.headings, cells, strict=True)) for _, cells in reports.body()]
-    absent = [kind for kind in kinds if kind not in reports.headings]
-    if absent or len(numbers) != len(body):
-        raise UserError(
-            f"{counts} counts the errors of {len(numbers)} studies in {', '.join(kinds)} and {samples} has {len(body)} studies with "
-            f"{', '.join(reports.headings)}; expected the same: give the two files of one release"
-        )
-    sums: dict[tuple[str, str], float] = {}
-    for row in wanted:
-        key = (row["study_number"], row["candidate_type"])
-        sums[key] = sums.get(key, 0.0) + float(row["num_errors"])
-    gt = reports.headings[int(reports.column(["gt_report"]) or 0)]
-    pairs = [(number, row, kind) for number, row in zip(numbers, body, strict=True) for kind in kinds]
-    file = ReportFile(Path(samples), [row[kind] for _, row, kind in pairs], [row[gt] for _, row, _ in pairs])
-    values = np.array([sums.get((number, kind), 0.0) / len(raters) for number, _, kind in pairs])
-    return file, -values, "significant errors" if significant else "errors"
+    tau: float
+    interval: Interval | None
+    passed: float | None = None
 
 
 def tau_b(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -104,24 +33,62 @@ def tau_b(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndar
     return np.divide(both, np.sqrt(left * right), out=np.zeros(len(weights)), where=left * right > 0)
 
 
-def calibrate(
-    file: ReportFile, ratings: np.ndarray, labeler: Labeler, *, meteor: bool, resamples: int, seed: int
-) -> dict[str, tuple[float, float, float]]:
-    """Tau-b with its 95 % interval by metric, the highest first; metrics that are constant are left out."""
-    assert file.references is not None
-    scorer = ReportScorer(file.references, labeler, published=False)
-    each = scorer.systems({"rated": file.texts}, meteor)["rated"].per_study
-    rng, n = np.random.default_rng(seed), len(ratings)
-    drawn = np.array([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(resamples)], dtype=np.float64)
+def calibrate(rated: Rated, per_report: Mapping[str, np.ndarray], *, resamples: int, seed: int) -> dict[str, Agreement]:
+    """How every metric agrees with the ratings, the highest tau first; metrics that are constant are left out.
+
+    Reports of one study are not independent: the bootstrap draws studies. Of reports that were rated in pairs, differences
+    are compared, as RadPref does; of expected orders, tau is the share that a metric follows less the share that it turns
+    around, over the orders that are strict.
+
+    Args:
+        rated: n reports.
+        per_report: values ``(n,)`` by metric, larger is better.
+        resamples: bootstrap samples of the studies; no interval if there is one study.
+        seed: of the samples.
+    """
+    studies = {name: i for i, name in enumerate(dict.fromkeys(rated.studies))}
+    of = np.array([studies[name] for name in rated.studies])  # (n,)
+    counts = np.random.default_rng(seed).multinomial(len(studies), np.full(len(studies), 1 / len(studies)), resamples)
+    draws = np.concatenate([np.ones((1, len(studies))), counts])  # (1 + R, studies), first each once
     found = {}
-    for name, values in each.items():
+    for name, values in per_report.items():
         if np.ptp(values) > 0:
-            low, high = np.quantile(tau_b(values, ratings, drawn), [0.025, 0.975])
-            found[name] = (float(tau_b(values, ratings, np.ones((1, n)))[0]), float(low), float(high))
-    return dict(sorted(found.items(), key=lambda item: -item[1][0]))
+            taus, passed = _taus(rated, values, of, draws)
+            known = taus[1:][np.isfinite(taus[1:])]
+            low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+            interval = (float(low), float(high)) if len(studies) > 1 and len(known) else None
+            found[name] = Agreement(float(taus[0]), interval, passed)
+    return dict(sorted(found.items(), key=lambda item: -item[1].tau))
 
 
-def calibration_lines(found: Mapping[str, Sequence[float]], rating: str, pairs: int) -> list[str]:
+def _taus(rated: Rated, values: np.ndarray, of: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, float | None]:
+    """Tau in every draw ``(1 + R,)``, and the share of cases that are ordered as expected."""
+    if rated.orders is not None:
+        first, second, strict = rated.orders.T
+        gaps, case = values[first] - values[second], of[first]
+        weights = draws[:, case] * strict  # (1 + R, m)
+        total = weights.sum(axis=1)
+        taus = np.divide(weights @ np.sign(gaps), total, out=np.full(len(draws), np.nan), where=total > 0)
+        right = np.where(strict == 1, gaps > 0, np.abs(gaps) < SAME)
+        return taus, float(np.mean([right[case == one].all() for one in np.unique(case)]))
+    assert rated.ratings is not None
+    if rated.pairs is not None:
+        first, second = rated.pairs.T
+        return tau_b(
+            values[second] - values[first], rated.ratings[second] - rated.ratings[first], draws[:, of[first]]
+        ), None
+    return tau_b(values, rated.ratings, draws[:, of]), None
+
+
+def calibration_lines(found: Mapping[str, Agreement], rated: Rated) -> list[str]:
     """The result as text, one metric a line."""
-    head = f"Kendall tau-b with {rating!r} over {pairs} rated reports [95 % interval, bootstrap over reports]"
-    return [head, *(f"  {name:34s} {tau:+.3f}  [{low:+.3f}, {high:+.3f}]" for name, (tau, low, high) in found.items())]
+    studies = len(set(rated.studies))
+    what = f"{len(rated.texts)} reports of {studies} studies [95 % interval, bootstrap over studies]"
+    if rated.orders is not None:
+        what = f"{int(rated.orders[:, 2].sum())} strict orders in {studies} cases [95 % interval, bootstrap over cases], cases passed"
+    lines = [f"Kendall tau-b with {rated.name!r} over {what}", *rated.notes]
+    for name, one in found.items():
+        span = "no interval: one study" if one.interval is None else f"[{one.interval[0]:+.3f}, {one.interval[1]:+.3f}]"
+        passed = "" if one.passed is None else f"  {one.passed:.1%}"
+        lines.append(f"  {name:34s} {one.tau:+.3f}  {span}{passed}")
+    return lines

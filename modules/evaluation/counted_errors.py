@@ -1,0 +1,110 @@
+"""Reports whose errors radiologists have counted: ReXVal and RadEvalExpert.
+
+Source of the layouts: RadCliQ (Yu et al., 2023) and RadEval (Xu et al., 2025).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from modules.corpus.tables import Table, plain_heading, read_table_file
+from modules.evaluation.columns import is_empty
+from modules.evaluation.ratings import Rated, finite_number
+from modules.messages import UserError
+
+REXVAL = ("study_number", "candidate_type", "error_category", "clinically_significant", "rater_index", "num_errors")
+KINDS = 7  # of errors that RadEvalExpert's readers count, each of them significant and not
+_SIDE = re.compile(r"[^a-z]*(?:clinically )?(in)?significant(?: errors)?[^a-z]*")
+_COUNT = re.compile(r"\s*([1-7])[.)]\s*\S.*?[:=]\s*(\d{1,3})\s*[.;]?\s*")
+_PATIENT = re.compile(r"(?:^|/)(p\d{8}|patient\d+)(?:/|$)")
+
+
+def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
+    """Reports that four metrics retrieved for 50 studies, and the errors that radiologists counted in them."""
+    reports, errors = read_table_file(samples, ("study_id", "gt_report")), read_table_file(counts, REXVAL)
+    places = {name: errors.column([name]) for name in REXVAL}
+    missing = [name for name, place in places.items() if place is None]
+    truth = reports.column(["gt_report"])
+    if missing or truth is None:
+        raise UserError(
+            f"{samples} and {counts} are not ReXVal's two tables: {', '.join(missing) or 'gt_report'} is missing"
+        )
+    rows = [{name: cells[place] for name, place in places.items() if place is not None} for _, cells in errors.body()]
+    raters = {row["rater_index"] for row in rows}
+    kinds = sorted({row["candidate_type"] for row in rows})
+    numbers = sorted(
+        {row["study_number"] for row in rows}, key=lambda text: finite_number(counts, "study_number", text)
+    )
+    body = [cells for _, cells in reports.body()]
+    absent = [kind for kind in kinds if kind not in reports.headings]
+    if absent or len(numbers) != len(body):
+        raise UserError(
+            f"{counts} counts the errors of {len(numbers)} studies in {', '.join(kinds)} and {samples} has {len(body)} studies with "
+            f"{', '.join(reports.headings)}; expected the same: give the two files of one release"
+        )
+    sums: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if not significant or row["clinically_significant"].casefold() in ("true", "1", "1.0"):
+            key = (row["study_number"], row["candidate_type"])
+            sums[key] = sums.get(key, 0.0) + finite_number(counts, "num_errors", row["num_errors"])
+    found = Rated([], [], [], "significant errors" if significant else "errors")
+    values = []
+    for number, cells in zip(numbers, body, strict=True):
+        for kind in kinds:
+            found.texts.append(cells[reports.headings.index(kind)])
+            found.references.append(cells[truth])
+            found.studies.append(number)
+            values.append(-sums.get((number, kind), 0.0) / len(raters))
+    found.ratings = np.array(values)
+    return found
+
+
+def read_rad_eval_expert(path: Path, table: Table, significant: bool) -> Rated:
+    """Three reports of every section of a study, and beside each a text in which a radiologist counts its errors."""
+    found = Rated([], [], [], "significant errors" if significant else "errors")
+    names = {plain_heading(name): i for i, name in enumerate(table.headings)}
+    values, without = [], 0
+    for _, cells in table.body():
+        film, truth = cells[names["imagespath"]], cells[names["groundtruth"]]
+        patient = _PATIENT.search(film)
+        for slot in (1, 2, 3):
+            text, said = (
+                cells[names[f"{name}{slot}"]] if f"{name}{slot}" in names else ""
+                for name in ("prediction", "annotation")
+            )
+            count = _errors_in(said, significant)
+            if count is None or is_empty(text) or is_empty(truth):
+                without += bool(text.strip() or said.strip())
+                continue
+            found.texts.append(text)
+            found.references.append(truth)
+            found.studies.append(patient[1] if patient else film)
+            values.append(-count)
+    found.ratings = np.array(values, dtype=np.float64)
+    if without:
+        found.notes.append(
+            f"{without} reports are left out: an error is not counted in all {KINDS} kinds, or a text is empty"
+        )
+    return found
+
+
+def _errors_in(said: str, significant: bool) -> int | None:
+    """Errors that a text counts: below ``Significant`` and ``Insignificant`` a line for each kind, ``1. Omission: 2``.
+
+    A kind without a number, or with two, leaves the sum unknown: None, not 0.
+    """
+    counts: dict[tuple[bool, int], int | None] = {}
+    side = None
+    for line in said.splitlines():
+        if heading := _SIDE.fullmatch(line.casefold()):
+            side = not heading[1]
+        elif (kind := _COUNT.fullmatch(line)) and side is not None:
+            key = (side, int(kind[1]))
+            counts[key] = None if key in counts else int(kind[2])
+    wanted = [
+        counts.get((side, kind)) for side in ((True,) if significant else (True, False)) for kind in range(1, KINDS + 1)
+    ]
+    return None if None in wanted else sum(number for number in wanted if number is not None)

@@ -1,0 +1,92 @@
+"""Reports of one study that were compared with each other: RadPref and RadJudge.
+
+Source of the layouts: CRIMSON (Baharoon et al., 2026), whose programs read them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modules.corpus.tables import read_text_file
+from modules.evaluation.ratings import Rated, finite_number
+from modules.messages import UserError
+from modules.records import read_json
+
+_ORDER = re.compile(r"\s*(\w+)\s*([<>=])\s*(\w+)\s*")
+
+
+def read_radpref(path: Path, cases: Sequence[Mapping[str, Any]], raters: str | Path | None) -> Rated:
+    """Two reports for every case, each rated 1 to 5 by three radiologists: which of the two is better, and by how much."""
+    files = sorted(Path(raters).glob("*.json")) if raters is not None else []
+    if not files:
+        raise UserError(f"{path} holds RadPref's reports alone: give its folder radiologist_annotations with --raters")
+    given: dict[str, list[tuple[float, float]]] = {}
+    for file in files:
+        content = read_json(file)
+        ratings = content.get("annotations", content) if isinstance(content, dict) else None
+        if not isinstance(ratings, dict) or not all(isinstance(value, dict) for value in ratings.values()):
+            raise UserError(f'{file} is not RadPref\'s {{"annotations": {{case: {{"C1": {{"rating"}}, "C2": ..}}}}}}')
+        for case, said in ratings.items():
+            both = [(said.get(name) or {}).get("rating") for name in ("C1", "C2")]
+            if None not in both and not said.get("needs_review"):
+                given.setdefault(case, []).append(tuple(finite_number(file, "rating", value) for value in both))  # type: ignore[arg-type]
+    found = Rated([], [], [], f"rating, second less first of {len(files)} raters")
+    values: list[float] = []
+    for case in cases:
+        said = given.get(str(case["id"]))
+        if said is not None:
+            for name, rating in zip(("C1", "C2"), np.mean(said, axis=0), strict=True):
+                found.add(path, case[f"{name}_report"], case["ground_truth_report"], str(case["id"]))
+                found.rows.append({"age": case.get("PatientAge", ""), "indication": case.get("Indication", "")})
+                values.append(float(rating))
+    if absent := len(cases) - len(values) // 2:
+        found.notes.append(f"{absent} of {len(cases)} cases have no rating of both reports and are left out")
+    found.ratings = np.array(values)
+    found.pairs = np.arange(len(values)).reshape(-1, 2)
+    return found
+
+
+def read_radjudge(path: Path, content: Any) -> Rated:
+    """Cases of which it is known which report must score higher; the file is read as data and never run."""
+    if content is None:
+        content = _assigned_list(path)
+    cases = [case for entry in content for case in (entry.get("tests") or [entry])]
+    found = Rated([], [], [], "expected rankings")
+    orders: list[tuple[int, int, int]] = []
+    for case in cases:
+        if not isinstance(case, dict) or not {"id", "ground_truth", "candidates", "expected_ranking"} <= set(case):
+            raise UserError(f"{path} has a case without id, ground_truth, candidates or expected_ranking: correct it")
+        row_of = {}
+        for name, candidate in case["candidates"].items():
+            row_of[name] = len(found.texts)
+            found.add(path, candidate.get("text"), case["ground_truth"], str(case["id"]))
+            found.rows.append(dict(candidate.get("context") or {}))
+        said = case["expected_ranking"]
+        for words in [said] if isinstance(said, str) else said:
+            match = _ORDER.fullmatch(str(words))
+            if match is None or not {match[1], match[3]} <= set(row_of):
+                raise UserError(
+                    f"case {case['id']} of {path} expects {str(words)[:40]!r}; expected 'C1 > C2' or 'C1 = C2'"
+                )
+            first, second = (match[1], match[3]) if match[2] != "<" else (match[3], match[1])
+            orders.append((row_of[first], row_of[second], int(match[2] != "=")))
+    found.orders = np.array(orders, dtype=int).reshape(-1, 3)
+    return found
+
+
+def _assigned_list(path: Path) -> Any:
+    """The first list that a Python file assigns to a name, as data."""
+    try:
+        tree = ast.parse(read_text_file(path))
+        lists = [node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.List)]
+        return ast.literal_eval(lists[0])
+    except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError) as error:
+        raise UserError(
+            f"{path} is not RadJudge's test_cases.py, a list of categories with tests: give that file"
+        ) from error
