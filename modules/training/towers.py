@@ -32,7 +32,10 @@ from modules.training.optimizers import build_optimizer
 
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
-FIRST_STEPS, STEPS = 600, 100  # at least, before the first epoch and after every epoch
+FIRST_STEPS, STEPS = (
+    600,
+    100,
+)  # before the first epoch, and after every epoch of as many steps; more if the studies are more
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
 TEXT_TEMPERATURE = 0.05  # cosine of n-grams that is worth one nat
@@ -99,11 +102,14 @@ def listwise_loss(manifold: Manifold, queries: Tensor, keys: Tensor, log_scale: 
 
 
 def refit_towers(
-    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int
+    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int
 ) -> tuple[Queries, float]:
-    """Look at the training images and train the towers on them, after ``epoch``; returns what was seen, and the loss."""
+    """Look at the training images and train the towers on them, after ``epoch``; returns what was seen, and the loss.
+
+    ``moved`` is the number of steps that the model has made since the last time: a small set has few in an epoch.
+    """
     queries = ask(model, dataset, "learned", options)
-    steps = STEPS if epoch else FIRST_STEPS
+    steps = min(STEPS, moved) if epoch else FIRST_STEPS
     return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch), steps)
 
 

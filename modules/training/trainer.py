@@ -214,7 +214,7 @@ class Trainer:
         if self.referenced != state.epoch and self._steps(loader):
             with self.watch.patience():
                 if self.wanted and state.epoch == 1 and not options.start.init_from:
-                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0)
+                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0, moved=0)
                 training_references(self.model, self.train_set, options, state.epoch, self.seen)
             self.referenced, self.seen = state.epoch, None
         return loader
@@ -268,7 +268,7 @@ class Trainer:
         if self.wanted and state.loss_towers is None:
             with self.watch.patience():
                 self.seen, state.loss_towers = refit_towers(
-                    self.model, self.train_set, self.wanted, options, state.epoch
+                    self.model, self.train_set, self.wanted, options, state.epoch, state.step
                 )
             self.validation.weights = None
         row |= {} if state.loss_towers is None else {"loss_towers": state.loss_towers}
