@@ -25,7 +25,7 @@ from modules.evaluation.rescoring import kept_figures
 from modules.evaluation.sensitivity import Distinctness, loss_by_reference
 from modules.evaluation.sign_masks import SignMapKeeper, ground, mask_dir, store_sign_maps
 from modules.messages import require, run
-from modules.prediction.tested_split import TestedSplit, needed_files
+from modules.prediction.evaluated_split import EvaluatedSplit, needed_files
 from modules.preparation.published.recognition import find_annotation
 from modules.records import sha256_of
 from modules.retrieval.observation import ask
@@ -44,7 +44,7 @@ def main() -> None:
         print(fit_to_size(options, lengths))
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
         seed_everything(seed)
-        tested = TestedSplit.open(options, device)
+        tested = EvaluatedSplit.open(options, device)
         model, dataset = tested.model, tested.dataset
         plotted = plotted_studies(testing, dataset.studies, options.data.ann_path)
         results = {"checkpoint": sha256_of(testing.load_pretrained), "split": testing.split}

@@ -1,7 +1,7 @@
 """The ablation runner: a real run from drawing to table, what is repeated, and what a failure leaves."""
 
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
@@ -25,14 +25,8 @@ TINY = Benchmark(
 
 
 def settings_in(folder, **changes):
-    found = {
-        "dataset_name": "synth_cxr",
-        "seeds": 1,
-        "parallel": 1,
-        "root": folder / "root",
-        "runs": folder / "runs.jsonl",
-    }
-    return SimpleNamespace(**found, **changes)
+    found = {"seeds": 1, "parallel": 1, "root": str(folder / "root"), "runs": str(folder / "runs.jsonl")}
+    return AblateOptions(**{**found, **changes})
 
 
 def test_a_run_from_drawing_to_table(tmp_path, capsys):
@@ -41,20 +35,20 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys):
     rows, named = [Ablation("full")], {"full": [], "broken": []}
     run_ablation(TINY, rows, named, settings)
     assert "1 of 1 runs are finished" in capsys.readouterr().out
-    (line,) = [json.loads(text) for text in settings.runs.read_text().splitlines()]
+    (line,) = [json.loads(text) for text in Path(settings.runs).read_text().splitlines()]
     assert (line["benchmark"], line["row"], line["seed"]) == ("tiny", "full", 1)
     assert line["settings"]["epochs"] == 1
     assert not [name for name, value in line["settings"].items() if str(tmp_path) in str(value)]  # no place on a disk
     for name in ("scores.test_BLEU_4", "scores.test_ce_f1_macro_tail", "grounding.rows.maps.hit_rate", "seconds.train"):
         assert line["figures"][name] >= 0
     run_ablation(TINY, rows, named, settings)
-    assert len(settings.runs.read_text().splitlines()) == 1
+    assert len(Path(settings.runs).read_text().splitlines()) == 1
     with pytest.raises(UserError, match=r"1 of 1 runs failed: see .*broken/1/log\.txt"):
         run_ablation(TINY, [*rows, Ablation("broken", "--retrieval nonsense")], named, settings)
     shown = capsys.readouterr().out
     assert "broken, seed 1, failed" in shown
     assert "nonsense" in shown
-    said = write_ablation_files(settings.runs)
+    said = write_ablation_files(Path(settings.runs))
     assert "| full " in (tmp_path / "tiny.md").read_text()
     assert r"\toprule" in (tmp_path / "tiny.tex").read_text()
     assert not [text for text in said if text.endswith(".png")]  # one row has no difference to draw

@@ -4,7 +4,7 @@ import pytest
 from programs import SMALL, call, places, refused
 
 import main_test
-from modules.prediction import tested_split
+from modules.prediction import evaluated_split
 from modules.records import read_json, read_jsonl, write_jsonl
 
 
@@ -26,7 +26,7 @@ def test_reports_are_scored_again_and_not_written(tested, prepared, trained, mon
     def fail(*_, **__):
         raise AssertionError("a report is written")
 
-    monkeypatch.setattr(tested_split, "generate_reports", fail)
+    monkeypatch.setattr(evaluated_split, "generate_reports", fail)
     monkeypatch.setattr(main_test, "loss_by_reference", fail)
     first, rows = read_json(tested / "metrics.json"), read_jsonl(tested / "predictions.jsonl")
     call(main_test, *argv(prepared, trained, tested), "--rescore")

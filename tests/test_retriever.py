@@ -1,17 +1,16 @@
 """modules/retrieval/retriever.py: whom a random and an exact search find."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
 from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
+from modules.corpus.annotations import Study
 from modules.messages import UserError
 from modules.retrieval.retriever import random_rows, search
 
-STUDIES = [SimpleNamespace(id=f"study {i}") for i in range(40)]
+STUDIES = [Study(id=f"study {i}", image_path=("x.png",), report="clear .", split="train") for i in range(40)]
 
 
 def test_a_random_report_is_of_another_group_and_every_row_is_found():

@@ -56,7 +56,7 @@ def needed_files(options: MainTest) -> list[Needed]:
 
 
 @dataclass
-class TestedSplit:
+class EvaluatedSplit:
     """A trained model and the studies that it is tested on.
 
     Attributes:
@@ -72,7 +72,7 @@ class TestedSplit:
     labeler: Labeler
 
     @classmethod
-    def open(cls, options: MainTest, device: torch.device) -> TestedSplit:
+    def open(cls, options: MainTest, device: torch.device) -> EvaluatedSplit:
         """Read all of it.
 
         Raises:

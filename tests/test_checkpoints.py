@@ -1,0 +1,85 @@
+"""modules/weights/checkpoints.py: what is read back is what was trained, and what does not fit is named."""
+
+import pytest
+import torch
+from conftest import tiny_config
+
+from models.revtaf import Revtaf
+from modules.messages import UserError
+from modules.weights.checkpoints import as_checkpoint, bert_weights, build_model, load_checkpoint, restore
+from modules.weights.saving import content_of, save_checkpoint
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(1)
+    model = Revtaf(tiny_config())
+    with torch.no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            parameter.add_(0.01 * (number + 1))  # no tensor is as it is drawn
+    return model
+
+
+def test_a_file_gives_the_same_network_back(model, tmp_path):
+    save_checkpoint(tmp_path / "m.pth", model, {"epoch": 3})
+    checkpoint = load_checkpoint(tmp_path / "m.pth")
+    assert checkpoint["run"] == {"epoch": 3}
+    again = build_model(checkpoint)
+    assert again.config == model.config
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+
+
+def test_only_a_run_can_be_resumed(trained):
+    assert load_checkpoint(trained / "current_checkpoint.pth", resumable=True)["run"]["epoch"] == 3
+    with pytest.raises(UserError, match=r"model_best.pth holds no state of a run to resume: .* --init_from"):
+        load_checkpoint(trained / "model_best.pth", resumable=True)
+
+
+def test_a_model_from_before_a_switch_does_what_it_did_then(model):
+    content = content_of(model, {})
+    new = ("enhancer", "grid", "references")
+    content["config"] = {name: value for name, value in content["config"].items() if name not in new}
+    config = as_checkpoint(content, "old.pth")["config"]
+    assert [config[name] for name in new] == ["scores", "1x", 1]
+
+
+def test_restoring_takes_every_value_or_names_what_differs(model, tmp_path):
+    content = content_of(model, {})
+    other = Revtaf(tiny_config())
+    restore(other, content, tmp_path / "m.pth")
+    for name, value in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    wide = Revtaf(tiny_config(attention_dim=24, manifold="lorentz"))
+    with pytest.raises(UserError, match="attention_dim 20 there, 24 here") as refusal:
+        restore(wide, content, tmp_path / "m.pth")
+    assert "manifold poincare there, lorentz here" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.pop("run"), "lacks its run"),
+        (lambda content: content["state_dict"].popitem(), "missing"),
+        (lambda content: content["state_dict"].update(more=torch.zeros(1)), "more"),
+        (lambda content: content["config"].update(attention_dim=24), "attention_dim|size|shape"),
+        (lambda content: content.update(format="another"), "is no REVTAF"),
+    ],
+    ids=["no run", "a tensor less", "a tensor more", "another size", "another format"],
+)
+def test_what_does_not_hold_together_is_refused(model, change, words):
+    content = content_of(model, {})
+    change(content)
+    with pytest.raises(UserError, match=words):
+        as_checkpoint(content, "m.pth")
+
+
+def test_old_names_of_bert_are_read_as_new_ones(tmp_path):
+    gain = torch.arange(3.0)
+    torch.save({"bert.LayerNorm.gamma": gain, "bert.LayerNorm.beta": -gain}, tmp_path / "pytorch_model.bin")
+    weights, path = bert_weights(tmp_path)
+    assert path == tmp_path / "pytorch_model.bin"
+    assert torch.equal(weights["bert.LayerNorm.weight"], gain)
+    assert torch.equal(weights["bert.LayerNorm.bias"], -gain)
+    with pytest.raises(UserError, match=r"holds neither model.safetensors nor pytorch_model.bin"):
+        bert_weights(tmp_path / "nowhere")

@@ -1,0 +1,114 @@
+"""modules/evaluation/generation.py: the rows of a test, value by value."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from programs import SMALL, places
+
+from modules.corpus.dataloaders import collate
+from modules.evaluation.generation import generate_reports, search_of, state_scores
+from modules.labels import CONDITIONS, POSITIVE
+from modules.options import parse_options
+from modules.prediction.evaluated_split import EvaluatedSplit
+from modules.programs import MainTest
+from modules.retrieval.observation import ask
+from modules.retrieval.references import set_references
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def tested(prepared, trained, tmp_path_factory):
+    """The options, the trained model and the test split of the drawn data, whose references are set."""
+    words = [*places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--save_dir"]
+    words += [tmp_path_factory.mktemp("tested"), "--gen_min_len", 25, "--gen_max_len", 12, "--beam_size", 2]
+    options = parse_options(MainTest, list(map(str, words)))
+    tested = EvaluatedSplit.open(options, CPU)
+    queries = ask(tested.model, tested.dataset, "learned", options)
+    set_references(tested.model, tested.dataset, "learned", queries, False, 0)
+    return options, tested
+
+
+@pytest.fixture(scope="module")
+def rows(tested):
+    options, split = tested
+    return split.reports(options, CPU, ())
+
+
+def test_there_is_a_row_for_every_study_in_order(tested, rows):
+    dataset = tested[1].dataset
+    assert [row["id"] for row in rows] == [study.id for study in dataset.studies]
+    assert [row["reference"] for row in rows] == list(dataset.reports)
+    for row, reference in zip(rows, dataset.reference_rows, strict=True):
+        assert row["retrieved"] == dataset.bank.ids[reference]
+        assert row["retrieved_report"] == dataset.bank.reports[reference]
+
+
+def test_a_report_does_not_depend_on_its_batch(tested, rows):
+    options, split = tested
+    options.loading.batch_size = 1
+    try:
+        alone = split.reports(options, CPU, ())
+    finally:
+        options.loading.batch_size = 8
+    for one, other in zip(alone, rows, strict=True):
+        assert one["prediction"] == other["prediction"]
+        assert one["states"] == other["states"]
+        assert one["mean_token_log_probability"] == pytest.approx(other["mean_token_log_probability"], abs=2e-4)
+
+
+def test_states_are_the_most_probable_ones(rows):
+    for row in rows:
+        probability = np.array(row["state_probability"])  # (P, L)
+        np.testing.assert_allclose(probability.sum(axis=0), 1, atol=5e-4)  # rounded to four digits
+        chosen = probability[row["states"], range(len(CONDITIONS))]
+        np.testing.assert_array_equal(chosen, probability.max(axis=0))
+        assert row["positive_probability"] == row["state_probability"][POSITIVE]
+
+
+def test_the_certainty_is_that_of_the_tokens_of_the_report(tested):
+    """Against the network asked for one token after the other."""
+    options, split = tested
+    model, dataset = split.model, split.dataset
+    tokenizer = dataset.tokenizer
+    options.generation.beam_size = 1
+    try:
+        row = generate_reports(
+            model, dataset, search_of(options.generation, None), device=CPU, precision="fp32", loading=options.loading
+        )[0]
+    finally:
+        options.generation.beam_size = 2
+    batch = dataset.to_device(collate([dataset[0]], tokenizer.pad_id), CPU)
+    written = tokenizer.encode(row["prediction"], row["states"], 200)
+    longest = model.config.prompt_length + options.generation.gen_max_len
+    written = written[:longest]  # a report that was cut off has no end token
+    tokens = torch.tensor([written])
+    with torch.no_grad():
+        output = model(batch.study, tokens, torch.ones_like(tokens, dtype=torch.bool), None)
+    prompt = model.config.prompt_length
+    logits = output.token_logits[0, prompt - 1 : len(written) - 1].log_softmax(dim=-1)
+    by_hand = logits.gather(1, tokens[0, prompt:, None]).mean().item()
+    assert math.isclose(row["mean_token_log_probability"], by_hand, abs_tol=2e-3)
+
+
+def test_reranking_is_asked_for_by_its_flag_alone(tested):
+    options, split = tested
+    assert search_of(options.generation, split.labeler).labeler is split.labeler  # the drawings' default
+    words = ["--dataset_name", "mimic_cxr", "--beam_size", "5", "--gen_min_len", "30", "--gen_max_len", "40"]
+    published = search_of(parse_options(MainTest, words).generation, split.labeler)
+    assert published.labeler is None
+    limits = published.limits
+    assert (limits.beams, limits.min_length, limits.max_new_tokens) == (5, 30, 40)
+
+
+def test_scores_of_states_are_those_of_the_findings():
+    labels = np.zeros((4, 18), dtype=np.int64)
+    states = labels.copy()
+    effusion, edema = CONDITIONS.index("pleural effusion"), CONDITIONS.index("edema")
+    labels[[0, 1], effusion] = POSITIVE
+    states[[0, 2], effusion] = POSITIVE  # one found, one missed, one too many
+    labels[3, edema] = states[3, edema] = POSITIVE
+    scores = state_scores(states, labels)
+    assert scores["state_f1_macro"] == pytest.approx((0.5 + 1.0) / 14)
