@@ -125,6 +125,37 @@ def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(da
     assert not any(parameter.requires_grad for parameter in model.retrieval_enhancer.parameters())
 
 
+@pytest.fixture
+def ranked(monkeypatch):
+    """What every step of a fit was asked to rank, ``(B, candidates)`` each."""
+    worths = []
+
+    def remembered(*arguments):
+        worths.append(arguments[-1])
+        return listwise_loss(*arguments)
+
+    monkeypatch.setattr(towers, "listwise_loss", remembered)
+    return worths
+
+
+def test_nobody_is_to_find_the_own_report(datasets, ranked):  # noqa: F811
+    dataset = datasets["train"]
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
+    fit_towers(model, dataset, ask(model, dataset, "learned", options()), Wanted(dataset.bank), (1, 1), 3)
+    for worth in ranked:  # of the whole bank
+        assert worth.shape == (len(dataset), len(dataset.bank))
+        assert (worth.isinf().sum(dim=1) == 1).all()
+    best = [worth.masked_fill(worth.isinf(), 99).argmax(dim=1).sort().values.tolist() for worth in ranked]
+    rows = dataset.store.rows("training", [study.id for study in dataset.studies])
+    assert best == [sorted(rows)] * 3
+
+
+def test_a_small_set_is_fitted_no_longer_than_it_was_trained(prepared, tmp_path, ranked, monkeypatch):
+    monkeypatch.setattr(towers, "FIRST_STEPS", 5)
+    train(prepared, tmp_path, "--enhancer", "towers")
+    assert len(ranked) == 5 + 2 * 6  # two epochs of six steps
+
+
 def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(towers, "STEPS", 5)
     monkeypatch.setattr(towers, "FIRST_STEPS", 5)
@@ -136,7 +167,7 @@ def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypat
     weights = load_checkpoint(tmp_path / "current_checkpoint.pth")["state_dict"]
     assert weights["retrieval_enhancer.query.deviation"].std() > 0
     call(main_test, *places(prepared), *SMALL, "--save_dir", tmp_path, "--gen_min_len", 25, "--gen_max_len", 12,
-         "--load_pretrained", tmp_path / "current_checkpoint.pth", "--viewer_studies", 1)  # fmt: skip
+         "--load_pretrained", tmp_path / "current_checkpoint.pth", "--viewer_studies", 1, "--no-meteor")  # fmt: skip
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["retrieval"]["learned"]["bleu_4_top1"] > 0
 
