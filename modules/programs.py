@@ -39,7 +39,6 @@ READ_WITH = {  # flags of a training that are read where another one has one of 
     "ot_epsilon": ("attention", ("ot",)),
     "ot_iterations": ("attention", ("ot",)),
     "threshold": ("tokenizer", ("corpus",)),
-    "oracle_epochs": ("train_retrieval", ("own",)),
 }
 
 

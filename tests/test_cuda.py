@@ -163,7 +163,7 @@ def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
         call(
             main_test, *places(prepared), *SMALL, "--device", device, "--load_pretrained", trained / "model_best.pth",
             "--save_dir", tmp_path / device, "--gen_min_len", 25, "--gen_max_len", 12, "--baselines", "--plot", 1,
-            "--viewer_studies", 2,
+            "--viewer_studies", 2, "--no-meteor", "--resamples", 50,
         )  # fmt: skip
         metrics = json.loads((tmp_path / device / "metrics.json").read_text())
         return read_jsonl(tmp_path / device / "predictions.jsonl"), metrics["scores"]

@@ -133,7 +133,6 @@ def test_a_switch_is_turned_off_by_no():
         (MainTrain, "--c 1 --manifold euclidean", "--c 1.0 would change nothing with --manifold euclidean"),
         (MainTrain, "--ot_plan single --attention none", "--ot_plan single would change nothing with --attention none"),
         (MainTrain, "--threshold 3", "--threshold 3 would change nothing with --tokenizer bert"),
-        (MainTrain, "--train_retrieval label --oracle_epochs 1", "it is read with --train_retrieval own"),
         (MainTest, "--plot 3 --plot_ids a", "--plot draws the first studies and --plot_ids others"),
         (MainTest, "--no-viewer --viewer_studies 3", "--viewer_studies is of the page that --no-viewer leaves out"),
         (MainTest, "--image_size 64", "there is no flag --image_size"),

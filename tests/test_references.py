@@ -172,7 +172,7 @@ def test_a_training_with_states_runs_and_is_judged(prepared, tmp_path):
         assert 0.3 < float(row["reference_agreement"]) <= 1
         assert 0.3 < float(row["val_reference_agreement"]) <= 1
     call(main_test, *places(prepared), *SMALL, "--save_dir", tmp_path, "--gen_min_len", 25, "--gen_max_len", 12,
-         "--baselines", "--no-viewer", "--load_pretrained", tmp_path / "current_checkpoint.pth")  # fmt: skip
+         "--baselines", "--no-viewer", "--no-meteor", "--load_pretrained", tmp_path / "current_checkpoint.pth")  # fmt: skip
     rows, metrics = read_jsonl(tmp_path / "predictions.jsonl"), read_json(tmp_path / "metrics.json")
     assert all(row["retrieved"] for row in rows)
     assert set(metrics["retrieval"]) == {"learned", "states", "cosine", "random", "oracle"}

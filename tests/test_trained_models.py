@@ -53,7 +53,8 @@ def released(tmp_path_factory):
 
 
 def test_a_released_file_is_tested_under_one_flag(prepared, released, tmp_path, capsys):
-    arguments = [*places(prepared), *SMALL, *GENERATION, "--save_dir", tmp_path, "--load_pretrained"]
+    few = ["--no-meteor", "--no-viewer", "--resamples", 10]
+    arguments = [*places(prepared), *SMALL, *GENERATION, *few, "--save_dir", tmp_path, "--load_pretrained"]
     refused(capsys, "give its folder with --bert_path", main_test, *arguments, released / "model_best.pth")
     call(main_test, *arguments, released / "model_best.pth", "--bert_path", released / "bert")
     shown = capsys.readouterr().out

@@ -204,7 +204,7 @@ def test_the_programs_walk_with_a_folder_in_scorer_and_model(tmp_path, capsys):
     shutil.rmtree(tmp_path / "folder")
     call(
         main_test, *places(data), *SMALL, "--save_dir", run, "--gen_min_len", 25, "--gen_max_len", 12, "--plot", 1,
-        "--features", "online",
+        "--features", "online", "--no-meteor", "--resamples", 10,
     )  # fmt: skip
     page = (run / "index.html").read_text()
     (study, *_) = json.loads(re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)[1])[
