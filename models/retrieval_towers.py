@@ -13,6 +13,7 @@ from models.manifolds import MANIFOLDS, Manifold
 
 THUMBNAIL = 16  # side of the small image that the query tower sees: film, borders and exposure show in it
 LEAST_PROBABILITY = 1e-4  # entity scores are kept this far from 0 and 1
+LARGEST_INPUT = 65504.0  # of float16, in which they are kept: a deep ResNet with random weights goes beyond it
 
 
 def stages(backbone: nn.Module) -> list[nn.Module]:
@@ -112,7 +113,7 @@ class RetrievalTowers(nn.Module):
     def query_inputs(
         self, region_scores: Tensor, stages: Sequence[Tensor], state_logits: Tensor, image: Tensor
     ) -> Tensor:
-        """What the query tower sees of images; no gradient flows back.
+        """What the query tower sees of images, within float16; no gradient flows back.
 
         Args:
             region_scores: ``(B, K)`` entity scores.
@@ -131,7 +132,8 @@ class RetrievalTowers(nn.Module):
             (stage.transpose(1, 2) if stage.dim() == 3 else stage.flatten(2)).float() for stage in stages
         ]  # (B, channels, M)
         levels = [pooled for stage in flat for pooled in (stage.mean(dim=2), stage.amax(dim=2))]  # (B, channels) each
-        return torch.cat([scores, *levels, states, thumbnail], dim=1).detach()  # (B, F)
+        seen = torch.cat([scores, *levels, states, thumbnail], dim=1).detach()  # (B, F)
+        return seen.clamp(-LARGEST_INPUT, LARGEST_INPUT)
 
     def key_inputs(self, labels: Tensor, report_features: Tensor) -> Tensor:
         """What the key tower sees of reports: ``labels`` ``(N, L)`` and ``report_features`` ``(N, C)`` as ``(N, G)``."""

@@ -59,7 +59,7 @@ def test_three_steps_and_a_validation_of_the_published_network(tmp_path):
         "cpu",
         "--no-check",
     ]
-    said = checkout.bash("train_mimic_cxr.sh", *flags)
+    said = checkout.bash("train_mimic_cxr.sh", *flags, timeout=3000)
     assert "holds a vocabulary and neither model.safetensors nor pytorch_model.bin: starts from random weights" in said
     parameters = int(re.search(r"([\d,]+) parameters on cpu", said)[1].replace(",", ""))
     assert parameters > 230e6

@@ -15,6 +15,7 @@ import main_train
 from models.manifolds import MANIFOLDS
 from models.revtaf import Revtaf
 from modules.labels import NEGATIVE, POSITIVE, UNCERTAIN
+from modules.messages import UserError
 from modules.records import read_json
 from modules.retrieval.observation import ask
 from modules.retrieval.references import find_references
@@ -123,6 +124,23 @@ def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(da
     assert moved
     assert all(key.startswith("retrieval_enhancer.") for key in moved)
     assert not any(parameter.requires_grad for parameter in model.retrieval_enhancer.parameters())
+    assert all(
+        parameter.grad is None for parameter in model.parameters()
+    )  # no step of the model counts the towers' own
+
+
+def test_an_encoder_of_large_numbers_does_not_poison_the_towers(datasets):  # noqa: F811
+    """A ResNet-101 with random weights ends beyond float16, in which the inputs of the towers are kept."""
+    dataset = datasets["train"]
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
+    last = [m for m in model.visual_encoder.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)][-1]
+    torch.nn.init.constant_(last.weight, 1e6)
+    seen = ask(model, dataset, "learned", options())
+    assert 6e4 < seen.tower_inputs.float().abs().max() < np.inf
+    assert np.isfinite(fit_towers(model, dataset, seen, Wanted(dataset.bank), (1, 1), 5))
+    seen.tower_inputs[0] = np.inf
+    with pytest.raises(UserError, match="the retrieval towers are not finite after 5 steps"):
+        fit_towers(model, dataset, seen, Wanted(dataset.bank), (1, 1), 5)
 
 
 @pytest.fixture

@@ -70,12 +70,12 @@ class Checkout:
             ):
                 (folder / path.name).symlink_to(path)
 
-    def bash(self, script, *flags, status=0):
+    def bash(self, script, *flags, status=0, timeout=600):
         """Run a script as a user would; returns what it printed."""
         environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1"}
         command = ["bash", self.folder / script, *flags]
         done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, timeout=600, env=environment, cwd=self.folder
+            list(map(str, command)), capture_output=True, text=True, timeout=timeout, env=environment, cwd=self.folder
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr

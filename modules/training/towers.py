@@ -25,6 +25,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.distributed import is_main, world_size
 from modules.labels import POSITIVE, UNCERTAIN
+from modules.messages import UserError
 from modules.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries
@@ -144,6 +145,9 @@ def fit_towers(
 
     Returns:
         The mean loss of the last tenth of the steps, in nats.
+
+    Raises:
+        UserError: if the towers are not finite.
     """
     towers, bank, inputs = model.retrieval_enhancer, dataset.bank, queries.tower_inputs
     assert isinstance(towers, RetrievalTowers)
@@ -177,6 +181,12 @@ def fit_towers(
             optimizer.step()
             losses.append(float(loss.detach()))
     towers.requires_grad_(False)
+    optimizer.zero_grad()  # no later step may count what is left here as its own
+    if not np.isfinite(losses[-1]):
+        raise UserError(
+            f"the retrieval towers are not finite after {steps} steps: the visual encoder sees numbers that are none; give it "
+            "trained weights (--resnet_weights), or --precision fp32"
+        )
     if world_size() > 1:
         for tensor in [*towers.parameters(), *towers.buffers()]:
             dist.broadcast(tensor, 0)
