@@ -1,0 +1,64 @@
+"""docs/findings.md: the figures that it states over seeds are those of docs/ablations/runs.jsonl."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from modules.evaluation.reports.ablation_table import latest_runs
+
+DOCS = Path(__file__).parents[1] / "docs"
+TEXT = (DOCS / "findings.md").read_text()
+RUNS = latest_runs(
+    [json.loads(line) for line in (DOCS / "ablations" / "runs.jsonl").read_text().splitlines()], "synth_cxr"
+)
+CE = ("scores.test_BLEU_4", "scores.test_ce_f1", "scores.test_ce_f1_macro", "scores.test_ce_f1_macro_tail",
+      "scores.test_state_f1_macro_tail")  # fmt: skip
+RETRIEVAL = ("bleu_4_top1", "label_f1_top1", "f1_macro_top1", "f1_macro_tail_top1")
+
+
+def figures(row, name):
+    """A figure of a row, by seed."""
+    return np.array([RUNS[row][seed]["figures"][name] for seed in sorted(RUNS[row])])
+
+
+def stated(row, values):
+    """A row of a table as findings.md writes it: means, and intervals where the seeds differ."""
+    cells = []
+    for value in values:
+        mean, half = value.mean(), stats.t.ppf(0.975, len(value) - 1) * value.std(ddof=1) / len(value) ** 0.5
+        texts = [re.sub(r"^(-?)0\.", r"\1.", f"{x:.3f}") for x in (mean, mean - half, mean + half)]
+        cells.append(f"{texts[0]} [{texts[1]}, {texts[2]}]" if texts[1] != texts[2] else texts[0])
+    return f"| {row} | " + " | ".join(cells) + " |"
+
+
+@pytest.mark.parametrize("row", [row for row in RUNS if len(RUNS[row]) >= 3])
+def test_a_row_with_three_seeds_stands_as_it_was_measured(row):
+    assert stated(row, [figures(row, name) for name in CE]) in TEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("cosine", "cosine of the entity scores"),
+        ("states", "predicted states"),
+        ("learned", "two towers (learned)"),
+        ("oracle", "fewest differing labels (oracle)"),
+    ],
+)
+def test_retrieval_stands_as_it_was_measured(name, row):
+    assert stated(row, [figures("full", f"retrieval.{name}.{figure}") for figure in RETRIEVAL]) in TEXT
+
+
+def test_the_losses_stand_as_they_were_measured():
+    losses = [figures("full", f"reference_sensitivity.{name}").mean() for name in
+              ("oracle", "retrieved", "none", "random", "most_different")]  # fmt: skip
+    assert "| full | " + " | ".join(f"{loss:.3f}"[1:] for loss in losses) + " |" in TEXT
+
+
+def test_maps_stand_as_they_were_measured():
+    hits = figures("full", "grounding.rows.maps.hit_rate")
+    assert f"is on the sign in {stated('', [hits])[5:-2]} of all cases" in " ".join(TEXT.split())
