@@ -13,6 +13,10 @@ if __name__ == "__main__":
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from modules.distributed import agree_on, is_main, processes, seed_everything
 from modules.evaluation.baselines import baseline_reports
@@ -30,8 +34,51 @@ from modules.preparation.published.recognition import find_annotation
 from modules.records import sha256_of
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
+from modules.retrieval.retriever import Queries
 from modules.run_folder import hold_results
 from modules.set_size import fit_to_size, trained_lengths
+
+
+def score(
+    options: MainTest,
+    tested: EvaluatedSplit,
+    queries: Queries,
+    rows: list[dict[str, Any]],
+    drawn_maps: np.ndarray | None,
+    distinct: Distinctness,
+    device: torch.device,
+) -> str:
+    """Score the studies that have a report and write the results; every process must ask, the text is the main one's.
+
+    Args:
+        options: of the test.
+        tested: the model and the split, with its references.
+        queries: what the references were asked for with.
+        rows: one per study of the split, as generated.
+        drawn_maps: of the signs, ``(n, G, M)``, where there are masks to compare them with.
+        distinct: has seen the reports being generated.
+        device: of the model.
+    """
+    model, known, run_dir, seed = (
+        tested.model,
+        tested.dataset.with_report,
+        Path(options.run.save_dir),
+        options.runtime.seed,
+    )
+    dataset, queries, training = tested.dataset.part(known), queries.part(known), tested.annotation["train"]
+    measured = (kept_figures(run_dir) if options.testing.rescore else {}) or {
+        **distinct.figures(), "reference_sensitivity": loss_by_reference(model, dataset, device, options),
+    }  # fmt: skip
+    if not is_main():
+        return ""
+    baselines: dict[str, list[str]] = {}
+    if options.testing.baselines:
+        baselines = baseline_reports(options, model, dataset, queries, tested.annotation)
+    masks = mask_dir(options.data, options.testing.split)
+    if drawn_maps is not None and masks is not None:
+        store_sign_maps(run_dir / "sign_maps.npz", drawn_maps, model.config.image_size)
+        measured["grounding"] = ground(model, drawn_maps[known], dataset, training, masks, device, seed)
+    return score_test(options, model, dataset, queries, rows, baselines, tested.labeler, measured)
 
 
 def main() -> None:
@@ -47,29 +94,24 @@ def main() -> None:
         tested = EvaluatedSplit.open(options, device)
         model, dataset = tested.model, tested.dataset
         plotted = plotted_studies(testing, dataset.studies, options.data.ann_path)
+        known = dataset.with_report  # the others are written, and not scored
         results = {"checkpoint": sha256_of(testing.load_pretrained), "split": testing.split}
+        results |= {} if len(known) else {"scored": "no study"}
         agree_on(lambda: hold_results(held, run_dir, results, options.run.overwrite))
         queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
         distances = set_references(model, dataset, model.config.retrieval, queries, False, seed)
-        masks, distinct = mask_dir(options.data, testing.split), Distinctness()
-        maps, signs = MapKeeper(testing.viewer_studies if testing.viewer else 0), SignMapKeeper(masks)
+        maps, distinct = MapKeeper(testing.viewer_studies if testing.viewer else 0), Distinctness()
+        signs = SignMapKeeper(mask_dir(options.data, testing.split))
         rows = tested.reports(options, device, (maps, signs, distinct))
         study_maps, drawn_maps = maps.gather(), signs.gather()
         if is_main():
             save_predictions(options, rows, distances)  # before anything that may fail
-        measured = (kept_figures(run_dir) if testing.rescore else {}) or {
-            **distinct.figures(), "reference_sensitivity": loss_by_reference(model, dataset, device, options),
-        }  # fmt: skip
+        text = score(options, tested, queries, rows, drawn_maps, distinct, device) if len(known) else ""
         if not is_main():
             return
-        baselines = baseline_reports(options, model, dataset, queries, tested.annotation) if testing.baselines else {}
-        if drawn_maps is not None and masks is not None:
-            store_sign_maps(run_dir / "sign_maps.npz", drawn_maps, model.config.image_size)
-            measured["grounding"] = ground(model, drawn_maps, dataset, tested.annotation["train"], masks, device, seed)
-        text = score_test(options, model, dataset, queries, rows, baselines, tested.labeler, measured)
         if testing.verbose_text:
             show_reports(rows, testing.show)
-        print(text)
+        print(text or f"wrote {run_dir / 'predictions.jsonl'}")
         if plotted:
             paths = plot_studies(model, dataset, rows, plotted, run_dir / "figures", device)
             print(f"wrote {len(paths)} files into {run_dir / 'figures'}")

@@ -26,7 +26,7 @@ class Study:
     Args:
         id: unique in its file.
         image_path: paths below the image folder; the first is the one that is read.
-        report: raw text, never empty.
+        report: raw text; empty in a test study that has none, which is written and not scored.
         split: ``"train"``, ``"val"`` or ``"test"``.
         labels: state of 14 or 18 conditions, if the file has them.
         patient: the same for all studies of a patient, if known.
@@ -51,7 +51,7 @@ def read_annotation(path: str | Path) -> dict[str, list[Study]]:
 
     A missing id is made from the first image path: its file name in MIMIC-CXR (the DICOM id that R2Gen uses), the path
     without suffix elsewhere. A missing ``patient`` is read from a MIMIC-CXR image path or an IU X-Ray id; one that is
-    written in several ways (``10``, ``10.0``, ``p10``) has the first of them throughout.
+    written in several ways (``10``, ``10.0``, ``p10``) has the first of them throughout. A test study may lack ``report``.
 
     Args:
         path: JSON file.
@@ -202,20 +202,25 @@ def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
     image_path = read_image_path(path, f"study {identifier}" if identifier else where, item)
     identifier = identifier or _id_from_path(image_path[0])
     name = f"study {identifier}"
-    report = item.get("report")
-    if not isinstance(report, str) or not report.strip():
-        kind = "empty" if isinstance(report, str) else f"a {type(report).__name__}"
-        found = "no report" if report is None else f"the report is {kind}"
-        _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
     return Study(
         id=identifier,
         image_path=image_path,
-        report=report,
+        report=_read_report(path, name, item.get("report"), split),
         split=split,
         labels=read_labels(path, name, item.get("labels")),
         patient=find_patient(item, identifier, image_path[0]),
         memory_indices=_read_memory_indices(path, name, item.get("clip_indices")),
     )
+
+
+def _read_report(path: str | Path, name: str, report: Any, split: str) -> str:
+    if report is None and split == "test":
+        return ""
+    if not isinstance(report, str) or not report.strip():
+        kind = "empty" if isinstance(report, str) else f"a {type(report).__name__}"
+        found = "no report" if report is None else f"the report is {kind}"
+        _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
+    return report
 
 
 def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:

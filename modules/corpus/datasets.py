@@ -191,6 +191,11 @@ class ReportDataset(Dataset):
             setattr(other, name, PackedTexts(getattr(self, name)[int(position)] for position in positions))
         return other
 
+    @property
+    def with_report(self) -> np.ndarray:
+        """Positions ``(k,)`` of the studies that have a report of their own."""
+        return np.flatnonzero([bool(study.report) for study in self.studies])
+
     def refer_to(self, rows: np.ndarray) -> None:
         """Give every study its reference reports, rows ``(n, k)`` of the bank, the nearest first; -1 for none."""
         self.read_rows = np.asarray(rows)  # (n, k)
@@ -246,8 +251,8 @@ def sizes_read(config: RevtafConfig) -> dict[str, Any]:
 
 
 def prepare_reports(reports: Sequence[str], cleaning: str, max_words: int) -> list[str]:
-    """Clean reports and keep their first ``max_words`` words (all if 0)."""
-    cleaned = [CLEANERS[cleaning](report) for report in reports]
+    """Clean reports and keep their first ``max_words`` words (all if 0); no report stays none."""
+    cleaned = [CLEANERS[cleaning](report) if report else "" for report in reports]
     return [truncate_words(report, max_words) for report in cleaned] if max_words else cleaned
 
 

@@ -167,7 +167,8 @@ def find_labeler(
 def label_studies(studies: Sequence[Study], labeler: Labeler | None, rules: RuleLabeler) -> np.ndarray:
     """States of every study: the annotation's, else the labeler's, and by rule what neither of them has.
 
-    CheXbert, and many annotations, know 14 conditions; the 4 auxiliary ones are then labelled by rule.
+    CheXbert, and many annotations, know 14 conditions; the 4 auxiliary ones are then labelled by rule. What neither the
+    annotation nor a report says of a study stays blank.
 
     Args:
         studies: n studies.
@@ -179,13 +180,14 @@ def label_studies(studies: Sequence[Study], labeler: Labeler | None, rules: Rule
     """
     states = np.zeros((len(studies), len(CONDITIONS)), dtype=np.int8)
     known = np.array([len(study.labels or ()) for study in studies])
+    reported = np.array([bool(study.report) for study in studies], dtype=bool)
     for row, study in zip(states, studies, strict=True):
         row[: len(study.labels or ())] = study.labels or ()
     if known.min(initial=len(CONDITIONS)) == len(CONDITIONS):
         return states
     with measured("labels", int((known < len(CONDITIONS)).sum())):
         for wanted, who in ((1, labeler), (len(CONDITIONS), rules)):
-            rows = np.flatnonzero(known < wanted)
+            rows = np.flatnonzero((known < wanted) & reported)
             if len(rows):
                 assert who is not None, "a labeler is needed where labels are missing"
                 found = label_together(who, [studies[int(i)].report for i in rows])

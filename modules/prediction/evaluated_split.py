@@ -91,6 +91,11 @@ class EvaluatedSplit:
         annotation = read_annotation(options.data.ann_path)
         studies = require_split(annotation, options.testing.split, options.data.ann_path)
         check_images(studies, Path(options.data.image_dir))
+        if is_main() and (alone := sum(not study.report for study in studies)):
+            rest = (
+                f"the scores are of the other {len(studies) - alone}" if alone < len(studies) else "nothing is scored"
+            )
+            print(f"{alone} of {len(studies)} studies have no report of their own: theirs are written, {rest}")
         features = _features(options, checkpoint["run"].get("trained_on"))
         dataset = _study_set(options, studies, features, model.config, tokenizer, device)
         return cls(model, dataset, annotation, _labeler(options, features[0], device))

@@ -45,6 +45,11 @@ class Queries:
     def __len__(self) -> int:
         return len(self.studies)
 
+    def part(self, positions: np.ndarray) -> Queries:
+        """The studies at ``positions`` ``(k,)``."""
+        known = (None if seen is None else seen[positions] for seen in (self.state_logits, self.tower_inputs))
+        return Queries([self.studies[position] for position in positions], self.region_scores[positions], *known)
+
 
 @dataclass
 class Space:

@@ -87,6 +87,14 @@ def mark_sentences(
     return marked
 
 
+def unmarked(sentences: Sequence[MarkedSentence]) -> list[MarkedSentence]:
+    """The same sentences and findings where there is no other report to compare them with."""
+    return [
+        MarkedSentence(text, _NONE, [(column, state, _NONE) for column, state, _ in findings])
+        for text, _, findings in sentences
+    ]
+
+
 def _marked(
     sentence: str, states: list[int], other: list[int], columns: list[int], ours: Particulars, theirs: Particulars
 ) -> MarkedSentence:

@@ -50,7 +50,7 @@ def save_predictions(options: MainTest, rows: list[dict[str, Any]], distances: n
 def show_reports(rows: Sequence[Mapping[str, Any]], count: int) -> None:
     """Print generated reports beside their references."""
     for row in rows[:count]:
-        print(f"\n{row['id']}\n  generated  {row['prediction']}\n  reference  {row['reference']}")
+        print(f"\n{row['id']}\n  generated  {row['prediction']}\n  reference  {row['reference'] or '(none)'}")
 
 
 def score_test(
@@ -68,9 +68,9 @@ def score_test(
     Args:
         options: of ``main_test.py``.
         model: that wrote the reports; its retrieval is judged too.
-        dataset: the split, with its references.
+        dataset: the studies of the split that have reports, with their references.
         queries: what the references were asked for with.
-        rows: one per study, in order; labels and scores are added to them.
+        rows: one per study of the split, in order; labels and scores are added to those of ``dataset``.
         baselines: reports of other systems, by name, in the same order.
         labeler: labels references and predictions alike.
         measured: further entries of ``metrics.json``.
@@ -84,9 +84,11 @@ def score_test(
         dataset.reports, labeler, full=dataset.full_reports, raw=[study.report for study in dataset.studies],
         thirds=train.thirds, cache=run_dir.parent / "label_cache",
     )  # fmt: skip
+    known = {study.id for study in dataset.studies}
+    every, rows = rows, [row for row in rows if row["id"] in known]
     systems = scorer.systems({**baselines, OURS: [row["prediction"] for row in rows]}, options.statistics.meteor)
     results.add_scores(rows, scorer, systems[OURS])
-    write_jsonl(run_dir / "predictions.jsonl", rows)
+    write_jsonl(run_dir / "predictions.jsonl", every)
     metrics = _figures(options, dataset, rows, scorer, systems[OURS], train)
     metrics["baselines"] = {name: systems[name].scores for name in baselines}
     pairs = [(OURS, name) for name in baselines]
@@ -96,7 +98,8 @@ def score_test(
     )
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
     metrics["made_by"] = read_json(run_dir / RESULTS_OF)
-    write_json(run_dir / "metrics.json", {**metrics, **measured, "studies": len(rows), **provenance()})
+    metrics["studies"], metrics["studies_without_report"] = len(rows), len(every) - len(rows)
+    write_json(run_dir / "metrics.json", {**metrics, **measured, **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
     results.write_per_study(run_dir / "per_study.csv", [row["id"] for row in rows], systems[OURS])
     write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
@@ -106,11 +109,7 @@ def score_test(
     scores = {name: system.scores for name, system in systems.items()}
     table = results.write_tables(run_dir, options.data.dataset_name, scores, spans, notes)
     written = [f"wrote {run_dir / name}" for name in WRITTEN]
-    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), ""]
-    if "reference_sensitivity" in measured:
-        lines += [*sensitivity_lines(measured), ""]
-    if "grounding" in measured:
-        lines += [*grounding_lines(measured["grounding"]["rows"]), ""]
+    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), "", *_measured_lines(measured)]
     return "\n".join([*lines, *written])
 
 
@@ -177,6 +176,16 @@ def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingRepo
         "resamples": options.statistics.resamples,
         "seed": options.runtime.seed,
     }
+
+
+def _measured_lines(measured: Mapping[str, Any]) -> list[str]:
+    """What was measured of the model beside its reports, each with a line below."""
+    lines: list[str] = []
+    if "reference_sensitivity" in measured:
+        lines += [*sensitivity_lines(measured), ""]
+    if "grounding" in measured:
+        lines += [*grounding_lines(measured["grounding"]["rows"]), ""]
+    return lines
 
 
 def _retrieval_lines(retrieval: Mapping[str, Mapping[str, Any]]) -> str:

@@ -25,7 +25,7 @@ from modules.corpus.images import read_image
 from modules.corpus.text import split_sentences
 from modules.evaluation.reports.attention_maps import StudyMaps
 from modules.evaluation.reports.poincare_disk import Disk
-from modules.evaluation.reports.sentence_agreement import mark_sentences
+from modules.evaluation.reports.sentence_agreement import mark_sentences, unmarked
 from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.records import atomic_write, plain, read_json, read_jsonl
@@ -38,8 +38,9 @@ HISTOGRAM_BINS = 24
 
 def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, **shown: Any) -> Path:
     """The page of a test from what it has written; ``shown`` as in :func:`write_viewer`."""
-    rows, metrics = read_jsonl(run_dir / "predictions.jsonl"), read_json(run_dir / "metrics.json")
-    return write_viewer(run_dir, dataset, rows, metrics, labeler, **shown)
+    figures = run_dir / "metrics.json"  # of studies that have reports of their own
+    metrics = read_json(figures) if figures.is_file() else {}
+    return write_viewer(run_dir, dataset, read_jsonl(run_dir / "predictions.jsonl"), metrics, labeler, **shown)
 
 
 def write_viewer(
@@ -160,6 +161,7 @@ def _studies(
     said = _labels(rows, "labels_prediction", predictions, labeler)
     truth = _labels(rows, "labels_reference", references, labeler)
     generated = mark_sentences(predictions, truth, labeler, references)
+    generated = [marked if text else unmarked(marked) for marked, text in zip(generated, references, strict=True)]
     expected = mark_sentences(references, said, labeler, predictions)
     return [
         {
@@ -168,7 +170,7 @@ def _studies(
             "generated": generated[index],
             "reference": expected[index],
             "said": said[index],
-            "truth": truth[index],
+            "truth": truth[index] if row["reference"] else None,
             "states": row.get("states"),
             "probability": row.get("positive_probability"),
             "retrieved": row.get("retrieved"),
@@ -205,11 +207,12 @@ def _maps(maps: StudyMaps | None) -> dict[str, Any] | None:
 
 def _confusion(rows: Sequence[Mapping[str, Any]], labels: np.ndarray) -> list[Any] | None:
     """Studies by condition, predicted state and label, ``(L, P, P)``."""
-    if not rows or not all(row.get("states") for row in rows):
+    known = [i for i, row in enumerate(rows) if row["reference"]]
+    if not known or not all(row.get("states") for row in rows):
         return None
-    states = np.array([row["states"] for row in rows])  # (n, L)
+    states = np.array([rows[i]["states"] for i in known])  # (n, L)
     counts = np.zeros((states.shape[1], len(STATES), len(STATES)), dtype=int)
-    np.add.at(counts, (np.arange(states.shape[1]), states, labels[: len(rows)]), 1)
+    np.add.at(counts, (np.arange(states.shape[1]), states, labels[known]), 1)
     return counts.tolist()
 
 

@@ -106,6 +106,9 @@ def look_at_sizes(dataset_name: str, studies: Sequence[Study], diagnosis: Diagno
 def look_at_reports(studies: Sequence[Study], data: DataOptions, diagnosis: Diagnosis) -> None:
     """Check lengths, and how many held-out reports are training reports too."""
     diagnosis.looked_at.add("reports")
+    none = [study.id for study in studies if not study.report]
+    diagnosis.add("note", "reports", "{count} test studies have no report: they are written and not scored", none)
+    studies = [study for study in studies if study.report]
     whole = prepare_reports([study.report for study in studies], data.cleaning, 0)
     empty, long, cut = [], [], 0
     for study, report in zip(studies, whole, strict=True):

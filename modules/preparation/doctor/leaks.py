@@ -143,7 +143,7 @@ def look_for_leaks(found: Examined, data: DataOptions, diagnosis: Diagnosis, tho
 def _ask_what_scores_know(found: Examined, studies: Sequence[Study], diagnosis: Diagnosis) -> None:
     known = {}
     for split, names in (("train", ("train",)), ("held-out", ("val", "test"))):
-        asked = [study for study in studies if study.split in names]
+        asked = [study for study in studies if study.split in names and study.report]
         asked = asked[:: max(1, len(asked) // _ASKED)][:_ASKED]
         if len(asked) < _ENOUGH:
             continue

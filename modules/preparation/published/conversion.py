@@ -127,6 +127,7 @@ class PublishedFiles:
             self._stream(target, "region_scores", rows, shape, np.float32, "studies", made_by)
         store = FeatureStore.open(target)
         for split, studies in self.splits.items():
+            studies = [study for study in studies if study.report]
             mine = store.rows("studies", [study.id for study in studies])
             check_scores(scores[split], np.asarray(store["region_scores"][mine]), [study.report for study in studies])
         self._region_text(target, dtype, source)

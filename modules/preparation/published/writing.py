@@ -147,7 +147,7 @@ def _write_annotation(path: Path, store: FeatureStore, splits: Mapping[str, list
             {
                 "id": study.id,
                 "image_path": [_as_png(image) if path.name.startswith("iu_") else image for image in study.image_path],
-                "report": study.report,
+                **({"report": study.report} if study.report else {}),
                 "split": split,
                 **({"patient": study.patient} if study.patient else {}),
                 "labels": labels[i],

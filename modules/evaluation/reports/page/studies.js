@@ -12,12 +12,12 @@ const INFERNO = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 7
 const PARTICULARS = !data.references ? {} : { "side differs": 5, "grade differs": 6, "device differs": 7 };
 const KINDS = !data.references ? { "all studies": null, "positive in the generated": (said) => said === POSITIVE } : {
   "all studies": null,
-  "false positives": (said, truth) => said === POSITIVE && truth !== POSITIVE,
+  "false positives": (said, truth) => said === POSITIVE && truth !== POSITIVE && truth !== undefined,
   "false negatives": (said, truth) => said !== POSITIVE && truth === POSITIVE,
   "true positives": (said, truth) => said === POSITIVE && truth === POSITIVE,
   "positive in the reference": (said, truth) => truth === POSITIVE,
   "positive in the generated": (said) => said === POSITIVE,
-  "any difference of states": (said, truth) => said !== truth,
+  "any difference of states": (said, truth) => said !== truth && truth !== undefined,
 };
 
 const byId = (id) => document.getElementById(id);
@@ -39,6 +39,7 @@ function fillSelect(select, pairs) {
 const percent = (value) => `${Math.round(value * 100)} %`;
 const rounded = (value) => (value === null || value === undefined ? "n/a" : value.toFixed(3));
 const thirdOf = (condition) => (data.summary.per_class[condition] || {}).third || "";
+const truthOf = (study) => study.truth || []; // a study without a reference has none
 const conditionName = (column) => data.conditions[data.columns[column]];
 
 // Which studies are listed
@@ -72,7 +73,7 @@ function fits(study, wanted) {
     return [...study.generated, ...study.reference, ...(study.others || []).flatMap((other) => other.generated)].some(differs);
   }
   if (!wanted.test) return true;
-  return wanted.columns.some((column) => [study, ...(study.others || [])].some((system) => wanted.test(system.said[column], study.truth[column])));
+  return wanted.columns.some((column) => [study, ...(study.others || [])].some((system) => wanted.test(system.said[column], truthOf(study)[column])));
 }
 
 function readFilters() {
@@ -100,7 +101,7 @@ function sorted(studies) {
 }
 
 function differences(study) {
-  if (!data.references) return study.said.map((said, column) => (said === POSITIVE ? conditionName(column) : "")).filter(Boolean).join(", ");
+  if (!study.truth) return study.said.map((said, column) => (said === POSITIVE ? conditionName(column) : "")).filter(Boolean).join(", ");
   const count = (test) => study.said.filter((said, column) => conditionName(column) !== "no finding" && test(said, study.truth[column])).length;
   return `${count(KINDS["true positives"])} right, ${count(KINDS["false positives"])} extra, ${count(KINDS["false negatives"])} missed`;
 }
@@ -130,11 +131,11 @@ function markedReport(node, sentences, whose) {
   if (!sentences.length) return node.replaceChildren(element("span", { className: "quiet", textContent: "(empty)" }));
   node.replaceChildren(...sentences.flatMap(([text, mark, findings]) => {
     const tags = findings.map(([column, state, verdict]) => element("span", {
-      className: data.references ? `tag ${VERDICTS[verdict]}` : "tag",
-      textContent: `${data.references ? VERDICT_SIGNS[verdict] : ""} ${conditionName(column)} ${STATE_SIGNS[state]}`,
-      title: `${conditionName(column)}: ${data.states[state]} in the ${whose} report${data.references ? `; ${VERDICT_WORDS[verdict]}` : ""}`,
+      className: `tag ${VERDICTS[verdict]}`,
+      textContent: `${VERDICT_SIGNS[verdict]} ${conditionName(column)} ${STATE_SIGNS[state]}`,
+      title: `${conditionName(column)}: ${data.states[state]} in the ${whose} report${VERDICT_WORDS[verdict] && `; ${VERDICT_WORDS[verdict]}`}`,
     }));
-    return [element("bdi", { className: data.references ? VERDICTS[mark] : "", dir: "auto", textContent: text.replace(/ ([.!?])$/, "\u00a0$1") }), ...tags, " "];
+    return [element("bdi", { className: VERDICTS[mark], dir: "auto", textContent: text.replace(/ ([.!?])$/, "\u00a0$1") }), ...tags, " "];
   }));
 }
 
@@ -142,13 +143,13 @@ function findingRows(study) {
   return data.conditions.map((name, index) => {
     const column = data.columns.indexOf(index);
     const said = column < 0 ? null : study.said[column];
-    const truth = column < 0 ? null : study.truth[column];
+    const truth = truthOf(study)[column] ?? null;
     const state = study.states ? study.states[index] : null;
     const others = (study.others || []).map((other) => (column < 0 ? null : other.said[column]));
     if (!said && !truth && !state && !others.some(Boolean)) return null;
     const sign = (value) => (value === null ? "" : `${STATE_SIGNS[value]} ${data.states[value]}`);
     const tagged = (value) => {
-      const verdict = data.references && (value === POSITIVE || truth === POSITIVE) ? (value === truth ? 2 : 4) : 0;
+      const verdict = study.truth && (value === POSITIVE || truth === POSITIVE) ? (value === truth ? 2 : 4) : 0;
       return element("td", {}, element("span", { className: verdict ? `tag ${VERDICTS[verdict]}` : "", textContent: sign(value) }));
     };
     const probability = study.probability ? study.probability[index] : null;
