@@ -14,8 +14,10 @@ import main_prepare
 import main_test
 import main_train
 from models.config import ModelOptions
+from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf
 from modules.corpus.store import FeatureStore
+from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
 from modules.options import parse_options
 from modules.preparation.features import medklip
@@ -154,6 +156,48 @@ def test_weights_are_loaded_under_other_switches_only(tmp_path):
     save_checkpoint(tmp_path / "none.pth", Revtaf(tiny_config(attention="none")), {})
     with pytest.raises(UserError, match=r"has no fusion.attention.v.weight"):
         load_trained(Revtaf(tiny_config()), load_checkpoint(tmp_path / "none.pth"), "none.pth")
+
+
+def test_new_words_stand_behind_the_old_ones_whose_numbers_and_vectors_stay(tmp_path):
+    """The same sentence of old words costs the extended model what it cost the old one, word by word, but for the new words."""
+    old = ReportTokenizer.from_reports(["lungs are clear .", "small effusion ."], threshold=1)
+    new = old.extended(
+        ["lungs are clear .", "fibrosis fibrosis and scarring scarring .", "small nodule ."], threshold=2
+    )
+    words = old._tokenizer.get_vocab(with_added_tokens=True)
+    extended = new._tokenizer.get_vocab(with_added_tokens=True)
+    assert {word: extended[word] for word in words} == words
+    assert {word: number for word, number in extended.items() if word not in words} == {
+        "fibrosis": len(words), "scarring": len(words) + 1,  # those that are said twice, in order of the alphabet
+    }  # fmt: skip
+    assert (new.pad_id, new.end_id, new.start_id, new.state_ids) == (
+        old.pad_id,
+        old.end_id,
+        old.start_id,
+        old.state_ids,
+    )
+    assert new.decode(new.words("fibrosis and clear lungs", 4)).split()[0] == "fibrosis"
+    sizes = [
+        {"vocab_size": one.vocab_size, "pad_id": one.pad_id, "end_id": one.end_id, "max_positions": 48}
+        for one in (old, new)
+    ]
+    torch.manual_seed(0)
+    before = Revtaf(tiny_config(**sizes[0])).eval()
+    save_checkpoint(tmp_path / "m.pth", before, {})
+    after = Revtaf(tiny_config(**sizes[1])).eval()
+    drawn = after.report_decoder.network.bert.embeddings.word_embeddings.weight.detach().clone()
+    (line,) = load_trained(after, load_checkpoint(tmp_path / "m.pth"), "m.pth")
+    assert line.startswith("vocabulary: 2 words of these reports are new to m.pth")
+    table = after.report_decoder.network.bert.embeddings.word_embeddings.weight
+    assert torch.equal(table[: len(words)], before.report_decoder.network.bert.embeddings.word_embeddings.weight)
+    assert torch.equal(table[len(words) :], drawn[len(words) :])
+    assert table is after.report_decoder.network.cls.predictions.decoder.weight  # one table still
+    ids = torch.tensor([[old.start_id, *old.state_ids[:2], *old.words("lungs are clear .", 4), old.end_id]])
+    report = PackedReports.of(ids, torch.ones_like(ids, dtype=torch.bool), 3)
+    fused = torch.randn(1, 5, 40)
+    with torch.no_grad():
+        known, longer = (model.report_decoder.predict(fused, report) for model in (before, after))
+    torch.testing.assert_close(longer[:, : len(words)], known)
 
 
 def test_weights_without_a_run_are_not_resumed(tmp_path):

@@ -100,7 +100,9 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
 
 def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:
     """Whether a tensor lacks the rows of new words and nothing else."""
-    return by > 0 and own is not None and value.shape[1:] == own.shape[1:] and len(own) - len(value) == by
+    if by == 0 or own is None or value.dim() == 0:  # the counters of a BatchNorm have no rows
+        return False
+    return value.shape[1:] == own.shape[1:] and len(own) - len(value) == by
 
 
 def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] | None = None) -> list[str]:
