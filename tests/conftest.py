@@ -25,12 +25,14 @@ from modules.training.losses import IGNORED, token_loss
 GOLDEN = Path(__file__).parent / "golden"
 
 
-PROGRAMS_RUN = {"prepared", "trained", "trainings"}  # fixtures
+RUNS_PROGRAMS = {"prepared", "trained", "trainings", "call", "train", "prepare", "subprocess", "harness"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
-    """Mark what is quick: what is not slow and runs no program. The files with the most slow tests come first.
+    """Mark what is quick: what is not slow, in a file that runs no program. The files with the most slow tests come first.
+
+    A file that imports what runs a program, and a test that asks for a fixture which does, is not quick.
 
     Two processes share the files, so that neither is left with a long one when the other has ended.
     """
@@ -38,7 +40,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow"):
             slow[item.path] += 1
-        elif not PROGRAMS_RUN & set(item.fixturenames):
+        elif not RUNS_PROGRAMS & {*item.fixturenames, *vars(item.module)}:
             item.add_marker("quick")
     items.sort(key=lambda item: -slow[item.path])
 

@@ -29,6 +29,7 @@ def settings_in(folder, **changes):
     return AblateOptions(**{**found, **changes})
 
 
+@pytest.mark.slow
 def test_a_run_from_drawing_to_table(tmp_path, capsys):
     """The real programs: drawn, prepared, trained, tested; then a line, a table, and nothing to do the second time."""
     settings = settings_in(tmp_path)

@@ -77,6 +77,12 @@ class Wanted:
             worth -= share * differing
         return worth
 
+    def of_others(self, queries: np.ndarray, candidates: np.ndarray) -> Tensor:
+        """The same as a tensor, minus infinity where a candidate is the query itself."""
+        worth = self(queries, candidates)
+        worth[queries[:, None] == candidates] = -np.inf
+        return torch.from_numpy(worth)
+
 
 def listwise_loss(manifold: Manifold, queries: Tensor, keys: Tensor, log_scale: Tensor, worth: Tensor) -> Tensor:
     """Cross-entropy between ``softmax(worth)`` and a softmax over minus the scaled squared distances.
@@ -124,12 +130,7 @@ def _standardise(towers: RetrievalTowers, bank: TrainingBank, inputs: Tensor) ->
 
 
 def fit_towers(
-    model: Revtaf,
-    dataset: ReportDataset,
-    queries: Queries,
-    wanted: Wanted,
-    seed: tuple[int, int],
-    steps: int,
+    model: Revtaf, dataset: ReportDataset, queries: Queries, wanted: Wanted, seed: tuple[int, int], steps: int
 ) -> float:
     """Train the towers.
 
@@ -167,15 +168,9 @@ def fit_towers(
                 group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
             anchors = rng.choice(n, min(ANCHORS, n), replace=False)
             candidates = np.arange(N) if N <= CANDIDATES else rng.choice(N, CANDIDATES, replace=False)
-            worth = torch.from_numpy(wanted(rows[anchors], candidates)).to(device)  # (B, C)
-            worth[torch.from_numpy(rows[anchors, None] == candidates).to(device)] = -torch.inf
-            loss = listwise_loss(
-                towers.manifold,
-                towers.query(inputs[anchors].to(device), DROPOUT),
-                towers.key(keys[candidates].to(device)),
-                towers.log_scale,
-                worth,
-            )
+            points = towers.query(inputs[anchors].to(device), DROPOUT), towers.key(keys[candidates].to(device))
+            worth = wanted.of_others(rows[anchors], candidates).to(device)  # (B, n)
+            loss = listwise_loss(towers.manifold, *points, towers.log_scale, worth)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
