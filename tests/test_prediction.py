@@ -4,9 +4,12 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -18,7 +21,9 @@ import main_predict
 import main_test
 from modules.messages import UserError
 from modules.prediction import Reporter
+from modules.prediction import reporter as reporter_file
 from modules.prediction.films import find_films
+from modules.prediction.reporter import FILMS_AT_ONCE
 from modules.prediction.rexrank import read_studies
 from modules.records import read_jsonl
 
@@ -129,6 +134,50 @@ def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_p
     assert read == [films[2]]
     assert rows[:2] == first
     assert [Path(row["image"]).name for row in rows] == [film.name for film in films]
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, trained, tmp_path):
+    """A real process and a real SIGINT, after the first films and before the last."""
+    films, pixels = tmp_path / "films", sorted((prepared / "images" / "test").iterdir())
+    films.mkdir()
+    for number in range(3 * FILMS_AT_ONCE):
+        shutil.copy(pixels[number % len(pixels)], films / f"{number:03d}.png")
+    rows = tmp_path / "out" / "predictions.jsonl"
+    words = ["--model", trained, "--out", tmp_path / "out", "--images", films, "--no-viewer", "--device", "cpu"]
+    command = [sys.executable, ROOT / "main_predict.py", *words]
+    with subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as started:
+        while started.poll() is None and not (rows.is_file() and rows.stat().st_size):
+            time.sleep(0.01)
+        started.send_signal(signal.SIGINT)
+        said = started.communicate(timeout=120)[1]
+    assert started.returncode == 128 + signal.SIGINT
+    assert "main_predict.py: interrupted" in said
+    assert "Traceback" not in said
+    before = read_jsonl(rows)
+    assert 0 < len(before) < 3 * FILMS_AT_ONCE
+    after = predict(trained, tmp_path / "out", films, "--no-viewer")
+    assert after[: len(before)] == before
+    assert sorted(Path(row["image"]).name for row in after) == sorted(path.name for path in films.iterdir())
+    reports = {}  # copies of a film have one report, whenever it was written
+    for row in after:
+        reports.setdefault(int(Path(row["image"]).stem) % len(pixels), set()).add(row["report"])
+    assert all(len(texts) == 1 for texts in reports.values())
+
+
+def test_films_are_let_go_once_their_reports_are_written(prepared, trained, tmp_path, monkeypatch):
+    """However many films there are: what was made of those of a block goes with it."""
+    monkeypatch.setattr(reporter_file, "FILMS_AT_ONCE", 2)
+    kept, original = [], Reporter.films
+    monkeypatch.setattr(
+        Reporter, "films", lambda self, paths: (films := original(self, paths), kept.append(ref(films.dataset)))[0]
+    )
+    stream = Reporter.load(trained).stream(sorted((prepared / "images" / "test").iterdir())[:9])
+    for written, _ in enumerate(stream, start=1):
+        assert sum(one() is not None for one in kept) <= 1, f"after {written} films"
+    assert len(kept) == 5
 
 
 def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, capsys):
