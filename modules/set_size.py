@@ -21,7 +21,7 @@ SCORER_STEPS = 600
 GIVEN = {  # a flag that brings weights: what they decide instead of the size
     "bert_path": (
         "tokenizer", "decoder_layers", "decoder_heads", "hidden_size", "intermediate_size", "init_lr", "min_lr", "warmup_lr",
-        "clip_grad_value",
+        "clip_grad_value", "threshold",
     ),
     "resnet_weights": ("visual_extractor", "image_size", "init_visual"),
 }  # fmt: skip
@@ -41,7 +41,7 @@ def size_defaults(training: int) -> dict[str, Any]:
         return {}
     batch = 8 if training < 64 else 16
     steps = max(1, training // batch)  # in an epoch
-    epochs = min(max(math.ceil(STEPS / steps), 6), 150)
+    epochs = min(max(math.ceil(STEPS / steps), 6), max(150, math.ceil(FEW_STEPS / steps)))
     few = {"augment": False, "label_smoothing": 0.0} if training < 100 else {}
     return {
         **NETWORK,

@@ -9,12 +9,18 @@ from modules.programs import MainPrepare, MainTrain
 from modules.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
 
 
-@pytest.mark.parametrize(("studies", "least", "most"), [(16, 250, 400), (119, 1000, 1300), (3000, 1000, 1400)])
+@pytest.mark.parametrize(("studies", "least", "most"), [(16, 500, 600), (119, 1000, 1300), (3000, 1000, 1400)])
 def test_the_passes_make_about_as_many_steps_for_every_size(studies, least, most):
     chosen = size_defaults(studies)
     assert least <= studies // chosen["batch_size"] * chosen["epochs"] <= most
     assert 10 <= chosen["epochs"] / chosen["val_every"] <= 30 or chosen["val_every"] == 1
     assert chosen["warmup_steps"] <= max(1, studies // chosen["batch_size"])
+
+
+@pytest.mark.parametrize("studies", [1, 7, 8, 16, 28, 40, 63, 64, 100, 700, 4999])
+def test_no_size_is_warned_of_the_steps_that_it_is_given(studies):
+    chosen = size_defaults(studies)
+    assert len(size_warnings(studies, 20, chosen["batch_size"], chosen["epochs"])) == 1
 
 
 def test_a_large_set_keeps_the_published_values():
