@@ -13,7 +13,7 @@ from modules.messages import UserError
 
 COLUMNS = {  # what is read: headings that mean it, the surest first
     "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
-                   "image_file", "img", "img_path", "dicom_path", "png_path", "jpg_path"),
+                   "image_file", "image_filename", "image_name", "img", "img_path", "dicom_path", "png_path", "jpg_path"),
     "report": ("report", "report_text", "text", "reports", "radiology_report", "full_report"),
     "findings": ("findings", "finding"),
     "impression": ("impression", "impressions", "conclusion"),
