@@ -22,6 +22,7 @@ SAYS = {  # what a script prints only after its comparison of both ways has pass
 
 
 @pytest.mark.parametrize("name", list(SAYS))
+@pytest.mark.slow
 def test_both_ways_agree(name, capsys, monkeypatch):
     threads = torch.get_num_threads()
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", "--runs", "1", "--threads", "1"])
@@ -47,6 +48,7 @@ def test_the_gpu_script_runs_and_refuses_a_machine_without_gpu(capsys, monkeypat
                 runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
 
 
+@pytest.mark.slow
 def test_curves_are_measured_and_drawn(tmp_path):
     command = [sys.executable, str(FOLDER / "scaling.py"), "--quick", "--runs", "1", "--threads", "1"]
     done = subprocess.run([*command, "--out", str(tmp_path / "a.png")], capture_output=True, text=True, check=True)

@@ -40,6 +40,7 @@ def test_the_estimate_names_every_stage_and_what_it_leaves_on_disk(prepared):
     assert costs["text features"].disk == pytest.approx(reports, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_estimate_beside_a_run(tmp_path, capsys):
     """Within a factor of four of what the preparation then takes: on so few studies starts count too."""
     prepare(tmp_path, "--num_studies", 400, "--scorer_epochs", 3)  # drawn and built once, to be warm

@@ -130,6 +130,7 @@ def weights_of(run):
     return load_checkpoint(run / "current_checkpoint.pth")["state_dict"]
 
 
+@pytest.mark.slow
 def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch):
     """The gradients of the first step; later ones part by rounding, which AdamW turns into whole steps either way."""
     monkeypatch.setattr(optimal_transport, "CHECK_EVERY", 1000)  # as on a GPU, which runs all iterations
@@ -158,6 +159,7 @@ def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch
         assert (ours - theirs).norm() < 1e-3 * theirs.norm() + 1e-6 * whole
 
 
+@pytest.mark.slow
 def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
     def test_on(device):
         call(
@@ -180,6 +182,7 @@ def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
             assert row[key] == other[key], key
 
 
+@pytest.mark.slow
 def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path):
     flags = ("--device", "cuda", "--dropout", 0.1)
     with claimed_cuda():

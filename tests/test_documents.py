@@ -95,6 +95,7 @@ def test_quickstart_and_test_commands_open_the_readme():
     assert "bash run_tests.sh" in first_screen
 
 
+@pytest.mark.slow
 def test_scripts_list_what_is_missing_and_end_with_status_two(tmp_path):
     """On a clone without data and weights the published command says everything that it lacks."""
     for script, missing in (("train_mimic_cxr.sh", 5), ("test_mimic_cxr.sh", 4), ("test_iu_xray.sh", 4)):

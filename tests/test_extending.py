@@ -79,6 +79,7 @@ def test_every_snippet_says_where_it_goes():
     assert len(SNIPPETS) == TEXT.count("```python") == 9
 
 
+@pytest.mark.slow
 def test_the_loss_is_in_total_table_and_tensorboard(extended):
     with open(extended / "metrics.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)

@@ -136,6 +136,7 @@ def odd_pairs(count):
 
 
 @needs_java
+@pytest.mark.slow
 def test_ten_thousand_odd_pairs_are_all_scored():
     pairs = odd_pairs(10_000)
     pairs[-1] = ["the heart is enlarged .", "the heart is enlarged ."]

@@ -78,6 +78,7 @@ def test_a_profile_reads_them_off_the_images_too(without_text, tmp_path):
     assert "| eval | 1 |" in (tmp_path / "profile.md").read_text()
 
 
+@pytest.mark.slow
 def test_both_write_the_same_reports(prepared, trained, without_text, tmp_path):
     arguments = [*SMALL, "--load_pretrained", trained / "model_best.pth", "--gen_min_len", 25, "--gen_max_len", 12]
     arguments += ["--no-meteor", "--resamples", 10]

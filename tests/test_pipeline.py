@@ -83,6 +83,7 @@ def test_the_checkpoint_rebuilds_the_model_without_flags(trained):
     assert "optimizer" not in checkpoint["run"]
 
 
+@pytest.mark.slow
 def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsys):
     arguments = [
         *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--save_dir", tmp_path,
@@ -237,6 +238,7 @@ def test_a_checkpoint_of_another_size_is_refused(prepared, trained, tmp_path, ca
 # no leak
 
 
+@pytest.mark.slow
 def test_inputs_and_reports_do_not_depend_on_the_own_report(prepared, trained, tmp_path):
     """Change report and labels of every test study: features, retrieval and generated text stay as they are."""
     generation = ["--gen_min_len", 25, "--gen_max_len", 12, "--no-meteor", "--no-viewer", "--resamples", 10]

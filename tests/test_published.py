@@ -267,6 +267,7 @@ def convert_all(folder, splits, target):
 
 
 @pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.slow
 def test_a_killed_conversion_continues_to_the_same_bytes(files, splits, tmp_path, archive):
     folder, _ = files
     if archive:

@@ -234,6 +234,7 @@ def golden(real_cxr):
 
 
 @pytest.mark.parametrize("source", ["archive", "kaggle"])
+@pytest.mark.slow
 def test_r2gens_annotation_comes_out_of_the_real_files(real_cxr, tmp_path, source):
     names = ["NLMCXR_reports.tgz"] if source == "archive" else ["indiana_reports.csv", "indiana_projections.csv"]
     for name in names:

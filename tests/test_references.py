@@ -163,6 +163,7 @@ def test_references_of_a_test_study_do_not_depend_on_its_report_or_labels(model,
     assert np.array_equal(*rows)
 
 
+@pytest.mark.slow
 def test_a_training_with_states_runs_and_is_judged(prepared, tmp_path):
     train(prepared, tmp_path, "--retrieval", "states")
     lines = (tmp_path / "metrics.csv").read_text().splitlines()

@@ -174,6 +174,7 @@ def test_a_small_set_is_fitted_no_longer_than_it_was_trained(prepared, tmp_path,
     assert len(ranked) == 5 + 2 * 6  # two epochs of six steps
 
 
+@pytest.mark.slow
 def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(towers, "STEPS", 5)
     monkeypatch.setattr(towers, "FIRST_STEPS", 5)

@@ -40,6 +40,7 @@ def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):
     assert (run["epoch"], run["step"], run["world_size"]) == (3, 0, 2)
 
 
+@pytest.mark.slow
 def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):
     done = start(OURS, 2, prepared, tmp_path, "--feature_dir", tmp_path / "nowhere")
     assert done.returncode == 2
@@ -48,6 +49,7 @@ def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):
     assert done.stderr.count("main_train.py: error: 1 file or folder is missing:") == 1
 
 
+@pytest.mark.slow
 def test_four_processes_whose_studies_do_not_come_out_even(trainings, tmp_path):
     status, log = trainings.run(tmp_path / "run", "--epochs", 1, "--batch_size", 3, "--enhancer", "towers", processes=4)
     assert status == 0, log

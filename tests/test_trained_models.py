@@ -54,6 +54,7 @@ def released(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_released_file_is_tested_under_one_flag(prepared, released, tmp_path, capsys):
     few = ["--no-meteor", "--no-viewer", "--resamples", 10]
     arguments = [*places(prepared), *SMALL, *GENERATION, *few, "--save_dir", tmp_path, "--load_pretrained"]
@@ -76,6 +77,7 @@ def test_another_vocabulary_is_refused(prepared, released, tmp_path, capsys):
     refused(capsys, words, main_test, *arguments, "--load_pretrained", released / "model_best.pth")
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_released_file(prepared, released, tmp_path, capsys):
     arguments = [
         *places(prepared), "--batch_size", 16, "--num_workers", 0, "--device", "cpu", "--precision", "fp32", *GENERATION,

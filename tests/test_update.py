@@ -32,6 +32,7 @@ def assert_same(shared, whole, tolerance=1e-5):
 @pytest.mark.parametrize(
     "how", [{"processes": 2}, {"processes": 4}, {"processes": 2, "rank_loss": "listwise"}], ids=str
 )
+@pytest.mark.slow
 def test_processes_share_a_batch(how, step_of):
     assert_same(step_of(**how), step_of(**{name: value for name, value in how.items() if name != "processes"}))
 

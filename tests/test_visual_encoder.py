@@ -193,6 +193,7 @@ def test_a_step_and_its_maps_follow_the_grid_of_the_folder(kind, tmp_path):
     assert study.region_map.shape == (3, 75, FAMILIES[kind][1] ** 2)
 
 
+@pytest.mark.slow
 def test_the_programs_walk_with_a_folder_in_scorer_and_model(tmp_path, capsys):
     """Prepare, train and test; the trained model needs the folder no more, and figures and page have its grid."""
     name = save_folder(tmp_path / "folder", "dinov2")
