@@ -221,3 +221,37 @@ def test_what_may_be_the_wrong_file_is_said(tmp_path, capsys):
 
 def test_empty_predictions_find_nothing(tmp_path):
     assert scored(tmp_path, "emptypred.jsonl", None)["test_ce_f1"] == 0
+
+
+LEFT = [
+    "<s> {}</s><pad>",
+    "[CLS] {} [SEP]",
+    "<think>is there an effusion</think>{}",
+    "{}<br>",
+    "{}\\n{}",
+    "{}<|im_end|>",
+    "&nbsp;{}",
+]
+
+
+@pytest.mark.parametrize("form", [*LEFT, '{{""findings"": ""{}""}}'])
+def test_what_a_program_left_in_a_text_is_not_scored_as_words(tmp_path, capsys, form):
+    texts = [form.replace("{}", text, 2) if "{{" not in form else form.format(text) for text in WORDS]
+    ours, theirs = write_table(tmp_path / "a.csv", [7, 8, 9], texts), write_table(tmp_path / "r.csv", [7, 8, 9])
+    for first, second in ((ours, theirs), (theirs, ours)):
+        flags = ["--predictions", f"a={first}", "--references", second, "--save_dir", tmp_path / "out"]
+        refused(capsys, "hold what a program left in them", main_score, *flags)
+
+
+def test_rows_of_other_splits_are_no_part_of_the_score(tmp_path, capsys):
+    """The studies of the training split are perfect, that of the test split is not."""
+    ours = write_table(tmp_path / "a.csv", [7, 8, 9], [WORDS[0], WORDS[1], "Clear lungs."])
+    theirs = tmp_path / "r.csv"
+    rows = zip([7, 8, 9], ("train", "validate", "test"), WORDS, strict=True)
+    theirs.write_text("id,split,report\n" + "".join(f'{i},{split},"{text}"\n' for i, split, text in rows))
+    assert scored(tmp_path / "test", ours, theirs)["test_BLEU_1"] < 0.5
+    assert "r.csv: 2 rows of other splits (train, val) than --split test are left out" in capsys.readouterr().out
+    assert scored(tmp_path / "val", ours, theirs, "--split", "val")["val_BLEU_1"] == pytest.approx(1)
+    theirs.write_text(theirs.read_text().replace("test", "train"))
+    flags = ["--predictions", ours, "--references", theirs, "--save_dir", tmp_path / "none"]
+    refused(capsys, "holds no row of the test split but of train, val", main_score, *flags)

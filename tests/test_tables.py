@@ -157,6 +157,21 @@ def test_western_letters_and_marks_are_read(tmp_path, text):
                 "clear… no",
                 "• item",
                 "pulmón",
+                "pequeño derrame",
+                "señal",
+                "se observó",
+                "órgano",
+                "clínica",
+                "músculo",
+                "según",
+                "Ödem",
+                "perché è lì",
+                "≥5 mm",
+                "≤ 5 mm",
+                "5\N{NO-BREAK SPACE}mm",
+                "Name®",
+                "device™",
+                "Zoë",
             ],
         ),
         (
@@ -166,7 +181,7 @@ def test_western_letters_and_marks_are_read(tmp_path, text):
         ("cp1250", ["płuca", "są zmiany", "srdce zvětšené"]),
         ("iso8859_15", ["cœur"]),
         ("cp1254", ["akciğer", "göğüs"]),
-        ("cp850", ["Größe", "Länge", "élargi"]),
+        ("cp850", ["Größe", "Länge", "élargi", "pneumothorax à gauche", "août", "où"]),
     ],
 )
 def test_other_one_byte_encodings_are_not_read_as_western(tmp_path, encoding, texts):
@@ -174,6 +189,15 @@ def test_other_one_byte_encodings_are_not_read_as_western(tmp_path, encoding, te
     for text in texts:
         with pytest.raises(UserError, match="first in line 3: save the table as CSV in UTF-8"):
             read_bytes(tmp_path, f"id,report\n1,clear\n2,{text}\n".encode(encoding))
+
+
+@pytest.mark.parametrize("text", ["tube—ends", "peque–o", "dell’arteria", "clear …no"])
+def test_what_is_a_word_in_two_encodings_needs_something_that_is_western(tmp_path, text):
+    table = "id,report\n1,clear\n2,{}\n3,{}\n"
+    with pytest.raises(UserError, match="nor surely the Western cp1252, first in line 3"):
+        read_bytes(tmp_path, table.format(text, "clear").encode("cp1252"))
+    for firm in ("Länge", "T4 – T5", "3–4 cm", "37°", "5 cm²", "a “normal” heart", "the patient’s heart"):
+        assert cells(read_bytes(tmp_path, table.format(text, firm).encode("cp1252")))[2][1] == text
 
 
 def test_tables_too_large_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):

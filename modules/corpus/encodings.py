@@ -2,6 +2,8 @@
 
 Nearly every byte is a character in cp1252, so that a table of Mac Roman or ISO-8859-2 decodes without an error into other
 words. Such words look strange: a capital inside a word, a superscript between letters. One strange place refuses the file.
+Other places are words in two encodings: ``peque–o`` with a dash is ``pequeño`` in Mac Roman. They refuse the file unless
+it holds something that is Western beyond doubt, an accented letter or a dash between blanks.
 """
 
 from __future__ import annotations
@@ -23,15 +25,27 @@ _MARKS = (
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d\x00]|[\x80-\xff]{4}")
 _L = r"[^\W\d_]"  # a letter
+_START = r"(?<![^\s,;|\"])"  # of a word or a cell
 _STRANGE = re.compile(  # in a text that was read as cp1252, and what made it there
     r"[šžŠŽŸÿðþÐÞÝýƒ\u00ad]"  # ö and ü of Mac Roman, š and ž of ISO-8859-2, ğ and ş of Turkish
     rf"|(?<=[a-zß-öø-ÿ])[ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜ]|[ÒÕÔ]"  # é and curly quotes of Mac Roman
-    rf"|(?<={_L})[ˆ˜†‡‰‹›€™¡-¦¨-³¶-¿„‚•“”](?={_L})"  # marks inside a word: Polish ł, Mac á, DOS é
+    rf"|(?<={_L})[ˆ˜†‡‰‹›€™¡-¦¨-³¶-¿„‚•“”‘](?={_L})"  # marks inside a word: Polish ł, Mac á, DOS é
     rf"|(?<={_L})[¡¢£¤¥¦§¹¶¼½¾¿±ˆ†‡‰](?!\w)|(?<![mM])(?<={_L})[²³](?!\w)"  # at its end: Polish ą, ł
-    rf"|(?<!\w)[¦¡¤§©ª¹²³¶¼½¾±†‡‰€„](?={_L})|(?<!\w)[²³](?!\w)"  # at its beginning
+    rf"|(?<!\w)[¦¡¤§©ª¹²³¶¼½¾±†‡‰€„](?={_L})|(?<!\w)[²³]"  # at its beginning, and ≤ ≥ of Mac Roman
+    r"|[¨¯¸]|(?<=[a-z]{3})ª|(?<=\d)[À-ÖØ-Þ]"  # ®, Ø, ™ and the fixed blank of Mac Roman
+    rf"|(?<={_L})[“‘](?!\w)|œ(?!u|d[eèéi]|soph|str|t(?:al|us)|il|nolog)"  # ì and ú of Mac Roman, outside the words that have œ
     rf"|¿(?={_L})(?![^\n?]*\?)|[ˆ˜]|(?<=\d)¡|(?<!\w)[ÉÑÊËÌÍÎÏ](?!\w)"
     rf"|¥(?!\d)|(?<!\w)‚(?={_L})(?![^\n]*‘)|(?<=[a-z])[–—](?=n\b)"  # bullet and Spanish -ón of Mac Roman, é of DOS
     r"|ã(?![oes\W]|$)|õ(?!e)"  # Romanian and Hungarian; both letters are Portuguese too
+)
+_DOUBTFUL = re.compile(  # words in cp1252 as well as in Mac Roman or DOS
+    rf"(?<={_L})[–—](?!\s?\d)|{_START}[–—](?={_L})"  # ñ and ó of Mac Roman, û and ù of DOS
+    rf"|(?<=[a-z]{{2}})’(?!(?:s|t|re|ve|ll|d|m)\b)(?={_L})"  # í of Mac Roman
+    rf"|{_START}…(?=[a-z\s])|(?<={_L})…(?={_L})"  # Ö of Mac Roman, à of DOS
+)
+_FIRM = re.compile(  # what is a word or a mark in cp1252 alone
+    r"(?<=[a-z])[ß-öø-ü]|[ß-öø-ü](?=[a-z])|(?<=\s)[–—](?=\s)|(?<=\d)[–—](?=\d)|(?<=\d)°|(?<=[cm]m)[²³]"
+    r"|(?<!\w)“\w[^“”\n]*”(?!\w)|(?<=[a-z])’(?=s\b)"
 )
 
 
@@ -60,8 +74,9 @@ def find_encoding(path: Path, content: bytes) -> str:
     if encoding or not western:
         _refuse(path, line)
     text = content.decode("cp1252")
-    if strange := _STRANGE.search(text):
-        _refuse(path, text.count("\n", 0, strange.start()) + 1)
+    odd = _STRANGE.search(text) or (None if _FIRM.search(text) else _DOUBTFUL.search(text))
+    if odd:
+        _refuse(path, text.count("\n", 0, odd.start()) + 1)
     return "cp1252"
 
 

@@ -47,6 +47,28 @@ class Matched:
     rows: list[Row]
 
 
+_MACHINE = re.compile(  # what programs leave in a text, and a metric would read as words
+    r"</?(?:s|pad|bos|eos|br|p|div|think|thinking|answer)\s*/?>|<\|[\w ]+\|>|\[(?:CLS|SEP|PAD|BOS|EOS|INST|/INST)\]|\\n|&(?:nbsp|amp|lt|gt|quot);"
+    r"|\A\s*\{\s*[\"'][^{}]*[\"']\s*:.*\}\s*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def check_texts(files: Mapping[Path, Sequence[str]]) -> None:
+    """Check that the texts of every file are reports and nothing that a program has left in them.
+
+    Raises:
+        UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON.
+    """
+    for path, texts in files.items():
+        found = [match[0] for text in texts if (match := _MACHINE.search(text))]
+        if found:
+            raise UserError(
+                f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first "
+                f"{found[0].strip()[:12]!r}: it would be scored as words, so remove it"
+            )
+
+
 def named_files(words: Sequence[str]) -> dict[str, Path]:
     """Files by the name of their system, from ``NAME=FILE`` or ``FILE``.
 
@@ -148,12 +170,11 @@ def match(
     kept = [i for i in present if all(found[i] is not None for found in rows.values())]
     for name, found in rows.items():
         say_missing(name, systems[name], found, present, labels, notes)
-    if not kept:
-        _refuse_strangers(truth, systems)
-    raw_references = [texts[i] for i in kept]
+    raw_references = [texts[i] for i in kept] or _refuse_strangers(truth, systems)
     there = {name: [row for i in kept if (row := found[i]) is not None] for name, found in rows.items()}  # one for each
     raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
+    check_texts({truth.path: raw_references} | {systems[name].path: reports for name, reports in raw.items()})
     notes += [
         note for name, reports in raw.items() for note in _said_of(name, systems[name], reports, raw_references, ids)
     ]
@@ -165,8 +186,8 @@ def match(
     cut = [truncate_words(text, max_words) for text in full] if max_words else list(full)
     notes.append(f"{len(kept)} studies; references: cleaning {done}")
     retrieved = {name: _retrieved(system, rows[name], kept) for name, system in systems.items()}
-    cells = [truth.rows[i] if truth.rows else {} for i in kept]
-    return Matched(ids, cleaned, cut, full, raw, raw_references, retrieved, done, notes, cells)
+    rest = (retrieved, done, notes, [truth.rows[i] if truth.rows else {} for i in kept])
+    return Matched(ids, cleaned, cut, full, raw, raw_references, *rest)
 
 
 def _retrieved(system: ReportFile, rows: Sequence[int | None], kept: Sequence[int]) -> list[str] | None:

@@ -23,6 +23,7 @@ from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
 from modules.evaluation.columns import GENERATED, KNOWN, Roles, Row, find_roles, is_empty
 from modules.evaluation.one_section import one_section
+from modules.evaluation.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.study_ids import id_columns
 from modules.messages import UserError
 from modules.records import parse_json
@@ -80,16 +81,16 @@ def read_report_file(
         found = ReportFile(path, [line.strip() for line in lines], ordered=True, read_as="one report a line")
         _refuse_heading(path, found.texts)
     elif name.endswith(TABLE_ENDINGS):
-        found = _read_table(path, wanted, section, columns)
+        found = _read_table(path, split, wanted, section, columns)
     elif name.endswith(".jsonl"):
-        found = _from_rows(path, list(_jsonl_rows(path)), wanted, section, columns)
+        found = _from_rows(path, of_split(path, list(jsonl_rows(path)), split), wanted, section, columns)
     elif name.endswith(".json"):
         content = parse_json(read_text_file(path), str(path))
         if isinstance(content, dict) and set(content) & set(SPLITS) and set(content) <= {*SPLITS, "valid", "validate"}:
             return _read_annotation(path, content, split, wanted, section, columns)
-        found = _from_rows(path, _json_rows(path, content), wanted, section, columns)
+        found = _from_rows(path, of_split(path, json_rows(path, content), split), wanted, section, columns)
     elif name.endswith(".parquet"):
-        found = _from_rows(path, _parquet_rows(path), wanted, section, columns)
+        found = _from_rows(path, of_split(path, parquet_rows(path), split), wanted, section, columns)
     else:
         raise UserError(
             f"{path} ends in {path.suffix!r}; expected .csv, .tsv, .xlsx, .jsonl, .json, .txt, .tok or .parquet: rename it"
@@ -128,7 +129,7 @@ def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None
             raise UserError(f"--columns {role}={name} names a column that no file has ({held[:400]}): correct the name")
 
 
-def _read_table(path: Path, wanted: str, section: str, columns: Mapping[str, str] | None) -> ReportFile:
+def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapping[str, str] | None) -> ReportFile:
     table = read_table_file(path, KNOWN)
     headings = table.headings
     known = {plain_heading(name) for name in (*KNOWN, *(columns or {}).values())}
@@ -145,7 +146,7 @@ def _read_table(path: Path, wanted: str, section: str, columns: Mapping[str, str
     if twice:
         raise UserError(f"{path} has two columns {twice[0]!r}: rename one of them, so that it is known which is which")
     rows = [dict(zip(headings, cells, strict=True)) for _, cells in table.body()]
-    found = _from_rows(path, rows, wanted, section, columns)
+    found = _from_rows(path, of_split(path, rows, split), wanted, section, columns)
     found.read_as = f"{table.read_as}; {found.read_as}"
     return found
 
@@ -171,63 +172,6 @@ def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
         raise UserError(
             f"{path} begins with {first!r}, which may be a heading: call it report in a table, or remove it"
         )
-
-
-def _jsonl_rows(path: Path) -> list[Row]:
-    rows: list[Row] = []
-    for number, line in enumerate(read_text_file(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        row = parse_json(line, f"line {number} of {path}")
-        if not isinstance(row, dict):
-            raise UserError(
-                f'line {number} of {path} holds a {type(row).__name__}; expected {{"id", "prediction", "reference"}}'
-            )
-        rows.append(row)
-    return rows
-
-
-def _json_rows(path: Path, content: Any) -> list[Row]:
-    """Rows of the JSON layouts that are no annotation."""
-    if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
-        content = next(iter(content.values()))  # {"results": [..]}
-    if isinstance(content, dict):
-        lists = [value for value in content.values() if isinstance(value, list)]
-        if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]):
-            content = lists[0]  # {"model": "..", "results": [..]}
-    if isinstance(content, list) and content:
-        if all(isinstance(row, dict) for row in content):
-            return content
-        if all(isinstance(row, str) for row in content):
-            return [{"report": row} for row in content]
-    if isinstance(content, dict) and content:
-        values = list(content.values())
-        by_name = {plain_heading(name) for name in content} & {plain_heading(name) for name in KNOWN}
-        if by_name and all(isinstance(value, list | dict) for value in values):  # columns: RadEval, pandas
-            return _columns_to_rows(path, content)
-        if all(isinstance(value, dict) for value in values):
-            return [{"study_id": key, **value} for key, value in content.items()]
-        return [{"study_id": key, "report": value} for key, value in content.items()]
-    raise UserError(
-        f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
-        'annotation: expected [{"id", "prediction", "reference"}]'
-    )
-
-
-def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
-    columns = {name: list(value.values()) if isinstance(value, dict) else value for name, value in content.items()}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise UserError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _parquet_rows(path: Path) -> list[Row]:
-    try:
-        from pyarrow import parquet  # on demand: only this layout needs it
-    except ImportError:
-        raise UserError(f"{path} needs pyarrow: pip install pyarrow, or write the table as CSV") from None
-    return parquet.read_table(path).to_pylist()
 
 
 def _read_annotation(

@@ -1,0 +1,110 @@
+"""Rows, cells by heading, from the layouts of reports that are no tables; and which of them belong to a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modules.corpus.tables import plain_heading, read_text_file
+from modules.evaluation.columns import KNOWN, Row
+from modules.messages import UserError
+from modules.records import parse_json
+
+
+def jsonl_rows(path: Path) -> list[Row]:
+    """Rows of JSON lines.
+
+    Raises:
+        UserError: if a line is not JSON, or no object.
+    """
+    rows: list[Row] = []
+    for number, line in enumerate(read_text_file(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        row = parse_json(line, f"line {number} of {path}")
+        if not isinstance(row, dict):
+            raise UserError(
+                f'line {number} of {path} holds a {type(row).__name__}; expected {{"id", "prediction", "reference"}}'
+            )
+        rows.append(row)
+    return rows
+
+
+def json_rows(path: Path, content: Any) -> list[Row]:
+    """Rows of the JSON layouts that are no annotation.
+
+    Raises:
+        UserError: if it is none of them.
+    """
+    if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
+        content = next(iter(content.values()))  # {"results": [..]}
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]):
+            content = lists[0]  # {"model": "..", "results": [..]}
+    if isinstance(content, list) and content:
+        if all(isinstance(row, dict) for row in content):
+            return content
+        if all(isinstance(row, str) for row in content):
+            return [{"report": row} for row in content]
+    if isinstance(content, dict) and content:
+        values = list(content.values())
+        by_name = {plain_heading(name) for name in content} & {plain_heading(name) for name in KNOWN}
+        if by_name and all(isinstance(value, list | dict) for value in values):  # columns: RadEval, pandas
+            return _columns_to_rows(path, content)
+        if all(isinstance(value, dict) for value in values):
+            return [{"study_id": key, **value} for key, value in content.items()]
+        return [{"study_id": key, "report": value} for key, value in content.items()]
+    raise UserError(
+        f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
+        'annotation: expected [{"id", "prediction", "reference"}]'
+    )
+
+
+def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
+    columns = {name: list(value.values()) if isinstance(value, dict) else value for name, value in content.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def parquet_rows(path: Path) -> list[Row]:
+    """Rows of a parquet file.
+
+    Raises:
+        UserError: if pyarrow is not installed.
+    """
+    try:
+        from pyarrow import parquet  # on demand: only this layout needs it
+    except ImportError:
+        raise UserError(f"{path} needs pyarrow: pip install pyarrow, or write the table as CSV") from None
+    return parquet.read_table(path).to_pylist()
+
+
+def of_split(path: Path, rows: Sequence[Row], split: str) -> Sequence[Row]:
+    """The rows of a split, where a column ``split`` names splits; all of them where it does not.
+
+    Raises:
+        UserError: if none is of this split.
+    """
+    alike = {
+        "train": "train",
+        "training": "train",
+        "val": "val",
+        "valid": "val",
+        "validate": "val",
+        "validation": "val",
+        "test": "test",
+    }
+    heading = next((name for name in (rows[0] if rows else ()) if plain_heading(name) == "split"), None)
+    splits = [alike.get(str(row.get(heading)).strip().casefold()) for row in rows] if heading is not None else []
+    if not splits or None in splits or set(splits) == {split}:
+        return rows
+    kept = [row for row, one in zip(rows, splits, strict=True) if one == split]
+    others = ", ".join(sorted({str(one) for one in splits} - {split}))
+    if not kept:
+        raise UserError(f"{path} holds no row of the {split} split but of {others}: give another file or --split")
+    print(f"{path.name}: {len(rows) - len(kept)} rows of other splits ({others}) than --split {split} are left out")
+    return kept
