@@ -1,4 +1,8 @@
-"""`bash train_mimic_cxr.sh` as it stands, the published network at full size: three steps, a validation, and what they take."""
+"""`bash train_mimic_cxr.sh` as it stands, the published network at full size: three steps, a validation, and what they take.
+
+Not yet seen to the end. On two cores shared with five other programs a step of four studies took 68 to 107 s, and the first fit of
+the towers six minutes; the first run ended in its first step, because of a fault of the towers that it found.
+"""
 
 import json
 import os
