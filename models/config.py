@@ -12,6 +12,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 BACKBONE_HELP = f"image backbone: {', '.join(BACKBONES)}, or hf:DIR of a vision model of Hugging Face"
 
 
+class FlagError(ValueError):
+    """A value that a user can mend; the sentence names its flag."""
+
+
 def flag(default: Any, text: str, *, within: str = "", choices: Sequence[str] = (), name: str = "") -> Any:
     """A field of a dataclass that is a command-line flag too: ``modules/options.py`` makes the parser from these.
 
@@ -34,7 +38,7 @@ def check_fields(group: Any) -> None:
     """Check every flag of a dataclass against its choices and its range.
 
     Raises:
-        ValueError: naming the flag, what is allowed and what was given; not-a-number is in no range.
+        FlagError: naming the flag, what is allowed and what was given; not-a-number is in no range.
     """
     for a_field in fields(group):
         value = getattr(group, a_field.name)
@@ -43,9 +47,9 @@ def check_fields(group: Any) -> None:
         choices, within = a_field.metadata["choices"], a_field.metadata["within"]
         words = value if isinstance(value, tuple) else (value,)
         if choices and not set(words) <= {*choices}:
-            raise ValueError(f"{flag_name(a_field)} is {value!r}, choose one of {', '.join(choices)}")
+            raise FlagError(f"{flag_name(a_field)} is {value!r}, choose one of {', '.join(choices)}")
         if within and (wrong := out_of_range(value, within)):
-            raise ValueError(f"{flag_name(a_field)} must be {wrong}, got {value}")
+            raise FlagError(f"{flag_name(a_field)} must be {wrong}, got {value}")
 
 
 def out_of_range(value: float, within: str) -> str:
@@ -62,10 +66,10 @@ def check_extractor(name: str) -> None:
     """Refuse what names no image model.
 
     Raises:
-        ValueError: if it is neither one of ``BACKBONES`` nor a folder.
+        FlagError: if it is neither one of ``BACKBONES`` nor a folder.
     """
     if name not in BACKBONES and not name.startswith("hf:"):
-        raise ValueError(
+        raise FlagError(
             f"--visual_extractor is {name!r}, choose one of {', '.join(BACKBONES)}, or hf:DIR for a local folder of a vision "
             "model of Hugging Face"
         )
@@ -76,7 +80,7 @@ class ModelOptions:
     """What one can choose about a model; the fields are the model flags of ``main_train.py``.
 
     Raises:
-        ValueError: if a value is out of its range or a size does not fit the others; the sentence names the flag.
+        FlagError: if a value is out of its range or a size does not fit the others; the sentence names the flag.
     """
 
     image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
@@ -128,9 +132,9 @@ class ModelOptions:
         check_fields(self)
         check_extractor(self.visual_extractor)
         if self.grid == "2x" and self.visual_extractor not in BACKBONES:
-            raise ValueError("--grid 2x is for ResNets; the patches of a folder are what its model makes: leave it out")
+            raise FlagError("--grid 2x is for ResNets; the patches of a folder are what its model makes: leave it out")
         if self.hidden_size % self.decoder_heads:
-            raise ValueError(f"--decoder_heads {self.decoder_heads} must divide --hidden_size {self.hidden_size}")
+            raise FlagError(f"--decoder_heads {self.decoder_heads} must divide --hidden_size {self.hidden_size}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,7 @@ class RevtafConfig(ModelOptions):
     """Everything needed to rebuild the network: what was chosen, and what follows from data and vocabulary.
 
     Raises:
-        ValueError: if a size does not fit the others; the sentence names the flag.
+        FlagError: if a size does not fit the others; the sentence names the flag.
     """
 
     report_feature_dim: int  # C, of the prepared report features
@@ -155,7 +159,7 @@ class RevtafConfig(ModelOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.report_feature_dim % self.num_heads:
-            raise ValueError(
+            raise FlagError(
                 f"--nhead {self.num_heads} must divide the width of the report features, {self.report_feature_dim}: "
                 "change --nhead or prepare features of another width (--text_width)"
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from models.config import check_fields, flag
+from models.config import FlagError, check_fields, flag
 from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.labels import CONDITIONS
 
@@ -92,7 +92,7 @@ class GenerationOptions(Group):
     """How a report is generated.
 
     Raises:
-        ValueError: if the shortest report is longer than the longest.
+        FlagError: if the shortest report is longer than the longest.
     """
 
     beam_size: int = flag(3, "beams of the search", within="[1, 1000]")
@@ -105,7 +105,7 @@ class GenerationOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gen_min_len > 1 + len(CONDITIONS) + self.gen_max_len:
-            raise ValueError(
+            raise FlagError(
                 f"--gen_min_len {self.gen_min_len} counts the {1 + len(CONDITIONS)} prompt tokens and exceeds them plus "
                 f"--gen_max_len {self.gen_max_len}: lower the first or raise the second"
             )
@@ -116,7 +116,7 @@ class TrainingOptions(Group):
     """Training.
 
     Raises:
-        ValueError: if the learning rate would rise after warm-up.
+        FlagError: if the learning rate would rise after warm-up.
     """
 
     epochs: int = flag(6, "passes over the training split", within="[1, inf)")
@@ -167,11 +167,11 @@ class TrainingOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_lr > self.init_lr:
-            raise ValueError(
+            raise FlagError(
                 f"--min_lr {self.min_lr} exceeds --init_lr {self.init_lr}: the rate falls from one to other"
             )
         if self.warmup_lr > self.init_lr:
-            raise ValueError(f"--warmup_lr {self.warmup_lr} exceeds --init_lr {self.init_lr}, to which it rises")
+            raise FlagError(f"--warmup_lr {self.warmup_lr} exceeds --init_lr {self.init_lr}, to which it rises")
 
 
 @dataclass(kw_only=True)
@@ -203,7 +203,7 @@ class ScoringOptions(Group):
     """What is scored.
 
     Raises:
-        ValueError: if no predictions are named.
+        FlagError: if no predictions are named.
     """
 
     predictions: tuple[str, ...] = flag((), "[NAME=]FILE of each system: a table, JSON or text file")
@@ -227,11 +227,11 @@ class ScoringOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.predictions:
-            raise ValueError("give the reports to score: --predictions [NAME=]FILE ...")
+            raise FlagError("give the reports to score: --predictions [NAME=]FILE ...")
         if self.image_dir and not self.page:
-            raise ValueError("--image_dir is of the page: give --page too, or leave it out")
+            raise FlagError("--image_dir is of the page: give --page too, or leave it out")
         if self.feature_dir and self.train_ann:
-            raise ValueError("--feature_dir and --train_ann both name training reports: give one of them")
+            raise FlagError("--feature_dir and --train_ann both name training reports: give one of them")
 
 
 @dataclass(kw_only=True)

@@ -45,6 +45,16 @@ def require(needed: Sequence[Needed]) -> None:
         raise UserError(f"{len(missing)} {verb} missing:\n{lines}")
 
 
+def require_file(path: str | Path) -> Path:
+    """The path, if a file is there; UserError says what there is instead."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give a file in it")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: check the path")
+    return path
+
+
 class LogLines:
     """A stream that nobody looks at: of bars that are drawn over themselves it gets a line a minute.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import Field, asdict, fields, is_dataclass
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
-from models.config import ModelOptions, RevtafConfig, flag_name
+from models.config import FlagError, ModelOptions, RevtafConfig, flag_name
 from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.messages import UserError
@@ -105,7 +105,7 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
             for name, kind in groups_of(program).items()
         }
         return program(given=frozenset(given), **groups)
-    except ValueError as error:
+    except FlagError as error:
         parser.error(str(error))
 
 
@@ -193,7 +193,7 @@ def model_config(chosen: ModelOptions, **from_data: Any) -> RevtafConfig:
     }
     try:
         return RevtafConfig(**asdict(chosen), **counts, **from_data)
-    except ValueError as error:  # models/ knows no users
+    except FlagError as error:  # models/ knows no users
         raise UserError(str(error)) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.config import BACKBONE_HELP, check_extractor, flag
+from models.config import BACKBONE_HELP, FlagError, check_extractor, flag
 from modules.flags import WORKERS, Group, workers_of_machine
 
 MEDKLIP = "checkpoints/medklip"
@@ -45,7 +45,7 @@ class DrawingOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.val_share + self.test_share >= 1:
-            raise ValueError(
+            raise FlagError(
                 f"--val_share {self.val_share} and --test_share {self.test_share} leave nothing to train on: their sum "
                 "must be below 1"
             )

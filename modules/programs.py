@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from typing import ClassVar
 
-from models.config import ModelOptions, flag_name
+from models.config import FlagError, ModelOptions, flag_name
 from modules.flags import (
     ComputeOptions,
     DataOptions,
@@ -61,7 +61,7 @@ class MainTrain(Program):
     """Train REVTAF on a prepared data set.
 
     Raises:
-        ValueError: if two flags contradict each other.
+        FlagError: if two flags contradict each other.
     """
 
     file = "main_train.py"
@@ -86,14 +86,12 @@ class MainTrain(Program):
     def __post_init__(self) -> None:
         longest = 19 + self.generation.gen_max_len
         if longest > self.model.max_positions:
-            raise ValueError(
+            raise FlagError(
                 f"--gen_max_len {self.generation.gen_max_len} and the 19 prompt tokens need {longest} positions and "
                 f"--max_positions is {self.model.max_positions}: lower the first or raise the second"
             )
         if self.start.init_from and self.start.resnet_weights:
-            raise ValueError(
-                "--init_from sets every weight, so --resnet_weights would be unused: leave one of them out"
-            )
+            raise FlagError("--init_from sets every weight, so --resnet_weights would be unused: leave one of them out")
         if not self.start.init_from:  # it sets switches too
             self._refuse_unread()
 
@@ -103,7 +101,7 @@ class MainTrain(Program):
         for name, (other, wanted) in READ_WITH.items():
             (a_field, value), (decisive, chosen) = found[name], found[other]
             if name in self.given and value != a_field.default and chosen not in wanted:
-                raise ValueError(
+                raise FlagError(
                     f"{flag_name(a_field)} {value} would change nothing with {flag_name(decisive)} {chosen}: it is read "
                     f"with {flag_name(decisive)} {' or '.join(wanted)}"
                 )
@@ -114,7 +112,7 @@ class MainTest(Program):
     """Write and score the reports of a split with a trained model, whose checkpoint knows its sizes and switches.
 
     Raises:
-        ValueError: if two flags contradict each other.
+        FlagError: if two flags contradict each other.
     """
 
     file = "main_test.py"
@@ -136,9 +134,9 @@ class MainTest(Program):
 
     def __post_init__(self) -> None:
         if self.testing.plot and self.testing.plot_ids:
-            raise ValueError("--plot draws the first studies and --plot_ids others: give one of them")
+            raise FlagError("--plot draws the first studies and --plot_ids others: give one of them")
         if "viewer_studies" in self.given and not self.testing.viewer:
-            raise ValueError("--viewer_studies is of the page that --no-viewer leaves out: give one of them")
+            raise FlagError("--viewer_studies is of the page that --no-viewer leaves out: give one of them")
         self.testing.load_pretrained = self.testing.load_pretrained or f"{self.run.save_dir}/model_best.pth"
 
 
@@ -147,7 +145,7 @@ class MainPrepare(Program):
     """Build everything a training needs: annotation and images from raw files or drawn, and features from those.
 
     Raises:
-        ValueError: if two flags contradict each other.
+        FlagError: if two flags contradict each other.
     """
 
     file = "main_prepare.py"
@@ -185,7 +183,7 @@ class MainPrepare(Program):
     def _refuse(self, group: Group, why: str) -> None:
         for a_field in fields(group):
             if a_field.name in self.given:
-                raise ValueError(f"{flag_name(a_field)} {why}")
+                raise FlagError(f"{flag_name(a_field)} {why}")
 
 
 @dataclass(kw_only=True)
@@ -214,7 +212,7 @@ class MainPredict(Program):
     """Write the reports of images with a trained model; research use only.
 
     Raises:
-        ValueError: if no image is named.
+        FlagError: if no image is named.
     """
 
     file = "main_predict.py"
@@ -231,15 +229,15 @@ class MainPredict(Program):
     def __post_init__(self) -> None:
         wanted = self.prediction
         if bool(wanted.images) + bool(wanted.input_json_file) + bool(self.release.export) > 1:
-            raise ValueError("--images, --input_json_file and --export are three different tasks: give one of them")
+            raise FlagError("--images, --input_json_file and --export are three different tasks: give one of them")
         if {"beside", "host", "port"} & self.given and not self.page.serve:
-            raise ValueError("--beside, --host and --port are of the page: give --serve too")
+            raise FlagError("--beside, --host and --port are of the page: give --serve too")
         if not (wanted.images or wanted.input_json_file or self.release.export or self.page.serve):
-            raise ValueError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
+            raise FlagError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
         if wanted.save_json_file and not wanted.input_json_file:
-            raise ValueError("--save_json_file writes the studies of --input_json_file: give both")
+            raise FlagError("--save_json_file writes the studies of --input_json_file: give both")
         if not self.release.export and {"bank_text", "half"} & self.given:
-            raise ValueError("--no-bank_text and --half say what --export writes: give it too")
+            raise FlagError("--no-bank_text and --half say what --export writes: give it too")
 
 
 PROGRAMS = (MainPrepare, MainTrain, MainTest, MainScore, MainPredict)

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from modules.messages import UserError
+from modules.messages import UserError, require_file
 
 PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "pycocoevalcap")
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,9 +73,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         UserError: if there is no such file; if it is not JSON.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check the path")
+    path = require_file(path)
     return parse_json(path.read_bytes(), str(path), "is not a JSON file")
 
 
@@ -134,9 +132,7 @@ def iterate_jsonl(path: str | Path) -> Iterator[Any]:
     Raises:
         UserError: if there is no such file; naming the line that is not JSON.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check the path")
+    path = require_file(path)
     with open(path, "rb") as file:  # bytes, so that a wrong encoding is reported with its line
         for number in itertools.count(1):
             line = file.readline(MAX_LINE)

@@ -16,8 +16,8 @@ ROOMS = (
     ("modules.labelling", "modules.evaluation.metrics"),
     ("modules.retrieval",),
     ("modules.preparation.raw", "modules.preparation.synthetic", "modules.preparation.published",
-     "modules.preparation.features"),
-    ("modules.preparation.doctor", "modules.preparation", "modules.evaluation", "modules.evaluation.reports"),
+     "modules.preparation.features", "modules.evaluation", "modules.evaluation.reports"),  # neither needs the other
+    ("modules.preparation.doctor", "modules.preparation"),
     ("modules.training", "modules.prediction"),
     ("main", "tools"),
 )  # fmt: skip
@@ -69,7 +69,11 @@ def wrong_imports(imports):
 
 def test_rooms_import_only_what_the_table_allows():
     assert wrong_imports(IMPORTS) == []
-    assert wrong_imports({"models.revtaf": {"modules.labels"}}) == ["models.revtaf imports modules.labels"]
+    for here, there in (
+        ("models.revtaf", "modules.labels"),
+        ("modules.evaluation.scorer", "modules.preparation.raw.files"),
+    ):
+        assert wrong_imports({here: {there}}) == [f"{here} imports {there}"]
 
 
 def test_no_files_import_each_other_in_a_circle():

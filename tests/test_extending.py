@@ -1,6 +1,7 @@
 """docs/extending.md: what its snippets add is found where it says, in a copy of the project that trains and tests."""
 
 import ast
+import base64
 import csv
 import json
 import re
@@ -14,7 +15,7 @@ import pytest
 from programs import SMALL_MODEL
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from modules.training.objective import loss_names
+from modules.training.objective import LOSSES, loss_names
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -67,12 +68,19 @@ def extended(prepared, tmp_path_factory):
     threshold = SMALL_MODEL.index("--threshold")
     model = SMALL_MODEL[:threshold] + SMALL_MODEL[threshold + 2 :]
     train = ["--visual_extractor", "stem", "--spread_weight", "0.5", "--epochs", "1", *model]
-    for program, flags in (("main_train.py", train), ("main_test.py", ["--resamples", "10"])):
+    run = folder / "results" / "my_hospital"
+    few = ["--resamples", "10", "--no-meteor"]
+    scoring = ["--predictions", run / "predictions.jsonl", "--save_dir", run / "scored", *few]
+    for program, flags in (
+        ("main_train.py", [*common, *train]),
+        ("main_test.py", [*common, *few]),
+        ("main_score.py", scoring),
+    ):
         done = subprocess.run(
-            [sys.executable, program, *common, *flags], cwd=folder, capture_output=True, text=True, check=False
+            [sys.executable, program, *flags], cwd=folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr[-2000:]
-    return folder / "results" / "my_hospital"
+    return run
 
 
 def test_every_snippet_says_where_it_goes():
@@ -85,22 +93,37 @@ def test_the_loss_is_in_total_table_and_tensorboard(extended):
         (row,) = csv.DictReader(file)
     assert float(row["loss_spread"]) > 0
     terms = sorted(name for name in row if name.startswith("loss_"))
+    options = json.loads((extended / "options.json").read_text(encoding="utf-8"))["options"]
+    weights = {f"loss_{loss.name}": options[loss.weight] if loss.weight else 1 for loss in LOSSES}
+    total = sum(weight * float(row[name]) for name, weight in {**weights, "loss_spread": 0.5}.items())
+    assert float(row["loss"]) == pytest.approx(total, rel=1e-5)
     assert "loss_spread" in EventAccumulator(str(extended / "tensorboard")).Reload().Tags()["scalars"]
     assert terms == sorted(["loss_spread", *loss_names()[1:]])
 
 
 def test_the_flag_the_backbone_and_the_data_set_are_in_the_options(extended):
     options = json.loads((extended / "options.json").read_text(encoding="utf-8"))["options"]
-    assert {"dataset_name": "my_hospital"}.items() <= options.items()
+    added = {"dataset_name": "my_hospital", "visual_extractor": "stem", "spread_weight": 0.5}
+    assert added.items() <= options.items()
 
 
-def test_the_metric_is_in_validation_and_test(extended):
+def test_the_metric_is_in_validation_test_and_scoring(extended):
     with open(extended / "metrics.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert float(row["val_length_ratio"]) > 0
-    assert "length_ratio" in (extended / "metrics.json").read_text(encoding="utf-8")
+    tested, scored = (
+        json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in (extended, extended / "scored")
+    )
+    ratio = tested["scores"]["test_length_ratio"]
+    assert ratio > 0
+    (system,) = scored["systems"].values()
+    assert system["scores"]["test_length_ratio"] == pytest.approx(ratio)
+    low, high = system["intervals"]["test_length_ratio"]
+    assert low <= ratio <= high
 
 
 def test_the_maps_have_the_grid_of_the_backbone(extended):
     page = (extended / "index.html").read_text(encoding="utf-8")
-    assert '"levels"' in page
+    content = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)[1]
+    maps = json.loads(content)["studies"][0]["maps"]
+    assert len(base64.b64decode(maps["levels"])) == len(maps["ranges"]) * (64 // 16) ** 2

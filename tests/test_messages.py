@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modules import messages
-from modules.messages import Needed, UserError, require, run
+from modules.messages import Needed, UserError, require, require_file, run
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +34,8 @@ def test_what_a_user_can_mend_is_one_sentence(capsys, tmp_path):
     assert "error: give another file" in refused(capsys, raising(UserError("give another file")))
     message = refused(capsys, (tmp_path / "none.txt").read_text)
     assert f"{tmp_path}/none.txt: no such file or directory: check the path and its permissions" in message
+    assert f"{tmp_path} is a folder: give a file in it" in refused(capsys, lambda: require_file(tmp_path))
+    assert "none.csv does not exist: check the path" in refused(capsys, lambda: require_file(tmp_path / "none.csv"))
     message = refused(capsys, lambda: (tmp_path / ("x" * 300)).mkdir())
     assert "file name too long" in message
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

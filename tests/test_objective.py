@@ -19,7 +19,7 @@ from modules.options import parse_options
 from modules.programs import MainTrain
 from modules.training import objective as subject
 from modules.training.losses import alignment_loss
-from modules.training.objective import LOSSES, Loss, Step, loss_names, objective
+from modules.training.objective import LOSSES, Loss, Step, loss_names, next_prior, objective, predicted_prompt
 
 NAMES = [f"loss_{loss.name}" for loss in LOSSES]
 
@@ -146,6 +146,23 @@ def test_rank_loss_and_temperature_are_of_the_ranking(seen, losses_of):
     assert len({round(value, 4) for value in values}) == 3
     for losses in (listwise, sharper):
         assert others_unchanged(nearest, losses, "loss_ranking")
+
+
+def test_the_share_of_studies_that_are_told_their_predicted_states():
+    batch = random_batch(tiny_config(image_size=32), size=1000, tokens=25, sentences=1)
+    assert predicted_prompt("true", batch, (1, 2, 3, 4)) is None
+    assert predicted_prompt("predicted", batch, (1, 2, 3, 4)).chosen.all()
+    mixed = predicted_prompt("mixed", batch, (1, 2, 3, 4))
+    assert 400 < mixed.chosen.sum() < 600
+    assert mixed.state_ids.tolist() == [1, 2, 3, 4]
+
+
+def test_the_prior_of_the_auxiliary_conditions_stays_one():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (50, 18))
+    prior = next_prior(rng.random((50, 18)), labels, torch.full((18,), 0.5))
+    assert (prior[14:] == 1).all()
+    assert (prior[:14] < 1).any()
 
 
 def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepared, tmp_path, monkeypatch, capsys):

@@ -93,6 +93,12 @@ def test_help_begins_with_two_examples_and_shows_every_flag_and_default_once(pro
         parse_options(program, words[2:])
 
 
+def test_a_bug_in_the_options_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(MainTest, "__post_init__", lambda self: int("a bug of ours"))
+    with pytest.raises(ValueError, match="a bug of ours"):
+        parse_options(MainTest, [])
+
+
 def test_a_flag_may_be_given_where_its_value_is_the_default_or_it_is_read():
     for words in (
         "--rank_weight 2",

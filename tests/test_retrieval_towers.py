@@ -168,6 +168,21 @@ def test_nobody_is_to_find_the_own_report(datasets, ranked):  # noqa: F811
     assert best == [sorted(rows)] * 3
 
 
+def test_the_rate_falls_to_nothing(datasets, monkeypatch):  # noqa: F811
+    """By half a cosine."""
+    rates, steps = [], torch.optim.AdamW.step
+
+    def remembered(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return steps(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", remembered)
+    dataset = datasets["train"]
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
+    fit_towers(model, dataset, ask(model, dataset, "learned", options()), Wanted(dataset.bank), (1, 1), 10)
+    np.testing.assert_allclose(rates, towers.LR * (1 + np.cos(np.pi * np.arange(10) / 10)) / 2)
+
+
 def test_a_small_set_is_fitted_no_longer_than_it_was_trained(prepared, tmp_path, ranked, monkeypatch):
     monkeypatch.setattr(towers, "FIRST_STEPS", 5)
     train(prepared, tmp_path, "--enhancer", "towers")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.config import flag
+from models.config import FlagError, flag
 from modules.flags import ExtraMetricOptions, Group, LabelerOptions, RuntimeOptions, StatisticsOptions
 from modules.messages import run
 from modules.options import parse_options
@@ -32,7 +32,7 @@ class RatedOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.rated:
-            raise ValueError("give the rated reports: --rated FILE")
+            raise FlagError("give the rated reports: --rated FILE")
 
 
 @dataclass(kw_only=True)

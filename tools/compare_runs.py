@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.config import flag
+from models.config import FlagError, flag
 from modules.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
 from modules.messages import Needed, require, run
 from modules.options import parse_options
@@ -34,7 +34,7 @@ class ComparedOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.runs) < 2:
-            raise ValueError("give two tested runs at least: python tools/compare_runs.py RUN RUN ...")
+            raise FlagError("give two tested runs at least: python tools/compare_runs.py RUN RUN ...")
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.config import flag
+from models.config import FlagError, flag
 from modules.flags import Group
 from modules.messages import Needed, require, run
 from modules.options import parse_options
@@ -29,7 +29,7 @@ class ConvertOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.model:
-            raise ValueError("give the trained model to convert: --model FILE")
+            raise FlagError("give the trained model to convert: --model FILE")
 
 
 @dataclass(kw_only=True)

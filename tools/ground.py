@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.config import flag
+from models.config import FlagError, flag
 from modules.flags import Group, RuntimeOptions
 from modules.messages import run
 from modules.options import flat, parse_options
@@ -25,7 +25,7 @@ class GroundOptions(Group):
     """Boxes and maps.
 
     Raises:
-        ValueError: if no boxes are named.
+        FlagError: if no boxes are named.
     """
 
     boxes: str = flag("", "boxes of MS-CXR, PadChest-GR, Chest ImaGenome or VinDr-CXR, or SynthCXR's folder of masks")
@@ -49,7 +49,7 @@ class GroundOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.boxes or not self.image_dir:
-            raise ValueError("give the boxes and the films that they are on: --boxes FILE --image_dir FOLDER")
+            raise FlagError("give the boxes and the films that they are on: --boxes FILE --image_dir FOLDER")
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.config import flag
+from models.config import FlagError, flag
 from modules.flags import Group
 from modules.messages import run
 from modules.options import parse_options
@@ -27,7 +27,7 @@ class MeasureOptions(Group):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.reports:
-            raise ValueError("give the labelled reports: --reports FILE")
+            raise FlagError("give the labelled reports: --reports FILE")
 
 
 @dataclass(kw_only=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from modules.corpus.encodings import find_encoding
-from modules.messages import UserError
+from modules.messages import UserError, require_file
 
 TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".xlsx")
 ABSENT = frozenset(("", "nan", "none", "null", "n/a", "#n/a", "<na>", "nat"))  # what programs write into an empty cell
@@ -106,9 +106,7 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
     Raises:
         UserError: if there is no such file; if it is no table, or one that cannot be read without guessing.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check the path")
+    path = require_file(path)
     plain_known = {plain_heading(name) for name in known}
     content = _content(path)
     if content.startswith(b"PK"):

@@ -20,7 +20,7 @@ from modules.evaluation.counted_errors import read_rad_eval_expert, read_rexval
 from modules.evaluation.preferences import read_radjudge, read_radpref
 from modules.evaluation.ratings import Rated, finite_number
 from modules.evaluation.report_files import read_report_file
-from modules.messages import UserError
+from modules.messages import UserError, require_file
 from modules.records import read_json
 
 ERRORS = ("errors", "num_errors", "total_errors", "significant_errors", "clinically_significant_errors", "error_count")
@@ -43,9 +43,7 @@ def read_rated(
     Raises:
         UserError: if the file is none of those, what belongs to it is missing, or a number is none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check the path")
+    path = require_file(path)
     content = read_json(path) if path.suffix == ".json" else None
     table = read_table_file(path, (*EXPERT, "gt_report")) if path.name.lower().endswith(TABLE_ENDINGS) else None
     headings = set(map(plain_heading, table.headings)) if table else set()

@@ -25,7 +25,7 @@ from modules.evaluation.columns import GENERATED, KNOWN, Roles, Row, find_roles,
 from modules.evaluation.one_section import one_section
 from modules.evaluation.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.study_ids import id_columns
-from modules.messages import UserError
+from modules.messages import UserError, require_file
 from modules.records import parse_json
 
 
@@ -72,9 +72,7 @@ def read_report_file(
         UserError: if there is no such file; if its layout is none of these, its columns cannot be told apart, or it is
             empty.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check the path")
+    path = require_file(path)
     name = path.name.lower()
     if name.endswith((".txt", ".tok")):
         lines = io.StringIO(read_text_file(path), newline=None)  # str.splitlines would also cut at U+2028, a form feed
