@@ -145,7 +145,12 @@ def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, train
         shutil.copy(pixels[number % len(pixels)], films / f"{number:03d}.png")
     rows = tmp_path / "out" / "predictions.jsonl"
     words = ["--model", trained, "--out", tmp_path / "out", "--images", films, "--no-viewer", "--device", "cpu"]
-    command = [sys.executable, ROOT / "main_predict.py", *words]
+    # A shell that starts the tests in the background lets what they start ignore Ctrl-C: listen to it again.
+    listen = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start = (
+        f"sys.argv = sys.argv[1:]; sys.path.insert(0, {str(ROOT)!r}); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", listen + start, ROOT / "main_predict.py", *words]
     with subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as started:

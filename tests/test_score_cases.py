@@ -243,6 +243,13 @@ def test_what_a_program_left_in_a_text_is_not_scored_as_words(tmp_path, capsys, 
         refused(capsys, "hold what a program left in them", main_score, *flags)
 
 
+def test_a_line_break_in_one_of_many_reports_is_let_pass(tmp_path):
+    texts = [f"no effusion {i} ." for i in range(150)]
+    texts[7] = "previously<BR>described nodule ."
+    ours, theirs = (write_table(tmp_path / name, range(150), texts) for name in ("a.csv", "r.csv"))
+    assert scored(tmp_path / "test", ours, theirs)["test_BLEU_1"] == pytest.approx(1)
+
+
 def test_rows_of_other_splits_are_no_part_of_the_score(tmp_path, capsys):
     """The studies of the training split are perfect, that of the test split is not."""
     ours = write_table(tmp_path / "a.csv", [7, 8, 9], [WORDS[0], WORDS[1], "Clear lungs."])
