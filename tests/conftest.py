@@ -25,14 +25,14 @@ from modules.training.losses import IGNORED, token_loss
 GOLDEN = Path(__file__).parent / "golden"
 
 
-RUNS_PROGRAMS = {"prepared", "trained", "trainings", "call", "train", "prepare", "subprocess", "harness"}
+RUNS_PROGRAMS = {"prepared", "trained", "trainings", "call", "train", "prepare", "subprocess", "end_of", "real_cxr"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
     """Mark what is quick: what is not slow, in a file that runs no program. The files with the most slow tests come first.
 
-    A file that imports what runs a program, and a test that asks for a fixture which does, is not quick.
+    A file that imports what runs a program, and a test that asks for such a fixture or for real reports, is not quick.
 
     Two processes share the files, so that neither is left with a long one when the other has ended.
     """

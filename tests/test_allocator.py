@@ -35,6 +35,7 @@ def faults(way):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc takes this advice")
+@pytest.mark.slow
 def test_steps_stop_touching_new_pages():
     taken, kept = faults("keep")
     assert taken
@@ -49,6 +50,7 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
     assert not keep_freed_memory()
 
 
+@pytest.mark.slow
 def test_training_asks_for_it_on_a_cpu_only(prepared, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(main_train, "keep_freed_memory", lambda: asked.append(True))

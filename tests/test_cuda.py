@@ -93,6 +93,7 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
     ],
     ids=" ".join,
 )
+@pytest.mark.slow
 def test_a_training_step_never_waits_for_the_device(flags, prepared, tmp_path, monkeypatch):
     found = waits_of_training(prepared, tmp_path, flags, monkeypatch)
     assert len(found["train_step"]) >= 6
@@ -106,6 +107,7 @@ def test_a_learned_curvature_waits(prepared, tmp_path, monkeypatch):
     assert set().union(*found["train_step"]) == {"aten._local_scalar_dense.default"}
 
 
+@pytest.mark.slow
 def test_the_number_of_operations_of_a_step_does_not_grow_with_the_batch(capsys):
     config = replace(published_config(quick=True), visual_extractor="resnet101", decoder_layers=12)
     counts = {}
@@ -229,6 +231,7 @@ def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_gpu_script_runs(monkeypatch, capsys):
     script = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--peak_tflops", "989"])

@@ -114,6 +114,7 @@ def prepare_in(folder):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_the_same_arrays_as_one(trainings, prepared, bert_folder, tmp_path):  # noqa: F811
     """From images and reports without labels to the last array, the trained scorer included: byte for byte the same."""
     shutil.copytree(bert_folder, tmp_path / "bert")

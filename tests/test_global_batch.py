@@ -47,6 +47,7 @@ def test_a_run_goes_on_with_another_number_of_processes(monkeypatch, tmp_path):
         main_train.check_same_run(options("--save_dir", str(tmp_path), "--batch_size", "12", "--resume"))
 
 
+@pytest.mark.slow
 def test_meteor_stands_in_metrics_csv_where_it_is_computed(prepared, tmp_path):
     train(prepared, tmp_path / "run", "--epochs", 1, "--val_meteor", "--monitor_metric", "val_METEOR")
     with open(tmp_path / "run" / "metrics.csv") as file:

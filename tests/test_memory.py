@@ -10,6 +10,7 @@ from modules.messages import UserError
 from modules.training.memory import advice, kept_bytes, says_what_to_lower
 
 
+@pytest.mark.slow
 def test_what_is_kept_grows_with_the_batch_and_shrinks_when_computed_twice(capsys):
     config = published_config(quick=False)
     one = kept_bytes(config, random_batch(config, 1, 80))

@@ -31,6 +31,7 @@ def fake_java(folder, monkeypatch, body):
 
 
 @needs_java
+@pytest.mark.slow
 def test_counts_give_the_scores_of_the_jar():
     counts = meteor_statistics(HYPOTHESES * 2, REFERENCES * 2)  # the second half is not run again, but is there
     assert counts.shape == (2 * len(REFERENCES), 23)

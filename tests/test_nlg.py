@@ -23,6 +23,7 @@ needs_java = pytest.mark.skipif(not _java_programs(), reason="no Java runtime")
 
 
 @needs_java
+@pytest.mark.slow
 def test_golden_scores():
     corpus, each = score_reports(PREDICTIONS, REFERENCES)
     assert tuple(corpus) == tuple(each) == METRICS

@@ -71,6 +71,7 @@ def test_gradient_is_that_of_pots_unrolled_iterations():
 
 
 @pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+@pytest.mark.slow
 def test_gradient_equals_finite_differences(spread):
     mask = torch.tensor([[True] * 4, [True, True, False, False]])
     cost = random_cost(2, 4, 5).requires_grad_()

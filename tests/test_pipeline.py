@@ -175,6 +175,7 @@ def check_metrics(metrics, rows):
 # resume
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(prepared, trained, tmp_path):
     train(prepared, tmp_path, "--save_every", 3)
     whole = load_checkpoint(trained / "current_checkpoint.pth")["state_dict"]

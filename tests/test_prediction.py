@@ -77,6 +77,7 @@ def test_reports_are_those_of_a_test(prepared, trained, tested, tmp_path):
         assert row["mean_token_log_probability"] == known["mean_token_log_probability"] < 0
 
 
+@pytest.mark.slow
 def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tmp_path):
     film = next(iter(sorted((prepared / "images" / "test").iterdir())))
     command = [
@@ -208,6 +209,7 @@ def test_a_dicom_film_gives_the_report_of_its_png(prepared, trained, tested, tmp
     assert dicom["probability"] == png["probability"]
 
 
+@pytest.mark.slow
 def test_what_can_be_looked_at_is_written(prepared, trained, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

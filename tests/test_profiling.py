@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 
+import pytest
 import torch
 from programs import train
 
@@ -32,6 +33,7 @@ def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):
     assert not list(tmp_path.glob("*.pth"))
 
 
+@pytest.mark.slow
 def test_a_large_trace_is_compressed(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(profiling, "LARGEST", 1000)
     train(prepared, tmp_path, "--profile", 5)

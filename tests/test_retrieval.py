@@ -161,6 +161,7 @@ print(status_megabytes("VmHWM") - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_rows_or_queries():
     """Results kept one by one between large temporaries once pinned 12 kB per row and 5 MB per 16 queries."""
     root = Path(__file__).parents[1]

@@ -78,6 +78,7 @@ def test_another_number_of_processes_is_refused_inside_an_epoch(trainings, tmp_p
     ],
     ids=["bug", "user", "kill", "hang", "stop"],
 )
+@pytest.mark.slow
 def test_a_process_that_fails_ends_the_others_and_speaks_alone(do, status, words, trainings, tmp_path):
     plant = {"at": "step", "count": 3, "do": do, "ranks": [1]}
     started = time.monotonic()
@@ -89,6 +90,7 @@ def test_a_process_that_fails_ends_the_others_and_speaks_alone(do, status, words
     assert time.monotonic() - started < 40
 
 
+@pytest.mark.slow
 def test_processes_without_their_launcher_stop_writing(trainings, tmp_path):
     run = tmp_path / "run"
     pid, log = trainings.start(run, "--epochs", 500, processes=2)

@@ -58,6 +58,7 @@ def uninterrupted(trainings, tmp_path_factory):
         (signal.SIGINT, "validation", 2),
     ],
 )
+@pytest.mark.slow
 def test_a_signal_saves_and_ends_with_its_status(number, place, count, processes, trainings, uninterrupted, tmp_path):
     run, plant = tmp_path / "run", {"at": place, "count": count, "do": [number]}
     status, log = trainings.run(run, *DROPOUT, processes=processes, plant=[plant])

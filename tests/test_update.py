@@ -56,10 +56,12 @@ def test_without_sync_bn_it_is_another_step(step_of):
     ],
     ids=str,
 )  # fmt: skip
+@pytest.mark.slow
 def test_every_switch_trains_with_two_processes(changes, step_of):
     assert_same(step_of(processes=2, **changes), step_of(**changes))
 
 
+@pytest.mark.slow
 def test_blocks_that_are_computed_twice_give_the_same_step(step_of):
     assert_same(step_of(checkpointing=True), step_of(), tolerance=1e-6)
     assert_same(step_of(processes=2, checkpointing=True), step_of())
