@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from modules.corpus.annotations import SPLITS, read_annotation
+from modules.corpus.cells import failed, is_empty
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
 from modules.messages import UserError
@@ -17,11 +18,12 @@ from modules.records import iterate_jsonl, read_json, write_json, write_jsonl
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 text = st.text(max_size=20)
 whole_text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
+reports = whole_text.filter(lambda value: not is_empty(value) and not failed(value))
 name = st.text(st.characters(codec="ascii", categories=("Lu", "Ll", "Nd")), min_size=1, max_size=8)
 item = st.fixed_dictionaries(
     {
         "image_path": st.lists(name.map("{}.png".format), min_size=1, max_size=3),
-        "report": whole_text,
+        "report": reports,
     },
     optional={
         "labels": st.lists(st.integers(0, 3), min_size=14, max_size=14)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from modules.evaluation.columns import is_empty, is_text
+from modules.corpus.cells import is_empty
+from modules.evaluation.columns import is_text
 from modules.evaluation.one_section import one_section
 from modules.evaluation.predictions import match
 from modules.evaluation.report_files import read_report_file

@@ -26,7 +26,6 @@ from modules.corpus.encodings import find_encoding
 from modules.messages import UserError, require_file
 
 TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".xlsx")
-ABSENT = frozenset(("", "nan", "none", "null", "n/a", "#n/a", "<na>", "nat"))  # what programs write into an empty cell
 SEPARATORS = ",;\t|"
 MAX_BYTES = 1 << 28  # of an unpacked table; MIMIC-CXR's reports in one table are 0.2 GB
 MAX_CELL = 1 << 24  # characters

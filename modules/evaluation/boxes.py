@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from modules.corpus.annotations import Study
+from modules.corpus.cells import failed, is_empty
 from modules.corpus.tables import plain_heading, read_table_file
 from modules.evaluation.grounding import SIGN_ENTITIES, SIGNS
 from modules.labelling.mentions import EXCLUDED, PRESENT, TAIL, entity_mentions
@@ -86,9 +87,20 @@ def read_boxes(path: str | Path, split: str | None = None, master_table: str | P
                 f"{path} has the columns {', '.join(table.headings)[:200]}; expected those of MS-CXR, Chest ImaGenome's gold "
                 "boxes or VinDr-CXR, or PadChest-GR's grounded_reports_*.json"
             )
+    _refuse_failed(path, phrases)
     if not phrases:
         raise UserError(f"{path} holds no box{f' of the {split} split' if split else ''}: give another file or --split")
     return phrases
+
+
+def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
+    for phrase in phrases:
+        cells = (phrase.image, phrase.finding, phrase.text)
+        wrong = next(((cell, kind) for cell in cells if (kind := failed(cell, text=False))), None)
+        if wrong:
+            raise UserError(
+                f"{path} names a finding or an image {wrong[0][:12]!r}, which {wrong[1]}: correct it, or remove the box"
+            )
 
 
 def read_masks(folder: str | Path, studies: Sequence[Study]) -> list[Phrase]:
@@ -165,7 +177,7 @@ def _imagenome(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
 def _vindr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
     groups: dict[tuple[str, str], list[list[float]]] = {}
     for row in rows:
-        if row["xmin"] not in ("", "nan", "NaN"):  # "No finding" has no box
+        if not is_empty(row["xmin"]):  # "No finding" has no box
             corners = [_number(path, row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
             groups.setdefault((row["imageid"], row["classname"].casefold()), []).append(corners)
     return [

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modules.corpus.tables import ABSENT, plain_heading
+from modules.corpus.cells import is_empty
+from modules.corpus.tables import plain_heading
 from modules.labels import CONDITIONS
 from modules.messages import UserError
 
@@ -67,14 +68,6 @@ class Roles:
     ids: tuple[str, ...]
     whole: str | None = None
     retrieved: str | None = None
-
-
-def is_empty(value: object) -> bool:
-    """Whether a cell holds no report: nothing, ``nan``, or no letter and no digit at all (``/``, ``.``)."""
-    if value is None or (isinstance(value, float) and value != value):  # NaN is not itself
-        return True
-    text = str(value).strip()
-    return text.casefold() in ABSENT or not any(character.isalnum() for character in text)
 
 
 def is_text(values: Sequence[object]) -> bool:

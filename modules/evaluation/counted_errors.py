@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from modules.corpus.cells import is_empty
 from modules.corpus.tables import Table, plain_heading, read_table_file
-from modules.evaluation.columns import is_empty
 from modules.evaluation.ratings import Rated, finite_number
 from modules.messages import UserError
 

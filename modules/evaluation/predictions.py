@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from modules.corpus.cells import failed, is_empty
 from modules.corpus.text import (
     CLEANERS,
     clean_once,
@@ -20,7 +21,7 @@ from modules.corpus.text import (
     strip_markdown,
     truncate_words,
 )
-from modules.evaluation.columns import Row, is_empty
+from modules.evaluation.columns import Row
 from modules.evaluation.matching import carried, labels_of, rows_of, say_missing, truth_of
 from modules.evaluation.report_files import ReportFile
 from modules.messages import UserError
@@ -58,12 +59,20 @@ FEW = 0.01  # share of reports with HTML that are let pass: a few of the public 
 
 
 def check_texts(files: Mapping[Path, Sequence[str]]) -> None:
-    """Check that the texts of every file are reports and nothing that a program has left in them.
+    """Check that the texts of every file are reports and nothing that a program has left in them, or in their place.
 
     Raises:
-        UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON.
+        UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON; if some
+            are the word of a failure (``#REF!``, ``ERROR``), a formula or a number.
     """
     for path, texts in files.items():
+        wrong = [(kind, text) for text in texts if (kind := failed(text))]
+        if wrong:
+            kind, text = wrong[0]
+            raise UserError(
+                f"{len(wrong)} of {len(texts)} reports in {path} are none, first {text.strip()[:12]!r}, which {kind}: it would be "
+                "scored as words, so write the text, or leave the cell empty where there is none"
+            )
         found, html = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _HTML))
         found += html if len(html) > FEW * len(texts) else []
         if found:

@@ -17,6 +17,7 @@ import numpy as np
 
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file
 from modules.evaluation.counted_errors import read_rad_eval_expert, read_rexval
+from modules.evaluation.predictions import check_texts
 from modules.evaluation.preferences import read_radjudge, read_radpref
 from modules.evaluation.ratings import Rated, finite_number
 from modules.evaluation.report_files import read_report_file
@@ -61,6 +62,7 @@ def read_rated(
     found = read()
     if not found.texts:
         raise UserError(f"{path}, read as {layout}, holds no rated report ({'; '.join(found.notes) or 'it is empty'})")
+    check_texts({path: [*found.texts, *found.references]})
     return found
 
 

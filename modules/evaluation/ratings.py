@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.evaluation.columns import is_empty
+from modules.corpus.cells import is_empty
 from modules.messages import UserError
 
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.annotations import SPLITS, read_annotation, require_split
+from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
-from modules.evaluation.columns import GENERATED, KNOWN, Roles, Row, find_roles, is_empty
+from modules.evaluation.columns import GENERATED, KNOWN, Roles, Row, find_roles
 from modules.evaluation.one_section import one_section
 from modules.evaluation.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.study_ids import id_columns

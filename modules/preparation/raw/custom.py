@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from modules.corpus.annotations import leading_out, read_image_path, read_labels
+from modules.corpus.cells import failed, is_empty
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_patients
 from modules.preparation.raw.files import find_below
-from modules.preparation.raw.own_columns import KNOWN, Rows, find_columns, is_absent, read_paths, read_states
+from modules.preparation.raw.own_columns import KNOWN, Rows, find_columns, read_paths, read_states
 from modules.preparation.raw.studies import (
     RawDataset,
     RawStudy,
@@ -113,8 +114,9 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
     problems: list[str] = []
     seen: set[str] = set()
     for where, row in rows:
-        values = {name: row[heading] for name, heading in columns.items() if not is_absent(row.get(heading))}
+        values = {name: row[heading] for name, heading in columns.items() if not is_empty(row.get(heading))}
         try:
+            _refuse_failed(path, where, values)
             study = _study(path, where, values, options)
             if study.id in seen:
                 raise UserError(f"{path}, {where}: the id {study.id} appears twice, expected every id once")
@@ -133,6 +135,14 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
         more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
         lines = "\n  ".join([*problems[:LISTED], *more])
         raise UserError(f"{path}: {len(problems)} of {len(rows)} rows are wrong:\n  {lines}")
+
+
+def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if kind := failed(value, text=name in ("report", "findings", "impression")):
+            raise UserError(
+                f"{path}, {where}: the {name} is {value.strip()[:12]!r}, which {kind}: correct it, or leave the cell empty"
+            )
 
 
 def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions) -> RawStudy:

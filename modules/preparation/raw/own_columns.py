@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from modules.corpus.tables import ABSENT, plain_heading
+from modules.corpus.cells import is_empty
+from modules.corpus.tables import plain_heading
 from modules.messages import UserError
 
 COLUMNS = {  # what is read: headings that mean it, the surest first
@@ -84,7 +85,7 @@ def _tells_apart(rows: Rows, heading: str) -> bool:
 
 
 def _repeats(rows: Rows, heading: str) -> bool:
-    values = [str(row[heading]) for _, row in rows if not is_absent(row.get(heading))]
+    values = [str(row[heading]) for _, row in rows if not is_empty(row.get(heading))]
     return 1 < len(set(values)) < len(values)  # one value throughout tells nothing
 
 
@@ -94,11 +95,6 @@ def _ask(path: Path, headings: Sequence[str], name: str) -> None:
             f"{path} has no column {name}, but {headings[0]!r} looks like one: call it {name} if it is, else remove it or call "
             f"another column {name}"
         )
-
-
-def is_absent(value: Any) -> bool:
-    """Whether a cell is empty, or holds what programs write into an empty cell."""
-    return value is None or (isinstance(value, str | float) and str(value).strip().lower() in ABSENT)
 
 
 def read_paths(value: Any, folder: Path) -> Any:
@@ -132,7 +128,7 @@ def _below(text: str, folder: Path) -> str:
 
 def read_states(value: Any) -> Any:
     """Labels of a cell: ``[0, 3, 1]`` or numbers separated by anything; None if absent, else left to the check."""
-    if is_absent(value):
+    if is_empty(value):
         return None
     if not isinstance(value, str):
         return value

@@ -1,0 +1,52 @@
+"""What programs write into a cell where a text was expected: nothing, in many spellings, or that something failed."""
+
+from __future__ import annotations
+
+import re
+
+EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write where there is nothing
+    (
+        "", "nan", "-nan", "+nan", "none", "null", "n/a", "na", "n.a.", "nil", "undefined", "#n/a", "#na", "#n/a n/a", "#nv",
+        "<na>", "nat", "(null)", "[null]", "<null>", "(none)", "<none>", "(blank)", "(empty)", "<empty>", "[empty]", "missing",
+        "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "1.#nan", r"\n", "[]", "{}", '""', "''",
+    )
+)  # fmt: skip
+_FAILED = (  # what kind of failure, and how a cell shows it
+    ("a spreadsheet wrote where a formula failed", r"#(?:(?i:[a-zà-ÿ][a-zà-ÿ0-9_/ .]*[!?])|[A-Z]{4,}[A-Z_]*|#+)|Err:\d{3}"),
+    ("is a formula and not its text", r"=\s*(?:[A-Z][A-Z0-9.]*\(.*|'?[\w .\[\]]*'?!?\$?[A-Z]{1,3}\$?\d+)"),
+    (
+        "a program wrote where it failed",
+        r"[\[(<*]*(?i:errors?|failed|failure|exception|time[ -]?out|timed out|oom|crash(?:ed)?|aborted)[\])>*.!]*"
+        r"|(?:(?i:error|exception|fatal|failed|failure)|[A-Za-z_.]*(?:Error|Exception))\s*(?:\d{3})?\s*[:(].*"
+        r"|(?i:error code|traceback \(most recent|cuda (?:out of memory|error)|out of memory|http (?:error )?\d{3}).*"
+        r"|(?i:[45]\d\d (?:client|server) error|internal server error|bad gateway|too many requests|rate limit).*"
+        r"|\[object \w+\]|<[\w.]+ object at 0x.*|(?:tensor|array)\(.*",
+    ),
+    ("is a number and no text", r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf(?:inity)?"),
+    ("is a truth value and no text", r"(?i:true|false)"),
+)  # fmt: skip
+_KINDS = tuple((kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _FAILED)
+_IN_ANY_COLUMN = 3  # the first kinds are wrong in ids and paths too
+
+
+def is_empty(value: object) -> bool:
+    """Whether a cell holds nothing: ``nan``, ``None`` and their like, or no letter and no digit at all (``/``, ``.``)."""
+    if value is None or (isinstance(value, float) and value != value):  # NaN is not itself
+        return True
+    text = str(value).strip()
+    if text.casefold() in EMPTY:
+        return True
+    return not any(character.isalnum() for character in text) and not re.fullmatch(r"##+", text)
+
+
+def failed(value: object, text: bool = True) -> str | None:
+    """What is wrong with a cell that holds the word of a failure, such as ``#REF!`` or ``ERROR``; None where nothing is.
+
+    Args:
+        value: the cell.
+        text: whether a report belongs there, so that a bare number is wrong too.
+    """
+    if not isinstance(value, str):
+        return None
+    kinds = _KINDS if text else _KINDS[:_IN_ANY_COLUMN]
+    return next((kind for kind, pattern in kinds if pattern.fullmatch(value.strip())), None)
