@@ -26,6 +26,7 @@ from modules.labelling.labelers import labeler_files
 from modules.messages import Needed, require, run
 from modules.preparation.costs import estimate, preparation_costs
 from modules.preparation.features.medklip import medklip_files
+from modules.preparation.prepared_files import image_folder
 from modules.preparation.published.recognition import find_annotation, refuse_to_build
 from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
@@ -46,7 +47,7 @@ def needed_files(options: MainPrepare) -> list[Needed]:
         Needed(
             options.data.ann_path, "annotation file", "see data/README.md for where to get one or how to write your own"
         ),
-        Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
+        image_folder(options.data),
     ]
     if options.scorer.resnet_weights not in (None, "download"):
         needed.append(needed_backbone(options.scorer.resnet_weights, options.scorer.visual_extractor))

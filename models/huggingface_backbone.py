@@ -79,7 +79,7 @@ def _probe(config: Any, image_size: int) -> tuple[int, int, list[str]]:
             state = _last_state(network, torch.empty(1, 3, image_size, image_size), _extra_arguments(network))
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
-                f"a {config.model_type} cannot read images of {image_size} pixels ({_first_line(error)}): give another "
+                f"a {config.model_type} cannot read images of {image_size} pixels ({first_line(error)}): give another "
                 "--image_size, or the folder of a vision model"
             ) from error
         state.sum().backward()
@@ -107,5 +107,6 @@ def _square(config: Any, tokens: int, image_size: int) -> tuple[int, int]:
     return grid, prefix
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library says of an error, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

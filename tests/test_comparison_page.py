@@ -116,6 +116,8 @@ def test_one_system_has_a_page_too_and_films_that_are_none_are_refused(files, ca
     content = (files / "one" / "index.html").read_text()
     assert '"systems":[]' in content
     assert '"sort":"ce_f1"' in content
+    commit = json.loads((files / "one" / "metrics.json").read_text())["commit"]
+    assert f'"commit":{json.dumps(commit)}' in content
     refused(
         capsys,
         "has a film of none of the studies",

@@ -5,11 +5,12 @@ import csv
 import pytest
 from programs import train
 
-import main_train
 from modules.messages import UserError
 from modules.options import flat, parse_options
 from modules.programs import MainTrain
 from modules.records import write_options
+from modules.training import run_options
+from modules.training.run_options import check_same_run, share_batch
 
 
 def options(*words):
@@ -18,33 +19,33 @@ def options(*words):
 
 @pytest.mark.parametrize(("processes", "accum", "each"), [(1, 1, 36), (2, 1, 18), (3, 2, 6)])
 def test_a_step_has_as_many_studies_whoever_shares_it(monkeypatch, processes, accum, each):
-    monkeypatch.setattr(main_train, "world_size", lambda: processes)
+    monkeypatch.setattr(run_options, "world_size", lambda: processes)
     asked = options("--global_batch", "36", "--grad_accum", str(accum))
-    main_train.share_batch(asked)
+    share_batch(asked)
     assert asked.loading.batch_size == each
     plain = options("--batch_size", "7")
-    main_train.share_batch(plain)
+    share_batch(plain)
     assert plain.loading.batch_size == 7
 
 
 def test_what_cannot_be_shared_evenly_is_refused(monkeypatch):
-    monkeypatch.setattr(main_train, "world_size", lambda: 4)
+    monkeypatch.setattr(run_options, "world_size", lambda: 4)
     with pytest.raises(
         UserError, match="18 cannot be shared evenly by 4 processes with --grad_accum 1: give a multiple of 4"
     ):
-        main_train.share_batch(options("--global_batch", "18"))
+        share_batch(options("--global_batch", "18"))
 
 
 def test_a_run_goes_on_with_another_number_of_processes(monkeypatch, tmp_path):
     words = ["--global_batch", "36", "--resume", "--save_dir", str(tmp_path)]
     for processes in (2, 3):
-        monkeypatch.setattr(main_train, "world_size", lambda processes=processes: processes)
+        monkeypatch.setattr(run_options, "world_size", lambda processes=processes: processes)
         asked = options(*words)
-        main_train.share_batch(asked)
-        main_train.check_same_run(asked)
+        share_batch(asked)
+        check_same_run(asked)
         write_options(tmp_path, flat(asked), ["main_train.py"])
     with pytest.raises(UserError, match="global_batch 36 there, 0 here"):
-        main_train.check_same_run(options("--save_dir", str(tmp_path), "--batch_size", "12", "--resume"))
+        check_same_run(options("--save_dir", str(tmp_path), "--batch_size", "12", "--resume"))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import Batch, ReportDataset, sizes_read
+from modules.corpus.manifest import MANIFEST
 from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
@@ -25,7 +26,7 @@ from modules.labelling.labelers import Labeler, find_labeler, labeler_files
 from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import Needed
 from modules.preparation.features.entities import find_scorer
-from modules.preparation.published.recognition import how_to_prepare
+from modules.preparation.prepared_files import prepared_files
 from modules.programs import MainTest
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.saving import require_finite
@@ -33,14 +34,9 @@ from modules.weights.saving import require_finite
 
 def needed_files(options: MainTest) -> list[Needed]:
     """Everything a test reads."""
-    prepare = how_to_prepare(options.data.dataset_name, options.data.ann_path)
     needed = [
-        Needed(options.data.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
-        Needed(options.data.image_dir, "images", "see data/README.md, or give the folder with --image_dir"),
-        Needed(Path(options.data.feature_dir) / "manifest.json", "prepared features", prepare),
-        Needed(
-            Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", "prepare the training data"
-        ),
+        *prepared_files(options.data),
+        Needed(Path(options.data.bank_dir) / MANIFEST, "features of the retrieval bank", "prepare the training data"),
         Needed(
             options.testing.load_pretrained, "trained model", "train one with main_train.py, or give --load_pretrained"
         ),

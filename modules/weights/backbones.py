@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from models.config import BACKBONES
+from models.huggingface_backbone import first_line
 from models.visual_encoder import build
 from modules.messages import Needed, UserError
 from modules.records import read_json
@@ -114,9 +115,8 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
             folder, config=_configuration(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
-        line = (str(error).strip().splitlines() or [""])[0][:160]
         raise UserError(
-            f"{folder} has no weights that transformers can load ({line}): copy the folder again"
+            f"{folder} has no weights that transformers can load ({first_line(error)}): copy the folder again"
         ) from error
     trained = {
         name for name, parameter in cast(nn.Module, backbone.network).named_parameters() if parameter.requires_grad

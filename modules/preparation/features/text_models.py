@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined]
 
+from models.huggingface_backbone import first_line
 from modules.distributed import gather_list, is_main, shard
 from modules.messages import UserError
 from modules.records import read_json
@@ -45,7 +46,7 @@ class HuggingFaceEncoder:
             self._tokenizer, model = _load(path)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} holds no text model that can be loaded ({_first_line(error)}): give --text_encoder a folder "
+                f"{path} holds no text model that can be loaded ({first_line(error)}): give --text_encoder a folder "
                 "with config.json, weights and vocabulary, or lsa"
             ) from error
         self._model = model.float().to(device).eval()
@@ -145,7 +146,7 @@ def _fetch(name: str) -> str:
         return snapshot_download(name, allow_patterns=patterns)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"hub:{name} cannot be fetched ({_first_line(error)}): check the name and the connection, or download the model "
+            f"hub:{name} cannot be fetched ({first_line(error)}): check the name and the connection, or download the model "
             "elsewhere and give --text_encoder its folder"
         ) from error
 
@@ -169,7 +170,3 @@ def _mean(hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Mean ``(B, C)`` of the states ``(B, T, C)`` of real tokens."""
     mask = attention_mask[..., None].to(hidden.dtype)  # (B, T, 1)
     return (hidden * mask).sum(1) / mask.sum(1)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

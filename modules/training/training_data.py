@@ -1,0 +1,150 @@
+"""What a training reads: the studies of both splits with their features, and the sizes that a model of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.config import RevtafConfig
+from modules.corpus.annotations import Study, check_images, read_annotation, require_split
+from modules.corpus.bank import TrainingBank
+from modules.corpus.datasets import ReportDataset, prepare_reports, sizes_read
+from modules.corpus.pairing import refuse_wrong_pairing, require_own_bank
+from modules.corpus.store import FeatureStore
+from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
+from modules.distributed import is_main
+from modules.flags import DataOptions
+from modules.labelling.labelers import labeler_files
+from modules.messages import Needed
+from modules.options import model_config
+from modules.preparation.doctor.examination import refuse_errors
+from modules.preparation.features.entities import find_scorer
+from modules.preparation.prepared_files import prepared_files
+from modules.preparation.published.recognition import how_to_prepare
+from modules.preparation_flags import CheckOptions
+from modules.programs import MainTrain
+from modules.set_size import fit_to_size, length_defaults, size_defaults
+from modules.weights.backbones import needed_backbone, read_folder
+
+
+def needed_files(options: MainTrain) -> list[Needed]:
+    """Everything a training reads."""
+    data, start, labeler = options.data, options.start, options.labeler
+    needed = prepared_files(data)
+    if data.features == "online":
+        how = how_to_prepare(data.dataset_name, data.ann_path)
+        needed.append(Needed(Path(data.bank_dir) / "entity_scorer.pth", "entity scorer", how))
+    if start.init_from:
+        needed.append(Needed(start.init_from, "trained model", "give one of main_train.py, or the released state dict"))
+    elif start.tokenizer == "bert" and not str(labeler.bert_path).startswith("hub:"):
+        folder = Path(labeler.bert_path or BERT_FOLDER)
+        how = (
+            "see checkpoints/README.md and give --bert_path, or --bert_path hub:bert-base-uncased, or --tokenizer corpus, "
+            "which needs no file"
+        )
+        needed.append(Needed(folder / "vocab.txt", "vocabulary of bert-base-uncased", how))
+    if start.resnet_weights not in (None, "download"):
+        needed.append(needed_backbone(start.resnet_weights, options.model.visual_extractor))
+    return needed + labeler_files(labeler.chexbert_path, labeler.bert_path)
+
+
+def fit_to_data(options: MainTrain) -> list[str]:
+    """Let what the command line leaves open follow from the size of one's own data set; lines that say so."""
+    if options.data.dataset_name != "custom" or not Path(options.data.ann_path).is_file():
+        return []
+    training = require_split(read_annotation(options.data.ann_path), "train", options.data.ann_path)
+    lengths = length_defaults(_cleaned(training, options.data))
+    return [fit_to_size(options, {**size_defaults(len(training)), **lengths})]
+
+
+@dataclass
+class TrainingData:
+    """The studies that a model is trained and validated on.
+
+    Attributes:
+        train: training studies; their references are not yet set.
+        val: validation studies, likewise.
+        store: features of both.
+        config: of a model of the chosen options that reads these features and writes with this vocabulary.
+    """
+
+    train: ReportDataset
+    val: ReportDataset
+    store: FeatureStore
+    config: RevtafConfig
+
+    @classmethod
+    def open(cls, options: MainTrain, checkpoint: Mapping[str, Any] | None, device: torch.device) -> TrainingData:
+        """Read all of it.
+
+        Args:
+            options: of ``main_train.py``.
+            checkpoint: of the model that training starts from, if any.
+            device: of the entity scorer, with ``--features online``.
+
+        Raises:
+            UserError: if the doctor finds errors, a split is empty or images are missing; if features, bank and scorer do
+                not belong together; if a size that was chosen does not fit them.
+        """
+        splits = _studies(options)
+        store = _features(options.data)
+        tokenizer = _tokenizer(options, splits["train"], checkpoint)
+        scorer = find_scorer(options.data.features, options.data.bank_dir, device)
+        config = model_config(
+            options.model,
+            report_feature_dim=store["report_features"].shape[1],
+            entity_text_dim=scorer.config.width if scorer else store["region_text"].shape[2],
+            vocab_size=tokenizer.vocab_size,
+            pad_id=tokenizer.pad_id,
+            end_id=tokenizer.end_id,
+            visual_folder=checkpoint["config"].get("visual_folder")
+            if checkpoint
+            else read_folder(options.model.visual_extractor, options.model.image_size),
+        )
+        shared: dict[str, Any] = {"store": store, "bank": TrainingBank(store), "tokenizer": tokenizer, "scorer": scorer}
+        datasets = {
+            name: ReportDataset(studies, Path(options.data.image_dir), **sizes_read(config), **shared)
+            for name, studies in splits.items()
+        }
+        for dataset in datasets.values():
+            dataset.use_reports(options.data.cleaning, options.data.max_words)
+        return cls(datasets["train"], datasets["val"], store, config)
+
+
+def _studies(options: MainTrain) -> dict[str, list[Study]]:
+    """The studies of training and validation, once the fast part of the doctor has nothing against them."""
+    if options.training.check and is_main():
+        looked_at = CheckOptions(image_size=options.model.image_size, num_workers=options.loading.num_workers)
+        refuse_errors(options.data, looked_at)
+    annotation = read_annotation(options.data.ann_path)
+    splits = {name: require_split(annotation, name, options.data.ann_path) for name in ("train", "val")}
+    if not options.training.check:
+        check_images([study for studies in splits.values() for study in studies], Path(options.data.image_dir))
+    return splits
+
+
+def _features(data: DataOptions) -> FeatureStore:
+    """The features of the annotation, which are whole and hold their own bank."""
+    store = FeatureStore.open(data.feature_dir, data.ann_path)
+    require_own_bank(store, data.feature_dir, data.bank_dir)
+    refuse_wrong_pairing(store, store, data.features)
+    return store
+
+
+def _tokenizer(options: MainTrain, training: list[Study], checkpoint: Mapping[str, Any] | None) -> ReportTokenizer:
+    """The vocabulary of the model that training starts from, with the new words of these reports, else as the flags say."""
+    if checkpoint:
+        known = tokenizer_of(str(options.start.init_from), checkpoint, options.labeler.bert_path)
+        return known.extended(_cleaned(training, options.data), options.start.threshold)
+    if options.start.tokenizer == "bert":
+        return ReportTokenizer.from_bert(bert_folder(options.labeler.bert_path or BERT_FOLDER))
+    return ReportTokenizer.from_reports(_cleaned(training, options.data), options.start.threshold)
+
+
+def _cleaned(studies: list[Study], data: DataOptions) -> list[str]:
+    """Their reports as they are trained on."""
+    return prepare_reports([study.report for study in studies], data.cleaning, data.max_words)
