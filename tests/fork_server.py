@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -82,7 +83,11 @@ def put(plant):
         setattr(owner, name, planted)
 
     place = plant["at"]
-    if place == "step":
+    if place == "time":  # seconds after the start, wherever the training then is
+        timer = threading.Timer(plant["count"], act, [plant])
+        timer.daemon = True
+        timer.start()
+    elif place == "step":
         before(training.Trainer, "train_step")
     elif place == "validation":
         before(kept_rows.KeptRows, "add", after=True)

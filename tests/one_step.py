@@ -2,7 +2,9 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import torch
 from conftest import tiny_config
 
@@ -11,6 +13,7 @@ from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import is_main, mean_over_processes, processes, rank, world_size
+from modules.training.known_pairs import KnownPairs
 from modules.training.objective import loss_names
 from modules.training.update import Update
 
@@ -26,8 +29,31 @@ def part(batch, rows, prompt_length):
     return Batch(study, ids, mask, packed, batch.labels[rows], list(range(8))[rows])
 
 
+SENTENCES = ("small effusion", "no pneumothorax", "the heart is enlarged", "lungs are clear", "a tube is in place")
+
+
+def pairs_of(mask):
+    """What is known of the sentences of the references, of which the sixth study has none; ``mask`` is ``(8, S)``."""
+    counts = mask.sum(dim=1).tolist()
+    sentences = [[SENTENCES[(row + s) % len(SENTENCES)] for s in range(count)] for row, count in enumerate(counts)]
+    store = {"sentence_offsets": np.cumsum([0, *counts])}
+    bank = SimpleNamespace(store=store, reports=[" . ".join(report) + " ." for report in sentences])
+    rows = np.array([0, 1, 2, 3, 4, -1, 6, 7])
+    pairs = KnownPairs(SimpleNamespace(bank=bank, reference_rows=rows), "mentions")
+    assert pairs.known.all()
+    return pairs
+
+
 def one_step(
-    folder, name, batches=1, freeze_bn=False, sync_bn=None, checkpointing=False, rank_loss="nearest", **changes
+    folder,
+    name,
+    batches=1,
+    freeze_bn=False,
+    sync_bn=None,
+    checkpointing=False,
+    rank_loss="nearest",
+    mentions=False,
+    **changes,
 ):
     """Update once and keep losses, gradients and statistics."""
     torch.manual_seed(0)
@@ -42,7 +68,8 @@ def one_step(
             LOSS, rank_loss=rank_loss, init_lr=1e-3, min_lr=0.0, warmup_lr=0.0, weight_decay=0.0, sync_bn=sync_bn,
             freeze_bn=freeze_bn, grad_checkpointing=checkpointing,
         )  # fmt: skip
-        update = Update(model, options, "fp32", torch.device("cpu"))
+        pairs = pairs_of(whole.study.reference_mask) if mentions else None
+        update = Update(model, options, "fp32", torch.device("cpu"), known_pairs=pairs)
         update.train()
         size = 8 // (world_size() * batches)
         starts = [(j * world_size() + rank()) * size for j in range(batches)]

@@ -61,6 +61,17 @@ def test_every_switch_trains_with_two_processes(changes, step_of):
     assert_same(step_of(processes=2, **changes), step_of(**changes))
 
 
+@pytest.mark.parametrize("how", [{"processes": 2}, {"batches": 2}, {"processes": 2, "batches": 2}], ids=str)
+@pytest.mark.slow
+def test_known_pairs_are_means_over_all_processes_and_batches(how, step_of):
+    """Studies have 2 or 5 known sentences, and one has none: a mean of means would be another loss."""
+    whole = step_of(mentions=True, freeze_bn=True)
+    assert whole["losses"]["loss_alignment"] != pytest.approx(
+        step_of(freeze_bn=True)["losses"]["loss_alignment"], rel=0.01
+    )
+    assert_same(step_of(**how, mentions=True, freeze_bn=True), whole)
+
+
 @pytest.mark.slow
 def test_blocks_that_are_computed_twice_give_the_same_step(step_of):
     assert_same(step_of(checkpointing=True), step_of(), tolerance=1e-6)
