@@ -83,6 +83,7 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
     held.enter_context(locked(folder))
     for path in folder.glob(".*.tmp"):  # of a writer that was killed
         path.unlink(missing_ok=True)
+    held.push(lambda error, *_: _forget_validation(folder) if error is None else None)
     run = [name for name in (*OF_A_TRAINING, RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
     if run and not resume and not overwrite:
         raise UserError(
@@ -90,6 +91,12 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
             "--overwrite, or give another folder"
         )
     return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, RESULTS_LOCK)) if run else []
+
+
+def _forget_validation(folder: Path) -> None:
+    """Remove the reports of a validation, of which a kill just after it left a file: a training that has ended reads none."""
+    for path in folder.glob(".validation.*.jsonl"):
+        path.unlink(missing_ok=True)
 
 
 def hold_results(

@@ -91,6 +91,8 @@ def put(plant):
         before(training.Trainer, "train_step")
     elif place == "validation":
         before(kept_rows.KeptRows, "add", after=True)
+    elif place == "forget":
+        before(kept_rows.KeptRows, "remove")
     elif place == "rename":
         before(saving.os, "replace")
     elif place == "report":

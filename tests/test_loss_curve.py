@@ -1,6 +1,6 @@
 """A golden curve: the losses of forty updates of a tiny model, so that nothing changes training unseen.
 
-After a change that is meant to change it, ``python tests/test_loss_curve.py`` writes the curve anew; say why in the commit.
+After a change that is meant to change it, ``PYTHONPATH=. python tests/test_loss_curve.py`` writes the curve anew; say why in the commit.
 """
 
 import json

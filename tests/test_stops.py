@@ -77,7 +77,7 @@ def test_a_signal_saves_and_ends_with_its_status(number, place, count, processes
     ("processes", "place", "count"),
     [
         (1, "step", 5), (1, "validation", 2), (1, "rename", 2), (1, "rename", 3), (1, "rename", 4), (1, "write", 60),
-        (1, "report", 1), (2, "step", 4), (2, "report", 1), (2, "rename", 5),
+        (1, "report", 1), (1, "forget", 1), (1, "forget", 2), (2, "step", 4), (2, "report", 1), (2, "rename", 5),
     ],
 )  # fmt: skip
 def test_a_kill_loses_at_most_what_was_not_saved(processes, place, count, trainings, uninterrupted, tmp_path):
