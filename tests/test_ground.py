@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ from PIL import Image
 from programs import call, refused
 
 from modules.corpus.images import crop_image
+from modules.corpus.text import split_sentences
 from modules.evaluation.boxes import Phrase, entities_of, read_boxes
 from modules.evaluation.region_table import measured_rows, prior_maps, region_lines, region_table
 from modules.evaluation.regions import MEASURES, ceiling_map, finer, measure, overlay_boxes, overlay_mask, view_of
 from modules.labels import ENTITIES
 from modules.messages import UserError
+from modules.prediction.film_maps import PHRASES, FilmMaps
+from modules.prediction.model_folder import open_model
+from modules.prediction.phrase_texts import phrase_vectors
 from tools import ground
 
 MS_CXR = """dicom_id,category_name,label_text,path,x,y,w,h,image_width,image_height,split
@@ -289,6 +294,7 @@ def test_a_trained_model_is_grounded_in_drawn_masks(prepared, trained, tmp_path,
         "entity maps",
         "softmax attention",
         "entity scorer's attention",
+        "phrase maps",
         "centre prior",
         "location prior",
         "perfect map",
@@ -327,8 +333,9 @@ def test_boxes_of_ms_cxr_and_films_of_training_patients(trained, prepared, tmp_p
     shown = capsys.readouterr().out
     assert "1 films of training patients are left out, with 1 phrases" in shown
     assert "1 boxed films are not in" in shown
-    found = json.loads((tmp_path / "out" / "grounding.json").read_text())["rows"]["entity maps"]
-    assert found["pneumothorax"]["phrases"] == found["all"]["phrases"] == 1
+    found = json.loads((tmp_path / "out" / "grounding.json").read_text())["rows"]
+    for name in ("entity maps", "phrase maps"):
+        assert found[name]["pneumothorax"]["phrases"] == found[name]["all"]["phrases"] == 1
     refused(
         capsys,
         "holds none of the boxed films",
@@ -339,6 +346,49 @@ def test_boxes_of_ms_cxr_and_films_of_training_patients(trained, prepared, tmp_p
         *flags[4:],
         "--overwrite",
     )
+
+
+def test_a_phrase_has_the_map_of_the_only_sentence(prepared, trained, capsys):
+    """A sentence of the bank gets the vector that is stored, and its map is that of a reference of this one sentence."""
+    reader = FilmMaps(open_model(trained, torch.device("cpu")), torch.device("cpu"))
+    bank = reader.trained.bank
+    first, second = (sentence for sentence in split_sentences(bank.reports[0])[:2])
+    vectors = phrase_vectors(bank, [f"{first.capitalize()}.", second, "zyx qwv"], torch.device("cpu"))
+    np.testing.assert_allclose(vectors[:2], bank.sentences(0)[:2], atol=2e-3)
+    assert not vectors[2].any()
+    film = next((prepared / "images").rglob("*.png"))
+    together = next(reader.read([film], [vectors[:2]]))
+    for place in (0, 1):
+        alone = next(reader.read([film], [vectors[place : place + 1]]))
+        np.testing.assert_allclose(together[PHRASES][place], alone[PHRASES][0], atol=1e-5)
+        np.testing.assert_allclose(together["entity maps"], alone["entity maps"], atol=1e-5)
+    assert np.abs(together[PHRASES][0] - together[PHRASES][1]).max() > 1e-3
+    assert PHRASES not in next(reader.read([film]))
+
+
+def test_phrases_without_their_encoder_have_no_row(trained):
+    bank = open_model(trained, torch.device("cpu")).bank
+    for changes, words in (({"encoder": None}, "another program"), ({"width": 9}, "other vectors")):
+        made_by = {**bank.store.entry("sentence_features")["made_by"], **changes}
+        other = SimpleNamespace(
+            reports=bank.reports,
+            store=FakeStore(bank.store, {k: v for k, v in made_by.items() if v is not None}),
+        )
+        with pytest.raises(UserError, match=words):
+            phrase_vectors(other, ["effusion"], torch.device("cpu"))
+
+
+class FakeStore:
+    """A store whose sentences were encoded otherwise."""
+
+    def __init__(self, store, made_by):
+        self.store, self.made_by = store, made_by
+
+    def entry(self, name):
+        return {**self.store.entry(name), "made_by": self.made_by}
+
+    def __getitem__(self, name):
+        return self.store[name]
 
 
 def test_maps_of_another_program(tmp_path, capsys):

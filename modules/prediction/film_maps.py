@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from models.entity_scorer import EntityScorer
@@ -21,6 +22,7 @@ from modules.prediction.model_folder import TrainedModel
 
 TOGETHER = 64  # films read at once
 ROWS = ("entity maps", "softmax attention", "entity scorer's attention")
+PHRASES = "phrase maps"
 
 
 class FilmMaps:
@@ -28,7 +30,7 @@ class FilmMaps:
 
     ``entity maps`` are the model's cosines; ``softmax attention`` is what the same cosines become under a softmax over the
     entities, the attention that transport replaces; ``entity scorer's attention`` the mean attention of the scorer's
-    queries, on its own grid.
+    queries, on its own grid. ``phrase maps`` are the model's cosines for texts that it is given in place of a report.
 
     Args:
         trained: the model and everything that it reads.
@@ -43,13 +45,23 @@ class FilmMaps:
         """Side of the model's input in pixels."""
         return self.trained.model.config.image_size
 
-    def read(self, paths: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
-        """Maps ``(K, M)`` by row of ``ROWS``, film by film."""
+    def read(
+        self, paths: Sequence[Path], phrases: Sequence[np.ndarray] | None = None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Maps ``(K, M)`` by row of ``ROWS``, film by film.
+
+        Args:
+            paths: n films.
+            phrases: for each film the vectors of its phrases ``(S, C)``; then ``PHRASES`` has their maps ``(S, M)``, each as if
+                the phrase were the only sentence of the reference.
+        """
         for start in tqdm(range(0, len(paths), TOGETHER), desc="maps", unit="batch", disable=None):
-            yield from self._some([Path(path).resolve() for path in paths[start : start + TOGETHER]])
+            part = slice(start, start + TOGETHER)
+            found = self._some([Path(path).resolve() for path in paths[part]], phrases and phrases[part])
+            yield from found
 
     @torch.no_grad()
-    def _some(self, paths: Sequence[Path]) -> list[dict[str, np.ndarray]]:
+    def _some(self, paths: Sequence[Path], phrases: Sequence[np.ndarray] | None) -> list[dict[str, np.ndarray]]:
         trained, config = self.trained, self.trained.model.config
         films = [
             Study(id=f"{i} {path}", image_path=(str(path),), report="", split="test") for i, path in enumerate(paths)
@@ -63,15 +75,24 @@ class FilmMaps:
             **sizes_read(config),
         )
         (batch,) = evaluation_loader(dataset, len(films), 0, [list(range(len(films)))])
-        cosines = trained.model.fuse(dataset.to_device(batch, self.device).study).region_map.float()  # (B, K, M)
+        study = dataset.to_device(batch, self.device).study
+        if phrases is not None:
+            texts = pad_sequence([torch.from_numpy(vectors) for vectors in phrases], batch_first=True)  # (B, S, C)
+            real = torch.arange(texts.shape[1]) < torch.tensor([len(vectors) for vectors in phrases])[:, None]  # (B, S)
+            study.reference_text, study.reference_mask = texts.to(study.reference_text), real.to(self.device)
+        fused = trained.model.fuse(study)
+        cosines = fused.region_map.float()  # (B, K, M)
         softmax = (cosines / config.ot_epsilon).softmax(dim=1)  # (B, K, M)
         size = trained.scorer.config.image_size
         image = normalise_pixels(torch.stack([read_image(path, size) for path in paths]).to(self.device))
         scorer = scorer_attention(trained.scorer, image)  # (B, K, M)
-        return [
+        maps: list[dict[str, np.ndarray]] = [
             dict(zip(ROWS, (part[i].cpu().numpy() for part in (cosines, softmax, scorer)), strict=True))
             for i in range(len(films))
         ]
+        for i, vectors in enumerate(phrases or ()):
+            maps[i][PHRASES] = fused.reference_map[i, : len(vectors)].float().cpu().numpy()  # (S, M)
+        return maps
 
 
 @torch.no_grad()

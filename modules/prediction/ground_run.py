@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from modules.corpus.annotations import read_annotation, require_split
+from modules.corpus.bank import TrainingBank
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.pixels import open_image
 from modules.distributed import processes
@@ -21,8 +23,9 @@ from modules.evaluation.region_table import measured_rows, prior_maps, region_li
 from modules.evaluation.regions import MEASURES, Overlay, View, overlay_boxes, overlay_mask, view_of
 from modules.evaluation.reports.region_figures import draw_regions
 from modules.messages import UserError
-from modules.prediction.film_maps import ROWS, FilmMaps
+from modules.prediction.film_maps import PHRASES, ROWS, FilmMaps
 from modules.prediction.model_folder import open_model
+from modules.prediction.phrase_texts import phrase_vectors
 from modules.records import atomic_write, provenance, sha256_of, write_json
 
 FOREIGN = "maps"  # the row of maps that another program made
@@ -162,11 +165,28 @@ class GroundRun:
             of_film: dict[Path, list[int]] = {}
             for n, film in enumerate(self.films):
                 of_film.setdefault(film, []).append(n)
-            for film, maps in zip(films, reader.read(seen), strict=True):
-                for n in of_film[film]:
+            vectors = self._phrase_vectors(reader.trained.bank, device)
+            asked = None if vectors is None else [vectors[of_film[film]] for film in films]
+            if vectors is not None:
+                rows[PHRASES] = [None] * len(self.phrases)
+            for film, maps in zip(films, reader.read(seen, asked), strict=True):
+                for place, n in enumerate(of_film[film]):
                     for name in ROWS if entities[n] else ():
                         rows[name][n] = maps[name][entities[n]].mean(axis=0)  # (M,)
+                    if vectors is not None and vectors[n].any():
+                        rows[PHRASES][n] = maps[PHRASES][place]
             return rows, reader.size
+
+    def _phrase_vectors(self, bank: TrainingBank, device: torch.device) -> np.ndarray | None:
+        """The phrases ``(n, C)`` as sentences of the bank, zero without a known word; None where they cannot be encoded."""
+        try:
+            vectors = phrase_vectors(bank, [phrase.text for phrase in self.phrases], device)
+        except UserError as error:
+            self.notes.append(f"there is no row of {PHRASES}: {error}")
+            return None
+        if unknown := int((~vectors.any(axis=1)).sum()):
+            self.notes.append(f"{unknown} phrases hold no word that the model's texts have, and have no {PHRASES}")
+        return vectors
 
     def _foreign_maps(self) -> tuple[dict[str, list[np.ndarray | None]], int]:
         """Maps that somebody else made: an array for each ``image|finding``."""
