@@ -25,7 +25,7 @@ from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
 from modules.evaluation.reports.test_results import save_predictions, score_test, show_reports
 from modules.evaluation.reports.viewer import write_page
-from modules.evaluation.rescoring import kept_figures
+from modules.evaluation.rescoring import keep_writing, kept_figures
 from modules.evaluation.sensitivity import Distinctness, loss_by_reference
 from modules.evaluation.sign_masks import SignMapKeeper, ground, mask_dir, store_sign_maps
 from modules.messages import require, run
@@ -89,6 +89,8 @@ def main() -> None:
     testing, seed, run_dir = options.testing, options.runtime.seed, Path(options.run.save_dir)
     if options.data.dataset_name == "custom" and (lengths := trained_lengths(testing.load_pretrained)):
         print(fit_to_size(options, lengths))
+    if testing.rescore:
+        keep_writing(options)
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
         seed_everything(seed)
         tested = EvaluatedSplit.open(options, device)

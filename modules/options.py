@@ -7,7 +7,7 @@ import difflib
 import importlib.util
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import Field, asdict, fields, is_dataclass
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
@@ -162,8 +162,20 @@ def _unknown(program: type[Program], parser: ArgumentParser, word: str) -> str:
         return f"{name} is a program of its own now: {program.moved[name]}"
     if not name.startswith("--"):
         return f"{word!r} belongs to no flag: see --help"
-    close = difflib.get_close_matches(name, parser._option_string_actions, 1)
-    return f"there is no flag {name}" + (f": did you mean {close[0]}?" if close else ": see --help")
+    near = _near(name, parser._option_string_actions)
+    if near:
+        return f"there is no flag {name}: did you mean {' or '.join(near)}?"
+    readers = [other.file for other in PROGRAMS if name in build_parser(other)._option_string_actions]
+    return f"there is no flag {name} here: " + (f"it is one of {' and '.join(readers)}" if readers else "see --help")
+
+
+def _near(name: str, flags: Iterable[str]) -> list[str]:
+    """One or two flags that a mistyped or shortened one may mean; none where that would be a guess."""
+    words = {flag.removeprefix("--"): flag for flag in flags}
+    typed = name.removeprefix("--")
+    alike = difflib.get_close_matches(typed, words, 1, cutoff=0.85)
+    longer = [word for word in words if word.startswith(f"{typed}_")]
+    return [words[word] for word in alike or (longer if len(longer) <= 2 else [])]
 
 
 def flat(options: Program) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
-from typing import ClassVar
+from dataclasses import Field, dataclass, fields, is_dataclass
+from typing import Any, ClassVar
 
 from models.config import FlagError, ModelOptions, flag_name
+from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.flags import (
     ComputeOptions,
     DataOptions,
@@ -24,22 +25,18 @@ from modules.flags import (
     TestingOptions,
     TrainingOptions,
 )
+from modules.idle_flags import (
+    OF_A_PREDICTION,
+    OF_A_PREPARATION,
+    OF_A_SCORING,
+    OF_A_TEST,
+    OF_A_TRAINING,
+    OF_ANY_TRAINING,
+    ReadWith,
+    refuse_idle,
+)
 from modules.prediction_flags import PredictionOptions, ReleaseOptions, ServeOptions
 from modules.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
-
-READ_WITH = {  # flags of a training that are read where another one has one of these values; elsewhere they are refused
-    "align_iou": ("align_pairs", ("all",)),
-    "rank_weight": ("enhancer", ("scores",)),
-    "rank_loss": ("enhancer", ("scores",)),
-    "rank_temperature": ("rank_loss", ("listwise",)),
-    "curvature": ("manifold", ("poincare", "lorentz")),
-    "learn_curvature": ("manifold", ("poincare", "lorentz")),
-    "ot_plan": ("attention", ("ot",)),
-    "ot_solver": ("attention", ("ot",)),
-    "ot_epsilon": ("attention", ("ot",)),
-    "ot_iterations": ("attention", ("ot",)),
-    "threshold": ("tokenizer", ("corpus",)),
-}
 
 
 @dataclass(kw_only=True)
@@ -54,6 +51,15 @@ class Program:
     requirements: ClassVar[str] = "requirements.txt"
 
     given: frozenset[str] = frozenset()
+
+    def refuse_idle(self, rows: tuple[ReadWith, ...]) -> None:
+        """Refuse flags that nothing would read, see :mod:`modules.idle_flags`; FlagError names one."""
+        groups = [group for group in vars(self).values() if is_dataclass(group)]
+        found: dict[str, tuple[Field, Any]] = {
+            a_field.name: (a_field, getattr(group, a_field.name)) for group in groups for a_field in fields(group)
+        }
+        dataset_name = found["dataset_name"][1] if "dataset_name" in found else ""
+        refuse_idle(found, self.given, DATASET_DEFAULTS.get(dataset_name, {}), rows)
 
 
 @dataclass(kw_only=True)
@@ -92,19 +98,7 @@ class MainTrain(Program):
             )
         if self.start.init_from and self.start.resnet_weights:
             raise FlagError("--init_from sets every weight, so --resnet_weights would be unused: leave one of them out")
-        if not self.start.init_from:  # it sets switches too
-            self._refuse_unread()
-
-    def _refuse_unread(self) -> None:
-        groups = [group for group in vars(self).values() if is_dataclass(group)]
-        found = {a_field.name: (a_field, getattr(group, a_field.name)) for group in groups for a_field in fields(group)}
-        for name, (other, wanted) in READ_WITH.items():
-            (a_field, value), (decisive, chosen) = found[name], found[other]
-            if name in self.given and value != a_field.default and chosen not in wanted:
-                raise FlagError(
-                    f"{flag_name(a_field)} {value} would change nothing with {flag_name(decisive)} {chosen}: it is read "
-                    f"with {flag_name(decisive)} {' or '.join(wanted)}"
-                )
+        self.refuse_idle(OF_ANY_TRAINING if self.start.init_from else OF_A_TRAINING + OF_ANY_TRAINING)
 
 
 @dataclass(kw_only=True)
@@ -135,8 +129,7 @@ class MainTest(Program):
     def __post_init__(self) -> None:
         if self.testing.plot and self.testing.plot_ids:
             raise FlagError("--plot draws the first studies and --plot_ids others: give one of them")
-        if "viewer_studies" in self.given and not self.testing.viewer:
-            raise FlagError("--viewer_studies is of the page that --no-viewer leaves out: give one of them")
+        self.refuse_idle(OF_A_TEST)
         self.testing.load_pretrained = self.testing.load_pretrained or f"{self.run.save_dir}/model_best.pth"
 
 
@@ -179,6 +172,7 @@ class MainPrepare(Program):
             self._refuse(self.raw, "reads raw files: give their folder with --raw_dir, or leave it out")
         if self.data.dataset_name != "synth_cxr":
             self._refuse(self.drawing, "draws SynthCXR: give --dataset_name synth_cxr, or leave it out")
+        self.refuse_idle(OF_A_PREPARATION)
 
     def _refuse(self, group: Group, why: str) -> None:
         for a_field in fields(group):
@@ -188,7 +182,11 @@ class MainPrepare(Program):
 
 @dataclass(kw_only=True)
 class MainScore(Program):
-    """Score any generated reports, ours or another model's, and compare them."""
+    """Score any generated reports, ours or another model's, and compare them.
+
+    Raises:
+        FlagError: if a flag would change nothing beside the others.
+    """
 
     file = "main_score.py"
     examples = (
@@ -205,6 +203,14 @@ class MainScore(Program):
     labeler: LabelerOptions
     run: ScoreRunOptions
     runtime: RuntimeOptions
+
+    def __post_init__(self) -> None:
+        self.refuse_idle(OF_A_SCORING)
+        if self.scoring.baseline and len(self.scoring.predictions) == 1:
+            raise FlagError(
+                f"--baseline {self.scoring.baseline} is what other systems are compared with and --predictions names one "
+                "alone: name more, or leave it out"
+            )
 
 
 @dataclass(kw_only=True)
@@ -238,6 +244,7 @@ class MainPredict(Program):
             raise FlagError("--save_json_file writes the studies of --input_json_file: give both")
         if not self.release.export and {"bank_text", "half"} & self.given:
             raise FlagError("--no-bank_text and --half say what --export writes: give it too")
+        self.refuse_idle(OF_A_PREDICTION)
 
 
 PROGRAMS = (MainPrepare, MainTrain, MainTest, MainScore, MainPredict)

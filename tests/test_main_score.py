@@ -198,7 +198,7 @@ def test_references_beside_r2gens_predictions_are_found(files):
     ("arguments", "words"),
     [
         (
-            ["--predictions", "good.csv", "--references", "references.csv", "--baseline", "x"],
+            ["--predictions", "good.csv", "bad.csv", "--references", "references.csv", "--baseline", "x"],
             "--baseline is 'x'; expected",
         ),
         (["--predictions", "nowhere.csv"], "nowhere.csv does not exist"),

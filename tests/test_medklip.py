@@ -184,7 +184,7 @@ def files(tmp_path, monkeypatch):
     return parse_options(
         MainPrepare,
         [
-            "--medklip_checkpoint", str(tmp_path / "medklip.pth"), "--precision", "fp32", "--num_workers", "0",
+            "--entity_scorer", "medklip", "--medklip_checkpoint", str(tmp_path / "medklip.pth"), "--precision", "fp32", "--num_workers", "0",
             "--entity_descriptions", str(tmp_path / "descriptions.json"), "--bert_path", str(bert),
             "--image_dir", str(tmp_path / "images"),
         ],

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from models.config import ModelOptions, RevtafConfig
+from modules import idle_flags
 from modules.dataset_defaults import DATASET_DEFAULTS
+from modules.evaluation.profiles import PROFILES
 from modules.options import build_parser, flags_of, flat, groups_of, model_config, parse_options
-from modules.programs import PROGRAMS, MainPrepare, MainScore, MainTest, MainTrain
+from modules.programs import PROGRAMS, MainPredict, MainPrepare, MainScore, MainTest, MainTrain
 from tools import ablate, calibrate, check, convert, draw_example, draw_sheet, measure_labeler, write_published
 
 ROOT = Path(__file__).parents[1]
@@ -104,8 +106,15 @@ def test_a_flag_may_be_given_where_its_value_is_the_default_or_it_is_read():
         "--rank_weight 2",
         "--align_iou binary --align_pairs all",
         "--align_iou binary --init_from model.pth",
+        "--retrieval none --reference_memory 0",
+        "--attention softmax --ot_epsilon 0.1",
+        "--global_batch 36 --batch_size 18",
     ):
         assert parse_options(MainTrain, words.split()).given == {word[2:] for word in words.split() if word[:2] == "--"}
+    published = (
+        "--dataset_name mimic_cxr --beam_size 3 --gen_min_len 100 --gen_max_len 150"  # as test_mimic_cxr.sh says it
+    )
+    assert parse_options(MainTest, [*published.split(), "--rescore"]).testing.rescore
 
 
 def test_a_switch_is_turned_off_by_no():
@@ -138,12 +147,51 @@ def test_a_switch_is_turned_off_by_no():
         ),
         (MainTrain, "--c 1 --manifold euclidean", "--c 1.0 would change nothing with --manifold euclidean"),
         (MainTrain, "--ot_plan single --attention none", "--ot_plan single would change nothing with --attention none"),
+        (MainTrain, "--image 96", "there is no flag --image: did you mean --image_dir or --image_size?"),
+        (MainTrain, "--model m.pth", "there is no flag --model here: it is one of main_predict.py"),
+        (MainTrain, "--val_share 0.1", "there is no flag --val_share here: it is one of main_prepare.py"),
+        (MainTest, "--reference f", "there is no flag --reference here: see --help"),
         (MainTrain, "--threshold 3", "--threshold 3 would change nothing with --tokenizer bert"),
         (MainTest, "--plot 3 --plot_ids a", "--plot draws the first studies and --plot_ids others"),
-        (MainTest, "--no-viewer --viewer_studies 3", "--viewer_studies is of the page that --no-viewer leaves out"),
+        (MainTrain, "--hyperbolic_layers 3", "--hyperbolic_layers 3 would change nothing with --enhancer towers"),
+        (MainTrain, "--presence_weight 1 --entity_keys text", "1.0 would change nothing with --entity_keys text"),
+        (MainTrain, "--ot_plan single --ot_epsilon 0.1", "--ot_epsilon 0.1 would change nothing with --ot_plan single"),
+        (
+            MainTrain,
+            "--retrieval none --train_retrieval label",
+            "with --retrieval none: it is read with --retrieval learned, states, cosine or random",
+        ),
+        (MainTrain, "--retrieval none --drop_references 0.2", "--drop_references 0.2 would change nothing with"),
+        (MainTrain, "--retrieval none --reference_memory 9", "--reference_memory 9 would change nothing with"),
+        (MainTrain, "--retrieval none --references 2", "--references 2 would change nothing with --retrieval none"),
+        (MainTrain, "--retrieval none --oracle_epochs 1", "--oracle_epochs 1 would change nothing with"),
+        (MainTrain, "--retrieval none --exclude_same_patient", "--exclude_same_patient would change nothing with"),
+        (MainTrain, "--train_retrieval label --oracle_epochs 1", "it is read with --train_retrieval own"),
+        (MainTrain, "--global_batch 36 --batch_size 9", "nothing with --global_batch 36: give one of them"),
+        (MainTrain, "--init_visual entity_scorer --resnet_weights a", "nothing with --resnet_weights a: give one"),
+        (MainTrain, "--init_visual entity_scorer --visual_extractor hf:a", "nothing with --visual_extractor hf:a"),
+        (MainTrain, "--init_from a --tokenizer corpus", "--tokenizer corpus would change nothing with --init_from a"),
+        (MainTrain, "--no-fast_cpu --device cuda", "--no-fast_cpu would change nothing with --device cuda"),
+        (MainTest, "--no-viewer --viewer_studies 3", "--viewer_studies 3 would change nothing without --viewer"),
+        (MainTest, "--show 3", "--show 3 would change nothing without --verbose_text: give both, or leave it out"),
+        (MainTest, "--rescore --beam_size 9", "--beam_size 9 would change nothing with --rescore: give one of them"),
+        (MainTest, "--rescore --rerank states", "--rerank states would change nothing with --rescore"),
         (MainTest, "--image_size 64", "there is no flag --image_size"),
         (MainScore, "--predictions a --n_gpu 2", "there is no flag --n_gpu"),
         (MainScore, "--predictions a --feature_dir f --train_ann g", "both name training reports"),
+        (MainScore, "--predictions a --metric_models d", "would change nothing without --extra_metrics: give both"),
+        (MainScore, "--predictions a --profile rexrank --max_words 9", "it is read with --profile r2gen"),
+        (MainScore, "--predictions a --profile rexrank --cleaning none", "it is read with --profile r2gen"),
+        (MainScore, "--predictions a --baseline a", "and --predictions names one alone"),
+        (MainPredict, "--images a --img_root_dir b", "--img_root_dir b would change nothing without --input_json_file"),
+        (MainPredict, "--export a --plot 2", "--plot 2 would change nothing with --export a: give one of them"),
+        (MainPredict, "--serve --text", "--text would change nothing with --serve: give one of them"),
+        (MainPrepare, "--description_tokens 9", "it is read with --entity_scorer medklip"),
+        (MainPrepare, "--entity_scorer medklip --scorer_epochs 9", "it is read with --entity_scorer own"),
+        (MainPrepare, "--text_encoder d --text_width 9", "it is read with --text_encoder lsa"),
+        (MainPrepare, "--raw_dir d --copy_format png", "--copy_format png would change nothing with --resize 0"),
+        (MainPrepare, "--raw_dir d --dataset_name custom --xxxx word", "it is read with --dataset_name iu_xray"),
+        (MainPrepare, "--raw_dir d --dataset_name custom --no-unnamed", "it is read with --dataset_name mimic_cxr"),
         (MainScore, "", "give the reports to score: --predictions"),
         (MainPrepare, "--save_dir x", "there is no flag --save_dir"),
         (MainPrepare, "--section both", "--section reads raw files: give their folder with --raw_dir"),
@@ -189,3 +237,19 @@ def test_another_python_is_told_to_enter_the_environment():
         assert "enter the environment first" in done.stderr
         assert done.stderr.rstrip().endswith(file)
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_row_of_idle_flags_names_flags_of_its_program_and_the_cleaned_profiles():
+    for rows, program in (
+        (idle_flags.OF_A_TRAINING + idle_flags.OF_ANY_TRAINING, MainTrain),
+        (idle_flags.OF_A_TEST, MainTest),
+        (idle_flags.OF_A_PREPARATION, MainPrepare),
+        (idle_flags.OF_A_SCORING, MainScore),
+        (idle_flags.OF_A_PREDICTION, MainPredict),
+    ):
+        known = {a_field.name: a_field for kind in groups_of(program).values() for a_field in flags_of(kind)}
+        for row in rows:
+            assert {*row.names, row.other} <= known.keys()
+            choices = known[row.other].metadata["choices"]
+            assert isinstance(row.values, bool) or not choices or set(row.values) <= set(choices)
+    assert tuple(name for name, profile in PROFILES.items() if profile.text == "cleaned") == idle_flags.CLEANED

@@ -10,15 +10,15 @@ from modules.records import read_json, read_jsonl, write_jsonl
 
 def argv(prepared, trained, save_dir):
     return [
-        *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--save_dir", save_dir, "--gen_min_len", 25,
-        "--gen_max_len", 8, "--no-meteor", "--resamples", 10, "--no-viewer",
+        *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--save_dir", save_dir, "--no-meteor",
+        "--resamples", 10, "--no-viewer",
     ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def tested(prepared, trained, tmp_path_factory):
     save_dir = tmp_path_factory.mktemp("tested")
-    call(main_test, *argv(prepared, trained, save_dir))
+    call(main_test, *argv(prepared, trained, save_dir), "--gen_min_len", 25, "--gen_max_len", 8, "--beam_size", 2)
     return save_dir
 
 
@@ -32,6 +32,8 @@ def test_reports_are_scored_again_and_not_written(tested, prepared, trained, mon
     call(main_test, *argv(prepared, trained, tested), "--rescore")
     again = read_json(tested / "metrics.json")
     assert again["scores"] == first["scores"]
+    assert again["protocol"]["generation"] == first["protocol"]["generation"]  # as they were written, with 2 beams
+    assert again["protocol"]["generation"]["beams"] == 2
     assert again["reference_sensitivity"] == first["reference_sensitivity"]
     assert [row["prediction"] for row in read_jsonl(tested / "predictions.jsonl")] == [
         row["prediction"] for row in rows

@@ -127,7 +127,8 @@ def test_medklip_reads_the_images_of_a_data_set(prepared, medklip_files, monkeyp
 
 def options_like(config, given):
     """Options of main_train.py whose model is that of ``config``, as if the command line had set ``given``."""
-    options = parse_options(MainTrain, ["--init_from", "m.pth", "--tokenizer", "corpus"])
+    options = parse_options(MainTrain, ["--init_from", "m.pth"])
+    options.start.tokenizer = "corpus"
     chosen = {name: value for name, value in asdict(config).items() if hasattr(options.model, name)}
     options.model, options.given = ModelOptions(**chosen), frozenset(given)
     return options

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from modules.corpus.datasets import ReportDataset
 from modules.messages import UserError
+from modules.programs import MainTest
 from modules.records import read_json, read_jsonl
 
 OF_THE_MODEL = (
@@ -30,6 +32,15 @@ def kept_reports(run_dir: Path, dataset: ReportDataset) -> list[dict[str, Any]]:
             f"{path} holds the reports of {len(rows)} studies that are not the {len(dataset)} of this test: leave out --rescore"
         )
     return [{**row, "reference": report} for row, report in zip(rows, dataset.reports, strict=True)]
+
+
+def keep_writing(options: MainTest) -> None:
+    """Set how the reports were written to what the test that wrote them recorded: this one does not write any."""
+    path = Path(options.run.save_dir) / f"options_{options.testing.split}.json"
+    known = read_json(path)["options"] if path.is_file() else {}
+    for a_field in fields(options.generation):
+        if a_field.name in known:
+            setattr(options.generation, a_field.name, known[a_field.name])
 
 
 def kept_figures(run_dir: Path) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""Flags that would change nothing beside the others of a command line: they are refused, for whoever typed them meant something."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import Field
+from typing import Any, NamedTuple
+
+from models.config import BACKBONES, FlagError, flag_name
+
+RETRIEVING = ("learned", "states", "cosine", "random")
+CLEANED = ("r2gen",)  # profiles that score cleaned text, see modules/evaluation/profiles.py
+
+
+class ReadWith(NamedTuple):
+    """Flags that are read where another flag has one of some values; ``True``: where it is given, ``False``: where not."""
+
+    names: tuple[str, ...]
+    other: str
+    values: tuple[str, ...] | bool
+
+
+OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches are not known yet
+    ReadWith(("align_iou",), "align_pairs", ("all",)),
+    ReadWith(("rank_weight", "rank_loss", "hyperbolic_layers"), "enhancer", ("scores",)),
+    ReadWith(("rank_temperature",), "rank_loss", ("listwise",)),
+    ReadWith(("presence_weight",), "entity_keys", ("query",)),
+    ReadWith(("curvature", "learn_curvature"), "manifold", ("poincare", "lorentz")),
+    ReadWith(("ot_plan", "ot_solver", "ot_iterations"), "attention", ("ot",)),
+    ReadWith(("ot_epsilon",), "attention", ("ot", "softmax")),
+    ReadWith(("ot_solver", "ot_iterations", "ot_epsilon"), "ot_plan", ("joint",)),
+    ReadWith(("references", "reference_memory", "train_retrieval", "drop_references"), "retrieval", RETRIEVING),
+    ReadWith(("oracle_epochs", "exclude_same_patient"), "retrieval", RETRIEVING),
+    ReadWith(("oracle_epochs",), "train_retrieval", ("own",)),
+    ReadWith(("threshold",), "tokenizer", ("corpus",)),
+)
+OF_ANY_TRAINING = (
+    ReadWith(("batch_size",), "global_batch", False),
+    ReadWith(("init_visual",), "resnet_weights", False),
+    ReadWith(("init_visual",), "visual_extractor", BACKBONES),
+    ReadWith(("init_visual", "tokenizer"), "init_from", False),
+    ReadWith(("fast_cpu",), "device", ("auto", "cpu")),
+)
+OF_A_TEST = (
+    ReadWith(("viewer_studies",), "viewer", True),
+    ReadWith(("show",), "verbose_text", True),
+    ReadWith(("beam_size", "gen_min_len", "gen_max_len", "rerank"), "rescore", False),
+    ReadWith(("fast_cpu",), "device", ("auto", "cpu")),
+)
+OF_A_PREPARATION = (
+    ReadWith(("medklip_checkpoint", "entity_descriptions", "description_tokens"), "entity_scorer", ("medklip",)),
+    ReadWith(("scorer_width", "scorer_layers", "scorer_epochs", "scorer_shares"), "entity_scorer", ("own",)),
+    ReadWith(("scorer_lr", "scorer_patience"), "entity_scorer", ("own",)),
+    ReadWith(("text_width",), "text_encoder", ("lsa",)),
+    ReadWith(("copy_format",), "resize", True),
+    ReadWith(("unnamed", "chexpert_labels"), "dataset_name", ("mimic_cxr",)),
+    ReadWith(("xxxx",), "dataset_name", ("iu_xray",)),
+)
+OF_A_SCORING = (
+    ReadWith(("metric_models",), "extra_metrics", True),
+    ReadWith(("cleaning", "max_words"), "profile", CLEANED),
+)
+OF_A_PREDICTION = (
+    ReadWith(("viewer_studies",), "viewer", True),
+    ReadWith(("img_root_dir",), "input_json_file", True),
+    ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "export", False),
+    ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "serve", False),
+)
+
+
+def refuse_idle(
+    found: Mapping[str, tuple[Field, Any]],
+    given: Collection[str],
+    defaults: Mapping[str, Any],
+    rows: tuple[ReadWith, ...],
+) -> None:
+    """Refuse what the command line sets and nothing would read.
+
+    A value that is the default, or a number that is 0, asks for nothing and may stand.
+
+    Args:
+        found: declaration and value of every flag of a program by its name.
+        given: names of those that the command line sets.
+        defaults: what the data set changes of the declared defaults.
+        rows: which flag is read with which other.
+
+    Raises:
+        FlagError: naming both flags.
+    """
+    for row in rows:
+        decisive, chosen = found[row.other]
+        if bool(chosen) is row.values if isinstance(row.values, bool) else chosen in row.values:
+            continue
+        for name in row.names:
+            a_field, value = found[name]
+            nothing = value == 0 and not isinstance(value, bool)
+            if name in given and not nothing and value != defaults.get(name, a_field.default):
+                raise FlagError(
+                    f"{_typed(a_field, value)} would change nothing {_because(decisive, chosen, row.values)}"
+                )
+
+
+def _because(decisive: Field, chosen: Any, values: tuple[str, ...] | bool) -> str:
+    name = flag_name(decisive)
+    if isinstance(values, tuple):
+        return f"with {name} {chosen}: it is read with {name} {_one_of(values)}"
+    if not values:
+        return f"with {_typed(decisive, chosen)}: give one of them"
+    off = chosen is not None and not isinstance(chosen, (bool, tuple, str)) and chosen == 0
+    return f"with {name} {chosen}: leave one of them out" if off else f"without {name}: give both, or leave it out"
+
+
+def _one_of(values: Sequence[str]) -> str:
+    *first, last = values
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _typed(a_field: Field, value: Any) -> str:
+    """A flag as it is typed."""
+    if isinstance(value, bool):
+        return flag_name(a_field) if value else flag_name(a_field).replace("--", "--no-", 1)
+    return f"{flag_name(a_field)} {' '.join(value) if isinstance(value, tuple) else value}"
