@@ -16,6 +16,7 @@ from modules.programs import Program
 from modules.records import read_json
 
 SMALL = 5000  # training studies below which a large network learns nothing that a small one does not
+BY_HEART = 64  # training studies below which they are learnt by heart: the last weights are kept, validated once
 STEPS = 1200  # of a training, where the passes allow it
 SCORER_STEPS = 600
 GIVEN = {  # a flag that brings weights: what they decide instead of the size
@@ -31,7 +32,7 @@ NETWORK = {  # of a small set; about the quickstart's
     "text_width": 128, "memory_feedforward": 256, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 128,
     "intermediate_size": 256, "reference_memory": 90, "tokenizer": "corpus", "init_visual": "entity_scorer",
     "scorer_width": 64, "scorer_layers": 1, "scorer_lr": 2e-3, "scorer_patience": 0, "init_lr": 2e-3, "min_lr": 1e-4,
-    "warmup_lr": 1e-5, "clip_grad_value": 1.0, "rerank": "states",
+    "warmup_lr": 1e-5, "clip_grad_value": 1.0,
 }  # fmt: skip
 
 
@@ -39,16 +40,18 @@ def size_defaults(training: int) -> dict[str, Any]:
     """Flags that suit a number of training studies, by name; nothing for a large set, whose defaults are published."""
     if training >= SMALL:
         return {}
-    batch = 8 if training < 64 else 16
+    batch = 8 if training < BY_HEART else 16
     steps = max(1, training // batch)  # in an epoch
     epochs = min(max(math.ceil(STEPS / steps), 6), max(150, math.ceil(FEW_STEPS / steps)))
     few = {"augment": False, "label_smoothing": 0.0} if training < 100 else {}
+    by_heart = training < BY_HEART
     return {
         **NETWORK,
         **few,
         "batch_size": batch,
         "epochs": epochs,
-        "val_every": max(1, epochs // 15),
+        "val_every": epochs if by_heart else max(1, epochs // 15),
+        "rerank": "none" if by_heart else "states",
         "warmup_steps": min(steps, 100),
         "scorer_epochs": min(max(math.ceil(SCORER_STEPS / steps), 5), 40),
         "threshold": 1 if training < 100 else 2,
@@ -106,7 +109,7 @@ def size_warnings(training: int, validation: int, batch: int, epochs: int) -> li
         )
     if validation < FEW_VAL:
         lines.append(
-            f"warning: {validation} validation studies choose the best epoch nearly by chance: give more of them (a column "
+            f"warning: {validation} validation studies tell good weights from bad ones nearly by chance: give more of them (a column "
             "split, or --split_file of main_prepare.py)"
         )
     return lines

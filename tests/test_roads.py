@@ -212,3 +212,37 @@ def test_published_files_are_converted_trained_and_tested(checkout, tmp_path):
         "test",
         len(json.loads((folder / "mimic_annotation_promptmrg.json").read_text())["test"]),
     )
+
+
+def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(tmp_path):
+    """Forty films beside a table with semicolons, a mark and its own headings; the second start goes on and trains nothing."""
+    place = tmp_path / "own"
+    place.mkdir()
+    rng = np.random.default_rng(2)
+    rows = ["StudyID;Filename;Text;Patient ID"]
+    for n in range(40):
+        film(rng, n % len(FINDINGS)).save(place / f"f{n}.png")
+        rows.append(f"S{n};f{n}.png;{FINDINGS[n % len(FINDINGS)] if n else 'nan'};p{n // 2}")
+    (place / "studies.csv").write_text("\n".join(rows) + "\n", encoding="utf-8-sig")
+    checkout = Checkout(tmp_path)
+    small = ["--image_size", 64, "--epochs", 2, "--scorer_epochs", 2, "--d_model", 32, "--device", "cpu"]
+    said = checkout.bash("train_custom.sh", place / "studies.csv", *small)
+    assert "39 items: train" in said
+    assert "left out: 1 (no report)" in said
+    assert "set by the size of the data set (yours win)" in said
+    annotation = read_annotation(tmp_path / "data/custom/annotation.json")
+    assert sum(map(len, annotation.values())) == 39
+    assert "steps are few, reports may be salads of words: give --epochs" in said
+    epochs = (tmp_path / "results/custom/metrics.csv").read_text().splitlines()
+    scored = epochs[0].split(",").index("val_BLEU_4")
+    assert [bool(row.split(",")[scored]) for row in epochs[1:]] == [False, True], (
+        "so few studies are validated once, at the end"
+    )
+    assert "resuming at epoch 3" in checkout.bash("train_custom.sh", place / "studies.csv", *small)
+    checkout.bash("test_custom.sh", *TESTING[len(WRITING) :])
+    check_results(tmp_path / "results/custom", "test", len(annotation["test"]))
+    assert (tmp_path / "results/custom/index.html").is_file()
+    found = checkout.python(
+        "main_predict.py", "--model", "results/custom", "--images", place / "f1.png", "--out", "out"
+    )
+    assert "1 reports are in" in found

@@ -13,7 +13,9 @@ from modules.set_size import fit_to_size, length_defaults, size_defaults, size_w
 def test_the_passes_make_about_as_many_steps_for_every_size(studies, least, most):
     chosen = size_defaults(studies)
     assert least <= studies // chosen["batch_size"] * chosen["epochs"] <= most
-    assert 10 <= chosen["epochs"] / chosen["val_every"] <= 30 or chosen["val_every"] == 1
+    validations = chosen["epochs"] / chosen["val_every"]
+    assert validations == 1 if studies < 64 else 10 <= validations <= 30 or chosen["val_every"] == 1
+    assert chosen["rerank"] == ("none" if studies < 64 else "states")
     assert chosen["warmup_steps"] <= max(1, studies // chosen["batch_size"])
 
 
