@@ -1,10 +1,9 @@
 """modules/corpus/dataloaders.py: which studies a process sees in which step."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from small_set import small_bank, small_set
 
 from modules.corpus import dataloaders as subject
 from modules.corpus.dataloaders import EpochSampler, epoch_batches, evaluation_loader, rare_first
@@ -34,8 +33,9 @@ def test_a_resume_continues_the_order_of_its_epoch():
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_share_an_evaluation_without_overlap(world, monkeypatch):
-    dataset = type("Numbers", (), {"__len__": lambda self: 10, "tokenizer": SimpleNamespace(pad_id=0)})()
+def test_processes_share_an_evaluation_without_overlap(world, monkeypatch, tmp_path):
+    reports = {f"s{i}": "clear lungs ." for i in range(10)}
+    dataset = small_set(small_bank(tmp_path, reports, np.zeros((10, 18))), reports)
     monkeypatch.setattr(subject, "world_size", lambda: world)
     seen = []
     for process in range(world):

@@ -1,10 +1,9 @@
 """modules/training/known_pairs.py: which sentences of the bank speak of which entities."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from small_set import small_bank, small_set
 
 from modules.labels import ENTITIES
 from modules.training.known_pairs import UNKNOWN, KnownPairs, known_pairs
@@ -14,12 +13,16 @@ EFFUSION, ENLARGE, TUBE = (ENTITIES.index(name) for name in ("effusion", "enlarg
 
 
 @pytest.fixture(scope="module")
-def train_set():
-    """Three studies whose references are the second report, none and the first; the third was split otherwise."""
+def train_set(tmp_path_factory):
+    """Studies whose references are the second report, none, the first and the third, whose sentences were split otherwise."""
     features = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float16)
     features[2] = features[0]  # the two sentences about effusion are stored alike
-    store = {"sentence_offsets": np.array([0, 2, 3, 5]), "sentence_features": features}
-    return SimpleNamespace(bank=SimpleNamespace(store=store, reports=REPORTS), reference_rows=np.array([1, -1, 0, 2]))
+    reports = dict(zip("abc", REPORTS, strict=True))
+    folder = tmp_path_factory.mktemp("features")
+    bank = small_bank(folder, reports, np.zeros((4, 18)), others="d", offsets=[0, 2, 3, 5], sentences=features)
+    dataset = small_set(bank, {**reports, "d": "clear lungs ."})
+    dataset.refer_to(np.array([[1], [-1], [0], [2]]))
+    return dataset
 
 
 def test_a_sentence_is_paired_with_the_entities_that_it_asserts_or_denies(train_set):

@@ -1,10 +1,9 @@
 """modules/retrieval/quality.py: against a slow count, and what must hold of every ranking."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from small_set import small_bank, small_set
 
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from modules.corpus.annotations import Study
@@ -17,45 +16,23 @@ from modules.retrieval.retriever import Queries, random_rows, retrieve
 N, QUERIES = 40, 12
 
 
-class Store(dict):
-    def rows(self, axis, ids):
-        return np.array([int(identifier[1:]) for identifier in ids])
-
-
-class Bank:
-    """Forty training studies; the first queries are among them."""
-
-    def __init__(self, rng):
-        self.ids = tuple(f"b{i}" for i in range(N))
-        self.labels = rng.integers(0, 4, size=(N, 18)).astype(np.int8)
-        self.store = Store(labels=self.labels)
-        self.reports = [f"a {i} is seen ." for i in range(N)]
-        self.region_scores = rng.random((N, 75)).astype(np.float32)
-
-    def __len__(self):
-        return N
-
-    def groups(self, studies, exclude_same_patient):
-        numbers = {identifier: i for i, identifier in enumerate(self.ids)}
-        return np.arange(N), np.array([numbers.get(study.id, -1) for study in studies])
-
-
 @pytest.fixture
-def judged(monkeypatch):
+def judged(monkeypatch, tmp_path):
+    """Forty training studies, of which the first two are asked for too, and ten others."""
     monkeypatch.setattr(retrieval_quality, "PAIRS", 5 * N)  # several blocks of queries
     rng = np.random.default_rng(0)
-    bank = Bank(rng)
-    labels = rng.integers(0, 4, size=(QUERIES, 18))
-    labels[0] = bank.store["labels"][0]
-    scores = rng.random((QUERIES, 75)).astype(np.float32)
-    ids = ["b0", "b1", *(f"q{i}" for i in range(QUERIES - 2))]
-    studies = [Study(id=i, image_path=("x",), report="x", split="test") for i in ids]
+    others = [f"q{i}" for i in range(QUERIES - 2)]
+    labels = rng.integers(0, 4, size=(N + len(others), 18))
+    scores = rng.random((N + len(others), 75)).astype(np.float32)
+    known = {f"b{i}": f"a {i} is seen ." for i in range(N)}
+    bank = small_bank(tmp_path, known, labels, others=others, scores=scores)
+    dataset = small_set(bank, {i: f"no {n} is seen ." for n, i in enumerate(["b0", "b1", *others])})
+    asked = [0, 1, *range(N, N + len(others))]
+    labels, scores, studies = labels[asked], scores[asked], dataset.studies
     torch.manual_seed(0)
     enhancer = LearnableRetrievalEnhancer(
         num_entities=75, width=12, layers=2, manifold="poincare", curvature=0.01, learn_curvature=True
     )
-    reports = [f"no {i} is seen ." for i in range(QUERIES)]
-    dataset = SimpleNamespace(bank=bank, labels=labels, reports=reports)
     thirds = frequency_thirds(MIMIC_POSITIVE_RATES)
     found = retrieval_quality.retrieval_quality(
         enhancer, dataset, Queries(studies, scores), thirds, exclude_same_patient=False, seed=0
@@ -65,7 +42,7 @@ def judged(monkeypatch):
 
 def test_cosine_agrees_with_a_slow_count(judged):
     bank, labels, scores, studies, found = judged
-    known, agreement, ranks, first = bank.store["labels"], [], [], []
+    known, agreement, ranks, first = bank.labels, [], [], []
     for query, study, own in zip(scores, studies, labels, strict=True):
         cosine = bank.region_scores @ query / np.linalg.norm(bank.region_scores, axis=1) / np.linalg.norm(query)
         order = [i for i in np.argsort(-cosine) if bank.ids[i] != study.id]
@@ -89,7 +66,7 @@ def test_the_random_row_is_the_draw_of_random_retrieval(judged):
     assert (groups[0][rows] != groups[1][:, None]).all()
     assert all(len(set(row)) == 5 for row in rows.tolist())
     assert len({tuple(row) for row in rows.tolist()}) > 6
-    known = bank.store["labels"]
+    known = bank.labels
     assert found["random"]["f1_macro_top1"] == pytest.approx(clinical_scores(known[rows[:, 0]], labels)["ce_f1_macro"])
     assert found["random"]["label_agreement_top5"] == pytest.approx((known[rows] == labels[:, None]).mean())
     found, distances = retrieve("random", None, bank, Queries(studies, scores), exclude_same_patient=False, seed=0, k=2)

@@ -1,16 +1,21 @@
 """modules/evaluation/sensitivity.py: what references, texts and maps make of a report."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_study
+from small_set import small_bank, small_set
 
 from modules.evaluation.sensitivity import Distinctness, mean_of_pairs, reference_kinds, sensitivity_lines, warnings
 
 
-def fused(texts, maps):
-    return SimpleNamespace(region_text=texts, region_map=maps)
+@pytest.fixture
+def fused(tiny_model):
+    """What a model knows of a study, with other texts and maps of the entities."""
+    known = tiny_model().fuse(tiny_study())
+    return lambda texts, maps: replace(known, region_text=texts, region_map=maps)
 
 
 def test_means_are_those_of_all_pairs():
@@ -20,7 +25,7 @@ def test_means_are_those_of_all_pairs():
     assert mean_of_pairs(rows).tolist() == pytest.approx(by_hand, abs=1e-6)
 
 
-def test_collapsed_entities_are_told_from_distinct_ones():
+def test_collapsed_entities_are_told_from_distinct_ones(fused):
     generator = torch.Generator().manual_seed(0)
     texts, maps = torch.randn(3, 75, 64, generator=generator), torch.rand(3, 75, 9, generator=generator)
     distinct, one = Distinctness(), Distinctness()
@@ -34,7 +39,7 @@ def test_collapsed_entities_are_told_from_distinct_ones():
     assert "map_correlation" in second
 
 
-def test_every_study_weighs_the_same_however_it_is_batched():
+def test_every_study_weighs_the_same_however_it_is_batched(fused):
     generator = torch.Generator().manual_seed(0)
     texts, maps = torch.randn(5, 6, 8, generator=generator), torch.rand(5, 6, 9, generator=generator)
     whole, parts = Distinctness(), Distinctness()
@@ -44,29 +49,21 @@ def test_every_study_weighs_the_same_however_it_is_batched():
     assert parts.figures() == pytest.approx(whole.figures())
 
 
-class Sized(SimpleNamespace):
-    """Some attributes, and a length."""
-
-    def __len__(self):
-        return self.size
-
-
 @pytest.fixture(scope="module")
-def dataset():
+def dataset(tmp_path_factory):
     """Two studies of the bank and one outside it."""
-    reports = [
-        "the lungs are clear .",
-        "large right effusion .",
-        "large left effusion .",
-        "clear lungs . no effusion .",
-    ]
-    labels = np.zeros((4, 18), dtype=np.int64)
-    labels[1:3, 9] = labels[3, 13] = 1
-    return Sized(
-        bank=Sized(size=4, ids=["a", "b", "c", "d"], reports=reports, labels=labels), size=3, labels=labels[[1, 3, 2]],
-        studies=[SimpleNamespace(id=i) for i in "bdx"], reports=[reports[1], reports[3], "large effusion ."],
-        read_rows=np.array([[3], [0], [1]]),
-    )  # fmt: skip
+    reports = {
+        "a": "the lungs are clear .",
+        "b": "large right effusion .",
+        "c": "large left effusion .",
+        "d": "clear lungs . no effusion .",
+    }
+    labels = np.zeros((5, 18), dtype=np.int64)
+    labels[1:3, 9] = labels[3, 13] = labels[4, 9] = 1
+    bank = small_bank(tmp_path_factory.mktemp("features"), reports, labels, others="x")
+    asked = small_set(bank, {"b": reports["b"], "d": reports["d"], "x": "large effusion ."})
+    asked.refer_to(np.array([[3], [0], [1]]))
+    return asked
 
 
 def test_the_oracle_knows_the_words_and_nobody_gets_his_own_report(dataset):
