@@ -25,14 +25,17 @@ from modules.training.losses import IGNORED, token_loss
 GOLDEN = Path(__file__).parent / "golden"
 
 
-RUNS_PROGRAMS = {"prepared", "trained", "trainings", "call", "train", "prepare", "subprocess", "end_of", "real_cxr"}
+NOT_QUICK = {
+    "prepared", "trained", "trainings", "call", "train", "prepare", "subprocess", "end_of", "real_cxr", "given",
+}  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
     """Mark what is quick: what is not slow, in a file that runs no program. The files with the most slow tests come first.
 
-    A file that imports what runs a program, and a test that asks for such a fixture or for real reports, is not quick.
+    A file that imports what runs a program or what makes up inputs (hypothesis), and a test that asks for such a fixture or
+    for real reports, is not quick.
 
     Two processes share the files, so that neither is left with a long one when the other has ended.
     """
@@ -40,7 +43,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow"):
             slow[item.path] += 1
-        elif not RUNS_PROGRAMS & {*item.fixturenames, *vars(item.module)}:
+        elif not NOT_QUICK & {*item.fixturenames, *vars(item.module)}:
             item.add_marker("quick")
     items.sort(key=lambda item: -slow[item.path])
 

@@ -1,8 +1,6 @@
 """modules/labelling/labelers.py: conditions by rule on written sentences and on a public archive of real reports."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from modules.labels import BLANK, CHEXPERT_CONDITIONS, CONDITIONS, NEGATIVE, POS
 
 SIGNS = {"+": POSITIVE, "-": NEGATIVE, "?": UNCERTAIN}
 LABELER = RuleLabeler()
-REAL_CXR = os.environ.get("REVTAF_REAL_CXR")
 
 # Report, then every condition that is not blank; "no finding" is checked apart.
 CASES = [
@@ -174,15 +171,14 @@ def test_what_annotation_and_labeler_do_not_know_is_labelled_by_rule():
     assert label_studies(studies[2:], LABELER, LABELER).tolist() == [by_rule.tolist()]
 
 
-@pytest.mark.skipif(REAL_CXR is None, reason="set REVTAF_REAL_CXR to the folder that holds reports.jsonl")
-def test_real_reports_against_their_human_index(capsys):
+def test_real_reports_against_their_human_index(capsys, real_cxr):
     """Positives of the Indiana University reports against those of their human indexers.
 
     Not every disagreement is the labeler's. The index calls a report normal only if nothing at all was indexed, so that
     scoliosis costs "no finding"; files nodular opacities under opacity and interstitial markings under neither; indexes
     what "may represent" or stands before "versus" as found; and knows devices whose name the release blanks as XXXX.
     """
-    lines = Path(REAL_CXR, "reports.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (real_cxr / "reports.jsonl").read_text(encoding="utf-8").splitlines()
     studies = [study for study in map(json.loads, lines) if study["labels_mesh"]]
     texts = [f"{study['findings']} {study['impression']}" for study in studies]
     studies, texts = zip(*[pair for pair in zip(studies, texts, strict=True) if pair[1].strip()], strict=True)
