@@ -110,7 +110,7 @@ def main() -> None:
         require(needed_files(options))
         if options.preparation.published is None and options.scorer.entity_scorer == "own":
             refuse_to_build(options.data)
-        seed_everything(options.runtime.seed)
+        seed_everything(options.runtime.seed, options.compute.precision, options.compute.deterministic)
         preparation = Preparation(options, device)
         if len(preparation.studies) >= MANY and not options.preparation.yes:
             agree_on(lambda: agree_to_long(preparation_costs(options, preparation.splits, device), False))

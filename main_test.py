@@ -92,7 +92,7 @@ def main() -> None:
     if testing.rescore:
         keep_writing(options)
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
-        seed_everything(seed)
+        seed_everything(seed, options.compute.precision, options.compute.deterministic)
         tested = EvaluatedSplit.open(options, device)
         model, dataset = tested.model, tested.dataset
         plotted = plotted_studies(testing, dataset.studies, options.data.ann_path)

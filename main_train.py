@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from models.config import RevtafConfig
-from models.cpu.speed_up import speed_up
+from models.fast import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import agree_on, is_main, processes, seed_everything, world_size
@@ -49,8 +49,7 @@ def build(
     model = Revtaf(config)
     said = initialise(model, options, checkpoint)
     model.to(device)
-    if options.speed.fast_cpu and device.type == "cpu":
-        speed_up(model)
+    speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu, options.training.compile)
     if options.training.channels_last:
         model.visual_encoder.to(memory_format=torch.channels_last)
     return model, said
@@ -78,7 +77,7 @@ def main() -> None:
         share_batch(options)
         check_same_run(options)
         found = agree_on(lambda: hold_run(held, run_dir, goes_on, options.run.overwrite))
-        seed_everything(options.runtime.seed)
+        seed_everything(options.runtime.seed, options.compute.precision, options.compute.deterministic)
         if device.type == "cpu":
             keep_freed_memory()
         data = TrainingData.open(options, checkpoint, device)

@@ -1,35 +1,70 @@
-"""Training and generation on a CUDA device: studies per second, share of the peak (MFU), memory.
+"""Training, generation and retrieval on a CUDA device: studies per second, what each way gains, where the time goes.
 
-    python benchmarks/gpu.py --peak_tflops 989      # dense bfloat16 peak of an H100 SXM or H200, from its data sheet
-    python benchmarks/gpu.py --compile              # the step through torch.compile, to see whether that pays
+    bash benchmarks/gpu_all.sh                      # the tests that need a GPU, then this; under nine minutes on an H100
+    python benchmarks/gpu.py --only train generate  # some of it
 
-Not yet measured. A step begins with pinned uint8 images on the host, as the data loader leaves them, and ends with new
-weights; the test of 3,858 reports is their generation beside the retrieval from 270,790 studies, both measured. FLOPs are counted by PyTorch while one step runs, so MFU has no guess in it but the peak.
-``--quick`` runs tiny sizes, on the CPU where there is no GPU.
+Every figure is kept in the JSON as soon as it is measured, so that it may be stopped at any point. A step begins with pinned
+uint8 images on the host, as the data loader leaves them, and ends with new weights. FLOPs are counted by PyTorch while one step
+runs. The released way is our plain rendering of it, in float32, on the same card. ``--quick`` runs tiny sizes, on the CPU where
+there is no GPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import gc
+import json
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.models import count_flops, our_step, published_config, published_model, random_batch
-from benchmarks.timing import machine, spread
+from benchmarks.alignment import plain_binary_iou
+from benchmarks.models import LOSS, count_flops, published_config, published_model, random_batch
+from benchmarks.steps import plain_loss
+from benchmarks.timing import machine
 from models.beam_search import GenerationLimits
+from models.fast import speed_up
 from models.retrieval import RetrievalBank
 from models.revtaf import Revtaf
 from modules.distributed import autocast
+from modules.records import write_json
 from modules.retrieval.retriever import embed, search
-from modules.training.optimizers import build_optimizer
+from modules.training.optimizers import clip_gradients
+from modules.training.update import Update
+
+KINDS = {  # of kernels, by a part of their names; the first that fits
+    "attention": ("sdpa", "flash", "dot_do_o"), "convolutions": ("implicit_gemm", "fprop", "dgrad", "wgrad"),
+    "matrix products": ("nvjet", "gemm", "cutlass"), "compiled and normalisation": ("triton", "batch_norm"),
+    "own kernels": ("_plans", "_solutions", "_forward", "_backward"), "optimizer and clipping": ("multi_tensor",),
+    "copies and fills": ("emcpy", "emset", "copy", "fill"),
+}  # fmt: skip
+
+
+class Record:
+    """What was measured, on disk after every line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.began = path, time.time()
+        self.content: dict[str, Any] = {"machine": machine(), "figures": []}
+
+    def __call__(self, what: str, **figures: float | str) -> None:
+        """Keep and print one line."""
+        rounded = {name: float(f"{x:.4g}") if isinstance(x, float) else x for name, x in figures.items()}
+        self.content["figures"].append({"what": what, **rounded})
+        write_json(self.path, self.content)
+        print(
+            f"[{time.time() - self.began:5.0f} s] {what}: {', '.join(f'{n} {x}' for n, x in rounded.items())}",
+            flush=True,
+        )
 
 
 def parse() -> Namespace:
@@ -38,111 +73,243 @@ def parse() -> Namespace:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only to see that it works")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="of the step and the generation")
-    parser.add_argument("--train_batches", type=int, nargs="+", default=[18, 64, 256], help="studies per step")
-    parser.add_argument("--generate_batches", type=int, nargs="+", default=[16, 64, 256], help="reports at once")
-    parser.add_argument("--steps", type=int, default=20, help="timed steps per batch size")
-    parser.add_argument("--compile", action="store_true", help="run the training step through torch.compile")
-    parser.add_argument("--peak_tflops", type=float, help="dense peak of the device in that precision, for MFU")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts that are measured")
+    parser.add_argument("--batches", type=int, nargs="+", default=[18, 64, 256], help="studies per step")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps, after four that are not")
+    parser.add_argument("--out", type=Path, default=Path("results/gpu.json"), help="where the figures are kept")
     options = parser.parse_args()
+    options.device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if options.device.type == "cpu" and not options.quick:
+        sys.exit("gpu.py needs a CUDA device and PyTorch finds none: run it on one, or add --quick to try it here")
     if options.quick:
-        options.train_batches, options.generate_batches, options.steps = [2], [2], 2
+        options.batches, options.steps = [2, 3], 2
     return options
 
 
-def timed(work: Callable[[], object], device: torch.device, count: int, warm_up: int) -> list[float]:
-    """Seconds of each of ``count`` calls; the device has finished at both ends."""
-    times = []
-    for number in range(warm_up + count):
-        start = time.perf_counter()
+def wait(device: torch.device) -> None:
+    """Until the device has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds(work: Callable[[], Any], count: int, warm_up: int, device: torch.device) -> float:
+    """Mean seconds of ``count`` calls that may overlap, as in a training; the device has finished at both ends."""
+    for _ in range(warm_up):
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if number >= warm_up:
-            times.append(time.perf_counter() - start)
-    return times
+    wait(device)
+    start = time.perf_counter()
+    for _ in range(count):
+        work()
+    wait(device)
+    return (time.perf_counter() - start) / count
 
 
-def gigabytes(device: torch.device) -> str:
-    """Peak memory since the last reset."""
-    return f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if device.type == "cuda" else "no GPU memory"
-
-
-def train(model: Revtaf, size: int, options: Namespace, device: torch.device) -> None:
-    """Time the whole step at one batch size, the copy to the device included."""
-    host = random_batch(model.config, size, 30 if options.quick else 120)
-    host.study.image = torch.randint(0, 256, host.study.image.shape, dtype=torch.uint8)
-    host = host.pin_memory() if device.type == "cuda" else host
-    prior, optimizer = torch.ones(model.config.num_conditions, device=device), build_optimizer(model, 5e-5, 0.05)
-    compiled = torch.compile(model) if options.compile else None
-
-    def step() -> None:
-        our_step(model, optimizer, host.to(device, None), prior, options.precision, compiled)
-
-    work = count_flops(lambda: our_step(model, optimizer, host.to(device, None), prior, options.precision))
+def forget(device: torch.device) -> None:
+    """Give back the memory of what is gone."""
+    gc.collect()
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    times = timed(step, device, options.steps, warm_up=5)
-    rate = work / statistics.median(times) / 1e12
-    mfu = f", MFU {rate / options.peak_tflops:.1%}" if options.peak_tflops else ""
-    speed = spread([size / seconds for seconds in times])
-    print(f"train, batch {size}: {speed} studies/s, {rate:.2f} TFLOP/s{mfu}, {gigabytes(device)}")
 
 
-def generate(model: Revtaf, size: int, options: Namespace, device: torch.device) -> None:
-    """Time whole reports of the longest length at one batch size."""
-    config, new = model.config, 6 if options.quick else 150
-    batch = random_batch(config, size, 30).to(device, None)
-    limits = GenerationLimits(beams=3, min_length=config.prompt_length + new - 1, max_new_tokens=new)
-    states = torch.arange(config.num_states, device=device) + 3
-    model.eval()
+def gigabytes(device: torch.device) -> float:
+    """Most memory that PyTorch has held since :func:`forget`, recordings included."""
+    return torch.cuda.max_memory_reserved() / 1e9 if device.type == "cuda" else 0.0
 
-    def write() -> None:
-        with autocast(device, options.precision):
-            model.generate(batch.study, 3, states, limits)
 
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    times = timed(write, device, 3, warm_up=1)
-    speed = [size / seconds for seconds in times]
-    print(
-        f"generate, batch {size}: {spread(speed)} reports/s, {gigabytes(device)}; "
-        f"3,858 reports in {3858 / statistics.median(speed):.0f} s"
+def ceilings(options: Namespace, record: Record) -> None:
+    """What the card does at most: a large matrix product and a large copy."""
+    side = 64 if options.quick else 8192
+    for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
+        a, b = (torch.randn(side, side, device=options.device, dtype=dtype) for _ in range(2))
+        record(
+            f"matrix product, {name}",
+            tflops=2 * side**3 / seconds(lambda a=a, b=b: a @ b, 10, 3, options.device) / 1e12,
+        )
+    x = torch.empty(1 << (16 if options.quick else 31), dtype=torch.uint8, device=options.device)
+    y = torch.empty_like(x)
+    record(
+        "copy, read and written",
+        terabytes_per_second=2 * len(x) / seconds(lambda: y.copy_(x), 5, 2, options.device) / 1e12,
     )
 
 
-def retrieve(model: Revtaf, options: Namespace, device: torch.device) -> None:
-    """Time the retrieval of a test of MIMIC-CXR's size: the bank embedded, and every query searched."""
-    rows, queries = (1000, 20) if options.quick else (270_790, 3858)
-    scores = np.random.default_rng(0).random((rows + queries, model.config.num_entities), dtype=np.float32)
-    nobody = np.full(queries, -1)
+def host_batch(options: Namespace, size: int, tokens: int = 120, **changes: Any) -> Any:
+    """Studies on the host, as a loader leaves them."""
+    config = published_config(options.quick)
+    batch = random_batch(config, size, 30 if options.quick else tokens)
+    side = changes.get("image_size", config.image_size)
+    batch.study.image = torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8)
+    return batch.pin_memory() if options.device.type == "cuda" else batch
 
-    def find() -> None:
-        points = embed(model.retrieval_enhancer, scores, device)
-        groups = torch.arange(rows, device=device)
-        search(RetrievalBank(model.retrieval_enhancer.manifold, points[:rows], groups), points[rows:], nobody)
 
-    times = timed(find, device, 3, warm_up=1)
-    print(f"retrieve, {queries:,} queries in {rows:,} rows: {spread(times)} s, {gigabytes(device)}")
+def model_of(options: Namespace, **how: bool) -> Revtaf:
+    """The published network on the device, made fast as the flags of a training say."""
+    model = published_model(published_config(options.quick)).to(options.device)
+    model.visual_encoder.to(memory_format=torch.channels_last)
+    if how and options.device.type == "cuda":
+        speed_up(model, options.device, **how)
+    return model
+
+
+def step_of(model: Revtaf, host: Any, options: Namespace, recorded: bool, precision: str = "bf16") -> Callable[[], Any]:
+    """One update of a training, the copy to the device included."""
+    update = Update(model, LOSS, precision, options.device, (3, 4, 5, 6), recorded=recorded)
+    update.train()
+    prior, number = torch.ones(model.config.num_conditions, device=options.device), iter(range(1, 10**9))
+    return lambda: update(next(number), (host.to(options.device, None),), prior)
+
+
+def released_step(model: Revtaf, host: Any, options: Namespace) -> Callable[[], None]:
+    """One update the released way."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.05)
+    prior, side = torch.ones(model.config.num_conditions, device=options.device), 28 if options.quick else 224
+    model.train()
+
+    def step() -> None:
+        batch = host.to(options.device, None)
+        loss = plain_loss(model, batch, prior, partial(plain_binary_iou, side=side, studies=1))
+        optimizer.zero_grad()
+        loss.backward()
+        clip_gradients(model.parameters(), 0.1)
+        optimizer.step()
+
+    return step
+
+
+def train(options: Namespace, record: Record) -> None:
+    """Studies per second of every way and batch size; the work of a study; where the time of the fastest goes."""
+    device, first = options.device, options.batches[0]
+    host = host_batch(options, first)
+    model = model_of(options)
+    flops = count_flops(step_of(model, host, options, recorded=False)) / first
+    record("work of a study", gflop=flops / 1e9)
+    ways: list[tuple[str, list[int], dict[str, bool]]] = [
+        ("plain operations", [first, options.batches[-1]], {}),
+        ("recorded", options.batches, {"compiled": False}),
+        ("recorded, compiled", [*options.batches[::-1], 128, 384], {"compiled": True}),
+    ]
+    del model
+    forget(device)
+    try:
+        model = model_of(options)
+        taken = seconds(released_step(model, host, options), 3, 2, device)
+        record(f"train, released way, batch {first}", studies_per_second=first / taken, gigabytes=gigabytes(device))
+        del model
+    except torch.cuda.OutOfMemoryError:
+        record(f"train, released way, batch {first}", note="does not fit")
+    for way, sizes, how in ways:
+        for size in sizes[: 2 if options.quick else None]:
+            forget(device)
+            try:
+                model, host = model_of(options, **how), host_batch(options, size)
+                step, start = step_of(model, host, options, recorded=bool(how)), time.perf_counter()
+                step()
+                wait(device)
+                begun = time.perf_counter() - start
+                taken = seconds(step, options.steps, 3, device)
+                rate = size / taken
+                record(
+                    f"train, {way}, batch {size}", studies_per_second=rate, ms_per_step=1e3 * taken,
+                    tflops=flops * rate / 1e12, gigabytes=gigabytes(device), seconds_before_the_first_step=begun,
+                    minutes_of_mimic=270_790 * 6 / rate / 60,
+                )  # fmt: skip
+                if way == "recorded, compiled" and size in (options.batches[0], options.batches[-1]):
+                    kinds(step, f"kernels of a step, {way}, batch {size}", options, record)
+                del model, step
+            except torch.cuda.OutOfMemoryError:
+                record(f"train, {way}, batch {size}", note="does not fit")
+
+
+def kinds(step: Callable[[], Any], what: str, options: Namespace, record: Record) -> None:
+    """Milliseconds of a step by kind of kernel."""
+    if options.device.type != "cuda":
+        return
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        step()
+        wait(options.device)
+    spent: dict[str, float] = {}
+    count = 0
+    for event in seen.events():
+        if str(event.device_type).endswith("CUDA") and event.name not in ("forward", "backward", "optimizer"):
+            kind = next((k for k, parts in KINDS.items() if any(part in event.name for part in parts)), "other")
+            spent[kind] = spent.get(kind, 0) + event.time_range.elapsed_us() / 1e3
+            count += 1
+    record(f"{what}: milliseconds", count=count, **{k: spent[k] for k in sorted(spent, key=lambda k: -spent[k])})
+
+
+def curves(options: Namespace, record: Record) -> None:
+    """How a recorded step grows with images and reports."""
+    size = 2 if options.quick else 64
+    for name, values in (("image_size", (96, 224, 320)), ("tokens", (60, 120, 240))):
+        for value in values[: 1 if options.quick else None]:
+            forget(options.device)
+            model = model_of(options, compiled=False)
+            host = host_batch(options, size, **{name: value})
+            taken = seconds(step_of(model, host, options, recorded=True), options.steps, 3, options.device)
+            record(f"recorded step, batch {size}, {name} {value}", ms=1e3 * taken, studies_per_second=size / taken)
+            del model
+
+
+def generate(options: Namespace, record: Record) -> None:
+    """Whole reports of the longest length, plain and with recorded words."""
+    device, new = options.device, 6 if options.quick else 150
+    sizes = [2] if options.quick else [18, 64, 256, 512]
+    for way, how, batches in (
+        ("plain operations", {}, sizes[-2:-1] or sizes),
+        ("recorded words", {"compiled": False}, sizes),
+    ):
+        model = model_of(options, **how).eval()
+        limits = GenerationLimits(beams=3, min_length=model.config.prompt_length + new - 1, max_new_tokens=new)
+        states = torch.arange(model.config.num_states, device=device) + 3
+        for size in batches:
+            forget(device)
+            batch = random_batch(model.config, size, 30).to(device, None)
+
+            taken = seconds(partial(written, model, batch, states, limits, device), 2 if how else 1, 1, device)
+            record(
+                f"generate, {way}, batch {size}", reports_per_second=size / taken, ms_per_word=1e3 * taken / new,
+                seconds_of_3858=3858 * taken / size, gigabytes=gigabytes(device),
+            )  # fmt: skip
+
+
+def written(model: Revtaf, batch: Any, states: torch.Tensor, limits: GenerationLimits, device: torch.device) -> None:
+    """Reports of a batch."""
+    with autocast(device, "bf16"):
+        model.generate(batch.study, 3, states, limits)
+
+
+def found(enhancer: Any, points: torch.Tensor, rows: int) -> None:
+    """The nearest of the first ``rows`` points to each of the others."""
+    groups, nobody = torch.arange(rows, device=points.device), np.full(len(points) - rows, -1)
+    search(RetrievalBank(enhancer.manifold, points[:rows], groups), points[rows:], nobody)
+
+
+def retrieve(options: Namespace, record: Record) -> None:
+    """The retrieval of a test of MIMIC-CXR's size: the bank embedded, and every query searched."""
+    model, queries = model_of(options), 20 if options.quick else 3858
+    for rows in (1000,) if options.quick else (135_000, 270_790, 1_000_000):
+        scores = np.random.default_rng(0).random((rows + queries, model.config.num_entities), dtype=np.float32)
+        enhancer = model.retrieval_enhancer
+        embedded = seconds(partial(embed, enhancer, scores, options.device), 1, 1, options.device)
+        points = embed(enhancer, scores, options.device)
+        taken = seconds(partial(found, enhancer, points, rows), 1, 1, options.device)
+        record(f"retrieve, {queries} queries in {rows} rows", seconds_of_search=taken, seconds_of_embedding=embedded)
+
+
+PARTS = {"ceilings": ceilings, "train": train, "generate": generate, "retrieve": retrieve, "curves": curves}
 
 
 def main() -> None:
-    """All batch sizes; one that does not fit is named and left out."""
+    """All parts; what fails in one is said and leaves the others."""
     options = parse()
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cpu" and not options.quick:
-        sys.exit("gpu.py needs a CUDA device and PyTorch finds none: run it on one, or add --quick to try it here")
-    print(machine())
-    model = published_model(published_config(options.quick)).to(device)
-    model.visual_encoder.to(memory_format=torch.channels_last)
-    for work, sizes in ((train, options.train_batches), (generate, options.generate_batches)):
-        for size in sizes:
-            try:
-                work(model, size, options, device)
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                print(f"{work.__name__}, batch {size}: does not fit into the memory of the device")
-    retrieve(model, options, device)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    record = Record(options.out)
+    print(record.content["machine"])
+    for part in options.only:
+        PARTS[part](options, record)
+        forget(options.device)
+    print(json.dumps({"kept": str(options.out), "figures": len(record.content["figures"])}))
 
 
 if __name__ == "__main__":

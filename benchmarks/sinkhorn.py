@@ -21,8 +21,8 @@ EPSILON = 0.05
 def unrolled(cost: Tensor, iterations: int) -> Tensor:
     """The iterations of the log domain with the gradient through each of them."""
     B, K, M = cost.shape
-    log_rows, log_columns = torch.full((B, K), 1 / K).log(), torch.full((B, M), 1 / M).log()
-    kernel, v = -cost / EPSILON, torch.zeros(B, M)
+    log_rows, log_columns = cost.new_full((B, K), 1 / K).log(), cost.new_full((B, M), 1 / M).log()
+    kernel, v = -cost / EPSILON, cost.new_zeros(B, M)
     for _ in range(iterations):
         u = log_rows - (kernel + v.unsqueeze(1)).logsumexp(dim=2)  # (B, K)
         v = log_columns - (kernel + u.unsqueeze(2)).logsumexp(dim=1)  # (B, M)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 from unittest import mock
 
 import torch
@@ -32,7 +33,7 @@ LENGTHS = {  # of reports, as shares of the padded batch; of a mixed batch of 4,
 def plain_loss(model: Revtaf, batch: Batch, prior: Tensor, overlap) -> Tensor:
     """Total loss the released way; ``overlap`` compares the maps."""
 
-    def solve(cost: Tensor, epsilon: float, iterations: int, mask: Tensor, spread: float) -> Tensor:
+    def solve(cost: Tensor, epsilon: float, iterations: int, mask: Tensor, **_: Any) -> Tensor:
         return unrolled(cost, iterations)
 
     with mock.patch.object(ot_attention, "sinkhorn", solve):

@@ -45,8 +45,8 @@ class Finished:
         beams = self.scores.shape[1]
         merged, order = torch.cat([self.scores, scores], dim=1).sort(dim=1, descending=True, stable=True)
         order = order[:, :beams, None].expand(-1, -1, self.tokens.shape[2])
-        self.tokens = torch.cat([self.tokens, tokens], dim=1).gather(1, order)
-        self.scores = merged[:, :beams]
+        self.tokens.copy_(torch.cat([self.tokens, tokens], dim=1).gather(1, order))
+        self.scores.copy_(merged[:, :beams])
 
     def take(self, choose: Choose | None) -> tuple[Tensor, Tensor]:
         """``tokens`` ``(B, T)`` and ``scores`` ``(B,)`` of the chosen hypotheses, of the best ones without a choice."""
@@ -54,6 +54,60 @@ class Finished:
             return self.tokens[:, 0], self.scores[:, 0]
         every, chosen = torch.arange(len(self.scores), device=self.scores.device), choose(self.tokens, self.scores)
         return self.tokens[every, chosen], self.scores[every, chosen]
+
+
+class Search:
+    """A beam search between two words; every tensor keeps its place in memory, so that a GPU can repeat a recorded word.
+
+    Args:
+        prompt: ``(B, T0)`` token ids, all of one length.
+        limits: beams and lengths.
+        end_id: id of the end token.
+        pad_id: id that fills the rest of ended reports.
+        dtype: of the scores.
+    """
+
+    def __init__(self, prompt: Tensor, limits: GenerationLimits, end_id: int, pad_id: int, dtype: torch.dtype) -> None:
+        B, start = prompt.shape
+        beams, last = limits.beams, start + limits.max_new_tokens
+        self.limits, self.end_id = limits, end_id
+        self.tokens = prompt.new_full((B, beams, last), pad_id)
+        self.tokens[:, :, :start] = prompt.unsqueeze(1)
+        self.scores = torch.full((B, beams), -1e9, dtype=dtype, device=prompt.device)
+        self.scores[:, 0] = 0  # all beams of a study start equal: let only the first one branch
+        self.finished = Finished(self.tokens.clone(), torch.full_like(self.scores, -torch.inf))
+        self.done = torch.zeros(B, dtype=torch.bool, device=prompt.device)
+        self.length = torch.full((), start, device=prompt.device)  # tokens that are written
+        self.first_beam = torch.arange(B, device=prompt.device).unsqueeze(1) * beams  # (B, 1)
+        self.newest = prompt.new_zeros(B * beams, 1)
+        self.rows = prompt.new_zeros(B * beams)  # that the newest tokens continue
+
+    def advance(self, log_probs: Tensor) -> None:
+        """Write the next word of every beam from the log-probabilities ``(B * beams, V)`` of what may follow."""
+        (B, beams, last), V = self.tokens.shape, log_probs.shape[1]
+        too_short = self.length < self.limits.min_length
+        log_probs[:, self.end_id] = torch.where(too_short, -torch.inf, log_probs[:, self.end_id])
+        total = (self.scores.view(-1, 1) + log_probs).view(B, -1)  # (B, beams * V)
+        candidates, index = total.topk(2 * beams, dim=1)
+        origin, token = index // V, index % V  # (B, 2 * beams)
+        ended = token == self.end_id
+        grown = self.tokens.gather(1, origin.unsqueeze(2).expand(-1, -1, last))  # (B, 2 * beams, T)
+        grown.scatter_(2, self.length.expand(B, 2 * beams, 1), token.unsqueeze(2))
+        kept = ended[:, :beams] & ~self.done.unsqueeze(1)  # an end token ranked below the beams is dropped
+        self.finished.add(grown[:, :beams], torch.where(kept, candidates[:, :beams] / self.length, -torch.inf))
+        self.done |= self.finished.scores[:, -1] >= candidates[:, 0] / self.length
+        open_beams = _first_open(ended, beams)  # (B, beams)
+        self.tokens.copy_(_take(grown, open_beams))
+        self.scores.copy_(candidates.gather(1, open_beams))
+        self.newest.copy_(token.gather(1, open_beams).view(-1, 1))
+        self.rows.copy_((origin.gather(1, open_beams) + self.first_beam).view(-1))
+        self.length += 1
+
+    def end(self, choose: Choose | None) -> tuple[Tensor, Tensor]:
+        """``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``; open hypotheses take part where a study is not done."""
+        open_scores = torch.where(self.done.unsqueeze(1), -torch.inf, self.scores / self.length)
+        self.finished.add(self.tokens, open_scores)
+        return self.finished.take(choose)
 
 
 @torch.no_grad()
@@ -84,37 +138,16 @@ def beam_search(
     Returns:
         ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
     """
-    B, start = prompt.shape
-    beams, last = limits.beams, start + limits.max_new_tokens
-    tokens = prompt.new_full((B, beams, last), pad_id)
-    tokens[:, :, :start] = prompt.unsqueeze(1)
-    offset = torch.arange(B, device=prompt.device).unsqueeze(1) * beams  # (B, 1)
-    log_probs = next_log_probs(prompt.repeat_interleave(beams, dim=0), None)  # (B * beams, V)
-    V = log_probs.shape[1]
-    scores = log_probs.new_full((B, beams), -1e9)
-    scores[:, 0] = 0  # all beams of a study start equal: let only the first one branch
-    finished = Finished(tokens.clone(), log_probs.new_full((B, beams), -torch.inf))
-    done = torch.zeros(B, dtype=torch.bool, device=prompt.device)
-    for length in range(start, last):
-        if length < limits.min_length:
-            log_probs[:, end_id] = -torch.inf
-        total = (scores.view(-1, 1) + log_probs).view(B, -1)  # (B, beams * V)
-        candidates, index = total.topk(2 * beams, dim=1)
-        origin, token = index // V, index % V  # (B, 2 * beams)
-        ended = token == end_id
-        grown = tokens.gather(1, origin.unsqueeze(2).expand(-1, -1, last))  # (B, 2 * beams, T)
-        grown[:, :, length] = token
-        kept = ended[:, :beams] & ~done.unsqueeze(1)  # an end token ranked below the beams is dropped
-        finished.add(grown[:, :beams], torch.where(kept, candidates[:, :beams] / length, -torch.inf))
-        done |= finished.scores[:, -1] >= candidates[:, 0] / length
-        open_beams = _first_open(ended, beams)  # (B, beams)
-        tokens, scores = _take(grown, open_beams), candidates.gather(1, open_beams)
-        if length == last - 1 or (length >= limits.min_length and done.all()):  # before, no study can be done
+    log_probs = next_log_probs(prompt.repeat_interleave(limits.beams, dim=0), None)  # (B * beams, V)
+    search, start = Search(prompt, limits, end_id, pad_id, log_probs.dtype), prompt.shape[1]
+    for length in range(start, start + limits.max_new_tokens):
+        search.advance(log_probs)
+        if length == start + limits.max_new_tokens - 1:
             break
-        rows = (origin.gather(1, open_beams) + offset).view(-1)  # (B * beams,)
-        log_probs = next_log_probs(token.gather(1, open_beams).view(-1, 1), rows)
-    finished.add(tokens, torch.where(done.unsqueeze(1), -torch.inf, scores / (length + 1)))
-    return finished.take(choose)
+        if length >= limits.min_length and search.done.all():  # before, no study can be done
+            break
+        log_probs = next_log_probs(search.newest, search.rows)
+    return search.end(choose)
 
 
 def mean_log_probability(tokens: Tensor, scores: Tensor, start: int, end_id: int, pad_id: int) -> Tensor:

@@ -7,23 +7,24 @@ no work on padding, and keys and values that are computed once and seldom moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import BlipTextLMHeadModel
 
-# How it fits together: a layer reads its own tokens, then the patches, then thinks (_through_layers). Training and generation
+# How it fits together: a layer reads its own tokens, then the patches, then thinks (_through). Training and generation
 # differ only in how a layer reads. score_reports keeps the real tokens of all reports in one list (PackedReports), spreads them
 # to (B, T) for attention alone and gathers them again; read_tokens reads a few new tokens and looks up the others in Columns.
 
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
-Read = Callable[[int, nn.Module, Tensor], Tensor]  # number of the layer, its attention, hidden -> what it reads
+Read = Callable[[nn.Module, Tensor], Tensor]  # attention of a layer, hidden -> what it reads
 Product = Callable[[nn.Linear, Tensor], Tensor]  # a linear layer and its input -> its output
 Attend = Callable[..., Tensor]  # :func:`attend` or one that computes the same
 
@@ -41,6 +42,7 @@ class PackedReports:
     scored: Tensor  # (S,), rows of the tokens that predict a token of a report or its end
     targets: Tensor  # (S,), the tokens they predict
     shape: tuple[int, int]  # B, T
+    filled: bool = False  # whether rows without a token stand at the end: they have no target and the place B * T
 
     @classmethod
     def of(cls, token_ids: Tensor, token_mask: Tensor, prompt_length: int) -> PackedReports:
@@ -60,7 +62,7 @@ class PackedReports:
 
     def with_states(self, states: Tensor, chosen: Tensor) -> PackedReports:
         """The same reports with the state tokens ``states`` ``(B, L)`` in the prompts of the ``chosen`` ``(B,)``."""
-        report = self.place // self.shape[1]  # (N,)
+        report = (self.place // self.shape[1]).clamp_max(self.shape[0] - 1)  # (N,)
         slot = self.position - 1  # the start token stands before the states
         inside = (slot >= 0) & (slot < states.shape[1]) & chosen[report]
         told = states[report, slot.clamp(0, states.shape[1] - 1)]  # (N,)
@@ -69,6 +71,8 @@ class PackedReports:
     def spread(self, x: Tensor) -> Tensor:
         """Rows ``(N, ...)`` in their places, ``(B, T, ...)``, zero elsewhere."""
         B, T = self.shape
+        if self.filled:
+            return x.new_zeros(B * T + 1, *x.shape[1:]).index_copy(0, self.place, x)[:-1].unflatten(0, (B, T))
         if len(x) == B * T:
             return x.unflatten(0, (B, T))
         return x.new_zeros(B * T, *x.shape[1:]).index_copy(0, self.place, x).unflatten(0, (B, T))
@@ -76,16 +80,39 @@ class PackedReports:
     def gather(self, x: Tensor) -> Tensor:
         """The rows ``(N, ...)`` of real tokens in ``(B, T, ...)``."""
         x = x.flatten(0, 1)
+        if self.filled:
+            return _Gather.apply(x, self.place)
         return x if len(x) == len(self.place) else x.index_select(0, self.place)
+
+    @classmethod
+    def arrays(cls) -> tuple[str, ...]:
+        """Names of what is a tensor."""
+        return "ids", "position", "place", "scored", "targets"
 
     def pin_memory(self) -> PackedReports:
         """Page-lock the tensors."""
-        return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)[:-1]})
+        return replace(self, **{name: getattr(self, name).pin_memory() for name in self.arrays()})
 
     def to(self, device: torch.device) -> PackedReports:
         """Copy to a device, asynchronously when the memory is pinned."""
-        arrays = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)[:-1]}
+        arrays = {name: getattr(self, name).to(device, non_blocking=True) for name in self.arrays()}
         return replace(self, **arrays)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of ``(R, ...)`` at places that differ, or are R: the way back is a copy, where ``index_select`` adds one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        ctx.rows = len(x)
+        return x.index_select(0, place.clamp_max(len(x) - 1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (place,) = ctx.saved_tensors
+        return gradient.new_zeros(ctx.rows + 1, *gradient.shape[1:]).index_copy(0, place, gradient)[:-1], None
 
 
 def put_states(token_ids: Tensor, states: Tensor) -> Tensor:
@@ -165,16 +192,21 @@ def read_tokens(
         ``(B, t, hidden)``.
     """
 
-    def read_own(number: int, attention: Any, hidden: Tensor) -> Tensor:
-        new = _heads(product(attention.key, hidden), attention), _heads(product(attention.value, hidden), attention)
-        query = _heads(product(attention.query, hidden), attention)
-        return _joined(F.scaled_dot_product_attention(query, *columns.append(number, new), attn_mask=allowed))
+    def read_layer(number: int, layer: Any, hidden: Tensor) -> Tensor:
+        def read_own(attention: Any, hidden: Tensor) -> Tensor:
+            new = _heads(product(attention.key, hidden), attention), _heads(product(attention.value, hidden), attention)
+            query = _heads(product(attention.query, hidden), attention)
+            return _joined(F.scaled_dot_product_attention(query, *columns.append(number, new), attn_mask=allowed))
 
-    def read_patches(number: int, attention: Any, hidden: Tensor) -> Tensor:
-        return _joined(attend(_heads(product(attention.query, hidden), attention), *patches[number]))
+        def read_patches(attention: Any, hidden: Tensor) -> Tensor:
+            return _joined(attend(_heads(product(attention.query, hidden), attention), *patches[number]))
+
+        return _through(layer, hidden, read_own, read_patches, product)
 
     words = network.bert.embeddings.word_embeddings(token_ids)  # (B, t, hidden)
-    hidden = _through_layers(network, _embed(network, words, position), read_own, read_patches, product)
+    hidden, layers = _embed(network, words, position), cast(Any, network.bert.encoder.layer)
+    for number, layer in enumerate(layers):
+        hidden = read_layer(number, layer, hidden)
     columns.filled += token_ids.shape[1]
     return hidden
 
@@ -186,8 +218,29 @@ def token_logits(network: BlipTextLMHeadModel, hidden: Tensor, product: Product 
     return product(network.cls.predictions.decoder, hidden)
 
 
+def score_layer(
+    layer: Any, hidden: Tensor, patches: KeysAndValues, reports: PackedReports, attend: Attend = attend
+) -> Tensor:
+    """One layer over the tokens ``(N, hidden)`` of whole reports."""
+
+    def read_own(attention: Any, hidden: Tensor) -> Tensor:
+        parts = (attention.query, attention.key, attention.value)
+        seen = (_heads(reports.spread(part(hidden)), attention) for part in parts)  # (B, heads, T, d) each
+        return reports.gather(_joined(attend(*seen, attention.dropout, causal=True)))
+
+    def read_patches(attention: Any, hidden: Tensor) -> Tensor:
+        query = _heads(reports.spread(attention.query(hidden)), attention)  # (B, heads, T, d)
+        return reports.gather(_joined(attend(query, *patches, attention.dropout)))
+
+    return _through(layer, hidden, read_own, read_patches, apply)
+
+
 def score_reports(
-    network: BlipTextLMHeadModel, reports: PackedReports, fused: Tensor, attend: Attend = attend
+    network: BlipTextLMHeadModel,
+    reports: PackedReports,
+    fused: Tensor,
+    attend: Attend = attend,
+    score_layer: Callable[..., Tensor] = score_layer,
 ) -> Tensor:
     """Run the decoder over whole reports, with dropout in training, and predict their next tokens.
 
@@ -196,23 +249,18 @@ def score_reports(
         reports: their tokens.
         fused: ``(B, M, 2 A)`` fused patches.
         attend: computes the attention.
+        score_layer: computes a layer.
 
     Returns:
         ``(S, V)`` logits of ``reports.targets``.
     """
-    patches = patch_keys(network, fused)
-
-    def read_own(number: int, attention: Any, hidden: Tensor) -> Tensor:
-        parts = (attention.query, attention.key, attention.value)
-        seen = (_heads(reports.spread(part(hidden)), attention) for part in parts)  # (B, heads, T, d) each
-        return reports.gather(_joined(attend(*seen, attention.dropout, causal=True)))
-
-    def read_patches(number: int, attention: Any, hidden: Tensor) -> Tensor:
-        query = _heads(reports.spread(attention.query(hidden)), attention)  # (B, heads, T, d)
-        return reports.gather(_joined(attend(query, *patches[number], attention.dropout)))
-
+    encoder: Any = network.bert.encoder
+    twice = encoder.gradient_checkpointing and encoder.training  # transformers' own switch
+    step = partial(checkpoint, score_layer, use_reentrant=False) if twice else score_layer
     words = network.bert.embeddings.word_embeddings(reports.ids)  # (N, hidden)
-    hidden = _through_layers(network, _embed(network, words, reports.position), read_own, read_patches, apply)
+    hidden = _embed(network, words, reports.position)
+    for layer, patches in zip(encoder.layer, patch_keys(network, fused), strict=True):
+        hidden = step(layer, hidden, patches, reports, attend)
     return token_logits(network, hidden.index_select(0, reports.scored))  # (S, V)
 
 
@@ -221,26 +269,16 @@ def _embed(network: BlipTextLMHeadModel, words: Tensor, position: Tensor) -> Ten
     return embeddings.dropout(embeddings.LayerNorm(words + embeddings.position_embeddings(position)))
 
 
-def _through_layers(
-    network: BlipTextLMHeadModel, hidden: Tensor, read_own: Read, read_patches: Read, product: Product
-) -> Tensor:
-    """All layers over ``hidden``: what each reads from its own tokens, from the patches, and its dense part."""
+def _through(layer: Any, hidden: Tensor, read_own: Read, read_patches: Read, product: Product) -> Tensor:
+    """One layer over ``hidden``: what it reads from its own tokens, from the patches, and its dense part."""
 
     def add(output: Any, x: Tensor, before: Tensor) -> Tensor:
         return output.LayerNorm(before + output.dropout(product(output.dense, x)))
 
-    def through(number: int, layer: Any, hidden: Tensor) -> Tensor:
-        hidden = add(layer.attention.output, read_own(number, layer.attention.self, hidden), hidden)
-        hidden = add(layer.crossattention.output, read_patches(number, layer.crossattention.self, hidden), hidden)
-        wide = layer.intermediate.intermediate_act_fn(product(layer.intermediate.dense, hidden))
-        return add(layer.output, wide, hidden)
-
-    encoder = network.bert.encoder
-    twice = encoder.gradient_checkpointing and encoder.training  # transformers' own switch
-    for number, layer in enumerate(encoder.layer):
-        step = partial(checkpoint, through, use_reentrant=False) if twice else through
-        hidden = step(number, layer, hidden)
-    return hidden
+    hidden = add(layer.attention.output, read_own(layer.attention.self, hidden), hidden)
+    hidden = add(layer.crossattention.output, read_patches(layer.crossattention.self, hidden), hidden)
+    wide = layer.intermediate.intermediate_act_fn(product(layer.intermediate.dense, hidden))
+    return add(layer.output, wide, hidden)
 
 
 def _heads(x: Tensor, attention: Any) -> Tensor:

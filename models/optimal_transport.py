@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ SHARP = 0.01  # epsilon below which plain iterations stop far from the plan and 
 START, EACH = 0.05, 50  # epsilon that a sharp plan is approached from, and iterations at each halving
 MOST = 20  # a sharp plan may take that many times ``--ot_iterations``
 ENOUGH, WORTH_SAYING = 1e-4, 1e-2  # relative errors of the rows and of the gradient's system
+Work = tuple[
+    Callable[..., Tensor], Callable[..., Tensor]
+]  # :func:`solve` and :func:`solve_system`, or what computes the same
 _said: set[str] = set()  # what has been said of them
 LARGEST = {torch.float32: 60, torch.float64: 500}  # spread / epsilon at which exponentials keep their precision
 
@@ -195,13 +199,13 @@ class SinkhornPlan(torch.autograd.Function):
     """Transport plan with the gradient of its optimality conditions: memory does not grow with the iterations."""
 
     @staticmethod
-    def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance, domain):  # noqa: D102
+    def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance, domain, work):  # noqa: D102
         if epsilon < SHARP:
             plan = solve_sharply(cost, log_rows, log_columns, epsilon, iterations)
         else:
-            plan = solve(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
+            plan = (work[0] if work else solve)(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
         ctx.save_for_backward(plan)
-        ctx.epsilon = epsilon
+        ctx.epsilon, ctx.work = epsilon, work
         return plan.to(cost.dtype)
 
     @staticmethod
@@ -221,10 +225,10 @@ class SinkhornPlan(torch.autograd.Function):
         target = weighted.sum(dim=1) - (scaled * weighted.sum(dim=2, keepdim=True)).sum(dim=1)  # (B, M)
         M = plan.shape[2]
         system = torch.diag_embed(columns) - plan.transpose(1, 2) @ scaled + 1 / M**2  # (B, M, M)
-        y = solve_system(system, target, ctx.epsilon)  # (B, M)
+        y = (ctx.work[1] if ctx.work else solve_system)(system, target, ctx.epsilon)  # (B, M)
         x = inverse_rows * (weighted.sum(dim=2) - (plan * y.unsqueeze(1)).sum(dim=2))  # (B, K)
         grad_cost = (plan * (x.unsqueeze(2) + y.unsqueeze(1)) - weighted) / ctx.epsilon  # (B, K, M)
-        return grad_cost.to(grad_plan.dtype), None, None, None, None, None, None
+        return grad_cost.to(grad_plan.dtype), None, None, None, None, None, None, None
 
 
 def sinkhorn(
@@ -234,6 +238,7 @@ def sinkhorn(
     mask: Tensor | None = None,
     tolerance: float = 1e-6,
     spread: float = math.inf,
+    work: Work | None = None,
 ) -> Tensor:
     """Transport plan between uniform distributions over texts and patches, differentiable in the cost.
 
@@ -247,6 +252,7 @@ def sinkhorn(
         tolerance: see :func:`solve`.
         spread: how much two costs may differ, as far as is known without looking; where it is small enough for ``epsilon``
             the iterations need no logarithms.
+        work: what computes plans and their gradients in place of :func:`solve` and :func:`solve_system`.
 
     Returns:
         ``(B, K, M)`` plan with columns summing to ``1 / M`` and rows to one over the number of real texts; all zero for
@@ -259,7 +265,7 @@ def sinkhorn(
     log_rows = log_masses(mask | ~some).to(cost.dtype)  # (B, K); a study without texts is solved and then left out
     log_columns = torch.full_like(cost[:, 0], 1 / M).log()  # (B, M)
     domain = KernelDomain if spread <= LARGEST[cost.dtype] * epsilon else LogDomain
-    plan = SinkhornPlan.apply(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
+    plan = SinkhornPlan.apply(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain, work)
     return plan * some.unsqueeze(2)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.optimal_transport import pot_plan, sinkhorn
+from models.optimal_transport import Work, pot_plan, sinkhorn
 
 
 class TransportAttention(nn.Module):
@@ -26,6 +26,8 @@ class TransportAttention(nn.Module):
         iterations: most Sinkhorn iterations.
     """
 
+    work: Work | None = None  # models.gpu.speed_up puts a faster one into an object
+
     def __init__(self, *, width: int, attention: str, plan: str, solver: str, epsilon: float, iterations: int) -> None:
         super().__init__()
         self.attention, self.plan, self.solver = attention, plan, solver
@@ -36,13 +38,14 @@ class TransportAttention(nn.Module):
             self.v = nn.Linear(width, width)
             self.proj = nn.Linear(width, width)
 
-    def cosine(self, patches: Tensor, keys: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
-        """Cosine ``(B, K, M)`` between ``keys`` ``(B, K, A)`` and the queries of ``patches`` ``(B, M, A)``.
+    @staticmethod
+    def cosine(queries: Tensor, keys: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
+        """Cosine ``(B, K, M)`` between ``keys`` ``(B, K, A)`` and the ``queries`` of patches ``(B, M, A)``, not in half precision.
 
         Returns:
             The cosine twice; with ``still`` the patches are constants to the second one.
         """
-        q, k = (F.normalize(_at_least_float32(x), dim=-1) for x in (self.q(patches), keys))
+        q, k = (F.normalize(_at_least_float32(x), dim=-1) for x in (queries, keys))
         cosine = k @ q.transpose(1, 2)  # (B, K, M)
         return cosine, k @ q.detach().transpose(1, 2) if still else cosine
 
@@ -58,7 +61,7 @@ class TransportAttention(nn.Module):
             return mask.unsqueeze(2) / M * torch.ones_like(cosine)
         if self.solver == "pot":
             return pot_plan(1 - cosine, self.epsilon, self.iterations, mask)
-        return sinkhorn(1 - cosine, self.epsilon, self.iterations, mask, spread=2)
+        return sinkhorn(1 - cosine, self.epsilon, self.iterations, mask, spread=2, work=self.work)
 
     def forward(
         self, patches: Tensor, text: Tensor, mask: Tensor, keys: Tensor | None = None, still: bool = False
@@ -78,18 +81,16 @@ class TransportAttention(nn.Module):
         Returns:
             ``message`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)`` in [-1, 1], zero for padding.
         """
+        single = self.attention == "ot" and self.plan == "single"
+        q, k = self.q(patches), self.k(text) if keys is None else keys
         with torch.autocast(patches.device.type, enabled=False):
-            patches, text = _at_least_float32(patches), _at_least_float32(text)
-            cosine, score_map = self.cosine(patches, self.k(text) if keys is None else keys, still)  # (B, K, M) each
+            cosine, score_map = self.cosine(q, k, still)  # (B, K, M) each
             plan = self.weights(cosine, mask)  # (B, K, M)
             score_map = score_map * mask.unsqueeze(2)
-            if self.attention == "none":
-                return torch.zeros_like(
-                    patches
-                ) + 0 * text.sum(), score_map  # several processes wait for every gradient
-            single = self.attention == "ot" and self.plan == "single"
-            message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
-            return self.proj(message), score_map
+        if self.attention == "none":
+            return torch.zeros_like(patches) + 0 * text.sum(), score_map  # several processes wait for every gradient
+        message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
+        return self.proj(message), score_map
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
@@ -123,6 +124,10 @@ class TransportFusion(nn.Module):
         Args as :meth:`TransportAttention.forward`, with projected patches and texts.
         """
         message, score_map = self.attention(patches, text, mask, keys, still)
+        return self.add(patches, message), score_map
+
+    def add(self, patches: Tensor, message: Tensor) -> Tensor:
+        """What follows the attention ``(B, M, A)``."""
         fused = self.norm2(patches + self.dropout(message))
         hidden = self.dropout(self.linear1(fused).relu())  # (B, M, 4 A)
-        return self.norm3(fused + self.dropout(self.linear2(hidden))), score_map
+        return self.norm3(fused + self.dropout(self.linear2(hidden)))

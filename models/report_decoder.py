@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +25,10 @@ class ReportDecoder(nn.Module):
         config: model configuration; the encoder width is ``2 * attention_dim``.
     """
 
-    attend, reader = staticmethod(attend), BeamReader  # models.cpu.speed_up puts faster ones into an object
+    # models.cpu.speed_up and models.gpu.speed_up put faster ones into an object
+    attend, score = staticmethod(attend), staticmethod(score_reports)
+    reader, search = BeamReader, staticmethod(beam_search)
+    word_loss: Callable[..., Tensor] | None = None  # in place of torch's cross-entropy
 
     def __init__(self, config: RevtafConfig) -> None:
         super().__init__()
@@ -63,7 +68,7 @@ class ReportDecoder(nn.Module):
         Returns:
             ``(S, V)`` logits of ``reports.targets``.
         """
-        return score_reports(self.network, reports, fused, self.attend)
+        return self.score(self.network, reports, fused, self.attend)
 
     def forward(self, fused: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Predict every next token of known reports, prompt and padding included, by transformers' own code.
@@ -101,4 +106,4 @@ class ReportDecoder(nn.Module):
             ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
         """
         reader = self.reader(self.network, fused, prompt.shape[1], limits)
-        return beam_search(reader, prompt, limits, self.end_id, self.pad_id, choose)
+        return self.search(reader, prompt, limits, self.end_id, self.pad_id, choose)

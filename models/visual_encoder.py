@@ -29,7 +29,7 @@ class NarrowResNet(ResNet):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-class ResNetPatches(nn.Sequential):
+class ResNetPatches(nn.Module):
     """A torchvision ResNet without its classifier; parameter names are torchvision's.
 
     Args:
@@ -46,7 +46,12 @@ class ResNetPatches(nn.Sequential):
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, 3, height, width)`` to ``(B, M, D)``, a patch for every 32 x 32 pixels, begun ones included."""
-        return super().forward(image).flatten(2).transpose(1, 2)  # (B, M, D)
+        layers = self.layer4(self.layer3(self.layer2(self.layer1(self.begin(image)))))
+        return layers.flatten(2).transpose(1, 2)  # (B, M, D)
+
+    def begin(self, image: Tensor) -> Tensor:
+        """What comes before the blocks: a quarter of the height and width."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(image))))
 
 
 class Backbone(NamedTuple):

@@ -87,7 +87,8 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
             f"or torchrun --nproc_per_node {n_gpu} in front of the program"
         )
     use_cuda = device != "cpu" and torch.cuda.is_available()
-    place = torch.device("cuda", local) if use_cuda else torch.device("cpu")
+    cards = torch.cuda.device_count() if use_cuda else 0
+    place = torch.device("cuda", local % cards) if use_cuda else torch.device("cpu")
     if use_cuda:
         torch.cuda.set_device(place)
     if started == 1:
@@ -95,7 +96,9 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
         return
     wait: dict[str, Any] = {"timeout": timedelta(hours=patience)} if patience else {}
     _here["watch"] = Watch(int(os.environ["RANK"]), started)
-    dist.init_process_group("nccl" if use_cuda else "gloo", device_id=place if use_cuda else None, **wait)
+    shared = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > cards  # NCCL refuses two processes on one card
+    alone = use_cuda and not shared
+    dist.init_process_group("nccl" if alone else "gloo", device_id=place if alone else None, **wait)
     _here["hosts"] = dist.new_group(backend="gloo", **wait) if use_cuda else None
     try:
         yield place
@@ -126,10 +129,27 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch; every process gets its own stream."""
+def without_waiting(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device, to which it is copied while the host goes on."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
+def seed_everything(seed: int, precision: str = "auto", deterministic: bool = False) -> None:
+    """Seed Python, numpy and torch; every process gets its own stream.
+
+    Args:
+        seed: of process 0.
+        precision: with ``"fp32"`` a GPU computes convolutions in float32, where it would round their factors to ten bits.
+        deterministic: whether torch takes only operations that repeat themselves bit for bit on a GPU; one that has no such
+            form ends the program by its name.
+    """
     import torch
 
+    if precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = False
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it first multiplies
+        torch.use_deterministic_algorithms(True)
     random.seed(seed + rank())
     np.random.seed(seed + rank())  # noqa: NPY002, libraries still read the global generator
     torch.manual_seed(seed + rank())

@@ -155,6 +155,7 @@ class TrainingOptions(Group):
     global_batch: int = flag(0, "studies of a step over all processes, in place of --batch_size", within="[0, 1048576]")
     grad_accum: int = flag(1, "batches of a process that count as one step", within="[1, 65536]")
     grad_checkpointing: bool = flag(False, "compute blocks twice instead of keeping what they computed")
+    compile: bool = flag(False, "on a GPU, train through torch.compile: a minute more before the first step")
     sync_bn: bool | None = flag(None, "batch statistics over all processes; by default with more than one")
     freeze_bn: bool = flag(False, "keep the batch statistics that the backbone's weights came with")
     on_nan: str = flag("stop", "what a step that is not finite does", choices=("stop", "skip"))
@@ -255,6 +256,7 @@ class ComputeOptions(Group):
     """Processes and precision."""
 
     precision: str = flag("auto", "auto: bf16 where the hardware has it", choices=("auto", "fp32", "bf16"))
+    deterministic: bool = flag(False, "on a GPU, only operations that repeat themselves bit for bit: slower")
     n_gpu: int = flag(0, "processes that the scripts start; 0 for one per GPU", within="[0, 4096]")
 
 
@@ -263,6 +265,9 @@ class SpeedOptions(Group):
     """Speed."""
 
     fast_cpu: bool = flag(True, "on a CPU, its faster products and dropout masks in place of torch's own")
+    fast_gpu: bool = flag(
+        True, "on a GPU, recorded steps and words, and its own kernels in place of torch's operations"
+    )
 
 
 @dataclass(kw_only=True)

@@ -40,12 +40,14 @@ OF_ANY_TRAINING = (
     ReadWith(("init_visual",), "visual_extractor", BACKBONES),
     ReadWith(("init_visual", "tokenizer"), "init_from", False),
     ReadWith(("fast_cpu",), "device", ("auto", "cpu")),
+    ReadWith(("fast_gpu", "compile"), "device", ("auto", "cuda")),
 )
 OF_A_TEST = (
     ReadWith(("viewer_studies",), "viewer", True),
     ReadWith(("show",), "verbose_text", True),
     ReadWith(("beam_size", "gen_min_len", "gen_max_len", "rerank"), "rescore", False),
     ReadWith(("fast_cpu",), "device", ("auto", "cpu")),
+    ReadWith(("fast_gpu",), "device", ("auto", "cuda")),
 )
 OF_A_PREPARATION = (
     ReadWith(("medklip_checkpoint", "entity_descriptions", "description_tokens"), "entity_scorer", ("medklip",)),

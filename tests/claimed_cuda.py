@@ -6,7 +6,7 @@ Autocast changes nothing here, so that all is computed in float32: mixed precisi
 """
 
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import pytest
@@ -20,6 +20,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 CUDA = torch.device("cuda", 0)
+REAL = torch.cuda.is_available()
+ON_CUDA = (
+    ("--device", "cuda") if REAL else ("--device", "cuda", "--no-fast_gpu")
+)  # nothing can be recorded on a claimed one
 aten = torch.ops.aten
 WAITS = {  # the host needs a number, or the size of a result, from the device
     aten._local_scalar_dense, aten.is_nonzero, aten.equal, aten.nonzero, aten.masked_select, aten._unique2,
@@ -175,12 +179,18 @@ def by_claimed_device(lists, with_indices=False, work=Optimizer._group_tensors_b
     return {(CUDA if claimed[key] else key[0], key[1]): group for key, group in groups.items()}
 
 
+def cuda():
+    """The card of this machine, or one that is claimed where there is none."""
+    return nullcontext() if REAL else claimed_cuda()
+
+
 @contextmanager
 def claimed_cuda():
     """Make ``torch.device("cuda", 0)`` usable; yields the :class:`Device`."""
     with pytest.MonkeyPatch.context() as patch, Device() as device, Calls(device):
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
         patch.setattr(torch.cuda, "synchronize", lambda *_: None)
         patch.setattr(torch.cuda, "set_device", lambda *_: None)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from claimed_cuda import claimed_cuda
+from claimed_cuda import ON_CUDA, cuda
 from programs import train
 
 import main_train
@@ -56,6 +56,6 @@ def test_training_asks_for_it_on_a_cpu_only(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(main_train, "keep_freed_memory", lambda: asked.append(True))
     train(prepared, tmp_path / "cpu", "--epochs", 1)
     assert asked == [True]
-    with claimed_cuda():
-        train(prepared, tmp_path / "cuda", "--epochs", 1, "--device", "cuda")
+    with cuda():
+        train(prepared, tmp_path / "cuda", "--epochs", 1, *ON_CUDA)
     assert asked == [True]

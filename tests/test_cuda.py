@@ -1,4 +1,4 @@
-"""The programs on a CUDA device that is claimed (claimed_cuda.py): no machine of continuous integration has one."""
+"""The programs on a CUDA device: the card of this machine, or one that is claimed (claimed_cuda.py) where there is none."""
 
 import json
 import runpy
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from claimed_cuda import CUDA, claimed_cuda
+from claimed_cuda import CUDA, ON_CUDA, REAL, claimed_cuda, cuda
 from conftest import tiny_study
 from programs import SMALL, call, places, prepare, train
 from test_chexbert import TEXTS, small  # noqa: F401, fixture
@@ -33,7 +33,10 @@ from modules.training.optimizers import build_optimizer
 from modules.training.trainer import Trainer
 from modules.weights.checkpoints import load_checkpoint
 
+claimed = pytest.mark.skipif(REAL, reason="a claimed device cannot stand beside a real one")
 
+
+@claimed
 def test_the_device_counts_what_a_gpu_waits_for_and_refuses_what_it_refuses():
     with claimed_cuda() as device:
         x, host = torch.arange(4.0).to(CUDA), torch.tensor(2.0)
@@ -74,7 +77,7 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
         watch(Trainer, "train_step", device)
         watch(Batch, "to", device)
         few = [] if "--attention" in flags else ["--ot_iterations", 12]
-        train(folder, save_dir, "--device", "cuda", "--epochs", 1, *few, *flags)
+        train(folder, save_dir, *ON_CUDA, "--epochs", 1, *few, *flags)
     return found
 
 
@@ -94,6 +97,7 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
     ids=" ".join,
 )
 @pytest.mark.slow
+@claimed
 def test_a_training_step_never_waits_for_the_device(flags, prepared, tmp_path, monkeypatch):
     found = waits_of_training(prepared, tmp_path, flags, monkeypatch)
     assert len(found["train_step"]) >= 6
@@ -101,6 +105,7 @@ def test_a_training_step_never_waits_for_the_device(flags, prepared, tmp_path, m
     assert [waits for waits in found["train_step"] + found["to"] if waits] == []
 
 
+@claimed
 def test_a_learned_curvature_waits(prepared, tmp_path, monkeypatch):
     """The price of --learn_c: geoopt asks for the sign of a curvature that lies on the device."""
     found = waits_of_training(prepared, tmp_path, ["--learn_c"], monkeypatch)
@@ -108,6 +113,7 @@ def test_a_learned_curvature_waits(prepared, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@claimed
 def test_the_number_of_operations_of_a_step_does_not_grow_with_the_batch(capsys):
     config = replace(published_config(quick=True), visual_extractor="resnet101", decoder_layers=12)
     counts = {}
@@ -126,6 +132,13 @@ def test_the_number_of_operations_of_a_step_does_not_grow_with_the_batch(capsys)
         )
     assert counts[2] == counts[5]
     assert counts[2].total() < 5500
+
+
+@pytest.fixture
+def repeatable():
+    """Gives back what ``--deterministic`` sets in this process."""
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 def weights_of(run):
@@ -147,17 +160,17 @@ def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch
 
     def losses_on(device):
         gradients.append([])
-        train(prepared, tmp_path / device, "--device", device)
+        train(prepared, tmp_path / device, *(ON_CUDA if device == "cuda" else ()))
         table = np.genfromtxt(tmp_path / device / "metrics.csv", delimiter=",", names=True)
         return np.array([table[name] for name in ("loss_report", "loss_diagnosis", "loss_alignment", "loss_ranking")])
 
     expected = losses_on("cpu")
-    with claimed_cuda():
+    with cuda():
         found = losses_on("cuda")
     np.testing.assert_allclose(found, expected, rtol=1e-3)
-    cpu, cuda = (steps[0] for steps in gradients)
-    whole = torch.stack([gradient.norm() for gradient in cpu]).norm()
-    for ours, theirs in zip(cuda, cpu, strict=True):
+    on_cpu, on_cuda = (steps[0] for steps in gradients)
+    whole = torch.stack([gradient.norm() for gradient in on_cpu]).norm()
+    for ours, theirs in zip(on_cuda, on_cpu, strict=True):
         assert (ours - theirs).norm() < 1e-3 * theirs.norm() + 1e-6 * whole
 
 
@@ -165,7 +178,7 @@ def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch
 def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
     def test_on(device):
         call(
-            main_test, *places(prepared), *SMALL, "--device", device, "--load_pretrained", trained / "model_best.pth",
+            main_test, *places(prepared), *SMALL, *(ON_CUDA if device == "cuda" else ()), "--load_pretrained", trained / "model_best.pth",
             "--save_dir", tmp_path / device, "--gen_min_len", 25, "--gen_max_len", 12, "--baselines", "--plot", 1,
             "--viewer_studies", 2, "--no-meteor", "--resamples", 50,
         )  # fmt: skip
@@ -173,7 +186,7 @@ def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
         return read_jsonl(tmp_path / device / "predictions.jsonl"), metrics["scores"]
 
     rows, scores = test_on("cpu")
-    with claimed_cuda():
+    with cuda():
         others, again = test_on("cuda")
     absent = [name for name, value in scores.items() if value is None]  # what has no value is None on both
     assert [name for name, value in again.items() if value is None] == absent
@@ -185,9 +198,9 @@ def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path):
-    flags = ("--device", "cuda", "--dropout", 0.1)
-    with claimed_cuda():
+def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path, repeatable):
+    flags = (*ON_CUDA, "--dropout", 0.1, "--deterministic")
+    with cuda():
         train(prepared, tmp_path / "whole", *flags)
         with pytest.MonkeyPatch.context() as patch:
             steps = []
@@ -207,6 +220,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(prepared, tmp_path):
     assert all(torch.equal(whole[name], two[name]) for name in whole)
 
 
+@claimed
 def test_writing_waits_once_for_each_word_that_may_be_the_last(tiny_model, monkeypatch):
     monkeypatch.setattr(beam_reader, "TOKENS_BETWEEN", 5)
     limits = GenerationLimits(beams=3, min_length=28, max_new_tokens=14)  # 19 tokens of prompt, so up to 33
@@ -224,14 +238,16 @@ def test_writing_waits_once_for_each_word_that_may_be_the_last(tiny_model, monke
 def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):
     folder = tmp_path / "synth"
     shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("features"))
-    with claimed_cuda():
+    with cuda():
         prepare(folder, "--device", "cuda")
     ours, theirs = (FeatureStore.open(part / "features") for part in (folder, prepared))
     for name in ("labels", "region_scores", "region_text", "memory_indices", "label_neighbours", "report_features"):
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-4, err_msg=name)
+        rtol, atol = (0.15, 0.05) if REAL else (1e-3, 1e-4)  # an epoch of AdamW makes much of a card's rounding
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=rtol, atol=atol, err_msg=name)
 
 
 @pytest.mark.slow
+@claimed
 def test_the_gpu_script_runs(monkeypatch, capsys):
     script = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--peak_tflops", "989"])
@@ -248,14 +264,14 @@ def test_the_gpu_script_runs(monkeypatch, capsys):
 def test_chexbert_labels_as_on_the_cpu(small):  # noqa: F811
     folder, _ = small
     expected = ChexbertLabeler(folder / "chexbert.pth", folder)(TEXTS)
-    with claimed_cuda():
+    with cuda():
         found = ChexbertLabeler(folder / "chexbert.pth", folder, device=CUDA)(TEXTS)
     np.testing.assert_array_equal(found, expected)
 
 
 def test_a_bert_reads_reports_as_on_the_cpu(bert_folder):  # noqa: F811
     expected = HuggingFaceEncoder(bert_folder).encode(TEXTS)
-    with claimed_cuda():
+    with cuda():
         found = HuggingFaceEncoder(bert_folder, device=CUDA).encode(TEXTS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -271,7 +287,7 @@ def test_medklip_scores_as_on_the_cpu(files, tmp_path, monkeypatch):  # noqa: F8
         return FeatureStore.open(folder)
 
     expected = features(torch.device("cpu"))
-    with claimed_cuda():
+    with cuda():
         found = features(CUDA)
     for name in ("region_scores", "region_text"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-3)

@@ -25,7 +25,16 @@ FEW = 14  # steps after which another setting shows
 OPTIONS = replace(LOSS, init_lr=1e-3, min_lr=1e-4, warmup_lr=1e-5)
 
 
-def curve(steps=STEPS):
+CPU = torch.device("cpu")
+
+
+def on(device, batch):
+    """A batch on a device; its images are no pixels, which would be normalised."""
+    parts = {name: getattr(batch, name).to(device) for name in ("study", "token_ids", "token_mask", "packed", "labels")}
+    return replace(batch, **parts)
+
+
+def curve(steps=STEPS, device=CPU):
     """Losses ``(steps, names)`` over at most five epochs of eight batches, with the schedule, clipping and dropout of a training."""
     torch.manual_seed(0)
     config = tiny_config(visual_extractor="resnet10n")
@@ -34,14 +43,15 @@ def curve(steps=STEPS):
     for batch in batches:
         batch.study.image.normal_(generator=generator)
         batch.labels.random_(0, config.num_states, generator=generator)
-    update = Update(Revtaf(config), OPTIONS, "fp32", torch.device("cpu"))
+    update = Update(Revtaf(config).to(device), OPTIONS, "fp32", device)
+    prior = torch.linspace(0.4, 1, 18, device=device)
     schedule = Schedule(init_lr=1e-3, min_lr=1e-4, warmup_lr=1e-5, warmup_steps=6, epochs=5)
     update.train()
     losses = []
     for number in range(steps):
         epoch, step = divmod(number, STEPS_OF_AN_EPOCH)
         schedule.apply(update.optimizer, epoch + 1, step)
-        losses.append(update(step + 1, (batches[step],), torch.linspace(0.4, 1, 18)).tolist())
+        losses.append(update(step + 1, (on(device, batches[step]),), prior).tolist())
     assert update.finite.read() is None
     return np.array(losses)
 

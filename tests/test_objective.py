@@ -150,9 +150,9 @@ def test_rank_loss_and_temperature_are_of_the_ranking(seen, losses_of):
 
 def test_the_share_of_studies_that_are_told_their_predicted_states():
     batch = random_batch(tiny_config(image_size=32), size=1000, tokens=25, sentences=1)
-    assert predicted_prompt("true", batch, (1, 2, 3, 4)) is None
-    assert predicted_prompt("predicted", batch, (1, 2, 3, 4)).chosen.all()
-    mixed = predicted_prompt("mixed", batch, (1, 2, 3, 4))
+    assert predicted_prompt("true", batch, torch.tensor([1, 2, 3, 4])) is None
+    assert predicted_prompt("predicted", batch, torch.tensor([1, 2, 3, 4])).chosen.all()
+    mixed = predicted_prompt("mixed", batch, torch.tensor([1, 2, 3, 4]))
     assert 400 < mixed.chosen.sum() < 600
     assert mixed.state_ids.tolist() == [1, 2, 3, 4]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from models.config import RevtafConfig
-from models.cpu.speed_up import speed_up
+from models.fast import speed_up
 from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
@@ -82,8 +82,7 @@ class EvaluatedSplit:
             print(checkpoint["run"]["released"])
         tokenizer = tokenizer_of(path, checkpoint, options.labeler.bert_path)
         model = build_model(checkpoint).to(device).eval()
-        if options.speed.fast_cpu and device.type == "cpu":
-            speed_up(model)
+        speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu)
         annotation = read_annotation(options.data.ann_path)
         studies = require_split(annotation, options.testing.split, options.data.ann_path)
         check_images(studies, Path(options.data.image_dir))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.cpu.speed_up import speed_up
 from models.entity_scorer import EntityScorer
+from models.fast import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
 from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
@@ -79,8 +79,7 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     refuse_other_features(checkpoint["run"].get("trained_on"), store, path)
     tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
     model = build_model(checkpoint).to(device).eval()
-    if device.type == "cpu":
-        speed_up(model)
+    speed_up(model, device)
     scorer = load_entity_scorer(bank_dir / "entity_scorer.pth", device).requires_grad_(False)
     bank = TrainingBank(store)
     return TrainedModel(

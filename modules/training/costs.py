@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 
 from models.beam_search import GenerationLimits
-from models.cpu.speed_up import speed_up
 from models.decoder_layers import PackedReports
+from models.fast import speed_up
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
@@ -43,8 +43,7 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     sizes = {"report_feature_dim": TEXT_DIM, "entity_text_dim": 768, "pad_id": 0, "end_id": 2, "visual_folder": None}
     config = model_config(options.model, vocab_size=CORPUS_VOCABULARY if corpus else BERT_VOCABULARY, **sizes)
     model = Revtaf(config).to(device)
-    if device.type == "cpu" and options.speed.fast_cpu:
-        speed_up(model)
+    speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu, options.training.compile)
     batch = _random_batch(model)
     kept, parameters = (
         kept_bytes(config, first_study(batch, config.prompt_length)),

@@ -11,6 +11,7 @@ from torch import Tensor
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.text import split_sentences
+from modules.distributed import without_waiting
 from modules.labelling.mentions import EXCLUDED, NOT_MENTIONED, entity_mentions
 
 UNKNOWN = -1.0  # of a pair that no loss may read
@@ -50,7 +51,7 @@ class KnownPairs:
             if row >= 0 and self.known[row]:
                 start, stop = self.offsets[row : row + 2]
                 pairs[b, : stop - start] = self.values[start:stop]
-        return torch.from_numpy(pairs).transpose(1, 2).to(reference_map.device)  # (B, K, S)
+        return without_waiting(torch.from_numpy(pairs), reference_map.device).transpose(1, 2)  # (B, K, S)
 
 
 def known_pairs(train_set: ReportDataset, kind: str) -> KnownPairs | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,8 +14,15 @@ POSITIVE = 1  # index of the positive state
 IGNORED = -100  # target of tokens that are not predicted
 
 
-def token_loss(logits: Tensor, targets: Tensor, label_smoothing: float = 0.1) -> Tensor:
-    """Cross-entropy of logits ``(S, V)`` and targets ``(S,)``, the mean over those that are not ``IGNORED``; float32."""
+def token_loss(
+    logits: Tensor, targets: Tensor, label_smoothing: float = 0.1, work: Callable[..., Tensor] | None = None
+) -> Tensor:
+    """Cross-entropy of logits ``(S, V)`` and targets ``(S,)``, the mean over those that are not ``IGNORED``; float32.
+
+    ``work`` computes it in place of torch, see ``models/gpu/word_loss.py``.
+    """
+    if work is not None:
+        return work(logits, targets, label_smoothing, IGNORED)
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return F.cross_entropy(logits, targets, ignore_index=IGNORED, label_smoothing=label_smoothing)
@@ -42,7 +51,8 @@ def diagnosis_loss(state_logits: Tensor, labels: Tensor, class_prior: Tensor) ->
     """
     with torch.autocast(state_logits.device.type, enabled=False):
         logits = state_logits if state_logits.dtype == torch.float64 else state_logits.float()
-        return F.cross_entropy(adjust_logits(logits, class_prior), labels)
+        adjusted = adjust_logits(logits, class_prior).transpose(1, 2)  # (B, L, P)
+        return F.cross_entropy(adjusted.flatten(0, 1), labels.flatten())
 
 
 def updated_prior(positive_probability: Tensor, labels: Tensor, old_prior: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from models.config import RevtafConfig
 from models.retrieval_towers import RetrievalTowers
 from models.revtaf import PredictedPrompt, Revtaf, RevtafOutput
 from modules.corpus.datasets import Batch
-from modules.distributed import gather_with_gradient, rank, world_size
+from modules.distributed import gather_with_gradient, rank, without_waiting, world_size
 from modules.flags import TrainingOptions
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
 from modules.training.losses import (
@@ -64,7 +64,8 @@ class Loss:
 
 def report(step: Step) -> Tensor:
     """Write the report: reaches every part that the decoder reads."""
-    return token_loss(step.output.token_logits, step.batch.packed.targets, step.options.label_smoothing)
+    logits, targets = step.output.token_logits, step.batch.packed.targets
+    return token_loss(logits, targets, step.options.label_smoothing, step.model.report_decoder.word_loss)
 
 
 def diagnosis(step: Step) -> Tensor:
@@ -191,7 +192,7 @@ def objective(step: Step, share: Mapping[str, Tensor] = MappingProxyType({})) ->
     return dict(zip(loss_names(), [total, *terms], strict=True))
 
 
-def predicted_prompt(kind: str, batch: Batch, state_ids: Sequence[int]) -> PredictedPrompt | None:
+def predicted_prompt(kind: str, batch: Batch, state_ids: Tensor) -> PredictedPrompt | None:
     """The studies that are told their predicted states in training.
 
     Departure: the released code trains on true states alone and writes from predicted ones; ``--prompt_states true`` does
@@ -200,13 +201,12 @@ def predicted_prompt(kind: str, batch: Batch, state_ids: Sequence[int]) -> Predi
     Args:
         kind: ``"true"``, ``"predicted"``, or ``"mixed"``, which draws every second study.
         batch: on its device.
-        state_ids: ``(P,)`` token ids of the states.
+        state_ids: ``(P,)`` token ids of the states, on that device.
     """
     if kind == "true":
         return None
     chosen = torch.rand(len(batch.index)) < (1.0 if kind == "predicted" else 0.5)  # (B,)
-    device = batch.token_ids.device
-    return PredictedPrompt(chosen.to(device), torch.tensor(state_ids, device=device))
+    return PredictedPrompt(without_waiting(chosen, state_ids.device), state_ids)
 
 
 def initial_prior(labels: np.ndarray, base_rates: list[float] | None = None) -> torch.Tensor:

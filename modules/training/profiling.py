@@ -73,6 +73,7 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
     training_references(trainer.model, trainer.train_set, options, trainer.state.epoch)
     trainer.train_set.augmentation = (options.runtime.seed, 1) if options.training.augment else None
     batches = _endless(trainer)
+    trainer.update.recorded = None  # a recorded step has no stages
     trainer.model.train()
     for _ in range(WARM_UP):
         trainer.train_step(trainer.train_set.to_device(next(batches), device))

@@ -67,7 +67,13 @@ class Trainer:
         self.run_dir = Path(options.run.save_dir)
         pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
         self.update = Update(
-            model, options.training, options.compute.precision, device, train_set.tokenizer.state_ids, pairs
+            model,
+            options.training,
+            options.compute.precision,
+            device,
+            train_set.tokenizer.state_ids,
+            pairs,
+            options.speed.fast_gpu,
         )
         self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from models.revtaf import Revtaf
+from models.revtaf import PredictedPrompt, Revtaf
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast, watch, world_size
 from modules.flags import TrainingOptions
@@ -22,6 +22,7 @@ from modules.training.memory import compute_twice, says_what_to_lower
 from modules.training.normalisation import freeze_statistics, share_statistics
 from modules.training.objective import Step, loss_names, objective, predicted_prompt, shares
 from modules.training.optimizers import build_optimizer, clip_gradients, gradient_norm
+from modules.training.recorded_step import Inputs, RecordedSteps
 
 
 class Update:
@@ -34,6 +35,7 @@ class Update:
         device: of this process.
         state_ids: ``(P,)`` token ids of the states.
         known_pairs: what is known of the sentences of references; None where all pairs shall agree.
+        recorded: whether a GPU repeats recorded steps, where it can: one process, one batch a step, nothing computed twice.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class Update:
         device: torch.device,
         state_ids: Sequence[int] = (),
         known_pairs: KnownPairs | None = None,
+        recorded: bool = False,
     ) -> None:
-        self.state_ids, self.known_pairs = state_ids, known_pairs
+        self.state_ids, self.known_pairs = torch.tensor(state_ids, device=device), known_pairs
         self.model, self.options, self.precision, self.device = model, options, precision, device
         if options.grad_checkpointing:
             compute_twice(model)
@@ -57,6 +60,9 @@ class Update:
         self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
         self.finite = FiniteWatch(loss_names(), device)
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
+        self.recorded: RecordedSteps | None = None
+        if recorded and device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing:
+            self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names())
         self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
 
     def train(self) -> None:
@@ -68,10 +74,19 @@ class Update:
     def losses(self, step: Step, share: dict[str, Tensor]) -> dict[str, Tensor]:
         """Forward pass over one of the batches of a step: ``loss``, the weighted sum, and its terms by name."""
         batch = step.batch
+        prompt = predicted_prompt(self.options.prompt_states, batch, self.state_ids)
+        return self._with_prompt(step, share, prompt)
+
+    def _with_prompt(self, step: Step, share: dict[str, Tensor], prompt: PredictedPrompt | None) -> dict[str, Tensor]:
+        batch = step.batch
         with autocast(self.device, self.precision):
-            prompt = predicted_prompt(self.options.prompt_states, batch, self.state_ids)
             output = self.model(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt)
         return objective(replace(step, output=output), share)
+
+    def _losses_of(self, inputs: Inputs) -> dict[str, Tensor]:
+        output: Any = None  # comes with the forward pass
+        step = Step(self.model, output, inputs.batch, inputs.class_prior, self.options, inputs.pairs)
+        return self._with_prompt(step, {}, inputs.prompt)
 
     def __call__(self, number: int, batches: tuple[Batch, ...], class_prior: Tensor) -> Tensor:
         """Make one update.
@@ -86,12 +101,25 @@ class Update:
         """
         if self.statistics:
             self.statistics.keep()
+        known = self.known_pairs
+        pairs = [None if known is None else known(b.index, b.study.reference_mask) for b in batches]
+        if self.recorded and len(batches) == 1:
+            prompt = predicted_prompt(self.options.prompt_states, batches[0], self.state_ids)
+            watch().beat("a recorded step")
+            with says_what_to_lower(self.model.config, batches[0], self.options, self.precision):
+                values = self.recorded(Inputs(batches[0], pairs[0], prompt, class_prior))
+        else:
+            values = self._passes(batches, pairs, class_prior)
+        with self.stage("optimizer"):
+            self._move(number, batches, values)
+        return values
+
+    def _passes(self, batches: tuple[Batch, ...], pairs: list[Tensor | None], class_prior: Tensor) -> Tensor:
+        """Forward and backward pass of every batch; returns the losses."""
         self.optimizer.zero_grad(set_to_none=True)
         self.gradients.begin()
         watch().beat("forward pass")
         values = torch.zeros(len(loss_names()), device=self.device)
-        known = self.known_pairs
-        pairs = [None if known is None else known(b.index, b.study.reference_mask) for b in batches]
         for place, share in enumerate(shares(self.model.config, batches, pairs)):
             output: Any = None  # comes with the forward pass
             step = Step(self.model, output, batches[place], class_prior, self.options, pairs[place], batches, place)
@@ -105,13 +133,15 @@ class Update:
             values = values + torch.stack([value.detach().float() for value in losses.values()])
         self.gradients.finish()
         copy_from_main(self.own_statistics)
-        with self.stage("optimizer"):
-            parameters = list(self.model.parameters())
-            index = [i for batch in batches for i in batch.index]
-            self.finite.note(number, index, gradient_norm(parameters), values)
-            clip_gradients(parameters, self.options.clip_grad_value)
-            self.optimizer.found_inf = self.finite.found  # type: ignore[attr-defined]  # torch reads it: the update is left out where it is 1
-            self.optimizer.step()
-            if self.statistics:
-                self.statistics.restore_if(self.finite.found)
         return values
+
+    def _move(self, number: int, batches: tuple[Batch, ...], values: Tensor) -> None:
+        """Let the optimizer use the gradients, which are looked at and clipped."""
+        parameters = list(self.model.parameters())
+        index = [i for batch in batches for i in batch.index]
+        self.finite.note(number, index, gradient_norm(parameters), values)
+        clip_gradients(parameters, self.options.clip_grad_value)
+        self.optimizer.found_inf = self.finite.found  # type: ignore[attr-defined]  # torch reads it: the update is left out where it is 1
+        self.optimizer.step()
+        if self.statistics:
+            self.statistics.restore_if(self.finite.found)

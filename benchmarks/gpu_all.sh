@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# bash benchmarks/gpu_all.sh [flags of benchmarks/gpu.py]
+#
+# Everything that a card shall show: the tests that need one, then all figures, in under nine minutes on an H100. It may be
+# stopped at any point: OUT (results/gpu) holds tests.txt and gpu.json of what was reached.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+OUT="${OUT:-results/gpu}"
+mkdir -p "$OUT"
+TESTS=(tests/test_gpu.py tests/test_cuda.py tests/test_allocator.py)
+timeout -s INT "${TEST_SECONDS:-240}" python3 -m pytest -q --tb=short -p no:cacheprovider "${TESTS[@]}" > "$OUT/tests.txt" 2>&1
+tail -n 15 "$OUT/tests.txt"
+python3 benchmarks/gpu.py --out "$OUT/gpu.json" "$@"

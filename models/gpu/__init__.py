@@ -1,0 +1,1 @@
+"""What is only there to be fast on a GPU."""
