@@ -21,7 +21,6 @@ from typing import Any
 import torch
 
 from models.config import RevtafConfig
-from models.fast import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import agree_on, is_main, processes, seed_everything, world_size
@@ -40,6 +39,7 @@ from modules.training.run_options import check_same_run, share_batch
 from modules.training.trainer import Trainer
 from modules.training.training_data import TrainingData, fit_to_data, needed_files
 from modules.weights.checkpoints import load_checkpoint
+from modules.weights.fast import speed_up
 
 
 def build(

@@ -32,7 +32,6 @@ from benchmarks.models import LOSS, count_flops, published_config, published_mod
 from benchmarks.steps import plain_loss
 from benchmarks.timing import machine
 from models.beam_search import GenerationLimits
-from models.fast import speed_up
 from models.retrieval import RetrievalBank
 from models.revtaf import Revtaf
 from modules.distributed import autocast
@@ -40,6 +39,7 @@ from modules.records import write_json
 from modules.retrieval.retriever import embed, search
 from modules.training.optimizers import clip_gradients
 from modules.training.update import Update
+from modules.weights.fast import speed_up
 
 KINDS = {  # of kernels, by a part of their names; the first that fits
     "attention": ("sdpa", "flash", "dot_do_o"), "convolutions": ("implicit_gemm", "fprop", "dgrad", "wgrad"),

@@ -27,7 +27,8 @@ class ReportDecoder(nn.Module):
 
     # models.cpu.speed_up and models.gpu.speed_up put faster ones into an object
     attend, score = staticmethod(attend), staticmethod(score_reports)
-    reader, search = BeamReader, staticmethod(beam_search)
+    reader: type[BeamReader] = BeamReader
+    search: Callable[..., tuple[Tensor, Tensor]] = staticmethod(beam_search)
     word_loss: Callable[..., Tensor] | None = None  # in place of torch's cross-entropy
 
     def __init__(self, config: RevtafConfig) -> None:

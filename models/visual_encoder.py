@@ -46,12 +46,16 @@ class ResNetPatches(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, 3, height, width)`` to ``(B, M, D)``, a patch for every 32 x 32 pixels, begun ones included."""
-        layers = self.layer4(self.layer3(self.layer2(self.layer1(self.begin(image)))))
-        return layers.flatten(2).transpose(1, 2)  # (B, M, D)
+        x = self.begin(image)
+        for stage in ("layer1", "layer2", "layer3", "layer4"):
+            x = self.get_submodule(stage)(x)
+        return x.flatten(2).transpose(1, 2)  # (B, M, D)
 
     def begin(self, image: Tensor) -> Tensor:
         """What comes before the blocks: a quarter of the height and width."""
-        return self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        for part in ("conv1", "bn1", "relu", "maxpool"):
+            image = self.get_submodule(part)(image)
+        return image
 
 
 class Backbone(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Who may import whom: a room may import from itself and from the rooms above it in this table, whatever files they hold.
 ROOMS = (
-    ("models.cpu", "models"),
+    ("models.cpu", "models.gpu", "models"),
     ("modules",),  # labels, records, messages, distributed, options: what every room may use
     ("modules.corpus", "modules.weights"),
     ("modules.labelling", "modules.evaluation.metrics"),
@@ -24,6 +24,7 @@ ROOMS = (
 FLOOR = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}
 ALLOWED = {  # rooms of one floor that may import each other, in this direction only
     ("models.cpu", "models"),  # puts faster parts into the networks; they do not know of it
+    ("models.gpu", "models"),
     ("modules.evaluation.reports", "modules.evaluation"),
     ("modules.preparation", "modules.preparation.doctor"),
 }

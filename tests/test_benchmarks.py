@@ -1,5 +1,6 @@
 """benchmarks/: every script runs at tiny sizes, and the fast way gives what the plain way gives."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -33,19 +34,25 @@ def test_both_ways_agree(name, capsys, monkeypatch):
     assert "target at least" in printed
 
 
-def test_the_gpu_script_runs_and_refuses_a_machine_without_gpu(capsys, monkeypatch):
+@pytest.mark.slow
+def test_the_gpu_script_runs_and_keeps_every_figure(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for flags, printed in ((["--quick", "--precision", "fp32"], "generate, batch 2: "), ([], None)):
-        monkeypatch.setattr(sys, "argv", ["gpu.py", *flags])
-        if printed:
-            runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
-            output = capsys.readouterr().out
-            assert printed in output
-            assert "TFLOP/s" in output
-            assert "retrieve, 20 queries in 1,000 rows: " in output
-        else:
-            with pytest.raises(SystemExit, match="needs a CUDA device"):
-                runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--out", str(tmp_path / "gpu.json")])
+    runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
+    printed, kept = capsys.readouterr().out, json.loads((tmp_path / "gpu.json").read_text())["figures"]
+    whats = [figure["what"] for figure in kept]
+    assert all(f"] {what}: " in printed for what in whats)
+    ways = "released way", "plain operations", "recorded", "recorded, compiled"
+    assert [way for way in ways if f"train, {way}, batch 2" not in whats] == []
+    assert {"generate, recorded words, batch 2", "retrieve, 20 queries in 1000 rows"} < {*whats}
+    assert kept[whats.index("train, recorded, batch 2")]["studies_per_second"] > 0
+
+
+def test_the_gpu_script_refuses_a_machine_without_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    with pytest.raises(SystemExit, match="needs a CUDA device"):
+        runpy.run_path(str(FOLDER / "gpu.py"), run_name="__main__")
 
 
 @pytest.mark.slow

@@ -248,17 +248,19 @@ def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):
 
 @pytest.mark.slow
 @claimed
-def test_the_gpu_script_runs(monkeypatch, capsys):
+def test_what_the_gpu_script_does_without_recording_runs(monkeypatch, capsys, tmp_path):
     script = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--peak_tflops", "989"])
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2_000_000_000)
+    only = ["--only", "ceilings", "retrieve"]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", *only, "--out", str(tmp_path / "gpu.json")])
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a claimed device")
     with claimed_cuda():
         runpy.run_path(str(script), run_name="__main__")
-    printed = capsys.readouterr().out
-    assert printed.count("2.0 GB") == 3
-    assert "MFU" in printed
+    assert "retrieve, 20 queries in 1000 rows: seconds_of_search" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "gpu.json").read_text())
+    assert "a claimed device" in kept["machine"]
+    assert len(kept["figures"]) == 4
 
 
 def test_chexbert_labels_as_on_the_cpu(small):  # noqa: F811

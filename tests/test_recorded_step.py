@@ -9,7 +9,7 @@ from conftest import tiny_config
 from benchmarks.models import LOSS, random_batch
 from models.revtaf import PredictedPrompt, Revtaf
 from modules.training.objective import loss_names
-from modules.training.recorded_step import Inputs, RecordedSteps, copied, tensors_of, widened
+from modules.training.recorded_step import Inputs, RecordedSteps, copied, recordable, tensors_of, widened
 from modules.training.update import Update
 
 OPTIONS = replace(LOSS, presence_weight=1.0)
@@ -71,3 +71,20 @@ def test_a_recording_needs_a_gpu():
     model = Revtaf(tiny_config())
     assert Update(model, OPTIONS, "fp32", torch.device("cpu"), recorded=True).recorded is None
     assert RecordedSteps(model, lambda _: {}, 0, ["loss"]).recordings == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "may"),
+    [
+        ({}, True),
+        ({"learn_curvature": True}, False),
+        ({"ot_solver": "pot"}, False),
+        ({"ot_epsilon": 0.005}, False),
+        ({"ot_epsilon": 0.005, "attention": "softmax"}, True),
+        ({"image_size": 384, "grid": "2x"}, False),
+        ({"image_size": 352}, True),
+    ],
+    ids=str,
+)
+def test_what_asks_the_card_for_a_number_is_not_recorded(changes, may):
+    assert recordable(tiny_config(**changes)) == may

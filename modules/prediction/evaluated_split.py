@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from models.config import RevtafConfig
-from models.fast import speed_up
 from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
@@ -29,6 +28,7 @@ from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import prepared_files
 from modules.programs import MainTest
 from modules.weights.checkpoints import build_model, load_checkpoint
+from modules.weights.fast import speed_up
 from modules.weights.saving import require_finite
 
 

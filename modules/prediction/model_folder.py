@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from models.entity_scorer import EntityScorer
-from models.fast import speed_up
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
 from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
@@ -23,6 +22,7 @@ from modules.preparation.features.familiarity import FILE as FAMILIARITY
 from modules.preparation.features.familiarity import Familiarity
 from modules.records import ROOT, read_json, sha256_of
 from modules.weights.checkpoints import build_model, load_checkpoint
+from modules.weights.fast import speed_up
 
 CHECKPOINTS = ("model_best.pth", "current_checkpoint.pth")
 WRITING = (  # options of a training that say how reports are written after it

@@ -11,7 +11,6 @@ import torch
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
-from models.fast import speed_up
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
@@ -21,6 +20,7 @@ from modules.programs import MainTrain
 from modules.throughput import Cost
 from modules.training.memory import first_study, kept_bytes
 from modules.training.update import Update
+from modules.weights.fast import speed_up
 
 STUDIES, WORDS = 2, 80  # in a step that is timed; tokens of a report besides the prompt
 BERT_VOCABULARY, CORPUS_VOCABULARY = 30527, 4000

@@ -13,7 +13,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
+from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
+from models.optimal_transport import SHARP
 from models.revtaf import PredictedPrompt, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.training.gradients import gradient_of
@@ -22,6 +24,22 @@ from modules.training.losses import IGNORED
 
 SENTENCES, TOKENS, ROWS = 8, 16, 256  # what sentences, tokens of a report and tokens of a batch are rounded up to
 MOST = 32  # recordings; a batch of yet another shape is computed step by step
+
+
+def patches(config: RevtafConfig) -> int:
+    """Patches of an image that a ResNet sees."""
+    return (-(-config.image_size // (16 if config.grid == "2x" else 32))) ** 2
+
+
+def recordable(config: RevtafConfig) -> bool:
+    """Whether no part of a step asks the card for a number, which a recording could not repeat.
+
+    A learned curvature does, a sharp plan does, POT solves on the host; a system of more than 128 patches and a backbone of
+    Hugging Face may.
+    """
+    solved = config.attention != "ot" or config.ot_plan == "single"
+    quiet = config.ot_solver == "sinkhorn" and config.ot_epsilon >= SHARP and patches(config) <= 128
+    return (solved or quiet) and not config.learn_curvature and config.visual_folder is None
 
 
 @dataclass

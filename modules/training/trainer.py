@@ -66,15 +66,8 @@ class Trainer:
         self.model, self.train_set, self.val_set, self.options, self.device = model, train_set, val_set, options, device
         self.run_dir = Path(options.run.save_dir)
         pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
-        self.update = Update(
-            model,
-            options.training,
-            options.compute.precision,
-            device,
-            train_set.tokenizer.state_ids,
-            pairs,
-            options.speed.fast_gpu,
-        )
+        how = options.compute.precision, device, train_set.tokenizer.state_ids, pairs, options.speed.fast_gpu
+        self.update = Update(model, options.training, *how)
         self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)

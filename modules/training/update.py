@@ -22,7 +22,7 @@ from modules.training.memory import compute_twice, says_what_to_lower
 from modules.training.normalisation import freeze_statistics, share_statistics
 from modules.training.objective import Step, loss_names, objective, predicted_prompt, shares
 from modules.training.optimizers import build_optimizer, clip_gradients, gradient_norm
-from modules.training.recorded_step import Inputs, RecordedSteps
+from modules.training.recorded_step import Inputs, RecordedSteps, recordable
 
 
 class Update:
@@ -61,7 +61,8 @@ class Update:
         self.finite = FiniteWatch(loss_names(), device)
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
         self.recorded: RecordedSteps | None = None
-        if recorded and device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing:
+        alone = device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing
+        if recorded and alone and recordable(model.config):
             self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names())
         self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
 
