@@ -40,6 +40,16 @@ def test_a_row_with_three_seeds_stands_as_it_was_measured(row):
     assert stated(row, [figures(row, name) for name in CE]) in TEXT
 
 
+@pytest.mark.parametrize("row", [row for row in RUNS if len(RUNS[row]) >= 3 and row != "full"])
+def test_what_the_full_model_has_more_stands_as_it_was_measured(row):
+    cells = []
+    for name in CE:
+        value = figures("full", name) - figures(row, name)
+        half = stats.t.ppf(0.975, len(value) - 1) * value.std(ddof=1) / len(value) ** 0.5
+        cells.append(f"{value.mean():+.3f} [{value.mean() - half:.3f}, {value.mean() + half:.3f}]")
+    assert re.sub(r"0(?=\.\d)", "", f"| full minus {row} | " + " | ".join(cells) + " |") in TEXT
+
+
 @pytest.mark.parametrize(
     ("name", "row"),
     [
