@@ -37,9 +37,10 @@ def places(folder):
 
 def prepare(folder, *flags):
     drawing = [] if "--dataset_name" in flags else ["--num_studies", 60, "--synth_image_size", 80, "--readers", 100]
+    text = [] if "--text_encoder" in flags else ["--text_width", 16]  # only LSA reads it
     call(
         main_prepare, *places(folder), *SMALL, *SMALL_IMAGE, *drawing, "--scorer_epochs", 1,
-        "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5, *flags,
+        "--scorer_width", 16, "--scorer_layers", 1, *text, "--clip_k", 5, *flags,
     )  # fmt: skip
 
 
