@@ -76,7 +76,7 @@ def waits_of_training(folder, save_dir, flags, monkeypatch):
     with claimed_cuda() as device:
         watch(Trainer, "train_step", device)
         watch(Batch, "to", device)
-        few = [] if "--attention" in flags else ["--ot_iterations", 12]
+        few = [] if {"--attention", "--ot_plan"} & {*flags} else ["--ot_iterations", 12]
         train(folder, save_dir, *ON_CUDA, "--epochs", 1, *few, *flags)
     return found
 
