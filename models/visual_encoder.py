@@ -29,7 +29,7 @@ class NarrowResNet(ResNet):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-class ResNetPatches(nn.Module):
+class ResNetPatches(nn.Sequential):
     """A torchvision ResNet without its classifier; parameter names are torchvision's.
 
     Args:
