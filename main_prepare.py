@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from modules.corpus.annotations import read_annotation
-from modules.distributed import agree_on, barrier, is_main, processes, seed_everything
+from modules.distributed import agree_on, barrier, choose_arithmetic, is_main, processes, seed_everything
 from modules.labelling.labelers import labeler_files
 from modules.messages import Needed, require, run
 from modules.preparation.costs import estimate, preparation_costs
@@ -110,7 +110,8 @@ def main() -> None:
         require(needed_files(options))
         if options.preparation.published is None and options.scorer.entity_scorer == "own":
             refuse_to_build(options.data)
-        seed_everything(options.runtime.seed, options.compute.precision, options.compute.deterministic)
+        seed_everything(options.runtime.seed)
+        choose_arithmetic(options.compute.precision, options.compute.deterministic)
         preparation = Preparation(options, device)
         if len(preparation.studies) >= MANY and not options.preparation.yes:
             agree_on(lambda: agree_to_long(preparation_costs(options, preparation.splits, device), False))

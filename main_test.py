@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from modules.distributed import agree_on, is_main, processes, seed_everything
+from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything
 from modules.evaluation.baselines import baseline_reports
 from modules.evaluation.reports.attention_figures import plot_studies, plotted_studies
 from modules.evaluation.reports.attention_maps import MapKeeper
@@ -92,7 +92,8 @@ def main() -> None:
     if testing.rescore:
         keep_writing(options)
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
-        seed_everything(seed, options.compute.precision, options.compute.deterministic)
+        seed_everything(seed)
+        choose_arithmetic(options.compute.precision, options.compute.deterministic)
         tested = EvaluatedSplit.open(options, device)
         model, dataset = tested.model, tested.dataset
         plotted = plotted_studies(testing, dataset.studies, options.data.ann_path)

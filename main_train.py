@@ -23,7 +23,7 @@ import torch
 from models.config import RevtafConfig
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import ReportTokenizer
-from modules.distributed import agree_on, is_main, processes, seed_everything, world_size
+from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything, world_size
 from modules.labelling.labelers import find_labeler
 from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import require, run
@@ -77,7 +77,8 @@ def main() -> None:
         share_batch(options)
         check_same_run(options)
         found = agree_on(lambda: hold_run(held, run_dir, goes_on, options.run.overwrite))
-        seed_everything(options.runtime.seed, options.compute.precision, options.compute.deterministic)
+        seed_everything(options.runtime.seed)
+        choose_arithmetic(options.compute.precision, options.compute.deterministic)
         if device.type == "cpu":
             keep_freed_memory()
         data = TrainingData.open(options, checkpoint, device)

@@ -1,6 +1,6 @@
 """Training, generation and retrieval on a CUDA device: studies per second, what each way gains, where the time goes.
 
-    bash benchmarks/gpu_all.sh                      # the tests that need a GPU, then this; under nine minutes on an H100
+    bash benchmarks/gpu_all.sh                      # the tests that need a GPU, then this
     python benchmarks/gpu.py --only train generate  # some of it
 
 Every figure is kept in the JSON as soon as it is measured, so that it may be stopped at any point. A step begins with pinned
@@ -301,7 +301,7 @@ PARTS = {"ceilings": ceilings, "train": train, "generate": generate, "retrieve":
 
 
 def main() -> None:
-    """All parts; what fails in one is said and leaves the others."""
+    """One part after the other."""
     options = parse()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     record = Record(options.out)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # bash benchmarks/gpu_all.sh [flags of benchmarks/gpu.py]
 #
-# Everything that a card shall show: the tests that need one, then all figures, in under nine minutes on an H100. It may be
-# stopped at any point: OUT (results/gpu) holds tests.txt and gpu.json of what was reached.
+# Everything that a card shall show: the tests that need one, then all figures. Run it where python3 finds the packages. It may
+# be stopped at any point: OUT (results/gpu) holds tests.txt and gpu.json of what was reached.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 OUT="${OUT:-results/gpu}"

@@ -134,14 +134,13 @@ def without_waiting(x: Tensor, device: torch.device) -> Tensor:
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
-def seed_everything(seed: int, precision: str = "auto", deterministic: bool = False) -> None:
-    """Seed Python, numpy and torch; every process gets its own stream.
+def choose_arithmetic(precision: str, deterministic: bool) -> None:
+    """What a GPU may do for speed.
 
     Args:
-        seed: of process 0.
-        precision: with ``"fp32"`` a GPU computes convolutions in float32, where it would round their factors to ten bits.
-        deterministic: whether torch takes only operations that repeat themselves bit for bit on a GPU; one that has no such
-            form ends the program by its name.
+        precision: with ``"fp32"`` it computes convolutions in float32, where it would round their factors to ten bits.
+        deterministic: whether it takes only operations that repeat themselves bit for bit; one that has no such form ends
+            the program by its name.
     """
     import torch
 
@@ -150,6 +149,12 @@ def seed_everything(seed: int, precision: str = "auto", deterministic: bool = Fa
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it first multiplies
         torch.use_deterministic_algorithms(True)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch; every process gets its own stream."""
+    import torch
+
     random.seed(seed + rank())
     np.random.seed(seed + rank())  # noqa: NPY002, libraries still read the global generator
     torch.manual_seed(seed + rank())

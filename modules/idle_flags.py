@@ -41,6 +41,7 @@ OF_ANY_TRAINING = (
     ReadWith(("init_visual", "tokenizer"), "init_from", False),
     ReadWith(("fast_cpu",), "device", ("auto", "cpu")),
     ReadWith(("fast_gpu", "compile"), "device", ("auto", "cuda")),
+    ReadWith(("compile",), "fast_gpu", True),
 )
 OF_A_TEST = (
     ReadWith(("viewer_studies",), "viewer", True),

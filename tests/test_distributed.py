@@ -1,5 +1,6 @@
 """modules/distributed.py with two real processes: gradients, gathering, and a sharded test that equals a whole one."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,14 @@ import main_test
 from models.manifolds import PoincareBall
 from modules.corpus.dataloaders import EpochSampler
 from modules.corpus.store import FeatureStore, verify
-from modules.distributed import gather_list, gather_with_gradient, mean_over_processes, processes, rank
+from modules.distributed import (
+    choose_arithmetic,
+    gather_list,
+    gather_with_gradient,
+    mean_over_processes,
+    processes,
+    rank,
+)
 from modules.messages import UserError
 from modules.records import read_json, read_jsonl, write_json
 from modules.training.losses import ranking_loss
@@ -132,3 +140,18 @@ def test_two_processes_prepare_the_same_arrays_as_one(trainings, prepared, bert_
     assert verify(tmp_path / "two" / "features") == []
     labeler = FeatureStore.open(tmp_path / "two" / "features").entry("labels")["made_by"]["labeler"]
     assert labeler.startswith("rule ")
+
+
+def test_full_float32_and_repetition_are_asked_for_by_their_flags(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    choose_arithmetic("bf16", deterministic=False)
+    assert torch.backends.cudnn.allow_tf32
+    assert not torch.are_deterministic_algorithms_enabled()
+    try:
+        choose_arithmetic("fp32", deterministic=True)
+        assert not torch.backends.cudnn.allow_tf32
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)

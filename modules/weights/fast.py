@@ -22,7 +22,7 @@ def speed_up(
     """
     if device.type == "cpu" and fast_cpu:
         speed_up_on_cpu(model)
-    if device.type == "cuda" and (fast_gpu or compiled):
+    if device.type == "cuda" and fast_gpu:
         from models.gpu.speed_up import speed_up as speed_up_on_gpu
 
         speed_up_on_gpu(model, compiled)
