@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import BlipTextLMHeadModel
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import Columns, Product, apply, patch_keys, read_tokens, token_logits
+from models.decoder_parameters import DecoderNetwork
 
 TOKENS_BETWEEN = 16  # two looks at which columns are still needed; each makes a GPU wait for a number
 
@@ -28,9 +28,7 @@ class BeamReader:
         limits: beams and lengths.
     """
 
-    def __init__(
-        self, network: BlipTextLMHeadModel, fused: Tensor, prompt_length: int, limits: GenerationLimits
-    ) -> None:
+    def __init__(self, network: DecoderNetwork, fused: Tensor, prompt_length: int, limits: GenerationLimits) -> None:
         B = len(fused)
         self.network, self.beams, self.length = network, limits.beams, 0
         self.patches, self.product = patch_keys(network, fused), self.products(B * limits.beams)

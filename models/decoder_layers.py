@@ -1,4 +1,4 @@
-"""The layers of the report decoder, run over parameters that transformers' BLIP decoder holds.
+"""The layers of the report decoder, run over the parameters of transformers' BLIP decoder.
 
 That decoder is the reference: the tests compare every number with its own forward pass. What is gained here is speed:
 no work on padding, and keys and values that are computed once and seldom moved.
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers import BlipTextLMHeadModel
+
+from models.decoder_parameters import DecoderNetwork
 
 # How it fits together: a layer reads its own tokens, then the patches, then thinks (_through). Training and generation
 # differ only in how a layer reads. score_reports keeps the real tokens of all reports in one list (PackedReports), spreads them
@@ -161,7 +162,7 @@ def attend(
     return F.scaled_dot_product_attention(query, key, value, dropout_p=p, is_causal=causal)
 
 
-def patch_keys(network: BlipTextLMHeadModel, fused: Tensor) -> list[KeysAndValues]:
+def patch_keys(network: DecoderNetwork, fused: Tensor) -> list[KeysAndValues]:
     """Keys and values of the fused patches ``(B, M, 2 A)`` in every layer."""
     layers: Any = network.bert.encoder.layer
     looks = [layer.crossattention.self for layer in layers]
@@ -169,7 +170,7 @@ def patch_keys(network: BlipTextLMHeadModel, fused: Tensor) -> list[KeysAndValue
 
 
 def read_tokens(
-    network: BlipTextLMHeadModel,
+    network: DecoderNetwork,
     token_ids: Tensor,
     position: Tensor,
     allowed: Tensor,
@@ -211,7 +212,7 @@ def read_tokens(
     return hidden
 
 
-def token_logits(network: BlipTextLMHeadModel, hidden: Tensor, product: Product = apply) -> Tensor:
+def token_logits(network: DecoderNetwork, hidden: Tensor, product: Product = apply) -> Tensor:
     """Logits ``(..., V)`` of ``hidden`` ``(..., hidden)``."""
     transform = network.cls.predictions.transform
     hidden = transform.LayerNorm(transform.transform_act_fn(product(transform.dense, hidden)))
@@ -236,7 +237,7 @@ def score_layer(
 
 
 def score_reports(
-    network: BlipTextLMHeadModel,
+    network: DecoderNetwork,
     reports: PackedReports,
     fused: Tensor,
     attend: Attend = attend,
@@ -255,7 +256,7 @@ def score_reports(
         ``(S, V)`` logits of ``reports.targets``.
     """
     encoder: Any = network.bert.encoder
-    twice = encoder.gradient_checkpointing and encoder.training  # transformers' own switch
+    twice = encoder.gradient_checkpointing and encoder.training
     step = partial(checkpoint, score_layer, use_reentrant=False) if twice else score_layer
     words = network.bert.embeddings.word_embeddings(reports.ids)  # (N, hidden)
     hidden = _embed(network, words, reports.position)
@@ -264,7 +265,7 @@ def score_reports(
     return token_logits(network, hidden.index_select(0, reports.scored))  # (S, V)
 
 
-def _embed(network: BlipTextLMHeadModel, words: Tensor, position: Tensor) -> Tensor:
+def _embed(network: DecoderNetwork, words: Tensor, position: Tensor) -> Tensor:
     embeddings: Any = network.bert.embeddings
     return embeddings.dropout(embeddings.LayerNorm(words + embeddings.position_embeddings(position)))
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
 
 from models.config import IMAGENET_MEAN, IMAGENET_STD
 
@@ -39,6 +38,8 @@ class HuggingFacePatches(nn.Module):
         self, *, architecture: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], image_size: int
     ) -> None:
         super().__init__()
+        from transformers import AutoConfig, AutoModel  # on demand: takes seconds, and ResNets need none of it
+
         fields = dict(architecture)
         config = AutoConfig.for_model(fields.pop("model_type"), **fields)
         tokens, self.width, idle = _probe(config, image_size)
@@ -73,6 +74,8 @@ def _extra_arguments(network: nn.Module) -> dict[str, bool]:
 
 def _probe(config: Any, image_size: int) -> tuple[int, int, list[str]]:
     """Tokens T, width D, and the parameters that the tokens do not depend on."""
+    from transformers import AutoModel
+
     with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
         network = AutoModel.from_config(config, dtype=torch.float32).eval()
         try:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import BlipTextConfig, BlipTextLMHeadModel
 
 from models.beam_reader import BeamReader
 from models.beam_search import Choose, GenerationLimits, beam_search
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, attend, score_reports
+from models.decoder_parameters import DecoderNetwork, as_transformers
+
+if TYPE_CHECKING:
+    from transformers import BlipTextLMHeadModel
 
 
 class ReportDecoder(nn.Module):
@@ -34,26 +39,12 @@ class ReportDecoder(nn.Module):
     def __init__(self, config: RevtafConfig) -> None:
         super().__init__()
         self.end_id, self.pad_id = config.end_id, config.pad_id
-        self.network = BlipTextLMHeadModel(
-            BlipTextConfig(
-                vocab_size=config.vocab_size,
-                hidden_size=config.hidden_size,
-                encoder_hidden_size=2 * config.attention_dim,
-                intermediate_size=config.intermediate_size,
-                num_hidden_layers=config.decoder_layers,
-                num_attention_heads=config.decoder_heads,
-                max_position_embeddings=config.max_positions,
-                hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=config.dropout,
-                hidden_act="gelu",
-                layer_norm_eps=1e-12,
-                is_decoder=True,
-                pad_token_id=config.pad_id,
-                bos_token_id=None,
-                eos_token_id=config.end_id,
-                sep_token_id=config.end_id,
-            )
-        )
+        self.network = DecoderNetwork(config)
+
+    @cached_property
+    def reference(self) -> BlipTextLMHeadModel:
+        """Transformers' decoder over the same parameters; no part of the model's own."""
+        return as_transformers(self.network)
 
     def word_vectors(self, token_ids: Tensor) -> Tensor:
         """Word vectors ``(B, T, hidden)`` of tokens ``(B, T)``, without their positions."""
@@ -82,7 +73,7 @@ class ReportDecoder(nn.Module):
         Returns:
             ``(B, T, V)`` logits; position ``t`` predicts token ``t + 1``.
         """
-        output = self.network(
+        output = self.reference(
             input_ids=token_ids,
             attention_mask=token_mask.long(),
             encoder_hidden_states=fused,

@@ -28,6 +28,9 @@ from modules.prediction.rexrank import read_studies
 from modules.records import read_jsonl
 
 ROOT = Path(__file__).parents[1]
+NOT_FOR_ONE_PNG = {  # seconds to import, of which no report is made
+    "transformers", "huggingface_hub", "sklearn", "pandas", "matplotlib", "pydicom", "tensorboard", "ot", "gradio", "openpyxl",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,8 @@ def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tm
     film = next(iter(sorted((prepared / "images" / "test").iterdir())))
     command = [
         sys.executable,
+        "-X",
+        "importtime",  # names every module that is imported
         ROOT / "main_predict.py",
         "--model",
         trained,
@@ -96,6 +101,9 @@ def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tm
     assert done.returncode == 0, done.stderr
     assert tested[film.name]["prediction"] in done.stdout
     assert "Research use only" in done.stdout
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert {"torch", "modules"} <= imported
+    assert imported & NOT_FOR_ONE_PNG == set()
 
 
 def test_three_lines_of_python_do_the_same(prepared, trained, tested):

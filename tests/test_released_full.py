@@ -108,7 +108,7 @@ def seen(model, study, golden):
         return hook
 
     hooks = [child.register_forward_hook(keep(f"stage{i}")) for i, child in enumerate(model.visual_encoder.backbone)]
-    layers = [model.report_decoder.network.bert.embeddings, *model.report_decoder.network.bert.encoder.layer]
+    layers = [model.report_decoder.reference.bert.embeddings, *model.report_decoder.reference.bert.encoder.layer]
     hooks += [layer.register_forward_hook(keep(f"hidden{i}")) for i, layer in enumerate(layers)]
     hooks += [
         model.report_memory.query.register_forward_hook(keep("memory_query")),

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from conftest import tiny_config
+from transformers import BlipTextLMHeadModel
 
 from models import beam_reader
 from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits, beam_search
 from models.decoder_layers import PackedReports
+from models.decoder_parameters import DecoderNetwork, as_transformers
 from models.report_decoder import ReportDecoder
 
 
@@ -37,6 +39,24 @@ def test_logits_and_gradient_are_the_published_ones(dtype, suffix, tolerance, go
     assert loss.item() == pytest.approx(float(data[f"loss_{suffix}"]), rel=tolerance)
     expected = torch.tensor(data[f"grad_encoder_{suffix}"])
     torch.testing.assert_close(fused.grad, expected, rtol=10 * tolerance, atol=tolerance)
+
+
+def test_a_seed_draws_the_parameters_that_transformers_draws():
+    """Names, their order, every number, and the state of the generator after them; then nothing is a copy."""
+    config = tiny_config(pad_id=1)
+    torch.manual_seed(5)
+    ours = DecoderNetwork(config)
+    after, shared = torch.rand(1), as_transformers(ours)
+    torch.manual_seed(5)
+    theirs = BlipTextLMHeadModel(shared.config)
+    assert torch.equal(after, torch.rand(1))
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+    expected, state = theirs.state_dict(), ours.state_dict()
+    assert state.keys() == expected.keys() == shared.state_dict().keys()
+    for name, tensor in shared.state_dict().items():
+        assert torch.equal(state[name], expected[name]), name
+        assert tensor.data_ptr() == state[name].data_ptr(), name
+    assert torch.equal(shared.bert.embeddings.position_ids, theirs.bert.embeddings.position_ids)
 
 
 def test_packed_reports_are_predicted_as_by_transformers(golden):
@@ -173,7 +193,7 @@ def test_transformers_finds_the_same_beams_when_no_report_may_end_early(golden):
     fused, prompt = torch.tensor(data["encoder"])[:2], torch.tensor(data["beam0_prompt"])
     limits = GenerationLimits(beams=4, min_length=15, max_new_tokens=10)
     ours, _ = decoder.generate(fused, prompt, limits)
-    theirs = decoder.network.generate(
+    theirs = decoder.reference.generate(
         input_ids=prompt, attention_mask=torch.ones_like(prompt), encoder_hidden_states=fused, num_beams=4,
         min_length=15, max_new_tokens=10, do_sample=False, eos_token_id=3, pad_token_id=0,
     )  # fmt: skip

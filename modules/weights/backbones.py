@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
 
 from models.config import BACKBONES
 from models.huggingface_backbone import first_line
@@ -78,6 +77,8 @@ def starting_weights(name: str, resnet_weights: str | None) -> str | None:
 
 def _configuration(folder: Path) -> Any:
     """Transformers' configuration of the vision model in a folder; of a text-image model its vision part."""
+    from transformers import AutoConfig  # on demand: takes seconds, and ResNets need none of it
+
     known = read_json(folder / "config.json")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -109,6 +110,8 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
     Raises:
         UserError: if the folder has no weights, or not those that patches depend on.
     """
+    from transformers import AutoModel  # on demand, as above
+
     folder = Path(name.removeprefix(FOLDER))
     try:
         network, report = AutoModel.from_pretrained(

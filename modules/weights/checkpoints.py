@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from models.config import RevtafConfig
+from models.decoder_parameters import DecoderNetwork
 from models.revtaf import Revtaf
 from modules.messages import UserError
 from modules.weights.backbones import FOLDER, folder_weights
@@ -25,9 +26,6 @@ from modules.weights.released import (
     released_config,
 )
 from modules.weights.saving import FORMAT
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
@@ -170,7 +168,7 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
 
 
-def load_bert(decoder: PreTrainedModel, folder: str | Path) -> str:
+def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
     """Load what fits of a BERT folder into the report decoder.
 
     Args:
