@@ -111,6 +111,11 @@ class ModelOptions:
         "what finds an entity in the image: a learned query, or its text as released",
         choices=("query", "text"),
     )
+    map_view: str = flag(
+        "near",
+        "what maps compare with texts: an early stage, which sees what is near, or the patches as released",
+        choices=("near", "patches"),
+    )
     align_pairs: str = flag(
         "mentions", "entities and sentences that shall agree; 'all' as released", choices=("mentions", "stored", "all")
     )

@@ -73,8 +73,7 @@ class EntityScorer(nn.Module):
             ``logits`` ``(B, K)``, whose sigmoid is the probability that the entity is present, and ``region_text``
             ``(B, K, E)``, entity embeddings conditioned on the image.
         """
-        patches, _ = self.visual_encoder(image)  # (B, M, D)
-        memory = self.project_patches(patches)  # (B, M, E)
+        memory = self.project_patches(self.visual_encoder(image).patches)  # (B, M, E)
         region_text = self.queries.weight.expand(len(image), -1, -1)  # (B, K, E)
         for layer in self.layers:
             region_text = layer(region_text, memory)

@@ -64,7 +64,13 @@ class TransportAttention(nn.Module):
         return sinkhorn(1 - cosine, self.epsilon, self.iterations, mask, spread=2, work=self.work)
 
     def forward(
-        self, patches: Tensor, text: Tensor, mask: Tensor, keys: Tensor | None = None, still: bool = False
+        self,
+        patches: Tensor,
+        text: Tensor,
+        mask: Tensor,
+        keys: Tensor | None = None,
+        view: Tensor | None = None,
+        still: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Send text to patches.
 
@@ -76,13 +82,14 @@ class TransportAttention(nn.Module):
             text: ``(B, K, A)`` projected texts (entities or sentences).
             mask: ``(B, K)`` true for real texts.
             keys: ``(B, K, A)`` what is compared with W_q patches; W_k ``text`` if absent.
+            view: ``(B, M, A)`` what stands for the patches where they are compared; the patches themselves if absent.
             still: whether the patches of the map are constants, so that whoever changes the map changes the keys.
 
         Returns:
             ``message`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)`` in [-1, 1], zero for padding.
         """
         single = self.attention == "ot" and self.plan == "single"
-        q, k = self.q(patches), self.k(text) if keys is None else keys
+        q, k = self.q(patches if view is None else view), self.k(text) if keys is None else keys
         with torch.autocast(patches.device.type, enabled=False):
             cosine, score_map = self.cosine(q, k, still)  # (B, K, M) each
             plan = self.weights(cosine, mask)  # (B, K, M)
@@ -117,13 +124,19 @@ class TransportFusion(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, patches: Tensor, text: Tensor, mask: Tensor, keys: Tensor | None = None, still: bool = False
+        self,
+        patches: Tensor,
+        text: Tensor,
+        mask: Tensor,
+        keys: Tensor | None = None,
+        view: Tensor | None = None,
+        still: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Fuse text into patches: ``fused`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)``.
 
         Args as :meth:`TransportAttention.forward`, with projected patches and texts.
         """
-        message, score_map = self.attention(patches, text, mask, keys, still)
+        message, score_map = self.attention(patches, text, mask, keys, view, still)
         return self.add(patches, message), score_map
 
     def add(self, patches: Tensor, message: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ from models.decoder_layers import PackedReports, put_states
 from models.diagnosis_head import DiagnosisHead
 from models.entity_queries import EntityQueries
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
+from models.near_view import NearView
 from models.ot_attention import TransportAttention, TransportFusion
 from models.reference_tokens import ReferenceTokens
 from models.report_decoder import ReportDecoder
 from models.report_memory import ReportMemory
 from models.retrieval_towers import RetrievalTowers, stage_widths, stages
-from models.visual_encoder import VisualEncoder
+from models.visual_encoder import Seen, VisualEncoder
 
 # predicted states (B, L), ended hypotheses (B, beams, T), scores (B, beams) -> (B,) positions
 ChooseByStates = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -133,6 +134,9 @@ class Revtaf(nn.Module):
             iterations=config.ot_iterations,
         )
         self.fusion = TransportFusion(A, config.dropout, attention)
+        self.near_view = None
+        if config.map_view == "near":
+            self.near_view = NearView(self.visual_encoder.near_width, A, side=4 if config.grid == "1x" else 2)
         self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
         self.reference_tokens = None
         if config.reference_memory:
@@ -141,11 +145,11 @@ class Revtaf(nn.Module):
             )
         self.report_decoder = ReportDecoder(config)
 
-    def diagnose(self, image: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """See and diagnose: ``patches`` ``(B, M, D)`` and ``state_logits`` ``(B, P, L)``."""
-        patches, pooled = self.visual_encoder(image)  # (B, M, D), (B, D)
-        recalled = self.report_memory(pooled, memory)  # (B, C)
-        return patches, self.diagnosis_head(pooled, recalled)  # (B, P, L)
+    def diagnose(self, image: Tensor, memory: Tensor) -> tuple[Seen, Tensor]:
+        """See and diagnose: what the image model sees, and ``state_logits`` ``(B, P, L)``."""
+        seen = self.visual_encoder(image)
+        recalled = self.report_memory(seen.pooled, memory)  # (B, C)
+        return seen, self.diagnosis_head(seen.pooled, recalled)  # (B, P, L)
 
     def look(self, image: Tensor, region_scores: Tensor, memory: Tensor) -> tuple[Tensor, Tensor | None]:
         """What is known before anything is retrieved: ``state_logits`` ``(B, P, L)``, and the query tower's inputs.
@@ -166,14 +170,15 @@ class Revtaf(nn.Module):
             hook.remove()
         return state_logits, towers.query_inputs(region_scores, kept, state_logits, image)
 
-    def align(self, patches: Tensor, study: StudyInputs) -> dict[str, Tensor]:
-        """Fuse entities and reference sentences into the patches ``(B, M, D)``: the fields of :class:`FusedStudy`.
+    def align(self, seen: Seen, study: StudyInputs) -> dict[str, Tensor]:
+        """Fuse entities and reference sentences into the patches: the fields of :class:`FusedStudy`.
 
         Departure: the released code lets padding sentences take part, as ``mask_padding = False`` does. It lets the
         alignment loss move texts and patches; here (``align_pairs`` other than ``"all"``) the texts that a sentence is
         compared by, and the patches of its map, are constants to that loss: it reaches W_k alone.
         """
-        patches = self.project_patches(patches)  # (B, M, A)
+        patches = self.project_patches(seen.patches)  # (B, M, A)
+        view = None if self.near_view is None else self.near_view(seen.near)  # (B, M, A)
         region_text = self.project_region(study.region_text)  # (B, K, A)
         reference_text = self.project_reference(study.reference_text)  # (B, S, A)
         every_entity = torch.ones_like(study.region_scores, dtype=torch.bool)  # (B, K)
@@ -186,9 +191,11 @@ class Revtaf(nn.Module):
         sentences = study.reference_mask
         if not self.config.mask_padding:
             sentences = torch.ones_like(sentences)
-        by_region, region_map = self.fusion(patches, region_text, every_entity, entity_keys)  # (B, M, A), (B, K, M)
+        by_region, region_map = self.fusion(
+            patches, region_text, every_entity, entity_keys, view
+        )  # (B, M, A), (B, K, M)
         by_reference, reference_map = self.fusion(
-            patches, reference_text, sentences, sentence_keys, still=follow
+            patches, reference_text, sentences, sentence_keys, view, still=follow
         )  # (B, M, A), (B, S, M)
         fused = torch.cat([by_reference, by_region], dim=-1)  # (B, M, 2 A)
         if self.reference_tokens is not None:
@@ -207,11 +214,11 @@ class Revtaf(nn.Module):
 
     def fuse(self, study: StudyInputs) -> FusedStudy:
         """See, diagnose, embed and align a batch."""
-        patches, state_logits = self.diagnose(study.image, study.memory)
+        seen, state_logits = self.diagnose(study.image, study.memory)
         embedding = None
         if self.config.enhancer == "scores":
             embedding = self.retrieval_enhancer(study.region_scores)  # (B, H)
-        return FusedStudy(state_logits=state_logits, embedding=embedding, **self.align(patches, study))
+        return FusedStudy(state_logits=state_logits, embedding=embedding, **self.align(seen, study))
 
     def forward(
         self,

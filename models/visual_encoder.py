@@ -43,13 +43,17 @@ class ResNetPatches(nn.Sequential):
         for child in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(child, getattr(network, child))
         self.width = network.fc.in_features if name != "resnet10n" else 256
+        self.near_width = [part.num_features for part in self.layer2.modules() if isinstance(part, nn.BatchNorm2d)][-1]
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``(B, 3, height, width)`` to ``(B, M, D)``, a patch for every 32 x 32 pixels, begun ones included."""
-        x = self.begin(image)
-        for stage in ("layer1", "layer2", "layer3", "layer4"):
-            x = self.get_submodule(stage)(x)
-        return x.flatten(2).transpose(1, 2)  # (B, M, D)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, 3, height, width)`` to patches ``(B, M, D)``, one for every 32 x 32 pixels, begun ones included.
+
+        Returns:
+            The patches, and the second stage ``(B, C, height / 8, width / 8)``.
+        """
+        near = self.get_submodule("layer2")(self.get_submodule("layer1")(self.begin(image)))
+        x = self.get_submodule("layer4")(self.get_submodule("layer3")(near))
+        return x.flatten(2).transpose(1, 2), near
 
     def begin(self, image: Tensor) -> Tensor:
         """What comes before the blocks: a quarter of the height and width."""
@@ -61,9 +65,10 @@ class ResNetPatches(nn.Sequential):
 class Backbone(NamedTuple):
     """An image model without a head."""
 
-    module: nn.Module  # (B, 3, height, width) -> patches (B, M, D), row by row
+    module: nn.Module  # (B, 3, height, width) -> patches (B, M, D), row by row; and a ResNet's second stage
     width: int  # D
     grid: int  # patches along a side of the square image
+    near_width: int | None = None  # channels of the second stage, where the module gives it too
 
 
 def build(name: str, image_size: int, folder: Mapping[str, Any] | None = None, fine: bool = False) -> Backbone:
@@ -85,7 +90,15 @@ def build(name: str, image_size: int, folder: Mapping[str, Any] | None = None, f
     resnet = ResNetPatches(name)
     if fine:
         keep_resolution(cast(nn.Module, resnet.layer4))
-    return Backbone(resnet, resnet.width, -(-image_size // (16 if fine else 32)))
+    return Backbone(resnet, resnet.width, -(-image_size // (16 if fine else 32)), resnet.near_width)
+
+
+class Seen(NamedTuple):
+    """What an image model makes of a batch of images."""
+
+    patches: Tensor  # (B, M, D), row by row over the image
+    pooled: Tensor  # (B, D), their mean
+    near: Tensor  # (B, C, height / 8, width / 8), the second stage of a ResNet; the patches again of another model
 
 
 class VisualEncoder(nn.Module):
@@ -93,21 +106,21 @@ class VisualEncoder(nn.Module):
 
     Attributes:
         width: D.
+        near_width: C, channels of the early stage.
         grid: patches along a side; M is its square.
     """
 
     def __init__(self, name: str, image_size: int, folder: Mapping[str, Any] | None = None, fine: bool = False) -> None:
         super().__init__()
-        self.backbone, self.width, self.grid = build(name, image_size, folder, fine)
+        self.backbone, self.width, self.grid, near_width = build(name, image_size, folder, fine)
+        self.near_width = near_width or self.width
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> Seen:
         """Encode images.
 
         Args:
             image: ``(B, 3, height, width)``, normalised with ImageNet's mean and deviation whatever the backbone.
-
-        Returns:
-            ``patches`` ``(B, M, D)``, row by row over the image, and ``pooled`` ``(B, D)``, their mean.
         """
-        patches = self.backbone(image)  # (B, M, D)
-        return patches, patches.mean(dim=1)  # (B, D)
+        seen = self.backbone(image)
+        patches, near = seen if isinstance(seen, tuple) else (seen, seen)  # (B, M, D)
+        return Seen(patches, patches.mean(dim=1), near)

@@ -110,7 +110,8 @@ def golden_values(name, shape):
 
 
 PUBLISHED_SWITCHES = {
-    "ot_plan": "single", "mask_padding": False, "entity_keys": "text", "align_pairs": "all", "reference_memory": 0,
+    "ot_plan": "single", "mask_padding": False, "entity_keys": "text", "map_view": "patches", "align_pairs": "all",
+    "reference_memory": 0,
 }  # fmt: skip
 
 
@@ -121,7 +122,8 @@ def tiny_config(**changes):
         "memory_feedforward": 32, "num_heads": 4, "dropout": 0.1, "num_conditions": 18, "num_states": 4,
         "num_entities": 75, "enhancer": "scores", "manifold": "poincare", "curvature": 0.01, "learn_curvature": False,
         "hyperbolic_dim": 12, "hyperbolic_layers": 2, "retrieval": "learned", "entity_text_dim": 24, "attention_dim": 20,
-        "attention": "ot", "entity_keys": "query", "align_pairs": "mentions", "reference_memory": 6, "references": 1,
+        "attention": "ot", "entity_keys": "query", "map_view": "near", "align_pairs": "mentions", "reference_memory": 6,
+        "references": 1,
         "ot_plan": "joint", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True,
         "vocab_size": 50, "pad_id": 0, "end_id": 2, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 32,
         "intermediate_size": 64, "max_positions": 96,

@@ -17,9 +17,9 @@ def test_the_old_patches_are_among_the_new_ones(name):
     encoder = VisualEncoder(name, 416).eval()
     image = torch.randn(1, 3, 416, 416)
     with torch.no_grad():
-        coarse = encoder.backbone(image)
+        coarse = encoder(image).patches
         keep_resolution(encoder.backbone.layer4)
-        fine = encoder.backbone(image)
+        fine = encoder(image).patches
     fine, coarse = (patches.transpose(1, 2).unflatten(2, (side, side)) for patches, side in ((fine, 26), (coarse, 13)))
     inside = slice(4, -4)
     torch.testing.assert_close(
@@ -38,6 +38,6 @@ def test_the_dilation_of_bottlenecks_is_torchvisions():
 def test_the_finer_grid_reaches_the_maps():
     model = Revtaf(tiny_config(grid="2x"))
     assert model.visual_encoder.grid == 4
-    patches, pooled = model.visual_encoder(torch.randn(2, 3, 64, 64))
+    patches, pooled, _ = model.visual_encoder(torch.randn(2, 3, 64, 64))
     assert patches.shape == (2, 16, 512)
     assert pooled.shape == (2, 512)

@@ -138,7 +138,7 @@ def test_a_model_of_ours_for_the_released_code(tmp_path):
     [
         ({**PUBLISHED_SWITCHES, "learn_curvature": True}, "no place for retrieval_enhancer.manifold.log_c"),
         ({**PUBLISHED_SWITCHES, "attention": "none"}, "needs mpsa"),
-        ({}, "no place for entity_queries.query: convert a model that was trained with --ot_plan single"),
+        ({}, "no place for near_view.norm.weight: convert a model that was trained with --ot_plan single"),
     ],
 )
 def test_what_the_released_code_cannot_hold_is_refused(changes, words, tmp_path):

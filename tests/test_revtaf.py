@@ -245,7 +245,9 @@ def test_full_size_model_trains_one_step_and_writes_one_report(capsys):
     with capsys.disabled():
         print(f"\nfull-size REVTAF: {parameters:,} parameters")
     # the released network has 244,631,495, of which two unused attentions and a LayerNorm hold 8,398,848
-    own = sum(p.numel() for part in (model.entity_queries, model.reference_tokens) for p in part.parameters())
+    own = sum(
+        p.numel() for part in (model.entity_queries, model.near_view, model.reference_tokens) for p in part.parameters()
+    )
     assert parameters - own == 244_631_495 - 2 * (4 * 1024**2 + 4 * 1024) - 2 * 1024
     generator = torch.Generator().manual_seed(0)
     study = StudyInputs(
@@ -290,15 +292,20 @@ def test_known_pairs_reach_the_keys_of_sentences_and_nothing_else(tiny_model):
             assert found == {"fusion.attention.k.weight", "fusion.attention.k.bias"}
         else:
             found = gradients_of(model, alignment_loss(text_similarity(fused.region_text, fused.reference_text), *maps))
-            assert {"entity_queries.query", "fusion.attention.q.weight", "project_patches.weight"} <= found
+            assert {"entity_queries.query", "fusion.attention.q.weight", "near_view.linear.weight"} <= found
 
 
-def test_the_presence_loss_reaches_queries_patches_and_image_but_no_text(tiny_model):
-    model, study = tiny_model().train(), tiny_study()
+@pytest.mark.parametrize(("view", "part"), [("near", "near_view"), ("patches", "project_patches")])
+def test_the_presence_loss_reaches_queries_view_and_image_but_no_text(tiny_model, view, part):
+    model, study = tiny_model(map_view=view).train(), tiny_study()
     found = gradients_of(model, presence_loss(model.fuse(study).presence_logits, study.region_scores))
-    parts = {name.split(".")[0] for name in found}
-    assert parts == {"entity_queries", "fusion", "project_patches", "visual_encoder"}
+    assert {name.split(".")[0] for name in found} == {"entity_queries", "fusion", part, "visual_encoder"}
     assert not [name for name in found if name.startswith("fusion") and "attention.q" not in name]
+    assert ("visual_encoder.backbone.layer3.0.conv1.weight" in found) == (view == "patches")
+
+
+def test_no_entity_keys_from_the_text_have_a_presence(tiny_model):
+    study = tiny_study()
     published = tiny_model(entity_keys="text")
     assert published.fuse(study).presence_logits is None
     assert presence_loss(None, study.region_scores) == 0

@@ -26,7 +26,7 @@ def patch_features(model: Revtaf, image_dir: Path, studies: Sequence[Study], dev
     for start in tqdm(range(0, len(studies), _READ_TOGETHER), desc="patches for the probes", unit="batch"):
         paths = [image_dir / study.image_path[0] for study in studies[start : start + _READ_TOGETHER]]
         pixels = torch.stack([read_image(path, model.config.image_size) for path in paths]).to(device)
-        found.append(model.visual_encoder(normalise_pixels(pixels))[0].float().cpu())
+        found.append(model.visual_encoder(normalise_pixels(pixels)).patches.float().cpu())
     return torch.cat(found)
 
 

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from models.decoder_layers import PackedReports
 from models.revtaf import FusedStudy, Revtaf, StudyInputs
+from models.visual_encoder import Seen
 from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
 from modules.distributed import autocast, gather_list
@@ -142,25 +143,25 @@ def reference_sensitivity(
     for batch in evaluation_loader(part, batch_size, num_workers):
         batch = part.to_device(batch, device)
         with autocast(device, precision):
-            patches, state_logits = model.diagnose(batch.study.image, batch.study.memory)
+            seen, state_logits = model.diagnose(batch.study.image, batch.study.memory)
             everyone = torch.ones(len(batch.index), dtype=torch.bool, device=device)
             reports = batch.packed.with_states(state_ids[state_logits.argmax(dim=1)], everyone)
-            losses = [_loss(model, part, batch, patches, reports, rows[batch.index]) for rows in references.values()]
+            losses = [_loss(model, part, batch, seen, reports, rows[batch.index]) for rows in references.values()]
         sums.append((*losses, len(reports.targets)))
     *losses, tokens = np.array(gather_list(sums)).sum(axis=0)
     return {**{kind: float(loss / tokens) for kind, loss in zip(references, losses, strict=True)}, "studies": len(part)}
 
 
 def _loss(
-    model: Revtaf, dataset: ReportDataset, batch: Batch, patches: Tensor, reports: PackedReports, rows: np.ndarray
+    model: Revtaf, dataset: ReportDataset, batch: Batch, seen: Seen, reports: PackedReports, rows: np.ndarray
 ) -> float:
     """Summed token loss of a batch whose references are the bank reports in ``rows`` ``(B, k)``."""
     study = batch.study
     text, mask = pad_sentences([torch.from_numpy(dataset.bank.sentences(int(row))) for row in rows[:, 0]])
     words = torch.tensor([dataset.reference_words(of_study) for of_study in rows], dtype=torch.long)
     other = {"reference_text": text, "reference_mask": mask, "reference_tokens": words}
-    study = StudyInputs(**{**vars(study), **{name: value.to(patches.device) for name, value in other.items()}})
-    logits = model.report_decoder.predict(model.align(patches, study)["fused"], reports)
+    study = StudyInputs(**{**vars(study), **{name: value.to(seen.patches.device) for name, value in other.items()}})
+    logits = model.report_decoder.predict(model.align(seen, study)["fused"], reports)
     return F.cross_entropy(logits.float(), reports.targets, reduction="sum").item()
 
 

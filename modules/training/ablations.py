@@ -33,8 +33,8 @@ class Benchmark(NamedTuple):
 
 
 RELEASED = (  # every switch of the released code's behaviour at once; docs/method.md has a line on each
-    "--ot_plan single --align_iou binary --no-mask_padding --align_pairs all --entity_keys text --presence_weight 0 "
-    "--reference_memory 0 --references 1 --prompt_states true --grid 1x --retrieval learned --enhancer scores "
+    "--ot_plan single --align_iou binary --no-mask_padding --align_pairs all --entity_keys text --map_view patches "
+    "--presence_weight 0 --reference_memory 0 --references 1 --prompt_states true --grid 1x --retrieval learned --enhancer scores "
     "--train_retrieval label --rare_sampling 0 --rerank none --beam_size 3"
 )
 ABLATIONS = (
@@ -46,6 +46,7 @@ ABLATIONS = (
     Ablation("states retrieval", "--retrieval states"),
     Ablation("released enhancer", "--enhancer scores"),
     Ablation("no presence term", "--presence_weight 0"),
+    Ablation("maps of the last stage", "--map_view patches"),
     Ablation("no alignment", "--align_weight 0"),
     Ablation("softmax attention", "--attention softmax"),
     Ablation("finer grid", "--grid 2x"),

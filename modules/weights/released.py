@@ -44,7 +44,8 @@ TIED = (  # stored twice, one tensor
 MARKS = ("visual_encoder.model.0.weight", "gwd.layers.0.linear.weight", "mpsa_attention.linear1.weight")
 RESNETS = {(False, 2): "resnet18", (False, 6): "resnet34", (True, 6): "resnet50", (True, 23): "resnet101"}
 SINCE = {  # what models from before a switch do
-    "enhancer": "scores", "grid": "1x", "entity_keys": "text", "align_pairs": "all", "reference_memory": 0, "references": 1,
+    "enhancer": "scores", "grid": "1x", "entity_keys": "text", "map_view": "patches",
+    "align_pairs": "all", "reference_memory": 0, "references": 1,
 }  # fmt: skip
 CONSTANTS: dict[str, Any] = {  # of the released code, not in its file
     "image_size": 224, "num_heads": 8, "dropout": 0.1, "num_conditions": len(CONDITIONS), "num_states": len(STATES),
@@ -53,7 +54,7 @@ CONSTANTS: dict[str, Any] = {  # of the released code, not in its file
     "mask_padding": False,
     "pad_id": 0, "end_id": 102, "decoder_heads": 12,
 }  # fmt: skip
-BEHAVIOUR = "--ot_plan single --align_iou binary --no-mask_padding --enhancer scores --entity_keys text --align_pairs all --reference_memory 0"
+BEHAVIOUR = "--ot_plan single --align_iou binary --no-mask_padding --enhancer scores --entity_keys text --map_view patches --align_pairs all --reference_memory 0"
 
 
 def is_released(weights: Mapping[str, Any]) -> bool:

@@ -1,0 +1,33 @@
+"""What the maps look at: an early stage of the image model, which sees only what is near."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class NearView(nn.Module):
+    """What each patch shows of its own neighbourhood.
+
+    A patch of the last stage sees the whole image, so that any patch can answer for a sign anywhere. One of the second
+    stage cannot.
+
+    Departure: the released code compares texts with the patches of the last stage. ``--map_view patches`` does so.
+
+    Args:
+        channels: C, of the early stage.
+        width: A.
+        side: early patches along a side of a patch.
+    """
+
+    def __init__(self, channels: int, width: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.norm = nn.LayerNorm(channels)
+        self.linear = nn.Linear(channels, width)
+
+    def forward(self, stage: Tensor) -> Tensor:
+        """``(B, C, height, width)``, or ``(B, M, C)`` of a model without stages, to ``(B, M, A)``."""
+        if stage.dim() == 4:
+            stage = F.avg_pool2d(stage, self.side, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
+        return self.linear(self.norm(stage)).relu()
