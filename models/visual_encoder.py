@@ -43,7 +43,9 @@ class ResNetPatches(nn.Sequential):
         for child in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(child, getattr(network, child))
         self.width = network.fc.in_features if name != "resnet10n" else 256
-        self.near_width = [part.num_features for part in self.layer2.modules() if isinstance(part, nn.BatchNorm2d)][-1]
+        self.near_width = [
+            part.num_features for part in self.get_submodule("layer2").modules() if isinstance(part, nn.BatchNorm2d)
+        ][-1]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, 3, height, width)`` to patches ``(B, M, D)``, one for every 32 x 32 pixels, begun ones included.
