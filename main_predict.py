@@ -6,11 +6,14 @@ python main_predict.py --images films/ scan.dcm --model results/mimic_cxr --out 
 
 from __future__ import annotations
 
+import gc
+
 from modules.options import parse_options
 from modules.programs import MainPredict
 
 if __name__ == "__main__":
     parse_options(MainPredict)  # now already: --help and a mistyped flag are answered before torch is imported
+    gc.disable()  # none of what is imported below is garbage, and looking for some takes as long as a report
 
 from itertools import islice
 from pathlib import Path
@@ -105,4 +108,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # nor is any later, nor at the end
+    gc.enable()
     run(main)
