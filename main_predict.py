@@ -33,7 +33,7 @@ def export(options: MainPredict, reporter: Reporter) -> None:
     """Write the model as one folder."""
     wanted, folder = options.release, Path(str(options.release.export))
     card = model_card(reporter.trained, Path(options.prediction.model), wanted)
-    write_release(reporter.trained, folder, card, bank_text=wanted.bank_text, half=wanted.half)
+    write_release(reporter.trained, folder, card, wanted)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(
         f"{folder} holds the model, {size / 1e6:.1f} MB: read {folder / 'README.md'}, then hf upload OWNER/NAME {folder}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-BACKBONES = ("resnet10n", "resnet18", "resnet34", "resnet50", "resnet101")
+BACKBONES = ("resnet10q", "resnet10n", "resnet18", "resnet34", "resnet50", "resnet101")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the channels of images, scaled to [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BACKBONE_HELP = f"image backbone: {', '.join(BACKBONES)}, or hf:DIR of a vision model of Hugging Face"

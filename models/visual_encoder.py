@@ -13,17 +13,24 @@ from models.config import BACKBONES
 from models.dilation import keep_resolution
 from models.huggingface_backbone import HuggingFacePatches
 
+NARROW = {"resnet10n": 32, "resnet10q": 16}  # channels of the first stage
+
 
 class NarrowResNet(ResNet):
-    """torchvision's ResNet with one basic block a stage and half the channels; there are no trained weights of it."""
+    """torchvision's ResNet with one basic block a stage and fewer channels; there are no trained weights of it.
 
-    def __init__(self) -> None:
+    Args:
+        first: channels of the first stage.
+    """
+
+    def __init__(self, first: int) -> None:
         super().__init__(BasicBlock, [1, 1, 1, 1])
-        self.inplanes = 32
-        self.conv1 = nn.Conv2d(3, 32, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(32)
-        for stage, width in enumerate((32, 64, 128, 256), start=1):
-            setattr(self, f"layer{stage}", self._make_layer(BasicBlock, width, 1, stride=1 if stage == 1 else 2))
+        self.inplanes = first
+        self.conv1 = nn.Conv2d(3, first, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        for stage in range(1, 5):
+            blocks = self._make_layer(BasicBlock, first * 2 ** (stage - 1), 1, stride=1 if stage == 1 else 2)
+            setattr(self, f"layer{stage}", blocks)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -33,16 +40,16 @@ class ResNetPatches(nn.Sequential):
     """A torchvision ResNet without its classifier; parameter names are torchvision's.
 
     Args:
-        name: one of ``BACKBONES``: torchvision's, or ``"resnet10n"``, a narrow one for two CPU cores: one block a stage, half
-            the channels of ``resnet18``. Weights are random: ``modules/weights/checkpoints.py`` loads trained ones.
+        name: one of ``BACKBONES``: torchvision's, or ``"resnet10n"`` and ``"resnet10q"``, narrow ones for two CPU cores: one block a
+            stage, a half and a quarter of the channels of ``resnet18``. Weights are random: ``modules/weights/checkpoints.py`` loads trained ones.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        network = NarrowResNet() if name == "resnet10n" else getattr(torchvision.models, name)(weights=None)
+        network = NarrowResNet(NARROW[name]) if name in NARROW else getattr(torchvision.models, name)(weights=None)
         for child in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(child, getattr(network, child))
-        self.width = network.fc.in_features if name != "resnet10n" else 256
+        self.width = 8 * NARROW[name] if name in NARROW else network.fc.in_features
         self.near_width = [
             part.num_features for part in self.get_submodule("layer2").modules() if isinstance(part, nn.BatchNorm2d)
         ][-1]

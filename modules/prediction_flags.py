@@ -34,6 +34,9 @@ class ReleaseOptions(Group):
 
     export: str | None = flag(None, "write one folder that holds all that the model needs, and stop")
     bank_text: bool = flag(True, "give the training reports with it, which are retrieved")
+    bank_size: int | None = flag(
+        None, "training reports in it, evenly from all of them; all if absent", within="[1, inf)"
+    )
     half: bool = flag(False, "weights as float16, half the size")
 
 

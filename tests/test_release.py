@@ -64,6 +64,28 @@ def test_half_is_half_the_size_and_nearly_the_same(trained, release, films, tmp_
     assert read_json(half / "config.json")["network"] == read_json(release / "config.json")["network"]
 
 
+def test_part_of_the_bank_is_a_bank(trained, release, films, tmp_path, capsys):
+    """The first and last report and those between; each keeps its features, and such a release is another model."""
+    part = export(trained, tmp_path / "part", "--bank_size", 25)
+    whole, some = Reporter.load(release), Reporter.load(part)
+    rows = [whole.trained.bank.ids.index(identifier) for identifier in some.trained.bank.ids]
+    assert len(rows) == 25
+    assert rows == sorted(set(rows))
+    assert {0, len(whole.trained.bank) - 1} <= set(rows)
+    for here, row in enumerate(rows):
+        assert some.trained.bank.reports[here] == whole.trained.bank.reports[row] != ""
+        assert (some.trained.bank.sentences(here) == whole.trained.bank.sentences(row)).all()
+        assert (some.trained.mentions[here] == whole.trained.mentions[row]).all()
+    for name in ("labels", "region_scores"):
+        assert (getattr(some.trained.bank, name) == getattr(whole.trained.bank, name)[rows]).all()
+    assert all(row["retrieved"] in some.trained.bank.ids for row in some.report(films))
+    assert some.trained.checksum != whole.trained.checksum
+    assert "A bank of 25 training reports" in (part / "README.md").read_text()
+    words = ["--model", trained, "--device", "cpu", "--export", tmp_path / "none", "--bank_size", 1]
+    refused(capsys, "--bank_size is 1, and the model reads", main_predict, *words)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "bank/labels.npy", "config.json"])
 def test_what_was_changed_or_lost_is_named_at_loading(release, tmp_path, name):
     folder = tmp_path / "copy"

@@ -77,7 +77,7 @@ def model_card(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> st
         dtype="matrices as float16" if wanted.half else "float32",
         image_size=config.image_size,
         vocab_size=config.vocab_size,
-        bank=f"{len(trained.bank):,}",
+        bank=f"{wanted.bank_size or len(trained.bank):,}",
         bank_text=(
             "with their texts"
             if wanted.bank_text
@@ -111,6 +111,6 @@ def _scores(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> str:
             lines.append(f"| {name} | {value:.3f} | {between} |")
     protocol, studies = metrics["protocol"], metrics.get("studies")
     notes = [f"{studies} studies; {protocol['caption']}", protocol.get("comparability", "")]
-    if wanted.half or not wanted.bank_text:
-        notes.append("Measured before export, with float32 weights and the texts of the bank.")
+    if wanted.half or not wanted.bank_text or wanted.bank_size:
+        notes.append("Measured before export, with float32 weights and the whole bank with its texts.")
     return "\n".join([*lines, "", *filter(None, notes)])

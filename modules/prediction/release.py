@@ -28,6 +28,7 @@ from modules.corpus.store_writing import write_axis, write_bank_reports, write_f
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
 from modules.prediction.model_folder import TrainedModel, as_options
+from modules.prediction_flags import ReleaseOptions
 from modules.preparation.features.familiarity import FILE as FAMILIARITY
 from modules.preparation.features.familiarity import Familiarity
 from modules.records import atomic_write, read_json, sha256_of, write_json
@@ -42,7 +43,7 @@ CONFIG, WEIGHTS, SCORER = "config.json", "model.safetensors", "entity_scorer.saf
 VOCABULARY, CARD, SUMS, BANK = "tokenizer.json", "README.md", "SHA256SUMS", "bank"
 BANK_ARRAYS = {  # what of a feature folder is read when a report is written, and its axis
     "report_features": "training", "sentence_features": "sentences", "sentence_offsets": "sentences",
-    "region_scores": "studies", "labels": "studies",
+    "region_scores": "studies", "labels": "studies", "entity_mentions": "training",
 }  # fmt: skip
 AGAIN = "copy the whole folder again, or export it again"
 
@@ -54,20 +55,27 @@ def is_release(folder: Path) -> bool:
     )
 
 
-def write_release(trained: TrainedModel, folder: Path, card: str, *, bank_text: bool, half: bool) -> None:
+def write_release(trained: TrainedModel, folder: Path, card: str, wanted: ReleaseOptions) -> None:
     """Write a release folder.
 
     Args:
         trained: what is released.
         folder: made; must be absent or empty.
         card: text of the model card.
-        bank_text: give the training reports with it. Without them a retrieved report is named by its study alone, and the
-            decoder reads no words of it.
-        half: keep matrices as float16, half the size; reports may differ in a word.
+        wanted: without ``bank_text`` a retrieved report is named by its study alone, and the decoder reads no words of it.
+            With ``half`` matrices are float16, half the size; reports may differ in a word. ``bank_size`` is how many
+            training reports go with it.
 
     Raises:
-        UserError: if something is in the folder.
+        UserError: if something is in the folder; if more or fewer training reports are wanted than there are or are read.
     """
+    bank, half = trained.bank, wanted.half
+    size = len(bank) if wanted.bank_size is None else wanted.bank_size
+    if wanted.bank_size is not None and not trained.memory_size <= size <= len(bank):
+        raise UserError(
+            f"--bank_size is {size}, and the model reads {trained.memory_size} training reports at once of the {len(bank)} "
+            "there are: give a number between"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: give --export a new folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,11 +95,13 @@ def write_release(trained: TrainedModel, folder: Path, card: str, *, bank_text: 
             "entity_scorer": asdict(trained.scorer.config),
             "writing": trained.options,
             "memory_size": trained.memory_size,
-            "bank_text": bank_text,
+            "bank_text": wanted.bank_text,
+            "bank_size": wanted.bank_size,
             "checkpoint_sha256": trained.checksum,
         },
     )
-    _write_bank(trained, folder / BANK, bank_text, half)
+    rows = np.linspace(0, len(bank) - 1, size).round().astype(np.int64)
+    _write_bank(trained, folder / BANK, rows, wanted)
     with atomic_write(folder / CARD) as file:
         file.write(card)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -99,21 +109,28 @@ def write_release(trained: TrainedModel, folder: Path, card: str, *, bank_text: 
         file.writelines(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
 
-def _write_bank(trained: TrainedModel, folder: Path, bank_text: bool, half: bool) -> None:
-    """The arrays that writing reads, of training studies alone; no patient is named."""
+def _write_bank(trained: TrainedModel, folder: Path, rows: np.ndarray, wanted: ReleaseOptions) -> None:
+    """The arrays that writing reads, of the training studies in ``rows`` ``(n,)`` alone; no patient is named."""
     bank = trained.bank
+    ids = [bank.ids[row] for row in rows]
+    offsets = np.asarray(bank.store["sentence_offsets"])
+    sentences = np.concatenate([np.arange(*offsets[row : row + 2]) for row in rows])
     for axis in ("studies", "training"):
-        write_axis(folder, axis, bank.ids)
-    rows = bank.store.rows("studies", bank.ids)
-    for name, axis in BANK_ARRAYS.items():
-        array = np.asarray(bank.store[name])
-        array = array[rows] if axis == "studies" else array
-        narrow = half and array.dtype == np.float32
-        write_feature(folder, name, array.astype(np.float16) if narrow else array, axis=axis, made_by={})
-    write_feature(folder, "entity_mentions", trained.mentions.astype(np.int8), axis="training", made_by={})
-    reports = bank.reports if bank_text else [""] * len(bank)
+        write_axis(folder, axis, ids)
+    arrays = {
+        "report_features": np.asarray(bank.store["report_features"])[rows],
+        "sentence_features": np.asarray(bank.store["sentence_features"])[sentences],
+        "sentence_offsets": np.concatenate([[0], np.diff(offsets)[rows].cumsum()]),
+        "region_scores": bank.region_scores[rows],
+        "labels": bank.labels[rows],
+        "entity_mentions": trained.mentions[rows].astype(np.int8),
+    }
+    for name, array in arrays.items():
+        narrow = wanted.half and array.dtype == np.float32
+        write_feature(folder, name, array.astype(np.float16) if narrow else array, axis=BANK_ARRAYS[name], made_by={})
+    reports = [bank.reports[row] if wanted.bank_text else "" for row in rows]
     write_bank_reports(
-        folder, ({"id": i, "patient": None, "report": report} for i, report in zip(bank.ids, reports, strict=True))
+        folder, ({"id": i, "patient": None, "report": report} for i, report in zip(ids, reports, strict=True))
     )
 
 
@@ -150,13 +167,14 @@ def open_release(folder: Path, device: torch.device) -> TrainedModel:
     content = {"format": NETWORK_FORMAT, "config": config["network"], "state_dict": weights, "run": {}}
     model = build_model(as_checkpoint(content, folder / WEIGHTS))
     store = FeatureStore.open(folder / BANK).check()
+    whole = config["bank_text"] and config.get("bank_size") is None  # else its reports are not those of the checkpoint
     return TrainedModel(
         model.to(device).eval(),
         ReportTokenizer.load(folder / VOCABULARY),
         _open_scorer(folder / SCORER, config["entity_scorer"]).to(device).eval(),
         TrainingBank(store),
         as_options(config["writing"]),
-        config["checkpoint_sha256"] if config["bank_text"] else sha256_of(folder / CONFIG),
+        config["checkpoint_sha256"] if whole else sha256_of(folder / CONFIG),
         np.asarray(store["entity_mentions"]),
         config["memory_size"],
         Familiarity.load(folder / FAMILIARITY),
