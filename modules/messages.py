@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from modules.watch import leave_silently, lost_another, may_speak, several
+from modules.watch import launched, leave_silently, lost_another, may_speak, several
 
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -53,6 +53,12 @@ def require_file(path: str | Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path} does not exist: check the path")
     return path
+
+
+def named(name: object) -> str:
+    """A name that a file claims, as a message may quote it: on one line, and of it no more than 80 letters."""
+    text = str(name)[:80]
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 class LogLines:
@@ -113,7 +119,8 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
         _say(f"{name}: error: {_own_words(error)}")
         sys.exit(2)
     except KeyboardInterrupt as error:
-        _say(f"\n{name}: interrupted: {resume_hint}")
+        if not several() or launched() or os.environ["RANK"] == "0":  # torchrun sends the signal to every process
+            _say(f"\n{name}: interrupted: {resume_hint}")
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
     except Exception as error:
         if several() and (lost_another(error) or not may_speak()):

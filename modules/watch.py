@@ -35,6 +35,11 @@ def several() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def launched() -> bool:
+    """Whether our own launcher started this process, which names a file of who has spoken; ``torchrun`` names none."""
+    return bool(os.environ.get(SPOKEN))
+
+
 def leave_silently() -> None:
     """End this process because of another one, which has said why."""
     time.sleep(SECONDS_BETWEEN)  # the one that failed is the first that the launcher sees

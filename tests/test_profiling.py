@@ -34,11 +34,15 @@ def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_large_trace_is_compressed(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr(profiling, "LARGEST", 1000)
+def test_a_trace_takes_no_more_than_its_limit(prepared, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(profiling, "LARGEST", 5 << 20)
     train(prepared, tmp_path, "--profile", 5)
     assert not (tmp_path / "trace.json").exists()
-    assert (tmp_path / "trace.json.gz").stat().st_size < 3_000_000
+    assert (tmp_path / "trace.json.gz").stat().st_size < 5 << 20
     with gzip.open(tmp_path / "trace.json.gz") as file:
         assert json.load(file)["traceEvents"]
     assert "| backward | 5 |" in (tmp_path / "profile.md").read_text()
+    monkeypatch.setattr(profiling, "LARGEST", 1000)
+    train(prepared, tmp_path, "--profile", 1)
+    assert sorted(path.name for path in tmp_path.iterdir() if "trace" in path.name) == []
+    assert "even compressed and was left out" in capsys.readouterr().out

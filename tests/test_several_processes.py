@@ -41,6 +41,28 @@ def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):
 
 
 @pytest.mark.slow
+def test_ctrl_c_under_torchrun_saves_and_says_one_sentence(prepared, tmp_path):
+    """A terminal sends it to the launcher and to both processes, which then have it a second time from the launcher."""
+    words = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run", "--epochs", 500, "--log_every", 1]
+    command = [*TORCHRUN, 2, "main_train.py", *words, "--save_every", 100_000]
+    with (tmp_path / "log").open("w") as log:
+        started = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 200
+        while not (tmp_path / "run/metrics.csv").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(started.pid, signal.SIGINT)
+        assert started.wait(timeout=60)
+    text = (tmp_path / "log").read_text()
+    assert text.count("main_train.py: interrupted: add --resume") == 1, text
+    before_torchruns_own, *_ = text.split("Traceback")
+    assert "interrupted" in before_torchruns_own
+    run = load_checkpoint(tmp_path / "run/current_checkpoint.pth")["run"]
+    if run["step"]:  # else it came in a validation
+        *_, last = (tmp_path / "run/steps.csv").read_text().splitlines()
+        assert last.startswith(f"{run['epoch']},{run['step']},")
+
+
+@pytest.mark.slow
 def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):
     done = start(OURS, 2, prepared, tmp_path, "--feature_dir", tmp_path / "nowhere")
     assert done.returncode == 2

@@ -55,6 +55,7 @@ def uninterrupted(trainings, tmp_path_factory):
         (signal.SIGTERM, "step", 2),
         (signal.SIGUSR1, "validation", 1),
         (signal.SIGHUP, "step", 4),
+        (signal.SIGTERM, "step", 6),  # the last of an epoch: none is left for the resume
         (signal.SIGINT, "validation", 2),
     ],
 )

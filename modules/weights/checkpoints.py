@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.config import RevtafConfig
 from models.decoder_parameters import DecoderNetwork
 from models.revtaf import Revtaf
-from modules.messages import UserError
+from modules.messages import UserError, named
 from modules.weights.backbones import FOLDER, folder_weights
 from modules.weights.layouts import check_weights, describe, weights_of
 from modules.weights.reading import build_blank, check_tensors, load_weights
@@ -119,7 +119,7 @@ def restore(model: Revtaf, checkpoint: dict[str, Any], path: Path) -> None:
     """
     ours, theirs = asdict(model.config), checkpoint["config"]
     differences = [
-        f"{name} {theirs.get(name)} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
+        f"{name} {named(theirs.get(name))} there, {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
     ]
     if differences:
         raise UserError(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from modules.messages import UserError
+from modules.messages import UserError, named
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where programs put weights among other things
 PARALLEL = "module."  # in front of every name in a file saved by a model spread over several GPUs
@@ -96,9 +96,9 @@ def describe(content: Any) -> str:
     if not weights:
         if not isinstance(content, Mapping):
             return f"it holds a {type(content).__name__} and no named tensors"
-        names = ", ".join(str(name) for name in list(content)[:3]) or "none"
+        names = ", ".join(map(named, list(content)[:3])) or "none"
         return f"it holds {len(content)} entries ({names}) and no tensors among them"
-    names = ", ".join(list(weights)[:3])
+    names = ", ".join(map(named, list(weights)[:3]))
     layout, fitting = nearest_layout(weights)
     known = f"most like {layout.what} ({layout.flag}): {fitting} names" if layout else "like no layout known here"
     return f"it holds {len(weights)} tensors ({names}{', ...' if len(weights) > 3 else ''}), {known}"
@@ -123,6 +123,6 @@ def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], p
         example = (misfit + missing + strange)[0]
         raise UserError(
             f"{path} is not {expected}: of {len(wanted)} weights {len(missing)} are missing and {len(misfit)} have "
-            f"another shape, and {len(strange)} are unknown, for example {example}; {describe(weights)}; give "
+            f"another shape, and {len(strange)} are unknown, for example {named(example)}; {describe(weights)}; give "
             f"{expected}, or fetch it again"
         )

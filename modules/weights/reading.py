@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from modules.messages import UserError
+from modules.messages import UserError, named
 
 ZIP, LEGACY = (
     b"PK\x03\x04",
@@ -93,7 +93,7 @@ def build_blank(network: type[nn.Module], config: type, values: Any, path: objec
     needed = {field.name for field in fields(config) if field.default is MISSING and field.default_factory is MISSING}
     odd = (set(values) - names) | (needed - set(values)) if isinstance(values, Mapping) else {"all of it"}
     if odd:
-        first = ", ".join(sorted(map(str, odd))[:4])
+        first = ", ".join(sorted(map(named, odd))[:4])
         raise UserError(
             f"{path} has a configuration of another version of this project (it differs in {first}): train it again, or use the "
             "version that wrote it"
@@ -124,4 +124,4 @@ def check_tensors(weights: Mapping[str, Any], path: object) -> None:
             isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized and not value.is_meta
         )
         if not plain or value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise UserError(f"{path} holds {name}, which is no whole array of numbers: copy the file again")
+            raise UserError(f"{path} holds {named(name)}, which is no whole array of numbers: copy the file again")
