@@ -56,6 +56,29 @@ def test_errors_count_downwards_and_other_ratings_up(rated):
         read_rated(rated)
 
 
+def test_a_report_without_a_reference_is_not_rated(rated):
+    rated.write_text(rated.read_text().replace(f"3,{TRUTH},", "3,,"))
+    with pytest.raises(UserError, match=r"2 of 20 rows of .* have no reference, the first is row 4:"):
+        read_rated(rated)
+
+
+def test_a_parquet_of_ones_own_is_rated_as_its_csv(rated):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    from pyarrow.csv import read_csv
+
+    expected, path = read_rated(rated), rated.with_suffix(".parquet")
+    table = read_csv(rated)
+    parquet.write_table(table, path)
+    found = read_rated(path)
+    assert (found.texts, found.references) == (expected.texts, expected.references)
+    assert (found.name, found.ratings.tolist()) == (expected.name, expected.ratings.tolist())
+    errors = pyarrow.array([None, *table["total_errors"].to_pylist()[1:]])
+    parquet.write_table(table.set_column(table.column_names.index("total_errors"), "total_errors", errors), path)
+    with pytest.raises(UserError, match="holds 'None' and no number"):
+        read_rated(path)
+
+
 def rexval(folder):
     """The two tables as the release has them: two studies, two retrieving metrics, two raters."""
     samples, counts = (

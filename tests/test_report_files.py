@@ -324,6 +324,34 @@ def test_parquet(tmp_path):
     assert read_report_file(tmp_path / "a.parquet").references == [FIRST, SECOND]
 
 
+def test_parquet_cells_and_damage(tmp_path):
+    """A cell of nothing is an empty report, one of another kind is refused, and what Arrow says of damage is one sentence."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+
+    def write(names=("id", "report", "pred"), **cells):
+        columns = {"id": [50414267.0, 50414268.0], "report": [FIRST, SECOND], "pred": [HIS, HERS], **cells}
+        arrays = [pyarrow.array(columns[name]) for name in ("id", "report", "pred")]
+        parquet.write_table(pyarrow.Table.from_arrays(arrays, list(names)), path)
+        return path
+
+    found = read_report_file(write(pred=[HIS, None], report=pyarrow.array([FIRST, SECOND]).dictionary_encode()))
+    assert (found.texts, found.references, found.keys["id"]) == ([HIS, ""], [FIRST, SECOND], ["50414267", "50414268"])
+    for cells, kind in (([1.5, 2.5], "float"), ([b"clear", b"clear"], "bytes"), ([{"a": HIS}] * 2, "dict")):
+        with pytest.raises(UserError, match=f"the column 'pred' .* holds a {kind}; expected text"):
+            read_report_file(write(pred=cells))
+    with pytest.raises(UserError, match="has two columns called pred: rename one of them"):
+        read_report_file(write(names=("id", "pred", "pred")))
+    whole = write().read_bytes()
+    for content in (b"", b"id,report\n1,clear\n", whole[:300], whole[:20] + b"\xff" * 40 + whole[60:]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="is no whole parquet file: write it again") as caught:
+            read_report_file(path)
+        assert "\n" not in str(caught.value)
+
+
 def test_what_is_text_and_what_is_empty():
     assert is_text([FIRST, None, "Clear lungs."])
     assert not is_text(["1", "2"])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file
 from modules.evaluation.counted_errors import read_rad_eval_expert, read_rexval
 from modules.evaluation.predictions import check_texts
@@ -83,6 +84,11 @@ def _own(path: Path, rating: str | None) -> Rated:
     file = read_report_file(path, section="both", columns=None)
     if file.references is None:
         raise UserError(f"{path} has no references beside the generated reports ({', '.join(file.headings)}): add them")
+    if absent := [i for i, text in enumerate(file.references) if is_empty(text)]:
+        raise UserError(
+            f"{len(absent)} of {len(file.references)} rows of {path} have no reference, the first is row {absent[0] + 1}: a "
+            "generated report is compared with one, so add them, or leave those rows out"
+        )
     names = (rating,) if rating else (*RATINGS, *ERRORS)
     plain = {plain_heading(heading): heading for heading in file.headings}
     found = [plain[plain_heading(name)] for name in names if plain_heading(name) in plain]

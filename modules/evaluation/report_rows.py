@@ -8,7 +8,7 @@ from typing import Any
 
 from modules.corpus.tables import plain_heading, read_text_file
 from modules.evaluation.columns import KNOWN, Row
-from modules.messages import UserError
+from modules.messages import UserError, named
 from modules.records import parse_json
 
 
@@ -74,13 +74,22 @@ def parquet_rows(path: Path) -> list[Row]:
     """Rows of a parquet file.
 
     Raises:
-        UserError: if pyarrow is not installed.
+        UserError: if pyarrow is not installed, the file is damaged, or two columns have one name.
     """
     try:
-        from pyarrow import parquet  # on demand: only this layout needs it
+        from pyarrow import ArrowException, parquet  # on demand: only this layout needs it
     except ImportError:
         raise UserError(f"{path} needs pyarrow: pip install pyarrow, or write the table as CSV") from None
-    return parquet.read_table(path).to_pylist()
+    with path.open("rb") as file:
+        try:
+            table = parquet.ParquetFile(file).read()
+            rows = table.to_pylist()
+        except (ArrowException, OSError, UnicodeDecodeError):  # an OSError of Arrow says that pages are damaged
+            raise UserError(f"{path} is no whole parquet file: write it again, or give the table as CSV") from None
+    twice = [name for name in table.column_names if table.column_names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path} has two columns called {named(twice[0])}: rename one of them")
+    return rows
 
 
 def of_split(path: Path, rows: Sequence[Row], split: str) -> Sequence[Row]:

@@ -45,6 +45,7 @@ from modules.weights.checkpoints import load_checkpoint  # noqa: E402
 
 CASES = Path(__file__).parents[1] / "cases"
 SECONDS = 10  # of one input
+ENOUGH = 200  # inputs of which some must still be readable
 WORDS = [
     b"\0",
     b"\xff" * 4,
@@ -119,6 +120,15 @@ def checkpoints():
     yield saved(torch.save, {**value, "state_dict": Revtaf(config).state_dict()})
 
 
+def parquet(rows):
+    import pyarrow
+    from pyarrow import parquet
+
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    return file.getvalue()
+
+
 def seeds(folder):
     """Whole files by reader: suffix and contents."""
     grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 30), dtype=np.uint8))
@@ -149,6 +159,7 @@ def seeds(folder):
         "manifest": (".json", [json.dumps({**manifest, "arrays": {"labels": entry}}).encode()]),
         "checkpoint": (".pth", list(checkpoints())),
         "reports": (".jsonl", ["\n".join(reports).encode()]),
+        "report parquet": (".parquet", [parquet([{"id": i, "prediction": "clear .", "reference": "clear ."} for i in range(3)])]),
         "report table": (".csv", [b"id,prediction,reference\n1,clear .,clear .\n2,none .,none .\n"]),
     }  # fmt: skip
 
@@ -191,6 +202,7 @@ READERS = {
     "manifest": _manifest,
     "checkpoint": load_checkpoint,
     "reports": read_report_file,
+    "report parquet": read_report_file,
     "report table": read_report_file,
 }
 
@@ -273,6 +285,9 @@ def main():
     for reader, verdicts in found.items():
         others = {verdict: count for verdict, count in verdicts.items() if verdict not in ("value", "sentence")}
         bad += sum(others.values())
+        if not verdicts["value"] and sum(verdicts.values()) >= ENOUGH:
+            bad += 1
+            print(f"{reader} has read nothing: its call, or its seeds, are of another version")
         print(
             f"{reader}: {verdicts['value']} values, {verdicts['sentence']} sentences, {sum(others.values())} wrong {others or ''}"
         )
