@@ -19,7 +19,8 @@ source ./environment.sh "${requirements[@]}"
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 known=("$PYTHON" -m modules.options)
-"${known[@]}" MainPrepare MainTrain -- "$@" # a flag that neither program knows is refused before any work
+# a flag that neither program knows, and two that contradict each other, are refused before any work
+"${known[@]}" MainPrepare MainTrain -- --dataset_name custom --raw_dir "$table" --resize 256 "$@"
 mapfile -t preparing < <("${known[@]}" MainPrepare -- "$@")
 mapfile -t training < <("${known[@]}" MainTrain -- "$@")
 save_dir=$(save_dir_of results/custom "$@")

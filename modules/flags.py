@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.config import FlagError, check_fields, flag
 from modules.dataset_defaults import DATASET_DEFAULTS
@@ -64,12 +65,23 @@ class LoadingOptions(Group):
     num_workers: int = flag(workers_of_machine(), WORKERS, within="[0, 1024]")
 
 
+CHEXBERT = "checkpoints/stanford/chexbert/chexbert.pth"  # where checkpoints/README.md says to put them
+BERT_FOLDER = "checkpoints/bert-base-uncased"
+
+
 @dataclass(kw_only=True)
 class LabelerOptions(Group):
     """Texts and labels."""
 
     bert_path: str | None = flag(None, "local bert-base-uncased folder (vocab.txt, weights)")
-    chexbert_path: str = flag("checkpoints/stanford/chexbert/chexbert.pth", "CheXbert weights")
+    chexbert_path: str = flag(CHEXBERT, "CheXbert weights; where they are absent, or 'none', labels are by rules")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chexbert_path not in (CHEXBERT, "none") and not Path(self.chexbert_path).is_file():
+            raise FlagError(
+                f"--chexbert_path {self.chexbert_path} is no file: give chexbert.pth, or none to label by rules"
+            )
 
 
 @dataclass(kw_only=True)

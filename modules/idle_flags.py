@@ -59,6 +59,17 @@ OF_A_PREPARATION = (
     ReadWith(("unnamed", "chexpert_labels"), "dataset_name", ("mimic_cxr",)),
     ReadWith(("xxxx",), "dataset_name", ("iu_xray",)),
 )
+_TEXTS = ("text_encoder", "text_pooling", "text_width")
+_SCORER = (
+    "image_size", "visual_extractor", "resnet_weights", "scorer_width", "scorer_layers", "scorer_epochs", "scorer_shares",
+    "scorer_lr", "scorer_patience",
+)  # fmt: skip
+WITH_A_BANK_OF_OTHERS = (ReadWith((*_TEXTS, *_SCORER, "neighbours"), "bank_dir", False),)
+FROM_PUBLISHED = (
+    ReadWith(
+        (*_TEXTS, *_SCORER, "medklip_checkpoint", "entity_descriptions", "description_tokens"), "published", False
+    ),
+)
 OF_A_SCORING = (
     ReadWith(("metric_models",), "extra_metrics", True),
     ReadWith(("cleaning", "max_words"), "profile", CLEANED),

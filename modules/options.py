@@ -154,6 +154,8 @@ def share(words: Sequence[str]) -> None:
     for word in rest:
         if word.startswith("--") and not any(as_declared(program, [word])[0] in read for program in programs):
             build_parser(programs[-1]).error(_unknown(programs[-1], build_parser(programs[-1]), word))
+    for program in programs:  # what contradicts itself is refused before the first of them works for hours
+        parse_options(program, words_for(program, rest))
 
 
 def _unknown(program: type[Program], parser: ArgumentParser, word: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import Field, dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from models.config import FlagError, ModelOptions, flag_name
 from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.flags import (
+    BERT_FOLDER,
     ComputeOptions,
     DataOptions,
     ExtraMetricOptions,
@@ -26,12 +28,14 @@ from modules.flags import (
     TrainingOptions,
 )
 from modules.idle_flags import (
+    FROM_PUBLISHED,
     OF_A_PREDICTION,
     OF_A_PREPARATION,
     OF_A_SCORING,
     OF_A_TEST,
     OF_A_TRAINING,
     OF_ANY_TRAINING,
+    WITH_A_BANK_OF_OTHERS,
     ReadWith,
     refuse_idle,
 )
@@ -60,6 +64,14 @@ class Program:
         }
         dataset_name = found["dataset_name"][1] if "dataset_name" in found else ""
         refuse_idle(found, self.given, DATASET_DEFAULTS.get(dataset_name, {}), rows)
+
+    def refuse_idle_bert(self, labeler: LabelerOptions, why: str) -> None:
+        """Refuse a BERT that nobody would read, not its usual place, which the scripts name; FlagError says who would."""
+        if labeler.bert_path not in (None, "", BERT_FOLDER) and not Path(labeler.chexbert_path).is_file():
+            raise FlagError(
+                f"--bert_path {labeler.bert_path} would change nothing: there is no CheXbert {labeler.chexbert_path} whose "
+                f"vocabulary it would be, and {why}"
+            )
 
 
 @dataclass(kw_only=True)
@@ -99,6 +111,8 @@ class MainTrain(Program):
         if self.start.init_from and self.start.resnet_weights:
             raise FlagError("--init_from sets every weight, so --resnet_weights would be unused: leave one of them out")
         self.refuse_idle(OF_ANY_TRAINING if self.start.init_from else OF_A_TRAINING + OF_ANY_TRAINING)
+        if self.start.tokenizer == "corpus" and not self.start.init_from:
+            self.refuse_idle_bert(self.labeler, "--tokenizer bert reads its words and weights")
 
 
 @dataclass(kw_only=True)
@@ -173,6 +187,10 @@ class MainPrepare(Program):
         if self.data.dataset_name != "synth_cxr":
             self._refuse(self.drawing, "draws SynthCXR: give --dataset_name synth_cxr, or leave it out")
         self.refuse_idle(OF_A_PREPARATION)
+        if self.data.bank_dir != self.data.feature_dir:
+            self.refuse_idle(WITH_A_BANK_OF_OTHERS)
+        if self.preparation.published not in (None, "none"):
+            self.refuse_idle(FROM_PUBLISHED)
 
     def _refuse(self, group: Group, why: str) -> None:
         for a_field in fields(group):
@@ -206,6 +224,7 @@ class MainScore(Program):
 
     def __post_init__(self) -> None:
         self.refuse_idle(OF_A_SCORING)
+        self.refuse_idle_bert(self.labeler, "main_score.py reads nothing else of it")
         if self.scoring.baseline and len(self.scoring.predictions) == 1:
             raise FlagError(
                 f"--baseline {self.scoring.baseline} is what other systems are compared with and --predictions names one "

@@ -79,6 +79,8 @@ def fit_to_size(options: Program, defaults: dict[str, Any]) -> str:
         group = getattr(options, attribute)
         own = {field.name: field for field in flags_of(kind)}
         changed = {name: value for name, value in defaults.items() if name in own and name not in options.given}
+        if "hidden_size" in changed and (heads := group.decoder_heads) and "decoder_heads" not in changed:
+            changed["hidden_size"] = heads * max(1, round(changed["hidden_size"] / heads))  # as many as were asked for
         if group.__dataclass_params__.frozen:
             setattr(options, attribute, replace(group, **changed))
         else:

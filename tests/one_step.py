@@ -2,11 +2,12 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from conftest import tiny_config
+from small_set import small_bank, small_set
 
 from benchmarks.models import LOSS, random_batch
 from models.decoder_layers import PackedReports
@@ -35,12 +36,16 @@ SENTENCES = ("small effusion", "no pneumothorax", "the heart is enlarged", "lung
 def pairs_of(mask):
     """What is known of the sentences of the references, of which the sixth study has none; ``mask`` is ``(8, S)``."""
     counts = mask.sum(dim=1).tolist()
-    sentences = [[SENTENCES[(row + s) % len(SENTENCES)] for s in range(count)] for row, count in enumerate(counts)]
-    store = {"sentence_offsets": np.cumsum([0, *counts])}
-    bank = SimpleNamespace(store=store, reports=[" . ".join(report) + " ." for report in sentences])
-    rows = np.array([0, 1, 2, 3, 4, -1, 6, 7])
-    pairs = KnownPairs(SimpleNamespace(bank=bank, reference_rows=rows), "mentions")
+    reports = {
+        str(row): " . ".join(SENTENCES[(row + s) % len(SENTENCES)] for s in range(count)) + " ."
+        for row, count in enumerate(counts)
+    }
+    with TemporaryDirectory() as folder:
+        train_set = small_set(small_bank(folder, reports, np.zeros((len(counts), 18))), reports)
+        train_set.refer_to(np.array([[0], [1], [2], [3], [4], [-1], [6], [7]]))
+        pairs = KnownPairs(train_set, "mentions")
     assert pairs.known.all()
+    assert pairs.values.any()
     return pairs
 
 

@@ -38,10 +38,9 @@ def places(folder):
 def prepare(folder, *flags):
     drawing = [] if "--dataset_name" in flags else ["--num_studies", 60, "--synth_image_size", 80, "--readers", 100]
     text = [] if "--text_encoder" in flags else ["--text_width", 16]  # only LSA reads it
-    call(
-        main_prepare, *places(folder), *SMALL, *SMALL_IMAGE, *drawing, "--scorer_epochs", 1,
-        "--scorer_width", 16, "--scorer_layers", 1, *text, "--clip_k", 5, *flags,
-    )  # fmt: skip
+    scorer = [*SMALL_IMAGE, "--scorer_epochs", 1, "--scorer_width", 16, "--scorer_layers", 1, *text]
+    own = [] if "--bank_dir" in flags else scorer  # that of the bank reads the images
+    call(main_prepare, *places(folder), *SMALL, *drawing, *own, "--clip_k", 5, *flags)
 
 
 def train(folder, save_dir, *flags):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.corpus.tokenizer import BERT_FOLDER
+from modules.flags import BERT_FOLDER
 from modules.options import build_parser, parse_options
 from modules.preparation.features.medklip import CLINICAL_BERT, medklip_files
 from modules.programs import PROGRAMS, MainPrepare

@@ -16,7 +16,7 @@ from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_feature
 from modules.records import read_json, sha256_of, write_json
 
-SMALL_SCORER = ["--scorer_epochs", 1, "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5]
+SMALL_SCORER = ["--scorer_epochs", 1, "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16]
 
 
 def rewrite(folder, name, change=lambda array: array, **made_by):
@@ -39,7 +39,9 @@ def other(prepared, tmp_path_factory):
 
 def prepare(folder, *flags):
     argv = ["--ann_path", folder / "annotation.json", "--image_dir", folder / "images", "--dataset_name", "iu_xray"]
-    call(main_prepare, *argv, *SMALL, *SMALL_IMAGE, *SMALL_SCORER, "--visual_extractor", "resnet10n", *flags)
+    scorer = [*SMALL_IMAGE, *SMALL_SCORER, "--visual_extractor", "resnet10n"]
+    own = [] if "--bank_dir" in flags else scorer  # that of the bank reads the images
+    call(main_prepare, *argv, *SMALL, "--clip_k", 5, *own, *flags)
 
 
 @pytest.fixture(scope="module")

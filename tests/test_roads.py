@@ -26,9 +26,19 @@ from modules.records import read_json, read_jsonl
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
+LENT = [
+    "--batch_size",
+    32,
+    "--clip_k",
+    5,
+    "--num_workers",
+    0,
+    "--device",
+    "cpu",
+]  # with another data set's scorer and bank
 SCORER = [
-    "--visual_extractor", "resnet10n", "--batch_size", 32, "--scorer_epochs", 6, "--scorer_lr", 3e-3, "--scorer_patience", 0, "--scorer_width", 16, "--scorer_layers", 1,
-    "--scorer_shares", 1, "--text_width", 16, "--clip_k", 5, "--num_workers", 0, "--device", "cpu", "--image_size", 64,
+    *LENT, "--visual_extractor", "resnet10n", "--scorer_epochs", 6, "--scorer_lr", 3e-3, "--scorer_patience", 0, "--scorer_width", 16, "--scorer_layers", 1,
+    "--scorer_shares", 1, "--text_width", 16, "--image_size", 64,
 ]  # fmt: skip
 TRAINING = [
     "--visual_extractor", "resnet10n", "--resnet_weights", "none", "--tokenizer", "corpus", "--batch_size", 16, "--epochs", 1,
@@ -157,7 +167,7 @@ def test_raw_mimic_is_prepared_trained_and_tested(checkout):
 
 
 def test_iu_xray_zero_shot_is_one_command_and_a_test(checkout, open_i):
-    prepared = checkout.bash("prepare_iu_xray.sh", open_i, "--zero_shot", *SCORER)
+    prepared = checkout.bash("prepare_iu_xray.sh", open_i, "--zero_shot", *LENT)
     assert "entity scorer:" not in prepared.replace("entity scorer: mean AUROC", "")  # none is trained
     assert re.search(r"^0 kinds of errors", prepared, re.MULTILINE)
     folder = checkout / "data/iu_xray"

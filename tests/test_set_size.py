@@ -46,6 +46,12 @@ def test_flags_of_the_user_win_and_weights_bring_their_sizes():
     assert parse_options(MainTrain, [*words_for(MainTrain, said.split(": ")[1].split())]).model == options.model
 
 
+def test_a_width_that_follows_from_the_size_fits_the_heads_that_are_asked_for():
+    options = parse_options(MainTrain, ["--dataset_name", "custom", "--decoder_heads", "12"])
+    assert "--hidden_size 132" in fit_to_size(options, size_defaults(119))
+    assert (options.model.hidden_size, options.model.decoder_heads) == (132, 12)
+
+
 def test_lengths_are_those_of_the_reports():
     lengths = length_defaults(["a b c"] + ["word " * 20] * 98 + ["word " * 200])
     assert lengths["gen_min_len"] == 19 + 20
@@ -65,8 +71,24 @@ def test_every_program_gets_its_own_flags(capsys):
     words = ["--epochs", "3", "--text-width", "64", "--no_augment", "--c", "-1", "--seed=4"]
     assert words_for(MainTrain, words) == ["--epochs", "3", "--no-augment", "--c", "-1", "--seed=4"]
     assert words_for(MainPrepare, words) == ["--text_width", "64", "--seed=4"]
-    share(["MainPrepare", "MainTrain", "--", *words])
+    share(["MainPrepare", "MainTrain", "--", *words[:4]])
     assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit) as end:
+        share(
+            [
+                "MainPrepare",
+                "MainTrain",
+                "--",
+                "--dataset_name",
+                "custom",
+                "--hidden_size",
+                "64",
+                "--decoder_heads",
+                "12",
+            ]
+        )
+    assert end.value.code == 2
+    assert "--decoder_heads 12 must divide --hidden_size 64" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         share(["MainPrepare", "MainTrain", "--", "--epoch", "3"])
     assert end.value.code == 2

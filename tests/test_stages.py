@@ -99,7 +99,7 @@ def test_absent_labels_come_from_the_reports(prepared, tmp_path):
         for item in items:
             del item["labels"]
     (folder / "annotation.json").write_text(json.dumps(annotation))
-    own = ["--dataset_name", "custom", *places(folder)[2:], "--chexbert_path", folder / "none.pth"]
+    own = ["--dataset_name", "custom", *places(folder)[2:], "--chexbert_path", "none"]
     small = ["--image_size", 64, "--visual_extractor", "resnet10n", "--scorer_epochs", 1, "--scorer_width", 16]
     call(main_prepare, *own, *small, "--scorer_layers", 1, "--text_width", 16, "--num_workers", 0, "--device", "cpu")
     store = FeatureStore.open(folder / "features")

@@ -106,9 +106,20 @@ def test_medklip_reads_the_images_of_a_data_set(prepared, medklip_files, monkeyp
         "--entity_scorer", "medklip", "--medklip_checkpoint", medklip_files.scorer.medklip_checkpoint,
         "--entity_descriptions", medklip_files.scorer.entity_descriptions, "--bert_path", medklip_files.labeler.bert_path,
     ]  # fmt: skip
-    places_here = [*places(prepared), *SMALL, *SMALL_IMAGE, "--text_width", 16, "--clip_k", 5, "--readers", 100, "--num_studies", 60,
-                   "--synth_image_size", 80]  # fmt: skip
-    call(main_prepare, *places_here, "--feature_dir", tmp_path / "features", *flags)
+    places_here = [
+        *places(prepared),
+        *SMALL,
+        "--clip_k",
+        5,
+        "--readers",
+        100,
+        "--num_studies",
+        60,
+        "--synth_image_size",
+        80,
+    ]
+    own = [*SMALL_IMAGE, "--text_width", 16, "--feature_dir", tmp_path / "features"]
+    call(main_prepare, *places_here, *own, *flags)
     store = FeatureStore.open(tmp_path / "features")
     n = len(store.row_ids("studies"))
     assert store["region_text"].shape == (n, 75, 16)

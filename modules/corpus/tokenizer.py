@@ -13,13 +13,13 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 
 from modules.corpus.text import attach_punctuation, postprocess_prediction
+from modules.flags import BERT_FOLDER
 from modules.labels import START_TOKEN, STATE_TOKENS
 from modules.messages import UserError
 from modules.records import atomic_write
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
 PROMPT_TOKENS = (START_TOKEN, *STATE_TOKENS)
-BERT_FOLDER = "checkpoints/bert-base-uncased"  # where checkpoints/README.md says to put it
 HUB_PREFIX = "hub:"  # in front of a model name that may be downloaded
 
 

@@ -122,7 +122,8 @@ class RuleLabeler:
 
 def labeler_files(chexbert_path: str | Path | None, bert_path: str | Path | None) -> list[Needed]:
     """What labelling needs besides CheXbert's checkpoint, where that is there: known before any work begins."""
-    from modules.corpus.tokenizer import BERT_FOLDER, HUB_PREFIX
+    from modules.corpus.tokenizer import HUB_PREFIX
+    from modules.flags import BERT_FOLDER
 
     if not (chexbert_path and Path(chexbert_path).is_file()) or str(bert_path).startswith(HUB_PREFIX):
         return []
@@ -151,7 +152,8 @@ def find_labeler(
         UserError: if the checkpoint exists and the vocabulary does not; if the checkpoint is not one of CheXbert.
     """
     if chexbert_path and Path(chexbert_path).is_file():
-        from modules.corpus.tokenizer import BERT_FOLDER, bert_folder
+        from modules.corpus.tokenizer import bert_folder
+        from modules.flags import BERT_FOLDER
         from modules.labelling.chexbert import ChexbertLabeler
 
         return ChexbertLabeler(

@@ -15,9 +15,9 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports, sizes_read
 from modules.corpus.pairing import refuse_wrong_pairing, require_own_bank
 from modules.corpus.store import FeatureStore
-from modules.corpus.tokenizer import BERT_FOLDER, ReportTokenizer, bert_folder, tokenizer_of
+from modules.corpus.tokenizer import ReportTokenizer, bert_folder, tokenizer_of
 from modules.distributed import is_main
-from modules.flags import DataOptions
+from modules.flags import BERT_FOLDER, DataOptions
 from modules.labelling.labelers import labeler_files
 from modules.messages import Needed
 from modules.options import model_config
