@@ -17,7 +17,8 @@ import json
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from models.beam_search import GenerationLimits
 from models.retrieval import RetrievalBank
 from models.revtaf import Revtaf
 from modules.distributed import autocast
+from modules.messages import UserError
 from modules.records import write_json
 from modules.retrieval.retriever import embed, search
 from modules.training.optimizers import clip_gradients
@@ -191,34 +193,46 @@ def train(options: Namespace, record: Record) -> None:
     ]
     del model
     forget(device)
-    try:
-        model = model_of(options)
-        taken = seconds(released_step(model, host, options), 3, 2, device)
-        record(f"train, released way, batch {first}", studies_per_second=first / taken, gigabytes=gigabytes(device))
-        del model
-    except torch.cuda.OutOfMemoryError:
-        record(f"train, released way, batch {first}", note="does not fit")
+    with may_not_fit(f"train, released way, batch {first}", record) as what:
+        taken = seconds(released_step(model_of(options), host, options), 3, 2, device)
+        record(what, studies_per_second=first / taken, gigabytes=gigabytes(device))
     for way, sizes, how in ways:
         for size in sizes[: 2 if options.quick else None]:
             forget(device)
-            try:
-                model, host = model_of(options, **how), host_batch(options, size)
-                step, start = step_of(model, host, options, recorded=bool(how)), time.perf_counter()
-                step()
-                wait(device)
-                begun = time.perf_counter() - start
-                taken = seconds(step, options.steps, 3, device)
-                rate = size / taken
-                record(
-                    f"train, {way}, batch {size}", studies_per_second=rate, ms_per_step=1e3 * taken,
-                    tflops=flops * rate / 1e12, gigabytes=gigabytes(device), seconds_before_the_first_step=begun,
-                    minutes_of_mimic=270_790 * 6 / rate / 60,
-                )  # fmt: skip
-                if way == "recorded, compiled" and size in (options.batches[0], options.batches[-1]):
-                    kinds(step, f"kernels of a step, {way}, batch {size}", options, record)
-                del model, step
-            except torch.cuda.OutOfMemoryError:
-                record(f"train, {way}, batch {size}", note="does not fit")
+            with may_not_fit(f"train, {way}, batch {size}", record) as what:
+                looked = way == "recorded, compiled" and size in (options.batches[0], options.batches[-1])
+                one_way(what, how, size, flops, looked, options, record)
+
+
+def one_way(
+    what: str, how: dict[str, bool], size: int, flops: float, looked: bool, options: Namespace, record: Record
+) -> None:
+    """One way at one batch size; whatever it holds is gone afterwards, also where it did not fit."""
+    device = options.device
+    step = step_of(model_of(options, **how), host_batch(options, size), options, recorded=bool(how))
+    start = time.perf_counter()
+    step()
+    wait(device)
+    begun = time.perf_counter() - start
+    taken = seconds(step, options.steps, 3, device)
+    rate = size / taken
+    record(
+        what, studies_per_second=rate, ms_per_step=1e3 * taken, tflops=flops * rate / 1e12, gigabytes=gigabytes(device),
+        seconds_before_the_first_step=begun, minutes_of_mimic=270_790 * 6 / rate / 60,
+    )  # fmt: skip
+    if looked:
+        kinds(step, f"kernels of a step, {what.removeprefix('train, ')}", options, record)
+
+
+@contextmanager
+def may_not_fit(what: str, record: Record) -> Iterator[str]:
+    """A card may be too small for ``what``: that is a line too, and the rest is measured; a step says it in a sentence."""
+    try:
+        yield what
+    except (torch.OutOfMemoryError, UserError) as error:
+        if "out of memory" not in str(error):
+            raise
+        record(what, note="does not fit")
 
 
 def kinds(step: Callable[[], Any], what: str, options: Namespace, record: Record) -> None:
@@ -244,11 +258,13 @@ def curves(options: Namespace, record: Record) -> None:
     for name, values in (("image_size", (96, 224, 320)), ("tokens", (60, 120, 240))):
         for value in values[: 1 if options.quick else None]:
             forget(options.device)
-            model = model_of(options, compiled=False)
-            host = host_batch(options, size, **{name: value})
-            taken = seconds(step_of(model, host, options, recorded=True), options.steps, 3, options.device)
-            record(f"recorded step, batch {size}, {name} {value}", ms=1e3 * taken, studies_per_second=size / taken)
-            del model
+            with may_not_fit(f"recorded step, batch {size}, {name} {value}", record) as what:
+                host = host_batch(options, size, **{name: value})
+                taken = seconds(
+                    step_of(model_of(options, compiled=False), host, options, recorded=True),
+                    options.steps, 3, options.device,
+                )  # fmt: skip
+                record(what, ms=1e3 * taken, studies_per_second=size / taken)
 
 
 def generate(options: Namespace, record: Record) -> None:
@@ -264,13 +280,13 @@ def generate(options: Namespace, record: Record) -> None:
         states = torch.arange(model.config.num_states, device=device) + 3
         for size in batches:
             forget(device)
-            batch = random_batch(model.config, size, 30).to(device, None)
-
-            taken = seconds(partial(written, model, batch, states, limits, device), 2 if how else 1, 1, device)
-            record(
-                f"generate, {way}, batch {size}", reports_per_second=size / taken, ms_per_word=1e3 * taken / new,
-                seconds_of_3858=3858 * taken / size, gigabytes=gigabytes(device),
-            )  # fmt: skip
+            with may_not_fit(f"generate, {way}, batch {size}", record) as what:
+                batch = random_batch(model.config, size, 30).to(device, None)
+                taken = seconds(partial(written, model, batch, states, limits, device), 2 if how else 1, 1, device)
+                record(
+                    what, reports_per_second=size / taken, ms_per_word=1e3 * taken / new,
+                    seconds_of_3858=3858 * taken / size, gigabytes=gigabytes(device),
+                )  # fmt: skip
 
 
 def written(model: Revtaf, batch: Any, states: torch.Tensor, limits: GenerationLimits, device: torch.device) -> None:

@@ -2,12 +2,14 @@
 # bash benchmarks/gpu_all.sh [flags of benchmarks/gpu.py]
 #
 # Everything that a card shall show: the tests that need one, then all figures. Run it where python3 finds the packages. It may
-# be stopped at any point: OUT (results/gpu) holds tests.txt and gpu.json of what was reached.
+# be stopped at any point: OUT (results/gpu) holds tests.txt and gpu.json of what was reached. All figures are measured after tests
+# that fail too, and the script fails with them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 OUT="${OUT:-results/gpu}"
 mkdir -p "$OUT"
 TESTS=(tests/test_gpu.py tests/test_cuda.py tests/test_allocator.py)
 timeout -s INT "${TEST_SECONDS:-240}" python3 -m pytest -q --tb=short -p no:cacheprovider "${TESTS[@]}" > "$OUT/tests.txt" 2>&1
+TESTED=$?
 tail -n 15 "$OUT/tests.txt"
-python3 benchmarks/gpu.py --out "$OUT/gpu.json" "$@"
+python3 benchmarks/gpu.py --out "$OUT/gpu.json" "$@" && exit "$TESTED"

@@ -1,14 +1,20 @@
 """benchmarks/: every script runs at tiny sizes, and the fast way gives what the plain way gives."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from benchmarks import gpu
+from models.revtaf import Revtaf
+from modules.messages import UserError
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SAYS = {  # what a script prints only after its comparison of both ways has passed
@@ -46,6 +52,48 @@ def test_the_gpu_script_runs_and_keeps_every_figure(capsys, monkeypatch, tmp_pat
     assert [way for way in ways if f"train, {way}, batch 2" not in whats] == []
     assert {"generate, recorded words, batch 2", "retrieve, 20 queries in 1000 rows"} < {*whats}
     assert kept[whats.index("train, recorded, batch 2")]["studies_per_second"] > 0
+
+
+def test_what_does_not_fit_onto_a_card_is_a_line_and_the_rest_is_measured(monkeypatch, tmp_path):
+    """A step says in a sentence that memory ran out, where torch raises."""
+    record = gpu.Record(tmp_path / "gpu.json")
+    options = Namespace(device=torch.device("cpu"), quick=True, batches=[2, 3], steps=1)
+    forward, seen = Revtaf.forward, []
+
+    def full(model, study, *rest):
+        seen.append(len(study.image))
+        if len(study.image) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(model, study, *rest)
+
+    monkeypatch.setattr(Revtaf, "forward", full)
+    monkeypatch.setattr(gpu, "kinds", lambda *_: None)
+    gpu.train(options, record)
+    lines = {figure["what"]: figure for figure in record.content["figures"]}
+    assert {what for what in lines if lines[what].get("note") == "does not fit"} == {
+        f"train, {way}, batch 3" for way in ("plain operations", "recorded", "recorded, compiled")
+    }
+    assert lines["train, recorded, compiled, batch 2"]["studies_per_second"] > 0
+    with pytest.raises(UserError, match="another"), gpu.may_not_fit("it", record):
+        raise UserError("another")
+
+
+def test_the_gpu_script_fails_with_its_tests(tmp_path):
+    """Its figures are measured all the same."""
+    (tmp_path / "python3").write_text(
+        '#!/bin/sh\necho "$@" >> "$OUT/asked"\ncase "$*" in *pytest*) exit $FIRST;; *) exit $SECOND;; esac\n'
+    )
+    (tmp_path / "python3").chmod(0o755)
+    for tests, figures, code in (("0", "0", 0), ("1", "0", 1), ("0", "2", 2)):
+        environment = {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "OUT": str(tmp_path),
+            "FIRST": tests,
+            "SECOND": figures,
+        }
+        done = subprocess.run(["bash", str(FOLDER / "gpu_all.sh")], env=environment, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    assert (tmp_path / "asked").read_text().count("benchmarks/gpu.py") == 3
 
 
 def test_the_gpu_script_refuses_a_machine_without_gpu(monkeypatch):

@@ -149,6 +149,11 @@ def test_recorded_updates_are_those_that_are_not():
     torch.testing.assert_close(statistics[True], statistics[False], rtol=1e-3, atol=1e-5)
 
 
+def test_a_loader_pins_memory_while_steps_are_recorded(prepared, tmp_path):
+    train(prepared, tmp_path, "--device", "cuda", "--num_workers", 2, "--epochs", 2)
+    assert [row["epoch"] for row in rows_of(tmp_path)] == ["1", "2"]
+
+
 def test_forty_updates_give_the_golden_losses():
     golden = read_json(GOLDEN)
     assert golden["names"] == loss_names()

@@ -1,13 +1,17 @@
 """modules/training/recorded_step.py without a GPU: what a recording reads; test_gpu.py records."""
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from claimed_cuda import CUDA, claimed_cuda
 from conftest import tiny_config
 
 from benchmarks.models import LOSS, random_batch
 from models.revtaf import PredictedPrompt, Revtaf
+from modules.training.losses import binary_iou
 from modules.training.objective import loss_names
 from modules.training.recorded_step import Inputs, RecordedSteps, copied, recordable, tensors_of, widened
 from modules.training.update import Update
@@ -83,8 +87,51 @@ def test_a_recording_needs_a_gpu():
         ({"ot_epsilon": 0.005, "attention": "softmax"}, True),
         ({"image_size": 384, "grid": "2x"}, False),
         ({"image_size": 352}, True),
+        ({"mask_padding": False}, False),
     ],
     ids=str,
 )
 def test_what_asks_the_card_for_a_number_is_not_recorded(changes, may):
     assert recordable(tiny_config(**changes)) == may
+
+
+def test_padding_sentences_that_take_part_make_a_widened_step_another_one():
+    torch.manual_seed(0)
+    model = Revtaf(tiny_config(dropout=0.0, align_pairs="all", mask_padding=False)).double()
+    narrow = inputs(model.config)
+    losses, others = (of(model, x)[0] for x in (narrow, widened(narrow, model.config.pad_id)))
+    assert abs(others["loss"] - losses["loss"]) > 1e-6
+    assert not recordable(model.config)
+
+
+def test_the_released_overlap_reads_padded_maps_and_is_not_recorded():
+    """Its threshold lies between the smallest and the largest of all maps, and padded ones are zero."""
+    maps = torch.linspace(0.2, 0.8, 24).view(1, 6, 4)
+    padded = torch.cat([maps, torch.zeros(1, 2, 4)], dim=1)
+    assert not torch.equal(binary_iou(maps, padded, side=0)[:, :, :6], binary_iou(maps, maps, side=0))
+    config = tiny_config(align_pairs="all")
+    with claimed_cuda():
+        for iou in ("soft", "binary"):
+            update = Update(Revtaf(config), replace(OPTIONS, align_iou=iou), "fp32", CUDA, recorded=True)
+            assert (update.recorded is None) == (iou == "binary")
+
+
+def test_a_loader_may_pin_memory_while_a_step_is_recorded(monkeypatch):
+    """Its thread asks CUDA for memory, which ends a capture that forbids it to every thread."""
+    modes = []
+
+    @contextmanager
+    def graph(_, pool=None, capture_error_mode="global"):
+        modes.append(capture_error_mode)
+        yield
+
+    for name, instead in {
+        "CUDAGraph": SimpleNamespace, "Stream": lambda: SimpleNamespace(wait_stream=lambda _: None), "graph": graph,
+        "current_stream": lambda: SimpleNamespace(wait_stream=lambda _: None), "stream": lambda _: nullcontext(),
+        "get_rng_state": torch.get_rng_state, "set_rng_state": torch.set_rng_state,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, instead)
+    model = Revtaf(tiny_config(dropout=0.0)).double()
+    steps = RecordedSteps(model, Update(model, OPTIONS, "fp32", torch.device("cpu"))._losses_of, 0, ["loss"])
+    steps._record(widened(inputs(model.config), 0))
+    assert modes == ["thread_local"]

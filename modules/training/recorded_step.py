@@ -31,15 +31,16 @@ def patches(config: RevtafConfig) -> int:
     return (-(-config.image_size // (16 if config.grid == "2x" else 32))) ** 2
 
 
-def recordable(config: RevtafConfig) -> bool:
-    """Whether no part of a step asks the card for a number, which a recording could not repeat.
+def recordable(config: RevtafConfig, align_iou: str = "soft") -> bool:
+    """Whether no part of a step asks the card for a number, which a recording could not repeat, and none reads padding.
 
-    A learned curvature does, a sharp plan does, POT solves on the host; a system of more than 128 patches and a backbone of
-    Hugging Face may.
+    A learned curvature asks, a sharp plan does, POT solves on the host; a system of more than 128 patches and a backbone of
+    Hugging Face may. With ``--no-mask_padding`` padded sentences are sent to the patches, and more padding is another step.
     """
     solved = config.attention != "ot" or config.ot_plan == "single"
     quiet = config.ot_solver == "sinkhorn" and config.ot_epsilon >= SHARP and patches(config) <= 128
-    return (solved or quiet) and not config.learn_curvature and config.visual_folder is None
+    masked = config.mask_padding and align_iou == "soft"  # the released overlap has its threshold from padded maps too
+    return (solved or quiet) and masked and not config.learn_curvature and config.visual_folder is None
 
 
 @dataclass
@@ -204,7 +205,8 @@ class RecordedSteps:
         if self.gradients is None:
             self.gradients = Gradients(self.model)
         graph, pool = torch.cuda.CUDAGraph(), next((g.pool() for _, g, _ in self.recordings.values()), None)
-        with torch.cuda.graph(graph, pool=pool):
+        mode = "thread_local"  # meanwhile the thread of a data loader may pin memory
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode=mode):
             self.model.zero_grad(set_to_none=True)  # else every gradient would be added by a kernel of its own
             losses = self._pass(inputs)
             self.gradients.keep()

@@ -62,7 +62,7 @@ class Update:
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
         self.recorded: RecordedSteps | None = None
         alone = device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing
-        if recorded and alone and recordable(model.config):
+        if recorded and alone and recordable(model.config, options.align_iou):
             self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names())
         self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
 
