@@ -2,7 +2,6 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -33,17 +32,16 @@ def part(batch, rows, prompt_length):
 SENTENCES = ("small effusion", "no pneumothorax", "the heart is enlarged", "lungs are clear", "a tube is in place")
 
 
-def pairs_of(mask):
+def pairs_of(mask, folder):
     """What is known of the sentences of the references, of which the sixth study has none; ``mask`` is ``(8, S)``."""
     counts = mask.sum(dim=1).tolist()
     reports = {
         str(row): " . ".join(SENTENCES[(row + s) % len(SENTENCES)] for s in range(count)) + " ."
         for row, count in enumerate(counts)
     }
-    with TemporaryDirectory() as folder:
-        train_set = small_set(small_bank(folder, reports, np.zeros((len(counts), 18))), reports)
-        train_set.refer_to(np.array([[0], [1], [2], [3], [4], [-1], [6], [7]]))
-        pairs = KnownPairs(train_set, "mentions")
+    train_set = small_set(small_bank(folder, reports, np.zeros((len(counts), 18))), reports)
+    train_set.refer_to(np.array([[0], [1], [2], [3], [4], [-1], [6], [7]]))
+    pairs = KnownPairs(train_set, "mentions")
     assert pairs.known.all()
     assert pairs.values.any()
     return pairs
@@ -73,7 +71,7 @@ def one_step(
             LOSS, rank_loss=rank_loss, init_lr=1e-3, min_lr=0.0, warmup_lr=0.0, weight_decay=0.0, sync_bn=sync_bn,
             freeze_bn=freeze_bn, grad_checkpointing=checkpointing,
         )  # fmt: skip
-        pairs = pairs_of(whole.study.reference_mask) if mentions else None
+        pairs = pairs_of(whole.study.reference_mask, Path(folder) / f"{name}_bank") if mentions else None
         update = Update(model, options, "fp32", torch.device("cpu"), known_pairs=pairs)
         update.train()
         size = 8 // (world_size() * batches)
