@@ -108,7 +108,8 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
 
     User errors are :class:`UserError`, and an ``OSError`` that names its file or says that the disk is full. Every other
     error keeps its traceback, which shows file and line, and exit status 1.
-    Of several processes the first that fails speaks; one that only lost another is silent.
+    Of several processes the first that fails speaks; one that only lost another is silent. A program whose output nobody
+    reads any more ends in silence too.
     """
     name = Path(sys.argv[0]).name
     os.umask(0o077)  # what is written holds patients' texts: for its owner only
@@ -122,6 +123,10 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
         if not several() or launched() or os.environ["RANK"] == "0":  # torchrun sends the signal to every process
             _say(f"\n{name}: interrupted: {resume_hint}")
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         if several() and (lost_another(error) or not may_speak()):
             leave_silently()
@@ -129,6 +134,16 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
             print(f"{name}: error: {_about_a_file(error)}", file=sys.stderr)
             sys.exit(2)
         raise
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads what is printed any more, as after ``| head``; then the rest goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _say(text: str) -> None:

@@ -64,6 +64,19 @@ def test_a_wrong_shape_in_a_loss_shows_file_and_line(tmp_path):
     assert "Expected input batch_size (16) to match target batch_size (17)" in done.stderr
 
 
+def test_whoever_reads_only_the_beginning_sees_no_traceback():
+    program = "from modules.messages import run; run(lambda: [print('x' * 1000, flush=True) for _ in range(1000)])"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+    with pytest.raises(BrokenPipeError):  # another pipe, to a process of ours, say
+        run(raising(BrokenPipeError()))
+
+
 def test_an_interruption_says_how_to_go_on(capsys):
     with pytest.raises(SystemExit, match="130"):
         run(raising(KeyboardInterrupt()), "add --resume")
