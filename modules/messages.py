@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import sys
 import time
@@ -138,12 +139,12 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
 
 def _reader_left() -> bool:
     """Whether nobody reads what is printed any more, as after ``| head``; then the rest goes nowhere."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    output = select.poll()
+    output.register(1, select.POLLOUT)
+    if not any(state & select.POLLERR for _, state in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 def _say(text: str) -> None:
