@@ -81,7 +81,7 @@ def test_what_does_not_fit_onto_a_card_is_a_line_and_the_rest_is_measured(monkey
 def test_the_gpu_script_fails_with_its_tests(tmp_path):
     """Its figures are measured all the same."""
     (tmp_path / "python3").write_text(
-        '#!/bin/sh\necho "$@" >> "$OUT/asked"\ncase "$*" in *pytest*) exit $FIRST;; *) exit $SECOND;; esac\n'
+        '#!/bin/sh\necho "$@" >> "$OUT/asked"\ncase "$*" in "-m pytest"*) exit $FIRST;; *) exit $SECOND;; esac\n'
     )
     (tmp_path / "python3").chmod(0o755)
     for tests, figures, code in (("0", "0", 0), ("1", "0", 1), ("0", "2", 2)):
