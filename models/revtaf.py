@@ -136,7 +136,8 @@ class Revtaf(nn.Module):
         self.fusion = TransportFusion(A, config.dropout, attention)
         self.near_view = None
         if config.map_view == "near":
-            self.near_view = NearView(self.visual_encoder.near_width, A, side=4 if config.grid == "1x" else 2)
+            near_width = stage_widths(self.visual_encoder.backbone, D)[:2][-1]  # of the second stage, or the only one
+            self.near_view = NearView(near_width, A, side=4 if config.grid == "1x" else 2)
         self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
         self.reference_tokens = None
         if config.reference_memory:

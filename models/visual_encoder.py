@@ -50,9 +50,6 @@ class ResNetPatches(nn.Sequential):
         for child in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(child, getattr(network, child))
         self.width = 8 * NARROW[name] if name in NARROW else network.fc.in_features
-        self.near_width = [
-            part.num_features for part in self.get_submodule("layer2").modules() if isinstance(part, nn.BatchNorm2d)
-        ][-1]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, 3, height, width)`` to patches ``(B, M, D)``, one for every 32 x 32 pixels, begun ones included.
@@ -77,7 +74,6 @@ class Backbone(NamedTuple):
     module: nn.Module  # (B, 3, height, width) -> patches (B, M, D), row by row; and a ResNet's second stage
     width: int  # D
     grid: int  # patches along a side of the square image
-    near_width: int | None = None  # channels of the second stage, where the module gives it too
 
 
 def build(name: str, image_size: int, folder: Mapping[str, Any] | None = None, fine: bool = False) -> Backbone:
@@ -99,7 +95,7 @@ def build(name: str, image_size: int, folder: Mapping[str, Any] | None = None, f
     resnet = ResNetPatches(name)
     if fine:
         keep_resolution(cast(nn.Module, resnet.layer4))
-    return Backbone(resnet, resnet.width, -(-image_size // (16 if fine else 32)), resnet.near_width)
+    return Backbone(resnet, resnet.width, -(-image_size // (16 if fine else 32)))
 
 
 class Seen(NamedTuple):
@@ -115,14 +111,12 @@ class VisualEncoder(nn.Module):
 
     Attributes:
         width: D.
-        near_width: C, channels of the early stage.
         grid: patches along a side; M is its square.
     """
 
     def __init__(self, name: str, image_size: int, folder: Mapping[str, Any] | None = None, fine: bool = False) -> None:
         super().__init__()
-        self.backbone, self.width, self.grid, near_width = build(name, image_size, folder, fine)
-        self.near_width = near_width or self.width
+        self.backbone, self.width, self.grid = build(name, image_size, folder, fine)
 
     def forward(self, image: Tensor) -> Seen:
         """Encode images.

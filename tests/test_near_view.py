@@ -29,7 +29,7 @@ def test_only_what_is_near_moves_a_map(tiny_model, view, moved):
 def test_the_view_has_the_grid_of_the_patches(name, size, fine):
     encoder = VisualEncoder(name, size, fine=fine)
     seen = encoder(torch.randn(2, 3, size, size))
-    view = NearView(encoder.near_width, 6, side=2 if fine else 4)(seen.near)
+    view = NearView(seen.near.shape[1], 6, side=2 if fine else 4)(seen.near)
     assert view.shape == (2, seen.patches.shape[1], 6)
 
 

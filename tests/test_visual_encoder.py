@@ -15,6 +15,7 @@ import main_test
 import main_train
 from benchmarks.models import our_loss, random_batch
 from models.config import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
+from models.retrieval_towers import stage_widths
 from models.revtaf import Revtaf
 from models.visual_encoder import VisualEncoder, build
 from modules.messages import UserError
@@ -128,7 +129,7 @@ def test_the_grid_of_a_resnet_is_that_of_its_patches(name, size):
         built = build(name, size)
         patches, near = built.module(torch.empty(1, 3, size, size))
     assert patches.shape == (1, built.grid**2, built.width)
-    assert near.shape == (1, built.near_width, -(-size // 8), -(-size // 8))
+    assert near.shape == (1, stage_widths(built.module, built.width)[1], -(-size // 8), -(-size // 8))
 
 
 @pytest.mark.parametrize(
