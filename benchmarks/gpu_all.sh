@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 OUT="${OUT:-results/gpu}"
 mkdir -p "$OUT"
 TESTS=(tests/test_gpu.py tests/test_cuda.py tests/test_allocator.py)
-timeout -s INT "${TEST_SECONDS:-240}" python3 -m pytest -q --tb=short -p no:cacheprovider "${TESTS[@]}" > "$OUT/tests.txt" 2>&1
+# A line for each test, and no interrupt: where this runs in the background, Python does not hear one.
+timeout -k 5 "${TEST_SECONDS:-240}" python3 -m pytest -v --tb=short -p no:cacheprovider "${TESTS[@]}" > "$OUT/tests.txt" 2>&1
 TESTED=$?
 tail -n 15 "$OUT/tests.txt"
 python3 benchmarks/gpu.py --out "$OUT/gpu.json" "$@" && exit "$TESTED"
