@@ -241,9 +241,13 @@ def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):
     with cuda():
         prepare(folder, "--device", "cuda")
     ours, theirs = (FeatureStore.open(part / "features") for part in (folder, prepared))
-    for name in ("labels", "region_scores", "region_text", "memory_indices", "label_neighbours", "report_features"):
+    for name in ("labels", "region_scores", "region_text", "label_neighbours", "report_features"):
         rtol, atol = (0.15, 0.05) if REAL else (1e-3, 1e-4)  # an epoch of AdamW makes much of a card's rounding
         np.testing.assert_allclose(ours[name], theirs[name], rtol=rtol, atol=atol, err_msg=name)
+    found = np.array(ours["memory_indices"])  # of the device's own scores: a neighbour jumps where they round otherwise
+    (folder / "features" / "memory_indices.npy").unlink()
+    prepare(folder)
+    np.testing.assert_array_equal(found, FeatureStore.open(folder / "features")["memory_indices"])
 
 
 @pytest.mark.slow
