@@ -1,7 +1,7 @@
 """`bash train_mimic_cxr.sh` as it stands, the published network at full size: three steps, a validation, and what they take.
 
-Not yet seen to the end. On two cores shared with five other programs a step of four studies took 68 to 107 s, and the first fit of
-the towers six minutes; the first run ended in its first step, because of a fault of the towers that it found.
+One thread of a core shared with two other programs took 327 s: 261.2 million parameters, batch 4, 5.7 GB at most, 2.2 s a study, and a
+validation of two studies among the 73 s of the epoch. Three states of the run lie on the disk at the end, 6.8 GB.
 """
 
 import json
@@ -18,9 +18,9 @@ from modules.records import read_json
 
 pytestmark = pytest.mark.slow
 
-LEAST_MEMORY = 12  # GB that must be free
+LEAST_MEMORY = 8  # GB that must be free
 LEAST_DISK = 12  # GB, for two states of the run and the best model
-BATCH = 4  # the published 18 take 9.4 GB and minutes a step on two cores
+BATCH = 4  # the published 18 take 9.4 GB
 
 
 def free_memory():
