@@ -74,7 +74,11 @@ ABLATIONS = (
     Ablation("listwise ranking", "--enhancer scores --rank_loss listwise"),
     Ablation("no ranking", "--enhancer scores --rank_weight 0"),
 )
-WHOLE = Benchmark("synth_cxr", "--num_studies 6000 --val_share 0.05 --test_share 0.5 --readers 100", "--val_every 7")
+WHOLE = Benchmark(
+    "synth_cxr",
+    "--num_studies 6000 --val_share 0.05 --test_share 0.5 --readers 100",
+    "--decoder_layers 4 --epochs 14 --val_every 14",
+)
 QUICK = Benchmark(
     "quick", "--num_studies 1500 --val_share 0.04 --test_share 0.27 --readers 26", "--epochs 4 --val_every 4"
 )
