@@ -3,12 +3,18 @@
 import re
 import shlex
 
+import pytest
+from PIL import Image
 from programs import call
 
 import main_predict
+import main_score
 from modules.options import parse_options
+from modules.prediction.card import SCORES
+from modules.preparation.synthetic.dataset import SyntheticOptions, draw_study, plan_dataset
+from modules.preparation.synthetic.reports import write_report
 from modules.programs import MainTrain
-from modules.records import ROOT, read_json, read_jsonl
+from modules.records import ROOT, read_json, read_jsonl, write_json
 
 DEMO, FILM = ROOT / "examples" / "demo", ROOT / "docs" / "drawing.png"
 
@@ -48,10 +54,39 @@ def test_the_command_that_is_written_down_makes_this_network():
     assert {name: network[name] for name in shared} == {name: asked[name] for name in shared}
 
 
-def test_its_scores_stand_beside_it_with_their_protocol():
+@pytest.mark.slow
+def test_the_scores_beside_it_are_those_of_the_release(tmp_path):
+    """Its test split drawn again, read and scored by the two commands of the page, in a folder of the test."""
     page = (ROOT / "examples" / "README.md").read_text()
-    card = (DEMO / "README.md").read_text()
-    assert "450 drawings" in page
-    for name in ("ce_f1_macro", "BLEU_4"):
-        assert re.search(rf"\| {name} \| \.\d{{3}} \|", page)
-        assert re.search(rf"\| {name} \| 0\.\d{{3}} \|", card)
+    options = SyntheticOptions()
+    plans = [plan for plan in plan_dataset(options) if plan.split == "test"]
+    assert f"these {len(plans)} studies" in page
+    for plan in plans:
+        pixels, _ = draw_study(plan, options.image_size, options.difficulty)
+        film = tmp_path / "data" / "synth_cxr" / "images" / "test" / f"{plan.study_id}.png"
+        film.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(film)
+    studies = [
+        {
+            "id": plan.study_id,
+            "report": write_report(plan),
+            "image_path": [f"test/{plan.study_id}.png"],
+            "split": "test",
+        }
+        for plan in plans
+    ]
+    write_json(tmp_path / "data" / "synth_cxr" / "annotation.json", {"train": [], "val": [], "test": studies})
+    for program in (main_predict, main_score):
+        (line,) = re.findall(rf"^    python {program.__name__}\.py (.*(?:of_demo).*)$", page, re.MULTILINE)
+        words = [
+            tmp_path / word if word.startswith(("data/", "results/")) else ROOT / word if "/" in word else word
+            for word in shlex.split(line)
+        ]
+        call(program, *words, "--device", "cpu")
+    scored = read_json(tmp_path / "results" / "of_demo" / "scores" / "metrics.json")
+    (system,) = scored["systems"].values()
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) to ([\d.]+) \|", page, re.MULTILINE)
+    assert [name for name, *_ in rows] == list(SCORES)
+    for name, *figures in rows:
+        found = [system["scores"][f"test_{name}"], *system["intervals"][f"test_{name}"]]
+        assert [float(figure) for figure in figures] == pytest.approx(found, abs=0.006)  # a word more or less

@@ -200,6 +200,25 @@ def test_columns_that_are_named(tmp_path):
     assert (found.texts, found.references, found.keys["nr"]) == ([FIRST, SECOND], [HIS, HERS], ["x7", "x9"])
 
 
+def test_a_prediction_that_is_called_report_leaves_the_references_their_report(tmp_path):
+    """``--columns`` speaks of both files; a file with a second text stays refused."""
+    given = {"prediction": "report", "id": "image"}
+    only = json.dumps({"test": [{"id": "x7", "image_path": ["a.png"], "report": FIRST, "split": "test"}]})
+    assert read(tmp_path, "annotation.json", only, "reference", columns=given).texts == [FIRST]
+    two = table(("id", "report", "swinv2"), ("x7", FIRST, HIS), ("x9", SECOND, HERS))
+    with pytest.raises(UserError, match="no known heading where a reference is expected"):
+        read(tmp_path, "two.csv", two, "reference", columns=given)
+
+
+def test_probabilities_of_a_row_are_no_second_report(tmp_path):
+    """The rows of ``main_predict.py`` as they are: a mapping of conditions is no sentence."""
+    rows = [
+        {"image": f"films/{name}.png", "report": text, "probability": {"no finding": 0.1, "lung opacity": 0.7}}
+        for name, text in (("x7", HIS), ("x9", HERS))
+    ]
+    assert read(tmp_path, "predictions.jsonl", lines(*rows)).texts == [HIS, HERS]
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [

@@ -72,7 +72,7 @@ class Roles:
 
 def is_text(values: Sequence[object]) -> bool:
     """Whether a column holds sentences: most of its cells have several words that are not a list of conditions."""
-    cells = [str(value) for value in values if not is_empty(value)]
+    cells = [str(value) for value in values if not (is_empty(value) or isinstance(value, Mapping))]
     names = set(CONDITIONS)
     sentences = [
         cell
@@ -110,8 +110,11 @@ def find_roles(
     for side in ("reference",) if wanted == "reference" else ("generated", "reference"):
         if not given.get("prediction" if side == "generated" else "reference"):
             named[side] = _of_section(path, headings, named[side], section)
-    neutral = tuple(name for name in _neutral(named, section) if name not in given.values())
+    every = _neutral(named, section)
+    neutral = tuple(name for name in every if name not in given.values())
     if wanted == "reference":
+        if not neutral and not any(is_text(columns[name]) for name in headings if name not in every):
+            neutral = every  # its only text: what is called so in the other file was meant
         text = _one(
             path, headings, given.get("reference"), named["reference"], neutral, "reference", named["generated"]
         )
