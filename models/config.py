@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -139,7 +140,10 @@ class ModelOptions:
         if self.grid == "2x" and self.visual_extractor not in BACKBONES:
             raise FlagError("--grid 2x is for ResNets; the patches of a folder are what its model makes: leave it out")
         if self.hidden_size % self.decoder_heads:
-            raise FlagError(f"--decoder_heads {self.decoder_heads} must divide --hidden_size {self.hidden_size}")
+            fitting = math.gcd(self.decoder_heads, self.hidden_size)
+            raise FlagError(
+                f"--decoder_heads {self.decoder_heads} must divide --hidden_size {self.hidden_size}: give --decoder_heads {fitting}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,16 @@ import importlib.util
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import Field, asdict, fields, is_dataclass
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from models.config import FlagError, ModelOptions, RevtafConfig, flag_name
-from modules.dataset_defaults import DATASET_DEFAULTS
+from modules.agreeing_widths import refuse_heads
+from modules.dataset_defaults import DATASET_DEFAULTS, SMALL_SET, without_brought
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.messages import UserError
-from modules.programs import PROGRAMS, Program
+from modules.programs import PROGRAMS, MainPrepare, MainTrain, Program
 
 P = TypeVar("P", bound=Program)
 
@@ -97,16 +99,26 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     if unknown:
         parser.error(_unknown(program, parser, unknown[0]))
     given = vars(known)
-    values = {**defaults_of(program, dataset_name), **given}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    defaults = defaults_of(program, dataset_name)
     try:
-        groups = {
-            name: kind(**{a_field.name: values[a_field.name] for a_field in flags_of(kind)})
-            for name, kind in groups_of(program).items()
-        }
-        return program(given=frozenset(given), **groups)
+        return _made(program, defaults, given)
     except FlagError as error:
+        if (
+            dataset_name == "custom"
+        ):  # what a small set is given stands beside these flags, and that it is large nobody knows
+            with suppress(FlagError):
+                return _made(program, {**defaults, **without_brought(SMALL_SET, given)}, given)
         parser.error(str(error))
+
+
+def _made(program: type[P], defaults: dict[str, Any], given: dict[str, Any]) -> P:
+    """The options of a run; FlagError if the values contradict each other."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in {**defaults, **given}.items()}
+    groups = {
+        name: kind(**{a_field.name: values[a_field.name] for a_field in flags_of(kind)})
+        for name, kind in groups_of(program).items()
+    }
+    return program(given=frozenset(given), **groups)
 
 
 def require_packages(program: type[Program]) -> None:
@@ -154,8 +166,15 @@ def share(words: Sequence[str]) -> None:
     for word in rest:
         if word.startswith("--") and not any(as_declared(program, [word])[0] in read for program in programs):
             build_parser(programs[-1]).error(_unknown(programs[-1], build_parser(programs[-1]), word))
-    for program in programs:  # what contradicts itself is refused before the first of them works for hours
-        parse_options(program, words_for(program, rest))
+    # what contradicts itself is refused before the first of them works for hours
+    options = [parse_options(program, words_for(program, rest)) for program in programs]
+    preparing = next((one for one in options if isinstance(one, MainPrepare)), None)
+    training = next((one for one in options if isinstance(one, MainTrain)), None)
+    if preparing and training:
+        try:
+            refuse_heads(preparing, training)
+        except FlagError as error:
+            build_parser(MainTrain).error(str(error))
 
 
 def _unknown(program: type[Program], parser: ArgumentParser, word: str) -> str:

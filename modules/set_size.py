@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import Field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.config import flag_name
-from modules.options import flags_of, groups_of
+from models.config import FlagError, flag_name
+from modules.dataset_defaults import SMALL, SMALL_SET, without_brought
+from modules.labels import CONDITIONS
+from modules.messages import UserError
+from modules.options import defaults_of, flags_of, groups_of
 from modules.programs import Program
 from modules.records import read_json
 
-SMALL = 5000  # training studies below which a large network learns nothing that a small one does not
 BY_HEART = 64  # training studies below which they are learnt by heart: the last weights are kept, validated once
 STEPS = 1200  # of a training, where the passes allow it
 SCORER_STEPS = 600
-GIVEN = {  # a flag that brings weights: what they decide instead of the size
-    "bert_path": (
-        "tokenizer", "decoder_layers", "decoder_heads", "hidden_size", "intermediate_size", "init_lr", "min_lr", "warmup_lr",
-        "clip_grad_value", "threshold",
-    ),
-    "resnet_weights": ("visual_extractor", "image_size", "init_visual"),
-}  # fmt: skip
 FEW_STEPS, FEW_VAL = 500, 20  # below these a user is told
-NETWORK = {  # of a small set; about the quickstart's
-    "visual_extractor": "resnet10n", "image_size": 128, "dropout": 0.0, "attention_dim": 128, "hyperbolic_dim": 64,
-    "text_width": 128, "memory_feedforward": 256, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 128,
-    "intermediate_size": 256, "reference_memory": 90, "tokenizer": "corpus", "init_visual": "entity_scorer",
-    "scorer_width": 64, "scorer_layers": 1, "scorer_lr": 2e-3, "scorer_patience": 0, "init_lr": 2e-3, "min_lr": 1e-4,
-    "warmup_lr": 1e-5, "clip_grad_value": 1.0,
-}  # fmt: skip
 
 
 def size_defaults(training: int) -> dict[str, Any]:
@@ -46,7 +34,7 @@ def size_defaults(training: int) -> dict[str, Any]:
     few = {"augment": False, "label_smoothing": 0.0} if training < 100 else {}
     by_heart = training < BY_HEART
     return {
-        **NETWORK,
+        **SMALL_SET,
         **few,
         "batch_size": batch,
         "epochs": epochs,
@@ -71,27 +59,54 @@ def length_defaults(reports: Sequence[str]) -> dict[str, int]:
 
 
 def fit_to_size(options: Program, defaults: dict[str, Any]) -> str:
-    """Set the flags that the command line does not, in place; returns a line that says which."""
-    decided = {name for flag, names in GIVEN.items() if flag in options.given for name in names}
-    defaults = {name: value for name, value in defaults.items() if name not in decided}
+    """Set the flags that the command line does not, in place; returns a line that says which.
+
+    Raises:
+        UserError: if a flag of the command line does not fit one that follows from the size.
+    """
+    published = defaults_of(type(options), "custom")  # of a large set, whatever the command line was read with
+    large = {name: published[name] for name in SMALL_SET if name in published}
     said = []
-    for attribute, kind in groups_of(type(options)).items():
-        group = getattr(options, attribute)
-        own = {field.name: field for field in flags_of(kind)}
-        changed = {name: value for name, value in defaults.items() if name in own and name not in options.given}
-        if "hidden_size" in changed and (heads := group.decoder_heads) and "decoder_heads" not in changed:
-            changed["hidden_size"] = heads * max(1, round(changed["hidden_size"] / heads))  # as many as were asked for
-        if group.__dataclass_params__.frozen:
-            setattr(options, attribute, replace(group, **changed))
-        else:
-            for name, value in changed.items():
-                setattr(group, name, value)
-        for name, value in changed.items():
-            switched = (
-                f"--{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"{flag_name(own[name])} {value}"
-            )
-            said.append(switched)
+    try:
+        for attribute, kind in groups_of(type(options)).items():
+            group = getattr(options, attribute)
+            own = {field.name: field for field in flags_of(kind)}
+            free = {name for name in without_brought({**own}, options.given) if name not in options.given}
+            changed = {name: value for name, value in {**large, **defaults}.items() if name in free}
+            fitted = _beside(changed, {name: getattr(group, name) for name in own if name in options.given})
+            setattr(options, attribute, replace(group, **{**changed, **fitted}))
+            for name, value in {**changed, **fitted}.items():
+                if name in defaults or name in fitted:
+                    said.append(_typed(own[name], value))
+        replace(options)  # checks the groups beside each other
+    except FlagError as error:
+        raise UserError(str(error)) from error
     return f"set by the size of the data set (yours win): {' '.join(said)}"
+
+
+def _typed(a_field: Field, value: Any) -> str:
+    """A flag with its value, as one types it."""
+    return f"--{'' if value else 'no-'}{a_field.name}" if isinstance(value, bool) else f"{flag_name(a_field)} {value}"
+
+
+def _beside(changed: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that follow from the size which have to be others beside what is given of their group."""
+    fitted: dict[str, Any] = {}
+    if "hidden_size" in given and "decoder_heads" in changed:
+        fitted["decoder_heads"] = math.gcd(given["hidden_size"], changed["decoder_heads"])
+    if "decoder_heads" in given and "hidden_size" in changed:  # as many as were asked for
+        heads = given["decoder_heads"]
+        fitted["hidden_size"] = heads * max(1, round(changed["hidden_size"] / heads))
+    if "init_lr" in given:  # the others fall from it or rise to it as they would
+        for name in ("min_lr", "warmup_lr"):
+            if changed.get(name) == SMALL_SET[name]:
+                fitted[name] = float(f"{SMALL_SET[name] * given['init_lr'] / SMALL_SET['init_lr']:.3g}")
+    prompt = 1 + len(CONDITIONS)
+    if "gen_max_len" in given and "gen_min_len" in changed:
+        fitted["gen_min_len"] = min(changed["gen_min_len"], prompt + given["gen_max_len"])
+    if "gen_min_len" in given and "gen_max_len" in changed:
+        fitted["gen_max_len"] = max(changed["gen_max_len"], given["gen_min_len"] - prompt)
+    return fitted
 
 
 def trained_lengths(load_pretrained: str) -> dict[str, int]:

@@ -235,8 +235,25 @@ def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(tmp_path):
         rows.append(f"S{n};f{n}.png;{FINDINGS[n % len(FINDINGS)] if n else 'nan'};p{n // 2}")
     (place / "studies.csv").write_text("\n".join(rows) + "\n", encoding="utf-8-sig")
     checkout = Checkout(tmp_path)
-    small = ["--image_size", 64, "--epochs", 2, "--scorer_epochs", 2, "--d_model", 32, "--device", "cpu"]
+    small = [
+        "--image_size",
+        64,
+        "--epochs",
+        2,
+        "--scorer_epochs",
+        2,
+        "--d_model",
+        32,
+        "--hidden_size",
+        64,
+        "--device",
+        "cpu",
+    ]
+    refused = checkout.bash("train_custom.sh", place / "studies.csv", *small, "--nhead", 12, status=2)
+    assert "--nhead 12 must divide the width of the report features, 128" in refused
+    assert not (tmp_path / "data").exists()
     said = checkout.bash("train_custom.sh", place / "studies.csv", *small)
+    assert "--decoder_heads 4" in said
     assert "39 items: train" in said
     assert "left out: 1 (no report)" in said
     assert "set by the size of the data set (yours win)" in said

@@ -1,9 +1,12 @@
 """modules/set_size.py: what follows from the number of studies, what is said before a small training, whose flags win."""
 
+from contextlib import suppress
+
 import pytest
 from programs import refused
 
 import main_train
+from modules.messages import UserError
 from modules.options import parse_options, share, words_for
 from modules.programs import MainPrepare, MainTrain
 from modules.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
@@ -52,6 +55,58 @@ def test_a_width_that_follows_from_the_size_fits_the_heads_that_are_asked_for():
     assert (options.model.hidden_size, options.model.decoder_heads) == (132, 12)
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("--hidden_size 64", "--decoder_heads 4 "),
+        ("--hidden_size 66 --decoder_heads 3", "--decoder_layers 2 "),
+        ("--init_lr 5e-05", "--min_lr 2.5e-06 "),
+        ("--threshold 2", "--tokenizer corpus "),
+        ("--gen_max_len 45", "--gen_min_len 64"),
+        ("--gen_min_len 129", "--gen_max_len 110"),
+    ],
+)
+def test_what_follows_from_a_small_size_stands_beside_any_flag(words, found):
+    """Alone, as typed: --hidden_size 64 was refused for the 12 heads of a large set, --init_lr 5e-5 fell to 1e-4."""
+    options = parse_options(MainTrain, ["--dataset_name", "custom", *words.split()])
+    said = fit_to_size(options, {**size_defaults(119), "gen_min_len": 70, "gen_max_len": 100})
+    assert found in f"{said} "
+    typed = [*words.split(), *said.split(": ")[1].split()]
+    assert vars(parse_options(MainTrain, ["--dataset_name", "custom", *typed])) | {"given": 0} == vars(options) | {
+        "given": 0
+    }
+
+
+def test_a_large_set_gets_published_values_however_its_command_line_was_read():
+    options = parse_options(MainTrain, ["--dataset_name", "custom", "--hidden_size", "64"])
+    said = fit_to_size(options, size_defaults(5000))
+    assert said.split(": ")[1] == "--decoder_heads 4"
+    assert (options.model.decoder_layers, options.start.tokenizer, options.training.init_lr) == (12, "bert", 5e-5)
+    options = parse_options(MainTrain, ["--dataset_name", "custom", "--threshold", "2"])
+    with pytest.raises(UserError, match="--threshold 2 would change nothing"):
+        fit_to_size(options, size_defaults(5000))
+
+
+def checked(capsys, *words):
+    """What train_custom.sh asks before it prepares: the sentence of the refusal, or nothing."""
+    with suppress(SystemExit):
+        share(["MainPrepare", "MainTrain", "--", "--dataset_name", "custom", *map(str, words)])
+    return capsys.readouterr().err
+
+
+def test_heads_that_do_not_divide_the_coming_text_width_are_refused_before_the_preparation(capsys, tmp_path):
+    said = checked(capsys, "--nhead", 12)
+    assert "--nhead 12 must divide the width of the report features, 128 of fewer than 5000 training studies" in said
+    assert "give --text_width 132 or --nhead 8" in said
+    assert checked(capsys, "--nhead", 12, "--text_width", 132) == ""
+    assert checked(capsys, "--nhead", 16) == ""
+    assert "give --text_width 64 or --nhead 6" in checked(capsys, "--text_width", 60)
+    (tmp_path / "config.json").write_text('{"hidden_size": 36}')
+    assert f"36 of {tmp_path}: give --nhead 6" in checked(capsys, "--text_encoder", tmp_path)
+    assert checked(capsys, "--text_encoder", tmp_path, "--nhead", 6) == ""
+    assert checked(capsys, "--init_from", "model.pth", "--text_width", 60) == ""
+
+
 def test_lengths_are_those_of_the_reports():
     lengths = length_defaults(["a b c"] + ["word " * 20] * 98 + ["word " * 200])
     assert lengths["gen_min_len"] == 19 + 20
@@ -73,22 +128,8 @@ def test_every_program_gets_its_own_flags(capsys):
     assert words_for(MainPrepare, words) == ["--text_width", "64", "--seed=4"]
     share(["MainPrepare", "MainTrain", "--", *words[:4]])
     assert capsys.readouterr().out == ""
-    with pytest.raises(SystemExit) as end:
-        share(
-            [
-                "MainPrepare",
-                "MainTrain",
-                "--",
-                "--dataset_name",
-                "custom",
-                "--hidden_size",
-                "64",
-                "--decoder_heads",
-                "12",
-            ]
-        )
-    assert end.value.code == 2
-    assert "--decoder_heads 12 must divide --hidden_size 64" in capsys.readouterr().err
+    said = checked(capsys, "--hidden_size", 64, "--decoder_heads", 12)
+    assert "--decoder_heads 12 must divide --hidden_size 64: give --decoder_heads 4" in said
     with pytest.raises(SystemExit) as end:
         share(["MainPrepare", "MainTrain", "--", "--epoch", "3"])
     assert end.value.code == 2

@@ -19,6 +19,7 @@ from modules.corpus.tokenizer import ReportTokenizer, bert_folder, tokenizer_of
 from modules.distributed import is_main
 from modules.flags import BERT_FOLDER, DataOptions
 from modules.labelling.labelers import labeler_files
+from modules.labels import CONDITIONS
 from modules.messages import Needed
 from modules.options import model_config
 from modules.preparation.doctor.examination import refuse_errors
@@ -58,6 +59,7 @@ def fit_to_data(options: MainTrain) -> list[str]:
         return []
     training = require_split(read_annotation(options.data.ann_path), "train", options.data.ann_path)
     lengths = length_defaults(_cleaned(training, options.data))
+    lengths["gen_max_len"] = min(lengths["gen_max_len"], options.model.max_positions - 1 - len(CONDITIONS))
     return [fit_to_size(options, {**size_defaults(len(training)), **lengths})]
 
 
