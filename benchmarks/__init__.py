@@ -1,0 +1,1 @@
+"""One file for each claim of speed; each prints its ratio."""

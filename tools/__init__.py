@@ -1,0 +1,1 @@
+"""Small programs beside the main job, which are started by their path."""
