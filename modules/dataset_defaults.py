@@ -13,7 +13,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {  # the published values: train_m
         "visual_extractor": "resnet10n", "image_size": 96, "batch_size": 16, "epochs": 7,
         "init_lr": 2.5e-3, "min_lr": 5e-5, "warmup_lr": 1e-5, "warmup_steps": 100, "dropout": 0.0,
         "attention_dim": 128, "hyperbolic_dim": 64, "text_width": 128, "memory_feedforward": 256,
-        "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 128, "intermediate_size": 256,
+        "decoder_layers": 4, "decoder_heads": 4, "hidden_size": 128, "intermediate_size": 256,
         "num_workers": 0, "tokenizer": "corpus", "threshold": 3, "scorer_width": 64, "scorer_layers": 1, "scorer_epochs": 5,
         "scorer_lr": 2e-3, "scorer_patience": 0, "init_visual": "entity_scorer", "gen_min_len": 40, "gen_max_len": 100,
         "beam_size": 6, "rerank": "states", "references": 3, "reference_memory": 64, "rare_sampling": 1.0, "augment": False,  # every drawing is another

@@ -77,9 +77,11 @@ ABLATIONS = (
 WHOLE = Benchmark(
     "synth_cxr",
     "--num_studies 6000 --val_share 0.05 --test_share 0.5 --readers 100",
-    "--decoder_layers 4 --epochs 14 --val_every 14",
+    "--epochs 14 --val_every 14",
 )
 QUICK = Benchmark(
-    "quick", "--num_studies 1500 --val_share 0.04 --test_share 0.27 --readers 26", "--epochs 4 --val_every 4"
+    "quick",
+    "--num_studies 1500 --val_share 0.04 --test_share 0.27 --readers 26",
+    "--decoder_layers 2 --epochs 4 --val_every 4",
 )
 QUICK_ROWS = ("full", "no retrieval", "released behaviour", "random reports")
