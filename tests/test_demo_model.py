@@ -27,9 +27,27 @@ def test_it_is_small_and_holds_drawings_alone():
     assert all(re.fullmatch(r"synth_\d{6}", identifier) for identifier in ids)
 
 
+def test_the_readmes_command_for_one_film_needs_nothing_but_the_clone(tmp_path, capsys):
+    """Without a training before it; noise is a film like none of the training, and gets its report and the warning."""
+    (command,) = re.findall(r"`python main_predict\.py (--images film\.png[^`]*)`", (ROOT / "README.md").read_text())
+    film = tmp_path / "film.png"
+    Image.effect_noise((300, 340), 90).save(film)
+    named = {"film.png": film, "examples/demo": DEMO}
+    call(main_predict, *(named.get(word, word) for word in shlex.split(command)), "--out", tmp_path, "--device", "cpu")
+    (row,) = read_jsonl(tmp_path / "predictions.jsonl")
+    assert row["unlike_training"] is True
+    printed = capsys.readouterr().out
+    assert row["report"] in printed
+    assert "1 report is in" in printed
+    assert "warning: 1 image is unlike" in printed
+    assert "Research use only" in printed
+
+
 def test_its_first_command_writes_the_report_of_a_drawing(tmp_path, capsys):
     """As the README writes it, from another folder than the clone's; the drawing is of the test split."""
-    (command,) = re.findall(r"python main_predict\.py (.*--model examples/demo)", (ROOT / "README.md").read_text())
+    (command,) = re.findall(
+        r"python main_predict\.py (--images docs/\S+ --model examples/demo)", (ROOT / "README.md").read_text()
+    )
     words = [str(ROOT / word) if (ROOT / word).exists() else word for word in shlex.split(command)]
     assert str(FILM) in words
     call(main_predict, *words, "--out", tmp_path, "--device", "cpu")

@@ -279,6 +279,7 @@ def test_studies_of_rexrank_as_a_list(tmp_path):
 def test_what_is_named_but_not_there_is_said_at_once(tmp_path, capsys):
     refused(capsys, "nowhere.png does not exist", main_predict, "--images", tmp_path / "nowhere.png")
     refused(capsys, "holds no model_best.pth", main_predict, "--images", __file__, "--model", tmp_path)
+    refused(capsys, "examples/demo comes with the clone", main_predict, "--images", __file__, "--model", tmp_path)
     (tmp_path / "empty").mkdir()
     refused(capsys, "hold no file that ends in .png", main_predict, "--images", tmp_path / "empty")
 

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from programs import refused
 
+import main_prepare
 from modules.messages import UserError
 from modules.preparation.raw.custom import read_custom
 from modules.preparation_flags import RawOptions
@@ -98,7 +100,15 @@ def test_studies_without_images_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("place,report\na.png,x\n", "has no column of images (found place, report): call it image_path"),
+        (
+            "place,report\na.png,x\n",
+            "has no column of images (found place, report): call that of the images image_path",
+        ),
+        (
+            "Bild,Befund\na.png,x\n",
+            "has no column of images and none of texts (found Bild, Befund): call that of the images "
+            "image_path; call that of the texts report, or findings and impression",
+        ),
         ("image_path,report\n,x\n", "line 2"),
         ("image_path,report\na.png,x\n/etc/a.png,x\n../b.png,x\n", "line 3: image_path is '/etc/a.png'"),
         ("image_path,report\n/etc/a.png,x\n../b.png,x\n", "2 of 2 rows are wrong:"),
@@ -113,6 +123,12 @@ def test_wrong_tables_are_described(tmp_path, text, words):
     with pytest.raises(UserError, match=r"studies\.csv") as caught:
         read_custom(write(tmp_path, text), options(), with_images=False)
     assert words in str(caught.value)
+
+
+def test_a_table_that_is_not_there_is_called_a_table(tmp_path, capsys):
+    missing = ["--raw_dir", tmp_path / "studies.csv"]
+    refused(capsys, "give the table of your studies", main_prepare, "--dataset_name", "custom", *missing)
+    refused(capsys, "give the folder of the raw files", main_prepare, "--dataset_name", "iu_xray", *missing)
 
 
 def test_the_file_must_be_clear(tmp_path):

@@ -272,4 +272,4 @@ def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(tmp_path):
     found = checkout.python(
         "main_predict.py", "--model", "results/custom", "--images", place / "f1.png", "--out", "out"
     )
-    assert "1 reports are in" in found
+    assert "1 report is in" in found

@@ -149,7 +149,9 @@ def test_a_resume_takes_what_does_not_change_the_training(prepared, trained, tmp
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         train(data, run, "--resume", "--epochs", 4, "--weight_decay", 0.5)
-    assert "weight_decay 0.05 there, 0.5 here" in capsys.readouterr().err
+    refusal = capsys.readouterr().err
+    assert "weight_decay 0.05 there, 0.5 here" in refusal
+    assert "another --save_dir, as after a change of the data" in refusal
 
 
 def test_a_wrong_metric_is_found_before_the_first_step(prepared, tmp_path, capsys):

@@ -61,8 +61,8 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     found = [path for path in named if path.is_file()]
     if not found:
         raise UserError(
-            f"{folder} holds no {CHECKPOINTS[0]}: give the folder of a trained model with --model (SynthCXR: bash quickstart.sh "
-            "makes results/synth_cxr)"
+            f"{folder} holds no {CHECKPOINTS[0]}: give the folder of a trained model with --model (examples/demo comes with the "
+            "clone and knows drawings alone, bash quickstart.sh makes results/synth_cxr)"
         )
     path = found[0]
     options_file = path.with_name("options.json")

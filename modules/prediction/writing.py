@@ -19,6 +19,11 @@ ROWS, TABLE, UNREADABLE, MODEL, TEXTS = "predictions.jsonl", "predictions.csv", 
 NOTE = "Research use only: no report here may guide the care of a patient."
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 report is``, ``2 reports are``."""
+    return f"{number} {thing} is" if number == 1 else f"{number} {thing}s are"
+
+
 class PredictionFolder:
     """The output folder of ``main_predict.py``; of the rows in it only their images are kept in memory.
 
@@ -119,13 +124,14 @@ class PredictionFolder:
 
     def summary(self) -> str:
         """How many reports there are, where, how fast they were written, and what to beware of."""
-        lines = [f"{len(self.done)} reports are in {self.folder / ROWS} ({self.speed:.1f} images/s). {NOTE}"]
+        lines = [f"{counted(len(self.done), 'report')} in {self.folder / ROWS} ({self.speed:.1f} images/s). {NOTE}"]
         if self.unlike:
             lines.append(
-                f"warning: {self.unlike} images are unlike the images that the model was trained on (unlike_training in the "
-                "table): their reports mean little"
+                f"warning: {counted(self.unlike, 'image')} unlike the images that the model was trained on (unlike_training in "
+                "the table): the report of such an image means little"
             )
         if self.unreadable:
             first = next(iter(self.unreadable.values()))
-            lines.append(f"{len(self.unreadable)} images were left out, see {self.folder / UNREADABLE}; first: {first}")
+            left_out = counted(len(self.unreadable), "image")
+            lines.append(f"{left_out} left out, see {self.folder / UNREADABLE}; first: {first}")
         return "\n".join(lines)

@@ -47,5 +47,5 @@ def check_same_run(options: MainTrain) -> None:
         differences = "; ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in names[:4])
         raise UserError(
             f"{options.run.save_dir} holds a run with other options ({differences}): repeat its flags to resume it, or "
-            "choose another --save_dir"
+            "train anew into another --save_dir, as after a change of the data"
         )

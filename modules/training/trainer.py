@@ -127,7 +127,7 @@ class Trainer:
         if others := [name for name, checksum in run["features"].items() if here.get(name) != checksum]:
             raise UserError(
                 f"{path} belongs to a run on other features than those in {self.options.data.feature_dir} (first "
-                f"{others[0]}): give the --feature_dir that it began with"
+                f"{others[0]}): give the --feature_dir that it began with, or train anew into another --save_dir"
             )
         restore(self.model, checkpoint, path)
         self.optimizer.load_state_dict(run["optimizer"])

@@ -55,7 +55,8 @@ def build_annotation(options: MainPrepare) -> list[str]:
         raise UserError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.data.dataset_name}")
     raw_dir = str(options.raw.raw_dir)
     if not Path(raw_dir).exists():
-        raise UserError(f"--raw_dir {raw_dir} does not exist: give the folder of the raw files")
+        wanted = "table of your studies" if options.data.dataset_name == "custom" else "folder of the raw files"
+        raise UserError(f"--raw_dir {raw_dir} does not exist: give the {wanted}")
     _check_ours(annotation)
     with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()

@@ -62,10 +62,12 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         if name == "id" and len(candidates) > 1:  # a study of several images in as many rows is told by its images
             found[name] = next((same[0] for same in candidates if _tells_apart(rows, same[0])), found[name])
     shown = ", ".join(headings[:12]) or "none"
-    if "image_path" not in found:
-        raise UserError(f"{path} has no column of images (found {shown}): call it image_path")
+    lacking = {} if "image_path" in found else {"images": "image_path"}
     if not found.keys() & {"report", "findings", "impression"}:
-        raise UserError(f"{path} has no column of texts (found {shown}): call it report, or findings and impression")
+        lacking["texts"] = "report, or findings and impression"
+    if lacking:
+        names = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
+        raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {names}")
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
