@@ -6,6 +6,11 @@ python main_predict.py --images films/ scan.dcm --model results/mimic_cxr --out 
 
 from __future__ import annotations
 
+from modules.early_stop import answer_early_stops
+
+if __name__ == "__main__":
+    answer_early_stops()
+
 import gc
 
 from modules.options import parse_options

@@ -9,6 +9,11 @@ torchrun --nproc_per_node 4 main_prepare.py --dataset_name mimic_cxr --features 
 
 from __future__ import annotations
 
+from modules.early_stop import answer_early_stops
+
+if __name__ == "__main__":
+    answer_early_stops()
+
 from modules.options import parse_options
 from modules.programs import MainPrepare
 

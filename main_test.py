@@ -5,6 +5,11 @@ python main_test.py --dataset_name mimic_cxr --load_pretrained results/mimic_cxr
 
 from __future__ import annotations
 
+from modules.early_stop import answer_early_stops
+
+if __name__ == "__main__":
+    answer_early_stops()
+
 from modules.options import parse_options
 from modules.programs import MainTest
 

@@ -6,6 +6,11 @@ python main_train.py --dataset_name mimic_cxr --bert_path checkpoints/bert-base-
 
 from __future__ import annotations
 
+from modules.early_stop import answer_early_stops
+
+if __name__ == "__main__":
+    answer_early_stops()
+
 from modules.options import parse_options
 from modules.programs import MainTrain
 

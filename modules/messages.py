@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from modules.early_stop import begin_work
 from modules.watch import launched, leave_silently, lost_another, may_speak, several
 
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -113,6 +114,7 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
     reads any more ends in silence too.
     """
     name = Path(sys.argv[0]).name
+    begin_work()
     os.umask(0o077)  # what is written holds patients' texts: for its owner only
     try:
         with in_a_log():

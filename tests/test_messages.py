@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +113,25 @@ def test_the_error_stream_is_given_back(monkeypatch):
     run(lambda: seen.append(sys.stderr))
     assert isinstance(seen[0], messages.LogLines)
     assert sys.stderr is before
+
+
+@pytest.mark.parametrize("program", ["main_train.py", "tools/check.py"])
+def test_ctrl_c_while_torch_is_imported_is_one_sentence(program):
+    """Before torch, and early, midway and late in its import; tools import it inside their work."""
+    command = [sys.executable, "-X", "importtime", program, "--dataset_name", "synth_cxr"]
+    for moment in ("modules.labels", "torch._C", "torch.nn.modules.module", "torch.optim"):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
+            lines = iter(process.stderr.readline, b"")
+            assert any(line.decode().split("|")[-1].strip() == moment for line in lines), f"{moment} is never imported"
+            process.send_signal(signal.SIGINT)
+            said = [line.decode() for line in lines if line.strip() and not line.startswith(b"import time:")]
+        assert process.returncode == 130, said
+        assert len(said) == 1
+        assert f"{Path(program).name}: interrupted" in said[0]
+        assert "run the same command again" in said[0]
+
+
+def test_every_program_answers_an_early_ctrl_c():
+    for path in [*ROOT.glob("main_*.py"), *(ROOT / "tools").glob("[a-z]*.py")]:
+        before = path.read_text().split('if __name__ == "__main__":\n    answer_early_stops()\n')[0]
+        assert re.findall(r"^(?:from|import) (m\w+(?:\.\w+)*)", before, re.MULTILINE) == ["modules.early_stop"], path

@@ -13,6 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from modules.early_stop import answer_early_stops
+
+if __name__ == "__main__":
+    answer_early_stops()
+
 from models.config import FlagError, flag
 from modules.flags import Group, RuntimeOptions
 from modules.messages import run
