@@ -235,19 +235,36 @@ def test_writing_waits_once_for_each_word_that_may_be_the_last(tiny_model, monke
     assert dict(device.waits) == {"aten._local_scalar_dense.default": len(range(28, 32)) + columns_left_out}
 
 
+ON_DEVICE = ("region_scores", "region_text", "label_neighbours", "report_features", "memory_indices")  # made there
+
+
 def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):
+    """By the scorer of the CPU: what a card makes of the same weights."""
     folder = tmp_path / "synth"
-    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("features"))
+    shutil.copytree(prepared, folder)
+    for name in ON_DEVICE:
+        (folder / "features" / f"{name}.npy").unlink()
     with cuda():
         prepare(folder, "--device", "cuda")
     ours, theirs = (FeatureStore.open(part / "features") for part in (folder, prepared))
-    for name in ("labels", "region_scores", "region_text", "label_neighbours", "report_features"):
-        rtol, atol = (0.15, 0.05) if REAL else (1e-3, 1e-4)  # an epoch of AdamW makes much of a card's rounding
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=rtol, atol=atol, err_msg=name)
+    for name in ON_DEVICE[:-1]:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=5e-3, atol=5e-3 if REAL else 1e-4, err_msg=name)
     found = np.array(ours["memory_indices"])  # of the device's own scores: a neighbour jumps where they round otherwise
     (folder / "features" / "memory_indices.npy").unlink()
     prepare(folder)
     np.testing.assert_array_equal(found, FeatureStore.open(folder / "features")["memory_indices"])
+
+
+def test_an_entity_scorer_learns_what_it_learns_on_the_cpu(prepared, tmp_path):
+    folder = tmp_path / "synth"
+    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("features"))
+    with cuda():
+        prepare(folder, "--device", "cuda")
+    ours, theirs = (np.array(FeatureStore.open(part / "features")["region_text"]) for part in (folder, prepared))
+    if REAL:  # an epoch of AdamW makes much of a card's rounding
+        assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9
+    else:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
