@@ -38,9 +38,9 @@ def small_bank(folder, reports, labels, *, others=(), scores=None, offsets=None,
     return TrainingBank(FeatureStore.open(folder))
 
 
-def small_set(bank, reports):
-    """The studies ``reports``, report by id, which the folder of the bank knows; their images are never opened."""
-    studies = [Study(id=i, image_path=(f"{i}.png",), report=report, split="test") for i, report in reports.items()]
+def small_set(bank, reports, image="{}.png"):
+    """The studies ``reports``, report by id, which the folder of the bank knows; their images lie there, if anywhere."""
+    studies = [Study(id=i, image_path=(image.format(i),), report=report, split="test") for i, report in reports.items()]
     tokenizer = ReportTokenizer.from_reports(reports.values(), 1)
     return ReportDataset(
         studies, bank.store.directory, bank.store, bank, tokenizer, image_size=32, max_report_tokens=20

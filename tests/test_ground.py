@@ -2,7 +2,6 @@
 
 import csv
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,9 @@ import torch
 from PIL import Image
 from programs import call, refused
 
+from modules.corpus.bank import TrainingBank
 from modules.corpus.images import crop_image
+from modules.corpus.store import FeatureStore
 from modules.corpus.text import split_sentences
 from modules.evaluation.boxes import Phrase, entities_of, read_boxes
 from modules.evaluation.region_table import measured_rows, prior_maps, region_lines, region_table
@@ -20,6 +21,7 @@ from modules.messages import UserError
 from modules.prediction.film_maps import PHRASES, FilmMaps
 from modules.prediction.model_folder import open_model
 from modules.prediction.phrase_texts import phrase_vectors
+from modules.records import read_json, write_json
 from tools import ground
 
 MS_CXR = """dicom_id,category_name,label_text,path,x,y,w,h,image_width,image_height,split
@@ -366,29 +368,21 @@ def test_a_phrase_has_the_map_of_the_only_sentence(prepared, trained, capsys):
     assert PHRASES not in next(reader.read([film]))
 
 
-def test_phrases_without_their_encoder_have_no_row(trained):
-    bank = open_model(trained, torch.device("cpu")).bank
+def test_phrases_without_their_encoder_have_no_row(trained, tmp_path):
+    """The bank of the model, in a folder that says its sentences were encoded otherwise."""
+    real = open_model(trained, torch.device("cpu")).bank.store.directory
     for changes, words in (({"encoder": None}, "another program"), ({"width": 9}, "other vectors")):
-        made_by = {**bank.store.entry("sentence_features")["made_by"], **changes}
-        other = SimpleNamespace(
-            reports=bank.reports,
-            store=FakeStore(bank.store, {k: v for k, v in made_by.items() if v is not None}),
-        )
+        folder = tmp_path / words
+        folder.mkdir()
+        for path in real.iterdir():
+            (folder / path.name).symlink_to(path)
+        (folder / "manifest.json").unlink()
+        manifest = read_json(real / "manifest.json")
+        made_by = {**manifest["arrays"]["sentence_features"]["made_by"], **changes}
+        manifest["arrays"]["sentence_features"]["made_by"] = {k: v for k, v in made_by.items() if v is not None}
+        write_json(folder / "manifest.json", manifest)
         with pytest.raises(UserError, match=words):
-            phrase_vectors(other, ["effusion"], torch.device("cpu"))
-
-
-class FakeStore:
-    """A store whose sentences were encoded otherwise."""
-
-    def __init__(self, store, made_by):
-        self.store, self.made_by = store, made_by
-
-    def entry(self, name):
-        return {**self.store.entry(name), "made_by": self.made_by}
-
-    def __getitem__(self, name):
-        return self.store[name]
+            phrase_vectors(TrainingBank(FeatureStore.open(folder)), ["effusion"], torch.device("cpu"))
 
 
 def test_maps_of_another_program(tmp_path, capsys):

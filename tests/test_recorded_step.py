@@ -117,7 +117,7 @@ def test_the_released_overlap_reads_padded_maps_and_is_not_recorded():
 
 
 def test_a_loader_may_pin_memory_while_a_step_is_recorded(monkeypatch):
-    """Its thread asks CUDA for memory, which ends a capture that forbids it to every thread."""
+    """Its thread asks CUDA for memory, which ends a capture that forbids it to every thread; test_gpu.py has a real one."""
     modes = []
 
     @contextmanager

@@ -9,6 +9,7 @@ import pytest
 import torch
 from browser import EXECUTABLE, Page
 from PIL import Image
+from small_set import small_bank, small_set
 
 from models.manifolds import Euclidean, Lorentz, PoincareBall
 from modules.evaluation.reports.attention_maps import MapKeeper, StudyMaps
@@ -77,13 +78,12 @@ def some_metrics():
 def some_dataset(folder, rows):
     generator = np.random.default_rng(0)
     Image.fromarray(generator.integers(0, 255, (80, 100), dtype=np.uint8)).save(folder / "x.png")
-    return SimpleNamespace(
-        image_dir=folder,
-        studies=[SimpleNamespace(image_path=["x.png"]) for _ in rows],
-        labels=np.array([LABELER([row["reference"]])[0] for row in rows]),
-        reference_rows=np.zeros(len(rows), dtype=int),
-        bank=SimpleNamespace(reports=["the lungs are clear . no effusion ."]),
-    )
+    ids = [row["id"] for row in rows]
+    states = LABELER([NORMAL, *(row["reference"] for row in rows)])
+    bank = small_bank(folder, {"train_7": "the lungs are clear . no effusion ."}, states, others=ids)
+    dataset = small_set(bank, dict.fromkeys(ids, NORMAL), image="x.png")
+    dataset.refer_to(np.zeros((len(rows), 1), dtype=int))
+    return dataset
 
 
 def some_disk():
