@@ -31,7 +31,7 @@ from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything, world_size
 from modules.labelling.labelers import find_labeler
 from modules.labelling.two_labelers import check_one_labeler
-from modules.messages import require, run
+from modules.messages import UserError, require, run
 from modules.options import flat
 from modules.preparation.published.recognition import find_annotation
 from modules.records import write_options
@@ -78,6 +78,8 @@ def main() -> None:
     said += [adopt_options(options, checkpoint)] if checkpoint else []
     labels, run_dir, training = options.labeler, Path(options.run.save_dir), options.training
     goes_on = training.resume or training.profile > 0
+    if training.profile and options.run.overwrite:
+        raise UserError("--profile stops before it writes a model, so --overwrite has nothing to replace: leave it out")
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
         share_batch(options)
         check_same_run(options)

@@ -46,3 +46,10 @@ def test_a_trace_takes_no_more_than_its_limit(prepared, tmp_path, monkeypatch, c
     train(prepared, tmp_path, "--profile", 1)
     assert sorted(path.name for path in tmp_path.iterdir() if "trace" in path.name) == []
     assert "even compressed and was left out" in capsys.readouterr().out
+
+
+def test_a_profile_replaces_no_run(prepared, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        train(prepared, tmp_path, "--profile", 2, "--overwrite")
+    assert end.value.code == 2
+    assert "--profile stops before it writes a model" in capsys.readouterr().err
