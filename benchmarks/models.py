@@ -39,7 +39,7 @@ def published_config(quick: bool) -> RevtafConfig:
         "entity_text_dim": 768, "attention_dim": 1024, "attention": "ot", "entity_keys": "text", "map_view": "patches",
         "align_pairs": "all", "reference_memory": 0, "references": 1, "ot_plan": "joint", "ot_solver": "sinkhorn",
         "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True, "vocab_size": BERT_VOCABULARY, "pad_id": 0,
-        "end_id": 2, "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072,
+        "end_id": 2, "prompt": "states", "decoder_layers": 12, "decoder_heads": 12, "hidden_size": 768, "intermediate_size": 3072,
         "max_positions": 512,
     }  # fmt: skip
     return RevtafConfig(**{**values, **(tiny if quick else {})})

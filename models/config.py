@@ -88,7 +88,7 @@ class ModelOptions:
     visual_extractor: str = flag("resnet101", BACKBONE_HELP)
     grid: str = flag("1x", "2x: patches of 16 pixels instead of 32, from the same weights", choices=("1x", "2x"))
     # report memory and diagnosis
-    memory_layers: int = flag(2, "encoder and decoder layers of the report memory", within="[1, 64]")
+    memory_layers: int = flag(2, "encoder and decoder layers of the report memory; 0 for none", within="[0, 64]")
     memory_feedforward: int = flag(2048, "feed-forward width of the report memory", within="[1, 65536]")
     num_heads: int = flag(8, "heads of the report memory", within="[1, 256]", name="nhead")
     dropout: float = flag(0.1, "dropout rate", within="[0, 1)")
@@ -128,6 +128,7 @@ class ModelOptions:
     ot_iterations: int = flag(100, "most Sinkhorn iterations", within="[1, 100000]")
     mask_padding: bool = flag(True, "keep padding sentences out of attention and alignment")
     # report decoder
+    prompt: str = flag("states", "what the decoder is told before the first word", choices=("states", "none"))
     decoder_layers: int = flag(12, "layers of the report decoder", within="[1, 256]")
     decoder_heads: int = flag(12, "heads of the report decoder", within="[1, 256]")
     hidden_size: int = flag(768, "width of the report decoder", within="[1, 65536]")
@@ -167,7 +168,7 @@ class RevtafConfig(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.report_feature_dim % self.num_heads:
+        if self.memory_layers and self.report_feature_dim % self.num_heads:
             raise FlagError(
                 f"--nhead {self.num_heads} must divide the width of the report features, {self.report_feature_dim}: "
                 "change --nhead or prepare features of another width (--text_width)"

@@ -112,14 +112,16 @@ class Revtaf(nn.Module):
             config.visual_extractor, config.image_size, config.visual_folder, fine=config.grid == "2x"
         )
         D, C, A = self.visual_encoder.width, config.report_feature_dim, config.attention_dim
-        self.report_memory = ReportMemory(
-            visual_dim=D,
-            width=C,
-            layers=config.memory_layers,
-            heads=config.num_heads,
-            feedforward=config.memory_feedforward,
-            dropout=config.dropout,
-        )
+        self.report_memory = None
+        if config.memory_layers:
+            self.report_memory = ReportMemory(
+                visual_dim=D,
+                width=C,
+                layers=config.memory_layers,
+                heads=config.num_heads,
+                feedforward=config.memory_feedforward,
+                dropout=config.dropout,
+            )
         self.diagnosis_head = DiagnosisHead(D, C, config.num_states, config.num_conditions)
         self.retrieval_enhancer = build_enhancer(config, self.visual_encoder)
         self.project_patches = nn.Linear(D, A)
@@ -149,7 +151,9 @@ class Revtaf(nn.Module):
     def diagnose(self, image: Tensor, memory: Tensor) -> tuple[Seen, Tensor]:
         """See and diagnose: what the image model sees, and ``state_logits`` ``(B, P, L)``."""
         seen = self.visual_encoder(image)
-        recalled = self.report_memory(seen.pooled, memory)  # (B, C)
+        recalled = seen.pooled.new_zeros(len(image), self.config.report_feature_dim)  # (B, C)
+        if self.report_memory is not None:
+            recalled = self.report_memory(seen.pooled, memory)
         return seen, self.diagnosis_head(seen.pooled, recalled)  # (B, P, L)
 
     def look(self, image: Tensor, region_scores: Tensor, memory: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -213,6 +217,10 @@ class Revtaf(nn.Module):
             "fused": fused,
         }
 
+    def told(self, states: Tensor) -> Tensor:
+        """What stands in the prompt for the token ids ``states`` ``(B, L)``: themselves, or padding if nothing is told."""
+        return states if self.config.prompt == "states" else torch.full_like(states, self.config.pad_id)
+
     def fuse(self, study: StudyInputs) -> FusedStudy:
         """See, diagnose, embed and align a batch."""
         seen, state_logits = self.diagnose(study.image, study.memory)
@@ -242,10 +250,13 @@ class Revtaf(nn.Module):
             Everything the losses read.
         """
         fused = self.fuse(study)
+        told = self.told(token_ids[:, 1 : self.config.prompt_length])  # (B, L)
+        chosen = torch.ones(len(told), dtype=torch.bool, device=told.device)  # (B,)
         if prompt is not None:
-            told = prompt.state_ids[fused.state_logits.argmax(dim=1)]  # (B, L)
-            token_ids = torch.where(prompt.chosen.unsqueeze(1), put_states(token_ids, told), token_ids)
-            packed = packed and packed.with_states(told, prompt.chosen)
+            told, chosen = prompt.state_ids[fused.state_logits.argmax(dim=1)], prompt.chosen
+        if prompt is not None or self.config.prompt == "none":
+            token_ids = torch.where(chosen.unsqueeze(1), put_states(token_ids, told), token_ids)
+            packed = packed and packed.with_states(told, chosen)
         if packed is None:
             token_logits = self.report_decoder(fused.fused, token_ids, token_mask)  # (B, T, V)
         else:
@@ -277,7 +288,7 @@ class Revtaf(nn.Module):
         fused = self.fuse(study)
         states = fused.state_logits.argmax(dim=1)  # (B, L)
         start = states.new_full((len(states), 1), start_id)
-        prompt = torch.cat([start, state_ids[states]], dim=1)  # (B, 1 + L)
+        prompt = torch.cat([start, self.told(state_ids[states])], dim=1)  # (B, 1 + L)
         by_states = None if choose is None else partial(choose, states)
         tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits, by_states)
         return (

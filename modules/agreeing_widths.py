@@ -15,7 +15,7 @@ def refuse_heads(preparing: MainPrepare, training: MainTrain) -> None:
     Raises:
         FlagError: naming the flag that mends it.
     """
-    if training.start.init_from:  # whose heads the model has
+    if training.start.init_from or not training.model.memory_layers:  # whose heads the model has; nothing has heads
         return
     heads = training.model.num_heads
     for width, why in _widths(preparing):

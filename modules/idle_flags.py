@@ -32,6 +32,8 @@ OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches 
     ReadWith(("references", "reference_memory", "train_retrieval", "drop_references"), "retrieval", RETRIEVING),
     ReadWith(("oracle_epochs", "exclude_same_patient"), "retrieval", RETRIEVING),
     ReadWith(("oracle_epochs",), "train_retrieval", ("own",)),
+    ReadWith(("prompt_states",), "prompt", ("states",)),
+    ReadWith(("memory_feedforward", "num_heads"), "memory_layers", True),
     ReadWith(("threshold",), "tokenizer", ("corpus",)),
 )
 OF_ANY_TRAINING = (

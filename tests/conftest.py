@@ -127,7 +127,7 @@ def tiny_config(**changes):
         "attention": "ot", "entity_keys": "query", "map_view": "near", "align_pairs": "mentions", "reference_memory": 6,
         "references": 1,
         "ot_plan": "joint", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True,
-        "vocab_size": 50, "pad_id": 0, "end_id": 2, "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 32,
+        "vocab_size": 50, "pad_id": 0, "end_id": 2, "prompt": "states", "decoder_layers": 2, "decoder_heads": 4, "hidden_size": 32,
         "intermediate_size": 64, "max_positions": 96,
     }  # fmt: skip
     return RevtafConfig(**{**values, **changes})

@@ -335,3 +335,36 @@ def test_prompts_hold_the_predicted_states_of_the_chosen_studies(tiny_model):
         assert not torch.equal(model(study, ids, mask, packed).token_logits, expected)
         padded = model(study, ids, mask, prompt=prompt).token_logits
         torch.testing.assert_close(padded, model(study, by_hand, mask).token_logits)
+
+
+def test_without_a_prompt_the_decoder_is_told_nothing(tiny_model):
+    """Whatever states the network predicts or the report has: the same loss, the same words."""
+    study, (ids, mask) = tiny_study(), tokens()
+    others = ids.clone()
+    others[:, 1:19] = STATE_IDS[0]
+    limits = GenerationLimits(beams=2, min_length=25, max_new_tokens=8)
+    for prompt in ("states", "none"):
+        model, found, written = tiny_model(prompt=prompt).eval(), [], []
+        with torch.no_grad():
+            for told in (ids, others):
+                padded = model(study, told, mask).token_logits
+                found.append(model(study, told, mask, PackedReports.of(told, mask, 19)).token_logits)
+                written.append(padded)
+            shifted = STATE_IDS.roll(1)  # the words of other states
+            texts = [model.generate(study, 1, words, limits)[0][:, 19:] for words in (STATE_IDS, shifted)]
+        silent = prompt == "none"
+        assert torch.equal(*found) == silent
+        assert torch.equal(*written) == silent
+        if silent:
+            assert torch.equal(*texts)
+
+
+def test_without_a_report_memory_the_states_come_from_the_image_alone(tiny_model):
+    study = tiny_study()
+    other = replace(study, memory=torch.randn_like(study.memory))
+    for layers in (2, 0):
+        model = tiny_model(memory_layers=layers).eval()
+        with torch.no_grad():
+            one, two = model.fuse(study).state_logits, model.fuse(other).state_logits
+        assert torch.equal(one, two) == (layers == 0)
+        assert any(name.startswith("report_memory.") for name in model.state_dict()) == (layers > 0)

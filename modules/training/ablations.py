@@ -63,6 +63,8 @@ ABLATIONS = (
     Ablation("every study has a reference", "--drop_references 0"),
     Ablation("no attention to text", "--attention none"),
     Ablation("alignment of stored texts", "--align_pairs stored"),
+    Ablation("no report memory", "--memory_layers 0"),
+    Ablation("no prompt", "--prompt none"),
     Ablation("single plan", "--ot_plan single"),
     Ablation("lorentz", "--manifold lorentz"),
     Ablation("euclidean", "--manifold euclidean"),

@@ -16,7 +16,7 @@ FLAGS = {
         "--label_smoothing nan", "--label_smoothing 2", "--cls_weight nan", "--align_weight nan", "--rank_weight nan",
         "--clip_grad_value nan", "--image_size 33", "--image_size 0", "--image_size -32", "--beam_size 0", "--gen_max_len 0",
         "--val_every 0", "--save_every 0", "--hidden_size 0", "--hidden_size -1", "--decoder_heads 0", "--decoder_layers -1",
-        "--memory_layers 0", "--nhead 0", "--manifold sphere", "--retrieval guess", "--precision fp8", "--device tpu",
+        "--memory_layers -1", "--nhead 0", "--manifold sphere", "--retrieval guess", "--precision fp8", "--device tpu",
         "--dataset_name chexpert", "--monitor_metric", "--hello", "--epoch_s 3", "--resume maybe", "--n_gpu -1",
         "--num_workers -1", "--seed x", "--seed -1", "--max_words -1", "--init_lr inf", "--c inf",
     ),
