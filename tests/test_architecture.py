@@ -34,6 +34,7 @@ SOURCES = sorted(
     if path.name != "__init__.py"
 )
 NAMES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SOURCES}
+TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 
 
 def room_of(name):
@@ -46,7 +47,7 @@ def room_of(name):
 def project_imports(path):
     """Modules of this project that a file imports, at the top or inside a function."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(TREES[path]):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -91,14 +92,14 @@ def test_files_and_functions_fit_the_head():
     long = [name for name, path in NAMES.items() if len(path.read_text().splitlines()) > 300]
     assert long == []
     for name, path in NAMES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(TREES[path]):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 60, f"{name}.{node.name} is too long"
 
 
 def test_public_things_are_documented_and_take_few_arguments():
     for name, path in NAMES.items():
-        tree = ast.parse(path.read_text())
+        tree = TREES[path]
         assert ast.get_docstring(tree), f"begin {name} with what it is responsible for"
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):

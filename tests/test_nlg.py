@@ -84,7 +84,14 @@ def test_rouge_is_that_of_pycocoevalcap():
     from pycocoevalcap.rouge.rouge import Rouge
 
     rng = random.Random(0)
-    texts = ["", " ", "a", "  a b ", "heart heart heart", *(" ".join(rng.choices("abcdefg ", k=n)) for n in range(200))]
+    texts = [
+        "",
+        " ",
+        "a",
+        "  a b ",
+        "heart heart heart",
+        *(" ".join(rng.choices("abcdefg ", k=n)) for n in (*range(70), 200)),
+    ]
     for _ in range(600):
         pair = rng.choice(texts), rng.choice(texts)
         assert rouge_l(*pair) == Rouge().calc_score([pair[0]], [pair[1]]), pair

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from modules.training.recorded_step import Inputs, RecordedSteps, copied, record
 from modules.training.update import Update
 
 OPTIONS = replace(LOSS, presence_weight=1.0)
+small_config = partial(tiny_config, visual_extractor="resnet10n")
 PROMPT = PredictedPrompt(torch.tensor([True, False, True, True]), torch.tensor([3, 4, 5, 6]))
 
 
@@ -42,7 +44,7 @@ def of(model, inputs):
 @pytest.mark.parametrize("prompt", [None, PROMPT], ids=["true", "mixed"])
 def test_a_widened_batch_has_the_losses_and_gradients_of_the_batch(changes, prompt):
     torch.manual_seed(0)
-    model = Revtaf(tiny_config(dropout=0.0, **changes)).double()
+    model = Revtaf(small_config(dropout=0.0, **changes)).double()
     narrow = inputs(model.config, prompt=prompt)
     wide = widened(narrow, model.config.pad_id)
     assert wide.batch.study.reference_mask.shape[1] % 8 == 0
@@ -58,7 +60,7 @@ def test_a_widened_batch_has_the_losses_and_gradients_of_the_batch(changes, prom
 
 
 def test_batches_of_one_shape_fit_one_recording_and_all_that_a_step_reads_is_copied():
-    config = tiny_config()
+    config = small_config()
     one, two = (widened(inputs(config, tokens=n, sentences=s), 0) for n, s in ((60, 5), (50, 7)))
     shapes = [[x.shape for x in tensors_of(x)] for x in (one, two)]
     assert shapes[0] == shapes[1]
@@ -72,7 +74,7 @@ def test_batches_of_one_shape_fit_one_recording_and_all_that_a_step_reads_is_cop
 
 
 def test_a_recording_needs_a_gpu():
-    model = Revtaf(tiny_config())
+    model = Revtaf(small_config())
     assert Update(model, OPTIONS, "fp32", torch.device("cpu"), recorded=True).recorded is None
     assert RecordedSteps(model, lambda _: {}, 0, ["loss"]).recordings == {}
 
@@ -92,12 +94,12 @@ def test_a_recording_needs_a_gpu():
     ids=str,
 )
 def test_what_asks_the_card_for_a_number_is_not_recorded(changes, may):
-    assert recordable(tiny_config(**changes)) == may
+    assert recordable(small_config(**changes)) == may
 
 
 def test_padding_sentences_that_take_part_make_a_widened_step_another_one():
     torch.manual_seed(0)
-    model = Revtaf(tiny_config(dropout=0.0, align_pairs="all", mask_padding=False)).double()
+    model = Revtaf(small_config(dropout=0.0, align_pairs="all", mask_padding=False)).double()
     narrow = inputs(model.config)
     losses, others = (of(model, x)[0] for x in (narrow, widened(narrow, model.config.pad_id)))
     assert abs(others["loss"] - losses["loss"]) > 1e-6
@@ -109,7 +111,7 @@ def test_the_released_overlap_reads_padded_maps_and_is_not_recorded():
     maps = torch.linspace(0.2, 0.8, 24).view(1, 6, 4)
     padded = torch.cat([maps, torch.zeros(1, 2, 4)], dim=1)
     assert not torch.equal(binary_iou(maps, padded, side=0)[:, :, :6], binary_iou(maps, maps, side=0))
-    config = tiny_config(align_pairs="all")
+    config = small_config(align_pairs="all")
     with claimed_cuda():
         for iou in ("soft", "binary"):
             update = Update(Revtaf(config), replace(OPTIONS, align_iou=iou), "fp32", CUDA, recorded=True)
@@ -131,7 +133,7 @@ def test_a_loader_may_pin_memory_while_a_step_is_recorded(monkeypatch):
         "get_rng_state": torch.get_rng_state, "set_rng_state": torch.set_rng_state,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, instead)
-    model = Revtaf(tiny_config(dropout=0.0)).double()
+    model = Revtaf(small_config(dropout=0.0)).double()
     steps = RecordedSteps(model, Update(model, OPTIONS, "fp32", torch.device("cpu"))._losses_of, 0, ["loss"])
     steps._record(widened(inputs(model.config), 0))
     assert modes == ["thread_local"]

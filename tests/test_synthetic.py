@@ -27,6 +27,7 @@ from modules.preparation.synthetic.reports import write_report
 from modules.preparation.synthetic.sampling import POSITIVE_RATES, plan_studies
 
 SMALL = SyntheticOptions(num_studies=24, image_size=48, seed=7)
+LABELER = RuleLabeler()  # remembers the sentences that it has read
 
 FORMS = [  # every form of every sign: condition, side, zone, kind
     (plan_of.MEDIASTINUM, "", "", ""),
@@ -281,7 +282,7 @@ def test_the_wording_varies_and_has_habits():
 def test_a_labeler_reads_in_the_report_what_the_plan_shows(many):
     plans = many[:2000]
     planned = np.array([plan.labels for plan in plans])
-    read = RuleLabeler()([write_report(plan) for plan in plans])
+    read = LABELER([write_report(plan) for plan in plans])
     agreement = ((planned == POSITIVE) == (read == POSITIVE)).mean(axis=0)
     assert agreement.min() >= 0.98, dict(zip(CONDITIONS, agreement.round(3), strict=True))
     assert (planned == read).mean() > 0.98
@@ -312,7 +313,7 @@ def test_without_readers_the_generator_writes_and_draws_what_it_always_did():
 
 def test_a_labeler_reads_the_same_states_whoever_wrote_the_report(read_by_many, reports_of_many):
     planned = np.array([plan.labels for plan in read_by_many])
-    read = RuleLabeler()(reports_of_many)
+    read = LABELER(reports_of_many)
     agreement = ((planned == POSITIVE) == (read == POSITIVE)).mean(axis=0)
     assert agreement.min() >= 0.98, dict(zip(CONDITIONS, agreement.round(3), strict=True))
     assert (planned == read).mean() > 0.995
