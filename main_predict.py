@@ -68,7 +68,6 @@ def show_page(options: MainPredict, reporter: Reporter) -> None:
     reporters = {options.prediction.model: reporter}
     if wanted.beside:
         reporters[wanted.beside] = Reporter.load(wanted.beside, reporter.device)
-    print(f"open http://{wanted.host}:{wanted.port} in a browser; Ctrl-C ends it", flush=True)
     serve(reporters, find_films(images)[:8] if images else [], wanted.host, wanted.port)
 
 

@@ -53,3 +53,32 @@ def test_main_score_needs_no_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     scores = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert "a" in json.dumps(scores)
+
+
+def test_what_asks_for_more_is_refused_before_the_scoring(tmp_path):
+    """A page, and CheXbert: one sentence each, before anything is scored."""
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": 1, "prediction": "edema .", "reference": "edema ."}) + "\n")
+    words = [
+        str(ROOT / "main_score.py"),
+        "--predictions",
+        str(tmp_path / "a.jsonl"),
+        "--save_dir",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK % ([*heavy(), "PIL", "jinja2"], [*words, "--page"])],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(
+        "--page needs torch, PIL, jinja2, which requirements/score.txt does not bring: pip install -r requirements.txt"
+    )
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "chexbert.pth").write_bytes(b"weights")
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK % (heavy(), [*words, "--chexbert_path", str(tmp_path / "chexbert.pth")])],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "chexbert.pth is CheXbert, which needs torch: pip install -r requirements.txt" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -233,6 +233,8 @@ def test_what_can_be_looked_at_is_written(prepared, trained, tmp_path):
     page = (tmp_path / "out" / "index.html").read_text()
     assert rows[0]["report"].split(" . ")[0] in page
     assert '"references":false' in page
+    assert '"unlike":' + ("true" if rows[0]["unlike_training"] else "false") in page
+    assert "Research use only" in page
     with open(tmp_path / "out" / "predictions.csv", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["image"] for row in table] == [row["image"] for row in rows]

@@ -428,6 +428,17 @@ def test_a_hostile_report_is_text(shown):
     assert shown.run("byId('generated').textContent") == "(empty)"
 
 
+def test_a_film_unlike_the_training_images_is_said_beside_its_report(shown, written):
+    shown.open(written / "index.html")
+    assert shown.run("byId('beware').hidden")
+    shown.run("data.studies[0].unlike = true; show(data.studies[0])")
+    assert not shown.run("byId('beware').hidden")
+    assert "unlike the training images" in shown.run("byId('beware').textContent")
+    assert "Research use only" in shown.run(
+        "data.references = false, data.caption = 'Research use only', show(data.studies[0]), byId('beware').textContent"
+    )
+
+
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1300, True)])
 def test_phone_and_dark_fit_the_screen(shown, written, width, dark):
     shown.size(width, 844, dark)
@@ -444,3 +455,5 @@ def test_phone_and_dark_fit_the_screen(shown, written, width, dark):
     shown.run("byId('tab-studies').click()")
     assert shown.run("document.documentElement.scrollWidth <= innerWidth")
     assert shown.run("byId('aside').open") == (width > 720)
+    above = "byId('study-id').getBoundingClientRect().bottom <= byId('previous').getBoundingClientRect().top"
+    assert shown.run(above) == (width < 720), "the id of a study is as long as it is, and gets a row of its own"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +22,7 @@ from modules.distributed import gather_list, is_main, shard
 from modules.labelling import assertions, condition_rules
 from modules.labelling.assertions import assertion_map, normalised_sentences
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
-from modules.messages import Needed
+from modules.messages import Needed, UserError
 from modules.throughput import measured
 
 if TYPE_CHECKING:
@@ -149,9 +150,14 @@ def find_labeler(
         cache_dir: folder that keeps CheXbert's states of every text, from one program to the next.
 
     Raises:
-        UserError: if the checkpoint exists and the vocabulary does not; if the checkpoint is not one of CheXbert.
+        UserError: if the checkpoint exists, and the vocabulary or torch does not; if the checkpoint is not one of CheXbert.
     """
     if chexbert_path and Path(chexbert_path).is_file():
+        if find_spec("torch") is None:
+            raise UserError(
+                f"{chexbert_path} is CheXbert, which needs torch: pip install -r requirements.txt, or give --chexbert_path none "
+                "and label by rule"
+            )
         from modules.corpus.tokenizer import bert_folder
         from modules.flags import BERT_FOLDER
         from modules.labelling.chexbert import ChexbertLabeler

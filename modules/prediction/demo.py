@@ -145,6 +145,7 @@ def serve(reporters: Mapping[str, Reporter], examples: Sequence[Path], host: str
             if error.name != "gradio":
                 raise
             raise UserError("--serve needs Gradio: pip install -r requirements/demo.txt") from error
+        print(f"open http://{host}:{port} in a browser; Ctrl-C ends it", flush=True)
         page.queue(max_size=8).launch(
             server_name=host, server_port=port, share=False, max_file_size=MOST, quiet=True, show_error=True,
             allowed_paths=[str(path.parent) for path in examples],

@@ -62,4 +62,5 @@ def _as_tested(row: dict[str, Any], identifier: str) -> dict[str, Any]:
         "retrieved": row["retrieved"],
         "retrieved_report": row["retrieved_report"] or "",
         "retrieval_distance": row["retrieval_distance"],
+        "unlike_training": row["unlike_training"],
     }

@@ -175,6 +175,7 @@ def _studies(
             "probability": row.get("positive_probability"),
             "retrieved": row.get("retrieved"),
             "distance": row.get("retrieval_distance"),
+            "unlike": bool(row.get("unlike_training")),
             "sentences": _retrieved_sentences(dataset, row, index),
             "scores": row.get("scores") or {},
             "maps": _maps(maps.get(index)),

@@ -79,7 +79,6 @@ function onKey(event) {
 function start() {
   if (!data.references) {
     for (const node of document.querySelectorAll(".compared, [role=tablist]")) node.hidden = true;
-    byId("origin").before(element("p", { textContent: data.caption }));
   }
   const named = data.columns.map((_, column) => conditionName(column));
   fillSelect(byId("condition"), [["", "any"], ...named.map((name) => [name, thirdOf(name) === "tail" ? `${name} (tail)` : name])]);

@@ -185,6 +185,9 @@ function show(study) {
   else byId("image").removeAttribute("src");
   byId("image").alt = `chest X-ray of study ${study.id}`;
   markedReport(byId("generated"), study.generated, "generated");
+  const beware = [study.unlike && "This film is unlike the training images: its report means little.", !data.references && data.caption];
+  byId("beware").textContent = beware.filter(Boolean).join(" ");
+  byId("beware").hidden = !byId("beware").textContent;
   markedReport(byId("reference"), study.reference, "reference");
   byId("retrieved-title").hidden = study.retrieved === undefined;
   const distance = typeof study.distance === "number" ? `, distance ${rounded(study.distance)}` : "";
