@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from models.config import FlagError, check_fields, flag
@@ -19,7 +18,6 @@ from modules.labels import CONDITIONS
 EXTRA_METRICS = (
     "radgraph", "radgraph_radcliq", "radcliq", "bertscore", "rexrank_bertscore", "green", "ratescore", "srrbert", "crimson",
 )  # fmt: skip
-PAGE_PACKAGES = ("torch", "PIL", "jinja2")  # of --page, on top of what a light install has
 WORKERS = "processes that read images"
 
 
@@ -245,11 +243,6 @@ class ScoringOptions(Group):
             raise FlagError("give the reports to score: --predictions [NAME=]FILE ...")
         if self.image_dir and not self.page:
             raise FlagError("--image_dir is of the page: give --page too, or leave it out")
-        lacking = [name for name in PAGE_PACKAGES if self.page and find_spec(name) is None]
-        if lacking:
-            raise FlagError(
-                f"--page needs {', '.join(lacking)}, which requirements/score.txt does not bring: pip install -r requirements.txt"
-            )
         if self.feature_dir and self.train_ann:
             raise FlagError("--feature_dir and --train_ann both name training reports: give one of them")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import Field, dataclass, fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -213,6 +214,7 @@ class MainScore(Program):
     )
 
     packages = ("numpy", "pycocoevalcap")
+    page_packages = ("torch", "PIL", "jinja2")  # of --page
     requirements = "requirements/score.txt"
 
     scoring: ScoringOptions
@@ -225,6 +227,11 @@ class MainScore(Program):
     def __post_init__(self) -> None:
         self.refuse_idle(OF_A_SCORING)
         self.refuse_idle_bert(self.labeler, "main_score.py reads nothing else of it")
+        lacking = [name for name in self.page_packages if self.scoring.page and find_spec(name) is None]
+        if lacking:
+            raise FlagError(
+                f"--page needs {', '.join(lacking)}, which {self.requirements} does not bring: pip install -r requirements.txt"
+            )
         if self.scoring.baseline and len(self.scoring.predictions) == 1:
             raise FlagError(
                 f"--baseline {self.scoring.baseline} is what other systems are compared with and --predictions names one "
