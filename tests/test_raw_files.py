@@ -45,6 +45,17 @@ def test_a_table_that_is_cut_off_is_told(tmp_path):
         list(read_table(tmp_path / "t.csv.gz", ("id", "split")))
 
 
+@pytest.mark.parametrize(
+    "content", ['id,"split\n1,clear lungs\n2,test\n', 'id,split\n1,"train\n2,test\n', 'id,split\n1,"a" b\n']
+)
+def test_a_lost_quote_takes_no_rows_with_it_and_shows_none(content, tmp_path):
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(UserError) as end:
+        list(read_table(tmp_path / "t.csv", ("id", "split")))
+    assert "lungs" not in str(end.value)
+    assert "\n" not in str(end.value)
+
+
 def test_texts_are_the_same_from_folder_zip_and_tar(tmp_path):
     folder = tmp_path / "reports"
     for name, content in TEXTS.items():

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import leading_out
 from modules.corpus.archives import archive_members
-from modules.messages import UserError, require_file
+from modules.messages import UserError, named, require_file
 
 MAX_TEXT = 1 << 22  # bytes of one report; they have a few thousand
 MAX_LINE = 1 << 20  # characters of one line of a table
@@ -38,12 +38,13 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
     open_bytes = gzip.open if path.suffix == ".gz" else open
     try:
         with open_bytes(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(_lines(file, path), restval="")
+            reader = csv.DictReader(_lines(file, path), restval="", strict=True)
             found = reader.fieldnames or ()
             missing = [name for name in columns if name not in found]
             if missing:
+                shown = ", ".join(named(name.split("\n")[0]) for name in found)[:200]  # a lost quote takes rows in
                 raise UserError(
-                    f"{path} has no column {', '.join(missing)} (found {', '.join(found)[:200] or 'none'}): "
+                    f"{path} has no column {', '.join(missing)} (found {shown or 'none'}): "
                     "give the table as it is published"
                 )
             for row in reader:
