@@ -108,3 +108,38 @@ def test_what_the_text_lacks_of_its_states_stands_as_it_was_measured():
 def test_what_a_worse_reference_costs_stands_as_it_was_measured(reference, words):
     losses = {name: figures("synth_cxr", "full", f"reference_sensitivity.{name}") for name in (reference, "retrieved")}
     assert f"{words} {difference('', [losses[reference] - losses['retrieved']])[6:-2]}" in " ".join(NOW.split())
+
+
+def test_a_model_without_references_and_what_is_copied_stand_as_they_were_measured():
+    never = figures("synth_cxr", "no retrieval", "reference_sensitivity.none")
+    more = difference("", [never - figures("synth_cxr", "full", "reference_sensitivity.retrieved")])
+    assert f"does not differ from the full one with its own ({more[5:-2]})" in " ".join(NOW.split())
+    copied = stated("", [figures("synth_cxr", "full", "diversity.copied_from_retrieved")])[5:-2]
+    assert f"{copied} stand word for word" in " ".join(NOW.split())
+
+
+@pytest.mark.parametrize("reference", ["random", "none"])
+@pytest.mark.parametrize("row", ["cosine retrieval", "states retrieval", "random reports"])
+def test_references_that_are_worth_nothing_stand_as_they_were_measured(row, reference):
+    losses = {name: figures("synth_cxr", row, f"reference_sensitivity.{name}") for name in (reference, "retrieved")}
+    more = difference("", [losses[reference] - losses["retrieved"]])[5:-2]
+    assert more in " ".join(NOW.split())
+    assert "[-" in more, "the interval excludes zero: the sentence is no longer true"
+
+
+def test_only_what_the_corrected_p_carry_is_said_to_be_carried():
+    """The columns of the table of rows: macro F1, tail F1, tail F1 of the states, BLEU-4."""
+    lines = (DOCS / "ablations" / "synth_cxr.md").read_text().split("What the full model retrieves")[0].splitlines()
+    cells = [line.split("|")[3:7] for line in lines if line.startswith("| minus full")]
+    p = np.array([[float(cell.split(" p ")[1]) for cell in row] for row in cells])
+    assert p.shape[0] >= 9
+    assert (p < 0.05).sum() == (p[:, 0] < 0.05).sum() == 1
+    assert f"({p.min():.3f})".replace("0.", ".") in NOW
+
+
+@pytest.mark.parametrize(("figure", "sign"), [("auroc", "(AUROC minus the prior's "), ("soft_iou", "(soft IoU ")])
+def test_how_maps_rank_beside_the_prior_stands_as_it_was_measured(figure, sign):
+    maps, prior = (figures("synth_cxr", "full", f"grounding.rows.{name}.{figure}")
+                   for name in ("maps", "location prior (training masks)"))  # fmt: skip
+    more = maps - prior if figure == "auroc" else prior - maps
+    assert f"{sign}{difference('', [more])[5:-2]})" in " ".join(NOW.split())
