@@ -76,6 +76,11 @@ def test_the_page_writes_a_report_and_keeps_nothing(prepared, trained, tmp_path)
                 assert server.poll() is None, server.stdout.read()
                 time.sleep(1)
         asked = client.Client(address, verbose=False)
+        assert not list(tmp_path.rglob(film.name)), (
+            "a copy of an example would be removed like an upload, and be missing"
+        )
+        answer = asked.predict(0, api_name="/example")
+        assert any("Research use only" in str(part) for part in answer)
         answer = asked.predict(client.handle_file(str(film)), api_name="/report")
         assert any("Research use only" in str(part) for part in answer)
         page = Page(tmp_path / "browser")

@@ -112,8 +112,10 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
     with gr.Blocks(title="REVTAF", analytics_enabled=False, delete_cache=(60, 60)) as page:
         gr.Markdown(f"# REVTAF\n\n**{NOTE}** What you give is removed within two minutes.")
         film = gr.File(label="Film: PNG, JPEG or DICOM", file_types=list(SUFFIXES), type="filepath", elem_id="film")
-        if examples:
-            gr.Examples([[str(path)] for path in examples], inputs=film, label="Examples")
+        named = [(path.name, number) for number, path in enumerate(examples)]
+        example = gr.Radio(
+            named, label="Examples", visible=bool(examples)
+        )  # gr.Examples copies them where uploads are removed
         outputs: list[Any] = []
         with gr.Row():
             for name in reporters:
@@ -127,6 +129,7 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
                     which.change(lambda shown, chosen: shown and overlay(shown, chosen), [kept, which], picture)
                     outputs += [kept, report, states, retrieved, which, picture]
         film.change(answer, film, outputs, api_name="report")
+        example.input(lambda number: answer(str(examples[number])), example, outputs, api_name="example")
     return page
 
 
@@ -148,5 +151,4 @@ def serve(reporters: Mapping[str, Reporter], examples: Sequence[Path], host: str
         print(f"open http://{host}:{port} in a browser; Ctrl-C ends it", flush=True)
         page.queue(max_size=8).launch(
             server_name=host, server_port=port, share=False, max_file_size=MOST, quiet=True, show_error=True,
-            allowed_paths=[str(path.parent) for path in examples],
         )  # fmt: skip
