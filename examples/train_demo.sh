@@ -11,6 +11,6 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 data=(--dataset_name synth_cxr --feature_dir data/synth_cxr/demo)
 "$PYTHON" main_prepare.py "${data[@]}" --visual_extractor resnet10q --scorer_width 32 --text_width 32
 "$PYTHON" main_train.py "${data[@]}" --save_dir results/demo --visual_extractor resnet10q --d_model 64 --h_dim 32 \
-    --memory_feedforward 64 --hidden_size 64 --intermediate_size 128 --decoder_layers 2 --max_positions 256
+    --memory_feedforward 64 --hidden_size 64 --intermediate_size 128 --decoder_layers 2 --max_positions 256 --epochs 7
 "$PYTHON" main_test.py "${data[@]}" --save_dir results/demo --no-viewer
 "$PYTHON" main_predict.py --model results/demo --export "${1:-examples/demo}" --half --bank_size 500
