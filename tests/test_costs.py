@@ -132,6 +132,6 @@ def test_training_costs_of_a_small_model(capsys):
     costs = training_costs(parse_options(MainTrain, words), 1000, 10, 20, torch.device("cpu"))
     step, validation, test, memory = costs
     assert (step.work, validation.work, test.work) == ("training, 6 epochs", "validation, 6 times", "test")
-    assert validation.seconds == pytest.approx(test.seconds * 7 * 10 / 20)
+    assert validation.seconds == pytest.approx(test.seconds * 6 * 10 / 20)
     found = re.fullmatch(r"memory of a step of 8: ([\d.]+) GB in float32", memory.work)
     assert 0 < float(found[1]) < 2
