@@ -316,3 +316,18 @@ def test_absent_images_are_named_as_they_were_looked_for(tmp_path):
     (tmp_path / "a.png").unlink()
     with pytest.raises(UserError, match=rf"2 no image file; the first image looked for was {tmp_path}/a\.png"):
         read_custom(path, options()).require_studies(path)
+
+
+def test_a_column_of_split_names_is_asked_about_before_another_split_is_drawn(tmp_path):
+    table = "image_path,report,Fold\n" + "".join(
+        f"{i}.png,Report {i}.,{('Train', 'valid', 'test')[i % 3]}\n" for i in range(9)
+    )
+    path = write(tmp_path, table)
+    with pytest.raises(UserError, match="has no column split, but 'Fold' looks like one: call it split if it is"):
+        read_custom(path, options(), with_images=False)
+    kept = tmp_path / "kept.csv"
+    kept.write_text("id,split\n" + "".join(f"{i},train\n" for i in range(8)) + "8,val\n")
+    dataset = read_custom(path, options(split_file=str(kept)), with_images=False)
+    assert [study.split for study in dataset.studies] == ["train"] * 8 + ["val"]
+    one = write(tmp_path, table.replace("valid", "Train").replace("test", "Train"))
+    assert "not used: 'Fold'" in " ".join(read_custom(one, options(), with_images=False).notes)

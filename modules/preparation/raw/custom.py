@@ -27,8 +27,9 @@ from modules.labels import POSITIVE
 from modules.messages import UserError
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_patients
 from modules.preparation.raw.files import find_below
-from modules.preparation.raw.own_columns import KNOWN, Rows, find_columns, read_paths, read_states
+from modules.preparation.raw.own_columns import KNOWN, Rows, ask_for_the_split, find_columns, read_paths, read_states
 from modules.preparation.raw.studies import (
+    SPLIT_NAMES,
     RawDataset,
     RawStudy,
     draw_split,
@@ -60,6 +61,8 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     if not rows:
         raise UserError(f"{path} holds no study: write one row for each, see docs/own_data.md")
     columns, said = find_columns(path, headings, rows)
+    if "split" not in columns and not options.split_file:
+        ask_for_the_split(path, headings, rows, SPLIT_NAMES)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
     name_patients(dataset)

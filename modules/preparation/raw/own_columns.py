@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -79,6 +79,18 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
             unused.remove(repeated[0])
     taken = ", ".join(f"{name} from {heading!r}" for name, heading in found.items() if name != heading)
     return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(map(repr, unused)) or 'none'}"]
+
+
+def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows, names: Collection[str]) -> None:
+    """Refuse to draw a split beside a column that looks like one, all of whose values are ``names`` of splits.
+
+    Raises:
+        UserError: naming the column.
+    """
+    for heading in headings:
+        values = {str(row[heading]).strip().lower() for _, row in rows if not is_empty(row.get(heading))}
+        if len(values) > 1 and values <= {*names}:
+            _ask(path, [heading], "split")
 
 
 def _tells_apart(rows: Rows, heading: str) -> bool:

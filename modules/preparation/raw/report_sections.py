@@ -61,7 +61,7 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _FINAL = re.compile(r"^\s*FINAL REPORT\b.*$", re.MULTILINE)
-_ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b", re.MULTILINE)
+_ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
 _WHOLE_REPORT = re.compile(r"(?:final |radiology )?(?:report|results?)", re.IGNORECASE)
 _RULE = re.compile(r"\s*[_=-]{5,}\s*")
 _POINTER = re.compile(r"(?:please )?(?:see|as)\s+(?:above|below|impression|findings)\W*", re.IGNORECASE)

@@ -18,7 +18,7 @@ from modules.messages import UserError
 from modules.records import read_json
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of a split that is drawn; R2Gen's of IU X-Ray
-_SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "validate": "val", "validation": "val",
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "validate": "val", "validation": "val",
                 "valid": "val", "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
 NOT_LISTED = "not in the split file"
 LOSS = 0.05  # share of studies left out, above which it is said again at the end
@@ -154,7 +154,7 @@ def split_name(name: str, where: str) -> str:
         UserError: if it is none of them.
     """
     try:
-        return _SPLIT_NAMES[name.strip().lower()]
+        return SPLIT_NAMES[name.strip().lower()]
     except KeyError:
         raise UserError(f"{where}: the split is {name!r}, expected train, val or test: correct it") from None
 
