@@ -66,8 +66,8 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
     if not found.keys() & {"report", "findings", "impression"}:
         lacking["texts"] = "report, or findings and impression"
     if lacking:
-        names = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
-        raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {names}")
+        calls = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
+        raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {calls}")
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
