@@ -73,7 +73,6 @@ SHAPES = {
     "wet read with its own header": (
         f" WET READ:\n FINDINGS: {G}\n ____________________\n{HEAD} FINDINGS: {F}\n IMPRESSION: {I}", F, I, ""),
     "addendum above": (f" ADDENDUM  The tube was moved.\n\n ______________________\n{HEAD} FINDINGS: {F}", F, "", ""),
-    "addendum alone": (" FINAL REPORT ADDENDUM\n\n ADDENDUM:  There is a small pneumothorax.", "", "", "There is a small pneumothorax."),
     "addendum below": (f"{HEAD} FINDINGS: {F}\n\n IMPRESSION: {I}\n\n ADDENDUM: A nodule was overlooked.", F, I, ""),
     "two final reports": (f" FINAL REPORT\n FINDINGS: {G}\n\n FINAL REPORT\n FINDINGS: {F}", F, "", ""),
     "notification": (f"{HEAD} FINDINGS: {F}\n\n IMPRESSION: {I}\n\n NOTIFICATION:  Told to Dr. ___ at 3:15 p.m.", F, I, ""),

@@ -124,3 +124,8 @@ def test_the_handed_reports():
 def test_an_addendum_above_the_report_does_not_count():
     report = f" FINAL ADDENDUM\n ADDENDUM:  {G}\n ______\n{START} FINDINGS:  {F}\n IMPRESSION:  {I}\n"
     assert extract(report, "both") == (f"{F} {I}", "header")
+
+
+def test_an_addendum_alone_is_read_without_its_heading():
+    text = "There is a small pneumothorax."
+    assert extract(f" FINAL REPORT ADDENDUM\n\n ADDENDUM:  {text}", "both")[0] == text
