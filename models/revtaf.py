@@ -250,11 +250,12 @@ class Revtaf(nn.Module):
             Everything the losses read.
         """
         fused = self.fuse(study)
-        told = self.told(token_ids[:, 1 : self.config.prompt_length])  # (B, L)
-        chosen = torch.ones(len(told), dtype=torch.bool, device=told.device)  # (B,)
-        if prompt is not None:
+        if self.config.prompt == "none":
+            told = self.told(token_ids[:, 1 : self.config.prompt_length])  # (B, L)
+            chosen = torch.ones(len(told), dtype=torch.bool, device=told.device)  # (B,)
+        elif prompt is not None:
             told, chosen = prompt.state_ids[fused.state_logits.argmax(dim=1)], prompt.chosen
-        if prompt is not None or self.config.prompt == "none":
+        if self.config.prompt == "none" or prompt is not None:
             token_ids = torch.where(chosen.unsqueeze(1), put_states(token_ids, told), token_ids)
             packed = packed and packed.with_states(told, chosen)
         if packed is None:

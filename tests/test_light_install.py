@@ -36,18 +36,17 @@ def heavy():
     )
 
 
+def scoring(folder):
+    """The words of a scoring of ``a.jsonl`` into ``out``."""
+    return [str(ROOT / "main_score.py"), "--predictions", str(folder / "a.jsonl"), "--save_dir", str(folder / "out")]
+
+
 def test_main_score_needs_no_torch(tmp_path):
     refused = heavy()
     assert {"torch", "transformers", "sklearn"} <= set(refused)
     rows = [{"id": i, "prediction": "no effusion . edema .", "reference": "edema . no effusion ."} for i in range(4)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = [
-        str(ROOT / "main_score.py"),
-        "--predictions",
-        str(tmp_path / "a.jsonl"),
-        "--save_dir",
-        str(tmp_path / "out"),
-    ]
+    words = scoring(tmp_path)
     command = BLOCK % (refused, [*words, "--no-meteor", "--resamples", "10"])
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -58,13 +57,7 @@ def test_main_score_needs_no_torch(tmp_path):
 def test_what_asks_for_more_is_refused_before_the_scoring(tmp_path):
     """A page, and CheXbert: one sentence each, before anything is scored."""
     (tmp_path / "a.jsonl").write_text(json.dumps({"id": 1, "prediction": "edema .", "reference": "edema ."}) + "\n")
-    words = [
-        str(ROOT / "main_score.py"),
-        "--predictions",
-        str(tmp_path / "a.jsonl"),
-        "--save_dir",
-        str(tmp_path / "out"),
-    ]
+    words = scoring(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", BLOCK % ([*heavy(), "PIL", "jinja2"], [*words, "--page"])],
         capture_output=True, text=True, cwd=ROOT,

@@ -355,6 +355,12 @@ def test_without_a_prompt_the_decoder_is_told_nothing(tiny_model):
         silent = prompt == "none"
         assert torch.equal(*found) == silent
         assert torch.equal(*written) == silent
+        half = PredictedPrompt(torch.tensor([True, False, True]), STATE_IDS)  # as --prompt_states mixed would have it
+        with torch.no_grad():
+            mixed = [
+                model(study, told, mask, PackedReports.of(told, mask, 19), half).token_logits for told in (ids, others)
+            ]
+        assert torch.equal(*mixed) == silent
         if silent:
             assert torch.equal(*texts)
 
