@@ -103,9 +103,8 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     try:
         return _made(program, defaults, given)
     except FlagError as error:
-        if (
-            dataset_name == "custom"
-        ):  # what a small set is given stands beside these flags, and that it is large nobody knows
+        # What a small set is given stands beside these flags, and that the set is large nobody knows yet.
+        if dataset_name == "custom":
             with suppress(FlagError):
                 return _made(program, {**defaults, **without_brought(SMALL_SET, given)}, given)
         parser.error(str(error))

@@ -113,9 +113,8 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
         gr.Markdown(f"# REVTAF\n\n**{NOTE}** What you give is removed within two minutes.")
         film = gr.File(label="Film: PNG, JPEG or DICOM", file_types=list(SUFFIXES), type="filepath", elem_id="film")
         named = [(path.name, number) for number, path in enumerate(examples)]
-        example = gr.Radio(
-            named, label="Examples", visible=bool(examples)
-        )  # gr.Examples copies them where uploads are removed
+        # Not gr.Examples, which copies them to where uploads are removed.
+        example = gr.Radio(named, label="Examples", visible=bool(examples))
         outputs: list[Any] = []
         with gr.Row():
             for name in reporters:
