@@ -27,6 +27,8 @@ save_dir=$(save_dir_of results/custom "$@")
 resume=()
 [ -f "$save_dir/current_checkpoint.pth" ] && resume=(--resume)
 
+# what the training would refuse, a missing vocabulary or a model of other widths, is refused before hours of preparation
+"$PYTHON" -m modules.training.beforehand --dataset_name custom --raw_dir "$table" --resize 256 "${resume[@]}" "$@"
 launch main_prepare.py --dataset_name custom --raw_dir "$table" --resize 256 "${preparing[@]}"
 launch main_train.py --dataset_name custom "${resume[@]}" "${training[@]}"
 echo "next: bash test_custom.sh"

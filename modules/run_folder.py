@@ -84,13 +84,19 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
     for path in folder.glob(".*.tmp"):  # of a writer that was killed
         path.unlink(missing_ok=True)
     held.push(lambda error, *_: _forget_validation(folder) if error is None else None)
+    run = refuse_unasked(folder, resume, overwrite)
+    return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, RESULTS_LOCK)) if run else []
+
+
+def refuse_unasked(folder: Path, resume: bool, overwrite: bool) -> list[str]:
+    """Names of what a folder holds of a run; UserError if there is one that is neither to go on nor to be moved aside."""
     run = [name for name in (*OF_A_TRAINING, RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
     if run and not resume and not overwrite:
         raise UserError(
             f"--save_dir {folder} holds a run ({', '.join(run[:3])}): continue it with --resume, move it aside with "
             "--overwrite, or give another folder"
         )
-    return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, RESULTS_LOCK)) if run else []
+    return run
 
 
 def _forget_validation(folder: Path) -> None:

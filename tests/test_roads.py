@@ -251,6 +251,9 @@ def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(tmp_path):
     ]
     refused = checkout.bash("train_custom.sh", place / "studies.csv", *small, "--nhead", 12, status=2)
     assert "--nhead 12 must divide the width of the report features, 128" in refused
+    refused = checkout.bash("train_custom.sh", place / "studies.csv", *small, "--tokenizer", "bert", status=2)
+    assert "main_train.py: error: 1 file or folder is missing" in refused
+    assert "vocabulary of bert-base-uncased" in refused
     assert not (tmp_path / "data").exists()
     said = checkout.bash("train_custom.sh", place / "studies.csv", *small)
     assert "--decoder_heads 4" in said

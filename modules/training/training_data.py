@@ -34,11 +34,18 @@ from modules.weights.backbones import needed_backbone, read_folder
 
 def needed_files(options: MainTrain) -> list[Needed]:
     """Everything a training reads."""
-    data, start, labeler = options.data, options.start, options.labeler
+    data = options.data
     needed = prepared_files(data)
     if data.features == "online":
         how = how_to_prepare(data.dataset_name, data.ann_path)
         needed.append(Needed(Path(data.bank_dir) / "entity_scorer.pth", "entity scorer", how))
+    return needed + given_files(options)
+
+
+def given_files(options: MainTrain) -> list[Needed]:
+    """What of it no preparation makes."""
+    start, labeler = options.start, options.labeler
+    needed = []
     if start.init_from:
         needed.append(Needed(start.init_from, "trained model", "give one of main_train.py, or the released state dict"))
     elif start.tokenizer == "bert" and not str(labeler.bert_path).startswith("hub:"):
@@ -58,9 +65,14 @@ def fit_to_data(options: MainTrain) -> list[str]:
     if options.data.dataset_name != "custom" or not Path(options.data.ann_path).is_file():
         return []
     training = require_split(read_annotation(options.data.ann_path), "train", options.data.ann_path)
-    lengths = length_defaults(_cleaned(training, options.data))
+    return [fit_to_reports(options, [study.report for study in training])]
+
+
+def fit_to_reports(options: MainTrain, reports: list[str]) -> str:
+    """:func:`fit_to_data` for these training reports."""
+    lengths = length_defaults(prepare_reports(reports, options.data.cleaning, options.data.max_words))
     lengths["gen_max_len"] = min(lengths["gen_max_len"], options.model.max_positions - 1 - len(CONDITIONS))
-    return [fit_to_size(options, {**size_defaults(len(training)), **lengths})]
+    return fit_to_size(options, {**size_defaults(len(reports)), **lengths})
 
 
 @dataclass

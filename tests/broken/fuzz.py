@@ -3,7 +3,7 @@
 python tests/broken/fuzz.py --seconds 60                     # all readers take turns
 python tests/broken/fuzz.py --seconds 300 --readers dicom    # one of them
 
-An input that makes a reader raise anything but a sentence of ours, or take more than ten seconds, is kept under --keep.
+An input that makes a reader raise anything but a sentence of ours, or take more than ten seconds or 2 GB, is kept under --keep.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import os
+import resource
 import sys
 import tarfile
 import tempfile
@@ -44,7 +45,7 @@ from modules.preparation_flags import RawOptions  # noqa: E402
 from modules.weights.checkpoints import load_checkpoint  # noqa: E402
 
 CASES = Path(__file__).parents[1] / "cases"
-SECONDS = 10  # of one input
+SECONDS, BYTES = 10, 2 << 30  # of one input
 ENOUGH = 200  # inputs of which some must still be readable
 WORDS = [
     b"\0",
@@ -233,19 +234,26 @@ def changed(content, others, rng):
 
 def judged(reader, path):
     """What came of reading a file: ``value``, ``sentence``, or what is wrong."""
-    started = time.process_time()  # a busy machine makes no reader slow
+    before, started = peak(), time.process_time()  # a busy machine makes no reader slow
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("error")
             READERS[reader](path)
         verdict = "value"
-    except (UserError, FileNotFoundError) as error:
+    except UserError as error:
         verdict = "sentence" if "\n" not in str(error).split(" rows are wrong:")[0] else f"several lines: {error}"
-    except Exception as error:
+    except Exception as error:  # a program ends in a sentence only at an OSError that names its file
         place = traceback.extract_tb(error.__traceback__)[-1]
-        ours = isinstance(error, ValueError) and "modules" in Path(place.filename).parts
-        verdict = "sentence" if ours else f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
-    return verdict if time.process_time() - started < SECONDS else "slow"
+        named = isinstance(error, OSError) and error.filename is not None
+        verdict = "sentence" if named else f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+    if time.process_time() - started >= SECONDS:
+        return "slow"
+    return verdict if peak() - before < BYTES else "large"
+
+
+def peak():
+    """The most bytes of memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def fuzz(readers, seconds, seed, keep):

@@ -1,0 +1,96 @@
+"""What a training would refuse, asked before its data are prepared; for scripts that do both.
+
+python -m modules.training.beforehand --dataset_name custom --raw_dir studies.csv [flags of main_prepare.py and main_train.py]
+
+Nothing is written. Flags that contradict each other have been refused before, see :mod:`modules.options`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modules.corpus.annotations import SPLITS
+from modules.corpus.tokenizer import tokenizer_of
+from modules.messages import UserError, require, run
+from modules.options import parse_options, words_for
+from modules.preparation.raw.annotation import read_raw
+from modules.programs import MainPrepare, MainTrain
+from modules.records import read_json
+from modules.run_folder import refuse_unasked
+from modules.set_size import fit_to_size, size_defaults
+from modules.training.initialisation import adopt_options
+from modules.training.run_options import check_same_run
+from modules.training.training_data import fit_to_reports, given_files
+from modules.weights.checkpoints import load_checkpoint
+
+
+def refuse_beforehand(preparing: MainPrepare, training: MainTrain) -> None:
+    """Refuse what the training would refuse of the data that the preparation is going to make.
+
+    Args:
+        preparing: options, with ``--raw_dir``; changed to fit the number of studies, as the preparation does.
+        training: options, changed likewise.
+
+    Raises:
+        UserError: if a split is empty, a file is missing, the run folder holds another run, or the trained model to start
+            from reads features of other widths.
+    """
+    dataset = read_raw(preparing, with_images=True)
+    dataset.require_studies(preparing.raw.raw_dir)
+    reports: dict[Any, list[str]] = {split: [] for split in SPLITS}
+    for study in dataset.studies:
+        reports[study.split].append(study.report)
+    for split in ("train", "val"):
+        if not reports[split]:
+            raise UserError(
+                f"{preparing.raw.raw_dir} has no {split} studies ({', '.join(dataset.summary())}), which a training needs: "
+                "give the split column some, or none to all"
+            )
+    fit_to_size(preparing, size_defaults(len(reports["train"])))
+    fit_to_reports(training, reports["train"])
+    require(given_files(training))
+    refuse_unasked(Path(training.run.save_dir), training.training.resume, training.run.overwrite)
+    if training.start.init_from:
+        path = str(training.start.init_from)
+        checkpoint = load_checkpoint(path)
+        adopt_options(training, checkpoint)
+        tokenizer_of(path, checkpoint, training.labeler.bert_path)
+        _refuse_widths(preparing, path, checkpoint["config"])
+    check_same_run(training)
+
+
+def _refuse_widths(preparing: MainPrepare, path: str, config: Mapping[str, Any]) -> None:
+    """Refuse features that a trained model cannot read; where only other files know their width nothing is asked."""
+    wanted = preparing.preparation
+    if wanted.published not in (None, "none") or preparing.data.bank_dir != preparing.data.feature_dir:
+        return
+    mends = []
+    text, entity = config["report_feature_dim"], config["entity_text_dim"]
+    if wanted.text_encoder == "lsa":
+        if wanted.text_width != text:
+            mends.append(f"text features of width {text}, not {wanted.text_width}: give --text_width {text}")
+    elif (described := Path(wanted.text_encoder) / "config.json").is_file():
+        width = read_json(described).get("hidden_size")
+        if isinstance(width, int) and width != text:
+            mends.append(f"text features of width {text}, not {width} of {wanted.text_encoder}: give another")
+    if preparing.scorer.entity_scorer == "own" and preparing.scorer.scorer_width != entity:
+        width = preparing.scorer.scorer_width
+        mends.append(f"entity embeddings of width {entity}, not {width}: give --scorer_width {entity}")
+    if mends:
+        raise UserError(f"{path} reads {'; and '.join(mends)}, or leave out --init_from")
+
+
+def main() -> None:
+    """Ask of a command line."""
+    words = sys.argv[1:]
+    refuse_beforehand(
+        parse_options(MainPrepare, words_for(MainPrepare, words)), parse_options(MainTrain, words_for(MainTrain, words))
+    )
+
+
+if __name__ == "__main__":
+    sys.argv[0] = MainTrain.file  # whose sentences they are
+    run(main)
