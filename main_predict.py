@@ -45,6 +45,15 @@ def export(options: MainPredict, reporter: Reporter) -> None:
     )
 
 
+def put_scores(options: MainPredict, reporter: Reporter) -> None:
+    """Quote the scores of a release's own reports in its card."""
+    from modules.prediction.scored_card import write_scores  # on demand: what reads anybody's report files
+
+    release = Path(options.prediction.model)
+    write_scores(reporter.trained, release, Path(str(options.release.scores)))
+    print(f"{release / 'README.md'} quotes the scores of {options.release.scores}")
+
+
 def look_at(options: MainPredict, reporter: Reporter, folder: PredictionFolder) -> None:
     """Write what can be looked at: texts, figures, the page."""
     from modules.prediction.pictures import draw_figures, draw_page  # on demand: matplotlib and jinja2
@@ -103,6 +112,9 @@ def main() -> None:
         reporter = Reporter.load(options.prediction.model, device)
         if options.release.export:
             export(options, reporter)
+            return
+        if options.release.scores:
+            put_scores(options, reporter)
             return
         if options.page.serve:
             show_page(options, reporter)

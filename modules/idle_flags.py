@@ -81,6 +81,7 @@ OF_A_PREDICTION = (
     ReadWith(("img_root_dir",), "input_json_file", True),
     ReadWith(("bank_text", "bank_size", "half"), "export", True),
     ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "export", False),
+    ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "scores", False),
     ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "serve", False),
 )
 

@@ -38,6 +38,10 @@ class ReleaseOptions(Group):
         None, "training reports in it, evenly from all of them; all if absent", within="[1, inf)"
     )
     half: bool = flag(False, "weights as float16, half the size")
+    scores: str | None = flag(
+        None,
+        "put these scores into the card of the release --model, and stop: --save_dir of main_score.py on its reports",
+    )
 
 
 @dataclass(kw_only=True)

@@ -259,16 +259,16 @@ class MainPredict(Program):
     runtime: RuntimeOptions
 
     def __post_init__(self) -> None:
-        wanted = self.prediction
-        if bool(wanted.images) + bool(wanted.input_json_file) + bool(self.release.export) > 1:
-            raise FlagError("--images, --input_json_file and --export are three different tasks: give one of them")
+        wanted, release = self.prediction, self.release
+        if bool(wanted.images) + bool(wanted.input_json_file) + bool(release.export) + bool(release.scores) > 1:
+            raise FlagError("--images, --input_json_file, --export and --scores are different tasks: give one of them")
         if {"beside", "host", "port"} & self.given and not self.page.serve:
             raise FlagError("--beside, --host and --port are of the page: give --serve too")
-        if not (wanted.images or wanted.input_json_file or self.release.export or self.page.serve):
+        if not (wanted.images or wanted.input_json_file or release.export or release.scores or self.page.serve):
             raise FlagError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
         if wanted.save_json_file and not wanted.input_json_file:
             raise FlagError("--save_json_file writes the studies of --input_json_file: give both")
-        if not self.release.export and {"bank_text", "half"} & self.given:
+        if not release.export and {"bank_text", "half"} & self.given:
             raise FlagError("--no-bank_text and --half say what --export writes: give it too")
         self.refuse_idle(OF_A_PREDICTION)
 

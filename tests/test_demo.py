@@ -1,6 +1,7 @@
 """modules/prediction/demo.py: the maps that the page shows, and the page itself where Gradio is installed."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -88,6 +89,18 @@ def test_the_page_writes_a_report_and_keeps_nothing(prepared, trained, tmp_path)
             page.send("Page.navigate", url=address)
             page.wait("document.body && document.body.innerText.includes('Retrieved training report')")
             assert "Research use only" in page.run("document.body.innerText")
+            page.run("document.querySelector('input[type=radio]').click()")
+            page.wait("[...document.querySelectorAll('textarea')].some(box => box.value.includes('Research use only'))")
+            page.wait("!!document.querySelector('[aria-label=Download], [title=Download]')")
+            labels = (
+                "[...document.querySelectorAll('button')].map(b => `${b.ariaLabel} ${b.title} ${b.innerText}`).join()"
+            )
+            assert not re.search(r"\bshare|\bapi\b|record|runs|settings", page.run(labels), re.IGNORECASE)
+            assert page.run("localStorage.length") == 0, "the browser keeps what was given"
+            foreign = (
+                "performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith(location.origin))"
+            )
+            assert page.run(foreign) == []
             page.size(390, 844, dark=True)
             page.screenshot(tmp_path / "page.png")
         finally:

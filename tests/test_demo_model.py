@@ -72,6 +72,15 @@ def test_the_command_that_is_written_down_makes_this_network():
     assert {name: network[name] for name in shared} == {name: asked[name] for name in shared}
 
 
+def test_its_card_quotes_the_scores_that_stand_beside_it():
+    page, card = (ROOT / "examples" / "README.md").read_text(), (DEMO / "README.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+ to [\d.]+) \|", page, re.MULTILINE)
+    quoted = re.findall(r"^\| (\w+) \| 0?([\d.]+) \| ([\d.]+ to [\d.]+) \|$", card, re.MULTILINE)
+    assert [(name, value, span.replace("0.", ".")) for name, value, span in quoted] == rows
+    assert len(rows) == len(SCORES)
+    assert "Measured on this release." in card
+
+
 @pytest.mark.slow
 def test_the_scores_beside_it_are_those_of_the_release(tmp_path):
     """Its test split drawn again, read and scored by the two commands of the page, in a folder of the test."""

@@ -185,6 +185,8 @@ def test_a_switch_is_turned_off_by_no():
         (MainScore, "--predictions a --baseline a", "and --predictions names one alone"),
         (MainPredict, "--images a --img_root_dir b", "--img_root_dir b would change nothing without --input_json_file"),
         (MainPredict, "--export a --plot 2", "--plot 2 would change nothing with --export a: give one of them"),
+        (MainPredict, "--scores a --text", "--text would change nothing with --scores a: give one of them"),
+        (MainPredict, "--scores a --export b", "--export and --scores are different tasks: give one of them"),
         (MainPredict, "--serve --text", "--text would change nothing with --serve: give one of them"),
         (MainTrain, "--tokenizer corpus --bert_path d", "--bert_path d would change nothing: there is no CheXbert"),
         (MainTrain, "--dataset_name synth_cxr --bert_path d", "and --tokenizer bert reads its words and weights"),

@@ -8,9 +8,10 @@ import torch
 from programs import call, refused
 
 import main_predict
+import main_score
 from modules.messages import UserError
 from modules.prediction import Reporter
-from modules.records import read_json, sha256_of
+from modules.records import read_json, read_jsonl, sha256_of
 from modules.weights.safe_files import load_tensors, read_metadata, save_tensors
 
 
@@ -132,6 +133,30 @@ def test_the_card_quotes_the_scores_of_these_weights_only(trained, release, tmp_
     assert "9 studies; test split; the protocol in words" in card
     (tmp_path / "run" / "results_of.json").write_text(json.dumps({**tested, "checkpoint": "another"}))
     assert "of other weights" in (export(tmp_path / "run", tmp_path / "two") / "README.md").read_text()
+
+
+def test_the_scores_of_its_own_reports_go_into_its_card(trained, release, films, tmp_path, capsys):
+    """Those of the export are older: with half the bits or a part of the bank it may write other words."""
+    model, reports, scores = tmp_path / "model", tmp_path / "reports", tmp_path / "scores"
+    shutil.copytree(release, model)
+    call(main_predict, "--images", *films, "--model", model, "--out", reports, "--no-viewer", "--device", "cpu")
+    rows = read_jsonl(reports / "predictions.jsonl")
+    references = [{"id": row["image"], "reference": row["report"]} for row in rows]
+    (tmp_path / "references.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in references))
+    files = ["--predictions", reports / "predictions.jsonl", "--references", tmp_path / "references.jsonl"]
+    call(main_score, *files, "--save_dir", scores, "--resamples", 10, "--no-meteor", "--device", "cpu")
+    refused(capsys, "holds no metrics.json", main_predict, "--model", model, "--scores", reports, "--device", "cpu")
+    call(main_predict, "--model", model, "--scores", scores, "--device", "cpu")
+    card = (model / "README.md").read_text()
+    assert "| BLEU_4 | 1.000 | 1.000 to 1.000 |" in card
+    assert f"{len(films)} studies; " in card
+    assert "Measured on this release." in card
+    assert "Not tested" not in card
+    assert "Reports are written with" in card
+    Reporter.load(model)  # its sums are those of the new card
+    refused(capsys, "is no release", main_predict, "--model", trained, "--scores", scores, "--device", "cpu")
+    other = export(trained, tmp_path / "other", "--no-bank_text")
+    refused(capsys, "did not write with", main_predict, "--model", other, "--scores", scores, "--device", "cpu")
 
 
 def test_a_tensor_of_two_names_is_written_once_and_read_twice(tmp_path):

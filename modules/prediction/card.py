@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from modules.prediction.model_folder import TrainedModel
@@ -102,15 +103,20 @@ def _scores(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> str:
     tested, metrics = read_json(folder / RESULTS_OF), read_json(folder / "metrics.json")
     if tested.get("checkpoint") != trained.checksum:
         return "Not tested: the results in the model's folder are of other weights."
-    split, scores, intervals = tested["split"], metrics["scores"], metrics["intervals"]
+    lines = score_table(metrics["scores"], metrics["intervals"], tested["split"])
+    protocol, studies = metrics["protocol"], metrics.get("studies")
+    notes = [f"{studies} studies; {protocol['caption']}", protocol.get("comparability", "")]
+    if wanted.half or not wanted.bank_text or wanted.bank_size:
+        notes.append("Measured before export, with float32 weights and the whole bank with its texts.")
+    return "\n".join([*lines, "", *filter(None, notes)])
+
+
+def score_table(scores: Mapping[str, float], intervals: Mapping[str, Sequence[float]], split: str) -> list[str]:
+    """The rows of a card's table, with its head; ``scores`` and ``intervals`` by figure, as ``metrics.json`` has them."""
     lines = ["| figure | value | 95 % interval |", "|---|---:|---:|"]
     for name in SCORES:
         value, interval = scores.get(f"{split}_{name}"), intervals.get(f"{split}_{name}")
         if value is not None:
             between = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
             lines.append(f"| {name} | {value:.3f} | {between} |")
-    protocol, studies = metrics["protocol"], metrics.get("studies")
-    notes = [f"{studies} studies; {protocol['caption']}", protocol.get("comparability", "")]
-    if wanted.half or not wanted.bank_text or wanted.bank_size:
-        notes.append("Measured before export, with float32 weights and the whole bank with its texts.")
-    return "\n".join([*lines, "", *filter(None, notes)])
+    return lines

@@ -99,7 +99,7 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
             row = shown.row
             doubt = "This image is unlike the training images.\n\n" if row["unlike_training"] else ""
             states = [
-                [name, state, round(row["probability"][name], 2)]
+                [name, state, f"{row['probability'][name]:.2f}"]
                 for name, state in row["states"].items()
                 if state != "blank"
             ]
@@ -120,12 +120,21 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
             for name in reporters:
                 with gr.Column():
                     gr.Markdown(f"## {name}")
-                    kept, picture = gr.State(), gr.Image(label="Overlay", interactive=False, show_label=False)
+                    kept = gr.State()
+                    picture = gr.Image(
+                        label="Overlay", interactive=False, show_label=False, buttons=["fullscreen", "download"]
+                    )
                     which = gr.Dropdown(label="Where it looks", choices=[])
-                    report = gr.Textbox(label="Report", lines=6)
-                    states = gr.Dataframe(headers=["condition", "state", "P(positive)"], label="States")
-                    retrieved = gr.Textbox(label="Retrieved training report", lines=4)
-                    which.change(lambda shown, chosen: shown and overlay(shown, chosen), [kept, which], picture)
+                    report = gr.Textbox(label="Report", lines=6, max_lines=30)
+                    headers, widths = ["condition", "state", "P(+)"], ["48%", "30%", "22%"]
+                    states = gr.Dataframe(headers=headers, column_widths=widths, label="States", wrap=True)
+                    retrieved = gr.Textbox(label="Retrieved training report", lines=4, max_lines=30)
+                    which.change(
+                        lambda shown, chosen: shown and overlay(shown, chosen),
+                        [kept, which],
+                        picture,
+                        api_visibility="private",
+                    )
                     outputs += [kept, report, states, retrieved, which, picture]
         film.change(answer, film, outputs, api_name="report")
         example.input(lambda number: answer(str(examples[number])), example, outputs, api_name="example")
@@ -140,7 +149,12 @@ def serve(reporters: Mapping[str, Reporter], examples: Sequence[Path], host: str
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder goes whoever ends the program
     with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+        os.environ |= {
+            "GRADIO_TEMP_DIR": folder,
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_RUN_HISTORY": "False",  # else the browser keeps every report, and offers to send them to a bucket
+            "HF_HUB_OFFLINE": "1",
+        }
         try:
             page = build_page(reporters, examples)
         except ModuleNotFoundError as error:
@@ -149,5 +163,5 @@ def serve(reporters: Mapping[str, Reporter], examples: Sequence[Path], host: str
             raise UserError("--serve needs Gradio: pip install -r requirements/demo.txt") from error
         print(f"open http://{host}:{port} in a browser; Ctrl-C ends it", flush=True)
         page.queue(max_size=8).launch(
-            server_name=host, server_port=port, share=False, max_file_size=MOST, quiet=True, show_error=True,
+            server_name=host, server_port=port, share=False, max_file_size=MOST, quiet=True, show_error=True, footer_links=[],
         )  # fmt: skip

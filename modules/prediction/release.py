@@ -104,7 +104,12 @@ def write_release(trained: TrainedModel, folder: Path, card: str, wanted: Releas
     _write_bank(trained, folder / BANK, rows, wanted)
     with atomic_write(folder / CARD) as file:
         file.write(card)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_sums(folder)
+
+
+def write_sums(folder: Path) -> None:
+    """Write the checksum of every file of a release."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     with atomic_write(folder / SUMS) as file:
         file.writelines(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
