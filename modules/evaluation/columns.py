@@ -14,44 +14,22 @@ from pathlib import Path
 
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import plain_heading
+from modules.evaluation.headings import (
+    ASIDE,
+    FINDINGS,
+    GENERATED,
+    IDS,
+    IMPRESSION,
+    REFERENCE,
+    REPORT,
+    RETRIEVED,
+    WHOLE,
+    hints_at_reference,
+    side_of,
+)
 from modules.labels import CONDITIONS
 from modules.messages import UserError
 
-GENERATED = (
-    "prediction", "predictions", "predicted", "generated_report", "generated_reports", "generated", "generated_text",
-    "hypothesis", "hypotheses", "hyp", "hyps", "model_prediction", "model_predictions", "pred", "preds",
-    "predicted_report", "prediction_report", "report_prediction", "report_generated", "generation", "generations",
-    "output", "outputs", "model_output", "response", "responses", "model_response", "candidate", "candidates", "pred_report",
-    "generated_findings", "predicted_findings", "findings_prediction", "findings_generated", "decoded",
-    "generated_impression", "predicted_impression", "impression_prediction", "impression_generated", "pred_impression",
-    "impression_pred",
-    "gen", "res", "pred_findings", "findings_pred", "report_pred", "report_gen", "model_report", "ai_report", "llm_report",
-)  # fmt: skip
-REFERENCE = (
-    "reference", "references", "reference_report", "reference_reports", "ground_truth", "groundtruth", "ground_truths",
-    "ground_truth_report", "gt", "gts", "gt_report", "ref", "refs", "ref_report", "target", "targets", "target_report",
-    "reference_text", "gold", "gold_report", "label", "labels", "reference_findings", "report_reference", "original_report",
-    "gt_findings", "findings_gt", "gt_impression", "impression_gt", "reference_impression", "report_gt", "true_report", "human_report", "radiologist_report",
-)  # fmt: skip
-REPORT = ("report", "reports", "report_text", "radiology_report", "text", "caption")
-FINDINGS = ("findings", "section_findings", "finding")
-IMPRESSION = ("impression", "section_impression", "impressions")
-WHOLE = ("reference_full",)  # ours: the reference before it was cut
-RETRIEVED = ("retrieved_report",)
-IDS = (
-    "id", "ids", "study_id", "dicom_id", "image_id", "example_id", "question_id", "uid", "case_id", "sample_id", "report_id",
-    "exam_id", "accession", "accession_number", "study", "case", "key", "image", "image_name", "image_path",
-    "key_image_path", "file", "file_name", "filename", "path", "dicom", "study_uid", "study_instance_uid",
-    "sop_instance_uid", "studyid", "imageid",
-)  # fmt: skip
-ASIDE = (  # texts that are neither side of a comparison
-    "query", "question", "prompt", "instruction", "context", "indication", "history", "clinical_history", "comparison",
-    "technique", "examination", "exam", "conversations", "split", "view", "views", "frontal_lateral", "age", "sex", "gender",
-    "patient", "patient_id", "subject_id", "subject", "model", "model_id", "metadata", "retrieved", "states", "scores",
-    "state_probability", "positive_probability", "labels_reference", "labels_prediction", "retrieved_report", "reference_full",
-    "prior_report", "previous_report", "answer_id", "dataset", "source", "unnamed0", "index", "image_paths",
-)  # fmt: skip
-KNOWN = (*GENERATED, *REFERENCE, *REPORT, *FINDINGS, *IMPRESSION, *IDS, *WHOLE)
 SECTIONS = ("findings", "impression", "both")
 _PARTS = SECTIONS[:2]
 _SENTENCE = re.compile(r"[a-z]{2}.*\s[a-z]{2}", re.IGNORECASE | re.DOTALL)
@@ -103,6 +81,7 @@ def find_roles(
     given = _checked(path, headings, given or {})
     named = {name: _named(headings, names) for name, names in _NAMES.items()}
     columns = {heading: [row.get(heading) for row in rows[:200]] for heading in headings}
+    _add_composed(headings, columns, named)
     named["reference"] = [
         name for name in named["reference"] if not plain_heading(name).startswith("label") or is_text(columns[name])
     ]
@@ -115,11 +94,15 @@ def find_roles(
     if wanted == "reference":
         if not neutral and not any(is_text(columns[name]) for name in headings if name not in every):
             neutral = every  # its only text: what is called so in the other file was meant
+        if "reference" not in given and not named["reference"]:
+            _refuse_hints(path, headings, columns, named, neutral)
         text = _one(
             path, headings, given.get("reference"), named["reference"], neutral, "reference", named["generated"]
         )
         reference: tuple[str, ...] = ()
     else:
+        if "reference" not in given and not named["reference"] and (named["generated"] or "prediction" in given):
+            _refuse_hints(path, headings, columns, named, neutral)
         if "prediction" not in given and not named["generated"] and neutral and "reference" not in given:
             _refuse_strangers(path, headings, columns, named, neutral)
         text = _one(
@@ -206,6 +189,30 @@ def _reference_beside(
     return tuple(named["reference"]) or neutral
 
 
+def _add_composed(
+    headings: Sequence[str], columns: Mapping[str, Sequence[object]], named: dict[str, list[str]]
+) -> None:
+    """Add the texts whose headings are put together from known words to the names that say the same."""
+    reports = []
+    for heading in _unknown(headings, columns, named):
+        side = side_of(heading)
+        if side in ("generated", "reference"):
+            named[side].append(heading)
+        elif side is not None:
+            reports.append((side, heading))
+    if len(reports) == 1 and not (named["report"] or named["findings"] or named["impression"]):
+        side, heading = reports[0]
+        named[side].append(heading)
+
+
+def _unknown(
+    headings: Sequence[str], columns: Mapping[str, Sequence[object]], named: Mapping[str, list[str]]
+) -> list[str]:
+    """Columns of texts of which nobody knows what they are."""
+    known = {name for names in named.values() for name in names} | set(_named(headings, ASIDE))
+    return [name for name in headings if name not in known and is_text(columns[name])]
+
+
 def _refuse_strangers(
     path: Path,
     headings: Sequence[str],
@@ -214,14 +221,39 @@ def _refuse_strangers(
     neutral: tuple[str, ...],
 ) -> None:
     """A second text column that nobody knows may be the generated one."""
-    known = {name for names in named.values() for name in names} | set(_named(headings, ASIDE))
-    if named["reference"]:
-        known |= set(headings)  # one side is named, so that the report is the other one
-    strangers = [name for name in headings if name not in known and is_text(columns[name])]
-    twice = [name for name in named["report"] if name not in neutral] if len(named["report"]) > 1 else []
+    strangers = _unknown(headings, columns, named)
+    others = [name for kind in ("report", "findings", "impression") for name in named[kind] if name not in neutral]
+    twice = [name for name in others if is_text(columns[name]) and not _are_parts(columns, name, neutral)]
     if strangers or twice:
         both = " and ".join(map(repr, [*neutral, *twice, *strangers]))
         _refuse(path, headings, f"{both} are texts and it is not said which is the prediction")
+
+
+def _are_parts(columns: Mapping[str, Sequence[object]], name: str, neutral: tuple[str, ...]) -> bool:
+    """Whether a column holds another section of the reports, or the whole of which they are a section."""
+    if {plain_heading(one) in map(plain_heading, (*FINDINGS, *IMPRESSION)) for one in (name, *neutral)} == {True}:
+        return True
+    pairs = [
+        (str(text), str(part))
+        for one in neutral
+        for text, part in zip(columns[name], columns[one], strict=True)
+        if not (is_empty(text) or is_empty(part))
+    ]
+    return all(part.strip() in text or text.strip() in part for text, part in pairs)
+
+
+def _refuse_hints(
+    path: Path,
+    headings: Sequence[str],
+    columns: Mapping[str, Sequence[object]],
+    named: Mapping[str, list[str]],
+    neutral: tuple[str, ...],
+) -> None:
+    """Beside a column that is the reference because nothing else is, one whose heading speaks of a reference."""
+    strangers = [name for name in _unknown(headings, columns, named) if hints_at_reference(name)]
+    if neutral and strangers:
+        both = " and ".join(map(repr, [*neutral, *strangers]))
+        _refuse(path, headings, f"{both} may both be the reference")
 
 
 def _refuse_unknown_ids(

@@ -26,7 +26,8 @@ def truth_of(
     carrying = [(name, system) for name, system in systems.items() if system.references is not None]
     if not carrying:
         raise UserError(
-            f"{', '.join(systems)} carry no references: give them with --references (CSV, JSONL, JSON or annotation file)"
+            f"{', '.join(systems)} carry no references{_headings_of(systems)}: give them with --references (CSV, JSONL, JSON or "
+            "annotation file), or name their column with --columns reference=NAME"
         )
     (first, file), *others = carrying
     _check_ids(file)
@@ -40,6 +41,12 @@ def truth_of(
                     "--references"
                 )
     return file, texts
+
+
+def _headings_of(systems: Mapping[str, ReportFile]) -> str:
+    """The headings of files that hold more than ids and generated reports."""
+    said = {name: [*map(repr, file.headings)] for name, file in systems.items() if len(file.headings) > 2}
+    return "".join(f" ({name} has the columns {', '.join(headings)[:200]})" for name, headings in said.items())
 
 
 def carried(system: ReportFile) -> list[str]:

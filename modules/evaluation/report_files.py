@@ -22,7 +22,8 @@ from typing import Any
 from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
-from modules.evaluation.columns import GENERATED, KNOWN, Roles, Row, find_roles
+from modules.evaluation.columns import Roles, Row, find_roles
+from modules.evaluation.headings import GENERATED, KNOWN, is_known, side_of
 from modules.evaluation.one_section import one_section
 from modules.evaluation.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.study_ids import id_columns
@@ -131,12 +132,13 @@ def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None
 def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapping[str, str] | None) -> ReportFile:
     table = read_table_file(path, KNOWN)
     headings = table.headings
-    known = {plain_heading(name) for name in (*KNOWN, *(columns or {}).values())}
-    if headings and max(len(cells) for _, cells in table.rows) == 1 and plain_heading(headings[0]) not in known:
+    given = {plain_heading(name) for name in (columns or {}).values()}
+    known = [name for name in headings if is_known(name) or plain_heading(name) in given]
+    if headings and max(len(cells) for _, cells in table.rows) == 1 and not known:
         return _one_column(path)
     if headings in (["", "0"], ["0"]):  # a pandas table with its row numbers
         return ReportFile(path, [cells[-1] for _, cells in table.body()], ordered=True, read_as="a table of pandas")
-    if headings and not known & {plain_heading(name) for name in headings}:
+    if headings and not known:
         raise UserError(
             f"{path} begins with {', '.join(map(repr, headings))[:120]}; expected the heading study_id,report, or one column "
             "of reports without a heading: add the heading, or name the columns with --columns"
@@ -162,10 +164,9 @@ def _one_column(path: Path) -> ReportFile:
 def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
     """A first line of one word above sentences may be a heading, and would be scored as a report."""
     first = cells[0] if cells else ""
-    known = plain_heading(first) in {plain_heading(name) for name in KNOWN}
     if (
         len(cells) > 1
-        and (known or re.fullmatch(r"[\w-]+", first))
+        and (is_known(first) or re.fullmatch(r"[\w-]+", first))
         and sum(" " in cell for cell in cells[1:]) * 2 >= len(cells[1:])
     ):
         raise UserError(
@@ -179,9 +180,8 @@ def _read_annotation(
     """An annotation; one whose studies carry generated reports too is read by its columns."""
     rows = content.get(split)
     generated = {plain_heading(name) for name in (*GENERATED, *(columns or {}).values())}
-    if isinstance(rows, list) and any(
-        generated & {plain_heading(name) for name in row} for row in rows if isinstance(row, dict)
-    ):
+    headings = {name for row in rows if isinstance(row, dict) for name in row} if isinstance(rows, list) else set()
+    if any(plain_heading(name) in generated or side_of(name) == "generated" for name in headings):
         found = _from_rows(path, rows, wanted, section, columns)
         found.read_as = f"{split} split; {found.read_as}"
         return found

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.tables import plain_heading, read_text_file
-from modules.evaluation.columns import KNOWN, Row
+from modules.evaluation.columns import Row
+from modules.evaluation.headings import is_known
 from modules.messages import UserError, named
 from modules.records import parse_json
 
@@ -50,8 +51,9 @@ def json_rows(path: Path, content: Any) -> list[Row]:
             return [{"report": row} for row in content]
     if isinstance(content, dict) and content:
         values = list(content.values())
-        by_name = {plain_heading(name) for name in content} & {plain_heading(name) for name in KNOWN}
-        if by_name and all(isinstance(value, list | dict) for value in values):  # columns: RadEval, pandas
+        if any(map(is_known, content)) and all(
+            isinstance(value, list | dict) for value in values
+        ):  # columns: RadEval, pandas
             return _columns_to_rows(path, content)
         if all(isinstance(value, dict) for value in values):
             return [{"study_id": key, **value} for key, value in content.items()]

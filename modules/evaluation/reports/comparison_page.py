@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from modules.corpus.tables import plain_heading
-from modules.evaluation.columns import IDS, Row
+from modules.evaluation.columns import Row
+from modules.evaluation.headings import IDS
 from modules.evaluation.predictions import Matched
 from modules.evaluation.reports.results import COMPARED
 from modules.evaluation.reports.sentence_agreement import mark_sentences
