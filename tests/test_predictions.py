@@ -163,6 +163,12 @@ def test_published_cleaning_of_real_reports_is_recognised(real_cxr):
         ("Ends 2 cm above ___ with * marks.", "Ends 2 cm above ___ with * marks."),
         ("- Clear lungs", "Clear lungs."),
         ("### Lungs\n1. Clear\n\u2022 No edema\n---\n", "Lungs.\nClear.\nNo edema."),
+        ("```text\nThe heart is big.\n```", "The heart is big."),
+        ("---\nThe heart is big.\n***", "The heart is big."),
+        ("| Finding | Status |\n|:--|---|\n| Effusion | none |\n| Heart | big |", "Effusion: none.\nHeart: big."),
+        ("> The heart is ~~not~~ __big__.", "The heart is not big."),
+        ("\u2022 Heart big \u2022 Lungs clear", "Heart big.\nLungs clear."),
+        ("***Heart:*** big.", "Heart: big."),
     ],
 )
 def test_markdown_is_taken_out(marked, plain):

@@ -307,11 +307,22 @@ def test_a_list_beside_what_was_run(tmp_path):
     assert (found.texts, found.references) == ([HIS], [FIRST])
 
 
+def test_mappings_by_name_are_matched_by_their_keys(tmp_path):
+    """pycocoevalcap's two dictionaries in one file, in other orders."""
+    both = {"gts": {"a7": [FIRST], "b8": [SECOND]}, "res": {"b8": [HERS], "a7": [HIS]}}
+    found = read(tmp_path, "a.json", json.dumps(both))
+    assert (found.texts, found.references, found.keys["study_id"]) == ([HIS, HERS], [FIRST, SECOND], ["a7", "b8"])
+    for other in ({"b8": [HERS], "c9": [HIS]}, [HIS, HERS]):
+        with pytest.raises(UserError, match=r"'gts', 'res' of .* are not of the same keys"):
+            read(tmp_path, "a.json", json.dumps({**both, "res": other}))
+
+
 def test_a_report_without_an_id_is_named(tmp_path):
-    ours = read(tmp_path, "a.csv", table(("id", "report"), ("1", HIS), ("", HERS)))
     truth = read(tmp_path, "r.csv", table(("id", "report"), ("1", FIRST), ("2", SECOND)), "reference")
-    with pytest.raises(UserError, match="has no id for its report 2 of 2"):
-        match({"a": ours}, truth, "none", 0)
+    for nothing in ("", "nan"):
+        ours = read(tmp_path, "a.csv", table(("id", "report"), ("1", HIS), (nothing, HERS)))
+        with pytest.raises(UserError, match="has no id for its report 2 of 2"):
+            match({"a": ours}, truth, "none", 0)
 
 
 def test_an_id_that_stands_twice_in_a_mapping_is_refused(tmp_path):

@@ -21,11 +21,16 @@ _LONE_STOP = re.compile(r"(?<!\S)\.(?!\S)")
 _ATTACHED_STOP = re.compile(r"(?<! )\. (?!\.)")  # not one that was set apart before
 _ATTACHED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")  # in the order of the source
 _LIST_MARKER = re.compile(r"(?:(?<=^)|(?<=[.] )|(?<=\n))\s*\d{1,2}[.)]\s+")
-_MARKDOWN = re.compile(r"\*\*[^*\n]+\*\*|^\s{0,3}#{1,6}\s|^\s*[-*+\u2022]\s+\S.*\n|^\s*[-*\u2022]\s+\S", re.MULTILINE)
+_MARKDOWN = re.compile(
+    r"\*\*[^*\n]+\*\*|^\s{0,3}#{1,6}\s|^\s*[-*+\u2022]\s+\S.*\n|^\s*[-*\u2022]\s+\S|^\s*>\s|\s\u2022\s|~~|^\s*(?:-{3,}|\*{3,}|={3,})\s*$"
+    r"|^\s*```|^\s*\|.*\|\s*$|(?<![\w_])__(?=[^_\s])[^_\n]+__(?![\w_])",
+    re.MULTILINE,
+)
 _ENTRY = re.compile(r"^[ \t]*[A-Za-z][^:\n.]{2,40}:[ \t]+\S+(?:[ \t]\S+){0,3}[ \t]*$", re.MULTILINE)
 _MARKDOWN_START = re.compile(r"^\s*(?:#{1,6}\s+|[-*+\u2022]\s+|\d{1,2}[.)]\s+|>\s+)")
 _MARKDOWN_HEADING = re.compile(r"^\s*(?:#{1,6}\s+|\*\*[^*]+\*\*:?\s*$)")
-_MARKDOWN_BOLD = re.compile(r"\*\*?([^*\n]+)\*\*?")
+_MARKDOWN_BOLD = re.compile(r"\*\*?\*?([^*\n]+)\*\*?\*?|(?<![\w_])__(?=[^_\s])([^_\n]+)__(?![\w_])|~~")
+_MARKDOWN_RULE = re.compile(r"^[ \t]*\|?[-=: |]{3,}[ \t]*$")
 _SECTION_NAMES = (
     "findings",
     "impression",
@@ -120,18 +125,31 @@ def strip_markdown(text: str) -> str:
     entries = len(_ENTRY.findall(text)) > 1  # "Pleural effusion: none" line by line, without stops
     if not entries and not _MARKDOWN.search(text):
         return text
+    pieces = [piece for line in text.splitlines() for piece in line.split(" \u2022 ")]
     lines = []
-    for line in text.splitlines():
+    for number, line in enumerate(pieces):
         heading = _MARKDOWN_HEADING.match(line)
-        bare = _MARKDOWN_BOLD.sub(r"\1", _MARKDOWN_START.sub("", line)).replace("`", "").strip()
+        row = line.strip().startswith("|") and line.strip().endswith("|")
+        if row and _MARKDOWN_RULE.match("".join(pieces[number + 1 : number + 2])):
+            continue  # the headings of a table
+        if row and not _MARKDOWN_RULE.match(line):
+            first, *rest = (cell.strip() for cell in line.strip().strip("|").split("|"))
+            line = f"{first}: {', '.join(cell for cell in rest if cell)}" if any(rest) else first
+        bare = _MARKDOWN_BOLD.sub(_unmarked, _MARKDOWN_START.sub("", line))
+        bare = re.sub(r"^\s*```\w*|`", "", bare).strip()
         if not bare or re.fullmatch(r"[-*_=| :]+", bare):
             continue
         if heading and bare.rstrip(":").casefold() in _SECTION_NAMES:
             continue
-        if (heading or _MARKDOWN_START.match(line) or (entries and _ENTRY.match(line))) and bare[-1] not in ".!?:":
+        alone = heading or row or _MARKDOWN_START.match(line) or (entries and _ENTRY.match(line))
+        if (alone or len(pieces) > text.count("\n") + 1) and bare[-1] not in ".!?:":
             bare += "."
         lines.append(bare)
     return "\n".join(lines)
+
+
+def _unmarked(match: re.Match[str]) -> str:
+    return match[1] or match[2] or ""
 
 
 def truncate_words(report: str, limit: int = 100) -> str:

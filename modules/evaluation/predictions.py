@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from modules.corpus.cells import failed, is_empty
+from modules.corpus.cells import is_empty
 from modules.corpus.text import (
     CLEANERS,
     clean_once,
@@ -22,6 +22,7 @@ from modules.corpus.text import (
     truncate_words,
 )
 from modules.evaluation.columns import Row
+from modules.evaluation.leftovers import check_texts, said_to_a_reader
 from modules.evaluation.matching import carried, labels_of, rows_of, say_missing, truth_of
 from modules.evaluation.report_files import ReportFile
 from modules.messages import UserError
@@ -46,40 +47,6 @@ class Matched:
     cleaning: str
     notes: list[str]
     rows: list[Row]
-
-
-_MACHINE = re.compile(  # what programs leave in a text, and a metric would read as words
-    r"</?(?:s|pad|bos|eos|think|thinking|answer)\s*/?>|<\|[\w ]+\|>|\[(?:CLS|SEP|PAD|BOS|EOS|INST|/INST)\]|\\n|&(?:nbsp|amp|lt|gt|quot);"
-    r"|\A\s*\{\s*[\"'][^{}]*[\"']\s*:.*\}\s*\Z",
-    re.IGNORECASE | re.DOTALL,
-)
-
-_HTML = re.compile(r"</?(?:br|p|div)\s*/?>", re.IGNORECASE)
-FEW = 0.01  # share of reports with HTML that are let pass: a few of the public archives have a line break
-
-
-def check_texts(files: Mapping[Path, Sequence[str]]) -> None:
-    """Check that the texts of every file are reports and nothing that a program has left in them, or in their place.
-
-    Raises:
-        UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON; if some
-            are the word of a failure (``#REF!``, ``ERROR``), a formula or a number.
-    """
-    for path, texts in files.items():
-        wrong = [(kind, text) for text in texts if (kind := failed(text))]
-        if wrong:
-            kind, text = wrong[0]
-            raise UserError(
-                f"{len(wrong)} of {len(texts)} reports in {path} are none, first {text.strip()[:12]!r}, which {kind}: it would be "
-                "scored as words, so write the text, or leave the cell empty where there is none"
-            )
-        found, html = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _HTML))
-        found += html if len(html) > FEW * len(texts) else []
-        if found:
-            raise UserError(
-                f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first "
-                f"{found[0].strip()[:12]!r}: it would be scored as words, so remove it"
-            )
 
 
 def named_files(words: Sequence[str]) -> dict[str, Path]:
@@ -238,6 +205,11 @@ def _said_of(
         notes.append(
             f"{name} has {len(nothing)} empty reports of {len(ids)}, first {', '.join(nothing[:3])}: they count as reports "
             "that say nothing"
+        )
+    spoken = [start for text in reports if (start := said_to_a_reader(text))]
+    if spoken:
+        notes.append(
+            f"{len(spoken)} reports of {name} begin with words to a reader ({spoken[0]!r}): they are scored as words"
         )
     if list(map(normalise_whitespace, reports)) == list(map(normalise_whitespace, references)):
         notes.append(f"every report of {name} is its reference, word for word: {file.path.name} may be the wrong file")

@@ -18,7 +18,7 @@ import numpy as np
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file
 from modules.evaluation.counted_errors import read_rad_eval_expert, read_rexval
-from modules.evaluation.predictions import check_texts
+from modules.evaluation.leftovers import check_texts
 from modules.evaluation.preferences import read_radjudge, read_radpref
 from modules.evaluation.ratings import Rated, finite_number
 from modules.evaluation.report_files import read_report_file

@@ -8,7 +8,7 @@ from typing import Any
 
 from modules.corpus.tables import plain_heading, read_text_file
 from modules.evaluation.columns import Row
-from modules.evaluation.headings import is_known
+from modules.evaluation.headings import IDS, is_known
 from modules.messages import UserError, named
 from modules.records import parse_json
 
@@ -65,11 +65,25 @@ def json_rows(path: Path, content: Any) -> list[Row]:
 
 
 def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
-    columns = {name: list(value.values()) if isinstance(value, dict) else value for name, value in content.items()}
-    lengths = {name: len(values) for name, values in columns.items()}
+    """Rows of lists by name, or of mappings by name (``{"gts": {id: text}, "res": {id: text}}``), which are matched by their keys."""
+    lengths = {name: len(values) for name, values in content.items()}
     if len(set(lengths.values())) > 1:
         raise UserError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    mappings = {name: values for name, values in content.items() if isinstance(values, dict)}
+    if not mappings:
+        return [dict(zip(content, values, strict=True)) for values in zip(*content.values(), strict=True)]
+    keys = list(next(iter(mappings.values())))
+    if len(mappings) < len(content) or any(set(values) != set(keys) for values in mappings.values()):
+        raise UserError(
+            f"{', '.join(map(repr, content))} of {path} are not of the same keys: give all of them the same ids"
+        )
+    rows: list[Row] = [{name: values[key] for name, values in mappings.items()} for key in keys]
+    numbered = [str(key) for key in keys] in (
+        [str(i) for i in range(len(keys))],
+        [str(i + 1) for i in range(len(keys))],
+    )
+    named = numbered or {plain_heading(name) for name in content} & {plain_heading(name) for name in IDS}
+    return rows if named else [{"study_id": key, **row} for key, row in zip(keys, rows, strict=True)]
 
 
 def parquet_rows(path: Path) -> list[Row]:

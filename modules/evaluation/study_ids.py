@@ -30,7 +30,7 @@ def plain_id(value: object) -> str | None:
         return None
     text = _ENDING.sub("", unicodedata.normalize("NFC", str(value)).strip().casefold())
     number = _WHOLE_NUMBER.fullmatch(text) or _MIMIC_STUDY.fullmatch(text)
-    return (number[1] if number else text) or None
+    return None if text in ("nan", "none", "null", "<na>") else (number[1] if number else text) or None
 
 
 def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> dict[str, list[str | None]]:

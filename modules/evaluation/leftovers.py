@@ -1,0 +1,63 @@
+"""What programs leave in a text, or in its place, and what a metric would read as words of the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from modules.corpus.cells import failed
+from modules.messages import UserError
+
+_TOKENS = (
+    r"</?(?:s|pad|bos|eos|think|thinking|answer|image|img|report|(?:start|end|bos|eos|pad|im|begin)_\w+|\w+_(?:start|end|of_turn|token))\s*/?>"
+    r"|<\|[\w ]+\|>|\[(?:CLS|SEP|PAD|BOS|EOS|INST|/INST|IMG|MASK)\]"
+    r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT
+)
+_ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_"
+_WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them
+    r"\A\s*\{\s*[\"'][^{}]*[\"']\s*:.*\}\s*\Z|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
+)
+_SPEAKER = r"\A[\s#*<|]*(?:assistant|user|human|system|gpt|bot)[*>|]*\s*:"
+_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_TOKENS}|{_ESCAPES}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
+# In a few texts these may be the author's own: HTML and its entities, letters of another encoding, a report between quotation marks.
+_SELDOM = re.compile(
+    r"</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z",
+    re.IGNORECASE,
+)
+FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
+_TO_A_READER = re.compile(
+    r"\s*(?:sure|certainly|of course|here(?:'s| is| are)|i'm sorry|i am sorry|i apologi[sz]e|i can(?:'t|not)|i'm unable|i am unable|as an ai"
+    r"|based on the (?:provided|given|image)|the (?:provided|given) (?:image|x-?ray|chest))\b[^.!?\n]{0,30}",
+    re.IGNORECASE,
+)
+
+
+def check_texts(files: Mapping[Path, Sequence[str]]) -> None:
+    """Check that the texts of every file are reports and nothing that a program has left in them, or in their place.
+
+    Raises:
+        UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON; if some
+            are the word of a failure (``#REF!``, ``ERROR``), a formula or a number.
+    """
+    for path, texts in files.items():
+        wrong = [(kind, text) for text in texts if (kind := failed(text))]
+        if wrong:
+            kind, text = wrong[0]
+            raise UserError(
+                f"{len(wrong)} of {len(texts)} reports in {path} are none, first {text.strip()[:12]!r}, which {kind}: it would be "
+                "scored as words, so write the text, or leave the cell empty where there is none"
+            )
+        found, seldom = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _SELDOM))
+        found += seldom if len(seldom) > FEW * len(texts) else []
+        if found:
+            raise UserError(
+                f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first "
+                f"{found[0].strip()[:12]!r}: it would be scored as words, so remove it"
+            )
+
+
+def said_to_a_reader(text: str) -> str | None:
+    """The first words of a text that speaks to whoever asked for it (``Sure! Here is``), None of a report."""
+    match = _TO_A_READER.match(text)
+    return match[0].strip() if match else None

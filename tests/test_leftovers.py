@@ -1,0 +1,46 @@
+"""modules/evaluation/leftovers.py: what programs leave in texts is refused, what reports hold is let pass."""
+
+from pathlib import Path
+
+import pytest
+
+from modules.evaluation.leftovers import check_texts, said_to_a_reader
+from modules.messages import UserError
+from modules.records import read_jsonl
+
+HEART, LUNGS = "The heart is enlarged.", "No effusion at 5 cm."
+FORMS = (
+    "<image> {}", "{}<end_of_turn>", "<start_of_image>{}", "[IMG] {}", "\u2581{}", "\u0120{}", "a {} cardio ##megaly", "['{}']", '["{}"]',
+    "('{}',)", "b'{}'", "{}\\t", "{} 4\\u00b0", "{}_x000D_", "ASSISTANT: {}", "**Assistant:** {}", "### Human: x {}", "{} \ufffd",
+    "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "<b>{}</b>", "<li>{}</li>", "{} &amp; more", "{} &#39;",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_programs_leave_is_refused(form):
+    with pytest.raises(UserError, match=r"1 of 2 reports in a\.csv hold what a program left in them"):
+        check_texts({Path("a.csv"): [form.replace("{}", HEART), LUNGS]})
+
+
+def test_what_reports_hold_is_let_pass():
+    check_texts({
+        Path("a.csv"): [
+            HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
+            "The human: see above.", "", "nan", "___ year old, #3 lead.", "5 x 4 mm = stable.", "<unk> opacity", "### Findings\n- clear",
+        ]
+    })  # fmt: skip
+
+
+def test_no_real_report_is_refused_for_what_it_holds(real_cxr):
+    """Four of the public reports have HTML in them, which one may keep."""
+    rows = read_jsonl(real_cxr / "reports.jsonl")
+    for part in ("findings", "impression"):
+        check_texts({Path(part): [row[part] or "" for row in rows]})
+
+
+def test_words_to_a_reader():
+    assert said_to_a_reader("Sure! Here is the report: clear.") == "Sure"
+    assert said_to_a_reader("I'm sorry, but I can't read X-rays.") == "I'm sorry, but I can't read X-rays"
+    assert [said_to_a_reader(text) for text in (HEART, "Hereditary changes.", "The provided history is short.")] == [
+        None
+    ] * 3
