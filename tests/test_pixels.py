@@ -123,6 +123,14 @@ def test_sixteen_bits_of_colour_are_refused(tmp_path):
         open_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_side_of_any_length_is_no_sign_of_sixteen_bits(kind, tmp_path):
+    """A colour image of 160 or 316 pixels a side was refused: the 16 was looked for among all that a decoder is told."""
+    for size in ((160, 150), (150, 316), (216, 1600)):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
+        assert open_image(save(tmp_path / f"a.{kind}", image)).mode == "RGB"
+
+
 def test_bombs_are_refused_by_their_header(tmp_path):
     save(tmp_path / "long.png", Image.new("L", (65_000, 1)))
     with pytest.raises(
@@ -158,6 +166,13 @@ def test_what_pydicom_raises_leaves_out_one_image(name, tmp_path):
     assert list(failures) == ["bad.dcm"]
     assert failures["bad.dcm"].startswith(f"the image {tmp_path}/raw/bad.dcm ")
     assert (tmp_path / "out/good.jpg").is_file()
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom warns when such a file is written
+def test_what_a_file_calls_its_pixels_is_quoted_on_one_line(tmp_path):
+    write_dicom(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="MO\r\nME2")
+    with pytest.raises(UserError, match=r"pixels of the kind MO\\r\\nME2, expected grey or RGB"):
+        read_dicom(tmp_path / "a.dcm")
 
 
 def test_dicom_is_told_by_its_content_and_needs_no_suffix(tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from modules.messages import UserError
+from modules.messages import UserError, named
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -83,7 +83,9 @@ def _read(path: Path) -> Image.Image:
     if frames > 1:
         raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
     if samples == 1 and kind not in ("MONOCHROME1", "MONOCHROME2"):
-        raise UserError(f"the image {path} holds pixels of the kind {kind}, expected grey or RGB: export it in grey")
+        raise UserError(
+            f"the image {path} holds pixels of the kind {named(kind)}, expected grey or RGB: export it in grey"
+        )
     try:
         values = data.pixel_array
     except Exception as error:

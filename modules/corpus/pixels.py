@@ -41,7 +41,8 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:  # never all of Pillow's: EPS would start Ghostscript
             check_size(path, *image.size)
-            if image.mode in ("RGB", "RGBA", "LA") and "16" in str(image.tile):
+            # the arguments of a decoder alone: its extents may hold any number
+            if image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in image.tile):
                 raise UserError(
                     f"the image {path} holds 16 bits of colour, which are not read whole: export it in grey"
                 )

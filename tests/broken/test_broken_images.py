@@ -173,6 +173,7 @@ DICOM = {
     "two frames": tags(np.stack([RAMP, RAMP]), NumberOfFrames=2),
     "a palette": tags(PhotometricInterpretation="PALETTE COLOR"),
     "an unknown kind": tags(PhotometricInterpretation="HELLO"),
+    "a kind of two lines": tags(PhotometricInterpretation="MO\r\nME2"),
     "two samples": tags(SamplesPerPixel=2),
     "colour of 16 bits as grey": tags(**{**COLOUR, "BitsAllocated": 16}),
     "bits of 13": tags(BitsAllocated=13),
