@@ -21,8 +21,8 @@ PROGRAM = [
     "Traceback (most recent call last):\n  File", "CUDA out of memory. Tried to allocate", "HTTP 429 Too Many Requests",
     "503 Server Error: busy", "torch.OutOfMemoryError: CUDA", "[object Object]", "<generator object at 0x7f1>", "tensor([1, 2])",
 ]  # fmt: skip
-NUMBERS = ["0", "0.83", "-1", "1e-3", "12,5", "inf", "True", "FALSE"]
-EMPTY = ["nan", "NaN", "None", "NULL", "NA", "N/A", "#N/A", "#NV", "<NA>", "NaT", "nil", "undefined", "(null)", "-", " . ", "-nan"]  # fmt: skip
+NUMBERS = ["0", "0.83", "-1", "1e-3", "12,5", "inf", "True", "FALSE", "2020-01-02", "2020-01-02T03:04:00", "1/2/2020"]
+EMPTY = ["nan", "NaN", "None", "NULL", "NA", "N/A", "#N/A", "#NV", "<NA>", "NaT", "nil", "undefined", "(null)", "-", " . ", "-nan", "No report", "not available", "pending"]  # fmt: skip
 REPORTS = [
     "Normal.", "clear", "Error in positioning; the apices are cut off.", "Failed line placement. No pneumothorax.", "No change",
     "# Findings\nClear lungs.", "Motion error limits the film.", "2 cm nodule", "1. Clear lungs.", "T11 fracture", "Hypertension = no",

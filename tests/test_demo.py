@@ -108,4 +108,5 @@ def test_the_page_writes_a_report_and_keeps_nothing(prepared, trained, tmp_path)
     finally:
         server.terminate()
         server.wait(30)
+        server.stdout.close()
     assert not [path for path in tmp_path.rglob("*.png") if path.name == film.name]

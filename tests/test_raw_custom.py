@@ -331,3 +331,50 @@ def test_a_column_of_split_names_is_asked_about_before_another_split_is_drawn(tm
     assert [study.split for study in dataset.studies] == ["train"] * 8 + ["val"]
     one = write(tmp_path, table.replace("valid", "Train").replace("test", "Train"))
     assert "not used: 'Fold'" in " ".join(read_custom(one, options(), with_images=False).notes)
+
+
+def test_any_column_with_two_split_names_or_called_like_one_is_asked_about(tmp_path):
+    for heading, names in (("Datensatz", ("Training", "Validierung", "Test")), ("is_test", ("0", "1", "0"))):
+        rows = "".join(f"{i}.png,Report {i}.,{names[i % 3]}\n" for i in range(9))
+        with pytest.raises(UserError, match=f"has no column split, but '{heading}' looks like one"):
+            read_custom(write(tmp_path, f"image_path,report,{heading}\n{rows}"), options(), with_images=False)
+
+
+def test_studies_of_one_image_stay_in_one_split(tmp_path):
+    """Two rows of one film, by two readers or of two patients: the test would meet a film of the training."""
+    rows = "".join(f"{i},p{i},{i % 30}.png,Report {i}.\n" for i in range(60))
+    dataset = read_custom(write(tmp_path, f"id,patient,image_path,report\n{rows}"), options(), with_images=False)
+    splits = {}
+    for study in dataset.studies:
+        splits.setdefault(study.images, set()).add(study.split)
+    assert {len(found) for found in splits.values()} == {1}
+    assert len(set.union(*splits.values())) == 3
+    rows = "".join(f"{i},{i % 5}.png,Report {i}.,{('train', 'test')[i // 5]}\n" for i in range(10))
+    with pytest.raises(
+        UserError, match=r"puts 5 images into two splits, first 0\.png, so that a test would meet images"
+    ):
+        read_custom(write(tmp_path, f"id,image_path,report,split\n{rows}"), options(), with_images=False)
+
+
+@pytest.mark.parametrize("name", ["id", "patient"])
+def test_numbers_that_a_spreadsheet_rounded_name_nobody(tmp_path, name):
+    rows = "".join(f"{i}.png,Clear.,1.2346E+{12 + i}\n" for i in range(3))
+    with pytest.raises(
+        UserError, match=f"3 of 3 rows are wrong:\n  line 2: the {name} is 1.2346E.12, a number that a spread"
+    ):
+        read_custom(write(tmp_path, f"image_path,report,{name}\n{rows}"), options(), with_images=False)
+
+
+def test_a_whole_report_stands_for_itself_and_its_sections_are_named_as_not_used(tmp_path):
+    path = write(tmp_path, "image_path,report,findings,\na.png,Whole.,Part.,7\nb.png,,Part.,8\n")
+    dataset = read_custom(path, options(), with_images=False)
+    assert [study.report for study in dataset.studies] == ["Whole."]
+    assert dataset.dropped == {"b": "no report"}
+    assert "not used: 'findings', one without a heading" in " ".join(dataset.notes)
+    with pytest.raises(UserError, match="--section impression chooses among the columns findings and impression"):
+        read_custom(path, options(section="impression"), with_images=False)
+
+
+def test_cells_between_single_quotes_are_refused(tmp_path):
+    with pytest.raises(UserError, match="between single quotes"):
+        read_custom(write(tmp_path, "image_path,report\n'a.png','Clear.'\n"), options(), with_images=False)

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from modules.messages import UserError
+from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.studies import (
     RawDataset,
     RawStudy,
-    draw_split,
     join_sections,
     read_split_file,
     split_name,

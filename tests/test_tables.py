@@ -1,6 +1,7 @@
 """modules/corpus/tables.py: separators, encodings, headings and workbooks are found, and what is doubtful is refused."""
 
 # ruff: noqa: RUF001 (letters and marks of other languages)
+import datetime
 import gzip
 import io
 import zipfile
@@ -89,9 +90,87 @@ def test_workbooks(tmp_path):
     table = read_table_file(workbook(tmp_path, ("Notes", [["ours"]]), ("Studies", rows)), KNOWN)
     assert table.rows[1:] == [(2, ["50414267", "a.png", "Clear."]), (4, ["2", "b.png"])]
     assert "sheet 'Studies'" in table.read_as
-    assert "1 other" in table.read_as
+    assert "not read: 'Notes'" in table.read_as
     (tmp_path / "t.xlsx").rename(tmp_path / "t.csv")  # the content decides
     assert read_table_file(tmp_path / "t.csv", KNOWN).rows == table.rows
+
+
+def change(path, how):
+    book = openpyxl.load_workbook(path)
+    how(book)
+    book.save(path)
+    return path
+
+
+STUDIES = [["patient", "id", "report"], ["p1", 1, "Clear."], ["p1", 2, "Large."], ["p2", 3, "Normal."]]
+HEADINGS = ("patient", *KNOWN)
+
+
+def test_the_value_of_merged_cells_is_that_of_each_of_their_rows(tmp_path):
+    """A patient's name that reaches over two rows: the second study was taken for another patient's."""
+    path = change(workbook(tmp_path, ("s", STUDIES)), lambda book: book.active.merge_cells("A2:A3"))
+    table = read_table_file(path, HEADINGS)
+    assert [row[0] for row in cells(table)[1:]] == ["p1", "p1", "p2"]
+    assert "merged cells" in table.read_as
+
+
+def test_formulas_without_their_values_are_refused(tmp_path):
+    rows = [["id", "image_path", "report"], [1, "a.png", '="Clear "&"lungs."'], [2, "b.png", "=C2"], [3, "c.png", "x"]]
+    with pytest.raises(UserError, match="2 formulas whose values were never computed, first in C2: open and save"):
+        read_table_file(workbook(tmp_path, ("s", rows)), KNOWN)
+
+
+def test_two_sheets_of_studies_are_asked_about_and_hidden_ones_are_not_read(tmp_path):
+    path = workbook(tmp_path, ("train", STUDIES), ("test", STUDIES))
+    with pytest.raises(UserError, match="holds studies in the sheets 'train', 'test'"):
+        read_table_file(path, HEADINGS)
+
+    def hide(book):
+        book["train"].sheet_state = "hidden"
+        book["test"]["C2"] = "New."
+
+    table = read_table_file(change(path, hide), HEADINGS)
+    assert cells(table)[1][2] == "New."
+    assert "not read: 'train'" in table.read_as
+
+
+def test_cells_are_read_as_they_are_seen(tmp_path):
+    values = [
+        7,
+        1.0,
+        12345678901234567.0,
+        datetime.datetime(2020, 1, 2),
+        datetime.datetime(2020, 1, 2, 3, 4),
+        2.5,
+        "a_x000D_\nb",
+        True,
+    ]
+
+    def zeros(book):
+        book.active["A1"].number_format = "00000"
+
+    path = change(workbook(tmp_path, ("s", [values])), zeros)
+    found = ["00007", "1", "1.23456789012346E+16", "2020-01-02", "2020-01-02T03:04:00", "2.5", "a\r\nb", "True"]
+    assert cells(read_table_file(path)) == [found]
+
+
+def test_a_title_above_the_headings_is_passed_over(tmp_path):
+    table = read_bytes(tmp_path, b"Export of our hospital\n\n" + as_text(";").encode())
+    assert cells(table) == ROWS
+    assert "headings in line 3" in table.read_as
+    assert table.rows[1][0] == 4
+    path = change(
+        workbook(tmp_path, ("s", [["Export", None, None], *STUDIES])), lambda book: book.active.merge_cells("A1:C1")
+    )
+    assert cells(read_table_file(path, HEADINGS)) == [[str(cell) for cell in row] for row in STUDIES]
+
+
+def test_a_blank_before_a_quote_is_no_part_of_the_cell(tmp_path):
+    assert cells(read_bytes(tmp_path, b'id, image_path, report\n1, a.png, "Clear, dry."\n'))[1] == [
+        "1",
+        "a.png",
+        "Clear, dry.",
+    ]
 
 
 def zipped(name, content):
@@ -113,6 +192,7 @@ def zipped(name, content):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "old kind"),
         (b"<html><table></table></html>", "a page or XML"),
         (b'{"id": 1}\n', "JSON"),
+        (b'[\n {"id": 1}]', "JSON"),
         (b"%PDF-1.4", "a PDF"),
         (gzip.compress(b"id,report\n1,x\n" * 1000, mtime=0)[:-20], "cannot be unpacked"),
         (b"PK\x03\x04 cut", "damaged Excel workbook"),

@@ -8,6 +8,7 @@ EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write wh
     (
         "", "nan", "-nan", "+nan", "none", "null", "n/a", "na", "n.a.", "nil", "undefined", "#n/a", "#na", "#n/a n/a", "#nv",
         "<na>", "nat", "(null)", "[null]", "<null>", "(none)", "<none>", "(blank)", "(empty)", "<empty>", "[empty]", "missing",
+        "no report", "no report available", "not available", "not reported", "report pending", "pending", "unknown", "tbd",
         "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "1.#nan", r"\n", "[]", "{}", '""', "''",
     )
 )  # fmt: skip
@@ -23,6 +24,7 @@ _FAILED = (  # what kind of failure, and how a cell shows it
         r"|\[object \w+\]|<[\w.]+ object at 0x.*|(?:tensor|array)\(.*",
     ),
     ("is a number and no text", r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf(?:inity)?"),
+    ("is a date and no text", r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\d{1,2}[./]\d{1,2}[./](?:\d{2}){1,2}"),
     ("is a truth value and no text", r"(?i:true|false)"),
 )  # fmt: skip
 _KINDS = tuple((kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _FAILED)

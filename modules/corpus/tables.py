@@ -1,7 +1,9 @@
 """Tables as people have them: separator, encoding and headings are found, not asked for.
 
 .csv .tsv .txt, also .gz    separated by , ; tab or |; UTF-8 with or without mark, UTF-16, cp1252; an Excel line ``sep=;``
-.xlsx                       the sheet with the most known headings, else the first that holds anything
+.xlsx                       the sheet with the most known headings, else the first that holds anything; see ``workbooks``
+
+Lines above the headings, a title for instance, are passed over.
 
 What was found is said in ``Table.read_as``. What cannot be told apart is refused: a text in another encoding, a quote that
 is never closed, a row with more cells than headings.
@@ -14,28 +16,27 @@ import gzip
 import io
 import itertools
 import re
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any, NoReturn
 
 from modules.corpus.encodings import find_encoding
+from modules.corpus.workbooks import MAX_COLUMNS, read_workbook
 from modules.messages import UserError, require_file
 
 TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".xlsx")
 SEPARATORS = ",;\t|"
 MAX_BYTES = 1 << 28  # of an unpacked table; MIMIC-CXR's reports in one table are 0.2 GB
 MAX_CELL = 1 << 24  # characters
-_MAX_COLUMNS = 1000
+_ABOVE = 20  # first rows among which the heading is
 _SAMPLE = 1 << 18  # bytes looked at for the separator
 _OTHER_FILES = (
     (b"\xd0\xcf\x11\xe0", "an Excel file of the old kind (.xls): save it as .xlsx or CSV"),
     (b"<", "a page or XML: export the table as CSV"),
     (b"%PDF", "a PDF: export the table as CSV"),
     (b"{", "JSON: name it .json or .jsonl"),
+    (b"[{", "JSON: name it .json or .jsonl"),
 )
 
 
@@ -109,17 +110,19 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
     plain_known = {plain_heading(name) for name in known}
     content = _content(path)
     if content.startswith(b"PK"):
-        return _read_workbook(path, content, plain_known)
+        rows, said = read_workbook(path, content, lambda found: _named(found, plain_known), MAX_BYTES)
+        rows, below = _below_title(rows, plain_known)
+        return Table(path, rows, said + below)
     for start, what in _OTHER_FILES:
-        if content.lstrip()[:8].startswith(start):
+        if b"".join(content[:200].split())[:8].startswith(start):
             raise UserError(f"{path} is no table but {what}")
     encoding = find_encoding(path, content)
     sample = content[:_SAMPLE].decode(encoding, "ignore")
     skip = re.match(r"\ufeff?\"?sep=(.)\"?[ \t]*\r?\n", sample)  # Excel's own line
     separator = skip[1] if skip else _separator(sample, plain_known, "\t" if ".tsv" in path.name else ",")
-    rows = list(_rows(path, content, encoding, separator))[1 if skip else 0 :]
+    rows, below = _below_title(list(_rows(path, content, encoding, separator))[1 if skip else 0 :], plain_known)
     name = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
-    return Table(path, rows, f"separated by {'tab' if separator == chr(9) else repr(separator)}, {name}")
+    return Table(path, rows, f"separated by {'tab' if separator == chr(9) else repr(separator)}, {name}{below}")
 
 
 def read_text_file(path: str | Path) -> str:
@@ -155,9 +158,13 @@ def _separator(sample: str, known: set[str], usual: str) -> str:
     """The separator that makes most known headings, or else rows of one length."""
 
     def fit(separator: str) -> tuple[int, float, bool]:
-        rows = list(itertools.islice(csv.reader(io.StringIO(sample, newline=""), delimiter=separator), 50))
+        rows = list(
+            itertools.islice(
+                csv.reader(io.StringIO(sample, newline=""), delimiter=separator, skipinitialspace=True), 50
+            )
+        )
         rows = [row for row in rows[: len(rows) - (len(rows) > 2)] if any(row)]  # the last one may be cut
-        named = len(known & {plain_heading(cell) for cell in rows[0]}) if rows else 0
+        named = _named(list(enumerate(rows)), known)
         even = sum(len(row) == len(rows[0]) for row in rows) / len(rows) if rows and len(rows[0]) > 1 else 0.0
         return named, even if named or even > 0.8 else 0.0, separator == usual
 
@@ -171,7 +178,7 @@ def _rows(path: Path, content: bytes, encoding: str, separator: str) -> Iterator
     csv.field_size_limit(MAX_CELL)
     # strict: a quote that is closed in the middle of a cell, or never, would join or tear rows in silence
     with io.TextIOWrapper(io.BytesIO(content), encoding=encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
+        reader = csv.reader(file, delimiter=separator, strict=True, skipinitialspace=True)
         while True:
             line = reader.line_num + 1
             try:
@@ -183,66 +190,26 @@ def _rows(path: Path, content: bytes, encoding: str, separator: str) -> Iterator
                     f"{path} has a double quote that does not enclose a whole cell ({error}) from line {line} on: double "
                     "the quotes inside a text"
                 ) from error
-            if len(cells) > _MAX_COLUMNS:
+            if len(cells) > MAX_COLUMNS:
                 raise UserError(f"{path} has {len(cells)} cells in line {line}, expected a table of studies")
             if any(cells):
                 yield line, cells
 
 
-def _read_workbook(path: Path, content: bytes, known: set[str]) -> Table:
-    """The sheet of an .xlsx file that shows most known headings."""
-    try:
-        import openpyxl  # on demand: only workbooks need it
-    except ImportError:
-        raise UserError(
-            f"{path} is an Excel workbook, which openpyxl reads: pip install -r requirements/excel.txt, or save the sheet as CSV in UTF-8"
-        ) from None
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise UserError(f"{path} unpacks to more than {MAX_BYTES >> 20} MB: save the sheet as CSV")
-            if "xl/workbook.xml" not in archive.namelist():
-                raise UserError(f"{path} is a zip archive and no table: give the table in it")
-        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        try:
-            sheets = [(sheet.title, list(_sheet_rows(path, sheet))) for sheet in book.worksheets]
-        finally:
-            book.close()
-    except UserError:
-        raise
-    except Exception as error:  # whatever a damaged workbook makes openpyxl, zipfile and expat raise
-        _reject_workbook(path, error)
-    title, rows = max(
-        sheets or [("", [])],
-        key=lambda sheet: (
-            len(known & {plain_heading(c) for c in sheet[1][0][1]}) if sheet[1] else -1,
-            len(sheet[1]) > 0,
-        ),
-    )
-    others = sum(bool(rows) for _, rows in sheets) - 1
-    return Table(path, rows, f"sheet {title!r}" + (f", {others} other sheets are not read" if others > 0 else ""))
+def _named(rows: Sequence[tuple[int, list[str]]], known: set[str]) -> int:
+    """How many known headings the heading shows, a row at the top or below a title."""
+    return max((len(known & {plain_heading(cell) for cell in cells}) for _, cells in rows[:_ABOVE]), default=0)
 
 
-def _sheet_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
-    sheet.reset_dimensions()  # what a file claims to hold may be a million empty columns
-    for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):
-        if len(values) > _MAX_COLUMNS:
-            raise UserError(f"{path} has {len(values)} cells in row {line}, expected a table of studies")
-        cells = [_cell_text(value) for value in values]
-        if any(cells):
-            yield line, cells
-
-
-def _cell_text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # Excel keeps every number as a float
-    return value.isoformat() if isinstance(value, date) else str(value).strip()
-
-
-def _reject_workbook(path: Path, error: Exception) -> NoReturn:
-    raise UserError(f"{path} is a damaged Excel workbook ({type(error).__name__}): save it again, or as CSV") from error
+def _below_title(rows: list[tuple[int, list[str]]], known: set[str]) -> tuple[list[tuple[int, list[str]]], str]:
+    """The rows from the heading on, and a word on what stands above: a title has no known heading, and the heading has two."""
+    for start, (line, cells) in enumerate(rows[:_ABOVE]):
+        count = len(known & {plain_heading(cell) for cell in cells})
+        if count and start == 0:
+            break
+        if count > 1:
+            return rows[start:], f", headings in line {line}"
+    return rows, ""
 
 
 def _listed(lines: Sequence[int]) -> str:

@@ -38,6 +38,20 @@ def refuse_shared_patients(dataset: RawDataset, source: object) -> None:
         )
 
 
+def refuse_shared_images(dataset: RawDataset, source: object) -> None:
+    """Refuse a split that gives an image to two of its parts; UserError names the first."""
+    splits: dict[str, set[str]] = {}
+    for study in dataset.studies:
+        for image in study.images:
+            splits.setdefault(image, set()).add(study.split or "")
+    shared = [image for image, found in splits.items() if len(found) > 1]
+    if shared:
+        raise UserError(
+            f"{source} puts {len(shared)} images into two splits, first {shared[0]}, so that a test would meet images of the "
+            "training: correct the split, or leave it out and one is drawn"
+        )
+
+
 def refuse_links(dataset: RawDataset) -> None:
     """Refuse images that a link leads out of the raw folder; UserError names the first."""
     if dataset.image_root is None:

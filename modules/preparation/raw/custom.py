@@ -25,14 +25,14 @@ from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError
-from modules.preparation.raw.acceptance import name_patients, refuse_shared_patients
+from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
+from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below
 from modules.preparation.raw.own_columns import KNOWN, Rows, ask_for_the_split, find_columns, read_paths, read_states
 from modules.preparation.raw.studies import (
     SPLIT_NAMES,
     RawDataset,
     RawStudy,
-    draw_split,
     join_sections,
     read_split_file,
     split_name,
@@ -42,6 +42,7 @@ from modules.preparation_flags import RawOptions
 from modules.records import iterate_jsonl
 
 LISTED = 100  # wrong rows that are printed
+_ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
 
 
 def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = True, seed: int = 0) -> RawDataset:
@@ -61,6 +62,11 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     if not rows:
         raise UserError(f"{path} holds no study: write one row for each, see docs/own_data.md")
     columns, said = find_columns(path, headings, rows)
+    if "report" in columns and options.section != "findings":
+        raise UserError(
+            f"--section {options.section} chooses among the columns findings and impression, and {path} has the column "
+            f"{columns['report']!r}, which is taken whole: leave out --section, or remove that column"
+        )
     if "split" not in columns and not options.split_file:
         ask_for_the_split(path, headings, rows, SPLIT_NAMES)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
@@ -78,7 +84,9 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
             for study, row in zip(dataset.studies, states, strict=True)
         }
         draw_split(dataset, seed, found)
-    refuse_shared_patients(dataset, options.split_file or f"the split column of {path}")
+    source = options.split_file or f"the split column of {path}"
+    refuse_shared_patients(dataset, source)
+    refuse_shared_images(dataset, source)
     return dataset
 
 
@@ -104,6 +112,11 @@ def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
         table = read_table_file(path, KNOWN)
         headings = table.headings
         rows = [(f"line {line}", dict(zip(headings, cells, strict=True))) for line, cells in table.body()]
+        cells = [cell for _, row in rows for cell in row.values() if cell]
+        if cells and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells):
+            raise UserError(
+                f"{path} has its cells between single quotes, expected double quotes or none: export it again"
+            )
         return headings, rows, [f"{path}: {len(rows)} rows, {table.read_as}"]
     rows = [(f"line {number}", row) for number, row in enumerate(iterate_jsonl(path), start=1)]
     wrong = next(((where, row) for where, row in rows if not isinstance(row, dict)), None)
@@ -142,6 +155,11 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
 
 def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
+        if name in ("id", "patient") and _ROUNDED.fullmatch(str(value).strip()):
+            raise UserError(
+                f"{path}, {where}: the {name} is {value}, a number that a spreadsheet has rounded, so that several may have become "
+                "one: make the column text and export it again"
+            )
         if kind := failed(value, text=name in ("report", "findings", "impression")):
             raise UserError(
                 f"{path}, {where}: the {name} is {value.strip()[:12]!r}, which {kind}: correct it, or leave the cell empty"

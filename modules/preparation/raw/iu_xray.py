@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from modules.messages import Needed, UserError, require
+from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.studies import (
     RawDataset,
     RawStudy,
-    draw_split,
     join_sections,
     read_split_file,
     unmask,

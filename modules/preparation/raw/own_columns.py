@@ -31,6 +31,9 @@ _LIKE_PATIENT = re.compile(
     r"|^(pt|medicalrecord|hospital|nhs)(id|nr|no|num|number|key|code)$"
 )
 
+_LIKE_SPLIT = re.compile(r"(is|in)?(train|training|test|testing|val|validation)(set|split)?")
+MOST_SPLITS = 6  # different values of a column of splits
+
 Rows = Sequence[tuple[str, Mapping[str, Any]]]  # place in the file, values by heading
 
 
@@ -68,6 +71,8 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
     if lacking:
         calls = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
         raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {calls}")
+    if "report" in found:  # it is the whole text: what would be taken where it is empty is another text
+        found = {name: heading for name, heading in found.items() if name not in ("findings", "impression")}
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
@@ -78,18 +83,20 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
             found["patient"] = repeated[0]
             unused.remove(repeated[0])
     taken = ", ".join(f"{name} from {heading!r}" for name, heading in found.items() if name != heading)
-    return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(map(repr, unused)) or 'none'}"]
+    left = [*map(repr, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
+    return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
 
 
 def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows, names: Collection[str]) -> None:
-    """Refuse to draw a split beside a column that looks like one, all of whose values are ``names`` of splits.
+    """Refuse to draw a split beside a column that looks like one: by two values that are ``names`` of splits, or by its heading.
 
     Raises:
         UserError: naming the column.
     """
     for heading in headings:
         values = {str(row[heading]).strip().lower() for _, row in rows if not is_empty(row.get(heading))}
-        if len(values) > 1 and values <= {*names}:
+        by_heading = _LIKE_SPLIT.fullmatch(plain_heading(heading)) and len(values) == 2
+        if by_heading or (len(values) <= MOST_SPLITS and len(values & {*names}) > 1):
             _ask(path, [heading], "split")
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from modules.corpus.annotations import SPLITS
@@ -17,7 +15,6 @@ from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.messages import UserError
 from modules.records import read_json
 
-SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of a split that is drawn; R2Gen's of IU X-Ray
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "validate": "val", "validation": "val",
                 "valid": "val", "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
 NOT_LISTED = "not in the split file"
@@ -230,62 +227,3 @@ def use_split(
     dataset.studies = chosen
     if len(chosen) < len(splits):
         dataset.notes.append(f"{len(splits) - len(chosen)} of {len(splits)} ids of {path} have no usable study here")
-
-
-def draw_split(dataset: RawDataset, seed: int, conditions: Mapping[str, set[int]] | None = None) -> None:
-    """Draw a split by patient, 70 / 10 / 20 per cent of the studies, for a data set that has none.
-
-    The draw depends on the seed and the set of patients alone, not on the order of the files.
-
-    Args:
-        dataset: its studies get their splits.
-        seed: of the order of the patients.
-        conditions: what each study shows, by id. With them validation and test first get a patient of every condition that
-            three patients have, the rarest first, as far as twice their share goes.
-    """
-    patient_of = {study.id: study.patient or f"study {study.id}" for study in dataset.studies}
-    sizes = Counter(patient_of.values())
-    patients = sorted(sizes)
-    order = [patients[i] for i in np.random.default_rng(seed).permutation(len(patients))]
-    if conditions is None:
-        split_of = _cut(order, sizes)
-    else:
-        shown: dict[str, set[int]] = {patient: set() for patient in patients}
-        for identifier, patient in patient_of.items():
-            shown[patient] |= conditions.get(identifier, set())
-        split_of = _spread(order, sizes, shown)
-    for study in dataset.studies:
-        study.split = split_of[patient_of[study.id]]
-    unit = "patient" if any(study.patient for study in dataset.studies) else "study"
-    dataset.notes.append(f"split drawn by {unit} with --seed {seed}")
-
-
-def _cut(order: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
-    """Split of every patient: shares of the studies in this order."""
-    bounds = np.cumsum([SHARES[split] for split in SPLITS]) * sum(sizes.values())
-    split_of, placed = {}, 0
-    for patient in order:
-        split_of[patient] = SPLITS[min(int(np.searchsorted(bounds, placed, side="right")), len(SPLITS) - 1)]
-        placed += sizes[patient]
-    return split_of
-
-
-def _spread(order: Sequence[str], sizes: Mapping[str, int], shown: Mapping[str, set[int]]) -> dict[str, str]:
-    """Split of every patient, validation and test with all conditions where they can, see :func:`draw_split`."""
-    counts = Counter(condition for found in shown.values() for condition in found)
-    total, free = sum(sizes.values()), list(order)
-    split_of: dict[str, str] = {}
-    for split in ("val", "test"):
-        wanted, size = max(1, math.ceil(SHARES[split] * total)), 0
-        here: set[int] = set()
-        for condition in sorted(counts, key=lambda c: (counts[c], c)):
-            has = next((patient for patient in free if condition in shown[patient]), None)
-            left = sum(condition in shown[patient] for patient in free)
-            if has is None or condition in here or left < 2 or counts[condition] < 3 or size + sizes[has] > 2 * wanted:
-                continue
-            free.remove(has)
-            split_of[has], size, here = split, size + sizes[has], here | shown[has]
-        while size < wanted and len(free) > 1:
-            patient = free.pop(0)
-            split_of[patient], size = split, size + sizes[patient]
-    return split_of | dict.fromkeys(free, "train")
