@@ -96,6 +96,11 @@ class ModelOptions:
     enhancer: str = flag(
         "towers", "what is embedded: images and reports, or entity scores as released", choices=("towers", "scores")
     )
+    tower_inputs: str = flag(
+        "style",
+        "what the towers see of a film and its report: rows, columns, greys and first and last sentence too; or a thumbnail",
+        choices=("style", "thumbnail"),
+    )
     manifold: str = flag("poincare", "retrieval geometry", choices=("poincare", "lorentz", "euclidean"))
     curvature: float = flag(0.01, "curvature magnitude", within="(0, 100]", name="c")
     learn_curvature: bool = flag(False, "learn the curvature", name="learn_c")

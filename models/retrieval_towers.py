@@ -11,7 +11,11 @@ from torch.nn import functional as F
 from models.hyperbolic_encoder import HyperbolicLinear
 from models.manifolds import MANIFOLDS, Manifold
 
-THUMBNAIL = 16  # side of the small image that the query tower sees: film, borders and exposure show in it
+THUMBNAIL = 16  # side of the small image that the query tower sees
+PLACES = (
+    96  # along a side, where mean and deviation of rows and columns are taken: borders and collimation show in them
+)
+GREYS = torch.linspace(-2.2, 2.3, 33).tolist()  # bounds of the histogram of normalised pixels: exposure shows in it
 LEAST_PROBABILITY = 1e-4  # entity scores are kept this far from 0 and 1
 LARGEST_INPUT = 65504.0  # of float16, in which they are kept: a deep ResNet with random weights goes beyond it
 
@@ -25,6 +29,20 @@ def stage_widths(backbone: nn.Module, visual_dim: int) -> list[int]:
     """Channels of the output of each stage; ``visual_dim`` for a backbone that is seen as a whole."""
     norms = [[part for part in stage.modules() if isinstance(part, nn.BatchNorm2d)] for stage in stages(backbone)]
     return [found[-1].num_features for found in norms] if norms[0] and len(norms) > 1 else [visual_dim]
+
+
+def film_style(image: Tensor) -> Tensor:
+    """How a film was taken, ``(B, 4 PLACES + 32)``: mean and deviation of its rows and columns, and how frequent each grey is.
+
+    Args:
+        image: ``(B, 3, height, width)`` normalised pixels.
+    """
+    grey = image[:, 0].float()  # (B, height, width)
+    lines = [part for axis in (1, 2) for part in (grey.mean(dim=axis), grey.std(dim=axis, correction=0))]
+    profiles = [F.adaptive_avg_pool1d(line.unsqueeze(1), PLACES).squeeze(1) for line in lines]  # (B, PLACES) each
+    flat = grey.flatten(1)  # (B, height * width)
+    darker = torch.stack([(flat < bound).float().mean(dim=1) for bound in GREYS], dim=1)  # (B, 33)
+    return torch.cat([*profiles, darker.diff(dim=1) * len(GREYS)], dim=1)
 
 
 class Tower(nn.Module):
@@ -84,6 +102,8 @@ class RetrievalTowers(nn.Module):
         manifold: ``"poincare"``, ``"lorentz"`` or ``"euclidean"``, with equally many parameters.
         curvature: c, positive.
         learn_curvature: whether c is a parameter.
+        inputs: ``"style"`` shows the query tower :func:`film_style` and the key tower how a report begins and ends: a site
+            and its reader are known by them. ``"thumbnail"`` shows a small image, and the report as a whole alone.
 
     Departure: the released enhancer embeds the entity scores of the query's image and of the bank's images alike, and what a
     report of the bank says is never looked at: ``--enhancer scores``.
@@ -101,13 +121,17 @@ class RetrievalTowers(nn.Module):
         manifold: str,
         curvature: float,
         learn_curvature: bool,
+        inputs: str = "style",
     ) -> None:
         super().__init__()
         self.num_states = num_states
+        self.sees_style = inputs == "style"
         self.manifold = MANIFOLDS[manifold](curvature, learn_curvature and manifold != "euclidean")
         states = num_states * num_conditions
-        self.query = Tower(num_entities + 2 * levels + states + THUMBNAIL**2, width, self.manifold)
-        self.key = Tower(states + report_feature_dim, width, self.manifold)
+        film = 4 * PLACES + len(GREYS) - 1 if self.sees_style else THUMBNAIL**2
+        said = 3 * report_feature_dim if self.sees_style else report_feature_dim
+        self.query = Tower(num_entities + 2 * levels + states + film, width, self.manifold)
+        self.key = Tower(states + said, width, self.manifold)
         self.log_scale = nn.Parameter(torch.tensor(2.0))  # of the squared distances that the towers are trained on
 
     def query_inputs(
@@ -127,18 +151,31 @@ class RetrievalTowers(nn.Module):
         """
         scores = region_scores.float().clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit()
         states = state_logits.float().log_softmax(dim=1).flatten(1)  # (B, P L)
-        thumbnail = F.adaptive_avg_pool2d(image[:, :1].float(), THUMBNAIL).flatten(1)  # (B, side * side)
+        if self.sees_style:
+            film = film_style(image)  # (B, 4 PLACES + 32)
+        else:
+            film = F.adaptive_avg_pool2d(image[:, :1].float(), THUMBNAIL).flatten(1)  # (B, side * side)
         flat = [
             (stage.transpose(1, 2) if stage.dim() == 3 else stage.flatten(2)).float() for stage in stages
         ]  # (B, channels, M)
         levels = [pooled for stage in flat for pooled in (stage.mean(dim=2), stage.amax(dim=2))]  # (B, channels) each
-        seen = torch.cat([scores, *levels, states, thumbnail], dim=1).detach()  # (B, F)
+        seen = torch.cat([scores, *levels, states, film], dim=1).detach()  # (B, F)
         return seen.clamp(-LARGEST_INPUT, LARGEST_INPUT)
 
-    def key_inputs(self, labels: Tensor, report_features: Tensor) -> Tensor:
-        """What the key tower sees of reports: ``labels`` ``(N, L)`` and ``report_features`` ``(N, C)`` as ``(N, G)``."""
+    def key_inputs(self, labels: Tensor, report_features: Tensor, ends: Tensor) -> Tensor:
+        """What the key tower sees of reports.
+
+        Args:
+            labels: ``(N, L)`` states.
+            report_features: ``(N, C)``.
+            ends: ``(N, 2 C)`` features of the first and of the last sentence.
+
+        Returns:
+            ``(N, G)`` float32.
+        """
         said = F.one_hot(labels.long(), self.num_states).transpose(1, 2).flatten(1)  # (N, P L)
-        return torch.cat([said.float(), report_features.float()], dim=1)  # (N, G)
+        style = [ends.float()] if self.sees_style else []
+        return torch.cat([said.float(), report_features.float(), *style], dim=1)  # (N, G)
 
     def forward(self, query_inputs: Tensor) -> Tensor:
         """Points ``(B, H)`` of images, from :meth:`query_inputs`."""

@@ -91,6 +91,7 @@ def build_enhancer(config: RevtafConfig, encoder: VisualEncoder) -> LearnableRet
         num_states=config.num_states,
         num_conditions=config.num_conditions,
         report_feature_dim=config.report_feature_dim,
+        inputs=config.tower_inputs,
         **geometry,
     ).requires_grad_(False)
 

@@ -23,6 +23,7 @@ class ReadWith(NamedTuple):
 OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches are not known yet
     ReadWith(("align_iou",), "align_pairs", ("all",)),
     ReadWith(("rank_weight", "rank_loss", "hyperbolic_layers"), "enhancer", ("scores",)),
+    ReadWith(("tower_inputs",), "enhancer", ("towers",)),
     ReadWith(("rank_temperature",), "rank_loss", ("listwise",)),
     ReadWith(("presence_weight",), "entity_keys", ("query",)),
     ReadWith(("curvature", "learn_curvature"), "manifold", ("poincare", "lorentz")),

@@ -123,7 +123,7 @@ def tiny_config(**changes):
         "image_size": 64, "visual_extractor": "resnet18", "grid": "1x", "report_feature_dim": 16, "memory_layers": 2,
         "memory_feedforward": 32, "num_heads": 4, "dropout": 0.1, "num_conditions": 18, "num_states": 4,
         "num_entities": 75, "enhancer": "scores", "manifold": "poincare", "curvature": 0.01, "learn_curvature": False,
-        "hyperbolic_dim": 12, "hyperbolic_layers": 2, "retrieval": "learned", "entity_text_dim": 24, "attention_dim": 20,
+        "hyperbolic_dim": 12, "hyperbolic_layers": 2, "tower_inputs": "style", "retrieval": "learned", "entity_text_dim": 24, "attention_dim": 20,
         "attention": "ot", "entity_keys": "query", "map_view": "near", "align_pairs": "mentions", "reference_memory": 6,
         "references": 1,
         "ot_plan": "joint", "ot_solver": "sinkhorn", "ot_epsilon": 0.05, "ot_iterations": 100, "mask_padding": True,

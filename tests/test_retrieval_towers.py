@@ -8,17 +8,20 @@ import pytest
 import torch
 from conftest import tiny_config
 from programs import SMALL, call, places, train
+from small_set import small_bank
 from test_references import datasets, options  # noqa: F401, fixture
 
 import main_test
 import main_train
 from models.manifolds import MANIFOLDS
+from models.retrieval_towers import GREYS, PLACES, film_style
 from models.revtaf import Revtaf
 from modules.labels import NEGATIVE, POSITIVE, UNCERTAIN
 from modules.messages import UserError
 from modules.records import read_json
 from modules.retrieval.observation import ask
 from modules.retrieval.references import find_references
+from modules.retrieval.retriever import what_reports_say
 from modules.training import towers
 from modules.training.towers import Wanted, fit_towers, listwise_loss
 from modules.weights.checkpoints import load_checkpoint
@@ -91,6 +94,45 @@ def test_every_geometry_has_equally_many_parameters(tiny_model):
         for name in MANIFOLDS
     }
     assert len(counts) == 1
+
+
+def test_a_site_is_known_by_the_borders_and_the_greys_of_its_films():
+    """Two films of one site with other patients are nearer than two of one patient from other sites."""
+    rng = np.random.default_rng(0)
+
+    def film(patient: int, border: float, wide: int) -> torch.Tensor:
+        pixels = torch.from_numpy(np.random.default_rng(patient).normal(0, 0.5, (110, 110))).float()
+        image = torch.full((110, 110), border)
+        image[wide:-wide, wide:-wide] = pixels[wide:-wide, wide:-wide]
+        return image.expand(1, 3, -1, -1)
+
+    mine, other_patient, other_site = (film_style(film(*of)) for of in ((1, -1.5, 6), (2, -1.5, 6), (1, 0.5, 12)))
+    assert mine.shape == (1, 4 * PLACES + 32)
+    assert (mine - other_patient).norm() < 0.5 * (mine - other_site).norm()
+    image = torch.from_numpy(rng.normal(0, 0.8, (2, 3, 40, 57)).clip(-2.1, 2.2)).float()
+    greys = film_style(image)[:, 4 * PLACES :] / len(GREYS)
+    torch.testing.assert_close(greys.sum(dim=1), torch.ones(2))
+    counts = [np.histogram(part[0].numpy(), GREYS)[0] / (40 * 57) for part in image]
+    np.testing.assert_allclose(greys, np.stack(counts), atol=1e-6)
+
+
+def test_the_key_tower_sees_how_a_report_begins_and_ends(tmp_path, tiny_model):
+    sentences = np.arange(6 * 8, dtype=np.float32).reshape(6, 8)
+    labels = np.zeros((3, 18), np.int8)
+    bank = small_bank(
+        tmp_path, dict(zip("abc", "abc", strict=True)), labels, offsets=np.array([0, 3, 3, 6]), sentences=sentences
+    )
+    ends = bank.ends(slice(None))
+    np.testing.assert_array_equal(ends[0], np.concatenate([sentences[0], sentences[2]]))
+    np.testing.assert_array_equal(ends[1], np.zeros(16))  # a report without a sentence
+    np.testing.assert_array_equal(bank.ends(np.array([2, 0])), np.stack([np.r_[sentences[3], sentences[5]], ends[0]]))
+    seen = {
+        name: tiny_model(enhancer="towers", tower_inputs=name, report_feature_dim=8).retrieval_enhancer
+        for name in ("style", "thumbnail")
+    }
+    said = {name: what_reports_say(towers, bank, np.array([0, 2])) for name, towers in seen.items()}
+    np.testing.assert_array_equal(said["style"][:, -16:], ends[[0, 2]])
+    assert torch.equal(said["style"][:, :-16], said["thumbnail"])
 
 
 @pytest.mark.parametrize("name", list(MANIFOLDS))

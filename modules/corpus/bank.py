@@ -53,6 +53,15 @@ class TrainingBank:
         offsets = self.store["sentence_offsets"]
         return np.array(features[offsets[row] : offsets[row + 1]], dtype=np.float32)
 
+    def ends(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Features ``(n, 2 C)`` of the first and of the last sentence of the reports in ``rows``; zero if there is none."""
+        features, offsets = self.store["sentence_features"], np.asarray(self.store["sentence_offsets"])
+        first, behind = offsets[:-1][rows], offsets[1:][rows]
+        found = np.zeros((len(first), 2, features.shape[1]), dtype=np.float32)
+        told = behind > first
+        found[told] = np.stack([features[first[told]], features[behind[told] - 1]], axis=1)
+        return found.reshape(len(first), -1)
+
     def memory(self, rows: np.ndarray) -> np.ndarray:
         """Report features ``(R, C)`` of ``rows`` ``(R,)``."""
         return np.array(self.store["report_features"][rows], dtype=np.float32)

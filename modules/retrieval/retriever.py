@@ -78,10 +78,13 @@ def embed_bank(enhancer: Enhancer, bank: TrainingBank, rows: slice | np.ndarray,
     """Points ``(n, H)`` of ``rows`` of the bank: of what their reports say if there are towers, else of their images."""
     if not isinstance(enhancer, RetrievalTowers):
         return embed(enhancer, bank.region_scores[rows], device)
+    return embed(enhancer.key, what_reports_say(enhancer, bank, rows), device)
+
+
+def what_reports_say(towers: RetrievalTowers, bank: TrainingBank, rows: slice | np.ndarray) -> Tensor:
+    """What the key tower sees ``(n, G)`` of ``rows`` of the bank."""
     features = np.asarray(bank.store["report_features"][rows], dtype=np.float32)
-    return embed(
-        enhancer.key, enhancer.key_inputs(torch.from_numpy(bank.labels[rows]), torch.from_numpy(features)), device
-    )
+    return towers.key_inputs(*map(torch.from_numpy, (bank.labels[rows], features, bank.ends(rows))))
 
 
 def find_space(how: str, enhancer: Enhancer, bank: TrainingBank, queries: Queries, rows: slice) -> Space:

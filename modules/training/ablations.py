@@ -50,6 +50,7 @@ ABLATIONS = (
     Ablation("no alignment", "--align_weight 0"),
     Ablation("softmax attention", "--attention softmax"),
     Ablation("finer grid", "--grid 2x"),
+    Ablation("towers that see a thumbnail", "--tower_inputs thumbnail"),
     Ablation("no oracle references at first", "--oracle_epochs 0"),
     Ablation("references not read as text", "--reference_memory 0"),
     Ablation("one reference", "--references 1"),

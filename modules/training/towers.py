@@ -28,14 +28,14 @@ from modules.labels import POSITIVE, UNCERTAIN
 from modules.messages import UserError
 from modules.programs import MainTrain
 from modules.retrieval.observation import ask
-from modules.retrieval.retriever import Queries
+from modules.retrieval.retriever import Queries, what_reports_say
 from modules.training.optimizers import build_optimizer
 
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
 FIRST_STEPS, STEPS = (
     600,
-    100,
+    200,
 )  # before the first epoch, and after every epoch of as many steps; more if the studies are more
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
@@ -122,8 +122,7 @@ def refit_towers(
 
 def _standardise(towers: RetrievalTowers, bank: TrainingBank, inputs: Tensor) -> Tensor:
     """Let both towers standardise what they see; returns what the key tower sees of the bank ``(N, G)``."""
-    features = np.asarray(bank.store["report_features"], dtype=np.float32)
-    keys = towers.key_inputs(torch.from_numpy(bank.labels), torch.from_numpy(features))  # (N, G)
+    keys = what_reports_say(towers, bank, slice(None))  # (N, G)
     towers.query.standardise(inputs)
     towers.key.standardise(keys)
     return keys

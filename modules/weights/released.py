@@ -45,7 +45,7 @@ MARKS = ("visual_encoder.model.0.weight", "gwd.layers.0.linear.weight", "mpsa_at
 RESNETS = {(False, 2): "resnet18", (False, 6): "resnet34", (True, 6): "resnet50", (True, 23): "resnet101"}
 SINCE = {  # what models from before a switch do
     "enhancer": "scores", "grid": "1x", "entity_keys": "text", "map_view": "patches",
-    "align_pairs": "all", "reference_memory": 0, "references": 1, "prompt": "states",
+    "align_pairs": "all", "reference_memory": 0, "references": 1, "prompt": "states", "tower_inputs": "thumbnail",
 }  # fmt: skip
 CONSTANTS: dict[str, Any] = {  # of the released code, not in its file
     "image_size": 224, "num_heads": 8, "dropout": 0.1, "num_conditions": len(CONDITIONS), "num_states": len(STATES),
