@@ -8,7 +8,7 @@ from modules.corpus.cells import is_empty
 from modules.evaluation.columns import is_text
 from modules.evaluation.one_section import one_section
 from modules.evaluation.predictions import match
-from modules.evaluation.report_files import read_report_file
+from modules.evaluation.report_files import named_columns, read_report_file
 from modules.evaluation.study_ids import id_columns, pair_rows, plain_id
 from modules.messages import UserError
 
@@ -170,6 +170,11 @@ def test_sections_inside_a_generated_report(text, section, part):
         ("a.csv", "generated\n1 2\n", "--columns|no known"),
         ("a.csv", "my_model\nclear lungs .\nno effusion .\nno edema .\n", "begins with 'my_model', which may be a heading"),
         ("a.csv", "study_id,report\n", "holds no report"),
+        ("a.csv", f"id,pred,gt\n1,{HIS},{FIRST}\nid,pred,gt\n2,{HERS},{SECOND}\n", "repeats its headings in line 3"),
+        ("a.txt", f"50414267 {HIS}\n50414268 {HERS}\n", "begins with what may be its id, first '50414267'"),
+        ("a.txt", f"CXR1.png\t{HIS}\nCXR2.png\t{HERS}\n", "begins with what may be its id, first 'CXR1.png'"),
+        ("a.txt", f"1. {HIS}\n2. {HERS}\n", "begins with what may be its id, first '1'"),
+        ("res.csv", f"s50414267: {HIS}\ns50414268: {HERS}\n", "begins with what may be its id, first 's50414267'"),
         ("a.json", '"text"', "JSON str"),
         ("a.json", '{"id": ', "is not JSON"),
         ("a.jsonl", lines({"id": "1", "pred": "x"}) + "{", "line 2 of .* is not JSON"),
@@ -198,6 +203,10 @@ def test_columns_that_are_named(tmp_path):
     assert (found.texts, found.references) == ([HIS, HERS], [FIRST, SECOND])
     found = read(tmp_path, "a.csv", content, columns={"prediction": "report", "reference": "swinv2", "id": "nr"})
     assert (found.texts, found.references, found.keys["nr"]) == ([FIRST, SECOND], [HIS, HERS], ["x7", "x9"])
+    one = read(tmp_path, "a.csv", content, columns={"prediction": "report", "reference": "report", "id": "nr"})
+    assert one.references is None  # a text is not its own reference: that column stands in another file
+    with pytest.raises(UserError, match="names the prediction twice, 'a' and 'b'"):
+        named_columns(["prediction=a", "prediction=b"])
 
 
 def test_a_prediction_that_is_called_report_leaves_the_references_their_report(tmp_path):
@@ -328,6 +337,46 @@ def test_a_report_without_an_id_is_named(tmp_path):
 def test_an_id_that_stands_twice_in_a_mapping_is_refused(tmp_path):
     with pytest.raises(UserError, match="a key that stands twice in one object"):
         read(tmp_path, "a.json", '{"50414267": "Clear lungs.", "50414267": "The heart is enlarged."}')
+
+
+def test_two_sheets_with_the_same_headings_are_asked_about(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for sheet in (book.active, book.create_sheet("second")):
+        for row in (("study_id", "report"), (1, FIRST), (2, SECOND)):
+            sheet.append(row)
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(UserError, match="holds studies in the sheets 'Sheet', 'second'"):
+        read_report_file(tmp_path / "a.xlsx")
+
+
+def test_a_column_that_names_splits_is_one_whatever_it_is_called(tmp_path, capsys):
+    rows = (("id", "Set", "report"), ("1", "TRAIN", HIS), ("2", "test", HERS))
+    assert read(tmp_path, "a.csv", table(*rows)).texts == [HERS]
+    assert "1 rows of other splits (train)" in capsys.readouterr().out
+    again = table(*(("fold", *row) if row[0] == "id" else ("val", *row) for row in rows))
+    assert read(tmp_path, "a.csv", again).texts == [HERS]  # one name in all rows leaves nothing out
+    with pytest.raises(UserError, match="'phase' and 'Set', which both name splits"):
+        read(tmp_path, "a.csv", table(("phase", *rows[0]), ("val", *rows[1]), ("test", *rows[2])))
+
+
+def test_an_annotation_with_a_text_that_nobody_knows_is_asked_about(tmp_path):
+    """Its reports are the references, so that they were scored against themselves."""
+    rows = [
+        {"id": "1", "image_path": ["a.png"], "report": FIRST, "swin": HIS},
+        {"id": "2", "image_path": ["b.png"], "report": SECOND, "swin": HERS},
+    ]
+    content = json.dumps({"test": rows})
+    with pytest.raises(UserError, match="'report' and 'swin' are texts"):
+        read(tmp_path, "a.json", content)
+    assert read(tmp_path, "a.json", content, "reference").texts == [FIRST, SECOND]
+
+
+def test_several_reports_of_one_study_are_named(tmp_path):
+    ours = read(tmp_path, "a.csv", table(("dicom_id", "study_id", "report"), ("x", "71", HIS), ("y", "71", HERS)))
+    truth = read(tmp_path, "r.csv", table(("study_id", "report"), ("71", FIRST), ("72", SECOND)), "reference")
+    with pytest.raises(UserError, match="several reports of study 71"):
+        match({"a": ours}, truth, "none", 0)
 
 
 def test_xlsx_and_parquet(tmp_path):

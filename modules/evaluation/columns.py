@@ -110,6 +110,7 @@ def find_roles(
         )
         beside = () if text == neutral else neutral
         reference = (given["reference"],) if "reference" in given else _reference_beside(path, headings, named, beside)
+        reference = () if reference == text else reference  # named for both sides: the other one stands in another file
     ids = (given["id"],) if "id" in given else tuple(name for name in named["ids"] if name not in (*text, *reference))
     if not ids:
         _refuse_unknown_ids(path, headings, rows, named, (*text, *reference))
@@ -187,6 +188,14 @@ def _reference_beside(
     if len(named["reference"]) > 1 and not _are_both(named["reference"]):
         _refuse(path, headings, f"{' and '.join(map(repr, named['reference']))} may both be the reference")
     return tuple(named["reference"]) or neutral
+
+
+def unknown_texts(rows: Sequence[Row]) -> list[str]:
+    """Headings of the texts of some rows that are neither known nor put together from known words."""
+    headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
+    named = {name: _named(headings, names) for name, names in _NAMES.items()}
+    columns = {heading: [row.get(heading) for row in rows[:200]] for heading in headings}
+    return [name for name in _unknown(headings, columns, named) if side_of(name) is None]
 
 
 def _add_composed(

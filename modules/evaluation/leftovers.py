@@ -22,8 +22,8 @@ _SPEAKER = r"\A[\s#*<|]*(?:assistant|user|human|system|gpt|bot)[*>|]*\s*:"
 _MACHINE = re.compile(f"{_WRITTEN_OUT}|{_TOKENS}|{_ESCAPES}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
 # In a few texts these may be the author's own: HTML and its entities, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    r"</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z",
-    re.IGNORECASE,
+    r"</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    re.IGNORECASE | re.DOTALL,
 )
 FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
 _TO_A_READER = re.compile(

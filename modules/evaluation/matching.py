@@ -113,6 +113,8 @@ def rows_of(
         )
     rows, ours, theirs = pair_rows(system.keys, truth.keys)
     found = [row for row in rows if row is not None]
+    if not ours:
+        _refuse_several(system, truth)
     if ours and not named_ids:
         _check_chance(system, truth, len(set(found)), numbering_conflict(system.keys[ours], truth.keys[theirs]))
     if ours and (ours, theirs) != (next(iter(system.keys)), next(iter(truth.keys))):
@@ -120,6 +122,19 @@ def rows_of(
     if len(found) > len(set(found)):
         notes.append(f"{name}: {len(set(found))} reports of studies count for each of their {len(found)} images")
     return rows
+
+
+def _refuse_several(system: ReportFile, truth: ReportFile) -> None:
+    """Refuse several reports of one study: which of them is scored is not known."""
+    studies = {value for values in truth.keys.values() for value in values if value is not None}
+    for name, values in system.keys.items():
+        known = [value for value in values if value is not None]
+        twice = next((value for value in known if value in studies and known.count(value) > 1), None)
+        if twice is not None and studies.issuperset(known):
+            raise UserError(
+                f"{system.path} has several reports of study {twice} (by {name}) and {truth.path} one: give one report a study, or "
+                "references of every image"
+            )
 
 
 def _check_chance(system: ReportFile, truth: ReportFile, matched: int, conflict: str | None) -> None:

@@ -22,13 +22,17 @@ from typing import Any
 from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
-from modules.evaluation.columns import Roles, Row, find_roles
+from modules.evaluation.columns import Roles, Row, find_roles, unknown_texts
 from modules.evaluation.headings import GENERATED, KNOWN, is_known, side_of
 from modules.evaluation.one_section import one_section
 from modules.evaluation.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.study_ids import id_columns
 from modules.messages import UserError, require_file
 from modules.records import parse_json
+
+_ID_BEFORE = re.compile(
+    r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|\S+\.(?:jpe?g|png|dcm|txt))\S?\s*\S"
+)
 
 
 @dataclass
@@ -112,6 +116,8 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
         role, equals, name = word.partition("=")
         if role not in roles or not equals or not name:
             raise UserError(f"--columns holds {word!r}; expected {', '.join(f'{role}=NAME' for role in roles)}")
+        if role in given:
+            raise UserError(f"--columns names the {role} twice, {given[role]!r} and {name!r}: leave one of them out")
         given[role] = name
     return given
 
@@ -146,7 +152,13 @@ def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapp
     twice = sorted({name for name in headings if name and headings.count(name) > 1})
     if twice:
         raise UserError(f"{path} has two columns {twice[0]!r}: rename one of them, so that it is known which is which")
-    rows = [dict(zip(headings, cells, strict=True)) for _, cells in table.body()]
+    rows = []
+    for line, cells in table.body():
+        if cells == headings:
+            raise UserError(
+                f"{path} repeats its headings in line {line}: remove them, they would be scored as a report"
+            )
+        rows.append(dict(zip(headings, cells, strict=True)))
     found = _from_rows(path, of_split(path, rows, split), wanted, section, columns)
     found.read_as = f"{table.read_as}; {found.read_as}"
     return found
@@ -162,7 +174,12 @@ def _one_column(path: Path) -> ReportFile:
 
 
 def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
-    """A first line of one word above sentences may be a heading, and would be scored as a report."""
+    """A first line of one word above sentences may be a heading, and would be scored as a report; so would ids before the texts."""
+    ids = [match[1] for cell in cells if (match := _ID_BEFORE.match(cell))]
+    if 1 < len(ids) == len(set(ids)) == sum(map(bool, cells)):
+        raise UserError(
+            f"every report in {path} begins with what may be its id, first {ids[0]!r}: write a table study_id,report, or remove them"
+        )
     first = cells[0] if cells else ""
     if (
         len(cells) > 1
@@ -181,7 +198,10 @@ def _read_annotation(
     rows = content.get(split)
     generated = {plain_heading(name) for name in (*GENERATED, *(columns or {}).values())}
     headings = {name for row in rows if isinstance(row, dict) for name in row} if isinstance(rows, list) else set()
-    if any(plain_heading(name) in generated or side_of(name) == "generated" for name in headings):
+    strange = (
+        unknown_texts([row for row in rows if isinstance(row, dict)]) if wanted == "prediction" and headings else []
+    )
+    if strange or any(plain_heading(name) in generated or side_of(name) == "generated" for name in headings):
         found = _from_rows(path, rows, wanted, section, columns)
         found.read_as = f"{split} split; {found.read_as}"
         return found

@@ -109,10 +109,10 @@ def parquet_rows(path: Path) -> list[Row]:
 
 
 def of_split(path: Path, rows: Sequence[Row], split: str) -> Sequence[Row]:
-    """The rows of a split, where a column ``split`` names splits; all of them where it does not.
+    """The rows of a split, where a column names splits, ``split`` or whatever it is called; all of them where none does.
 
     Raises:
-        UserError: if none is of this split.
+        UserError: if none is of this split, or two columns name splits.
     """
     alike = {
         "train": "train",
@@ -123,8 +123,17 @@ def of_split(path: Path, rows: Sequence[Row], split: str) -> Sequence[Row]:
         "validation": "val",
         "test": "test",
     }
-    heading = next((name for name in (rows[0] if rows else ()) if plain_heading(name) == "split"), None)
-    splits = [alike.get(str(row.get(heading)).strip().casefold()) for row in rows] if heading is not None else []
+    named_so = [name for name in (rows[0] if rows else ()) if plain_heading(name) == "split"]
+    found = {
+        name: [alike.get(str(row.get(name)).strip().casefold()) for row in rows] for name in (rows[0] if rows else ())
+    }
+    several = [name for name, splits in found.items() if None not in splits and len(set(splits)) > 1]
+    headings = [name for name in named_so if name in several] or several
+    if len(headings) > 1:
+        raise UserError(
+            f"{path} has the columns {' and '.join(map(repr, headings))}, which both name splits: remove one of them"
+        )
+    splits = found[(headings or named_so)[0]] if headings or named_so else []
     if not splits or None in splits or set(splits) == {split}:
         return rows
     kept = [row for row, one in zip(rows, splits, strict=True) if one == split]
