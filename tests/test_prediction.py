@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import call, places, refused
-from test_raw_images import write_dicom
+from test_raw_images import COLOUR, write_dicom
 
 import main_predict
 import main_test
@@ -203,18 +203,27 @@ def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, 
     refused(capsys, "holds the reports of another model", main_predict, *words)
 
 
-@pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
-def test_a_dicom_film_gives_the_report_of_its_png(prepared, trained, tested, tmp_path, kind):
-    film = next(iter(sorted((prepared / "images" / "test").iterdir())))
-    pixels = np.asarray(Image.open(film)).astype(np.uint16)
-    pixels = pixels - pixels.min()
-    pixels = (pixels * (255 / pixels.max())).round().astype(np.uint16)
-    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "film.png")
-    values = 255 - pixels if kind == "MONOCHROME1" else pixels
-    write_dicom(tmp_path / "film.dcm", values, PhotometricInterpretation=kind)
-    png, dicom = Reporter.load(trained).report([tmp_path / "film.png", tmp_path / "film.dcm"])
-    assert dicom["report"] == png["report"]
-    assert dicom["probability"] == png["probability"]
+def test_dicom_films_of_each_kind_give_the_report_of_their_png(prepared, trained, tmp_path):
+    """Grey of 8 and of 12 bits, white first, three colours, luminance and chrominance, a palette."""
+    film = min((prepared / "images" / "test").iterdir())
+    pixels = np.asarray(Image.open(film).convert("L"))
+    pixels = ((pixels - pixels.min()) * (255.0 / np.ptp(pixels))).round().astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "film.png")
+    eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    grey = {f"{name}PaletteColorLookupTableData": bytes(range(256)) for name in ("Red", "Green", "Blue")}
+    grey |= {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 8] for name in ("Red", "Green", "Blue")}
+    three, neutral = np.stack([pixels] * 3, axis=-1), np.full_like(pixels, 128)
+    kinds = {
+        "MONOCHROME2": (pixels * np.uint16(16), {}), "MONOCHROME1": (255 - pixels, eight), "PALETTE COLOR": (pixels, eight | grey),
+        "RGB": (three, COLOUR), "YBR_FULL": (np.stack([pixels, neutral, neutral], axis=-1), COLOUR),
+    }  # fmt: skip
+    for kind, (values, tags) in kinds.items():
+        tags = {**tags, "PhotometricInterpretation": kind}
+        write_dicom(tmp_path / f"{kind}.dcm", values.astype(np.uint16), **tags)
+    paths = [tmp_path / "film.png", *(tmp_path / f"{kind}.dcm" for kind in kinds)]
+    png, *dicoms = Reporter.load(trained).report(paths)
+    assert {kind: row["report"] for kind, row in zip(kinds, dicoms, strict=True)} == dict.fromkeys(kinds, png["report"])
+    assert [row["probability"] for row in dicoms] == [png["probability"]] * len(kinds)
 
 
 @pytest.mark.slow

@@ -280,8 +280,7 @@ def test_a_table_or_window_that_cannot_be_applied_is_told(tmp_path, tags):
 
 
 @pytest.mark.parametrize("planar", [0, 1])
-def test_colour_becomes_grey(tmp_path, planar):
-    """As for any colour image: 0.299 red + 0.587 green + 0.114 blue."""
+def test_colour_stays_as_in_a_png_of_it(tmp_path, planar):
     colours = np.random.default_rng(0).integers(0, 256, (12, 10, 3))
     colours[0, :2] = [[0] * 3, [255] * 3]
     path = write_dicom(tmp_path / "a.dcm", colours, **{**COLOUR, "PlanarConfiguration": planar})
@@ -291,7 +290,8 @@ def test_colour_becomes_grey(tmp_path, planar):
         data = pydicom.dcmread(path)
         data.PixelData = colours.transpose(2, 0, 1).astype(np.uint8).tobytes()
         data.save_as(path)
-    assert abs(np.asarray(read_dicom(path)) - colours @ [0.299, 0.587, 0.114]).max() <= 1
+    Image.fromarray(colours.astype(np.uint8)).save(tmp_path / "a.png")
+    assert (np.asarray(read_dicom(path)) == np.asarray(open_image(tmp_path / "a.png"))).all()
 
 
 def test_luminance_and_chrominance_become_grey(tmp_path):
@@ -301,10 +301,46 @@ def test_luminance_and_chrominance_become_grey(tmp_path):
     assert abs(np.asarray(read_dicom(path)) - RAMP // 16).max() <= 1
 
 
-def test_a_palette_is_refused(tmp_path):
-    path = write_dicom(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR")
-    with pytest.raises(UserError, match=r"holds pixels of the kind PALETTE COLOR, expected grey or RGB: export it in"):
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_palette_gives_its_colours(tmp_path, bits):
+    """Grey ones give a grey image; one that is not there is told."""
+    indices = RAMP // 16
+    palettes = {"Red": range(255, -1, -1), "Green": range(255, -1, -1), "Blue": range(255, -1, -1)}
+
+    def tags(palettes):
+        scale = 257 if bits == 16 else 1
+        kind = np.uint16 if bits == 16 else np.uint8
+        found = {"PhotometricInterpretation": "PALETTE COLOR", "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+        for name, entries in palettes.items():
+            found[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+            found[f"{name}PaletteColorLookupTableData"] = (np.array(entries) * scale).astype(kind).tobytes()
+        return found
+
+    grey = read_dicom(write_dicom(tmp_path / "a.dcm", indices, **tags(palettes)))
+    assert grey.mode == "L"
+    assert (np.asarray(grey) == 255 - indices).all()
+    colour = np.asarray(read_dicom(write_dicom(tmp_path / "b.dcm", indices, **tags(palettes | {"Blue": [7] * 256}))))
+    assert (colour == np.stack([255 - indices, 255 - indices, np.full_like(indices, 7)], axis=-1)).all()
+    path = write_dicom(tmp_path / "c.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR")
+    with pytest.raises(UserError, match="has a palette that cannot be applied"):
         read_dicom(path)
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_eight_bits_that_nothing_changes_stay_as_in_a_png_of_them(tmp_path, kind):
+    """A dim film stays dim, whichever file it comes in."""
+    values = RAMP // 32 + 20
+    eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": kind}
+    shown = 255 - values if kind == "MONOCHROME1" else values
+    for name, more in (("a", {}), ("b", {"RescaleSlope": 1, "RescaleIntercept": 0})):
+        assert (np.asarray(read_dicom(write_dicom(tmp_path / f"{name}.dcm", values, **eight, **more))) == shown).all()
+
+
+def test_a_moving_picture_is_refused(tmp_path):
+    frames = [Image.new("L", (30, 30), value) for value in (10, 200)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(UserError, match="holds 2 frames, expected one"):
+        open_image(tmp_path / "a.png")
 
 
 def test_a_compression_that_is_known_is_decoded(tmp_path):

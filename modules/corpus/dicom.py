@@ -46,13 +46,14 @@ def read_dicom(path: str | Path) -> Image.Image:
 
     The stored values go through the modality transform (rescale slope or table) and the value-of-interest transform
     (lookup table or window), are spread over 0 to 255, and are inverted where low values are white (MONOCHROME1). Pixels
-    of the padding value, or in its range, count for nothing and become black.
+    of the padding value, or in its range, count for nothing and become black. Values of 8 bits that none of these change
+    stay as they are, and so do colours of 8 bits: as in a PNG of them.
 
     Args:
-        path: DICOM file with one frame, grey, or in red, green and blue, which become grey.
+        path: DICOM file with one frame: grey, of a palette, or in red, green and blue or what is coded as them.
 
     Returns:
-        Image of mode ``"L"``.
+        Image of mode ``"L"``, or ``"RGB"`` where there is colour.
 
     Raises:
         UserError: if there is no such file; if it is no DICOM image, is damaged anywhere that matters, is compressed in
@@ -82,7 +83,7 @@ def _read(path: Path) -> Image.Image:
     frames = int(data.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
-    if samples == 1 and kind not in ("MONOCHROME1", "MONOCHROME2"):
+    if samples == 1 and kind not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"):
         raise UserError(
             f"the image {path} holds pixels of the kind {named(kind)}, expected grey or RGB: export it in grey"
         )
@@ -93,17 +94,33 @@ def _read(path: Path) -> Image.Image:
     if not np.isfinite(values).all():
         raise UserError(f"the image {path} holds pixels that are no numbers: export it again")
     if samples == 3:  # red, green and blue by now
-        return Image.fromarray(spread(values)).convert("L")
+        return shed_colour(Image.fromarray(values if values.dtype == np.uint8 else spread(values)))
+    if kind == "PALETTE COLOR":
+        return shed_colour(Image.fromarray(_of_palette(path, values, data)))
     try:
         padding = _padding(values, data)  # (height, width)
         seen = _of_interest(values, data)
-        pixels = spread(seen, seen[~padding])
+        as_shown = values.dtype == np.uint8 and data.BitsStored == 8 and np.array_equal(seen, values)
+        pixels = values if as_shown else spread(seen, seen[~padding])
     except Exception as error:
         raise UserError(
             f"the image {path} has a lookup table or window that cannot be applied ({type(error).__name__}): export it again"
         ) from error
     pixels = 255 - pixels if kind == "MONOCHROME1" else pixels
     return Image.fromarray(np.where(padding, np.uint8(0), pixels))
+
+
+def _of_palette(path: Path, values: np.ndarray, data: Dataset) -> np.ndarray:
+    """Colours ``(height, width, 3)`` uint8 of indices."""
+    from pydicom.pixels import apply_color_lut
+
+    try:
+        colours = apply_color_lut(values, data)
+    except Exception as error:
+        raise UserError(
+            f"the image {path} has a palette that cannot be applied ({type(error).__name__}): export it in grey"
+        ) from error
+    return (colours >> 8).astype(np.uint8) if colours.dtype == np.uint16 else colours
 
 
 def _parse(path: Path) -> Dataset:
@@ -163,6 +180,12 @@ def _advice(data: Dataset) -> str:
     if decoder.is_available:
         return "copy it again"
     return "install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg for its compression, or export it without"
+
+
+def shed_colour(image: Image.Image) -> Image.Image:
+    """A picture in red, green and blue; in grey if the three are equal everywhere."""
+    red, *others = (channel.tobytes() for channel in image.split())
+    return image.getchannel(0) if all(channel == red for channel in others) else image
 
 
 def spread(values: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from modules.corpus.dicom import MAX_PIXELS, check_size, is_dicom, read_dicom, spread
+from modules.corpus.dicom import MAX_PIXELS, check_size, is_dicom, read_dicom, shed_colour, spread
 from modules.messages import UserError
 
 FORMATS = ("PNG", "JPEG")
@@ -41,6 +41,11 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:  # never all of Pillow's: EPS would start Ghostscript
             check_size(path, *image.size)
+            frames = (
+                getattr(image, "n_frames", 1) if image.format == "PNG" else 1
+            )  # a JPEG's others are its own previews
+            if frames > 1:
+                raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
             # the arguments of a decoder alone: its extents may hold any number
             if image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in image.tile):
                 raise UserError(
@@ -68,6 +73,4 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         return image.convert("L")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    image = image.convert("RGB")
-    red, *others = (channel.tobytes() for channel in image.split())
-    return image.getchannel(0) if all(channel == red for channel in others) else image
+    return shed_colour(image.convert("RGB"))
