@@ -44,7 +44,7 @@ def observe(
 
     Returns:
         ``state_logits`` ``(n, P, L)`` in float32, without the class prior, and, if the model has towers, what the query
-        tower sees of the images, ``(n, F)`` in float16: 4.4 GB for MIMIC-CXR and a ResNet-101. Both on the host.
+        tower sees of the images, ``(n, F)`` in float16: 4.5 GB for MIMIC-CXR and a ResNet-101. Both on the host.
     """
     model.eval()
     device = model.diagnosis_head.linear.weight.device

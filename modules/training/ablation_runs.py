@@ -25,7 +25,16 @@ from modules.records import ROOT, append_jsonl, read_json, read_jsonl, sha256_of
 from modules.training.ablations import Ablation, Benchmark
 
 PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
-KEPT = ("scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity")
+KEPT = (
+    "scores",
+    "retrieval",
+    "grounding",
+    "reference_sensitivity",
+    "map_correlation",
+    "text_cosine",
+    "diversity",
+    "copying",
+)
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 _LAST_WORDS = 15  # lines of a failed run that are shown
 

@@ -13,6 +13,7 @@ from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.evaluation.generation import state_sums
 from modules.evaluation.grounding import grounding_lines
+from modules.evaluation.metrics.copying import copying, copying_line
 from modules.evaluation.metrics.diversity import diversity
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import intervals
@@ -109,7 +110,8 @@ def score_test(
     scores = {name: system.scores for name, system in systems.items()}
     table = results.write_tables(run_dir, options.data.dataset_name, scores, spans, notes)
     written = [f"wrote {run_dir / name}" for name in WRITTEN]
-    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), "", *_measured_lines(measured)]
+    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"])]
+    lines += ["", copying_line(metrics["copying"]), "", *_measured_lines(measured)]
     return "\n".join([*lines, *written])
 
 
@@ -136,12 +138,9 @@ def _figures(
         intervals(states, options.statistics.resamples, options.runtime.seed), options.testing.split
     )
     found["names"] |= results.named({name: full_name(name, 0) for name in states.scores()}, options.testing.split)
-    found["diversity"] = diversity(
-        [row["prediction"] for row in rows],
-        dataset.reports,
-        [row["retrieved_report"] or "" for row in rows],
-        train.reports,
-    )
+    written, retrieved = [row["prediction"] for row in rows], [row["retrieved_report"] or "" for row in rows]
+    found["diversity"] = diversity(written, dataset.reports, retrieved, train.reports)
+    found["copying"] = copying(written, retrieved, scorer.reference_labels, scorer.labeler)
     return found
 
 
