@@ -25,7 +25,7 @@ RETRIEVED = [
 
 def test_by_hand():
     labeler = RuleLabeler()
-    found = copying(WRITTEN, RETRIEVED, labeler(OWN), labeler)
+    found = copying(WRITTEN, RETRIEVED, labeler(OWN), labeler, labeler.conditions)
     assert {name: kind["sentences"] for name, kind in found.items()} == {"copied": 3, "own": 3, "left": 2}
     assert found["copied"]["wrong"] == pytest.approx(1 / 3)
     assert found["own"]["wrong"] == pytest.approx(1 / 3)
@@ -40,12 +40,14 @@ def test_by_hand():
 def test_an_uncertain_finding_of_the_report_may_be_called_present_and_not_denied_at_will():
     labeler = RuleLabeler()
     truth = labeler(["possible pneumonia ."])
-    found = copying(["there is pneumonia . no pneumonia ."], ["there is pneumonia ."], truth, labeler)
+    found = copying(
+        ["there is pneumonia . no pneumonia ."], ["there is pneumonia ."], truth, labeler, labeler.conditions
+    )
     assert found["copied"]["wrong"] == found["own"]["wrong"] == 0
 
 
 def test_nothing_was_retrieved_and_nothing_written():
     labeler = RuleLabeler()
-    found = copying([""], [""], np.zeros((1, len(labeler.conditions)), np.int8), labeler)
+    found = copying([""], [""], np.zeros((1, len(labeler.conditions)), np.int8), labeler, labeler.conditions)
     assert all(kind == {"sentences": 0, "wrong": None} for kind in found.values())
     assert copying_line(found).endswith("0 copied, 0 its own, 0 left behind")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from modules.corpus.text import normalise_whitespace, postprocess_prediction, split_sentences
-from modules.labelling.labelers import Labeler
 from modules.labels import NEGATIVE, POSITIVE, UNCERTAIN
 
 NO_FINDING = "no finding"  # of a sentence alone it says nothing
 
 
 def copying(
-    predictions: Sequence[str], retrieved: Sequence[str], truth: np.ndarray, labeler: Labeler
+    predictions: Sequence[str],
+    retrieved: Sequence[str],
+    truth: np.ndarray,
+    label: Callable[[list[str]], np.ndarray],
+    conditions: Sequence[str],
 ) -> dict[str, Any]:
     """Sentences that stand word for word in the retrieved report, those of the model's own, and those left behind.
 
@@ -25,14 +28,15 @@ def copying(
     Args:
         predictions: n generated reports.
         retrieved: the report that each was written with, ``""`` for none.
-        truth: states ``(n, len(labeler.conditions))`` of the studies' own reports, by the same labeler.
-        labeler: of reports.
+        truth: states ``(n, L)`` of the studies' own reports.
+        label: the labeler that found them: from texts to states.
+        conditions: L names.
 
     Returns:
         ``copied``, ``own`` and ``left`` (of the retrieved report, not taken): each how many ``sentences`` and what share
         of them is ``wrong``, None if there is no such sentence.
     """
-    known = [index for index, name in enumerate(labeler.conditions) if name != NO_FINDING]
+    known = [index for index, name in enumerate(conditions) if name != NO_FINDING]
     kinds: dict[str, list[tuple[int, str]]] = {"copied": [], "own": [], "left": []}
     for study, (prediction, report) in enumerate(zip(predictions, retrieved, strict=True)):
         written = split_sentences(normalise_whitespace(postprocess_prediction(prediction)))
@@ -41,7 +45,7 @@ def copying(
             kinds["copied" if sentence in offered else "own"].append((study, sentence))
         kinds["left"] += [(study, sentence) for sentence in offered if sentence not in written]
     unique = list(dict.fromkeys(sentence for found in kinds.values() for _, sentence in found))
-    states = labeler(unique)[:, known] if unique else np.empty((0, len(known)), np.int8)
+    states = label(unique)[:, known] if unique else np.empty((0, len(known)), np.int8)
     row = {sentence: number for number, sentence in enumerate(unique)}
     result: dict[str, Any] = {}
     for kind, found in kinds.items():

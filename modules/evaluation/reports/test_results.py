@@ -140,7 +140,8 @@ def _figures(
     found["names"] |= results.named({name: full_name(name, 0) for name in states.scores()}, options.testing.split)
     written, retrieved = [row["prediction"] for row in rows], [row["retrieved_report"] or "" for row in rows]
     found["diversity"] = diversity(written, dataset.reports, retrieved, train.reports)
-    found["copying"] = copying(written, retrieved, scorer.reference_labels, scorer.labeler)
+    labeler = scorer.labeler
+    found["copying"] = copying(written, retrieved, scorer.reference_labels, labeler, labeler.conditions)
     return found
 
 
