@@ -26,6 +26,7 @@ from modules.evaluation.metrics.extra import HOW, extra_sums
 from modules.evaluation.predictions import Matched
 from modules.evaluation.profiles import PROFILES
 from modules.evaluation.reports.score_results import write_results
+from modules.evaluation.reports.shown_films import require_films
 from modules.evaluation.scored_files import checksums, read_files
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import open_bank, training_reports
@@ -79,6 +80,7 @@ def main() -> None:
     """Score files."""
     options = parse_options(MainScore)
     matched = read_files(options.scoring)
+    require_films(matched, options.scoring.image_dir)
     with ExitStack() as held:
         hold_results(held, Path(options.run.save_dir), checksums(options.scoring), options.run.overwrite, BESIDE)
         write_options(options.run.save_dir, flat(options), sys.argv)

@@ -8,6 +8,9 @@ from PIL import Image
 from programs import call, refused
 
 import main_score
+from modules.evaluation.predictions import match
+from modules.evaluation.report_files import read_report_file
+from modules.evaluation.reports.shown_films import film_of
 
 REFERENCES = [
     "There is a small left pleural effusion.",
@@ -128,6 +131,22 @@ def test_one_system_has_a_page_too_and_films_that_are_none_are_refused(files, ca
         "--save_dir",
         files / "two",
     )
+    assert not (files / "two" / "metrics.json").exists(), "asked before anything is scored"
     refused(
         capsys, "--image_dir is of the page", main_score, "--predictions", files / "ours.jsonl", "--image_dir", files
     )
+
+
+def test_films_are_found_where_an_annotation_names_them(files, tmp_path):
+    """Its image_path, in a folder of its own split; the predictions name the studies alone."""
+    (tmp_path / "films" / "test").mkdir(parents=True)
+    studies = [{"id": f"s{i}", "report": f"report {i} .", "image_path": [f"test/film{i}.png"]} for i in range(3)]
+    Image.new("L", (60, 50), 90).save(tmp_path / "films" / "test" / "film1.png")
+    (tmp_path / "annotation.json").write_text(json.dumps({"train": [], "val": [], "test": studies}))
+    rows = "".join(f'{{"id": "s{i}", "prediction": "report {i} ."}}\n' for i in range(3))
+    (tmp_path / "ours.jsonl").write_text(rows)
+    read = {"split": "test", "section": "findings", "columns": {}}
+    truth = read_report_file(tmp_path / "annotation.json", "reference", **read)
+    matched = match({"ours": read_report_file(tmp_path / "ours.jsonl", **read)}, truth, "none", 0)
+    found = [film_of(tmp_path / "films", *study) for study in zip(matched.rows, matched.ids, strict=True)]
+    assert found == [None, tmp_path / "films" / "test" / "film1.png", None]

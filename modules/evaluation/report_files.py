@@ -208,7 +208,8 @@ def _read_annotation(
     studies = require_split(read_annotation(path), split, path)
     cells = [{"id": study.id, "image_path": study.image_path[0]} for study in studies]
     keys = id_columns(cells, ("id", "image_path"))
-    return ReportFile(path, [study.report for study in studies], keys=keys, read_as=f"annotation, {split} split")
+    texts = [study.report for study in studies]
+    return ReportFile(path, texts, keys=keys, read_as=f"annotation, {split} split", rows=cells)
 
 
 def _from_rows(

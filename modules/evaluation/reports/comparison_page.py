@@ -9,22 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.tables import plain_heading
-from modules.evaluation.columns import Row
-from modules.evaluation.headings import IDS
 from modules.evaluation.predictions import Matched
 from modules.evaluation.reports.results import COMPARED
 from modules.evaluation.reports.sentence_agreement import mark_sentences
+from modules.evaluation.reports.shown_films import film_of
 from modules.evaluation.reports.viewer import lengths_of, render, write_images
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.labels import CONDITIONS, ENTITIES, STATES
-from modules.messages import UserError
 from modules.records import atomic_write
 
 MOST = 1000  # studies shown, the worst first
 SCORES = ("ce_f1", *(name for name in COMPARED if "ce_" not in name))
 DIFFERENCE = "difference in "  # as page/compare.js has it
-FILM_ENDINGS = ("", ".png", ".jpg", ".jpeg", ".dcm")
 
 
 def write_comparison_page(
@@ -47,9 +43,6 @@ def write_comparison_page(
 
     Returns:
         The page.
-
-    Raises:
-        UserError: if a folder of films is given that has none of the studies.
     """
     names = list(systems)
     each = {
@@ -149,22 +142,5 @@ def _studies(
 def _images(run_dir: Path, matched: Matched, order: Sequence[int], image_dir: str | None) -> list[str | None]:
     if image_dir is None:
         return [None] * len(order)
-    films = [_film(Path(image_dir), matched.rows[i], matched.ids[i]) for i in order]
-    if not any(films):
-        raise UserError(
-            f"--image_dir {image_dir} has a film of none of the studies, first {matched.ids[order[0]]}: give their folder"
-        )
+    films = [film_of(Path(image_dir), matched.rows[i], matched.ids[i]) for i in order]
     return write_images(run_dir / "viewer" / "images", films)
-
-
-def _film(folder: Path, row: Row, key: str) -> Path | None:
-    """The film of a study: where its row says, or under its id."""
-    known = {plain_heading(name) for name in IDS}
-    named = [value for name, value in row.items() if plain_heading(name) in known]
-    for value in (*named, key):
-        text = str(value[0] if isinstance(value, list) and value else value).lstrip("/")
-        for ending in FILM_ENDINGS:
-            path = folder / f"{text}{ending}"
-            if ".." not in Path(text).parts and path.is_file():
-                return path
-    return None
