@@ -40,30 +40,47 @@ from modules.programs import MainTrain
 from modules.set_size import fit_to_size, size_defaults
 from modules.throughput import agree_to_long, cost_table, estimates_for_mimic
 from modules.training.costs import training_costs
-from modules.weights.backbones import needed_backbone
+from modules.weights.backbones import needed_backbone, read_folder
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
 MANY = 20_000  # studies, from which on a stage may take a day
 
 
-def needed_files(options: MainPrepare) -> list[Needed]:
-    """Everything a preparation reads."""
-    needed = [
-        Needed(
-            options.data.ann_path, "annotation file", "see data/README.md for where to get one or how to write your own"
-        ),
-        image_folder(options.data),
-    ]
+def given_files(options: MainPrepare) -> list[Needed]:
+    """What a preparation reads besides the data set."""
+    needed, wanted = [], options.preparation
     if options.scorer.resnet_weights not in (None, "download"):
         needed.append(needed_backbone(options.scorer.resnet_weights, options.scorer.visual_extractor))
     if options.scorer.entity_scorer == "medklip":
         needed += medklip_files(options)
     else:  # that --bert_path is the clinical one
         needed += labeler_files(options.labeler.chexbert_path, options.labeler.bert_path)
+    if wanted.text_encoder != "lsa" and not wanted.text_encoder.startswith("hub:"):
+        how = "give lsa, hub:NAME or the local folder of a Hugging Face model with its config.json"
+        needed.append(Needed(Path(wanted.text_encoder) / "config.json", "model of --text_encoder", how))
+    if wanted.published not in (None, "none"):
+        needed.append(Needed(str(wanted.published), "published files", "see data/README.md for where to get them"))
     if options.data.bank_dir != options.data.feature_dir:
         how = "prepare the data set that the model was trained on"
         needed.append(Needed(Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", how))
     return needed
+
+
+def needed_files(options: MainPrepare) -> list[Needed]:
+    """Everything a preparation reads."""
+    how = "see data/README.md for where to get one or how to write your own"
+    annotation = Needed(options.data.ann_path, "annotation file", how)
+    return [annotation, image_folder(options.data), *given_files(options)]
+
+
+def refuse(options: MainPrepare, needed: list[Needed]) -> None:
+    """Refuse what is missing, and networks in folders that cannot be built, hours before they are used."""
+    require(needed)
+    read_folder(options.scorer.visual_extractor, options.scorer.image_size)
+    if options.preparation.text_encoder != "lsa":
+        from modules.preparation.features.text_models import find_text_model  # on demand: LSA needs no transformers
+
+        find_text_model(options.preparation.text_encoder, options.preparation.text_pooling)
 
 
 def print_estimate(options: MainPrepare, device: torch.device) -> None:
@@ -90,6 +107,9 @@ def main() -> None:
             if is_main():
                 print_estimate(options, device)
             return
+        makes_data = options.raw.raw_dir or options.data.dataset_name == "synth_cxr"
+        if makes_data and options.raw.raw_step == "all":  # else no features follow
+            refuse(options, given_files(options))  # before hours of copies
         if options.raw.raw_dir:
             losses = build_annotation(options)
             if options.raw.raw_step != "all":
@@ -112,7 +132,7 @@ def main() -> None:
             said = fit_to_size(options, size_defaults(training)) if training else ""
             if is_main() and said:
                 print(said)
-        require(needed_files(options))
+        refuse(options, needed_files(options))
         if options.preparation.published is None and options.scorer.entity_scorer == "own":
             refuse_to_build(options.data)
         seed_everything(options.runtime.seed)

@@ -77,8 +77,8 @@ def _probe(config: Any, image_size: int) -> tuple[int, int, list[str]]:
     from transformers import AutoModel
 
     with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
-        network = AutoModel.from_config(config, dtype=torch.float32).eval()
         try:
+            network = AutoModel.from_config(config, dtype=torch.float32).eval()
             state = _last_state(network, torch.empty(1, 3, image_size, image_size), _extra_arguments(network))
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(

@@ -147,7 +147,7 @@ def test_pixels_are_scaled_as_the_folder_says(known, mean, std, tmp_path):
 
 
 def test_what_is_no_vision_model_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"config\.json does not exist: give --visual_extractor hf:"):
+    with pytest.raises(UserError, match=r"config\.json does not exist: give --visual_extractor hf:"):
         read_folder(f"hf:{tmp_path}", 64)
     name = save_folder(tmp_path, "vit")
     with pytest.raises(UserError, match=r"cannot read images of 8 pixels|no square of patches"):

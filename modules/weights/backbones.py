@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.config import BACKBONES
 from models.huggingface_backbone import first_line
 from models.visual_encoder import build
-from modules.messages import Needed, UserError
+from modules.messages import Needed, UserError, named
 from modules.records import read_json
 
 FOLDER = "hf:"  # before the folder in --visual_extractor
@@ -34,15 +34,14 @@ def read_folder(name: str, image_size: int) -> dict[str, Any] | None:
         ``architecture``, the fields of transformers' configuration, and ``mean`` and ``std`` of pixels in [0, 1].
 
     Raises:
-        FileNotFoundError: if a file is missing.
-        UserError: if the folder holds no vision model that transformers knows, or none for images of this size.
+        UserError: if a file is missing; if the folder holds no vision model that transformers knows, or none for images of this size.
     """
     if not name.startswith(FOLDER):
         return None
     folder = Path(name.removeprefix(FOLDER))
     for file in ("config.json", "preprocessor_config.json"):
         if not (folder / file).is_file():
-            raise FileNotFoundError(
+            raise UserError(
                 f"{folder / file} does not exist: give --visual_extractor hf: and the folder of a vision model of Hugging "
                 "Face, with its config.json, preprocessor_config.json and weights"
             )
@@ -79,12 +78,12 @@ def _configuration(folder: Path) -> Any:
     """Transformers' configuration of the vision model in a folder; of a text-image model its vision part."""
     from transformers import AutoConfig  # on demand: takes seconds, and ResNets need none of it
 
-    known = read_json(folder / "config.json")
+    known = _object(folder / "config.json")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (KeyError, OSError, ValueError) as error:
+    except Exception as error:  # damage makes transformers raise anything
         raise UserError(
-            f"{folder} holds a {known.get('model_type', 'model of no known type')}, which transformers cannot build: give "
+            f"{folder} holds a {named(known.get('model_type', 'model of no known type'))}, which transformers cannot build: give "
             "the folder of a ViT, DINOv2, DINOv3, Swin, ConvNeXt or another vision model"
         ) from error
     return getattr(config, "vision_config", config)
@@ -92,16 +91,33 @@ def _configuration(folder: Path) -> Any:
 
 def _pixel_statistics(path: Path) -> dict[str, list[float]]:
     """Mean and deviation of pixels in [0, 1]; a folder may scale them otherwise, or not at all."""
-    known = read_json(path)
-    factor = 255 * known.get("rescale_factor", 1 / 255) if known.get("do_rescale", True) else 255.0
+    known = _object(path)
+    scale = known.get("rescale_factor", 1 / 255) if known.get("do_rescale", True) else 1.0
+    if not (_is_number(scale) and scale > 0):
+        raise UserError(f"{path} says rescale_factor {named(scale)}: a number above 0 is needed")
+    factor = 255 * scale
     mean, std = known.get("image_mean"), known.get("image_std")
     if not known.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
-    if not (isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) == 3 and min(std) > 0):
+    three = all(isinstance(row, list) and len(row) == 3 and all(map(_is_number, row)) for row in (mean, std))
+    if not (three and min(std) > 0):
         raise UserError(
-            f"{path} says image_mean {mean} and image_std {std}: three numbers each are needed, the deviations positive"
+            f"{path} says image_mean {named(mean)} and image_std {named(std)}: three numbers each are needed, the "
+            "deviations positive"
         )
     return {"mean": [value / factor for value in mean], "std": [value / factor for value in std]}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON object; UserError if the file holds something else."""
+    known = read_json(path)
+    if not isinstance(known, dict):
+        raise UserError(f"{path} holds a {type(known).__name__}, expected an object: copy it again")
+    return known
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
@@ -117,7 +133,7 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
         network, report = AutoModel.from_pretrained(
             folder, config=_configuration(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, RuntimeError, SafetensorError, ValueError) as error:
+    except Exception as error:  # damage makes transformers raise anything
         raise UserError(
             f"{folder} has no weights that transformers can load ({first_line(error)}): copy the folder again"
         ) from error

@@ -1,5 +1,6 @@
 """What the fuzzer does to a file: a few of its bytes are changed, or, where it holds values, a few of its values."""
 
+import copy
 import io
 import json
 
@@ -67,15 +68,15 @@ def change(value, rng):
             case 0:
                 del holder[key]
             case 1 if isinstance(holder, list):
-                holder.insert(key, holder[key])
+                holder.insert(key, copy.deepcopy(holder[key]))
             case 1:
-                holder[f"{key}2"] = holder[key]
+                holder[f"{key}2"] = copy.deepcopy(holder[key])
             case 2:
                 other, theirs = places[rng.integers(0, len(places))]
                 if isinstance(other[theirs], int | float | str | None | torch.Tensor):  # else it would hold itself
                     holder[key] = other[theirs]
             case _:
-                holder[key] = VALUES[rng.integers(0, len(VALUES))]
+                holder[key] = copy.deepcopy(VALUES[rng.integers(0, len(VALUES))])
 
 
 def places_of(value):

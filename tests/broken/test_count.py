@@ -4,6 +4,7 @@ from test_broken_annotations import FILES as ANNOTATIONS
 from test_broken_archives import KAGGLE, MIMIC, OPEN_I, TABLES
 from test_broken_checkpoints import FILES as CHECKPOINTS
 from test_broken_flags import FLAGS
+from test_broken_folders import TEXT, VISION
 from test_broken_images import DICOM, IMAGES
 from test_broken_predictions import FILES as PREDICTIONS
 from test_broken_stores import DAMAGE
@@ -20,6 +21,7 @@ def test_there_are_three_hundred_broken_inputs(capsys):
         "predictions": len(PREDICTIONS),
         "feature stores": len(DAMAGE),
         "checkpoints": len(CHECKPOINTS),
+        "folders of models": len(TEXT) + len(VISION),
         "flags": sum(map(len, FLAGS.values())),
     }
     with capsys.disabled():

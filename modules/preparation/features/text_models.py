@@ -44,7 +44,9 @@ class HuggingFaceEncoder:
         assert pooling in ("mean", "cls")
         try:
             self._tokenizer, model = _load(path)
-        except (OSError, ValueError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # damage makes transformers raise anything
             raise UserError(
                 f"{path} holds no text model that can be loaded ({first_line(error)}): give --text_encoder a folder "
                 "with config.json, weights and vocabulary, or lsa"
@@ -152,18 +154,32 @@ def _fetch(name: str) -> str:
 
 
 def _load(path: str | Path) -> tuple[Any, Any]:
-    """Tokenizer and model of a folder."""
-    kind = str(read_json(Path(path) / "config.json").get("model_type", ""))
+    """Tokenizer and model of a folder.
+
+    Raises:
+        UserError: if its weights are not whole; transformers would draw those that are missing.
+    """
+    known = read_json(Path(path) / "config.json")
+    kind = str(known.get("model_type", ""))
     if kind in CONFIG_MAPPING or not kind.endswith("bert"):
-        return (
-            AutoTokenizer.from_pretrained(path, local_files_only=True),
-            AutoModel.from_pretrained(path, local_files_only=True),
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model, report = AutoModel.from_pretrained(path, local_files_only=True, output_loading_info=True)
+    else:
+        config = BertConfig(
+            **{**{key: value for key, value in known.items() if key != "auto_map"}, "model_type": "bert"}
         )
-    config = {key: value for key, value in read_json(Path(path) / "config.json").items() if key != "auto_map"}
-    model = BertModel.from_pretrained(
-        path, config=BertConfig(**{**config, "model_type": "bert"}), local_files_only=True
-    )
-    return BertTokenizerFast.from_pretrained(path, local_files_only=True), model
+        tokenizer = BertTokenizerFast.from_pretrained(path, local_files_only=True)
+        model, report = BertModel.from_pretrained(path, config=config, local_files_only=True, output_loading_info=True)
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # which nothing here reads
+    if missing:
+        raise UserError(f"{path} lacks {len(missing)} weights of its model, first {missing[0]}: copy it again")
+    wrong = next((name for name, value in model.named_parameters() if not torch.isfinite(value).all()), None)
+    if wrong:
+        raise UserError(f"{path}: the weights {wrong} hold numbers that are not finite: copy it again")
+    words, rows = len(tokenizer), model.config.vocab_size
+    if not rows / 2 <= words <= rows:  # transformers makes a vocabulary of nothing from a folder that lost its own
+        raise UserError(f"{path} has a vocabulary of {words} words and vectors of {rows}: copy it again")
+    return tokenizer, model
 
 
 def _mean(hidden: Tensor, attention_mask: Tensor) -> Tensor:
