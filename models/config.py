@@ -107,7 +107,9 @@ class ModelOptions:
     hyperbolic_dim: int = flag(512, "width of hyperbolic embeddings", within="[1, 65536]", name="h_dim")
     hyperbolic_layers: int = flag(2, "layers of the hyperbolic encoder", within="[1, 64]")
     retrieval: str = flag(
-        "learned", "how the reference is found", choices=("learned", "states", "cosine", "random", "none")
+        "learned",
+        "how the reference is found; label: by the study's own labels, an oracle",
+        choices=("learned", "states", "cosine", "random", "label", "none"),
     )
     # optimal transport attention
     attention_dim: int = flag(1024, "width of the transport attention", within="[1, 65536]", name="d_model")

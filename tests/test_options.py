@@ -159,7 +159,7 @@ def test_a_switch_is_turned_off_by_no():
         (
             MainTrain,
             "--retrieval none --train_retrieval label",
-            "with --retrieval none: it is read with --retrieval learned, states, cosine or random",
+            "with --retrieval none: it is read with --retrieval learned, states, cosine, random or label",
         ),
         (MainTrain, "--retrieval none --drop_references 0.2", "--drop_references 0.2 would change nothing with"),
         (MainTrain, "--retrieval none --reference_memory 9", "--reference_memory 9 would change nothing with"),

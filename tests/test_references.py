@@ -15,6 +15,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
+from modules.messages import UserError
 from modules.options import parse_options
 from modules.programs import MainTrain
 from modules.records import read_json, read_jsonl
@@ -182,3 +183,24 @@ def test_a_training_with_states_runs_and_is_judged(prepared, tmp_path):
     assert states["bleu_4_top1"] == pytest.approx(metrics["baselines"]["nearest by predicted states"]["BLEU_4"])
     low, high = states["intervals"]["bleu_4_top1"]
     assert low <= states["bleu_4_top1"] <= high
+
+
+def test_the_label_oracle_finds_the_fewest_differing_labels_and_never_the_study_itself(model, datasets):
+    for name, dataset in datasets.items():
+        find_references(model, dataset, "label", options(retrieval="label"))
+        differing = (dataset.bank.labels[None] != dataset.labels[:, None]).sum(axis=2)  # (n, N)
+        own = {study: row for row, study in enumerate(dataset.bank.ids)}
+        for position, study in enumerate(dataset.studies):
+            if study.id in own:
+                differing[position, own[study.id]] = 99
+        found = differing[np.arange(len(dataset)), dataset.reference_rows]
+        np.testing.assert_array_equal(found, differing.min(axis=1))
+        assert name != "train" or not any(dataset.bank.ids[row] == s.id
+                                          for row, s in zip(dataset.reference_rows, dataset.studies, strict=True))  # fmt: skip
+
+
+def test_the_label_oracle_is_not_asked_about_a_film_without_a_report(model, datasets):
+    dataset = datasets["val"].part(np.arange(2))
+    dataset.studies = [dataset.studies[0], replace(dataset.studies[1], report="")]
+    with pytest.raises(UserError, match=r"1 of 2 studies have no report.*--retrieval label, an oracle"):
+        find_references(model, dataset, "label", options(retrieval="label"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
+from modules.messages import UserError
 from modules.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries, retrieve
@@ -32,7 +35,17 @@ def set_references(
         queries: what is known of the studies, as :func:`modules.retrieval.observation.ask` returns it.
         exclude_same_patient: keep out the reports of the same patient too.
         seed: of random retrieval.
+
+    Raises:
+        UserError: if an oracle is asked about a study whose labels nobody knows.
     """
+    if how == "label":
+        if alone := sum(not study.report for study in dataset.studies):
+            raise UserError(
+                f"{alone} of {len(dataset)} studies have no report, and this model finds references by a study's own labels "
+                "(--retrieval label, an oracle): give studies with reports, or another model"
+            )
+        queries = replace(queries, labels=dataset.labels)
     rows, distances = retrieve(
         how,
         model.retrieval_enhancer,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from models.retrieval import RetrievalBank
 from models.retrieval_towers import RetrievalTowers
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
-from modules.labels import POSITIVE
+from modules.labels import POSITIVE, STATES
 from modules.messages import UserError
 from modules.retrieval.likelihood import label_points, state_points
 from modules.retrieval.sharding import search_shards, shard_rows
@@ -41,13 +42,15 @@ class Queries:
     region_scores: np.ndarray  # (n, K)
     state_logits: Tensor | None = None  # (n, P, L), where the model has looked at the images
     tower_inputs: Tensor | None = None  # (n, F), where it has and has towers
+    labels: np.ndarray | None = None  # (n, L), for an oracle alone: these are known from the reports
 
     def __len__(self) -> int:
         return len(self.studies)
 
     def part(self, positions: np.ndarray) -> Queries:
         """The studies at ``positions`` ``(k,)``."""
-        known = (None if seen is None else seen[positions] for seen in (self.state_logits, self.tower_inputs))
+        parts = self.state_logits, self.tower_inputs, self.labels
+        known: tuple[Any, ...] = tuple(None if part is None else part[positions] for part in parts)
         return Queries([self.studies[position] for position in positions], self.region_scores[positions], *known)
 
 
@@ -88,11 +91,11 @@ def what_reports_say(towers: RetrievalTowers, bank: TrainingBank, rows: slice | 
 
 
 def find_space(how: str, enhancer: Enhancer, bank: TrainingBank, queries: Queries, rows: slice) -> Space:
-    """The space that ``--retrieval learned``, ``cosine`` or ``states`` searches.
+    """The space that ``--retrieval learned``, ``cosine``, ``states`` or ``label`` searches.
 
     Args:
-        how: ``"learned"`` (geodesic distance of the embeddings), ``"cosine"`` (of the raw entity scores) or ``"states"``
-            (likelihood of the bank's labels under the predicted states).
+        how: ``"learned"`` (geodesic distance of the embeddings), ``"cosine"`` (of the raw entity scores), ``"states"``
+            (likelihood of the bank's labels under the predicted states) or ``"label"`` (conditions in another state).
         enhancer: the embedding network, on its device.
         bank: the training reports.
         queries: n studies.
@@ -102,6 +105,10 @@ def find_space(how: str, enhancer: Enhancer, bank: TrainingBank, queries: Querie
     if how == "learned":
         asked = queries.region_scores if queries.tower_inputs is None else queries.tower_inputs.numpy()
         return Space(enhancer.manifold, embed_bank(enhancer, bank, rows, device), embed(enhancer, asked, device))
+    if how == "label":
+        assert queries.labels is not None, "an oracle is told: modules.retrieval.references.set_references"
+        told = (torch.from_numpy(part.astype(np.int64)).to(device) for part in (bank.labels[rows], queries.labels))
+        return Space(Euclidean(1.0), *(F.one_hot(part, len(STATES)).flatten(1).float() for part in told))
     both = (bank.region_scores[rows], queries.region_scores)
     bank_scores, scores = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in both)
     if how == "cosine":

@@ -44,6 +44,7 @@ ABLATIONS = (
     Ablation("random reports", "--retrieval random"),
     Ablation("cosine retrieval", "--retrieval cosine"),
     Ablation("states retrieval", "--retrieval states"),
+    Ablation("label oracle", "--retrieval label"),
     Ablation("released enhancer", "--enhancer scores"),
     Ablation("no presence term", "--presence_weight 0"),
     Ablation("maps of the last stage", "--map_view patches"),
