@@ -111,7 +111,7 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
         UserError: if a word is not of this form, or names another role.
     """
     roles = ("prediction", "reference", "id")
-    given = {}
+    given: dict[str, str] = {}
     for word in words:
         role, equals, name = word.partition("=")
         if role not in roles or not equals or not name:
@@ -199,10 +199,12 @@ def _read_annotation(
     generated = {plain_heading(name) for name in (*GENERATED, *(columns or {}).values())}
     headings = {name for row in rows if isinstance(row, dict) for name in row} if isinstance(rows, list) else set()
     strange = (
-        unknown_texts([row for row in rows if isinstance(row, dict)]) if wanted == "prediction" and headings else []
+        unknown_texts([row for row in rows or [] if isinstance(row, dict)])
+        if wanted == "prediction" and headings
+        else []
     )
     if strange or any(plain_heading(name) in generated or side_of(name) == "generated" for name in headings):
-        found = _from_rows(path, rows, wanted, section, columns)
+        found = _from_rows(path, rows or [], wanted, section, columns)
         found.read_as = f"{split} split; {found.read_as}"
         return found
     studies = require_split(read_annotation(path), split, path)

@@ -96,7 +96,8 @@ def _pixel_statistics(path: Path) -> dict[str, list[float]]:
     if not (_is_number(scale) and scale > 0):
         raise UserError(f"{path} says rescale_factor {named(scale)}: a number above 0 is needed")
     factor = 255 * scale
-    mean, std = known.get("image_mean"), known.get("image_std")
+    mean: Any = known.get("image_mean")
+    std: Any = known.get("image_std")
     if not known.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
     three = all(isinstance(row, list) and len(row) == 3 and all(map(_is_number, row)) for row in (mean, std))

@@ -169,7 +169,8 @@ def _load(path: str | Path) -> tuple[Any, Any]:
             **{**{key: value for key, value in known.items() if key != "auto_map"}, "model_type": "bert"}
         )
         tokenizer = BertTokenizerFast.from_pretrained(path, local_files_only=True)
-        model, report = BertModel.from_pretrained(path, config=config, local_files_only=True, output_loading_info=True)
+        loaded: Any = BertModel.from_pretrained(path, config=config, local_files_only=True, output_loading_info=True)
+        model, report = loaded
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))  # which nothing here reads
     if missing:
         raise UserError(f"{path} lacks {len(missing)} weights of its model, first {missing[0]}: copy it again")
