@@ -136,6 +136,15 @@ def test_checksum_follows_the_rules(monkeypatch):
     assert not changed(["edema"])[0, CONDITIONS.index("edema")]
 
 
+def test_checksum_follows_the_reading_of_answers(monkeypatch, tmp_path):
+    """Labels that were kept under other rules are not those of these."""
+    from modules.labelling import structured
+
+    (tmp_path / "structured.py").write_text("# other rules")
+    monkeypatch.setattr(structured, "__file__", str(tmp_path / "structured.py"))
+    assert RuleLabeler().checksum != LABELER.checksum
+
+
 def test_find_labeler_says_that_it_uses_rules(capsys):
     labeler = find_labeler()
     assert labeler.name == "rule"

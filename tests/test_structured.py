@@ -1,5 +1,7 @@
 """modules/labelling/structured.py: answers in lists, tables and boxes mean what a reader takes them to mean."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -232,6 +234,23 @@ def test_structured_answers(form):
     )
     wanted = expected(words)
     assert found(text, wanted) == wanted, as_prose(text)
+
+
+def test_more_structured_answers():
+    """Invented in the manner of templates and language models; behind ``=>`` what a reader takes each to say."""
+    lines = (
+        (Path(__file__).parent / "cases" / "labelling" / "structured_answers.txt")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
+    assert len(lines) >= 200
+    wrong = []
+    for line in lines:
+        text, _, words = line.partition(" => ")
+        text, wanted = text.replace("\\n", "\n").replace("\\t", "\t"), expected(words)
+        if found(text, wanted) != wanted:
+            wrong.append((line, as_prose(text)))
+    assert not wrong
 
 
 @pytest.mark.parametrize(

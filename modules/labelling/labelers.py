@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import Study
 from modules.distributed import gather_list, is_main, shard
-from modules.labelling import assertions, condition_rules
+from modules.labelling import answers, assertions, condition_rules, structured
 from modules.labelling.assertions import assertion_map, normalised_sentences
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
 from modules.messages import Needed, UserError
@@ -84,7 +84,11 @@ class RuleLabeler:
 
     def __init__(self) -> None:
         tables = (condition_rules.PRESENT, condition_rules.NORMAL, condition_rules.BORDERLINE, condition_rules.MASKED)
-        self.checksum = hashlib.sha256(f"{assertions.RULES_CHECKSUM}{tables}".encode()).hexdigest()[:12]
+        code = b"".join(
+            Path(file.__file__).read_bytes() for file in (answers, structured)
+        )  # their order of rules is no pattern
+        rules = f"{assertions.RULES_CHECKSUM}{tables}".encode()
+        self.checksum = hashlib.sha256(rules + code).hexdigest()[:12]
         self._rules = [
             (column, [_compiled(table.get(condition, ())) for table in tables])
             for column, condition in enumerate(CONDITIONS)

@@ -9,39 +9,16 @@ from __future__ import annotations
 
 import re
 
+from modules.labelling.answers import LEFT_OPEN, PURE, SIDES, answer_of, state_of
 from modules.labelling.condition_rules import PRESENT
 
 _FINDING = re.compile(rf"\b(?:{'|'.join(pattern for patterns in PRESENT.values() for pattern in patterns)})\b")
-_SEEN = r"(?:seen|identified|visuali[sz]ed|noted|demonstrated|detected|evident|appreciated|present|found|apparent|observed|shown|visible)"
-_SIDES = r"(?:on the |in the )?(?:left|right|bilateral(?:ly)?|both sides|either side|lt|rt|l|r)(?: side| lung)?"
-_ANSWERS = {
-    "no": (
-        rf"(?:no|none|nil|absent|negative|neg|false|0|n|nope|not (?:clearly |definitely )?{_SEEN}|nothing|unlikely|-|\u2212|\u2013|-ve|\(-\)"
-        rf"|no evidence|without evidence|excluded|ruled out|normal|unremarkable|clear|resolved|no longer {_SEEN}|none {_SEEN}"
-        rf"|no {_SEEN}|within normal limits|wnl|none acute|not any|denied|\u2717|\u2718|\u274c|no evidence (?:of|for) (?:this|it|one)"
-        r"|no (?:acute|significant|definite|obvious|focal|large|discrete|convincing|radiographic)(?: evidence)?)"
-    ),
-    "yes": rf"(?:yes|y|{_SEEN}|positive|pos|true|1|\+|\+ve|\(\+\)|confirmed|definite(?:ly)?|\u2713|\u2714|\u2705|\u2611)",
-    "possible": (
-        r"(?:possible|possibly|-1|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
-        r"|cannot be (?:\w+ )?excluded|can ?not (?:exclude|be ruled out)|not (?:\w+ )?excluded|unsure|borderline|suspicious|may be present)"
-    ),
-    "": (
-        r"(?:not (?:assessed|evaluated|mentioned|applicable|reported|stated|commented on|imaged|included|done|described)|n/?a|unknown"
-        r"|not available|limited(?: evaluation)?|undetermined|see (?:above|below|impression)|blank|-{2,}|_+)"
-    ),
-}
-_ANSWER = {
-    word: re.compile(rf"(?:(?P<side>{_SIDES})\s+)?{pattern}(?:\s+(?P<place>{_SIDES}))?", re.IGNORECASE)
-    for word, pattern in _ANSWERS.items()
-}
-_PURE = "|".join(_ANSWERS.values())
 _BULLET = re.compile(r"\s*(?:[-*+\u2022\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)")
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
-_IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({_PURE})\s*[)\]]", re.IGNORECASE)
+_IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({PURE})\s*[)\]]", re.IGNORECASE)
 _DASHED = re.compile(
-    rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{_SIDES}\s+)?(?:{_PURE})\s*(?:[.,;]|$))",
+    rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|$))",
     re.IGNORECASE,
 )
 _SIGN = re.compile(r"(?<=[a-z])\s+([-+\u2212]|[-+\u2212]ve)\s*(?=$|[.,;])", re.IGNORECASE)
@@ -53,14 +30,32 @@ _LISTED = re.compile(r"(?<=\w )(none|absent|nil)[,;]\s+(?=\w)")
 _QUOTED = re.compile(
     r"[\"\u201c\u201d]([^\"\u201c\u201d\n]{1,60})[\"\u201c\u201d](?=\s*(?:[:,}]|$))", re.MULTILINE
 )  # JSON
+_SINGLE_QUOTED = re.compile(r"(?<![a-z])'([^'\n]{1,60})'(?=\s*[:,}])", re.IGNORECASE)  # a dictionary of Python
+_TAG = re.compile(r"</?(?:li|ul|ol|p|br|div|tr|td|b|strong)\s*/?>", re.IGNORECASE)
+_BOX = re.compile(r"\s+(?=[\u2610-\u2612\u2705\u2714\u2713\u2717\u2718\u274c]|\[[ xX-]?\]|\(\s*[xX]?\s*\))")
+_SPEAKER = re.compile(r"(?:^|(?<=[.?!]\s))\s*(?:Q|A|question|answer)\s*\d*\s*[:.]\s+", re.IGNORECASE)
+_BETWEEN = re.compile(r"\s*[;|]\s*|[,.]\s+|\s+/\s+")
+_NAME = re.compile(r"\s*(?:[-*]\s+)?(?P<name>[A-Za-z][A-Za-z0-9 _/-]{1,40}?)\s*[:?=(]")
+_PAIR = re.compile(rf"\s*(?P<name>[A-Za-z][A-Za-z _/-]{{2,40}}?),\s*(?P<rest>{PURE})\s*\.?\s*", re.IGNORECASE)
+_TITLE = re.compile(
+    r"\s*(?:[-*\u2022]\s+)?(?P<mark>#{1,6}\s+|\*\*|__)?(?P<name>[A-Za-z][A-Za-z /-]{2,40}?)(?:\*\*|__)?\s*(?P<colon>:?)(?:\*\*)?\s*"
+)
+_RULE = re.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|?)+\s*")
+_SIDE = re.compile(SIDES, re.IGNORECASE)
 _CLAUSE = re.compile(r"\s*[,;]\s*|\s+and\s+(?=(?:left|right)\b)|(?<=\w{3})\.\s+")
+_ASIDE = re.compile(r"\s*\(([^()]*)\)")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|remains?|appears?|shows?|demonstrates?|there)\b")
 _NEGATED = re.compile(r"(?:there (?:is|are) )?(?:no|none|not|without|absen\w+|negative|free)\b")
 _UNCHANGED = re.compile(
-    r"(?:no|not|without)(?: \w+){0,2} (?:change[ds]?|progression|improvement|worsening)|unchanged|stable"
+    r"(?:no|not|without)(?: \w+){0,2} (?:change[ds]?|progression|improvement|worsening|enlarged|increased|decreased|larger|worse)|unchanged|stable"
+)
+_ASKED = re.compile(
+    r"(?:clinical |past |medical |patient )*(?:history|indications?|reason for (?:exam\w*|study)|question)",
+    re.IGNORECASE,
 )
 _SAYS_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|within (?:normal )?limits)\b")
 _MARKS = re.compile(
+    r"<(?:li|br|p)\b|,\s*(?:no|yes|none|absent|present|possible|true|false|[01])\s*\.?\s*(?:\n|$)|(?m:^\s*#{1,6}\s)|"
     r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?m:^\s*\d{1,2}[.)]\s)"
 )
 
@@ -69,14 +64,44 @@ def as_prose(report: str) -> str:
     """The report with its structured answers as sentences; equal to it where it has none."""
     if not _MARKS.search(report):
         return report
-    report = _LISTED.sub(r"\1. ", report.replace("{", "").replace("}", ""))
-    lines = _QUOTED.sub(r"\1", report.replace("**", "").replace("__", "")).split("\n")
-    out = []
+    report = _LISTED.sub(r"\1. ", _TAG.sub("\n", report).replace("{", "").replace("}", ""))
+    lines = _SINGLE_QUOTED.sub(r"\1", _QUOTED.sub(r"\1", report.replace("**", "").replace("__", ""))).split("\n")
+    marked = _TAG.sub("\n", report).split("\n")
+    lines = _joined(lines, marked) if len(marked) == len(lines) else lines
+    out, headings = [], []
     for number, line in enumerate(lines):
         following = next((other for other in lines[number + 1 :] if other.strip()), "")
         last = not "".join(lines[number + 1 : number + 2]).strip() or _begins_entry(following)
-        out.append(_line_as_prose(line, closes=last and (len(lines) > 1)))
+        if _RULE.fullmatch(following) and "|" in line:
+            headings = _cells(line)
+            continue
+        out.append(_line_as_prose(line, last and len(lines) > 1, headings))
     return "\n".join(out)
+
+
+def _joined(lines: list[str], marked: list[str]) -> list[str]:
+    """Lines where a finding that stands alone as a title is joined with the answer below it."""
+    out: list[str] = []
+    skip = 0
+    for number, line in enumerate(lines):
+        if number < skip:
+            continue
+        title = _TITLE.fullmatch(marked[number])
+        below = next((i for i in range(number + 1, len(lines)) if lines[i].strip()), None)
+        if (
+            title
+            and below is not None
+            and _FINDING.search(title["name"].lower())
+            and not _NEGATED.match(title["name"].lower())
+        ):
+            answer = _BULLET.sub("", lines[below], count=1)
+            nested = len(lines[below]) - len(lines[below].lstrip()) > len(line) - len(line.lstrip())
+            if (title["mark"] or title["colon"] or nested) and answer_of(answer) is not None:
+                out.append(f"{title['name']}: {answer.strip()}")
+                skip = below + 1
+                continue
+        out.append(line)
+    return out
 
 
 def _begins_entry(line: str) -> bool:
@@ -88,25 +113,71 @@ def _begins_entry(line: str) -> bool:
     )  # fmt: skip
 
 
-def _line_as_prose(line: str, closes: bool) -> str:
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def _row(cells: list[str], headings: list[str]) -> str:
+    """A row of a table as a heading and its answers; the columns of a side say it, what follows a denial is a remark."""
+    name, *rest = cells
+    if len(headings) == len(cells) and any(_SIDE.fullmatch(heading) for heading in headings[1:]):
+        return f"{name}: {'; '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], rest, strict=True) if cell)}"
+    first = answer_of(rest[0]) if rest else None
+    if first is not None and first[0] == "no":
+        return f"{name}: {'; '.join([rest[0], *(cell for cell in rest[1:] if _FINDING.search(cell.lower()))])}"
+    return f"{name}: {' '.join(cell for cell in rest if cell)}"
+
+
+def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
+    if _RULE.fullmatch(line):
+        return "" if "|" in line else line
+    boxes = _BOX.split(line) if _CHECKED.match(line) or _UNCHECKED.match(line) else [line]
+    if len(boxes) > 1 and all(_CHECKED.match(box) or _UNCHECKED.match(box) for box in boxes):
+        return " ".join(_line_as_prose(box, True, []) for box in boxes)
     if line.count("|") >= 1:
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if all(not cell.strip("-: ") for cell in cells):
-            return ""
-        line, closes = f"{cells[0]}: {' '.join(cell for cell in cells[1:] if cell)}", True
+        cells = _cells(line)
+        if sum(bool(_NAME.match(_plain_marks(cell))) for cell in cells) < 2:
+            line, closes = _row(cells, headings), True
     text = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
     unchecked, checked = _UNCHECKED.match(text), _CHECKED.match(text)
     if checked and _FINDING.search(text.lower()):
         return f"{text[checked.end() :].rstrip(' .')}."
     if unchecked and _FINDING.search(text.lower()):
         return f"no {text[unchecked.end() :].rstrip(' .')}."
-    text = _SIGN.sub(r": \1", _DASHED.sub(": ", _IN_BRACKETS.sub(r": \1", text)))
-    asked = _NEXT_HEADING.split(text)
+    pair = _PAIR.fullmatch(text)
+    if pair and _FINDING.search(pair["name"].lower()) and not _NEGATED.match(pair["name"].lower()):
+        text = f"{pair['name']}: {pair['rest']}"
+    text = _SPEAKER.sub("", _plain_marks(text))
+    asked = [piece for part in _NEXT_HEADING.split(text) for piece in _entries(part)]
     pieces = [_entry(piece) for piece in asked]
     if pieces != asked or text != line:
         stop = "." if closes or pieces[-1] != asked[-1] else ""
         return ". ".join(piece.rstrip(" .") for piece in pieces if piece.strip(" .")) + stop
     return f"{text.rstrip()}." if closes and text.strip() and text.rstrip()[-1] not in ".!?:;" else text
+
+
+def _plain_marks(text: str) -> str:
+    """Dashes, arrows, signs and brackets before an answer as a colon."""
+    return _SIGN.sub(r": \1", _DASHED.sub(": ", _IN_BRACKETS.sub(r": \1", text)))
+
+
+def _entries(text: str) -> list[str]:
+    """The pieces of a line that names several findings, each with its answer: ``effusion: none; edema: mild``."""
+    if not _begins_name(text):
+        return [text]
+    cuts, start = [], 0
+    for mark in _BETWEEN.finditer(text):
+        if _begins_name(text[mark.end() :]):
+            cuts.append(text[start : mark.start()])
+            start = mark.end()
+    return [*cuts, text[start:]]
+
+
+def _begins_name(text: str) -> bool:
+    match = _NAME.match(text)
+    return match is not None and (
+        bool(_FINDING.search(match["name"].lower().replace("_", " "))) or state_of(match["name"]) is not None
+    )
 
 
 def _entry(piece: str) -> str:
@@ -117,12 +188,19 @@ def _entry(piece: str) -> str:
     name, rest = match["name"].strip(), match["rest"].strip()
     plain = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
     if match["mark"] == "?":
-        answer = _answer(_CLAUSE.split(rest.rstrip(" ."))[0]) if rest else None
+        answer = answer_of(_CLAUSE.split(rest.rstrip(" ."))[0]) if rest else None
         if not _FINDING.search(plain):
             return piece
         if answer is None:
             return f"possible {_without_question(plain)}. {_entry(rest)}"
     elif not _FINDING.search(plain):
+        if _ASKED.fullmatch(name):  # what was asked, or was known before, is no finding
+            return _entry("".join(re.split(r"(?<=[.?])\s+", rest, maxsplit=1)[1:]))
+        state = state_of(name)
+        if state is not None and _FINDING.search(rest.lower()):
+            items = re.split(r"\s*[,;]\s*(?:and\s+)?|\s+and\s+", rest.rstrip(" ."))
+            if all(len(item.split()) <= 6 and not _VERB.search(item) for item in items):
+                return ". ".join(f"{state}{item}" for item in items if item)
         inner = _entry(rest)
         return piece if inner == rest else f"{name}. {inner}"
     if _NEGATED.match(plain) or not rest.strip(" ."):
@@ -136,33 +214,33 @@ def _without_question(plain: str) -> str:
     return re.sub(r"^(?:is|are|was|were)?(?: ?there)?(?: ?(?:any|an?|evidence of|signs of))* ", "", f"{plain}")
 
 
-def _answer(clause: str) -> tuple[str, str] | None:
-    """What a clause answers (``no``, ``yes``, ``possible`` or ``""``) and on which side, None if it is no answer."""
-    for word, pattern in _ANSWER.items():
-        match = pattern.fullmatch(clause.strip(" ."))
-        if match:
-            return word, match["side"] or match["place"] or ""
-    return None
-
-
 def _answered(name: str, rest: str) -> str:
     """A finding and what is said of it."""
     whole = rest.strip().rstrip(" .")
     lower = whole.lower()
     stems = {word[:6] for word in name.split() if len(word) > 3}
     said_again = any(word[:6] in stems for word in re.findall(r"[a-z]+", lower))
-    if _answer(whole) is None and (said_again or _VERB.search(lower)) and not _UNCHANGED.match(lower):
+    if answer_of(whole) is None and (said_again or _VERB.search(lower)) and not _UNCHANGED.match(lower):
         if not (lower.startswith(("is ", "are ", "was ", "were ", "has ", "have ")) or "excluded" in lower):
             return rest  # a sentence of its own: the heading is its topic
         return f"{name} {rest}"
     sentences, open_answer = [], False
-    for clause in _CLAUSE.split(whole):
-        answer = _answer(clause)
+    whole = re.sub(r",\s+(?=versus|vs\b)", " ", whole)
+    aside = _ASIDE.sub(lambda match: f", {match[1]}" if _FINDING.search(match[1].lower()) else match[0], whole)
+    for clause in [whole] if answer_of(whole) is not None else _CLAUSE.split(aside):
+        answer = answer_of(clause)
         if answer is not None:
             word, side = answer
             open_answer = word == "possible"
             said = {"yes": "", "": None}.get(word, word)
             sentences.append("" if said is None else f"{said} {side} {name}")
+        elif left_open := LEFT_OPEN.fullmatch(clause.strip()):
+            open_answer = True
+            sentences.append(f"possible {name} {left_open['rest'] or left_open['asked'] or ''}")
+        elif re.search(r"\b(?:versus|vs)\b", clause):
+            sentences.append(f"possible {name} {clause}")
+        elif _FINDING.search(clause.lower()) and not open_answer and not _NEGATED.match(clause.lower()):
+            sentences.append(re.sub(r"^but\s+", "", _entry(clause)))  # speaks of something else
         elif _UNCHANGED.match(clause.lower()):
             sentences.append(f"{name} unchanged")
         elif _NEGATED.match(clause.lower()):

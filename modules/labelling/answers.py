@@ -1,0 +1,62 @@
+"""How templates and language models answer: the words for no, yes and perhaps, beside a finding and above a list of findings."""
+
+from __future__ import annotations
+
+import re
+
+_SEEN = r"(?:seen|identified|visuali[sz]ed|noted|demonstrated|detected|evident|appreciated|present|found|apparent|observed|shown|visible)"
+SIDES = r"(?:on the |in the )?(?:left|right|bilateral(?:ly)?|both sides|either side|lt|rt|l|r)(?: side| lung)?"
+_ANSWERS = {
+    "no": (
+        rf"(?:no|none|nil|absent|negative|neg|false|0(?:\s*/\s*\d)?|grade 0|\u00d8|\u2205|n|nope|non-?visuali[sz]ed|(?:there (?:is|are)|i see|we see) none|can be excluded|not (?:clearly |definitely )?{_SEEN}|nothing|unlikely|-|\u2212|\u2013|-ve|\(-\)"
+        rf"|no evidence|without evidence|excluded|ruled out|normal|unremarkable|clear|resolved|no longer {_SEEN}|none {_SEEN}"
+        rf"|no {_SEEN}|within normal limits|wnl|none acute|not any|denied|\u2717|\u2718|\u274c|no evidence (?:of|for) (?:this|it|one)"
+        r"|(?:interval |complete )*resolution|(?:previously|formerly) (?:seen|noted|present),? (?:but )?(?:is |has )?(?:now |since )*"
+        r"(?:resolved|gone|cleared|absent)|(?:now|since|has|have) (?:now |since )?(?:resolved|cleared)"
+        r"|no (?:acute|significant|definite|obvious|focal|large|discrete|convincing|radiographic)(?: evidence)?)"
+    ),
+    "yes": rf"(?:yes|y|{_SEEN}|positive|pos|true|1|\+|\+ve|\(\+\)|confirmed|definite(?:ly)?|\u2713|\u2714|\u2705|\u2611)",
+    "possible": (
+        r"(?:possible|possibly|-1|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
+        r"|cannot be (?:\w+ )?excluded|can ?not (?:exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)|low (?:likelihood|probability|suspicion)|unsure|borderline|suspicious|may be present"
+        r"|\u00b1|\+\s*/\s*-|(?:minimal|trace|small|little|none),? if any|(?:none|no) to (?:minimal|trace|mild))"
+    ),
+    "": (
+        r"(?:not (?:assessed|evaluated|mentioned|applicable|reported|stated|commented (?:on|upon)|imaged|included|done|described)(?: upon| on)?|n/?a|unknown|null|nan"
+        r"|null|nan|0?\.\d+|yes ?/ ?no|not available|limited(?: evaluation)?|undetermined|see (?:above|below|impression)|blank|-{2,}|_+)"
+    ),
+}
+_ANSWER = {
+    word: re.compile(rf"(?:(?P<side>{SIDES})\s+)?{pattern}(?:\s+(?P<place>{SIDES}))?", re.IGNORECASE)
+    for word, pattern in _ANSWERS.items()
+}
+PURE = "|".join(_ANSWERS.values())
+# A heading that says the state of what is listed under it, and the word that says so to the rules.
+_STATES = {
+    "no ": rf"(?:pertinent |significant )?negatives?(?: findings?| for)?|(?:findings? )?absent(?: findings?)?|(?:not|no longer|none) {_SEEN}|no|without|denied"
+    r"|excluded|ruled out|no (?:evidence|signs?)(?: of)?",
+    "": rf"(?:pertinent )?positives?(?: findings?)?|present(?: findings?)?|yes|{_SEEN}|abnormal(?:ities|(?: findings?))",
+    "possible ": r"possible(?: findings?)?|uncertain(?: findings?)?|suspected|questionable|equivocal|cannot (?:be )?excluded?",
+}
+_STATE = {
+    word: re.compile(rf"(?:the following (?:findings? )?(?:are|is|were) )?(?:{pattern})", re.IGNORECASE)
+    for word, pattern in _STATES.items()
+}
+LEFT_OPEN = re.compile(  # the beginning of an answer that leaves it open, before a size or a place
+    r"(?:possibl[ey]|probabl[ey]|questionable|question of|suspected|equivocal|indeterminate|maybe|perhaps|\?)\s*(?:findings? )?(?P<rest>.*)|(?P<asked>.*\w)\s*\?",
+    re.IGNORECASE,
+)
+
+
+def answer_of(clause: str) -> tuple[str, str] | None:
+    """What a clause answers (``no``, ``yes``, ``possible`` or ``""``) and on which side, None if it is no answer."""
+    for word, pattern in _ANSWER.items():
+        match = pattern.fullmatch(clause.strip(" ."))
+        if match:
+            return word, match["side"] or match["place"] or ""
+    return None
+
+
+def state_of(heading: str) -> str | None:
+    """The word that a heading says of everything listed under it (``Not seen:``), None if it is another heading."""
+    return next((word for word, pattern in _STATE.items() if pattern.fullmatch(heading.strip())), None)
