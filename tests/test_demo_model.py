@@ -103,8 +103,8 @@ def test_the_scores_beside_it_are_those_of_the_release(tmp_path):
         for plan in plans
     ]
     write_json(tmp_path / "data" / "synth_cxr" / "annotation.json", {"train": [], "val": [], "test": studies})
-    for program in (main_predict, main_score):
-        (line,) = re.findall(rf"^    python {program.__name__}\.py (.*(?:of_demo).*)$", page, re.MULTILINE)
+    for program, first in ((main_predict, "--images"), (main_score, "--predictions")):
+        (line,) = re.findall(rf"^    python {program.__name__}\.py ({first} .*of_demo.*)$", page, re.MULTILINE)
         words = [
             tmp_path / word if word.startswith(("data/", "results/")) else ROOT / word if "/" in word else word
             for word in shlex.split(line)
