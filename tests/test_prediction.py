@@ -287,6 +287,23 @@ def test_studies_of_rexrank_as_a_list(tmp_path):
         read_studies(tmp_path / "in.json", tmp_path)
 
 
+def test_rexranks_paths_are_found_as_people_write_them(tmp_path):
+    """Below the folder with a slash in front or none, whole, with backslashes, as a list of one."""
+    film = tmp_path / "films" / "a.png"
+    film.parent.mkdir()
+    Image.new("L", (40, 40)).save(film)
+    for name in ("films/a.png", "/films/a.png", str(film), "films\\a.png"):
+        for study in (
+            {"image_path": [name]},
+            {"image_path": name},
+            {"key_image_path": name},
+            {"key_image_path": [name]},
+        ):
+            (tmp_path / "in.json").write_text(json.dumps({"s": study}))
+            _, films = read_studies(tmp_path / "in.json", tmp_path)
+            assert films["s"].samefile(film)
+
+
 def test_what_is_named_but_not_there_is_said_at_once(tmp_path, capsys):
     refused(capsys, "nowhere.png does not exist", main_predict, "--images", tmp_path / "nowhere.png")
     refused(capsys, "holds no model_best.pth", main_predict, "--images", __file__, "--model", tmp_path)

@@ -27,13 +27,13 @@ def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Pat
     films: dict[str, Path] = {}
     for key, study in _items(content, path):
         image = study.get("key_image_path") if isinstance(study, Mapping) else None
-        images = [image] if image else study.get("image_path") if isinstance(study, Mapping) else None
+        images = image or (study.get("image_path") if isinstance(study, Mapping) else None)
         image = images[0] if isinstance(images, list) and images else images
         if not isinstance(image, str):
             raise UserError(
                 f"{path}, study {key}: it names no image, expected key_image_path or image_path: correct it"
             )
-        films[key] = Path(root) / image.lstrip("/")
+        films[key] = _film(Path(root), image)
     missing = [str(film) for film in films.values() if not film.is_file()]
     if len(missing) == len(films):
         raise UserError(
@@ -41,6 +41,13 @@ def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Pat
             "start from with --img_root_dir"
         )
     return content, films
+
+
+def _film(root: Path, image: str) -> Path:
+    """The film that a study names: below the folder, also where its path begins with a slash; or by its whole path."""
+    below = root / image.lstrip("/")
+    turned = root / image.replace("\\", "/").lstrip("/")
+    return next((path for path in (below, Path(image), turned) if path.is_file()), below)
 
 
 def write_studies(path: str | Path, content: Any, source: str | Path, reports: Mapping[str, str]) -> None:
