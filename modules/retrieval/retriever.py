@@ -64,7 +64,7 @@ class Space:
 
 
 @torch.no_grad()
-def embed(network: nn.Module, inputs: np.ndarray | Tensor, device: torch.device) -> Tensor:
+def embed(network: nn.Module, inputs: np.ndarray | Tensor | _Said, device: torch.device) -> Tensor:
     """Points ``(n, H)`` of studies with inputs ``(n, F)``: entity scores, or what one of two towers sees."""
     network.eval()
     points = torch.empty(0, device=device)
@@ -81,7 +81,20 @@ def embed_bank(enhancer: Enhancer, bank: TrainingBank, rows: slice | np.ndarray,
     """Points ``(n, H)`` of ``rows`` of the bank: of what their reports say if there are towers, else of their images."""
     if not isinstance(enhancer, RetrievalTowers):
         return embed(enhancer, bank.region_scores[rows], device)
-    return embed(enhancer.key, what_reports_say(enhancer, bank, rows), device)
+    return embed(enhancer.key, _Said(enhancer, bank, np.arange(len(bank))[rows]), device)
+
+
+class _Said:
+    """What the key tower sees of ``rows``, made block by block: of MIMIC-CXR all of it at once would be gigabytes."""
+
+    def __init__(self, towers: RetrievalTowers, bank: TrainingBank, rows: np.ndarray) -> None:
+        self.towers, self.bank, self.rows = towers, bank, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return what_reports_say(self.towers, self.bank, self.rows[part])
 
 
 def what_reports_say(towers: RetrievalTowers, bank: TrainingBank, rows: slice | np.ndarray) -> Tensor:
