@@ -166,6 +166,17 @@ def test_training_wants_the_bank_of_its_own_data(other, own, zero_shot, prepared
     refused(capsys, "(zero-shot) and holds none of its own", main_train, *argv(own, mixed), "--no-check")
 
 
+@pytest.mark.parametrize("name", ["region_scores", "label_neighbours", "memory_indices", "region_text"])
+def test_one_file_of_another_build_is_refused(name, prepared, copied, trained, tmp_path, capsys):
+    """Its shape is the same, so that every study would get another's row, with exit status 0."""
+    features = copied()
+    np.save(features / f"{name}.npy", np.load(features / f"{name}.npy")[::-1])
+    argv = test_argv(prepared, features, features, trained / "model_best.pth", tmp_path / "results")
+    refused(capsys, f"{name}.npy in {features} has changed since it was written", main_test, *argv)
+    train = [*places(prepared), "--feature_dir", features, *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run"]
+    refused(capsys, f"{name}.npy in {features} has changed since", main_train, *train, "--no-check")
+
+
 def test_preparation_reads_images_with_the_scorer_of_the_bank(other, prepared, tmp_path, capsys):
     argv = ["--ann_path", other / "annotation.json", "--image_dir", other / "images", "--dataset_name", "iu_xray"]
     for name in ("medklip.pth", "descriptions.json", "vocab.txt", "config.json"):

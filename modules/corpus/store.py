@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, SHAPES, read_manifest
+from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, READ_WHOLE, SHAPES, read_manifest
 from modules.distributed import is_main
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.messages import UserError
@@ -112,10 +112,10 @@ class FeatureStore:
         """
         _ = self.base_rates
         for name, entry in self._manifest["arrays"].items():
-            if entry["ids_sha256"] == self._ids_checksum(
-                entry["axis"]
-            ):  # else it is stale, and refused when it is asked for
+            if entry["ids_sha256"] == self._ids_checksum(entry["axis"]):  # else it is refused when it is asked for
                 self._check_values(name)
+                if self[name].nbytes <= READ_WHOLE:
+                    _check_array(self, name)
         if "training" in self._manifest["axes"] and (self.directory / BANK_REPORTS).is_file():
             _ = self.bank_reports
         return self
