@@ -89,6 +89,9 @@ def test_both_reports_stand_beside_the_reference_with_their_marks(shown):
     assert table[1] == ["ce_f1", "1.000", "0.000", "1.000"]
     head = shown.run("[...byId('findings').tHead.rows[0].cells].slice(0, 4).map((cell) => cell.textContent)")
     assert head == ["condition", "ours", "theirs", "reference"]
+    assert shown.run("[...document.querySelectorAll('#findings .state')].every((cell) => cell.hidden)"), (
+        "a file has no states"
+    )
 
 
 def test_films_are_shown_where_there_are_any(shown):
@@ -102,6 +105,8 @@ def test_the_summary_has_the_differences(shown, files):
     shown.open(files / "out" / "index.html", "#summary")
     cards = shown.run("[...document.querySelectorAll('.card > h3:first-child')].map((node) => node.textContent)")
     assert cards == ["Scores", "Differences", "Findings in the reports", "Length in words"]
+    head = shown.run("[...document.querySelector('.card th').parentElement.cells].map((cell) => cell.textContent)")
+    assert head == ["score", "ours", "95 % interval", "theirs"]
     shown.open(files / "out" / "index.html")
 
 

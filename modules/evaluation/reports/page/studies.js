@@ -157,8 +157,8 @@ function findingRows(study) {
       element("th", { scope: "row" }, name, " ", element("span", { className: "third", textContent: thirdOf(name) === "tail" ? "tail" : "" })),
       ...[said, ...others].map(tagged),
       ...(data.references ? [element("td", { textContent: sign(truth) })] : []),
-      element("td", { textContent: sign(state) }),
-      element("td", {}, ...(probability === null ? [] : [element("meter", { min: 0, max: 1, value: probability, "aria-label": `probability of ${name}` }), ` ${probability.toFixed(2)}`])));
+      element("td", { className: "state", textContent: sign(state) }),
+      element("td", { className: "state" }, ...(probability === null ? [] : [element("meter", { min: 0, max: 1, value: probability, "aria-label": `probability of ${name}` }), ` ${probability.toFixed(2)}`])));
   }).filter(Boolean);
 }
 
@@ -193,6 +193,7 @@ function show(study) {
   const distance = typeof study.distance === "number" ? `, distance ${rounded(study.distance)}` : "";
   byId("retrieved-id").replaceChildren((study.retrieved ?? null) === null ? "nothing" : element("bdi", { textContent: `${study.retrieved}${distance}` }));
   byId("findings").tBodies[0].replaceChildren(...findingRows(study));
+  for (const cell of document.querySelectorAll("#findings .state")) cell.hidden = !study.states;  // a file of reports has none
   const scores = Object.entries(study.scores).filter(([, value]) => typeof value === "number");
   byId("scores").textContent = scores.map(([name, value]) => `${name} ${rounded(value)}`).join(" \u00b7 ");
   fillMaps(study);

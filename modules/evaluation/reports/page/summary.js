@@ -35,7 +35,7 @@ function scoresCard({ scores, intervals, baselines }) {
   const others = Object.keys(baselines);
   const main = ["BLEU_1", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr", "ce_precision", "ce_recall", "ce_f1", "ce_f1_micro", "ce_f1_macro"].filter((name) => names.includes(name));
   const row = (name) => [name, rounded(plain[name]), interval(name) ? interval(name).map(rounded).join(" \u2013 ") : "", ...others.map((other) => rounded(baselines[other][name]))];
-  const head = ["score", "value", "95 % interval", ...others];
+  const head = ["score", systems()[0] || "value", "95 % interval", ...others];
   const rest = names.filter((name) => !main.includes(name));
   const more = rest.length ? [element("details", {}, element("summary", { textContent: `${rest.length} more` }), table(head, rest.map(row)))] : [];
   const box = card("Scores", table(head, main.map(row)), ...more, note(data.caption));
