@@ -327,5 +327,9 @@ def test_a_folder_stands_for_its_images_each_once(tmp_path):
     for name in ("b.png", "a.JPG", "deep/c.dcm", ".hidden/d.png", "e.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    for name in ("IM0001", "1.2.840.7", "DICOMDIR"):  # as scanners and their exports write them
+        (tmp_path / "deep" / name).write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "deep" / "README").write_text("DICM")
     found = find_films([tmp_path / "b.png", tmp_path])
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["b.png", "a.JPG", "deep/c.dcm"]
+    expected = ["b.png", "a.JPG", "deep/1.2.840.7", "deep/IM0001", "deep/c.dcm"]
+    assert [str(path.relative_to(tmp_path)) for path in found] == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from modules.corpus.dicom import is_dicom
 from modules.messages import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
@@ -14,7 +15,8 @@ def find_films(words: Sequence[str | Path]) -> list[Path]:
     """The images that a command names, in its order; a folder stands for all images below it, sorted by path.
 
     Args:
-        words: files and folders. A file that is named itself is taken whatever its suffix.
+        words: files and folders. A file that is named itself is taken whatever its suffix, one in a folder by its suffix or,
+            as scanners write them, if it is marked as DICOM.
 
     Raises:
         UserError: naming every word that is neither.
@@ -28,7 +30,7 @@ def find_films(words: Sequence[str | Path]) -> list[Path]:
     found = [path for word in words for path in _below(Path(word))]
     if not found:
         raise UserError(
-            f"{', '.join(map(str, words[:5]))} hold no file that ends in {', '.join(SUFFIXES)}: give image files or "
+            f"{', '.join(map(str, words[:5]))} hold no file that ends in {', '.join(SUFFIXES)} or is marked as DICOM: give image files or "
             "folders of them"
         )
     return list(dict.fromkeys(found))
@@ -40,5 +42,13 @@ def _below(path: Path) -> Iterator[Path]:
         return
     for inner in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
-        if inner.suffix.lower() in SUFFIXES and not hidden and inner.is_file():
+        if not hidden and inner.is_file() and (inner.suffix.lower() in SUFFIXES or _is_marked(inner)):
             yield inner
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a file of another name is a DICOM image as far as its first bytes say; DICOMDIR is their list."""
+    try:
+        return path.name.upper() != "DICOMDIR" and is_dicom(path)
+    except OSError:
+        return False
