@@ -268,6 +268,11 @@ class MainPredict(Program):
             raise FlagError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
         if wanted.save_json_file and not wanted.input_json_file:
             raise FlagError("--save_json_file writes the studies of --input_json_file: give both")
+        if (
+            wanted.save_json_file
+            and Path(wanted.save_json_file).resolve() == Path(str(wanted.input_json_file)).resolve()
+        ):
+            raise FlagError("--save_json_file is --input_json_file itself, which it would replace: give another file")
         if not release.export and {"bank_text", "half"} & self.given:
             raise FlagError("--no-bank_text and --half say what --export writes: give it too")
         self.refuse_idle(OF_A_PREDICTION)

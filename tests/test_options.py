@@ -183,6 +183,11 @@ def test_a_switch_is_turned_off_by_no():
         (MainScore, "--predictions a --profile rexrank --max_words 9", "it is read with --profile r2gen"),
         (MainScore, "--predictions a --profile rexrank --cleaning none", "it is read with --profile r2gen"),
         (MainScore, "--predictions a --baseline a", "and --predictions names one alone"),
+        (
+            MainPredict,
+            "--input_json_file a.json --save_json_file ./a.json",
+            "is --input_json_file itself, which it would replace",
+        ),
         (MainPredict, "--images a --img_root_dir b", "--img_root_dir b would change nothing without --input_json_file"),
         (MainPredict, "--export a --plot 2", "--plot 2 would change nothing with --export a: give one of them"),
         (MainPredict, "--scores a --text", "--text would change nothing with --scores a: give one of them"),

@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 from models.config import FlagError, flag
 from modules.flags import Group
-from modules.messages import Needed, require, run
+from modules.messages import Needed, UserError, require, run
 from modules.options import parse_options
 from modules.programs import Program
 
@@ -30,6 +30,7 @@ class ConvertOptions(Group):
     model: str = flag("", "trained model: one of main_train.py, or the released state dict")
     to: str = flag("ours", "layout of the converted model", choices=("ours", "released"))
     out: str = flag("results/converted.pth", "file of the converted model")
+    overwrite: bool = flag(False, "replace --out if it is there")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +55,8 @@ def main() -> None:
     """Convert one model."""
     options = parse_options(Convert).convert
     require([Needed(options.model, "trained model", "give one of main_train.py, or the released state dict")])
+    if Path(options.out).exists() and not options.overwrite:
+        raise UserError(f"--out {options.out} is there already: give another file, or replace it with --overwrite")
     from modules.weights.conversion import convert  # after parsing: torch takes seconds to import
 
     print(convert(options.model, options.to, options.out))

@@ -219,3 +219,14 @@ def test_a_broken_checkpoint_is_refused(name, whole, data, tmp_path, capfd):
     assert_refused(ending, tmp_path, str(path))
     assert not (tmp_path / "out.pth").exists()
     assert "code was run" not in capfd.readouterr().out
+
+
+def test_a_conversion_replaces_no_file_unasked(whole, tmp_path):
+    """A trained model that stands at --out, days of work, was written over."""
+    (tmp_path / "model.pth").write_bytes(saved(whole))
+    (tmp_path / "out.pth").write_bytes(b"days of work")
+    words = ["--model", tmp_path / "model.pth", "--to", "ours", "--out", tmp_path / "out.pth"]
+    assert_refused(end_of(convert, *words), tmp_path, "replace it with --overwrite")
+    assert (tmp_path / "out.pth").read_bytes() == b"days of work"
+    ending = end_of(convert, *words, "--overwrite")
+    assert_refused(ending, tmp_path, "already has the layout")
