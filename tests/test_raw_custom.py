@@ -378,3 +378,20 @@ def test_a_whole_report_stands_for_itself_and_its_sections_are_named_as_not_used
 def test_cells_between_single_quotes_are_refused(tmp_path):
     with pytest.raises(UserError, match="between single quotes"):
         read_custom(write(tmp_path, "image_path,report\n'a.png','Clear.'\n"), options(), with_images=False)
+
+
+def test_a_list_in_json_is_read_like_json_lines_and_an_annotation_is_sent_to_its_flag(tmp_path):
+    rows = [{"image_path": ["a.png"], "report": "Clear."}, {"image_path": "b.png", "report": "Large."}]
+    path = write(tmp_path, json.dumps(rows, indent=1), "studies.json")
+    assert [study.report for study in read_custom(path, options(), with_images=False).studies] == ["Clear.", "Large."]
+    with pytest.raises(UserError, match=r"2 of 2 rows are wrong:\n  study 1: "):
+        read_custom(
+            write(tmp_path, json.dumps([{"image_path": 1, "report": "x"}] * 2), "studies.json"), options(), False
+        )
+    for content, words in (
+        ({"train": rows, "test": []}, "holds an annotation"),
+        ({"a": 1}, "holds one value"),
+        (5, "holds one value"),
+    ):
+        with pytest.raises(UserError, match=f"{words}, expected a list of studies: give an annotation with --ann_path"):
+            read_custom(write(tmp_path, json.dumps(content), "studies.json"), options(), False)

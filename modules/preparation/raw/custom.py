@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.annotations import leading_out, read_image_path, read_labels
+from modules.corpus.annotations import SPLITS, leading_out, read_image_path, read_labels
 from modules.corpus.cells import failed, is_empty
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
@@ -39,7 +39,7 @@ from modules.preparation.raw.studies import (
     use_split,
 )
 from modules.preparation_flags import RawOptions
-from modules.records import iterate_jsonl
+from modules.records import iterate_jsonl, read_json
 
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
@@ -108,7 +108,7 @@ def _table(place: Path) -> Path:
 
 def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
     """Headings, rows and what was found out about the file."""
-    if not path.name.lower().endswith(".jsonl"):
+    if not path.name.lower().endswith((".jsonl", ".json")):
         table = read_table_file(path, KNOWN)
         headings = table.headings
         rows = [(f"line {line}", dict(zip(headings, cells, strict=True))) for line, cells in table.body()]
@@ -118,7 +118,16 @@ def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
                 f"{path} has its cells between single quotes, expected double quotes or none: export it again"
             )
         return headings, rows, [f"{path}: {len(rows)} rows, {table.read_as}"]
-    rows = [(f"line {number}", row) for number, row in enumerate(iterate_jsonl(path), start=1)]
+    if path.name.lower().endswith(".jsonl"):
+        rows = [(f"line {number}", row) for number, row in enumerate(iterate_jsonl(path), start=1)]
+    else:
+        content = read_json(path)
+        if not isinstance(content, list):
+            raise UserError(
+                f"{path} holds {'an annotation' if isinstance(content, dict) and content.keys() & set(SPLITS) else 'one value'}, expected a list of studies: give "
+                "an annotation with --ann_path, leaving out --raw_dir"
+            )
+        rows = [(f"study {number}", row) for number, row in enumerate(content, start=1)]
     wrong = next(((where, row) for where, row in rows if not isinstance(row, dict)), None)
     if wrong:
         raise UserError(f"{path}, {wrong[0]}: found a {type(wrong[1]).__name__}, expected an object")
