@@ -11,7 +11,7 @@
 set -euo pipefail
 raw_dir=${1:+$(realpath -m -- "$1")}
 cd "$(dirname "$0")"
-if [ $# -eq 0 ]; then
+if [ $# -eq 0 ] || [[ $1 == -* ]]; then
     echo "usage: bash prepare_mimic_cxr.sh RAW_DIR [flags of main_prepare.py]" >&2
     exit 2
 fi

@@ -71,7 +71,11 @@ def test_a_preparation_reads_every_flag(tmp_path, read):
 @pytest.mark.slow
 def test_training_test_and_prediction_read_every_flag(prepared, tmp_path, read):
     train(prepared, tmp_path / "run", "--align_pairs", "all")
-    assert unread(MainTrain, read) == {"sync_bn"}  # of several processes, test_global_batch.py
+    elsewhere = {
+        "sync_bn",
+        "tower_inputs",
+    }  # of several processes, test_global_batch.py; of the towers, test_retrieval_towers.py
+    assert unread(MainTrain, read) == elsewhere
     read.clear()
     writing = ["--gen_min_len", 25, "--gen_max_len", 12, "--beam_size", 2, "--no-meteor", "--resamples", 5]
     call(main_test, *places(prepared), *SMALL, *writing, "--save_dir", tmp_path / "run", "--verbose_text")

@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 from programs import call, refused
 
+from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.images import crop_image
 from modules.corpus.store import FeatureStore
 from modules.corpus.text import split_sentences
-from modules.evaluation.boxes import Phrase, entities_of, read_boxes
+from modules.evaluation.boxes import Phrase, entities_of, mask_file, read_boxes
 from modules.evaluation.region_table import measured_rows, prior_maps, region_lines, region_table
 from modules.evaluation.regions import MEASURES, ceiling_map, finer, measure, overlay_boxes, overlay_mask, view_of
 from modules.labels import ENTITIES
@@ -411,3 +412,10 @@ def test_maps_of_another_program(tmp_path, capsys):
     assert "no --ann_path was given" in capsys.readouterr().out
     np.savez(tmp_path / "other.npz", x=grid)
     refused(capsys, "name every array 'image|finding'", ground, *flags, "--maps", tmp_path / "other.npz", "--overwrite")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/outside", "a/../../outside"])
+def test_an_id_never_leads_out_of_the_folder_of_masks(name, tmp_path):
+    study = Study(id=name, image_path=("a.png",), report="Clear.", split="test")
+    with pytest.raises(UserError, match="has an id that leads out of"):
+        mask_file(tmp_path, study)

@@ -25,6 +25,7 @@ from modules.prediction import reporter as reporter_file
 from modules.prediction.films import find_films
 from modules.prediction.reporter import FILMS_AT_ONCE
 from modules.prediction.rexrank import read_studies
+from modules.prediction.writing import PredictionFolder
 from modules.records import read_jsonl
 
 ROOT = Path(__file__).parents[1]
@@ -201,6 +202,18 @@ def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, 
     (tmp_path / "other" / "model_best.pth").unlink()  # the last epoch's weights are other weights
     words = ["--model", tmp_path / "other", "--out", tmp_path / "out", "--images", film]
     refused(capsys, "holds the reports of another model", main_predict, *words)
+
+
+@pytest.mark.parametrize("name", ["predictions.jsonl", "model_best.pth", "metrics.json"])
+def test_what_a_training_or_a_test_wrote_is_not_mixed_with(name, tmp_path):
+    """The films' rows went behind those of a test, or a traceback came of them."""
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match=f"holds a training or the results of a test .{name}"):
+        PredictionFolder(tmp_path, "0" * 64)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / "model.json").write_text("[]")
+    with pytest.raises(UserError, match="the reports of another model"):
+        PredictionFolder(tmp_path, "0" * 64)
 
 
 def test_dicom_films_of_each_kind_give_the_report_of_their_png(prepared, trained, tmp_path):

@@ -103,6 +103,15 @@ def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
             )
 
 
+def mask_file(folder: Path, study: Study) -> Path:
+    """The file of the drawn signs of a study; UserError if its id leads out of the folder."""
+    if ".." in study.id or study.id.startswith("/"):
+        raise UserError(
+            f"the study {study.id[:50]!r} has an id that leads out of {folder}: rename it in the annotation"
+        )
+    return folder / study.split / f"{study.id}.npz"
+
+
 def read_masks(folder: str | Path, studies: Sequence[Study]) -> list[Phrase]:
     """The drawn signs of SynthCXR, a phrase for each that a study shows clearly.
 
@@ -115,7 +124,7 @@ def read_masks(folder: str | Path, studies: Sequence[Study]) -> list[Phrase]:
     """
     phrases = []
     for study in studies:
-        path = Path(folder) / study.split / f"{study.id}.npz"
+        path = mask_file(Path(folder), study)
         if not path.is_file():
             raise UserError(f"{path} does not exist: give SynthCXR's folder of masks with --boxes, and its annotation")
         with np.load(path) as masks:

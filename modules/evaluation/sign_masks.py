@@ -12,6 +12,7 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import gather_list
+from modules.evaluation.boxes import mask_file
 from modules.evaluation.grounding import (
     SIGN_CONDITIONS,
     SIGNS,
@@ -25,7 +26,6 @@ from modules.evaluation.grounding import (
 from modules.evaluation.patch_probes import patch_features, probe_maps
 from modules.flags import DataOptions
 from modules.labels import POSITIVE
-from modules.messages import UserError
 from modules.records import atomic_write
 
 PROBE_STUDIES = 1200  # training studies that the probes see
@@ -82,11 +82,7 @@ def read_coverage(mask_dir: Path, studies: Sequence[Study], image_size: int, gri
     """
     coverage = np.zeros((len(studies), len(SIGNS), grid * grid), np.float32)
     for n, study in enumerate(studies):
-        if ".." in study.id or study.id.startswith("/"):
-            raise UserError(
-                f"the study {study.id[:50]!r} has an id that leads out of {mask_dir}: rename it in the annotation"
-            )
-        with np.load(mask_dir / study.split / f"{study.id}.npz") as masks:
+        with np.load(mask_file(mask_dir, study)) as masks:
             for name in set(masks.files) & set(SIGNS):
                 coverage[n, SIGNS.index(name)] = cell_coverage(masks[name], image_size, grid)
     return coverage

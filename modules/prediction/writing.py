@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from modules.messages import UserError
 from modules.records import atomic_write, iterate_jsonl, plain, read_json, write_json
+from modules.run_folder import OF_A_TEST, OF_A_TRAINING
 
 ROWS, TABLE, UNREADABLE, MODEL, TEXTS = "predictions.jsonl", "predictions.csv", "unreadable.csv", "model.json", "texts"
 NOTE = "Research use only: no report here may guide the care of a patient."
@@ -32,14 +33,22 @@ class PredictionFolder:
         model_checksum: of the model whose reports it holds.
 
     Raises:
-        UserError: if it holds the reports of another model.
+        UserError: if it holds the reports of another model, or what a training or a test wrote.
     """
 
     def __init__(self, folder: str | Path, model_checksum: str) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         known = self.folder / MODEL
-        if known.is_file() and read_json(known)["sha256"] != model_checksum:
+        theirs = (
+            [] if known.is_file() else [name for name in (*OF_A_TRAINING, *OF_A_TEST) if (self.folder / name).exists()]
+        )
+        if theirs:
+            raise UserError(
+                f"{self.folder} holds a training or the results of a test ({', '.join(theirs[:3])}): choose another --out"
+            )
+        content = read_json(known) if known.is_file() else {"sha256": model_checksum}
+        if not isinstance(content, dict) or content.get("sha256") != model_checksum:
             raise UserError(
                 f"{self.folder} holds the reports of another model: choose another --out, or remove that folder"
             )

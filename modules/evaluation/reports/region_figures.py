@@ -61,7 +61,7 @@ def draw_regions(
             axis.set_ylim(image.height, 0)
             axis.set_axis_off()
             axis.set_title(phrase.text[:50] if not with_map else "map over what the network sees", fontsize=8)
-        name = re.sub(r"[^\w.-]+", "_", f"{len(paths):03d}_{phrase.image}_{phrase.finding}")
+        name = re.sub(r"[^\w.-]+", "_", f"{len(paths):03d}_{phrase.image}_{phrase.finding}")[:150]
         with atomic_write(folder / f"{name}.png", "wb") as file:
             figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
         paths.append(folder / f"{name}.png")
