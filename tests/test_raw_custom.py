@@ -340,10 +340,10 @@ def test_any_column_with_two_split_names_or_called_like_one_is_asked_about(tmp_p
             read_custom(write(tmp_path, f"image_path,report,{heading}\n{rows}"), options(), with_images=False)
 
 
-def test_studies_of_one_image_stay_in_one_split(tmp_path):
-    """Two rows of one film, by two readers or of two patients: the test would meet a film of the training."""
-    rows = "".join(f"{i},p{i},{i % 30}.png,Report {i}.\n" for i in range(60))
-    dataset = read_custom(write(tmp_path, f"id,patient,image_path,report\n{rows}"), options(), with_images=False)
+def test_studies_of_one_image_stay_in_one_split_where_no_patient_is_named(tmp_path):
+    """Two rows of one film, by two readers for instance: the test would meet a film of the training."""
+    rows = "".join(f"{i},{i % 30}.png,Report {i}.\n" for i in range(60))
+    dataset = read_custom(write(tmp_path, f"id,image_path,report\n{rows}"), options(), with_images=False)
     splits = {}
     for study in dataset.studies:
         splits.setdefault(study.images, set()).add(study.split)
@@ -354,6 +354,9 @@ def test_studies_of_one_image_stay_in_one_split(tmp_path):
         UserError, match=r"puts 5 images into two splits, first 0\.png, so that a test would meet images"
     ):
         read_custom(write(tmp_path, f"id,image_path,report,split\n{rows}"), options(), with_images=False)
+    rows = "".join(f"{i},p{i},{i % 5}.png,Report {i}.,{('train', 'test')[i // 5]}\n" for i in range(10))
+    dataset = read_custom(write(tmp_path, f"id,patient,image_path,report,split\n{rows}"), options(), with_images=False)
+    assert "warning: 5 images are of patients in several splits, first 0.png" in " ".join(dataset.notes)
 
 
 @pytest.mark.parametrize("name", ["id", "patient"])

@@ -39,16 +39,27 @@ def refuse_shared_patients(dataset: RawDataset, source: object) -> None:
 
 
 def refuse_shared_images(dataset: RawDataset, source: object) -> None:
-    """Refuse a split that gives an image to two of its parts; UserError names the first."""
+    """Refuse a split that gives an image to two of its parts where images stand for patients; else say so.
+
+    Raises:
+        UserError: naming the first.
+    """
     splits: dict[str, set[str]] = {}
+    named: set[str] = set()
     for study in dataset.studies:
         for image in study.images:
             splits.setdefault(image, set()).add(study.split or "")
+            named |= {image} if study.patient is not None else set()
     shared = [image for image, found in splits.items() if len(found) > 1]
-    if shared:
+    unnamed = [image for image in shared if image not in named]
+    if unnamed:
         raise UserError(
-            f"{source} puts {len(shared)} images into two splits, first {shared[0]}, so that a test would meet images of the "
+            f"{source} puts {len(unnamed)} images into two splits, first {unnamed[0]}, so that a test would meet images of the "
             "training: correct the split, or leave it out and one is drawn"
+        )
+    if shared:
+        dataset.notes.append(
+            f"warning: {len(shared)} images are of patients in several splits, first {shared[0]}: a test meets images of the training"
         )
 
 

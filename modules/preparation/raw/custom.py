@@ -123,9 +123,9 @@ def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
     else:
         content = read_json(path)
         if not isinstance(content, list):
+            what = "an annotation" if isinstance(content, dict) and content.keys() & {*SPLITS} else "one value"
             raise UserError(
-                f"{path} holds {'an annotation' if isinstance(content, dict) and content.keys() & set(SPLITS) else 'one value'}, expected a list of studies: give "
-                "an annotation with --ann_path, leaving out --raw_dir"
+                f"{path} holds {what}, expected a list of studies: give an annotation with --ann_path, leaving out --raw_dir"
             )
         rows = [(f"study {number}", row) for number, row in enumerate(content, start=1)]
     wrong = next(((where, row) for where, row in rows if not isinstance(row, dict)), None)

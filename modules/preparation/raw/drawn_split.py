@@ -43,8 +43,8 @@ def draw_split(dataset: RawDataset, seed: int, conditions: Mapping[str, set[int]
 
 
 def _together(studies: Sequence[RawStudy]) -> dict[str, str]:
-    """By id, what each study must stay with: its patient, and whoever else has one of its images."""
-    joined: dict[str, str] = {}  # a patient and the one that it is taken for
+    """By id, what each study must stay with: its patient, or where none is named whoever has one of its images."""
+    joined: dict[str, str] = {}  # a study and the one that it is taken with
 
     def first(patient: str) -> str:
         while patient in joined:
@@ -54,7 +54,7 @@ def _together(studies: Sequence[RawStudy]) -> dict[str, str]:
     owner: dict[str, str] = {}  # of an image
     patient_of = {study.id: study.patient or f"study {study.id}" for study in studies}
     for study in studies:
-        for image in study.images:
+        for image in study.images if study.patient is None else ():
             one, other = first(owner.setdefault(image, patient_of[study.id])), first(patient_of[study.id])
             if one != other:
                 joined[other] = one
