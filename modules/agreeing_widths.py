@@ -30,10 +30,10 @@ def _widths(preparing: MainPrepare) -> list[tuple[int, str]]:
     """The widths that the report features may get, and when; none where only the model of the texts knows."""
     wanted = preparing.preparation
     if wanted.text_encoder != "lsa":
-        from modules.records import read_json  # needs numpy, without which the programs say what is missing
+        from modules.records import read_object  # needs numpy, without which the programs say what is missing
 
         described = Path(wanted.text_encoder) / "config.json"
-        width = read_json(described).get("hidden_size") if described.is_file() else None
+        width = read_object(described).get("hidden_size") if described.is_file() else None
         return [(width, f" of {wanted.text_encoder}")] if isinstance(width, int) else []
     if preparing.data.dataset_name == "custom" and "text_width" not in preparing.given:
         small = SMALL_SET["text_width"]

@@ -77,6 +77,22 @@ def read_json(path: str | Path) -> Any:
     return parse_json(path.read_bytes(), str(path), "is not a JSON file")
 
 
+def read_object(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object; UserError if it holds anything else."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected a JSON object: copy it again, or remove it")
+    return content
+
+
+def read_run_options(path: str | Path) -> dict[str, Any]:
+    """The options of a run in the ``options.json`` that :func:`write_options` wrote; UserError if it is none."""
+    options = read_object(path).get("options")
+    if not isinstance(options, dict):
+        raise UserError(f"{path} holds no options of a run: copy it again from the run's folder")
+    return options
+
+
 class _TwiceError(ValueError):
     """One object has two values under one key, of which json would keep the last in silence."""
 

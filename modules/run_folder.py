@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from modules.messages import UserError
-from modules.records import read_json, write_json
+from modules.records import read_object, write_json
 
 try:
     import fcntl
@@ -122,7 +122,7 @@ def hold_results(
     """
     held.enter_context(locked(folder, RESULTS_LOCK))
     found = [name for name in (RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
-    theirs = read_json(folder / RESULTS_OF) if RESULTS_OF in found else {}
+    theirs = read_object(folder / RESULTS_OF) if RESULTS_OF in found else {}
     if found and theirs != made_by:
         if not overwrite:
             known = [f"{name} {str(theirs.get(name, 'unknown'))[:12]}" for name in made_by]

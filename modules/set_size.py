@@ -16,7 +16,7 @@ from modules.labels import CONDITIONS
 from modules.messages import UserError
 from modules.options import defaults_of, flags_of, groups_of
 from modules.programs import Program
-from modules.records import read_json
+from modules.records import read_run_options
 
 BY_HEART = 64  # training studies below which they are learnt by heart: the last weights are kept, validated once
 STEPS = 1200  # of a training, where the passes allow it
@@ -112,7 +112,7 @@ def _beside(changed: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 def trained_lengths(load_pretrained: str) -> dict[str, int]:
     """What of writing followed from the size of the set when the model was trained; nothing where nobody knows."""
     path = Path(load_pretrained).with_name("options.json")
-    known = read_json(path)["options"] if path.is_file() else {}
+    known = read_run_options(path) if path.is_file() else {}
     return {name: known[name] for name in ("gen_min_len", "gen_max_len", "rerank") if name in known}
 
 

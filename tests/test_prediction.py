@@ -212,7 +212,7 @@ def test_what_a_training_or_a_test_wrote_is_not_mixed_with(name, tmp_path):
         PredictionFolder(tmp_path, "0" * 64)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     (tmp_path / "model.json").write_text("[]")
-    with pytest.raises(UserError, match="the reports of another model"):
+    with pytest.raises(UserError, match=r"model\.json holds a list"):
         PredictionFolder(tmp_path, "0" * 64)
 
 

@@ -63,11 +63,11 @@ class CompareRuns(Program):
 
 def options_of(folder: Path) -> dict[str, Any]:
     """Options of the training and of the tests of a run, by name."""
-    from modules.records import read_json
+    from modules.records import read_run_options
 
     known: dict[str, Any] = {}
     for path in sorted(folder.glob("options*.json")):
-        known |= {name: value for name, value in read_json(path)["options"].items() if name not in ELSEWHERE}
+        known |= {name: value for name, value in read_run_options(path).items() if name not in ELSEWHERE}
     return known
 
 

@@ -57,12 +57,12 @@ def main() -> None:
     from modules.evaluation.reports.example_picture import choose_studies, draw_example, sign_panels
     from modules.evaluation.sign_masks import read_coverage, read_sign_maps
     from modules.labels import POSITIVE
-    from modules.records import atomic_write, read_json, read_jsonl
+    from modules.records import atomic_write, read_jsonl, read_run_options
 
     folder = Path(options.tested)
     names = ("options_test.json", "predictions.jsonl", "sign_maps.npz")
     require([Needed(folder / name, "of a test on SynthCXR", "write it with main_test.py") for name in names])
-    tested, rows = read_json(folder / names[0])["options"], read_jsonl(folder / names[1])
+    tested, rows = read_run_options(folder / names[0]), read_jsonl(folder / names[1])
     maps, image_size = read_sign_maps(folder / names[2])
     by_id = {study.id: study for study in read_annotation(tested["ann_path"])[tested["split"]]}
     studies = [by_id[row["id"]] for row in rows]

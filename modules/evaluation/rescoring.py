@@ -9,7 +9,7 @@ from typing import Any
 from modules.corpus.datasets import ReportDataset
 from modules.messages import UserError
 from modules.programs import MainTest
-from modules.records import read_json, read_jsonl
+from modules.records import read_jsonl, read_object, read_run_options
 
 OF_THE_MODEL = (
     "reference_sensitivity",
@@ -37,7 +37,7 @@ def kept_reports(run_dir: Path, dataset: ReportDataset) -> list[dict[str, Any]]:
 def keep_writing(options: MainTest) -> None:
     """Set how the reports were written to what the test that wrote them recorded: this one does not write any."""
     path = Path(options.run.save_dir) / f"options_{options.testing.split}.json"
-    known = read_json(path)["options"] if path.is_file() else {}
+    known = read_run_options(path) if path.is_file() else {}
     for a_field in fields(options.generation):
         if a_field.name in known:
             setattr(options.generation, a_field.name, known[a_field.name])
@@ -46,5 +46,5 @@ def keep_writing(options: MainTest) -> None:
 def kept_figures(run_dir: Path) -> dict[str, Any]:
     """What was measured of the model beside its reports; nothing if it never was."""
     path = run_dir / "metrics.json"
-    kept = read_json(path) if path.is_file() else {}
+    kept = read_object(path) if path.is_file() else {}
     return {name: kept[name] for name in OF_THE_MODEL if name in kept}

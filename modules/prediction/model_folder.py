@@ -20,7 +20,7 @@ from modules.messages import UserError
 from modules.preparation.features.entities import load_entity_scorer
 from modules.preparation.features.familiarity import FILE as FAMILIARITY
 from modules.preparation.features.familiarity import Familiarity
-from modules.records import ROOT, read_json, sha256_of
+from modules.records import ROOT, read_run_options, sha256_of
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
 
@@ -70,7 +70,11 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
         raise UserError(
             f"{path.parent} holds no options.json, which says where the model's features lie: copy the whole folder"
         )
-    options = read_json(options_file)["options"]
+    options = read_run_options(options_file)
+    if not isinstance(options.get("bank_dir"), str):
+        raise UserError(
+            f"{options_file} names no bank_dir, where the model's features lie: copy the whole folder again"
+        )
     bank_dir = _where(options["bank_dir"], path.parent)
     store = FeatureStore.open(bank_dir).check()
     _refuse_foreign_scores(store, bank_dir)

@@ -11,7 +11,7 @@ from modules.prediction.card import score_table
 from modules.prediction.model_folder import TrainedModel
 from modules.prediction.release import CARD, is_release, write_sums
 from modules.prediction.writing import MODEL
-from modules.records import atomic_write, read_json, sha256_of
+from modules.records import atomic_write, read_object, read_run_options, sha256_of
 from modules.run_folder import RESULTS_OF
 
 
@@ -31,15 +31,15 @@ def write_scores(trained: TrainedModel, release: Path, results: Path) -> None:
     missing = [name for name in ("metrics.json", RESULTS_OF, "options.json") if not (results / name).is_file()]
     if missing:
         raise UserError(f"{results} holds no {missing[0]}: give --scores the --save_dir of main_score.py")
-    metrics, options = read_json(results / "metrics.json"), read_json(results / "options.json")["options"]
+    metrics, options = read_object(results / "metrics.json"), read_run_options(results / "options.json")
     scored = named_files(options.get("predictions") or ())
     if len(scored) != 1:
         raise UserError(f"{results} scores {len(scored)} systems: score the reports of this release alone")
     ((name, predictions),) = scored.items()
-    known = read_json(results / RESULTS_OF).get(f"predictions of {name}")
+    known = read_object(results / RESULTS_OF).get(f"predictions of {name}")
     written_by = Path(predictions).with_name(MODEL)
     of_these = Path(predictions).is_file() and sha256_of(predictions) == known and written_by.is_file()
-    if not of_these or read_json(written_by).get("sha256") != trained.checksum:
+    if not of_these or read_object(written_by).get("sha256") != trained.checksum:
         raise UserError(
             f"{results} scores {predictions}, which main_predict.py did not write with {release}, or wrote again since: write "
             "the reports with this release, score them, and give that folder"

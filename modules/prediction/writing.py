@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from modules.messages import UserError
-from modules.records import atomic_write, iterate_jsonl, plain, read_json, write_json
+from modules.records import atomic_write, iterate_jsonl, plain, read_object, write_json
 from modules.run_folder import OF_A_TEST, OF_A_TRAINING
 
 ROWS, TABLE, UNREADABLE, MODEL, TEXTS = "predictions.jsonl", "predictions.csv", "unreadable.csv", "model.json", "texts"
@@ -47,8 +47,7 @@ class PredictionFolder:
             raise UserError(
                 f"{self.folder} holds a training or the results of a test ({', '.join(theirs[:3])}): choose another --out"
             )
-        content = read_json(known) if known.is_file() else {"sha256": model_checksum}
-        if not isinstance(content, dict) or content.get("sha256") != model_checksum:
+        if known.is_file() and read_object(known).get("sha256") != model_checksum:
             raise UserError(
                 f"{self.folder} holds the reports of another model: choose another --out, or remove that folder"
             )

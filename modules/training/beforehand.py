@@ -18,7 +18,7 @@ from modules.messages import UserError, require, run
 from modules.options import parse_options, words_for
 from modules.preparation.raw.annotation import read_raw
 from modules.programs import MainPrepare, MainTrain
-from modules.records import read_json
+from modules.records import read_object
 from modules.run_folder import refuse_unasked
 from modules.set_size import fit_to_size, size_defaults
 from modules.training.initialisation import adopt_options
@@ -73,7 +73,7 @@ def _refuse_widths(preparing: MainPrepare, path: str, config: Mapping[str, Any])
         if wanted.text_width != text:
             mends.append(f"text features of width {text}, not {wanted.text_width}: give --text_width {text}")
     elif (described := Path(wanted.text_encoder) / "config.json").is_file():
-        width = read_json(described).get("hidden_size")
+        width = read_object(described).get("hidden_size")
         if isinstance(width, int) and width != text:
             mends.append(f"text features of width {text}, not {width} of {wanted.text_encoder}: give another")
     if preparing.scorer.entity_scorer == "own" and preparing.scorer.scorer_width != entity:

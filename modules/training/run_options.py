@@ -8,7 +8,7 @@ from modules.distributed import world_size
 from modules.messages import UserError
 from modules.options import flat
 from modules.programs import MainTrain
-from modules.records import plain, read_json
+from modules.records import plain, read_run_options
 
 FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant
     "resume", "overwrite", "check", "profile", "device", "n_gpu", "num_workers", "save_every", "save_dir", "timeout",
@@ -38,7 +38,7 @@ def check_same_run(options: MainTrain) -> None:
     path = Path(options.run.save_dir) / "options.json"
     if not options.training.resume or not path.is_file():
         return
-    theirs = read_json(path)["options"]
+    theirs = read_run_options(path)
     ours = plain(flat(options))
     if ours["global_batch"] and ours["global_batch"] == theirs.get("global_batch"):
         theirs["batch_size"] = ours["batch_size"]  # of each process; there may be another number of them now

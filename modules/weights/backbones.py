@@ -13,7 +13,7 @@ from models.config import BACKBONES
 from models.huggingface_backbone import first_line
 from models.visual_encoder import build
 from modules.messages import Needed, UserError, named
-from modules.records import read_json
+from modules.records import read_object
 
 FOLDER = "hf:"  # before the folder in --visual_extractor
 TRAINING_ONLY = (
@@ -78,7 +78,7 @@ def _configuration(folder: Path) -> Any:
     """Transformers' configuration of the vision model in a folder; of a text-image model its vision part."""
     from transformers import AutoConfig  # on demand: takes seconds, and ResNets need none of it
 
-    known = _object(folder / "config.json")
+    known = read_object(folder / "config.json")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # damage makes transformers raise anything
@@ -91,7 +91,7 @@ def _configuration(folder: Path) -> Any:
 
 def _pixel_statistics(path: Path) -> dict[str, list[float]]:
     """Mean and deviation of pixels in [0, 1]; a folder may scale them otherwise, or not at all."""
-    known = _object(path)
+    known = read_object(path)
     scale = known.get("rescale_factor", 1 / 255) if known.get("do_rescale", True) else 1.0
     if not (_is_number(scale) and scale > 0):
         raise UserError(f"{path} says rescale_factor {named(scale)}: a number above 0 is needed")
@@ -107,14 +107,6 @@ def _pixel_statistics(path: Path) -> dict[str, list[float]]:
             "deviations positive"
         )
     return {"mean": [value / factor for value in mean], "std": [value / factor for value in std]}
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """A JSON object; UserError if the file holds something else."""
-    known = read_json(path)
-    if not isinstance(known, dict):
-        raise UserError(f"{path} holds a {type(known).__name__}, expected an object: copy it again")
-    return known
 
 
 def _is_number(value: object) -> bool:

@@ -27,7 +27,7 @@ from modules.evaluation.training_reports import TrainingReports, training_report
 from modules.labelling.labelers import Labeler
 from modules.options import flat
 from modules.programs import MainTest
-from modules.records import provenance, read_json, write_json, write_jsonl, write_options
+from modules.records import provenance, read_object, write_json, write_jsonl, write_options
 from modules.retrieval.quality import retrieval_quality
 from modules.retrieval.retriever import Queries
 from modules.run_folder import RESULTS_OF
@@ -98,7 +98,7 @@ def score_test(
         model.retrieval_enhancer, dataset, queries, train.thirds, exclude_same_patient=False, seed=options.runtime.seed
     )
     metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
-    metrics["made_by"] = read_json(run_dir / RESULTS_OF)
+    metrics["made_by"] = read_object(run_dir / RESULTS_OF)
     metrics["studies"], metrics["studies_without_report"] = len(rows), len(every) - len(rows)
     write_json(run_dir / "metrics.json", {**metrics, **measured, **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)

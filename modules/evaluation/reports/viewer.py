@@ -28,7 +28,7 @@ from modules.evaluation.reports.poincare_disk import Disk
 from modules.evaluation.reports.sentence_agreement import mark_sentences, unmarked
 from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, ENTITIES, STATES
-from modules.records import atomic_write, plain, read_json, read_jsonl
+from modules.records import atomic_write, plain, read_jsonl, read_object
 
 PAGE = Path(__file__).parent / "page"  # the template and what it includes
 IMAGE_SIDE = 384  # pixels
@@ -39,7 +39,7 @@ HISTOGRAM_BINS = 24
 def write_page(run_dir: Path, dataset: ReportDataset, labeler: Labeler, **shown: Any) -> Path:
     """The page of a test from what it has written; ``shown`` as in :func:`write_viewer`."""
     figures = run_dir / "metrics.json"  # of studies that have reports of their own
-    metrics = read_json(figures) if figures.is_file() else {}
+    metrics = read_object(figures) if figures.is_file() else {}
     return write_viewer(run_dir, dataset, read_jsonl(run_dir / "predictions.jsonl"), metrics, labeler, **shown)
 
 

@@ -31,7 +31,7 @@ from modules.labels import ENTITIES
 from modules.messages import Needed, UserError
 from modules.preparation.features.entities import fill_scores
 from modules.programs import MainPrepare
-from modules.records import read_json, sha256_of
+from modules.records import read_json, read_object, sha256_of
 from modules.weights.checkpoints import bert_file, bert_weights, load_weights
 from modules.weights.layouts import check_weights, weights_of
 
@@ -114,7 +114,7 @@ class DescriptionEncoder:
     def __init__(self, folder: str | Path, max_tokens: int, device: str | torch.device = "cpu") -> None:
         folder = Path(folder)
         settings = folder / "tokenizer_config.json"
-        lowercase = read_json(settings).get("do_lower_case", True) if settings.is_file() else True
+        lowercase = read_object(settings).get("do_lower_case", True) if settings.is_file() else True
         self.tokenizer = word_pieces(folder / "vocab.txt", lowercase)
         size = self.tokenizer.get_vocab_size()
         if size != VOCABULARY:
@@ -122,7 +122,7 @@ class DescriptionEncoder:
                 f"{folder} has a vocabulary of {size} words; MedKLIP embeds its descriptions with Bio_ClinicalBERT, "
                 f"which has {VOCABULARY}: give its folder with --bert_path"
             )
-        config = BertConfig(**{k: v for k, v in read_json(folder / "config.json").items() if k != "architectures"})
+        config = BertConfig(**{k: v for k, v in read_object(folder / "config.json").items() if k != "architectures"})
         self.network = BertModel(config, add_pooling_layer=False)
         weights, path = bert_weights(folder)
         body = {name.removeprefix("bert."): value for name, value in weights.items()}

@@ -15,7 +15,7 @@ from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, BertConfig, B
 from models.huggingface_backbone import first_line
 from modules.distributed import gather_list, is_main, shard
 from modules.messages import UserError
-from modules.records import read_json
+from modules.records import read_object
 from modules.weights.checkpoints import load_weights
 
 MEDCLIP_LAYERS = (1, 2, -1)  # of the hidden states that MedCLIP's text tower averages
@@ -159,7 +159,7 @@ def _load(path: str | Path) -> tuple[Any, Any]:
     Raises:
         UserError: if its weights are not whole; transformers would draw those that are missing.
     """
-    known = read_json(Path(path) / "config.json")
+    known = read_object(Path(path) / "config.json")
     kind = str(known.get("model_type", ""))
     if kind in CONFIG_MAPPING or not kind.endswith("bert"):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

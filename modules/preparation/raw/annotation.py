@@ -29,7 +29,7 @@ from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation.raw.studies import RawDataset, RawStudy
 from modules.programs import MainPrepare
-from modules.records import atomic_write, provenance, read_json, write_json
+from modules.records import atomic_write, provenance, read_object, write_json
 from modules.throughput import speed_line
 
 FORMAT = "revtaf_raw/1"
@@ -131,7 +131,7 @@ def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> N
 def _check_ours(annotation: Path) -> None:
     """Refuse to replace an annotation that somebody else made."""
     record = _beside(annotation, "raw.json")
-    if annotation.is_file() and not (record.is_file() and read_json(record).get("format") == FORMAT):
+    if annotation.is_file() and not (record.is_file() and read_object(record).get("format") == FORMAT):
         raise UserError(
             f"{annotation} is there already and was not made from raw files: move it away, or give another --ann_path"
         )
