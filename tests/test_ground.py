@@ -124,6 +124,60 @@ def test_what_is_no_box_is_refused(tmp_path, name, content, words):
         read_boxes(write(tmp_path, name, content))
 
 
+GROUNDED = {
+    "sentence_en": "Effusion.",
+    "abnormal": True,
+    "boxes": [[0.1, 0.2, 0.3, 0.4]],
+    "labels": ["pleural effusion"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"boxes": [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3, 0.4]]}, "that are none"),
+        ({"boxes": [["a", 1, 2, 3]]}, "that are none"),
+        ({"boxes": [{"x": 1}]}, "that are none"),
+        ({"boxes": "[[0.1, 0.2, 0.3, 0.4]]"}, "has boxes of i.png that are no list"),
+        ({"boxes": [[0.5, 0.5, 0.2, 0.2]]}, "expected left and top before"),  # corner and size
+        ({"abnormal": "False"}, "expected true or false"),
+        (None, "it has other findings of i.png"),
+    ],
+)
+def test_what_is_no_grounded_report_is_refused(tmp_path, change, words):
+    findings = None if change is None else [{**GROUNDED, **change}]
+    with pytest.raises(UserError, match=words):
+        read_boxes(write(tmp_path, "g.json", [{"StudyID": "s", "ImageID": "i.png", "findings": findings}]))
+
+
+def test_sentences_and_images_of_padchest_gr_count_once(tmp_path):
+    study = {"StudyID": "s", "ImageID": "i.png", "findings": [GROUNDED, {**GROUNDED, "boxes": [[0.5, 0.5, 0.6, 0.6]]}]}
+    (phrase,) = read_boxes(write(tmp_path, "g.json", [study]))
+    assert len(phrase.boxes) == 2
+    with pytest.raises(UserError, match="which is none or stands twice"):
+        read_boxes(write(tmp_path, "g.json", [study, study]))
+    table = write(tmp_path, "m.csv", "ImageID,PatientID,split\ni.png,P1,test\ni.png,P2,train\n")
+    with pytest.raises(UserError, match=r"gives the image i\.png two patients or splits, the second in line 3"):
+        read_boxes(write(tmp_path, "g.json", [study]), master_table=table)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (VINDR.replace("image_id", "rad_id,image_id").replace("\ne5", "\nR1,e5", 1).replace("\ne", "\nR2,e"), "boxes of 2 radiologists"),
+        (VINDR.replace("100.5,200,300,400", ",200,300,400"), "'Pleural effusion' with a box|where a number"),
+        (VINDR.replace("100.5,200,300,400", ",,,"), "'Pleural effusion' without a box on e5"),
+        (VINDR.replace("e6,No finding,,,,", "e6,No finding,1,2,3,4"), "'No finding' with a box on e6"),
+        (VINDR.replace("100.5,200,300,400", "0.1,0.2,0.3,0.4").replace("500,200,700,400", "0.5,0.2,0.7,0.4"), "in shares of it"),
+        (VINDR.replace("Pleural effusion", ""), "without its finding"),
+        (MS_CXR.replace("aa-1,", ",", 1), "without its image"),
+    ],
+)  # fmt: skip
+def test_boxes_that_are_not_those_of_one_reader_in_pixels_are_refused(tmp_path, content, words):
+    with pytest.raises(UserError, match=words):
+        read_boxes(write(tmp_path, "a.csv", content))
+
+
 def test_phrases_have_the_maps_of_their_entities(tmp_path):
     phrases = [*read_boxes(write(tmp_path, "a.csv", MS_CXR)), *read_boxes(write(tmp_path, "b.csv", VINDR))]
     named = [{ENTITIES[k] for k in entities_of(phrase)} for phrase in phrases]

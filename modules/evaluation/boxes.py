@@ -14,9 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,40 +22,16 @@ from modules.corpus.annotations import Study
 from modules.corpus.cells import failed, is_empty
 from modules.corpus.tables import plain_heading, read_table_file
 from modules.evaluation.grounding import SIGN_ENTITIES, SIGNS
+from modules.evaluation.padchest_gr import padchest_gr
+from modules.evaluation.phrases import Phrase, checked
 from modules.labelling.mentions import EXCLUDED, PRESENT, TAIL, entity_mentions
 from modules.labels import CONDITIONS, ENTITIES, POSITIVE
 from modules.messages import UserError
-from modules.records import read_json
 
 _PATIENT = re.compile(r"(?:^|/)(p\d{8})/")
 _MS_CXR = ("dicom_id", "category_name", "label_text", "path", "x", "y", "w", "h", "image_width", "image_height")
 _IMAGENOME = ("image_id", "bbox_name", "original_x1", "original_y1", "original_x2", "original_y2")
 _VINDR = ("image_id", "class_name", "x_min", "y_min", "x_max", "y_max")
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """One finding on one image, and where it is.
-
-    Args:
-        image: id of the image.
-        path: of the image below the image folder, None where only the id is known.
-        patient: the same for all images of a patient; the image where patients are not known.
-        finding: what it is counted under, lower case.
-        text: the words that say it.
-        boxes: ``(n, 4)`` left, top, right, bottom.
-        size: width and height that the boxes are measured in; (1, 1) for shares, None for the pixels of the image file.
-        mask: ``(h, w)`` bool of the whole image in place of boxes.
-    """
-
-    image: str
-    path: str | None
-    patient: str
-    finding: str
-    text: str
-    boxes: np.ndarray
-    size: tuple[float, float] | None = None
-    mask: np.ndarray | None = None
 
 
 def read_boxes(path: str | Path, split: str | None = None, master_table: str | Path | None = None) -> list[Phrase]:
@@ -73,7 +47,7 @@ def read_boxes(path: str | Path, split: str | None = None, master_table: str | P
     """
     path = Path(path)
     if path.suffix == ".json":
-        phrases = _padchest_gr(path, split, master_table)
+        phrases = padchest_gr(path, split, master_table)
     else:
         table = read_table_file(path, (*_MS_CXR, *_IMAGENOME, *_VINDR))
         rows = [dict(zip(map(plain_heading, table.headings), cells, strict=True)) for _, cells in table.body()]
@@ -94,13 +68,21 @@ def read_boxes(path: str | Path, split: str | None = None, master_table: str | P
 
 
 def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
+    sizes: dict[str, tuple[float, float] | None] = {}
     for phrase in phrases:
+        for cell, what in ((phrase.image, "image"), (phrase.finding, "finding")):
+            if is_empty(cell):
+                raise UserError(
+                    f"{path} holds a box without its {what} ({phrase.image[:40]} {phrase.finding[:40]}): correct it"
+                )
         cells = (phrase.image, phrase.finding, phrase.text)
         wrong = next(((cell, kind) for cell in cells if (kind := failed(cell, text=False))), None)
         if wrong:
             raise UserError(
                 f"{path} names a finding or an image {wrong[0][:12]!r}, which {wrong[1]}: correct it, or remove the box"
             )
+        if sizes.setdefault(phrase.image, phrase.size) != phrase.size:
+            raise UserError(f"{path} has boxes of the image {phrase.image} in images of two sizes: give all in one")
 
 
 def mask_file(folder: Path, study: Study) -> Path:
@@ -166,7 +148,7 @@ def _ms_cxr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
         key = (*(row[name] for name in ("dicomid", "path", "categoryname", "labeltext")), str(width), str(height))
         groups.setdefault(key, []).append([x, y, x + w, y + h])
     return [
-        Phrase(image, place, _patient(place, image), finding.casefold(), text, _checked(path, image, boxes, float(width), float(height)),
+        Phrase(image, place, _patient(place, image), finding.casefold(), text, checked(path, image, boxes, float(width), float(height)),
                (float(width), float(height)))
         for (image, place, finding, text, width, height), boxes in groups.items()
     ]  # fmt: skip
@@ -178,69 +160,32 @@ def _imagenome(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
         corners = [_number(path, row[f"original{name}"]) for name in ("x1", "y1", "x2", "y2")]
         groups.setdefault((row["imageid"].removesuffix(".dcm"), row["bboxname"].casefold()), []).append(corners)
     return [
-        Phrase(image, None, image, name, name, _checked(path, image, boxes, math.inf, math.inf))
+        Phrase(image, None, image, name, name, checked(path, image, boxes, math.inf, math.inf))
         for (image, name), boxes in groups.items()
     ]
 
 
 def _vindr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
+    rows = list(rows)
+    readers = {row["radid"] for row in rows} if rows and "radid" in rows[0] else set()
+    if len(readers) > 1:
+        raise UserError(
+            f"{path} holds the boxes of {len(readers)} radiologists, which are no one region: give annotations_test.csv, or one rad_id"
+        )
     groups: dict[tuple[str, str], list[list[float]]] = {}
     for row in rows:
-        if not is_empty(row["xmin"]):  # "No finding" has no box
+        empty = [is_empty(row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
+        if all(empty) != (row["classname"].casefold() == "no finding"):
+            raise UserError(
+                f"{path} has {row['classname'][:40]!r} {'without' if all(empty) else 'with'} a box on {row['imageid'][:40]}: correct it"
+            )
+        if not all(empty):
             corners = [_number(path, row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
             groups.setdefault((row["imageid"], row["classname"].casefold()), []).append(corners)
     return [
-        Phrase(image, None, image, name, name, _checked(path, image, boxes, math.inf, math.inf))
+        Phrase(image, None, image, name, name, checked(path, image, boxes, math.inf, math.inf))
         for (image, name), boxes in groups.items()
     ]
-
-
-def _padchest_gr(path: Path, split: str | None, master_table: str | Path | None) -> list[Phrase]:
-    content = read_json(path)
-    if not isinstance(content, list) or not all(
-        isinstance(s, dict) and {"ImageID", "findings"} <= set(s) for s in content
-    ):
-        raise UserError(f'{path} is not PadChest-GR\'s list of {{"StudyID", "ImageID", "findings"}}')
-    known = _master(Path(master_table)) if master_table else {}
-    if split is not None and not known:
-        raise UserError(f"--split {split} of PadChest-GR stands in master_table.csv: give it with --master_table")
-    phrases = []
-    for study in content:
-        image = str(study["ImageID"])
-        patient, part = known.get(image.casefold(), (str(study.get("StudyID", image)), None))
-        if split is None or part == split:
-            for finding in study["findings"]:
-                phrases += _padchest_phrases(path, image, patient, finding)
-    return phrases
-
-
-def _padchest_phrases(path: Path, image: str, patient: str, finding: Mapping[str, Any]) -> list[Phrase]:
-    boxes = [*(finding.get("boxes") or []), *(finding.get("extra_boxes") or [])]
-    if not boxes or not finding.get("abnormal", True):
-        return []
-    name = str((finding.get("labels") or ["unnamed"])[0]).casefold()
-    return [
-        Phrase(
-            image,
-            image,
-            patient,
-            name,
-            str(finding.get("sentence_en", name)),
-            _checked(path, image, boxes, 1, 1),
-            (1, 1),
-        )
-    ]
-
-
-def _master(path: Path) -> dict[str, tuple[str, str | None]]:
-    """Patient and split by image."""
-    table = read_table_file(path, ("ImageID", "PatientID", "split"))
-    image, patient, split = (table.column([name]) for name in ("ImageID", "PatientID", "split"))
-    if image is None or patient is None:
-        raise UserError(f"{path} has no columns ImageID and PatientID: give PadChest-GR's master_table.csv")
-    return {
-        cells[image].casefold(): (cells[patient], None if split is None else cells[split]) for _, cells in table.body()
-    }
 
 
 def _number(path: Path, text: str) -> float:
@@ -248,24 +193,6 @@ def _number(path: Path, text: str) -> float:
         return float(text)
     except ValueError:
         raise UserError(f"{path} holds {text[:30]!r} where a number of pixels is expected: correct it") from None
-
-
-def _checked(path: Path, image: str, boxes: Sequence[Sequence[float]], width: float, height: float) -> np.ndarray:
-    """Boxes ``(n, 4)``; half a pixel beyond the image is rounding, more is a mistake."""
-    found = np.asarray(boxes, dtype=np.float64)
-    slack = 0.01 if width == 1 else 2.0
-    good = found.ndim == 2 and found.shape[1:] == (4,) and np.isfinite(found).all()
-    if (
-        not good
-        or (found[:, 2:] <= found[:, :2]).any()
-        or found.min() < -slack
-        or (found[:, 2:] > [width + slack, height + slack]).any()
-    ):
-        raise UserError(
-            f"{path} has boxes of the image {image} that are none ({str(boxes)[:80]}): expected left and top before right and "
-            "bottom, inside the image"
-        )
-    return found
 
 
 def _patient(path: str, image: str) -> str:

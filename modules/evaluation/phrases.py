@@ -1,0 +1,70 @@
+"""A finding that somebody boxed on an image, and what a box is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modules.messages import UserError
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One finding on one image, and where it is.
+
+    Args:
+        image: id of the image.
+        path: of the image below the image folder, None where only the id is known.
+        patient: the same for all images of a patient; the image where patients are not known.
+        finding: what it is counted under, lower case.
+        text: the words that say it.
+        boxes: ``(n, 4)`` left, top, right, bottom.
+        size: width and height that the boxes are measured in; (1, 1) for shares, None for the pixels of the image file.
+        mask: ``(h, w)`` bool of the whole image in place of boxes.
+    """
+
+    image: str
+    path: str | None
+    patient: str
+    finding: str
+    text: str
+    boxes: np.ndarray
+    size: tuple[float, float] | None = None
+    mask: np.ndarray | None = None
+
+
+def checked(path: Path, image: str, boxes: Sequence[Sequence[float]], width: float, height: float) -> np.ndarray:
+    """Boxes ``(n, 4)``; half a pixel beyond the image is rounding, more is a mistake.
+
+    Args:
+        path: of the file, for messages.
+        image: its id, likewise.
+        boxes: left, top, right, bottom.
+        width: of the image that they are measured in; 1 for shares of it, infinite where it is not known.
+        height: likewise.
+
+    Raises:
+        UserError: if one is no box inside the image, or all are shares where pixels are expected.
+    """
+    try:
+        found = np.asarray(boxes, dtype=np.float64)
+    except (ValueError, TypeError):  # words, rows of several lengths
+        found = np.empty(0)
+    slack = 0.01 if width == 1 else 2.0
+    good = found.ndim == 2 and found.shape[1:] == (4,) and np.isfinite(found).all()
+    if (
+        not good
+        or (found[:, 2:] <= found[:, :2]).any()
+        or found.min() < -slack
+        or (found[:, 2:] > [width + slack, height + slack]).any()
+    ):
+        raise UserError(
+            f"{path} has boxes of the image {image} that are none ({str(boxes)[:80]}): expected left and top before right and "
+            "bottom, inside the image"
+        )
+    if width != 1 and found.max() <= 1:
+        raise UserError(f"{path} has boxes of the image {image} in shares of it ({str(boxes)[:80]}): expected pixels")
+    return found
