@@ -84,6 +84,7 @@ def main() -> None:
         seen, status = run(folder, options.minutes * 60, options.between)
         log = (folder / "log").read_text()
         assert status == 128 + signal.SIGTERM, log[-3000:]
+        assert seen, f"no epoch ended within {options.minutes:g} min: give --minutes more"
         kept = seen[len(seen) // 10 :]
         epochs = len((folder / "run/metrics.csv").read_text().splitlines()) - 1
         steps = len((folder / "run/steps.csv").read_text().splitlines()) - 1

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks import gpu, soak
 from models.revtaf import Revtaf
 from modules.messages import UserError
+from modules.options import parse_options
+from modules.programs import MainPrepare, MainTrain
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SAYS = {  # what a script prints only after its comparison of both ways has passed
@@ -111,3 +113,12 @@ def test_curves_are_measured_and_drawn(tmp_path):
     assert len(rows) == 10
     assert all(np.isfinite(float(part)) for row in rows for part in row.split("|")[3:5])
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_the_soak_asks_for_flags_that_there_are_and_sees_a_process():
+    parse_options(MainPrepare, [*soak.COMMON, *soak.DRAWING])
+    parse_options(MainTrain, [*soak.COMMON, *soak.MODEL])
+    memory, descriptors = soak.look(os.getpid())
+    assert memory > 1e7
+    assert descriptors > 2
+    assert soak.look(2**22 + 1) is None
