@@ -51,7 +51,13 @@ def test_no_text_gives_no_plan(spread):
     assert cost.grad.abs().max() == 0
 
 
-@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+@pytest.mark.parametrize(
+    "spread",
+    [
+        pytest.param(spread, id=name, marks=pytest.mark.slow if name == "logarithms" else ())
+        for name, spread in DOMAINS.items()
+    ],
+)
 def test_pot_agrees(spread):
     cost = random_cost(3, 7, 9)
     mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3, [True] * 7])
@@ -132,8 +138,10 @@ def test_logarithms_are_taken_where_exponentials_would_not_do(dtype, spread, dom
     assert seen == [domain]
 
 
-@pytest.mark.parametrize("epsilon", [0.005, 0.001])
-@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize(
+    ("alike", "epsilon"),
+    [(False, 0.005), (True, 0.005), (True, 0.001), pytest.param(False, 0.001, marks=pytest.mark.slow)],
+)
 def test_a_sharp_plan_holds_its_masses_and_has_a_gradient(epsilon, alike):
     """Random costs, and costs of studies whose texts and patches come in groups that are nearly the same."""
     generator = torch.Generator().manual_seed(0)

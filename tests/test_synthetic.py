@@ -311,6 +311,7 @@ def test_without_readers_the_generator_writes_and_draws_what_it_always_did():
     assert checksum.hexdigest() == "16a64273847789379798db8879abb5c83eeed4a03c18a47e7a956e9aafc8c524"
 
 
+@pytest.mark.slow
 def test_a_labeler_reads_the_same_states_whoever_wrote_the_report(read_by_many, reports_of_many):
     planned = np.array([plan.labels for plan in read_by_many])
     read = LABELER(reports_of_many)
@@ -329,6 +330,7 @@ def test_a_reader_repeats_himself_and_differs_from_others(read_by_many):
     assert len({counts.most_common(1)[0][0] for counts in habits}) >= 8
 
 
+@pytest.mark.slow
 def test_the_report_of_the_same_reader_is_nearer_than_that_of_anybody(read_by_many, reports_of_many):
     """What makes the data a benchmark for retrieval: with equal labels the same reader's words overlap far more."""
     words = [set(report.replace(".", " .").split(". ")) for report in reports_of_many]
