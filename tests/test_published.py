@@ -170,6 +170,25 @@ def test_half_precision_and_a_second_conversion(files, splits, tmp_path):
     assert [path.stat().st_mtime_ns for path in arrays] == before
 
 
+@pytest.mark.parametrize("name", [REPORTS, REGIONS, SENTENCES, "image_region_score_val.json", "hash_distance.json"])
+def test_files_of_the_same_name_and_size_are_converted_again(files, splits, tmp_path, name):
+    """Two builds have the same names and often the same sizes, and a folder would hold arrays of both."""
+    folder, _ = files
+    convert(folder, splits, tmp_path / "features")
+    other = shutil.copytree(folder, tmp_path / "other")
+    if name in (REGIONS, SENTENCES):
+        for path in (other / name).rglob("*.npy"):
+            np.save(path, np.load(path) + 1)
+    else:
+        whole, lines = json.loads, (other / name).read_text().splitlines()
+        rows = [whole(line) for line in lines] if len(lines) > 1 else whole(lines[0])
+        json_lines(other / name, rows[::-1])
+    _, again = convert(other, splits, tmp_path / "features")
+    _, fresh = convert(other, splits, tmp_path / "fresh")
+    for array in ("region_scores", "region_text", "report_features", "sentence_features", "label_neighbours"):
+        np.testing.assert_array_equal(again[array], fresh[array], err_msg=array)
+
+
 @pytest.mark.parametrize("archive", [False, True])
 def test_an_interrupted_conversion_continues(files, splits, tmp_path, archive, monkeypatch):
     """Half the arrays are read, the program ends, the rest is read by the next one; no array is read twice."""
@@ -332,6 +351,9 @@ def test_a_flat_test_set_goes_back_flat(files, splits, tmp_path):
         assert (written.format, written.size, written.getpixel((0, 0))) == ("PNG", (7, 5), 90)
     assert (tmp_path / "again" / REGIONS / item["image_path"][0]).with_suffix(".npy").is_file()
     assert not (tmp_path / "again" / NEIGHBOURS).exists()
+    with pytest.raises(UserError, match="holds the images that are read"):
+        write_published(tmp_path, "iu_xray", FeatureStore.open(tmp_path / "iu"), only_test, tmp_path / "images")
+    assert not (tmp_path / RECORD).exists()
 
 
 def test_iu_xray_with_a_bank_of_its_own_is_not_what_the_released_code_reads(files, splits, tmp_path):
@@ -358,7 +380,10 @@ def test_a_folder_holds_one_build_or_is_refused(files, splits, tmp_path):
     with pytest.raises(UserError, match=r"published files of another build \(first .*replace them with --overwrite"):
         write_published(out, "mimic_cxr", store, fewer)
     (out / "notes.txt").touch()
+    (out / "images").mkdir()
+    (out / "images" / "a.jpg").touch()  # out may be the folder of the data set, beside its films
     write_published(out, "mimic_cxr", store, fewer, overwrite=True)
+    assert (out / "images" / "a.jpg").is_file()
     assert len(list((out / REGIONS).rglob("*.npy"))) == 8  # none of the sixth training study
     assert (out / "notes.txt").is_file()
     for overwrite in (False, True):

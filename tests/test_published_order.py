@@ -37,6 +37,15 @@ def test_another_order_is_refused(published):
             check_order(path, wrong)
 
 
+def test_a_part_in_another_order_is_refused(published):
+    """As one study more at the front of the last part and one less at its end make it."""
+    path, labels = published
+    wrong = labels.copy()
+    wrong[130:] = np.roll(labels[130:], 1, axis=0)
+    with pytest.raises(UserError, match="is in another order than the annotation"):
+        check_order(path, wrong)
+
+
 def test_a_few_studies_say_nothing(published):
     path, labels = published
     check_order(path, labels[::-1][:20])

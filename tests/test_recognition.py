@@ -4,6 +4,7 @@ import pytest
 from programs import call, refused
 
 import main_prepare
+import main_test
 from modules.flags import DataOptions
 from modules.messages import UserError
 from modules.preparation.published.recognition import find_annotation, how_to_prepare, refuse_to_build
@@ -22,6 +23,13 @@ def test_the_published_annotation_is_found_when_there_is_no_other(tmp_path):
     assert find_annotation(path) == str(path)
 
 
+def places(dataset_name, **others):
+    """As a command line gives them that names no others."""
+    usual = {f"{name}_dir": f"data/{dataset_name}/{name}s" for name in ("image", "feature")}
+    ann_path = f"data/{dataset_name}/annotation.json"
+    return DataOptions(**{"dataset_name": dataset_name, "ann_path": ann_path, **usual, **others})
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -32,14 +40,23 @@ def test_the_published_annotation_is_found_when_there_is_no_other(tmp_path):
     ],
 )
 def test_published_files_are_converted_rather_than_built(tmp_path, name):
-    path = tmp_path / "annotation.json"
-    assert how_to_prepare("mimic_cxr", path) == "build them: python main_prepare.py --dataset_name mimic_cxr"
+    data = places("mimic_cxr", ann_path=str(tmp_path / "annotation.json"))
+    command = f"python main_prepare.py --dataset_name mimic_cxr --ann_path {data.ann_path}"
+    assert how_to_prepare(data) == f"build them: {command}"
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
-    assert (
-        how_to_prepare("mimic_cxr", path)
-        == f"convert them: python main_prepare.py --dataset_name mimic_cxr --published {tmp_path}"
-    )
+    assert how_to_prepare(data) == f"convert them: {command} --published {tmp_path}"
+
+
+def test_the_command_makes_the_features_that_are_missing(tmp_path, monkeypatch, capsys):
+    """Without its places it would train another scorer and fill IU X-Ray's own folder; with them nothing else is asked."""
+    monkeypatch.chdir(tmp_path)
+    named = "--feature_dir data/iu_xray/features_zero_shot --bank_dir data/mimic_cxr/features"
+    message = refused(capsys, "prepared features", main_test, "--dataset_name", "iu_xray", *named.split())
+    assert f"build them: python main_prepare.py --dataset_name iu_xray {named}\n" in message
+    online = places("synth_cxr", features="online", image_dir="my films")
+    words = "build them: python main_prepare.py --dataset_name synth_cxr --image_dir 'my films' --features online"
+    assert how_to_prepare(online) == words
 
 
 def test_nothing_is_built_for_days_beside_what_can_be_converted(tmp_path, prepared, capsys, monkeypatch):

@@ -20,7 +20,5 @@ def prepared_files(data: DataOptions) -> list[Needed]:
     return [
         Needed(data.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
         image_folder(data),
-        Needed(
-            Path(data.feature_dir) / MANIFEST, "prepared features", how_to_prepare(data.dataset_name, data.ann_path)
-        ),
+        Needed(Path(data.feature_dir) / MANIFEST, "prepared features", how_to_prepare(data)),
     ]

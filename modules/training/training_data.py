@@ -37,7 +37,7 @@ def needed_files(options: MainTrain) -> list[Needed]:
     data = options.data
     needed = prepared_files(data)
     if data.features == "online":
-        how = how_to_prepare(data.dataset_name, data.ann_path)
+        how = how_to_prepare(data)
         needed.append(Needed(Path(data.bank_dir) / "entity_scorer.pth", "entity scorer", how))
     return needed + given_files(options)
 

@@ -30,7 +30,7 @@ from modules.flags import DataOptions
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, UserError, require
 from modules.preparation.published.order import check_order, check_scores
-from modules.preparation.published.reading import EmbeddingFiles, SentenceSpool, number_rows
+from modules.preparation.published.reading import EmbeddingFiles, SentenceSpool, mark_of, number_rows
 from modules.records import read_json
 from modules.throughput import measured
 
@@ -120,7 +120,7 @@ class PublishedFiles:
             labels = np.asarray(store["labels"])[store.rows("studies", [study.id for study in self.training])]  # (N, L)
             check_order(self.folder / NEIGHBOURS, labels)
         scores = {split: self.folder / SCORES.format(split) for split in self.splits}
-        made_by = {**source, "published": [_mark(path) for path in scores.values()]}
+        made_by = {**source, "published": [mark_of(path) for path in scores.values()]}
         shape = (len(self.studies), len(ENTITIES))
         if self._stale(target, made_by, "region_scores"):
             rows = self._split_rows(scores, shape[1])
@@ -133,7 +133,7 @@ class PublishedFiles:
         self._region_text(target, dtype, source)
         if self.owns_bank:
             path = self.folder / REPORTS
-            made_by = {**source, "published": _mark(path), "dtype": dtype.name}
+            made_by = {**source, "published": mark_of(path), "dtype": dtype.name}
             if self._stale(target, made_by, "report_features"):
                 width = len(next(number_rows(path)))
                 rows = _checked(path, number_rows(path), len(self.training), width)
@@ -148,7 +148,7 @@ class PublishedFiles:
         if self.exclude_same_patient or not (have_files or all(study.memory_indices for study in self.studies)):
             _say("published: no labels_indices files and no clip_indices that may be used: the memory is built")
             return False
-        marks = [_mark(path) for path in files.values()] if have_files else "clip_indices"
+        marks = [mark_of(path) for path in files.values()] if have_files else "clip_indices"
         made_by = {**source, "published": marks, "bank": len(bank)}
         if self._stale(target, made_by, "memory_indices"):
             if have_files:
@@ -171,7 +171,7 @@ class PublishedFiles:
         if self.exclude_same_patient or not path.is_file():
             _say(f"published: no {NEIGHBOURS} that may be used: label neighbours are built")
             return False
-        made_by = {**source, "published": _mark(path)}
+        made_by = {**source, "published": mark_of(path)}
         if self._stale(target, made_by, "label_neighbours") and is_main():
             rows = (np.array(row[: MOST_NEIGHBOURS + 1]) for row in number_rows(path))
             with measured("published label_neighbours", N):
@@ -204,7 +204,7 @@ class PublishedFiles:
 
     def _region_text(self, target: Path, dtype: np.dtype, source: Mapping[str, Any]) -> None:
         files = EmbeddingFiles(self.folder, REGIONS)
-        made_by = {**source, "published": _mark(files.path), "dtype": dtype.name}
+        made_by = {**source, "published": mark_of(files.path), "dtype": dtype.name}
         if not self._stale(target, made_by, "region_text"):
             return
         width = from_main(lambda: files.first(self.studies).shape[-1])
@@ -223,7 +223,7 @@ class PublishedFiles:
     def _sentences(self, target: Path, dtype: np.dtype, source: Mapping[str, Any]) -> None:
         files = EmbeddingFiles(self.folder, SENTENCES)
         width = FeatureStore.open(target)["report_features"].shape[1]
-        made_by = {**source, "published": _mark(files.path), "dtype": dtype.name, "width": width}
+        made_by = {**source, "published": mark_of(files.path), "dtype": dtype.name, "width": width}
         if not self._stale(target, made_by, "sentence_features", "sentence_offsets"):
             return
         offsets = None
@@ -287,11 +287,6 @@ def _without_self(rows: Iterator[np.ndarray], own: Sequence[int], bank_size: int
         _say(
             f"published: {dropped} studies were in their own {what}, where a training would read its own report: left out"
         )
-
-
-def _mark(path: Path) -> str:
-    """What a file is known by later: its name and size; a folder by its name."""
-    return f"{path.name} {path.stat().st_size} bytes" if path.is_file() else path.name
 
 
 def _say(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -56,6 +57,18 @@ def _nested_rows(path: Path) -> Iterator[Any]:
                 raise UserError(f"{path} holds a row of more than {MAX_ARRAY >> 20} MB: copy it again")
     if rest.strip() != b"]":
         raise UserError(f"{path} ends in the middle of its list: it is cut off, copy it again")
+
+
+def mark_of(path: Path) -> str:
+    """What a file or folder is known by later: its name, and size and time of the file, or of the first one in the folder."""
+    first = path
+    if path.is_dir():  # another build's has the same name
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            if names:
+                first = Path(folder, min(names))
+                break
+    return f"{path.name} {first.stat().st_size} bytes of {first.stat().st_mtime_ns}"
 
 
 class EmbeddingFiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from modules.corpus.manifest import MANIFEST
@@ -41,12 +42,23 @@ def holds_published(folder: Path) -> bool:
     return any((folder / name).is_file() for name in names) or EmbeddingFiles(folder, REGIONS).path.exists()
 
 
-def how_to_prepare(dataset_name: str, ann_path: str | Path) -> str:
-    """How to get features: convert the published files beside the annotation, if they lie there, else build them."""
-    folder, prepare = Path(ann_path).parent, f"python main_prepare.py --dataset_name {dataset_name}"
+def how_to_prepare(data: DataOptions) -> str:
+    """How to get features: convert the published files beside the annotation, if they lie there, else build them.
+
+    Args:
+        data: what differs from the defaults is named in the command, which else would fill another folder.
+    """
+    folder, usual = Path(data.ann_path).parent, DataOptions(dataset_name=data.dataset_name)
+    words = ["python main_prepare.py --dataset_name", data.dataset_name]
+    for name in ("ann_path", "image_dir", "feature_dir", "bank_dir", "cleaning", "max_words", "features"):
+        given, default = str(getattr(data, name)), str(getattr(usual, name))
+        expected = data.feature_dir if name == "bank_dir" else default.format(dataset_name=data.dataset_name)
+        if given != str(expected):
+            words += [f"--{name}", shlex.quote(given)]
+    command = " ".join(words)
     if holds_published(folder):
-        return f"convert them: {prepare} --published {folder}"
-    return f"build them: {prepare}"
+        return f"convert them: {command} --published {shlex.quote(str(folder))}"
+    return f"build them: {command}"
 
 
 def refuse_to_build(data: DataOptions) -> None:
@@ -58,6 +70,6 @@ def refuse_to_build(data: DataOptions) -> None:
     folder = Path(data.ann_path).parent
     if holds_published(folder) and not (Path(data.feature_dir) / MANIFEST).is_file():
         raise UserError(
-            f"{folder} holds published files: {how_to_prepare(data.dataset_name, data.ann_path)}; or build features from the "
+            f"{folder} holds published files: {how_to_prepare(data)}; or build features from the "
             "reports and images all the same with --published none"
         )

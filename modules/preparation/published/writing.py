@@ -49,8 +49,8 @@ def write_published(
         overwrite: remove what the folder holds of another build.
 
     Raises:
-        UserError: if the folder holds files of another build, or IU X-Ray was prepared with a bank of its own, which the
-            released code does not read.
+        UserError: if the folder holds files of another build, or the images that IU X-Ray's are copied from; if IU X-Ray
+            was prepared with a bank of its own, which the released code does not read.
     """
     splits = {split: studies for split, studies in splits.items() if studies}
     if dataset_name == "iu_xray":
@@ -58,6 +58,10 @@ def write_published(
             raise UserError(
                 f"{store.directory} holds a bank of its own, and the released code reads IU X-Ray with MIMIC-CXR's: give "
                 "--feature_dir and --ann_path of bash prepare_iu_xray.sh RAW_DIR --zero_shot"
+            )
+        if image_dir is not None and image_dir.resolve() == (folder / IMAGES).resolve():
+            raise UserError(
+                f"{folder / IMAGES} holds the images that are read, and PNG copies would be written among them: give another --out"
             )
         splits = {"test": [study for studies in splits.values() for study in studies]}
     record = {"format": FORMAT, "dataset_name": dataset_name, "features": store.checksums}
@@ -91,7 +95,8 @@ def _claim(folder: Path, record: Mapping[str, object], overwrite: bool) -> None:
             raise UserError(
                 f"{folder} holds published files of {whose} (first {found[0].name}), which would mix: {remedy}"
             )
-        for place in [*found, folder / IMAGES]:
+        written = [folder / IMAGES] if theirs.get("dataset_name") == "iu_xray" else []  # of others they are not ours
+        for place in [*found, *written]:
             shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
     write_json(path, record)
 
