@@ -1,6 +1,7 @@
 """modules/preparation/raw/studies.py: which split a study is in, which are left out, and what is said of both."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -74,6 +75,19 @@ def test_names_of_splits_are_those_that_data_sets_use():
     assert [split_name(name, "f") for name in ("Training", " dev", "TEST")] == ["train", "val", "test"]
     with pytest.raises(UserError, match="f: the split is 'fold 1', expected train, val or test"):
         split_name("fold 1", "f")
+
+
+def test_studies_and_images_are_not_added_up_where_each_image_is_an_item():
+    """Four of forty studies are left out; their 36 others hold two images each."""
+    dataset = data_set(40)
+    dataset.keep(lambda study: "no report" if int(study.id[1:]) < 4 else None)
+    dataset.split_into_images(lambda study: [replace(study, id=f"{study.id}_{k}") for k in range(2)])
+    assert len(dataset.studies) == 72
+    assert dataset.losses("d/dropped_zero_shot.csv") == [
+        "warning: 4 of 40 studies (10%) are left out: 4 no report; see d/dropped_zero_shot.csv"
+    ]
+    dataset.keep(lambda study: "cannot be decoded" if study.id.startswith("s39") or study.id < "s15" else None)
+    assert dataset.losses()[1] == "warning: 12 of 72 images (17%) are left out: 12 cannot be decoded; see dropped.csv"
 
 
 def test_what_is_left_out_is_counted_by_reason_and_said_again_if_it_is_much(tmp_path):

@@ -64,7 +64,7 @@ def build_annotation(options: MainPrepare) -> list[str]:
     read = [read_raw(options, with_images)] if is_main() else []
     dataset: RawDataset = gather_list(read)[0]
     if is_main():
-        images = options.data.dataset_name == "mimic_cxr" and options.raw.items == "image"
+        images = dataset.studies_before is not None
         count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
     dataset.require_studies(raw_dir)
@@ -81,9 +81,9 @@ def build_annotation(options: MainPrepare) -> list[str]:
             _link(image_dir, _root_of(dataset))
     if is_main():
         _write(annotation, dataset, options)
-        print(*dataset.summary(), f"wrote {annotation}", *dataset.losses(), sep="\n")
+        print(*dataset.summary(), f"wrote {annotation}", sep="\n")
     barrier()
-    return dataset.losses()
+    return dataset.losses(_beside(annotation, "dropped.csv"))
 
 
 def _root_of(dataset: RawDataset) -> Path:

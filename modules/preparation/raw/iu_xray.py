@@ -80,7 +80,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
     dataset.keep(lambda study: None if study.images else "no image")
     if options.items == "image":
         studies = len(dataset.studies)
-        dataset.studies = [image for study in dataset.studies for image in _of_images(study)]
+        dataset.split_into_images(_of_images)
         dataset.notes.append(
             f"{len(dataset.studies)} images of {studies} studies are an item each; the published annotation has 4,168 samples, "
             "which are neither all images nor all studies with findings"

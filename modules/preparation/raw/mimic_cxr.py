@@ -83,7 +83,7 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
     if with_images:
         dataset.keep_present()
     if options.items == "image":
-        dataset.studies = [_of_image(study, path) for study in dataset.studies for path in study.images]
+        dataset.split_into_images(lambda study: [_of_image(study, path) for path in study.images])
     if options.split_file:
         use_split(dataset, read_split_file(options.split_file), options.split_file)
     dataset.notes.append(f"text of {origins['header']} reports under a header, of {origins['no header']} under none")

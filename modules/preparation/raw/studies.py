@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class RawDataset:
         dropped: reason by id of every study that is left out.
         notes: lines that say how the texts were found.
         looked_for: image files that are not there, as they were looked for.
+        studies_before: how many studies there were, and how many of them were left out, before each image became an item.
     """
 
     studies: list[RawStudy]
@@ -61,6 +62,12 @@ class RawDataset:
     dropped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     looked_for: list[str] = field(default_factory=list)
+    studies_before: tuple[int, int] | None = None
+
+    def split_into_images(self, of_study: Callable[[RawStudy], Sequence[RawStudy]]) -> None:
+        """Make each image an item of its own; what is left out from here on are images."""
+        self.studies_before = (len(self.studies) + len(self.dropped), len(self.dropped))
+        self.studies = [image for study in self.studies for image in of_study(study)]
 
     def keep(self, reason: Callable[[RawStudy], str | None]) -> None:
         """Leave out every study for which ``reason`` returns one."""
@@ -98,14 +105,25 @@ class RawDataset:
                 f"none of the {len(self.dropped)} studies of {source} can be used ({reasons}{looked}): correct this"
             )
 
-    def losses(self) -> list[str]:
-        """A line that says so, if more than one study in twenty was left out, other than by a split file."""
-        lost = sum(reason != NOT_LISTED for reason in self.dropped.values())
-        whole = len(self.studies) + lost
-        if lost <= LOSS * whole:
-            return []
-        reasons = ", ".join(f"{count} {why}" for why, count in Counter(self.dropped.values()).most_common(4))
-        return [f"warning: {lost} of {whole} studies ({lost / whole:.0%}) are left out: {reasons}; see dropped.csv"]
+    def losses(self, where: str | Path = "dropped.csv") -> list[str]:
+        """A line that says so, if more than one study in twenty was left out, other than by a split file; or image, of images.
+
+        Args:
+            where: the file that lists them.
+        """
+        reasons = list(self.dropped.values())
+        parts = [("studies", reasons, len(self.studies))]
+        if self.studies_before:
+            whole, early = self.studies_before
+            parts = [("studies", reasons[:early], whole - early), ("images", reasons[early:], len(self.studies))]
+        lines = []
+        for things, found, kept in parts:
+            lost = sum(reason != NOT_LISTED for reason in found)
+            if lost > LOSS * (kept + lost):
+                why = ", ".join(f"{count} {reason}" for reason, count in Counter(found).most_common(4))
+                share = f"{lost} of {kept + lost} {things} ({lost / (kept + lost):.0%})"
+                lines.append(f"warning: {share} are left out: {why}; see {where}")
+        return lines
 
     def summary(self) -> list[str]:
         """Lines for the console: sizes of the splits, what was left out, notes."""
