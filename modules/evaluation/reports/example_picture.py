@@ -112,7 +112,7 @@ def _panel(axis: Any, image: np.ndarray, title: str, grid: np.ndarray | None, ma
         axis.imshow(grid, cmap="inferno", alpha=0.45, interpolation="bicubic", extent=(0, len(image), len(image), 0))
         axis.contour(mask, levels=[0.5], colors="cyan", linewidths=1)
     axis.set_axis_off()
-    axis.set_title(title, fontsize=8, pad=3)
+    axis.set_title(title, fontsize=min(8, 200 / len(title)), pad=3)  # a long name must not reach the text beside it
 
 
 def _report_lines(row: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
