@@ -113,7 +113,7 @@ def golden_values(name, shape):
 
 PUBLISHED_SWITCHES = {
     "ot_plan": "single", "mask_padding": False, "entity_keys": "text", "map_view": "patches", "align_pairs": "all",
-    "reference_memory": 0,
+    "reference_memory": 0, "tower_inputs": "thumbnail",
 }  # fmt: skip
 
 
