@@ -73,11 +73,17 @@ def needed_files(options: MainPrepare) -> list[Needed]:
     return [annotation, image_folder(options.data), *given_files(options)]
 
 
-def refuse(options: MainPrepare, needed: list[Needed]) -> None:
-    """Refuse what is missing, and networks in folders that cannot be built, hours before they are used."""
+def refuse(options: MainPrepare, needed: list[Needed], text_model: bool) -> None:
+    """Refuse what is missing, and networks in folders that cannot be built, hours before they are used.
+
+    Args:
+        options: of the preparation.
+        needed: files.
+        text_model: whether to load the model of ``--text_encoder`` too, which takes seconds.
+    """
     require(needed)
     read_folder(options.scorer.visual_extractor, options.scorer.image_size)
-    if options.preparation.text_encoder != "lsa":
+    if text_model and options.preparation.text_encoder != "lsa":
         from modules.preparation.features.text_models import find_text_model  # on demand: LSA needs no transformers
 
         find_text_model(options.preparation.text_encoder, options.preparation.text_pooling)
@@ -108,11 +114,14 @@ def main() -> None:
                 print_estimate(options, device)
             return
         makes_data = options.raw.raw_dir or options.data.dataset_name == "synth_cxr"
-        if makes_data and options.raw.raw_step == "all":  # else no features follow
-            refuse(options, given_files(options))  # before hours of copies
+        early = bool(makes_data) and options.raw.raw_step == "all"  # else no features follow
+        if early:
+            refuse(options, given_files(options), text_model=True)  # before hours of copies
         if options.raw.raw_dir:
             losses = build_annotation(options)
             if options.raw.raw_step != "all":
+                if is_main() and losses:
+                    print(*losses, sep="\n")
                 return
         elif options.data.dataset_name == "synth_cxr" and is_main():
             drawing = SyntheticOptions(
@@ -132,7 +141,7 @@ def main() -> None:
             said = fit_to_size(options, size_defaults(training)) if training else ""
             if is_main() and said:
                 print(said)
-        refuse(options, needed_files(options))
+        refuse(options, needed_files(options), text_model=not early)
         if options.preparation.published is None and options.scorer.entity_scorer == "own":
             refuse_to_build(options.data)
         seed_everything(options.runtime.seed)

@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py --minutes 120
 
-A network of a few thousand parameters trains on 42 drawings with one loading process, validates after each epoch and saves every
-10 steps, so that hours hold thousands of epochs. SIGTERM ends it. The figures of the first tenth of the time are left out.
+A small network trains on 42 drawings with one loading process, validates after each epoch and saves every 10 steps, so that
+hours hold hundreds of epochs. SIGTERM ends it. The figures of the first tenth of the time are left out.
 """
 
 from __future__ import annotations
@@ -19,17 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COMMON = ["--dataset_name", "synth_cxr", "--image_size", "64", "--batch_size", "8", "--device", "cpu"]
 DRAWING = [
-    "--num_studies",
-    "60",
-    "--synth_image_size",
-    "64",
-    "--scorer_epochs",
-    "1",
-    "--scorer_width",
-    "16",
-    "--text_width",
-    "16",
-]
+    "--num_studies", "60", "--synth_image_size", "64", "--scorer_epochs", "1", "--scorer_width", "16", "--text_width", "16",
+]  # fmt: skip
 MODEL = [
     "--d_model", "32", "--h_dim", "16", "--memory_feedforward", "32", "--decoder_layers", "1", "--hidden_size", "32",
     "--intermediate_size", "64", "--gen_min_len", "25", "--gen_max_len", "12", "--beam_size", "2", "--warmup_steps", "4",

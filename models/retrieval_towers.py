@@ -12,9 +12,7 @@ from models.hyperbolic_encoder import HyperbolicLinear
 from models.manifolds import MANIFOLDS, Manifold
 
 THUMBNAIL = 16  # side of the small image that the query tower sees
-PLACES = (
-    96  # along a side, where mean and deviation of rows and columns are taken: borders and collimation show in them
-)
+PLACES = 96  # along a side, at which rows and columns are averaged: borders and collimation show in them
 GREYS = torch.linspace(-2.2, 2.3, 33).tolist()  # bounds of the histogram of normalised pixels: exposure shows in it
 LEAST_PROBABILITY = 1e-4  # entity scores are kept this far from 0 and 1
 LARGEST_INPUT = 65504.0  # of float16, in which they are kept: a deep ResNet with random weights goes beyond it

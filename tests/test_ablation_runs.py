@@ -40,6 +40,8 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys):
     assert (line["benchmark"], line["row"], line["seed"]) == ("tiny", "full", 1)
     assert line["settings"]["epochs"] == 1
     assert not [name for name, value in line["settings"].items() if str(tmp_path) in str(value)]  # no place on a disk
+    by_sign = {name.partition(".signs.")[0] for name in line["figures"] if ".signs." in name}
+    assert by_sign == {"grounding.rows.maps"}  # those of what they are compared with would be half of the line
     for name in ("scores.test_BLEU_4", "scores.test_ce_f1_macro_tail", "grounding.rows.maps.hit_rate", "seconds.train"):
         assert line["figures"][name] >= 0
     run_ablation(TINY, rows, named, settings)

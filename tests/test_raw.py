@@ -70,6 +70,9 @@ def test_mimic_with_copies(tree, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"left out: {len(dropped)} (no findings in the report)" in printed
     assert "reading the raw files: " in printed
+    assert printed.splitlines()[-1].startswith(f"warning: {len(dropped)} of ")
+    assert printed.count("are left out") == 1
+    assert printed.rstrip().endswith(f"see {tmp_path / 'dropped.csv'}")
 
 
 def test_mimic_without_copies_links_the_raw_images(tree, tmp_path):

@@ -25,9 +25,7 @@ SHAPES = {  # widths that every program relies on
     "sentence_features": (None, None),
     "sentence_offsets": (None,),
 }
-READ_WHOLE = (
-    1 << 27
-)  # bytes of an array, up to which it is read whole when its folder is opened; of others the doctor does
+READ_WHOLE = 1 << 27  # bytes of an array that is read whole when its folder is opened; larger ones the doctor reads
 AGAIN = "run main_prepare.py again with this --feature_dir"
 
 

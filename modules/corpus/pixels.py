@@ -41,9 +41,7 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:  # never all of Pillow's: EPS would start Ghostscript
             check_size(path, *image.size)
-            frames = (
-                getattr(image, "n_frames", 1) if image.format == "PNG" else 1
-            )  # a JPEG's others are its own previews
+            frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1  # a JPEG's others are its previews
             if frames > 1:
                 raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
             # the arguments of a decoder alone: its extents may hold any number

@@ -77,10 +77,8 @@ def find_roles(
     Raises:
         UserError: naming the headings, if the names do not decide.
     """
-    headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
+    headings, columns, named = _look_at(rows)
     given = _checked(path, headings, given or {})
-    named = {name: _named(headings, names) for name, names in _NAMES.items()}
-    columns = {heading: [row.get(heading) for row in rows[:200]] for heading in headings}
     _add_composed(headings, columns, named)
     named["reference"] = [
         name for name in named["reference"] if not plain_heading(name).startswith("label") or is_text(columns[name])
@@ -121,6 +119,13 @@ _NAMES = {
     "generated": GENERATED, "reference": REFERENCE, "report": REPORT, "findings": FINDINGS, "impression": IMPRESSION,
     "ids": IDS, "whole": WHOLE, "retrieved": RETRIEVED,
 }  # fmt: skip
+
+
+def _look_at(rows: Sequence[Row]) -> tuple[list[str], dict[str, list[object]], dict[str, list[str]]]:
+    """The headings of some rows, their first cells by heading, and the headings that are known, by what they are."""
+    headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
+    columns = {heading: [row.get(heading) for row in rows[:200]] for heading in headings}
+    return headings, columns, {name: _named(headings, names) for name, names in _NAMES.items()}
 
 
 def _named(headings: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -192,10 +197,7 @@ def _reference_beside(
 
 def unknown_texts(rows: Sequence[Row]) -> list[str]:
     """Headings of the texts of some rows that are neither known nor put together from known words."""
-    headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
-    named = {name: _named(headings, names) for name, names in _NAMES.items()}
-    columns = {heading: [row.get(heading) for row in rows[:200]] for heading in headings}
-    return [name for name in _unknown(headings, columns, named) if side_of(name) is None]
+    return [name for name in _unknown(*_look_at(rows)) if side_of(name) is None]
 
 
 def _add_composed(
@@ -218,8 +220,17 @@ def _unknown(
     headings: Sequence[str], columns: Mapping[str, Sequence[object]], named: Mapping[str, list[str]]
 ) -> list[str]:
     """Columns of texts of which nobody knows what they are."""
-    known = {name for names in named.values() for name in names} | set(_named(headings, ASIDE))
+    known = _known(headings, named)
     return [name for name in headings if name not in known and is_text(columns[name])]
+
+
+def _known(headings: Sequence[str], named: Mapping[str, list[str]]) -> set[str]:
+    return {name for names in named.values() for name in names} | set(_named(headings, ASIDE))
+
+
+def is_numbered(values: Sequence[str]) -> bool:
+    """Whether these are the numbers of rows, from 0 or from 1."""
+    return any(list(values) == [str(i + first) for i in range(len(values))] for first in (0, 1))
 
 
 def _refuse_strangers(
@@ -269,13 +280,10 @@ def _refuse_unknown_ids(
     path: Path, headings: Sequence[str], rows: Sequence[Row], named: Mapping[str, list[str]], texts: Sequence[str]
 ) -> None:
     """A column of distinct short values may be an id: rows must then not be taken by order."""
-    known = {name for names in named.values() for name in names} | set(_named(headings, ASIDE)) | set(texts)
+    known = _known(headings, named) | set(texts)
     for name in headings:
         values = [str(row.get(name)).strip() for row in rows]
-        numbered = name.strip() == "" or values in (
-            [str(i) for i in range(len(rows))],
-            [str(i + 1) for i in range(len(rows))],
-        )
+        numbered = name.strip() == "" or is_numbered(values)
         if name not in known and not numbered and len(set(values)) == len(values) and not is_text(values):
             _refuse(path, headings, f"{name!r} may be the id and is not known")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.tables import plain_heading, read_text_file
-from modules.evaluation.columns import Row
+from modules.evaluation.columns import Row, is_numbered
 from modules.evaluation.headings import IDS, is_known
 from modules.messages import UserError, named
 from modules.records import parse_json
@@ -78,11 +78,9 @@ def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
             f"{', '.join(map(repr, content))} of {path} are not of the same keys: give all of them the same ids"
         )
     rows: list[Row] = [{name: values[key] for name, values in mappings.items()} for key in keys]
-    numbered = [str(key) for key in keys] in (
-        [str(i) for i in range(len(keys))],
-        [str(i + 1) for i in range(len(keys))],
-    )
-    named = numbered or {plain_heading(name) for name in content} & {plain_heading(name) for name in IDS}
+    named = is_numbered([str(key) for key in keys]) or {plain_heading(name) for name in content} & {
+        plain_heading(name) for name in IDS
+    }
     return rows if named else [{"study_id": key, **row} for key, row in zip(keys, rows, strict=True)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -26,15 +27,9 @@ from modules.training.ablations import Ablation, Benchmark
 
 PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
 KEPT = (
-    "scores",
-    "retrieval",
-    "grounding",
-    "reference_sensitivity",
-    "map_correlation",
-    "text_cosine",
-    "diversity",
-    "copying",
-)
+    "scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity", "copying",
+)  # fmt: skip
+_OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by sign of what the maps are compared with
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
@@ -225,6 +220,7 @@ def run_line(job: Job, benchmark: str, named: Sequence[str], test_seconds: float
     with (job.folder / "metrics.csv").open(newline="") as file:
         epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
     figures = flat({name: metrics[name] for name in KEPT if name in metrics})
+    figures = {name: value for name, value in figures.items() if not _OF_OTHERS.match(name)}
     features = Path(options["feature_dir"]) / "manifest.json"
     return {
         "benchmark": benchmark,

@@ -33,10 +33,7 @@ from modules.training.optimizers import build_optimizer
 
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
-FIRST_STEPS, STEPS = (
-    600,
-    200,
-)  # before the first epoch, and after every epoch of as many steps; more if the studies are more
+FIRST_STEPS, STEPS = 600, 200  # before the first epoch, and after each of as many steps; more if the studies are more
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
 TEXT_TEMPERATURE = 0.05  # cosine of n-grams that is worth one nat
