@@ -210,6 +210,30 @@ def test_nobody_is_to_find_the_own_report(datasets, ranked):  # noqa: F811
     assert best == [sorted(rows)] * 3
 
 
+@pytest.mark.parametrize(("small", "expected"), [(towers.SMALL, 1), (0, 2)])
+def test_small_towers_are_fitted_on_one_thread_and_the_rest_of_the_program_keeps_its_own(
+    datasets,  # noqa: F811
+    monkeypatch,
+    small,
+    expected,
+):
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setattr(towers, "SMALL", small)
+    monkeypatch.setattr(
+        towers, "listwise_loss", lambda *given: seen.append(torch.get_num_threads()) or listwise_loss(*given)
+    )
+    dataset = datasets["train"]
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
+    queries = ask(model, dataset, "learned", options())
+    torch.set_num_threads(2)
+    try:
+        fit_towers(model, dataset, queries, Wanted(dataset.bank), (1, 1), 3)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {expected}
+
+
 def test_the_rate_falls_to_nothing(datasets, monkeypatch):  # noqa: F811
     """By half a cosine."""
     rates, steps = [], torch.optim.AdamW.step

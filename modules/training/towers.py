@@ -8,6 +8,9 @@ decoder learns in its first epochs whether a reference is worth reading, and doe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -31,6 +34,7 @@ from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries, what_reports_say
 from modules.training.optimizers import build_optimizer
 
+SMALL = 2_000_000  # parameters of both towers, below which a CPU fits them on one thread
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
 FIRST_STEPS, STEPS = 600, 200  # before the first epoch, and after each of as many steps; more if the studies are more
@@ -125,6 +129,18 @@ def _standardise(towers: RetrievalTowers, bank: TrainingBank, inputs: Tensor) ->
     return keys
 
 
+@contextmanager
+def _threads_for(towers: RetrievalTowers) -> Iterator[None]:
+    """One thread for towers whose products are so small that on two a step takes twice as long."""
+    threads = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in towers.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def fit_towers(
     model: Revtaf, dataset: ReportDataset, queries: Queries, wanted: Wanted, seed: tuple[int, int], steps: int
 ) -> float:
@@ -157,7 +173,8 @@ def fit_towers(
     towers.requires_grad_(True)
     optimizer = build_optimizer(towers, LR, WEIGHT_DECAY)
     losses = []
-    with torch.random.fork_rng(), tqdm(range(steps), desc="towers", leave=False, disable=not is_main()) as bar:
+    bar = tqdm(range(steps), desc="towers", leave=False, disable=not is_main())
+    with torch.random.fork_rng(), _threads_for(towers), bar:
         torch.manual_seed(int(rng.integers(2**31)))  # dropout must not depend on, nor move, the training's generator
         for step in bar:
             for group in optimizer.param_groups:
