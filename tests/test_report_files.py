@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modules.corpus.cells import is_empty
-from modules.evaluation.columns import is_text
+from modules.evaluation.column_values import is_text
 from modules.evaluation.one_section import one_section
 from modules.evaluation.predictions import match
 from modules.evaluation.report_files import named_columns, read_report_file

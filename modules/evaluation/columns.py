@@ -7,13 +7,13 @@ decide is refused with the headings and the flag that decides, ``--columns predi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import plain_heading
+from modules.evaluation.column_values import is_list, is_numbered, is_text
 from modules.evaluation.headings import (
     ASIDE,
     FINDINGS,
@@ -27,12 +27,10 @@ from modules.evaluation.headings import (
     hints_at_reference,
     side_of,
 )
-from modules.labels import CONDITIONS
 from modules.messages import UserError
 
 SECTIONS = ("findings", "impression", "both")
 _PARTS = SECTIONS[:2]
-_SENTENCE = re.compile(r"[a-z]{2}.*\s[a-z]{2}", re.IGNORECASE | re.DOTALL)
 
 Row = Mapping[str, object]
 
@@ -46,20 +44,6 @@ class Roles:
     ids: tuple[str, ...]
     whole: str | None = None
     retrieved: str | None = None
-
-
-def is_text(values: Sequence[object]) -> bool:
-    """Whether a column holds sentences: most of its cells have several words that are not a list of conditions."""
-    cells = [str(value) for value in values if not (is_empty(value) or isinstance(value, Mapping))]
-    names = set(CONDITIONS)
-    sentences = [
-        cell
-        for cell in cells
-        if _SENTENCE.search(cell)
-        and not {piece.strip(" []'\"").casefold() for piece in re.split(r"[,;|/]", cell)} <= names
-        and ("." in cell or len(cell.split()) > 3)
-    ]
-    return len(sentences) * 2 > len(cells) > 0
 
 
 def find_roles(
@@ -83,7 +67,7 @@ def find_roles(
     named["reference"] = [
         name for name in named["reference"] if not plain_heading(name).startswith("label") or is_text(columns[name])
     ]
-    named["generated"] = [name for name in named["generated"] if any(not _is_list(value) for value in columns[name])]
+    named["generated"] = [name for name in named["generated"] if any(not is_list(value) for value in columns[name])]
     for side in ("reference",) if wanted == "reference" else ("generated", "reference"):
         if not given.get("prediction" if side == "generated" else "reference"):
             named[side] = _of_section(path, headings, named[side], section)
@@ -133,10 +117,6 @@ def _named(headings: Sequence[str], names: Sequence[str]) -> list[str]:
     plain = {plain_heading(name): number for number, name in reversed(list(enumerate(names)))}
     found = [heading for heading in headings if plain_heading(heading) in plain]
     return sorted(found, key=lambda heading: plain[plain_heading(heading)])
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list) and len(value) != 1
 
 
 def _of_section(path: Path, headings: Sequence[str], names: list[str], section: str) -> list[str]:
@@ -226,11 +206,6 @@ def _unknown(
 
 def _known(headings: Sequence[str], named: Mapping[str, list[str]]) -> set[str]:
     return {name for names in named.values() for name in names} | set(_named(headings, ASIDE))
-
-
-def is_numbered(values: Sequence[str]) -> bool:
-    """Whether these are the numbers of rows, from 0 or from 1."""
-    return any(list(values) == [str(i + first) for i in range(len(values))] for first in (0, 1))
 
 
 def _refuse_strangers(

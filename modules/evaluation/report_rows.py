@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.tables import plain_heading, read_text_file
-from modules.evaluation.columns import Row, is_numbered
+from modules.evaluation.column_values import is_numbered
+from modules.evaluation.columns import Row
 from modules.evaluation.headings import IDS, is_known
 from modules.messages import UserError, named
 from modules.records import parse_json
