@@ -63,7 +63,7 @@ launch() {  # program, flags...: one process, or one per GPU asked for, started 
     fi
     case ${processes:-1} in
         0 | 1) "$PYTHON" "$program" "$@" ;;
-        *) "$PYTHON" -m modules.launch --processes "$processes" "$program" "$@" ;;
+        *) "$PYTHON" -m modules.processes.launch --processes "$processes" "$program" "$@" ;;
     esac
 }
 

@@ -6,15 +6,15 @@ python main_predict.py --images films/ scan.dcm --model results/mimic_cxr --out 
 
 from __future__ import annotations
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
 import gc
 
-from modules.options import parse_options
-from modules.programs import MainPredict
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPredict
 
 if __name__ == "__main__":
     parse_options(MainPredict)  # now already: --help and a mistyped flag are answered before torch is imported

@@ -9,13 +9,13 @@ torchrun --nproc_per_node 4 main_prepare.py --dataset_name mimic_cxr --features 
 
 from __future__ import annotations
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
-from modules.options import parse_options
-from modules.programs import MainPrepare
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPrepare
 
 if __name__ == "__main__":
     parse_options(MainPrepare)  # now already: --help and a mistyped flag are answered before torch is imported
@@ -29,6 +29,8 @@ from modules.corpus.annotations import read_annotation
 from modules.distributed import agree_on, barrier, choose_arithmetic, is_main, processes, seed_everything
 from modules.labelling.labelers import labeler_files
 from modules.messages import Needed, require, run
+from modules.options.programs import MainTrain
+from modules.options.set_size import fit_to_size, size_defaults
 from modules.preparation.costs import estimate, preparation_costs
 from modules.preparation.features.medklip import medklip_files
 from modules.preparation.prepared_files import image_folder
@@ -36,8 +38,6 @@ from modules.preparation.published.recognition import find_annotation, refuse_to
 from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
-from modules.programs import MainTrain
-from modules.set_size import fit_to_size, size_defaults
 from modules.throughput import agree_to_long, cost_table, estimates_for_mimic
 from modules.training.costs import training_costs
 from modules.weights.backbones import needed_backbone, read_folder

@@ -6,13 +6,13 @@ python main_score.py --predictions ours=a.jsonl theirs=b.csv --references annota
 
 from __future__ import annotations
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
-from modules.options import parse_options
-from modules.programs import MainScore
+from modules.options.parsing import parse_options
+from modules.options.programs import MainScore
 
 if __name__ == "__main__":
     parse_options(MainScore)  # now already: --help and a mistyped flag are answered before torch is imported
@@ -32,7 +32,7 @@ from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import open_bank, training_reports
 from modules.labelling.labelers import find_labeler
 from modules.messages import run
-from modules.options import flat
+from modules.options.parsing import flat
 from modules.records import write_options
 from modules.run_folder import hold_results
 

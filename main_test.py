@@ -5,13 +5,13 @@ python main_test.py --dataset_name mimic_cxr --load_pretrained results/mimic_cxr
 
 from __future__ import annotations
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
-from modules.options import parse_options
-from modules.programs import MainTest
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTest
 
 if __name__ == "__main__":
     parse_options(MainTest)  # now already: --help and a mistyped flag are answered before torch is imported
@@ -34,6 +34,7 @@ from modules.evaluation.rescoring import keep_writing, kept_figures
 from modules.evaluation.sensitivity import Distinctness, loss_by_reference
 from modules.evaluation.sign_masks import SignMapKeeper, ground, mask_dir, store_sign_maps
 from modules.messages import require, run
+from modules.options.set_size import fit_to_size, trained_lengths
 from modules.prediction.evaluated_split import EvaluatedSplit, needed_files
 from modules.preparation.published.recognition import find_annotation
 from modules.records import sha256_of
@@ -41,7 +42,6 @@ from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 from modules.retrieval.retriever import Queries
 from modules.run_folder import hold_results
-from modules.set_size import fit_to_size, trained_lengths
 
 
 def score(

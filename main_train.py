@@ -6,13 +6,13 @@ python main_train.py --dataset_name mimic_cxr --bert_path checkpoints/bert-base-
 
 from __future__ import annotations
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
-from modules.options import parse_options
-from modules.programs import MainTrain
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 
 if __name__ == "__main__":
     parse_options(MainTrain)  # now already: --help and a mistyped flag are answered before torch is imported
@@ -32,11 +32,11 @@ from modules.distributed import agree_on, choose_arithmetic, is_main, processes,
 from modules.labelling.labelers import find_labeler
 from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import UserError, require, run
-from modules.options import flat
+from modules.options.parsing import flat
+from modules.options.set_size import size_warnings
 from modules.preparation.published.recognition import find_annotation
 from modules.records import write_options
 from modules.run_folder import hold_run, move_aside
-from modules.set_size import size_warnings
 from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training

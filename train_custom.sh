@@ -18,7 +18,7 @@ requirements=(requirements.txt)
 source ./environment.sh "${requirements[@]}"
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-known=("$PYTHON" -m modules.options)
+known=("$PYTHON" -m modules.options.parsing)
 # a flag that neither program knows, and two that contradict each other, are refused before any work
 "${known[@]}" MainPrepare MainTrain -- --dataset_name custom --raw_dir "$table" --resize 256 "$@"
 mapfile -t preparing < <("${known[@]}" MainPrepare -- "$@")

@@ -15,8 +15,8 @@ from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
-from modules.flags import TrainingOptions
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.options.flags import TrainingOptions
 from modules.training.objective import Step, objective
 from modules.training.optimizers import clip_gradients
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from modules.messages import UserError
-from modules.watch import Watch
+from modules.processes.watch import Watch
 
 if TYPE_CHECKING:
     import torch
@@ -173,7 +173,7 @@ def gather_with_gradient(x: Tensor) -> Tensor:
     """Concatenate equally shaped tensors ``(B, ...)`` of all processes to ``(world * B, ...)``; gradients flow back."""
     if world_size() == 1:
         return x
-    from modules.gathering import Gather
+    from modules.processes.gathering import Gather
 
     return Gather.apply(x)
 

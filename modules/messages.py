@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from modules.early_stop import begin_work
-from modules.watch import launched, leave_silently, lost_another, may_speak, several
+from modules.processes.early_stop import begin_work
+from modules.processes.watch import launched, leave_silently, lost_another, may_speak, several
 
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -19,9 +19,9 @@ import torch.utils.tensorboard  # noqa: F401, takes seconds
 import main_prepare  # noqa: F401
 import main_test  # noqa: F401
 import main_train
-from modules import launch, watch
 from modules.evaluation import kept_rows
 from modules.messages import UserError, run
+from modules.processes import launch, watch
 from modules.training import trainer as training
 from modules.weights import saving
 

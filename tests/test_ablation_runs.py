@@ -7,8 +7,8 @@ import pytest
 
 from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
-from modules.options import flat, parse_options
-from modules.programs import MainTest, MainTrain
+from modules.options.parsing import flat, parse_options
+from modules.options.programs import MainTest, MainTrain
 from modules.training.ablation_runs import Job, finished_runs, progress, run_ablation, searched_as
 from modules.training.ablation_runs import flat as flat_figures
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark

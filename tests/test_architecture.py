@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 # Who may import whom: a room may import from itself and from the rooms above it in this table, whatever files they hold.
 ROOMS = (
     ("models.cpu", "models.gpu", "models"),
-    ("modules",),  # labels, records, messages, distributed, options: what every room may use
+    ("modules.processes",),
+    ("modules",),  # labels, records, messages, distributed: what every room may use
+    ("modules.options",),
     ("modules.corpus", "modules.weights"),
     ("modules.labelling", "modules.evaluation.metrics"),
     ("modules.retrieval",),

@@ -15,8 +15,8 @@ import torch
 from benchmarks import gpu, soak
 from models.revtaf import Revtaf
 from modules.messages import UserError
-from modules.options import parse_options
-from modules.programs import MainPrepare, MainTrain
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPrepare, MainTrain
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SAYS = {  # what a script prints only after its comparison of both ways has passed

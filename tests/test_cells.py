@@ -11,8 +11,8 @@ from modules.evaluation.predictions import match
 from modules.evaluation.rated_reports import read_rated
 from modules.evaluation.report_files import read_report_file
 from modules.messages import UserError
+from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.custom import read_custom
-from modules.preparation_flags import RawOptions
 
 SPREADSHEET = ["#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#BEZUG!", "#GETTING_DATA", "Err:502", "#####"]  # fmt: skip
 FORMULAS = ["=VLOOKUP(A2,refs!A:B,2,FALSE)", "=B7", "='Sheet 2'!$C$4"]

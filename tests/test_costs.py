@@ -12,9 +12,9 @@ from test_raw_mimic import write_tree
 import main_prepare
 from modules.corpus.annotations import read_annotation
 from modules.corpus.store import FeatureStore
-from modules.options import parse_options
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPrepare
 from modules.preparation.costs import preparation_costs
-from modules.programs import MainPrepare
 
 SCORER = ["--scorer_epochs", 3, "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5]
 
@@ -125,7 +125,7 @@ def test_a_preparation_of_many_studies_asks_first(prepared, tmp_path, capsys, mo
 
 
 def test_training_costs_of_a_small_model(capsys):
-    from modules.programs import MainTrain
+    from modules.options.programs import MainTrain
     from modules.training.costs import training_costs
 
     words = ["--dataset_name", "synth_cxr", *SMALL_IMAGE, "--device", "cpu", "--batch_size", "8"]

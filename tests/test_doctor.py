@@ -16,7 +16,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
 from modules.labelling.mentions import PRESENT, entity_mentions
-from modules.options import parse_options
+from modules.options.parsing import parse_options
 from modules.preparation.doctor.corpus import look_at_sizes
 from modules.preparation.doctor.examination import examine
 from modules.preparation.doctor.features import Examined

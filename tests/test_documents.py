@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from modules.options import build_parser
-from modules.programs import PROGRAMS, MainPrepare
+from modules.options.parsing import build_parser
+from modules.options.programs import PROGRAMS, MainPrepare
 from tools import (
     ablate,
     calibrate,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from modules.flags import BERT_FOLDER
-from modules.options import build_parser, parse_options
+from modules.options.flags import BERT_FOLDER
+from modules.options.parsing import build_parser, parse_options
+from modules.options.programs import PROGRAMS, MainPrepare
 from modules.preparation.features.medklip import CLINICAL_BERT, medklip_files
-from modules.programs import PROGRAMS, MainPrepare
 from modules.weights.backbones import needed_backbone
 from modules.weights.checkpoints import BERT_FILES
 

@@ -14,21 +14,21 @@ import main_prepare
 import main_score
 import main_test
 import models.config
-import modules.flags
-import modules.options
-import modules.prediction_flags
-import modules.preparation_flags
-import modules.programs
+import modules.options.flags
+import modules.options.parsing
+import modules.options.prediction_flags
+import modules.options.preparation_flags
+import modules.options.programs
 import modules.training.optimizers
 from models.config import ModelOptions, flag
-from modules.flags import Group, RuntimeOptions
-from modules.options import flags_of, groups_of
-from modules.programs import MainPredict, MainPrepare, MainScore, MainTest, MainTrain
+from modules.options.flags import Group, RuntimeOptions
+from modules.options.parsing import flags_of, groups_of
+from modules.options.programs import MainPredict, MainPrepare, MainScore, MainTest, MainTrain
 from modules.training.optimizers import Schedule
 
 DECLARING = (  # they check and copy all fields alike; whoever obeys a flag reads it elsewhere
-    dataclasses, models.config, modules.options, modules.flags, modules.preparation_flags, modules.prediction_flags,
-    modules.programs, modules.training.optimizers,
+    dataclasses, models.config, modules.options.parsing, modules.options.flags, modules.options.preparation_flags, modules.options.prediction_flags,
+    modules.options.programs, modules.training.optimizers,
 )  # fmt: skip
 FILES = {module.__file__ for module in DECLARING}
 

@@ -10,9 +10,9 @@ from programs import SMALL, places
 from modules.corpus.dataloaders import collate
 from modules.evaluation.generation import generate_reports, search_of, state_scores
 from modules.labels import CONDITIONS, POSITIVE
-from modules.options import parse_options
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTest
 from modules.prediction.evaluated_split import EvaluatedSplit
-from modules.programs import MainTest
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 

@@ -6,8 +6,8 @@ import pytest
 from programs import train
 
 from modules.messages import UserError
-from modules.options import flat, parse_options
-from modules.programs import MainTrain
+from modules.options.parsing import flat, parse_options
+from modules.options.programs import MainTrain
 from modules.records import write_options
 from modules.training import run_options
 from modules.training.run_options import check_same_run, share_batch

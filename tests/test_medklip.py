@@ -18,7 +18,8 @@ from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis
 from modules.labels import ENTITIES
 from modules.messages import UserError
-from modules.options import parse_options
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPrepare
 from modules.preparation.features import entities, medklip
 from modules.preparation.features.medklip import (
     DescriptionEncoder,
@@ -26,7 +27,6 @@ from modules.preparation.features.medklip import (
     read_descriptions,
     write_medklip_features,
 )
-from modules.programs import MainPrepare
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = {"extractor": "resnet18", "description_dim": 16, "width": 8, "layers": 2, "heads": 2}

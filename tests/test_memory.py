@@ -5,8 +5,8 @@ import torch
 from conftest import tiny_config
 
 from benchmarks.models import published_config, random_batch
-from modules.flags import TrainingOptions
 from modules.messages import UserError
+from modules.options.flags import TrainingOptions
 from modules.training.memory import advice, kept_bytes, says_what_to_lower
 
 

@@ -134,4 +134,6 @@ def test_ctrl_c_while_torch_is_imported_is_one_sentence(program):
 def test_every_program_answers_an_early_ctrl_c():
     for path in [*ROOT.glob("main_*.py"), *(ROOT / "tools").glob("[a-z]*.py")]:
         before = path.read_text().split('if __name__ == "__main__":\n    answer_early_stops()\n')[0]
-        assert re.findall(r"^(?:from|import) (m\w+(?:\.\w+)*)", before, re.MULTILINE) == ["modules.early_stop"], path
+        assert re.findall(r"^(?:from|import) (m\w+(?:\.\w+)*)", before, re.MULTILINE) == [
+            "modules.processes.early_stop"
+        ], path

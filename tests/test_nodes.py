@@ -49,7 +49,7 @@ def test_two_nodes_train_together(nodes, prepared, tmp_path):
     started = []
     for number, node in enumerate(nodes):
         launch = [
-            sys.executable, "-m", "modules.launch", "--processes", 1, "--nnodes", 2, "--node_rank", number,
+            sys.executable, "-m", "modules.processes.launch", "--processes", 1, "--nnodes", 2, "--node_rank", number,
             "--rdzv_endpoint", f"{ADDRESSES[0]}:29500", "main_train.py", *words,
         ]  # fmt: skip
         command = list(map(str, ["ip", "netns", "exec", node, *launch]))

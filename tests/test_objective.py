@@ -15,8 +15,8 @@ import main_train
 from benchmarks.models import random_batch
 from models.revtaf import Revtaf
 from modules import messages
-from modules.options import parse_options
-from modules.programs import MainTrain
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 from modules.training import objective as subject
 from modules.training.losses import alignment_loss
 from modules.training.objective import LOSSES, Loss, Step, loss_names, next_prior, objective, predicted_prompt

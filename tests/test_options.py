@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from models.config import ModelOptions, RevtafConfig
-from modules import idle_flags
-from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.evaluation.profiles import PROFILES
-from modules.options import build_parser, flags_of, flat, groups_of, model_config, parse_options
-from modules.programs import PROGRAMS, MainPredict, MainPrepare, MainScore, MainTest, MainTrain
+from modules.options import idle_flags
+from modules.options.dataset_defaults import DATASET_DEFAULTS
+from modules.options.parsing import build_parser, flags_of, flat, groups_of, model_config, parse_options
+from modules.options.programs import PROGRAMS, MainPredict, MainPrepare, MainScore, MainTest, MainTrain
 from tools import ablate, calibrate, check, convert, draw_example, draw_sheet, measure_labeler, write_published
 
 ROOT = Path(__file__).parents[1]

@@ -26,14 +26,14 @@ from modules.corpus.store_writing import (
     write_base_rates,
     write_feature,
 )
-from modules.flags import DataOptions
 from modules.messages import UserError
-from modules.options import parse_options
+from modules.options.flags import DataOptions
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPrepare
 from modules.preparation.published import reading as published_reading
 from modules.preparation.published.conversion import NEIGHBOURS, RATES, REGIONS, REPORTS, SENTENCES, PublishedFiles
 from modules.preparation.published.reading import number_rows
 from modules.preparation.published.writing import RECORD, write_published
-from modules.programs import MainPrepare
 
 COUNTS = {"train": 6, "val": 2, "test": 1}
 E, C, R = 5, 4, 3

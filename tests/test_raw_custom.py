@@ -9,8 +9,8 @@ from programs import refused
 
 import main_prepare
 from modules.messages import UserError
+from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.custom import read_custom
-from modules.preparation_flags import RawOptions
 
 
 def options(**changes):

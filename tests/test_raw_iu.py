@@ -12,8 +12,8 @@ from programs import call
 import main_prepare
 from modules.corpus.annotations import SPLITS, read_annotation
 from modules.messages import UserError
+from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.iu_xray import read_iu_xray
-from modules.preparation_flags import RawOptions
 
 REPORTS = {  # number -> images, findings, impression
     1: (["CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001"], "Heart size is  normal. XXXX lungs.", "Normal chest x-XXXX."),

@@ -15,9 +15,9 @@ import main_prepare
 from modules.corpus.annotations import check_images, read_annotation
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.messages import UserError
+from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import refuse_links
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
-from modules.preparation_flags import RawOptions
 
 NAMES = list(SHAPES)
 SPLITS = ("train", "validate", "test")

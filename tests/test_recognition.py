@@ -5,8 +5,8 @@ from programs import call, refused
 
 import main_prepare
 import main_test
-from modules.flags import DataOptions
 from modules.messages import UserError
+from modules.options.flags import DataOptions
 from modules.preparation.published.recognition import find_annotation, how_to_prepare, refuse_to_build
 
 

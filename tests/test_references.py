@@ -16,8 +16,8 @@ from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
-from modules.options import parse_options
-from modules.programs import MainTrain
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 from modules.records import read_json, read_jsonl
 from modules.retrieval import text_oracle
 from modules.retrieval.observation import observe

@@ -1,4 +1,4 @@
-"""modules/set_size.py: what follows from the number of studies, what is said before a small training, whose flags win."""
+"""modules/options/set_size.py: what follows from the number of studies, what is said before a small training, whose flags win."""
 
 from contextlib import suppress
 
@@ -7,9 +7,9 @@ from programs import refused
 
 import main_train
 from modules.messages import UserError
-from modules.options import parse_options, share, words_for
-from modules.programs import MainPrepare, MainTrain
-from modules.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
+from modules.options.parsing import parse_options, share, words_for
+from modules.options.programs import MainPrepare, MainTrain
+from modules.options.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
 
 
 @pytest.mark.parametrize(("studies", "least", "most"), [(16, 500, 600), (119, 1000, 1300), (3000, 1000, 1400)])

@@ -15,7 +15,7 @@ from modules.weights.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
-OURS = [sys.executable, "-m", "modules.launch", "--processes"]
+OURS = [sys.executable, "-m", "modules.processes.launch", "--processes"]
 
 
 def start(launcher, processes, folder, save_dir, *flags):

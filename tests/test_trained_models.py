@@ -19,9 +19,9 @@ from models.revtaf import Revtaf
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
-from modules.options import parse_options
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 from modules.preparation.features import medklip
-from modules.programs import MainTrain
 from modules.records import read_json, read_jsonl
 from modules.training.initialisation import adopt_options, load_trained
 from modules.weights.checkpoints import load_checkpoint

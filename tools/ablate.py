@@ -16,17 +16,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
 from models.config import flag
-from modules.dataset_defaults import DATASET_DEFAULTS
-from modules.flags import Group
 from modules.messages import UserError, run
-from modules.options import parse_options
-from modules.programs import MainTrain, Program
+from modules.options.dataset_defaults import DATASET_DEFAULTS
+from modules.options.flags import Group
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain, Program
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
 
 

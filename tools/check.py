@@ -11,16 +11,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
-from modules.flags import DataOptions
 from modules.messages import run
-from modules.options import parse_options
-from modules.preparation_flags import CheckOptions
-from modules.programs import Program
+from modules.options.flags import DataOptions
+from modules.options.parsing import parse_options
+from modules.options.preparation_flags import CheckOptions
+from modules.options.programs import Program
 
 
 @dataclass(kw_only=True)

@@ -14,16 +14,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
 from models.config import FlagError, flag
-from modules.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
 from modules.messages import Needed, require, run
-from modules.options import parse_options
-from modules.programs import Program
+from modules.options.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
+from modules.options.parsing import parse_options
+from modules.options.programs import Program
 
 ELSEWHERE = ("save_dir", "load_pretrained", "resume", "overwrite")  # of every run another, and no reason for its scores
 

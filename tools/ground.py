@@ -13,16 +13,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from modules.early_stop import answer_early_stops
+from modules.processes.early_stop import answer_early_stops
 
 if __name__ == "__main__":
     answer_early_stops()
 
 from models.config import FlagError, flag
-from modules.flags import Group, RuntimeOptions
 from modules.messages import run
-from modules.options import flat, parse_options
-from modules.programs import Program
+from modules.options.flags import Group, RuntimeOptions
+from modules.options.parsing import flat, parse_options
+from modules.options.programs import Program
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from modules.corpus.datasets import ReportDataset, collate
 from modules.distributed import rank, world_size
 from modules.labels import POSITIVE
-from modules.stops import ignore_stops
+from modules.processes.stops import ignore_stops
 
 
 def rare_first(labels: np.ndarray, power: float) -> np.ndarray:

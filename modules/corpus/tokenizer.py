@@ -13,9 +13,9 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 
 from modules.corpus.text import attach_punctuation, postprocess_prediction
-from modules.flags import BERT_FOLDER
 from modules.labels import START_TOKEN, STATE_TOKENS
 from modules.messages import UserError
+from modules.options.flags import BERT_FOLDER
 from modules.records import atomic_write
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"

@@ -18,7 +18,7 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import read_image
-from modules.programs import MainTest
+from modules.options.programs import MainTest
 from modules.retrieval.retriever import Queries, retrieve, search
 
 THUMBNAIL = 32  # side in pixels of the images that are compared

@@ -21,9 +21,9 @@ from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.sufficient_sums import StudySums
-from modules.flags import GenerationOptions, LoadingOptions
 from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, POSITIVE
+from modules.options.flags import GenerationOptions, LoadingOptions
 
 
 @dataclass(frozen=True)

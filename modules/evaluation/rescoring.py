@@ -8,7 +8,7 @@ from typing import Any
 
 from modules.corpus.datasets import ReportDataset
 from modules.messages import UserError
-from modules.programs import MainTest
+from modules.options.programs import MainTest
 from modules.records import read_jsonl, read_object, read_run_options
 
 OF_THE_MODEL = (

@@ -30,7 +30,7 @@ from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
 from modules.distributed import autocast, gather_list
 from modules.labels import POSITIVE
-from modules.programs import MainTest
+from modules.options.programs import MainTest
 from modules.retrieval.text_oracle import most_alike
 
 COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one

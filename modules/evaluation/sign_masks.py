@@ -24,8 +24,8 @@ from modules.evaluation.grounding import (
     sign_maps,
 )
 from modules.evaluation.patch_probes import patch_features, probe_maps
-from modules.flags import DataOptions
 from modules.labels import POSITIVE
+from modules.options.flags import DataOptions
 from modules.records import atomic_write
 
 PROBE_STUDIES = 1200  # training studies that the probes see

@@ -127,7 +127,7 @@ class RuleLabeler:
 def labeler_files(chexbert_path: str | Path | None, bert_path: str | Path | None) -> list[Needed]:
     """What labelling needs besides CheXbert's checkpoint, where that is there: known before any work begins."""
     from modules.corpus.tokenizer import HUB_PREFIX
-    from modules.flags import BERT_FOLDER
+    from modules.options.flags import BERT_FOLDER
 
     if not (chexbert_path and Path(chexbert_path).is_file()) or str(bert_path).startswith(HUB_PREFIX):
         return []
@@ -162,8 +162,8 @@ def find_labeler(
                 "and label by rule"
             )
         from modules.corpus.tokenizer import bert_folder
-        from modules.flags import BERT_FOLDER
         from modules.labelling.chexbert import ChexbertLabeler
+        from modules.options.flags import BERT_FOLDER
 
         return ChexbertLabeler(
             chexbert_path, bert_folder(bert_path or BERT_FOLDER), device or "cpu", cache_dir=cache_dir

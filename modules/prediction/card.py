@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modules.options.prediction_flags import ReleaseOptions
 from modules.prediction.model_folder import TrainedModel
-from modules.prediction_flags import ReleaseOptions
 from modules.records import provenance, read_json
 from modules.run_folder import RESULTS_OF
 

@@ -24,9 +24,9 @@ from modules.evaluation.rescoring import kept_reports
 from modules.labelling.labelers import Labeler, find_labeler, labeler_files
 from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import Needed
+from modules.options.programs import MainTest
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import prepared_files
-from modules.programs import MainTest
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
 from modules.weights.saving import require_finite

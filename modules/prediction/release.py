@@ -27,8 +27,8 @@ from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
+from modules.options.prediction_flags import ReleaseOptions
 from modules.prediction.model_folder import TrainedModel, as_options
-from modules.prediction_flags import ReleaseOptions
 from modules.preparation.features.familiarity import FILE as FAMILIARITY
 from modules.preparation.features.familiarity import Familiarity
 from modules.records import atomic_write, read_json, sha256_of, write_json

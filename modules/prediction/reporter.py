@@ -17,11 +17,11 @@ from modules.evaluation.generation import generate_reports, search_of
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import CONDITIONS, STATES
 from modules.messages import UserError
-from modules.options import parse_options
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTest
 from modules.prediction.film_features import film_features
 from modules.prediction.model_folder import TrainedModel, open_model
 from modules.prediction.release import is_release, open_release
-from modules.programs import MainTest
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 

@@ -21,12 +21,12 @@ from modules.distributed import autocast
 from modules.labelling.labelers import find_labeler
 from modules.labelling.mentions import entity_mentions
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.options.programs import MainPrepare
 from modules.preparation.features.entity_training import scorer_recipe
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
 from modules.preparation.raw.annotation import read_raw
 from modules.preparation.raw.images import copy_path
 from modules.preparation.raw.pixels import write_copy
-from modules.programs import MainPrepare
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.throughput import Cost, duration
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from modules.corpus.manifest import MANIFEST
-from modules.flags import DataOptions
 from modules.messages import Needed
+from modules.options.flags import DataOptions
 from modules.preparation.published.recognition import how_to_prepare
 
 

@@ -31,6 +31,7 @@ from modules.labelling.labelers import RuleLabeler, find_labeler, label_studies
 from modules.labelling.mentions import entity_mentions
 from modules.labels import CONDITIONS, ENTITIES
 from modules.messages import UserError
+from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import (
     auroc_lines,
     entity_aurocs,
@@ -44,7 +45,6 @@ from modules.preparation.features.familiarity import keep_familiarity
 from modules.preparation.features.medklip import check_same_scorer, write_medklip_features
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
 from modules.preparation.published.conversion import PublishedFiles
-from modules.programs import MainPrepare
 from modules.records import sha256_of, write_json
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.throughput import measured

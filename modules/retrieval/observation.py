@@ -12,7 +12,7 @@ from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import crop_image, normalise_pixels, open_image
 from modules.distributed import autocast, gather_list, is_main, shard
-from modules.programs import MainTest, MainTrain
+from modules.options.programs import MainTest, MainTrain
 from modules.retrieval.retriever import Queries
 
 

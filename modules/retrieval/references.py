@@ -9,7 +9,7 @@ import numpy as np
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.messages import UserError
-from modules.programs import MainTrain
+from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries, retrieve
 from modules.retrieval.text_oracle import most_alike

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from modules.flags import GenerationOptions
 from modules.messages import UserError
+from modules.options.flags import GenerationOptions
 from modules.records import ROOT, append_jsonl, read_json, read_jsonl, sha256_of
 from modules.training.ablations import Ablation, Benchmark
 

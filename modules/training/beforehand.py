@@ -2,7 +2,7 @@
 
 python -m modules.training.beforehand --dataset_name custom --raw_dir studies.csv [flags of main_prepare.py and main_train.py]
 
-Nothing is written. Flags that contradict each other have been refused before, see :mod:`modules.options`.
+Nothing is written. Flags that contradict each other have been refused before, see :mod:`modules.options.parsing`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from modules.corpus.annotations import SPLITS
 from modules.corpus.tokenizer import tokenizer_of
 from modules.messages import UserError, require, run
-from modules.options import parse_options, words_for
+from modules.options.parsing import parse_options, words_for
+from modules.options.programs import MainPrepare, MainTrain
+from modules.options.set_size import fit_to_size, size_defaults
 from modules.preparation.raw.annotation import read_raw
-from modules.programs import MainPrepare, MainTrain
 from modules.records import read_object
 from modules.run_folder import refuse_unasked
-from modules.set_size import fit_to_size, size_defaults
 from modules.training.initialisation import adopt_options
 from modules.training.run_options import check_same_run
 from modules.training.training_data import fit_to_reports, given_files

@@ -15,8 +15,8 @@ from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
 from modules.labels import CONDITIONS
-from modules.options import model_config
-from modules.programs import MainTrain
+from modules.options.parsing import model_config
+from modules.options.programs import MainTrain
 from modules.throughput import Cost
 from modules.training.memory import first_study, kept_bytes
 from modules.training.update import Update

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from modules.flags import TrainingOptions
+from modules.options.flags import TrainingOptions
 from modules.records import atomic_write, plain
 from modules.training.objective import loss_names
 from modules.training.run_state import RunState

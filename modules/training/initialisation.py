@@ -13,7 +13,7 @@ from torch import Tensor
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import bert_folder
 from modules.messages import UserError
-from modules.programs import MainTrain
+from modules.options.programs import MainTrain
 from modules.weights.backbones import starting_weights
 from modules.weights.checkpoints import BERT_FILES, load_backbone, load_bert
 

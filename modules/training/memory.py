@@ -15,8 +15,8 @@ from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
-from modules.flags import TrainingOptions
 from modules.messages import UserError
+from modules.options.flags import TrainingOptions
 
 
 def compute_twice(model: Revtaf) -> int:

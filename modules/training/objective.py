@@ -20,8 +20,8 @@ from models.retrieval_towers import RetrievalTowers
 from models.revtaf import PredictedPrompt, Revtaf, RevtafOutput
 from modules.corpus.datasets import Batch
 from modules.distributed import gather_with_gradient, rank, without_waiting, world_size
-from modules.flags import TrainingOptions
 from modules.labels import CHEXPERT_CONDITIONS, POSITIVE
+from modules.options.flags import TrainingOptions
 from modules.training.losses import (
     IGNORED,
     alignment_loss,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import nn
 
-from modules.flags import TrainingOptions
+from modules.options.flags import TrainingOptions
 
 
 def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from modules.distributed import world_size
 from modules.messages import UserError
-from modules.options import flat
-from modules.programs import MainTrain
+from modules.options.parsing import flat
+from modules.options.programs import MainTrain
 from modules.records import plain, read_run_options
 
 FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant

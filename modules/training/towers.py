@@ -29,7 +29,7 @@ from modules.corpus.datasets import ReportDataset
 from modules.distributed import is_main, world_size
 from modules.labels import POSITIVE, UNCERTAIN
 from modules.messages import UserError
-from modules.programs import MainTrain
+from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries, what_reports_say
 from modules.training.optimizers import build_optimizer

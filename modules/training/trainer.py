@@ -20,12 +20,12 @@ from modules.corpus.pairing import training_origin
 from modules.distributed import agree_on, barrier, highest, is_main, mean_over_processes, watch, world_size
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
-from modules.options import flat
-from modules.programs import MainTrain
+from modules.options.parsing import flat
+from modules.options.programs import MainTrain
+from modules.processes.stops import Stopped, StopRequest
 from modules.records import plain
 from modules.retrieval.references import reference_agreement, training_references
 from modules.retrieval.retriever import Queries
-from modules.stops import Stopped, StopRequest
 from modules.training.finite import content_of_step, suspects
 from modules.training.history import History, shown
 from modules.training.known_pairs import known_pairs

@@ -17,18 +17,18 @@ from modules.corpus.pairing import refuse_wrong_pairing, require_own_bank
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_folder, tokenizer_of
 from modules.distributed import is_main
-from modules.flags import BERT_FOLDER, DataOptions
 from modules.labelling.labelers import labeler_files
 from modules.labels import CONDITIONS
 from modules.messages import Needed
-from modules.options import model_config
+from modules.options.flags import BERT_FOLDER, DataOptions
+from modules.options.parsing import model_config
+from modules.options.preparation_flags import CheckOptions
+from modules.options.programs import MainTrain
+from modules.options.set_size import fit_to_size, length_defaults, size_defaults
 from modules.preparation.doctor.examination import refuse_errors
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import prepared_files
 from modules.preparation.published.recognition import how_to_prepare
-from modules.preparation_flags import CheckOptions
-from modules.programs import MainTrain
-from modules.set_size import fit_to_size, length_defaults, size_defaults
 from modules.weights.backbones import needed_backbone, read_folder
 
 

@@ -14,7 +14,7 @@ from torch.profiler import record_function
 from models.revtaf import PredictedPrompt, Revtaf
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast, watch, world_size
-from modules.flags import TrainingOptions
+from modules.options.flags import TrainingOptions
 from modules.training.finite import FiniteWatch, KeptStatistics
 from modules.training.gradients import MeanGradients, copy_from_main
 from modules.training.known_pairs import KnownPairs

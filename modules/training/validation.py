@@ -21,7 +21,7 @@ from modules.evaluation.scorer import ReportScorer
 from modules.evaluation.sensitivity import Distinctness, warnings
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
-from modules.programs import MainTrain
+from modules.options.programs import MainTrain
 from modules.retrieval.references import find_references, reference_agreement
 from modules.training.objective import next_prior
 

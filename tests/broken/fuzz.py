@@ -38,11 +38,11 @@ from modules.corpus.pixels import open_image  # noqa: E402
 from modules.corpus.tables import read_table_file  # noqa: E402
 from modules.evaluation.report_files import read_report_file  # noqa: E402
 from modules.messages import UserError  # noqa: E402
+from modules.options.preparation_flags import RawOptions  # noqa: E402
 from modules.preparation.published.reading import EmbeddingFiles, number_rows  # noqa: E402
 from modules.preparation.raw.custom import read_custom  # noqa: E402
 from modules.preparation.raw.files import iterate_texts, read_table  # noqa: E402
 from modules.preparation.raw.iu_xray import read_iu_xray  # noqa: E402
-from modules.preparation_flags import RawOptions  # noqa: E402
 from modules.weights.checkpoints import load_checkpoint  # noqa: E402
 
 CASES = Path(__file__).parents[1] / "cases"

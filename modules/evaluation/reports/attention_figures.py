@@ -16,9 +16,9 @@ from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset, collate
 from modules.corpus.images import read_image
 from modules.corpus.text import split_sentences
-from modules.flags import TestingOptions
 from modules.labels import ENTITIES
 from modules.messages import UserError
+from modules.options.flags import TestingOptions
 from modules.records import atomic_write
 
 COLUMNS = 4  # maps in a row: one row of entities, one of retrieved sentences

@@ -16,7 +16,7 @@ from modules.evaluation.reports.tables import caption
 from modules.evaluation.reports.yardsticks import good_lines, good_values, yardsticks
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports
-from modules.programs import MainScore
+from modules.options.programs import MainScore
 from modules.records import provenance, write_json
 
 

@@ -25,8 +25,8 @@ from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.sensitivity import sensitivity_lines
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.labelling.labelers import Labeler
-from modules.options import flat
-from modules.programs import MainTest
+from modules.options.parsing import flat
+from modules.options.programs import MainTest
 from modules.records import provenance, read_object, write_json, write_jsonl, write_options
 from modules.retrieval.quality import retrieval_quality
 from modules.retrieval.retriever import Queries

@@ -19,10 +19,10 @@ from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.patients import patient_key
 from modules.corpus.pixels import open_image
 from modules.corpus.text import normalise_whitespace
-from modules.flags import DataOptions
 from modules.messages import UserError
+from modules.options.flags import DataOptions
+from modules.options.preparation_flags import CheckOptions
 from modules.preparation.doctor.findings import Diagnosis
-from modules.preparation_flags import CheckOptions
 
 EXPECTED_SIZES = {  # train, val, test of the published protocols
     "mimic_cxr": ((270_790, 2_130, 3_858),),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modules.flags import DataOptions
 from modules.messages import UserError
+from modules.options.flags import DataOptions
+from modules.options.preparation_flags import CheckOptions
 from modules.preparation.doctor.corpus import (
     look_at_annotation,
     look_at_images,
@@ -20,7 +21,6 @@ from modules.preparation.doctor.corpus import (
 from modules.preparation.doctor.features import look_at_values, open_features
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.doctor.leaks import look_at_retrieval, look_for_leaks
-from modules.preparation_flags import CheckOptions
 
 
 def examine(data: DataOptions, options: CheckOptions, thorough: bool = True) -> Diagnosis:

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import Study
 from modules.corpus.store import BANK_REPORTS, FeatureStore, unfinished, verify
-from modules.flags import DataOptions
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.messages import UserError
+from modules.options.flags import DataOptions
 from modules.preparation.doctor.findings import Diagnosis
 from modules.records import sha256_of
 

@@ -24,9 +24,9 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import normalise_pixels, read_image
 from modules.corpus.store import BANK_REPORTS
-from modules.flags import DataOptions
 from modules.labelling.mentions import entity_mentions
 from modules.messages import UserError
+from modules.options.flags import DataOptions
 from modules.preparation.doctor.features import AGAIN, BANK_IDS, STUDY_IDS, Examined, there
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.features.entities import entity_aurocs, load_entity_scorer

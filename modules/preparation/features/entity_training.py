@@ -22,9 +22,9 @@ from modules.corpus.images import normalise_pixels
 from modules.distributed import autocast, barrier, gather_list, is_main, shard, world_size
 from modules.labelling.mentions import mention_targets
 from modules.labels import ENTITIES
+from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
 from modules.preparation.features.shared_steps import SharedSteps
-from modules.programs import MainPrepare
 from modules.throughput import duration
 from modules.weights.backbones import read_folder
 from modules.weights.checkpoints import load_backbone, load_weights

@@ -15,8 +15,8 @@ from models.entity_scorer import EntityScorer
 from models.retrieval_towers import stages
 from modules.corpus.annotations import Study
 from modules.distributed import barrier, is_main
+from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
-from modules.programs import MainPrepare
 from modules.weights.safe_files import load_tensors, read_metadata, save_tensors
 
 FILE = "familiarity.safetensors"

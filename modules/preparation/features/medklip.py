@@ -29,8 +29,8 @@ from modules.corpus.tokenizer import HUB_PREFIX, bert_folder, word_pieces
 from modules.distributed import autocast, is_main
 from modules.labels import ENTITIES
 from modules.messages import Needed, UserError
+from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import fill_scores
-from modules.programs import MainPrepare
 from modules.records import read_json, read_object, sha256_of
 from modules.weights.checkpoints import bert_file, bert_weights, load_weights
 from modules.weights.layouts import check_weights, weights_of

@@ -26,9 +26,9 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.store import FeatureStore, is_current
 from modules.corpus.store_writing import FeatureRows, create_feature, write_feature
 from modules.distributed import barrier, from_main, is_main
-from modules.flags import DataOptions
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, UserError, require
+from modules.options.flags import DataOptions
 from modules.preparation.published.order import check_order, check_scores
 from modules.preparation.published.reading import EmbeddingFiles, SentenceSpool, mark_of, number_rows
 from modules.records import read_json

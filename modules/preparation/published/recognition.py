@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 
 from modules.corpus.manifest import MANIFEST
-from modules.flags import DataOptions
 from modules.messages import UserError
+from modules.options.flags import DataOptions
 from modules.preparation.published.conversion import NEIGHBOURS, REGIONS, REPORTS, SCORES
 from modules.preparation.published.reading import EmbeddingFiles
 

@@ -21,14 +21,14 @@ from pathlib import Path
 from modules.corpus.annotations import SPLITS
 from modules.distributed import barrier, gather_list, is_main
 from modules.messages import UserError
-from modules.options import flat
+from modules.options.parsing import flat
+from modules.options.programs import MainPrepare
 from modules.preparation.raw.acceptance import refuse_links, refuse_shared_patients
 from modules.preparation.raw.custom import read_custom
 from modules.preparation.raw.images import copy_images, copy_path
 from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation.raw.studies import RawDataset, RawStudy
-from modules.programs import MainPrepare
 from modules.records import atomic_write, provenance, read_object, write_json
 from modules.throughput import speed_line
 

@@ -25,6 +25,7 @@ from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError
+from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below
@@ -38,7 +39,6 @@ from modules.preparation.raw.studies import (
     split_name,
     use_split,
 )
-from modules.preparation_flags import RawOptions
 from modules.records import iterate_jsonl, read_json
 
 LISTED = 100  # wrong rows that are printed

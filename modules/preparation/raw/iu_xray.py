@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from modules.messages import Needed, UserError, require
+from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.studies import (
@@ -23,7 +24,6 @@ from modules.preparation.raw.studies import (
     unmask,
     use_split,
 )
-from modules.preparation_flags import RawOptions
 
 REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)|ecgen-radiology"
 _IMAGE_ID = re.compile(r"(?:CXR)?(\d+)_(?:\d+_)?(IM-.+)")  # CXR1_1_IM-0001-3001 is 1_IM-0001-3001 at Kaggle

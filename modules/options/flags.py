@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.config import FlagError, check_fields, flag
-from modules.dataset_defaults import DATASET_DEFAULTS
 from modules.labels import CONDITIONS
+from modules.options.dataset_defaults import DATASET_DEFAULTS
 
 EXTRA_METRICS = (
     "radgraph", "radgraph_radcliq", "radcliq", "bertscore", "rexrank_bertscore", "green", "ratescore", "srrbert", "crimson",

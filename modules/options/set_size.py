@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from models.config import FlagError, flag_name
-from modules.dataset_defaults import SMALL, SMALL_SET, without_brought
 from modules.labels import CONDITIONS
 from modules.messages import UserError
-from modules.options import defaults_of, flags_of, groups_of
-from modules.programs import Program
+from modules.options.dataset_defaults import SMALL, SMALL_SET, without_brought
+from modules.options.parsing import defaults_of, flags_of, groups_of
+from modules.options.programs import Program
 from modules.records import read_run_options
 
 BY_HEART = 64  # training studies below which they are learnt by heart: the last weights are kept, validated once

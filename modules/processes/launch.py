@@ -1,7 +1,7 @@
 """Start a program as several processes, end them together, and let only the one that failed speak.
 
-python -m modules.launch --processes 2 main_train.py --dataset_name mimic_cxr
-python -m modules.launch --processes 4 --nnodes 2 --node_rank 0 --rdzv_endpoint node0:29500 main_train.py ...
+python -m modules.processes.launch --processes 2 main_train.py --dataset_name mimic_cxr
+python -m modules.processes.launch --processes 4 --nnodes 2 --node_rank 0 --rdzv_endpoint node0:29500 main_train.py ...
 
 ``torchrun`` starts the same programs; this launcher passes every signal on, ends with the status of the program, and adds
 no lines of its own to a message.
@@ -20,8 +20,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from modules.stops import ONE_PRESS, SIGNALS
-from modules.watch import LOST
+from modules.processes.stops import ONE_PRESS, SIGNALS
+from modules.processes.watch import LOST
 
 GRACE = 1.0  # seconds that the others have to end by themselves once one has failed
 LOOK = 0.05  # seconds between two looks at the processes
@@ -29,7 +29,7 @@ LOOK = 0.05  # seconds between two looks at the processes
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m modules.launch", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m modules.processes.launch", description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, required=True, help="processes on this node")
     parser.add_argument("--nnodes", type=int, default=1, help="nodes")
     parser.add_argument("--node_rank", type=int, default=0, help="number of this node, from 0")

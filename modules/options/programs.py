@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from models.config import FlagError, ModelOptions, flag_name
-from modules.dataset_defaults import DATASET_DEFAULTS
-from modules.flags import (
+from modules.options.dataset_defaults import DATASET_DEFAULTS
+from modules.options.flags import (
     BERT_FOLDER,
     ComputeOptions,
     DataOptions,
@@ -28,7 +28,7 @@ from modules.flags import (
     TestingOptions,
     TrainingOptions,
 )
-from modules.idle_flags import (
+from modules.options.idle_flags import (
     FROM_PUBLISHED,
     OF_A_PREDICTION,
     OF_A_PREPARATION,
@@ -40,8 +40,8 @@ from modules.idle_flags import (
     ReadWith,
     refuse_idle,
 )
-from modules.prediction_flags import PredictionOptions, ReleaseOptions, ServeOptions
-from modules.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
+from modules.options.prediction_flags import PredictionOptions, ReleaseOptions, ServeOptions
+from modules.options.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
 
 
 @dataclass(kw_only=True)
@@ -58,7 +58,7 @@ class Program:
     given: frozenset[str] = frozenset()
 
     def refuse_idle(self, rows: tuple[ReadWith, ...]) -> None:
-        """Refuse flags that nothing would read, see :mod:`modules.idle_flags`; FlagError names one."""
+        """Refuse flags that nothing would read, see :mod:`modules.options.idle_flags`; FlagError names one."""
         groups = [group for group in vars(self).values() if is_dataclass(group)]
         found: dict[str, tuple[Field, Any]] = {
             a_field.name: (a_field, getattr(group, a_field.name)) for group in groups for a_field in fields(group)

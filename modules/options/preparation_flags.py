@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.config import BACKBONE_HELP, FlagError, check_extractor, flag
-from modules.flags import WORKERS, Group, workers_of_machine
+from modules.options.flags import WORKERS, Group, workers_of_machine
 
 MEDKLIP = "checkpoints/medklip"
 

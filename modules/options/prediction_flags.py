@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.config import flag
-from modules.flags import Group
+from modules.options.flags import Group
 
 
 @dataclass(kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.config import FlagError
-from modules.dataset_defaults import SMALL, SMALL_SET
-from modules.programs import MainPrepare, MainTrain
+from modules.options.dataset_defaults import SMALL, SMALL_SET
+from modules.options.programs import MainPrepare, MainTrain
 
 
 def refuse_heads(preparing: MainPrepare, training: MainTrain) -> None:

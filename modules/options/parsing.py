@@ -13,11 +13,11 @@ from dataclasses import Field, asdict, fields, is_dataclass
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from models.config import FlagError, ModelOptions, RevtafConfig, flag_name
-from modules.agreeing_widths import refuse_heads
-from modules.dataset_defaults import DATASET_DEFAULTS, SMALL_SET, without_brought
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.messages import UserError
-from modules.programs import PROGRAMS, MainPrepare, MainTrain, Program
+from modules.options.agreeing_widths import refuse_heads
+from modules.options.dataset_defaults import DATASET_DEFAULTS, SMALL_SET, without_brought
+from modules.options.programs import PROGRAMS, MainPrepare, MainTrain, Program
 
 P = TypeVar("P", bound=Program)
 
@@ -84,7 +84,7 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     """Read the command line of a program.
 
     Args:
-        program: one of ``modules.programs``.
+        program: one of ``modules.options.programs``.
         argv: the words after the program name, ``sys.argv[1:]`` if absent.
 
     Raises:

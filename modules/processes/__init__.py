@@ -1,0 +1,1 @@
+"""Several processes and their signals: started, watched, stopped and ended together."""
