@@ -57,6 +57,7 @@ ABLATIONS = (
     Ablation("one reference", "--references 1"),
     Ablation("every study once", "--rare_sampling 0"),
     Ablation("most probable of three beams", "--rerank none --beam_size 3"),
+    Ablation("thirty-two beams", "--beam_size 32"),
     Ablation("entity keys from the text", "--entity_keys text"),
     Ablation("alignment of all pairs", "--align_pairs all"),
     Ablation("predicted states in the prompt", "--prompt_states predicted"),
