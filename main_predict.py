@@ -14,6 +14,7 @@ if __name__ == "__main__":
 import gc
 
 from modules.options.parsing import parse_options
+from modules.options.prediction_flags import PredictionOptions
 from modules.options.programs import MainPredict
 
 if __name__ == "__main__":
@@ -54,11 +55,10 @@ def put_scores(options: MainPredict, reporter: Reporter) -> None:
     print(f"{release / 'README.md'} quotes the scores of {options.release.scores}")
 
 
-def look_at(options: MainPredict, reporter: Reporter, folder: PredictionFolder) -> None:
+def look_at(wanted: PredictionOptions, reporter: Reporter, folder: PredictionFolder) -> None:
     """Write what can be looked at: texts, figures, the page."""
     from modules.prediction.pictures import draw_figures, draw_page  # on demand: matplotlib and jinja2
 
-    wanted = options.prediction
     if wanted.text:
         folder.write_texts()
     if wanted.plot and folder.done:
@@ -80,9 +80,8 @@ def show_page(options: MainPredict, reporter: Reporter) -> None:
     serve(reporters, find_films(images)[:8] if images else [], wanted.host, wanted.port)
 
 
-def predict(options: MainPredict, reporter: Reporter) -> None:
+def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
     """Write the reports of every image that is not in the output folder yet."""
-    wanted = options.prediction
     studies: dict[str, Path] = {}
     if wanted.input_json_file:
         content, studies = read_studies(wanted.input_json_file, wanted.img_root_dir)
@@ -98,7 +97,7 @@ def predict(options: MainPredict, reporter: Reporter) -> None:
         reports = {row["image"]: row["report"] for row in folder.rows()}
         of_study = {key: reports.get(str(film.resolve()), "") for key, film in studies.items()}
         write_studies(wanted.save_json_file, content, str(wanted.input_json_file), of_study)
-    look_at(options, reporter, folder)
+    look_at(wanted, reporter, folder)
     print(folder.summary())
 
 
@@ -120,7 +119,7 @@ def main() -> None:
             show_page(options, reporter)
             return
         with locked(Path(options.prediction.out)):
-            predict(options, reporter)
+            predict(options.prediction, reporter)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def score(
         return ""
     baselines: dict[str, list[str]] = {}
     if options.testing.baselines:
-        baselines = baseline_reports(options, model, dataset, queries, tested.annotation)
+        baselines = baseline_reports(options.data, model, dataset, queries, tested.annotation)
     masks = mask_dir(options.data, options.testing.split)
     if drawn_maps is not None and masks is not None:
         store_sign_maps(run_dir / "sign_maps.npz", drawn_maps, model.config.image_size)

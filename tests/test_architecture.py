@@ -125,3 +125,20 @@ def test_models_touch_no_disk_and_no_flags():
 def test_every_module_imports():
     for name in NAMES:
         importlib.import_module(name)
+
+
+def test_a_function_that_reads_one_group_of_flags_takes_the_group():
+    whole = {"MainPrepare", "MainTrain", "MainTest", "MainScore", "MainPredict"}
+    for name, path in NAMES.items():
+        for function in (node for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef)):
+            for argument in (*function.args.args, *function.args.kwonlyargs):
+                if argument.annotation is None or ast.unparse(argument.annotation) not in whole:
+                    continue
+                used = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == argument.arg]
+                groups = [
+                    node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute) and node.value in used
+                ]
+                handed_on = len(used) > len(groups)
+                assert handed_on or len(set(groups)) > 1, (
+                    f"{name}.{function.name} reads {set(groups)} of {argument.arg}"
+                )

@@ -18,18 +18,18 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import read_image
-from modules.options.programs import MainTest
+from modules.options.flags import DataOptions
 from modules.retrieval.retriever import Queries, retrieve, search
 
 THUMBNAIL = 32  # side in pixels of the images that are compared
 
 
 def baseline_reports(
-    options: MainTest, model: Revtaf, dataset: ReportDataset, queries: Queries, annotation: Mapping[str, list[Study]]
+    data: DataOptions, model: Revtaf, dataset: ReportDataset, queries: Queries, annotation: Mapping[str, list[Study]]
 ) -> dict[str, list[str]]:
     """Reports of the four baselines, by name; of three where the training images lie elsewhere (``--bank_dir``)."""
     bank, pixels = dataset.bank, {}
-    if options.data.bank_dir == options.data.feature_dir:
+    if data.bank_dir == data.feature_dir:
         nearest = nearest_by_pixels(bank, annotation["train"], dataset.studies, dataset.image_dir)
         pixels = {"nearest training image (pixels)": nearest}
     return {

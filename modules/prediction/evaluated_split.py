@@ -24,6 +24,7 @@ from modules.evaluation.rescoring import kept_reports
 from modules.labelling.labelers import Labeler, find_labeler, labeler_files
 from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import Needed
+from modules.options.flags import DataOptions
 from modules.options.programs import MainTest
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import prepared_files
@@ -92,7 +93,7 @@ class EvaluatedSplit:
             )
             print(f"{alone} of {len(studies)} studies have no report of their own: theirs are written, {rest}")
         features = _features(options, checkpoint["run"].get("trained_on"))
-        dataset = _study_set(options, studies, features, model.config, tokenizer, device)
+        dataset = _study_set(options.data, studies, features, model.config, tokenizer, device)
         return cls(model, dataset, annotation, _labeler(options, features[0], device))
 
     def reports(
@@ -120,7 +121,7 @@ def _features(options: MainTest, origin: dict[str, Any] | None) -> tuple[Feature
 
 
 def _study_set(
-    options: MainTest,
+    data: DataOptions,
     studies: list[Study],
     features: tuple[FeatureStore, FeatureStore],
     config: RevtafConfig,
@@ -131,14 +132,14 @@ def _study_set(
     store, bank = features
     dataset = ReportDataset(
         studies,
-        Path(options.data.image_dir),
+        Path(data.image_dir),
         store,
         TrainingBank(bank),
         tokenizer,
         **sizes_read(config),
-        scorer=find_scorer(options.data.features, options.data.bank_dir, device),
+        scorer=find_scorer(data.features, data.bank_dir, device),
     )
-    dataset.use_reports(options.data.cleaning, options.data.max_words)
+    dataset.use_reports(data.cleaning, data.max_words)
     return dataset
 
 

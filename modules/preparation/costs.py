@@ -21,6 +21,7 @@ from modules.distributed import autocast
 from modules.labelling.labelers import find_labeler
 from modules.labelling.mentions import entity_mentions
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.options.preparation_flags import PreparationOptions
 from modules.options.programs import MainPrepare
 from modules.preparation.features.entity_training import scorer_recipe
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
@@ -101,8 +102,8 @@ def preparation_costs(options: MainPrepare, splits: dict[str, list[Study]], devi
     if options.scorer.entity_scorer == "own" and options.preparation.published in (None, "none"):
         costs += _scorer(options, _some(studies, FILMS), n, N if owns_bank else 0, device)
     if owns_bank:
-        costs += [_texts(options, sample, N, device), _neighbours(options, N, device)]
-    return [*costs, _memory(options, sample, n, N or n, device)]
+        costs += [_texts(options, sample, N, device), _neighbours(options.preparation, N, device)]
+    return [*costs, _memory(options.preparation, sample, n, N or n, device)]
 
 
 def copying_costs(options: MainPrepare, images: Sequence[str], source: Path) -> Cost:
@@ -188,21 +189,21 @@ def _texts(options: MainPrepare, sample: Sequence[Study], bank: int, device: tor
     return Cost("text features", each * bank, f"{each:.4f} s a report", disk)
 
 
-def _neighbours(options: MainPrepare, bank: int, device: torch.device) -> Cost:
-    rows, k = min(bank, BANK), max(1, min(options.preparation.neighbours, bank - 1))
+def _neighbours(wanted: PreparationOptions, bank: int, device: torch.device) -> Cost:
+    rows, k = min(bank, BANK), max(1, min(wanted.neighbours, bank - 1))
     labels = np.random.default_rng(0).integers(0, len(STATES), (rows, len(CONDITIONS)), dtype=np.int8)
     seconds = _timed(lambda: label_neighbours(labels, None, min(k, max(1, rows - 1)), device=device))
     basis = f"{seconds:.2f} s for {rows:,}, with the square of the studies"
     return Cost("label neighbours", seconds * (bank / max(rows, 1)) ** 2, basis, bank * k * 4)
 
 
-def _memory(options: MainPrepare, sample: Sequence[Study], n: int, bank: int, device: torch.device) -> Cost:
+def _memory(wanted: PreparationOptions, sample: Sequence[Study], n: int, bank: int, device: torch.device) -> Cost:
     """Every image against every report of the bank, whose mentions are found first."""
     rng, rows, queries, size = (
         np.random.default_rng(0),
         min(bank, BANK),
         min(n, QUERIES),
-        options.preparation.memory_size,
+        wanted.memory_size,
     )
     reports = [study.report for study in sample]
     finding = _timed(lambda: entity_mentions(reports)) / len(reports)
