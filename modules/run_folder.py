@@ -6,8 +6,9 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from modules.messages import UserError
 from modules.records import read_object, write_json
@@ -30,32 +31,54 @@ OF_A_TEST = (
 def locked(folder: Path, lock: str = LOCK) -> Iterator[None]:
     """Hold a folder, made if absent, so that no other program writes into it; a killed holder lets go.
 
-    The lock file stays: removed, it could be held twice. Training and tests have one each, as they write other files.
+    The lock file stays, unless what it was made for ends in an error and has written nothing: a start that is refused leaves
+    no trace. Training and tests have one each, as they write other files.
 
     Raises:
         UserError: if another program holds it, or nothing can be written there.
     """
+    path, new = folder / lock, not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / lock, "a+")  # noqa: SIM115, held for the whole block
+        before = {*folder.iterdir()}
+        file = _opened(path)
     except OSError as error:
         raise UserError(_unwritable(folder, error)) from error
     with file:
-        if fcntl is not None:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise UserError(_unwritable(folder, error)) from error
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise UserError(
-                    f"{folder} is in use by {holder}: wait for it, stop it, or give another --save_dir"
-                ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
-        yield
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                if {*folder.iterdir()} - before == {path}:
+                    path.unlink()  # while it is held
+                    if new:
+                        folder.rmdir()
+            raise
+
+
+def _opened(path: Path) -> IO[str]:
+    """The lock file, held; OSError or UserError if it cannot be."""
+    while True:
+        file = open(path, "a+")  # noqa: SIM115, held by the caller
+        if fcntl is None:
+            return file
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            with file:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+            raise UserError(
+                f"{path.parent} is in use by {holder}: wait for it, stop it, or give another --save_dir"
+            ) from error
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # its holder ended in an error and has removed it: two would hold two files
 
 
 def _unwritable(folder: Path, error: OSError) -> str:

@@ -9,8 +9,10 @@ from programs import SMALL, call, places, refused, train
 
 import main_test
 import main_train
+from modules import run_folder
 from modules.messages import UserError
 from modules.records import read_json, sha256_of
+from modules.run_folder import locked
 from modules.weights import saving
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.generations import newest_checkpoint
@@ -121,6 +123,43 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(kind, prepared, tmp_pat
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_start_that_is_refused_leaves_no_trace(tmp_path):
+    """A folder with a lock in it stayed for every mistyped command."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+
+    def end(folder, error, *written):
+        with locked(folder):
+            assert (folder / ".lock").is_file()
+            for name in written:
+                (folder / name).touch()
+            raise error
+
+    for folder in (tmp_path / "run", tmp_path / "mine"):
+        with pytest.raises(UserError, match="refused"):
+            end(folder, UserError("refused"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "notes.txt"]
+    with pytest.raises(KeyboardInterrupt):
+        end(tmp_path / "run", KeyboardInterrupt(), "written")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "written"]
+
+
+def test_a_lock_that_its_holder_removed_is_not_taken_for_that_of_the_folder(tmp_path, monkeypatch):
+    """Two programs would hold two files."""
+    taken, lockf = [], run_folder.fcntl.lockf
+
+    def removed_once(file, how):
+        lockf(file, how)
+        taken.append(file.name)
+        if len(taken) == 1:
+            (tmp_path / ".lock").unlink()
+
+    monkeypatch.setattr(run_folder.fcntl, "lockf", removed_once)
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").read_text().startswith("process ")
+    assert len(taken) == 2
+
+
 def test_a_run_is_not_replaced_unasked(prepared, trained, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
@@ -129,7 +168,6 @@ def test_a_run_is_not_replaced_unasked(prepared, trained, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train(prepared, run, "--retrieval", "none")
     assert "holds a run (current_checkpoint.pth" in capsys.readouterr().err
-    (run / ".lock").unlink()
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     train(prepared, run, "--epochs", 1, "--overwrite")
     assert "moved what" in capsys.readouterr().out
