@@ -1,6 +1,7 @@
 """modules/preparation/published/order.py: files without ids are believed only in the order of their own annotation."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -51,15 +52,44 @@ def test_a_few_studies_say_nothing(published):
     check_order(path, labels[::-1][:20])
 
 
-def test_scores_of_other_studies_are_refused(tmp_path):
-    """Scores that half know what is in a report, in its order and in two others."""
+def some_scores(studies):
+    """Scores that half know what is in a report, and the reports."""
     rng = np.random.default_rng(0)
-    found = rng.random((200, 10)) < 0.2
+    found = rng.random((studies, 10)) < 0.2
     reports = [
         " . ".join(["the heart is normal", *(f"there is {ENTITIES[k]}" for k in np.flatnonzero(row))]) for row in found
     ]
-    scores = rng.random((200, len(ENTITIES)), dtype=np.float32)
+    scores = rng.random((studies, len(ENTITIES)), dtype=np.float32)
     scores[:, :10] += 0.3 * found
+    return scores, reports
+
+
+def test_scores_of_which_a_part_is_of_other_studies_are_refused(tmp_path):
+    """The mean over the whole split is far from chance then; every other row exchanged cannot be told from a poor scorer."""
+    scores, reports = some_scores(3000)
+    path = tmp_path / "image_region_score_test.json"
+    check_scores(path, scores, reports)
+    for first, last in ((1500, 3000), (0, 1500), (1000, 2000)):
+        wrong = scores.copy()
+        wrong[first:last] = np.random.default_rng(1).permutation(scores[first:last])
+        with pytest.raises(UserError, match=r"test\.json, rows [\d,]+ to [\d,]+ of it, is in another order") as refusal:
+            check_scores(path, wrong, reports)
+        begin, end = (int(word.replace(",", "")) for word in re.findall(r"[\d,]+(?= to| of it)", str(refusal.value)))
+        assert begin < last
+        assert end > first
+
+
+def test_a_poor_scorer_is_not_taken_for_another_order(tmp_path):
+    scores, reports = some_scores(3000)
+    poor = scores.copy()
+    poor[:, :10] = np.random.default_rng(2).random((3000, 10)) + 0.3 * (scores[:, :10] - 0.5)
+    check_scores(tmp_path / "image_region_score_test.json", poor, reports)
+
+
+def test_scores_of_other_studies_are_refused(tmp_path):
+    """In their order and in two others."""
+    scores, reports = some_scores(200)
+    rng = np.random.default_rng(0)
     path = tmp_path / "image_region_score_test.json"
     check_scores(path, scores, reports)
     for wrong in (np.roll(scores, 1, axis=0), scores[rng.permutation(200)], scores[::-1]):
