@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from modules.messages import UserError, require_file
 
@@ -185,11 +186,15 @@ def plain(value: Any) -> Any:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits; of one that takes seconds a bar is shown."""
+    digest, how = hashlib.sha256(), {"unit": "B", "unit_scale": True, "leave": False, "delay": 2}
+    with (
+        open(path, "rb") as file,
+        tqdm(total=os.path.getsize(path), desc=f"checksum of {Path(path).name}", **how) as bar,
+    ):
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            bar.update(len(chunk))
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
@@ -23,6 +24,7 @@ from modules.corpus.images import crop_image, normalise_pixels
 from modules.corpus.pixels import open_image
 from modules.corpus.text import CLEANERS, PackedTexts, truncate_words
 from modules.corpus.tokenizer import ReportTokenizer
+from modules.distributed import is_main
 
 
 @dataclass
@@ -252,7 +254,8 @@ def sizes_read(config: RevtafConfig) -> dict[str, Any]:
 
 def prepare_reports(reports: Sequence[str], cleaning: str, max_words: int) -> list[str]:
     """Clean reports and keep their first ``max_words`` words (all if 0); no report stays none."""
-    cleaned = [CLEANERS[cleaning](report) if report else "" for report in reports]
+    bar = tqdm(reports, desc="cleaning reports", unit="report", leave=False, delay=2, disable=not is_main())
+    cleaned = [CLEANERS[cleaning](report) if report else "" for report in bar]
     return [truncate_words(report, max_words) for report in cleaned] if max_words else cleaned
 
 

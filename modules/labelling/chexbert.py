@@ -25,7 +25,7 @@ from transformers import BertConfig, BertModel
 
 from modules.corpus.text import normalise_whitespace
 from modules.corpus.tokenizer import word_pieces
-from modules.distributed import rank
+from modules.distributed import is_main, rank
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.messages import UserError
 from modules.records import atomic_write, sha256_of
@@ -154,7 +154,9 @@ class ChexbertLabeler:
         waiting = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
         # Sorted by length: a batch is as long as its longest report. Longest first: memory runs out at once or never.
         queue = sorted(((self._token_ids(text), key) for key, text in waiting.items()), key=lambda item: -len(item[0]))
-        with tqdm(total=len(queue), desc="labels by CheXbert", unit="report", leave=False, disable=None) as bar:
+        with tqdm(
+            total=len(queue), desc="labels by CheXbert", unit="report", leave=False, delay=2, disable=not is_main()
+        ) as bar:
             for number, first in enumerate(range(0, len(queue), self._batch_size), start=1):
                 batch = queue[first : first + self._batch_size]
                 states = self._states([token_ids for token_ids, _ in batch])
@@ -171,7 +173,9 @@ class ChexbertLabeler:
         """Vectors ``(n, 768)`` of n reports, of which SembScore takes the cosine; equal texts are embedded once."""
         texts = [normalise_whitespace(report) for report in reports]
         known: dict[str, np.ndarray] = {}
-        for text in tqdm(dict.fromkeys(texts), desc="vectors by CheXbert", unit="report", leave=False, disable=None):
+        for text in tqdm(
+            dict.fromkeys(texts), desc="vectors by CheXbert", unit="report", leave=False, delay=2, disable=not is_main()
+        ):
             token_ids = torch.tensor([self._token_ids(text)], device=self._device)  # (1, T)
             with torch.autocast(self._device.type, enabled=False):
                 known[text] = self._network.first_vector(token_ids, torch.ones_like(token_ids))[0].cpu().numpy()

@@ -98,7 +98,9 @@ class RuleLabeler:
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
         """States of n reports as ``(n, 18)`` int8."""
         states = np.zeros((len(reports), len(CONDITIONS)), dtype=np.int8)
-        for row, report in enumerate(tqdm(reports, desc="labels by rule", unit="report", leave=False, disable=None)):
+        for row, report in enumerate(
+            tqdm(reports, desc="labels by rule", unit="report", leave=False, delay=2, disable=not is_main())
+        ):
             for sentence in normalised_sentences(report):
                 if sentence not in self._known:
                     self._known[sentence] = bytes(self._sentence_states(sentence))

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from tqdm import tqdm
 
+from modules.distributed import is_main
 from modules.labelling.assertions import assertion_map, normalised_sentences
 from modules.labels import BLANK, ENTITIES, NEGATIVE, POSITIVE, UNCERTAIN
 
@@ -137,7 +138,9 @@ def entity_mentions(reports: Sequence[str]) -> np.ndarray:
         ``(n, K)`` int8 in the order of ``ENTITIES``: 0 not mentioned, 1 present, 2 denied, 3 uncertain.
     """
     mentions = np.zeros((len(reports), len(ENTITIES)), dtype=np.int8)
-    for row, report in enumerate(tqdm(reports, desc="entity mentions", unit="report", leave=False, disable=None)):
+    for row, report in enumerate(
+        tqdm(reports, desc="entity mentions", unit="report", leave=False, delay=2, disable=not is_main())
+    ):
         sentences = normalised_sentences(report)
         states: dict[int, int] = {}
         for sentence in sentences:

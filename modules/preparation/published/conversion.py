@@ -173,7 +173,8 @@ class PublishedFiles:
             return False
         made_by = {**source, "published": mark_of(path)}
         if self._stale(target, made_by, "label_neighbours") and is_main():
-            rows = (np.array(row[: MOST_NEIGHBOURS + 1]) for row in number_rows(path))
+            bar = tqdm(number_rows(path), desc="label_neighbours", total=N, unit="study", delay=2)
+            rows = (np.array(row[: MOST_NEIGHBOURS + 1]) for row in bar)
             with measured("published label_neighbours", N):
                 kept = list(_without_self(_counted(path, rows, N), range(N), N, "neighbours"))
             k = min(MOST_NEIGHBOURS, *map(len, kept))
