@@ -10,7 +10,14 @@ import pytest
 
 from modules.corpus import store_writing as feature_writing
 from modules.corpus.store import FeatureStore, is_current, unfinished, verify
-from modules.corpus.store_writing import FeatureRows, create_feature, write_axis, write_bank_reports, write_feature
+from modules.corpus.store_writing import (
+    FeatureRows,
+    create_feature,
+    write_axis,
+    write_bank_reports,
+    write_base_rates,
+    write_feature,
+)
 from modules.messages import UserError
 from modules.records import read_json, sha256_of, write_json
 
@@ -73,6 +80,34 @@ def test_bank_reports(folder):
     (folder / "training.jsonl").unlink()
     with pytest.raises(UserError, match=r"training\.jsonl does not exist"):
         _ = FeatureStore.open(folder).bank_reports
+
+
+def test_files_beside_the_arrays_are_known_by_their_checksums(folder):
+    """Another report under the right id, and another prior, were believed."""
+    path = folder / "training.jsonl"
+    write_base_rates(folder, np.zeros((2, 14)))
+    whole = path.read_text()
+    path.write_text(whole.replace("report a", "other a"))
+    with pytest.raises(
+        UserError, match=r"training\.jsonl has changed since it was written: run main_prepare\.py again"
+    ):
+        _ = FeatureStore.open(folder).bank_reports
+    assert ["training.jsonl has changed" in problem for problem in verify(folder)] == [True]
+    assert not FeatureStore.open(folder).is_intact(
+        "training.jsonl"
+    )  # what main_prepare.py asks before it leaves it there
+    path.write_text(whole)
+    (folder / "base_probs.json").write_text(json.dumps([0.5] * 14))
+    with pytest.raises(UserError, match=r"base_probs\.json has changed"):
+        _ = FeatureStore.open(folder).base_rates
+    assert ["base_probs.json has changed" in problem for problem in verify(folder)] == [True]
+    write_base_rates(folder, np.zeros((2, 14)))
+    assert FeatureStore.open(folder).base_rates == [0.0] * 14
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]  # of an earlier preparation
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    path.write_text(whole.replace("report a", "other a"))
+    assert len(FeatureStore.open(folder).bank_reports) == 2
 
 
 def test_a_store_pickles_as_its_path(folder):

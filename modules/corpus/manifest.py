@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modules.labels import CONDITIONS, ENTITIES
 from modules.messages import UserError
 from modules.records import read_json
@@ -59,9 +61,25 @@ def _is_whole(manifest: Mapping[str, Any]) -> bool:
     return (
         isinstance(axes, dict)
         and isinstance(arrays, dict)
+        and isinstance(manifest.get("files", {}), dict)
         and all(
             name in ("studies", "training") and isinstance(axis, dict) and type(axis.get("rows")) is int
             for name, axis in axes.items()
         )
         and all(is_array(name, entry) for name, entry in arrays.items())
     )
+
+
+def map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
+    """The array of a manifest's entry, mapped read-only; UserError if its file is gone, damaged or another."""
+    path = directory / f"{name}.npy"
+    if not path.is_file():
+        raise UserError(f"{path} is gone: {AGAIN}")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged head makes numpy raise almost anything
+        raise UserError(f"{path} is damaged: remove it and {AGAIN}") from error
+    if list(array.shape) != entry["shape"] or array.dtype != np.dtype(entry["dtype"]):
+        found, expected = f"{array.shape} {array.dtype}", f"{tuple(entry['shape'])} {entry['dtype']}"
+        raise UserError(f"{path} holds {found} but the manifest says {expected}: remove it and {AGAIN}")
+    return array

@@ -1,6 +1,6 @@
 """The feature store: what is prepared once and read by every run, one memory-mapped file per array.
 
-    <folder>/manifest.json     shape, type, checksum, row axis and origin of every array
+    <folder>/manifest.json     shape, type, checksum, row axis and origin of every array; checksums of the files beside them
     <folder>/<axis>.json       ids of the rows: "studies" (all), "training" (the retrieval bank)
     <folder>/<array>.npy
     <folder>/training.jsonl    {"id", "patient", "report"} of every bank row, report cleaned
@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, READ_WHOLE, SHAPES, read_manifest
+from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, READ_WHOLE, SHAPES, map_array, read_manifest
 from modules.distributed import is_main
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.messages import UserError
@@ -99,7 +99,7 @@ class FeatureStore:
                 raise UserError(
                     f"{name} in {self.directory} was made for other studies than the folder lists now: {AGAIN}"
                 )
-            array = _map_array(self.directory, name, entry)
+            array = map_array(self.directory, name, entry)
             self._check_rows(name, array)
             self._arrays[name] = array
         return self._arrays[name]
@@ -210,6 +210,7 @@ class FeatureStore:
                 raise UserError(f"line {number} of {path} is not {{id, patient, report}}: {AGAIN}")
         if [row["id"] for row in reports] != list(self.row_ids("training")):
             raise UserError(f"{path} does not list the training studies of its folder: {AGAIN}")
+        self._check_file(BANK_REPORTS)
         return reports
 
     @cached_property
@@ -221,7 +222,17 @@ class FeatureStore:
         rates = read_json(path)
         if not _are_rates(rates):
             raise UserError(f"{path} does not hold {len(CHEXPERT_CONDITIONS)} rates from 0 to 1: {AGAIN}")
+        self._check_file(BASE_RATES)
         return rates
+
+    def is_intact(self, name: str) -> bool:
+        """Whether a file beside the arrays is the one that was written; False where an earlier preparation noted none."""
+        path = self.directory / name
+        return path.is_file() and self._manifest.get("files", {}).get(name) == sha256_of(path)
+
+    def _check_file(self, name: str) -> None:
+        if name in self._manifest.get("files", {}) and not self.is_intact(name):
+            raise UserError(f"{self.directory / name} has changed since it was written: {AGAIN}")
 
     @property
     def checksums(self) -> dict[str, str]:
@@ -264,7 +275,7 @@ def verify(directory: str | Path) -> list[str]:
     checks: list[Callable[[], object]] = [partial(store.row_ids, axis) for axis in sorted(store._manifest["axes"])]
     checks += [partial(_check_array, store, name) for name in sorted(store._manifest["arrays"])]
     if "training" in store._manifest["axes"]:  # a test set retrieves from another folder
-        checks += [lambda: store.bank_reports]
+        checks += [lambda: store.bank_reports, lambda: store.base_rates]
     problems = []
     for check in tqdm(checks, desc="checksums", unit="file", leave=False):
         try:
@@ -283,17 +294,3 @@ def _check_array(store: FeatureStore, name: str) -> None:
 def _are_rates(rates: Any) -> bool:
     numbers = isinstance(rates, list) and all(type(rate) in (int, float) for rate in rates)
     return numbers and len(rates) == len(CHEXPERT_CONDITIONS) and all(0 <= rate <= 1 for rate in rates)
-
-
-def _map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
-    path = directory / f"{name}.npy"
-    if not path.is_file():
-        raise UserError(f"{path} is gone: {AGAIN}")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged head makes numpy raise almost anything
-        raise UserError(f"{path} is damaged: remove it and {AGAIN}") from error
-    if list(array.shape) != entry["shape"] or array.dtype != np.dtype(entry["dtype"]):
-        found, expected = f"{array.shape} {array.dtype}", f"{tuple(entry['shape'])} {entry['dtype']}"
-        raise UserError(f"{path} holds {found} but the manifest says {expected}: remove it and {AGAIN}")
-    return array

@@ -127,6 +127,7 @@ def write_bank_reports(directory: str | Path, rows: Iterable[Mapping[str, Any]])
     """Write ``id``, ``patient`` and cleaned ``report`` of every bank row, in the order of the ``"training"`` axis."""
     if is_main():
         write_jsonl(Path(directory) / BANK_REPORTS, rows)
+        _enter_file(Path(directory), BANK_REPORTS)
     barrier()
 
 
@@ -140,9 +141,20 @@ def write_base_rates(directory: str | Path, labels: np.ndarray, published: Seque
     """
     rates = (labels[:, : len(CHEXPERT_CONDITIONS)] == POSITIVE).mean(axis=0).tolist()
     rates, path = list(published or rates), Path(directory) / BASE_RATES
-    if is_main() and not (path.is_file() and read_json(path) == rates):
-        write_json(path, rates)
+    if is_main():
+        if not (path.is_file() and read_json(path) == rates):
+            write_json(path, rates)
+        _enter_file(path.parent, BASE_RATES)
     barrier()
+
+
+def _enter_file(directory: Path, name: str) -> None:
+    """Note the checksum of a file beside the arrays; what a kill leaves between the two is written again."""
+    manifest, checksum = read_manifest(directory), sha256_of(directory / name)
+    files = manifest.setdefault("files", {})
+    if files.get(name) != checksum:
+        files[name] = checksum
+        write_json(directory / MANIFEST, manifest)
 
 
 class FeatureRows:

@@ -16,7 +16,7 @@ from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study, check_images, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
-from modules.corpus.store import FeatureStore
+from modules.corpus.store import BANK_REPORTS, FeatureStore
 from modules.corpus.store_writing import (
     all_current,
     remove_unfinished,
@@ -39,6 +39,7 @@ from modules.preparation.features.entities import (
     load_entity_scorer,
     save_entity_scorer,
     score_images,
+    scorer_origin,
 )
 from modules.preparation.features.entity_training import scorer_recipe, train_entity_scorer
 from modules.preparation.features.familiarity import keep_familiarity
@@ -49,7 +50,6 @@ from modules.records import sha256_of, write_json
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.throughput import measured
 from modules.weights.backbones import starting_weights
-from modules.weights.checkpoints import load_weights
 
 
 class Preparation:
@@ -184,7 +184,7 @@ class Preparation:
         backbone = starting_weights(options.scorer.visual_extractor, options.scorer.resnet_weights)
         made_by = {**self.source, **asdict(config), **schedule, "backbone": backbone}
         made_by.pop("num_workers")
-        if from_main(lambda: not (path.is_file() and _made_by(path) == made_by)):
+        if from_main(lambda: not (path.is_file() and scorer_origin(path) == made_by)):
             self.train_scorer(path, config, schedule, made_by)
         return load_entity_scorer(path, self.device), {**made_by, "scorer": from_main(lambda: sha256_of(path))}
 
@@ -193,7 +193,7 @@ class Preparation:
     ) -> None:
         """Train the entity scorer, or continue, and write it to ``path``."""
         work = path.with_name("entity_scorer_unfinished.pth")
-        if is_main() and work.is_file() and _made_by(work) != made_by:
+        if is_main() and work.is_file() and scorer_origin(work) != made_by:
             work.unlink()
         barrier()
         with measured("entity scorer", len(self.training), None):
@@ -230,10 +230,13 @@ class Preparation:
             "cleaning": f"{data.cleaning} {data.max_words}",
             "dtype": options.feature_dtype,
         }
-        if self.current(made_by, "report_features", "sentence_features", "sentence_offsets"):
+        made = self.current(made_by, "report_features", "sentence_features", "sentence_offsets")
+        if made and from_main(lambda: FeatureStore.open(self.folder).is_intact(BANK_REPORTS)):
             return
         reports = self.cleaned(self.training)
         self.bank_reports(reports)
+        if made:
+            return
         with measured("text features", len(reports)):
             sentences = (sentence for report in reports for sentence in split_sentences(report))
             encoder = find_text_encoder(
@@ -291,8 +294,3 @@ class Preparation:
                 device=self.device,
             )
         write_feature(self.folder, "memory_indices", rows, axis="studies", made_by=made_by)
-
-
-def _made_by(path: Path) -> Any:
-    """What a file of weights says it was made by; None if it says nothing."""
-    return content.get("made_by") if isinstance(content := load_weights(path), dict) else None

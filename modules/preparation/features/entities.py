@@ -148,6 +148,11 @@ def save_entity_scorer(path: Path, scorer: EntityScorer, made_by: dict) -> None:
     save_atomically({**content, "made_by": made_by}, path)
 
 
+def scorer_origin(path: Path) -> Any:
+    """What a file of :func:`save_entity_scorer`, or of an unfinished training, was made by; None if it says nothing."""
+    return content.get("made_by") if isinstance(content := load_weights(path), dict) else None
+
+
 def find_scorer(features: str, bank_dir: str | Path, device: torch.device) -> EntityScorer | None:
     """The scorer of the retrieval bank with ``--features online``, else None."""
     return load_entity_scorer(Path(bank_dir) / "entity_scorer.pth", device) if features == "online" else None
