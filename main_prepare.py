@@ -21,21 +21,25 @@ if __name__ == "__main__":
     parse_options(MainPrepare)  # now already: --help and a mistyped flag are answered before torch is imported
 
 import os
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from modules.corpus.annotations import read_annotation
+from modules.corpus.manifest import MANIFEST
 from modules.distributed import agree_on, barrier, choose_arithmetic, is_main, processes, seed_everything
 from modules.labelling.labelers import labeler_files
 from modules.messages import Needed, require, run
 from modules.options.programs import MainTrain
 from modules.options.set_size import fit_to_size, size_defaults
-from modules.preparation.costs import estimate, preparation_costs
+from modules.preparation.costs import estimate, preparation_costs, raw_costs
 from modules.preparation.features.medklip import medklip_files
-from modules.preparation.prepared_files import image_folder
-from modules.preparation.published.recognition import find_annotation, refuse_to_build
+from modules.preparation.prepared_files import annotation_file, bank_features, image_folder
+from modules.preparation.published.recognition import find_annotation, or_published, refuse_to_build
 from modules.preparation.raw.annotation import build_annotation
+from modules.preparation.raw.studies import RawDataset
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 from modules.throughput import agree_to_long, cost_table, estimates_for_mimic
@@ -43,7 +47,7 @@ from modules.training.costs import training_costs
 from modules.weights.backbones import needed_backbone, read_folder
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
-MANY = 20_000  # studies, from which on a stage may take a day
+MANY = 500  # items, of which a preparation may take a day; to measure it takes seconds
 
 
 def given_files(options: MainPrepare) -> list[Needed]:
@@ -61,16 +65,13 @@ def given_files(options: MainPrepare) -> list[Needed]:
     if wanted.published not in (None, "none"):
         needed.append(Needed(str(wanted.published), "published files", "see data/README.md for where to get them"))
     if options.data.bank_dir != options.data.feature_dir:
-        how = "prepare the data set that the model was trained on"
-        needed.append(Needed(Path(options.data.bank_dir) / "manifest.json", "features of the retrieval bank", how))
+        needed.append(bank_features(options.data))
     return needed
 
 
 def needed_files(options: MainPrepare) -> list[Needed]:
     """Everything a preparation reads."""
-    how = "see data/README.md for where to get one or how to write your own"
-    annotation = Needed(options.data.ann_path, "annotation file", how)
-    return [annotation, image_folder(options.data), *given_files(options)]
+    return [annotation_file(options.data), image_folder(options.data), *given_files(options)]
 
 
 def refuse(options: MainPrepare, needed: list[Needed], text_model: bool) -> None:
@@ -91,14 +92,25 @@ def refuse(options: MainPrepare, needed: list[Needed], text_model: bool) -> None
 
 def print_estimate(options: MainPrepare, device: torch.device) -> None:
     """What preparing, training with the default flags, and testing would take here."""
-    costs, studies = estimate(options, device)
+    print("measuring on a few of the items: a minute or two, longer beside other programs", flush=True)
+    costs, items = estimate(options, device)
     words = ["--dataset_name", options.data.dataset_name, "--precision", options.compute.precision]
-    costs += training_costs(parse_options(MainTrain, words), studies["train"], studies["val"], studies["test"], device)
+    costs += training_costs(parse_options(MainTrain, words), items["train"], items["val"], items["test"], device)
     print(
-        f"{studies} studies on {device}, {os.cpu_count()} CPU cores; measured on a few of them",
+        f"{items} items on {device}, {os.cpu_count()} CPU cores; measured on a few of them",
         *cost_table(costs),
         sep="\n",
     )
+
+
+def ask_before_copies(options: MainPrepare, dataset: RawDataset, device: torch.device) -> None:
+    """Ask before copies and features of raw files if they take more than a day; UserError if they shall not begin."""
+    if options.preparation.yes or len(dataset.studies) < MANY:
+        return
+    asked = deepcopy(options)  # whose sizes are set again for the studies that are left when all are copied
+    if options.data.dataset_name == "custom" and (training := sum(s.split == "train" for s in dataset.studies)):
+        fit_to_size(asked, size_defaults(training))
+    agree_to_long(raw_costs(asked, dataset, device)[0], False)
 
 
 def main() -> None:
@@ -111,14 +123,18 @@ def main() -> None:
         losses: list[str] = []
         if options.preparation.estimate:
             if is_main():
-                print_estimate(options, device)
+                with or_published(options.raw.raw_dir, options.data):
+                    print_estimate(options, device)
             return
         makes_data = options.raw.raw_dir or options.data.dataset_name == "synth_cxr"
         early = bool(makes_data) and options.raw.raw_step == "all"  # else no features follow
         if early:
             refuse(options, given_files(options), text_model=True)  # before hours of copies
+        asked = early and bool(options.raw.raw_dir) and not (Path(options.data.feature_dir) / MANIFEST).is_file()
         if options.raw.raw_dir:
-            losses = build_annotation(options)
+            agree = partial(ask_before_copies, options, device=device) if asked else None
+            with or_published(options.raw.raw_dir, options.data):
+                losses = build_annotation(options, agree)
             if options.raw.raw_step != "all":
                 if is_main() and losses:
                     print(*losses, sep="\n")
@@ -144,14 +160,14 @@ def main() -> None:
         refuse(options, needed_files(options), text_model=not early)
         if options.preparation.published is None and options.scorer.entity_scorer == "own":
             refuse_to_build(options.data)
-        seed_everything(options.runtime.seed)
         choose_arithmetic(options.compute.precision, options.compute.deterministic)
         preparation = Preparation(options, device)
-        if len(preparation.studies) >= MANY and not options.preparation.yes:
+        if len(preparation.studies) >= MANY and not options.preparation.yes and not asked:
             agree_on(lambda: agree_to_long(preparation_costs(options, preparation.splits, device), False))
+        seed_everything(options.runtime.seed)  # after the measuring, which draws
         store = preparation.run()
         if is_main():
-            said = f"features of {len(store.row_ids('studies'))} studies are in {options.data.feature_dir}"
+            said = f"features of {len(store.row_ids('studies'))} items are in {options.data.feature_dir}"
             print(said, *losses, sep="\n")
 
 

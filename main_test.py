@@ -73,6 +73,7 @@ def score(
     dataset, queries, training = tested.dataset.part(known), queries.part(known), tested.annotation["train"]
     measured = (kept_figures(run_dir) if options.testing.rescore else {}) or {
         **distinct.figures(), "reference_sensitivity": loss_by_reference(model, dataset, device, options),
+        "trained_steps": tested.steps,
     }  # fmt: skip
     if not is_main():
         return ""

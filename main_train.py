@@ -98,7 +98,10 @@ def main() -> None:
             parameters = sum(parameter.numel() for parameter in model.parameters())
             together = options.loading.batch_size * training.grad_accum * world_size()
             print(*said, *origin, *one, f"{parameters:,} parameters on {device}", sep="\n")
-            print(*size_warnings(len(data.train), len(data.val), together, training.epochs), sep="\n")
+            print(
+                *size_warnings(options.data.dataset_name, len(data.train), len(data.val), together, training.epochs),
+                sep="\n",
+            )
         if training.resume:
             trainer.resume()
         if training.profile:

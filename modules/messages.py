@@ -26,6 +26,10 @@ class UserError(Exception):
     """
 
 
+class MissingError(UserError):
+    """What a program needs is not there."""
+
+
 class Needed(NamedTuple):
     """A file or folder that a program needs: where, what it is, how to get it."""
 
@@ -38,13 +42,13 @@ def require(needed: Sequence[Needed]) -> None:
     """Check that everything is there before any work begins.
 
     Raises:
-        UserError: listing all that is missing at once.
+        MissingError: listing all that is missing at once.
     """
     missing = [item for item in needed if not Path(item.path).exists()]
     if missing:
         lines = "\n".join(f"  {item.path}\n      {item.what}\n      {item.how}" for item in missing)
         verb = "file or folder is" if len(missing) == 1 else "files or folders are"
-        raise UserError(f"{len(missing)} {verb} missing:\n{lines}")
+        raise MissingError(f"{len(missing)} {verb} missing:\n{lines}")
 
 
 def require_file(path: str | Path) -> Path:

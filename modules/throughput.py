@@ -11,8 +11,8 @@ from typing import NamedTuple
 from modules.distributed import is_main
 from modules.messages import UserError
 
-MIMIC_STUDIES = 270_790  # of R2Gen's training split
-ENOUGH = 2_000  # studies below which a speed says nothing of a large data set: starts and small batches fill the time
+MIMIC_ITEMS = 270_790  # of R2Gen's training split, an image each
+ENOUGH = 2_000  # items below which a speed says nothing of a large data set: starts and small batches fill the time
 LONG = 24 * 3600  # seconds of a job that is asked about
 _estimated = {"mimic": True}  # whether lines say what a whole MIMIC-CXR would take
 
@@ -29,34 +29,34 @@ def estimates_for_mimic(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def measured(stage: str, studies: int, power: int | None = 1) -> Iterator[None]:
-    """Print that a stage begins and, at its end, how many studies a second it went through.
+def measured(stage: str, items: int, power: int | None = 1) -> Iterator[None]:
+    """Print that a stage begins and, at its end, how many items of the annotation a second it went through.
 
     Args:
         stage: its name.
-        studies: that it goes through.
-        power: its time grows with this power of the studies, 2 for a search among themselves; None where it follows a
+        items: that it goes through: studies, or their images with ``--items image``.
+        power: its time grows with this power of the items, 2 for a search among themselves; None where it follows a
             schedule that another data set ends elsewhere.
     """
     if is_main():
-        print(f"{stage}: {studies} studies ...", flush=True)
+        print(f"{stage}: {items} items ...", flush=True)
     started = time.perf_counter()
     yield
     if is_main():
-        print(speed_line(stage, studies, time.perf_counter() - started, power), flush=True)
+        print(speed_line(stage, items, time.perf_counter() - started, power), flush=True)
 
 
-def speed_line(stage: str, studies: int, seconds: float, power: int | None = 1, unit: str = "studies") -> str:
-    """One line: studies a second and, of enough of them, the time of a MIMIC-CXR.
+def speed_line(stage: str, items: int, seconds: float, power: int | None = 1, unit: str = "items") -> str:
+    """One line: items a second and, of enough of them, the time of a MIMIC-CXR.
 
     Args: as for :func:`measured`; ``seconds`` that they took, ``unit`` what is counted.
     """
     seconds = max(seconds, 1e-6)
-    line = f"{stage}: {studies} {unit} in {duration(seconds)}, {studies / seconds:,.1f} {unit}/s"
-    if not _estimated["mimic"] or power is None or not ENOUGH <= studies < MIMIC_STUDIES:
+    line = f"{stage}: {items} {unit} in {duration(seconds)}, {items / seconds:,.1f} {unit}/s"
+    if not _estimated["mimic"] or power is None or not ENOUGH <= items < MIMIC_ITEMS:
         return line
-    whole = duration(seconds * (MIMIC_STUDIES / studies) ** power)
-    return f"{line}; {MIMIC_STUDIES:,} would take {whole} {f'with the square of the {unit}' if power == 2 else 'at this speed'}"
+    whole = duration(seconds * (MIMIC_ITEMS / items) ** power)
+    return f"{line}; {MIMIC_ITEMS:,} would take {whole} {f'with the square of the {unit}' if power == 2 else 'at this speed'}"
 
 
 def duration(seconds: float) -> str:
@@ -83,7 +83,8 @@ def cost_table(costs: Sequence[Cost]) -> list[str]:
     lines = ["| work | time | on disk | measured |", "|---|---:|---:|---|"]
     for cost in (*costs, whole):
         disk = f"{cost.disk / 1e9:,.1f} GB" if cost.disk >= 5e7 else f"{cost.disk / 1e6:,.1f} MB" if cost.disk else ""
-        lines.append(f"| {cost.work} | {duration(cost.seconds)} | {disk} | {cost.basis} |")
+        taken = duration(cost.seconds) if cost.seconds else ""  # of memory there is none
+        lines.append(f"| {cost.work} | {taken} | {disk} | {cost.basis} |")
     return lines
 
 

@@ -83,7 +83,7 @@ def assert_equal_folders(one, two, at_least):
 def assert_says_speed(stages, printed):
     """Every stage has said how fast it was, and of so few studies nothing more."""
     for stage in stages:
-        assert re.search(rf"^{stage}: \d+ studies in .* studies/s$", printed, re.MULTILINE), stage
+        assert re.search(rf"^{stage}: \d+ items in .* items/s$", printed, re.MULTILINE), stage
 
 
 def hashed(name, count):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from programs import SMALL, SMALL_IMAGE, call, places, prepare
+from programs import SMALL, SMALL_IMAGE, call, places, prepare, refused
 from test_raw_mimic import write_tree
 
 import main_prepare
@@ -15,6 +15,7 @@ from modules.corpus.store import FeatureStore
 from modules.options.parsing import parse_options
 from modules.options.programs import MainPrepare
 from modules.preparation.costs import preparation_costs
+from modules.throughput import cost_table
 
 SCORER = ["--scorer_epochs", 3, "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16, "--clip_k", 5]
 
@@ -40,6 +41,19 @@ def test_the_estimate_names_every_stage_and_what_it_leaves_on_disk(prepared):
     assert costs["text features"].disk == pytest.approx(reports, rel=0.1)
 
 
+def test_what_lies_there_costs_nothing(prepared):
+    """A second start of a preparation was told that the scores of ten hours are still to come."""
+    argv = [*places(prepared), *SMALL, *SMALL_IMAGE, "--scorer_width", 16, "--scorer_layers", 1, "--text_width", 16]
+    splits = read_annotation(prepared / "annotation.json")
+
+    def works(epochs):
+        options = parse_options(MainPrepare, list(map(str, [*argv, "--scorer_epochs", epochs])))
+        return [cost.work for cost in preparation_costs(options, splits, torch.device("cpu"))]
+
+    assert works(1) == ["text features", "label neighbours", "memory"]
+    assert works(2)[:2] == ["entity scorer", "entity scores"]  # another recipe
+
+
 @pytest.mark.slow
 def test_the_estimate_beside_a_run(tmp_path, capsys):
     """Within a factor of four of what the preparation then takes: on so few studies starts count too."""
@@ -63,7 +77,7 @@ def test_the_estimate_beside_a_run(tmp_path, capsys):
     started = time.perf_counter()
     call(main_prepare, *argv, "--readers", 100)
     said = capsys.readouterr().out
-    seconds = {stage: float(s) for stage, s in re.findall(r"^([\w ]+): \d+ studies in ([\d.]+) s", said, re.MULTILINE)}
+    seconds = {stage: float(s) for stage, s in re.findall(r"^([\w ]+): \d+ items in ([\d.]+) s", said, re.MULTILINE)}
     assert seconds["entity scorer"] < time.perf_counter() - started
     expected = {cost.work: cost.seconds for cost in costs}
     assert 0.25 < expected["entity scorer"] / seconds["entity scorer"] < 4
@@ -124,14 +138,41 @@ def test_a_preparation_of_many_studies_asks_first(prepared, tmp_path, capsys, mo
     assert json.loads((tmp_path / "features" / "manifest.json").read_text())["arrays"]
 
 
+def test_raw_files_are_asked_about_before_any_image_is_copied(tmp_path, capsys, monkeypatch):
+    raw, out = write_tree(tmp_path / "raw"), tmp_path / "out"
+    argv = ["--ann_path", out / "annotation.json", "--image_dir", out / "images", "--feature_dir", out / "features"]
+    flags = [*SMALL, *SMALL_IMAGE, *SCORER, "--visual_extractor", "resnet10n", "--resize", 16, "--items", "image"]
+    monkeypatch.setattr(main_prepare, "MANY", 60)
+    monkeypatch.setattr("modules.throughput.LONG", 0)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    message = refused(
+        capsys,
+        "on this machine: begin with --yes",
+        main_prepare,
+        "--dataset_name",
+        "mimic_cxr",
+        "--raw_dir",
+        raw,
+        *argv,
+        *flags,
+    )
+    assert message.count("\n") == 1
+    assert not out.exists()
+
+
 def test_training_costs_of_a_small_model(capsys):
     from modules.options.programs import MainTrain
     from modules.training.costs import training_costs
 
     words = ["--dataset_name", "synth_cxr", *SMALL_IMAGE, "--device", "cpu", "--batch_size", "8"]
     costs = training_costs(parse_options(MainTrain, words), 1000, 10, 20, torch.device("cpu"))
-    step, validation, test, memory = costs
+    step, look, fit, validation, test, memory = costs
     assert (step.work, validation.work, test.work) == ("training, 6 epochs", "validation, 6 times", "test")
+    assert (look.work, fit.work) == ("looking for the towers, 7 times", "fitting the towers, 7 times")
+    assert fit.basis.endswith(f"s a step, {600 + 6 * 125:,} steps")  # as many as an epoch of 1,000 studies has
+    assert look.seconds > 0
+    assert memory.seconds == 0
+    assert cost_table(costs)[-2].split("|")[2].strip() == ""  # a size takes no time
     assert validation.seconds == pytest.approx(test.seconds * 6 * 10 / 20)
     found = re.fullmatch(r"memory of a step of 8: ([\d.]+) GB in float32", memory.work)
     assert 0 < float(found[1]) < 2

@@ -72,6 +72,23 @@ def test_a_sound_data_set_has_no_errors(folder, capsys):
     for group in ("annotation: ok", "images: ok", "splits: ok", "features: ok", "retrieval: ok", "leaks: ok"):
         assert group in shown
     assert "0 kinds of errors" in shown
+    assert "are longer than" not in shown  # nothing is
+
+
+def test_a_text_of_the_bank_that_was_changed_is_found_and_written_again(folder):
+    """Under the right id another report was believed: only the arrays had checksums."""
+    path = folder / "features" / "training.jsonl"
+    path.write_text(path.read_text().replace("the", "a"))
+    assert any("training.jsonl has changed since it was written" in text for text in found(folder))
+    prepare(folder)
+    assert found(folder) == []
+
+
+def test_reports_that_are_cut_are_counted(folder):
+    shorter = examined(options(folder, "--max_words", 3)).of("note")
+    assert [note.text for note in shorter if "longer" in note.text] == [
+        "100.0% of the reports are longer than --max_words 3 and are cut"
+    ]
 
 
 def test_exit_status(folder, capsys):
@@ -574,4 +591,4 @@ def test_training_refuses_what_the_doctor_refuses(folder, capsys, tmp_path):
     message = capsys.readouterr().err
     for words in ("things are wrong with this data set", "13 labels", "1 patients are in two splits", "tools/check.py"):
         assert words in message
-    assert {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}  # the claim to the folder
+    assert not (tmp_path / "run").exists()  # the claim to the folder is given up

@@ -200,7 +200,11 @@ def test_a_switch_is_turned_off_by_no():
         (MainScore, "--predictions a --bank_dir f", "there is no flag --bank_dir here: it is one of main_prepare.py"),
         (MainScore, "--predictions a --published f", "there is no flag --published here: it is one of main_prepare.py"),
         (MainPrepare, "--bank_dir f --text_width 9", "--text_width 9 would change nothing with --bank_dir f"),
-        (MainPrepare, "--bank_dir f --visual_extractor resnet18", "nothing with --bank_dir f: give one of them"),
+        (
+            MainPrepare,
+            "--bank_dir f --visual_extractor resnet18",
+            "nothing with --bank_dir f: the scorer and the texts of that",
+        ),
         (MainPrepare, "--published f --scorer_epochs 9", "--scorer_epochs 9 would change nothing with --published f"),
         (MainPrepare, "--published f --text_encoder d", "--text_encoder d would change nothing with --published f"),
         (MainPrepare, "--description_tokens 9", "it is read with --entity_scorer medklip"),

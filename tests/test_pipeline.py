@@ -302,7 +302,7 @@ def test_everything_missing_is_listed_at_once(tmp_path, capsys):
         capsys, "4 files or folders are missing", main_train, "--ann_path", tmp_path / "a.json", "--image_dir",
         tmp_path / "images", "--feature_dir", tmp_path / "features", "--bert_path", tmp_path / "bert",
     )  # fmt: skip
-    for words in ("annotation file", "images", "main_prepare.py", "vocab.txt"):
+    for words in ("annotation file", "images", "prepare_mimic_cxr.sh RAW_DIR", "vocab.txt"):
         assert words in message
 
 

@@ -312,7 +312,7 @@ def test_the_round_trip_writes_the_published_layout(files, splits, tmp_path, cap
     published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
     store = FeatureStore.open(tmp_path / "features")
     write_published(tmp_path / "again", "mimic_cxr", store, splits)
-    assert re.search(r"published layout: 9 studies in .* studies/s\n", capsys.readouterr().out)
+    assert re.search(r"published layout: 9 items in .* items/s\n", capsys.readouterr().out)
     names = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     written = {path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*") if path.is_file()}
     assert {str(path) for path in written - names} == {"mimic_annotation_promptmrg.json", RECORD}

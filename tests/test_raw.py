@@ -64,7 +64,7 @@ def test_mimic_with_copies(tree, tmp_path, capsys):
     record = read_json(tmp_path / "raw.json")
     with open(tmp_path / "dropped.csv", newline="") as file:
         dropped = list(csv.DictReader(file))
-    assert sum(record["studies"].values()) == len(studies)
+    assert sum(record["items"].values()) == len(studies)
     assert sum(record["dropped"].values()) == len(dropped) > 0
     assert dropped[0]["reason"] == "no findings in the report"
     printed = capsys.readouterr().out

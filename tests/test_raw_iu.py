@@ -199,7 +199,10 @@ def test_a_whole_set_to_be_tested_is_a_flat_list_beside_an_annotation_with_split
         "annotation.json", "raw.json", "dropped.csv", "annotation_zero_shot.json", "raw_zero_shot.json",
         "dropped_zero_shot.csv", "images",
     }  # fmt: skip
-    assert json.loads((out / "raw_zero_shot.json").read_text())["studies"] == {"train": 0, "val": 0, "test": 5}
+    record = json.loads((out / "raw_zero_shot.json").read_text())
+    assert record["items"] == {"train": 0, "val": 0, "test": 5}
+    assert "--all_test: all 5 items are to be tested" in record["notes"]
+    assert not [note for note in record["notes"] if "split drawn" in note]
     call(main_prepare, *argv, *flat)  # again, over its own
     (out / "raw_zero_shot.json").unlink()
     with pytest.raises(SystemExit):  # an annotation that somebody else made stays

@@ -1,5 +1,7 @@
 """modules/preparation/published/recognition.py: published files lie where they were unpacked, under their own names."""
 
+from pathlib import Path
+
 import pytest
 from programs import call, refused
 
@@ -42,6 +44,8 @@ def places(dataset_name, **others):
 def test_published_files_are_converted_rather_than_built(tmp_path, name):
     data = places("mimic_cxr", ann_path=str(tmp_path / "annotation.json"))
     command = f"python main_prepare.py --dataset_name mimic_cxr --ann_path {data.ann_path}"
+    assert how_to_prepare(data) == f"from raw files: bash prepare_mimic_cxr.sh RAW_DIR --ann_path {data.ann_path}"
+    Path(data.ann_path).touch()
     assert how_to_prepare(data) == f"build them: {command}"
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
@@ -53,9 +57,25 @@ def test_the_command_makes_the_features_that_are_missing(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     named = "--feature_dir data/iu_xray/features_zero_shot --bank_dir data/mimic_cxr/features"
     message = refused(capsys, "prepared features", main_test, "--dataset_name", "iu_xray", *named.split())
+    assert "from raw files: bash prepare_iu_xray.sh RAW_DIR --zero_shot\n" in message
+    assert "bash prepare_iu_xray.sh RAW_DIR --zero_shot, or see data/README.md" in message  # the annotation
+    assert "bash prepare_mimic_cxr.sh RAW_DIR, or give --bank_dir" in message
+    Path("data/iu_xray").mkdir(parents=True)
+    Path("data/iu_xray/annotation.json").touch()
+    message = refused(capsys, "prepared features", main_test, "--dataset_name", "iu_xray", *named.split())
     assert f"build them: python main_prepare.py --dataset_name iu_xray {named}\n" in message
+    Path("data/iu_xray/raw.json").touch()  # the annotation is the own split, made from raw files
+    message = refused(capsys, "prepared features", main_test, "--dataset_name", "iu_xray", *named.split())
+    assert "from raw files: bash prepare_iu_xray.sh RAW_DIR --zero_shot\n" in message
+    (Path("data/iu_xray") / "region_txt_embeddings").mkdir()  # as published: no scores
+    zero_shot = places("iu_xray", feature_dir=named.split()[1], bank_dir=named.split()[3])
+    with pytest.raises(UserError, match=f"{named} --entity_scorer medklip; or build"):
+        refuse_to_build(zero_shot)
+    Path(named.split()[3]).mkdir(parents=True)
+    (Path(named.split()[3]) / "entity_scorer.pth").touch()  # which reads the images for a bank of ours
+    refuse_to_build(zero_shot)
     online = places("synth_cxr", features="online", image_dir="my films")
-    words = "build them: python main_prepare.py --dataset_name synth_cxr --image_dir 'my films' --features online"
+    words = "from raw files: python main_prepare.py --dataset_name synth_cxr --image_dir 'my films' --features online"
     assert how_to_prepare(online) == words
 
 
@@ -79,3 +99,26 @@ def test_nothing_is_built_for_days_beside_what_can_be_converted(tmp_path, prepar
 
 def begins(*_):
     raise AssertionError("begins to build")
+
+
+def test_published_files_in_the_place_of_raw_ones_are_named(tmp_path, capsys):
+    """Their owner was sent to PhysioNet for the tables and reports that they were made from."""
+    (tmp_path / "hash_distance.json").touch()
+    (tmp_path / "images").mkdir()
+    argv = ["--dataset_name", "mimic_cxr", "--raw_dir", tmp_path, "--ann_path", tmp_path / "out/annotation.json"]
+    assert "mimic-cxr-reports.zip" in refused(capsys, "missing", main_prepare, *argv)
+    (tmp_path / "mimic_annotation_promptmrg.json").write_text("{}")
+    message = refused(
+        capsys, "holds published files, no raw ones: convert them: python main_prepare.py", main_prepare, *argv
+    )
+    assert f"--image_dir {tmp_path}/images" in message
+    assert message.endswith(f" --published {tmp_path}\n")
+
+
+def test_a_training_that_was_interrupted_is_told_from_none(tmp_path, capsys):
+    argv = ["--dataset_name", "mimic_cxr", "--save_dir", tmp_path]
+    assert "train one with train_*.sh or main_train.py" in refused(capsys, "trained model", main_test, *argv)
+    (tmp_path / "current_checkpoint.pth").touch()
+    message = refused(capsys, "trained model", main_test, *argv)
+    assert "interrupted before its first validation: continue it with --resume, or test it as it is" in message
+    assert f"--load_pretrained {tmp_path}/current_checkpoint.pth" in message

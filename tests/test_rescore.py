@@ -35,6 +35,7 @@ def test_reports_are_scored_again_and_not_written(tested, prepared, trained, mon
     assert again["protocol"]["generation"] == first["protocol"]["generation"]  # as they were written, with 2 beams
     assert again["protocol"]["generation"]["beams"] == 2
     assert again["reference_sensitivity"] == first["reference_sensitivity"]
+    assert again["trained_steps"] == first["trained_steps"] > 0
     assert [row["prediction"] for row in read_jsonl(tested / "predictions.jsonl")] == [
         row["prediction"] for row in rows
     ]

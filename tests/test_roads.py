@@ -164,12 +164,18 @@ def test_raw_mimic_is_prepared_trained_and_tested(checkout):
     test = read_annotation(checkout / "data/mimic_cxr/annotation.json")["test"]
     check_results(checkout / "results/mimic_cxr", "test", len(test))
     assert "labels: rule" in said
+    assert "cannot be told after 6 steps of training" in said  # no word of what random references cost
+    assert "column" not in trained  # of a table that MIMIC-CXR does not have
 
 
 def test_iu_xray_zero_shot_is_one_command_and_a_test(checkout, open_i):
     prepared = checkout.bash("prepare_iu_xray.sh", open_i, "--zero_shot", *LENT)
     assert "entity scorer:" not in prepared.replace("entity scorer: mean AUROC", "")  # none is trained
     assert re.search(r"^0 kinds of errors", prepared, re.MULTILINE)
+    assert "split drawn" not in prepared
+    assert "warning  2 splits are empty" not in prepared  # they are meant to be
+    refused = checkout.bash("prepare_iu_xray.sh", open_i, "--zero_shot", "--image_size", 64, *LENT, status=2)
+    assert "(prepare_iu_xray.sh --zero_shot names it): leave it out" in refused
     folder = checkout / "data/iu_xray"
     assert {path.name for path in folder.iterdir()} == {
         "annotation_zero_shot.json", "raw_zero_shot.json", "dropped_zero_shot.csv", "images", "features_zero_shot",
@@ -197,6 +203,7 @@ def test_iu_xray_trains_on_itself_beside_the_zero_shot_features(checkout, open_i
     wrong = ["--load_pretrained", "results/iu_xray/model_best.pth", "--save_dir", "results/wrong", *TESTING]
     message = checkout.bash("test_iu_xray.sh", *wrong, status=2)
     assert "results/iu_xray/model_best.pth was trained on scores of scorer" in message
+    assert not (checkout / "results/wrong").exists()
     assert "Traceback" not in message
 
 

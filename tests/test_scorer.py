@@ -188,7 +188,7 @@ def test_published_rows_are_whole():
         assert all(value is None or 0 < value < 1 for row in rows.values() for value in row.values())
         for row in PUBLISHED[dataset].rows.values():
             assert len(row.figures) == len(COLUMNS)
-            assert all((row.average, row.uncertain, row.studies, row.inputs, row.reference, row.source))
+            assert all((row.average, row.uncertain, row.reports, row.inputs, row.reference, row.source))
     assert published_rows("mimic_cxr")["REVTAF (ICCV 2025)"]["ce_f1"] == 0.592
     assert published_rows("iu_xray")["REVTAF (ICCV 2025)"]["BLEU_4"] == 0.107
     assert published_rows("custom") == published_rows(None) == {}
@@ -211,14 +211,14 @@ def test_rows_that_obey_the_harmonic_mean_are_micro():
         ({}, "All their columns can be compared with ours;"),
         ({"cleaning": "none"}, "can be compared with ours if the references"),
         ({"labeler": "rule"}, "P, R and F1 can not"),
-        ({"studies": 590}, "None of them can be compared with ours: 590 studies were scored, not 3,858"),
+        ({"reports": 590}, "None of them can be compared with ours: 590 reports were scored, not 3,858"),
         ({"max_words": 0, "split": "val"}, "the val split was scored; the references keep all words, not 100"),
         ({"cleaning": "minimal"}, "cleaned otherwise"),
         ({"dataset": "synth_cxr"}, "No figures are published for synth_cxr"),
     ],
 )
 def test_the_caption_says_what_may_be_compared(changes, words):
-    protocol = {"split": "test", "studies": 3858, "cleaning": "published", "max_words": 100, "labeler": "chexbert"}
+    protocol = {"split": "test", "reports": 3858, "cleaning": "published", "max_words": 100, "labeler": "chexbert"}
     changes = {"dataset": "mimic_cxr", **protocol, **changes}
     assert words in comparability(changes.pop("dataset"), **changes)
 

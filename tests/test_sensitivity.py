@@ -90,3 +90,12 @@ def test_the_figures_are_said_in_a_table():
     assert not [line for line in lines if "next to nothing is read" in line]
     unread = {"reference_sensitivity": {**losses, "random": 0.6001}, "text_cosine": 0.2, "map_correlation": 0.2}
     assert sensitivity_lines(unread)[-1].startswith("warning: a random reference costs 0.0001 nats a token more")
+    assert sensitivity_lines({**unread, "trained_steps": 500})[-1] == sensitivity_lines(unread)[-1]
+
+
+def test_a_model_of_a_handful_of_steps_is_not_blamed():
+    """Nothing is read in any reference yet, and every entity has the same map."""
+    losses = dict.fromkeys(("oracle", "retrieved", "random", "most_different", "none"), 9.0)
+    young = {"reference_sensitivity": losses, "text_cosine": 0.2, "map_correlation": 0.99, "trained_steps": 6}
+    assert warnings(young) == ["what references, texts and maps are worth cannot be told after 6 steps of training"]
+    assert warnings({**young, "reference_sensitivity": {**losses, "random": 9.5}, "map_correlation": 0.2}) == []

@@ -7,6 +7,7 @@ from programs import refused
 
 import main_train
 from modules.messages import UserError
+from modules.options.dataset_defaults import DATASET_DEFAULTS
 from modules.options.parsing import parse_options, share, words_for
 from modules.options.programs import MainPrepare, MainTrain
 from modules.options.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
@@ -25,7 +26,7 @@ def test_the_passes_make_about_as_many_steps_for_every_size(studies, least, most
 @pytest.mark.parametrize("studies", [1, 7, 8, 16, 28, 40, 63, 64, 100, 700, 4999])
 def test_no_size_is_warned_of_the_steps_that_it_is_given(studies):
     chosen = size_defaults(studies)
-    assert len(size_warnings(studies, 20, chosen["batch_size"], chosen["epochs"])) == 1
+    assert len(size_warnings("custom", studies, 20, chosen["batch_size"], chosen["epochs"])) == 1
 
 
 def test_a_large_set_keeps_the_published_values():
@@ -115,11 +116,14 @@ def test_lengths_are_those_of_the_reports():
 
 
 def test_what_is_few_is_said_with_the_flag_that_mends_it():
-    lines = size_warnings(16, 4, 8, 10)
+    lines = size_warnings("custom", 16, 4, 8, 10)
     assert lines[0] == "16 training studies, 8 a step: 2 steps an epoch, 20 in all"
     assert "--epochs 250" in lines[1]
     assert "4 validation studies" in lines[2]
-    assert len(size_warnings(1600, 20, 16, 5)) == 1
+    assert len(size_warnings("custom", 1600, 20, 16, 5)) == 1
+    assert "a column split" in lines[2]
+    for dataset_name in set(DATASET_DEFAULTS) - {"custom"}:  # they have no table
+        assert "column" not in size_warnings(dataset_name, 16, 4, 8, 10)[2]
 
 
 def test_every_program_gets_its_own_flags(capsys):

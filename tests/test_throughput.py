@@ -9,11 +9,11 @@ from modules.throughput import Cost, agree_to_long, cost_table, duration, estima
 @pytest.mark.parametrize(
     ("studies", "seconds", "power", "words"),
     [
-        (27079, 60, 1, "27079 studies in 60.0 s, 451.3 studies/s; 270,790 would take 10 min at this speed"),
-        (27079, 60, 2, "270,790 would take 100 min with the square of the studies"),
+        (27079, 60, 1, "27079 items in 60.0 s, 451.3 items/s; 270,790 would take 10 min at this speed"),
+        (27079, 60, 2, "270,790 would take 100 min with the square of the items"),
         (27079, 6, 1, "270,790 would take 60.0 s at this speed"),
-        (270790, 72000, 1, "in 20.0 h, 3.8 studies/s"),
-        (0, 0, 1, "0 studies in 0.0 s, 0.0 studies/s"),
+        (270790, 72000, 1, "in 20.0 h, 3.8 items/s"),
+        (0, 0, 1, "0 items in 0.0 s, 0.0 items/s"),
     ],
 )
 def test_lines(studies, seconds, power, words):
@@ -58,8 +58,8 @@ def test_begin_and_end_are_printed(capsys):
     with measured("labels", 5):
         pass
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "labels: 5 studies ..."
-    assert second.startswith("labels: 5 studies in 0.0 s")
+    assert first == "labels: 5 items ..."
+    assert second.startswith("labels: 5 items in 0.0 s")
 
 
 def test_an_estimate_is_made_for_mimic_only(capsys):

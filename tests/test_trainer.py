@@ -91,7 +91,7 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
     trainer.validation.distinct.sums.append(
         (0.5, 0.25, 1)
     )  # of the maps and texts that were seen while these were written
-    found, after = trainer.validation.score(rows, before)
+    found, after = trainer.validation.score(rows, before, 3)
     probability = torch.tensor([row["positive_probability"] for row in rows])
     expected = updated_prior(probability, torch.from_numpy(trainer.val_set.labels), before)
     expected[len(CHEXPERT_CONDITIONS) :] = 1

@@ -15,6 +15,7 @@ OF_THE_MODEL = (
     "reference_sensitivity",
     "map_correlation",
     "text_cosine",
+    "trained_steps",
     "grounding",
 )  # in metrics.json, beside the scores
 

@@ -31,6 +31,7 @@ from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
 from modules.distributed import autocast, gather_list
 from modules.labels import POSITIVE
 from modules.options.programs import MainTest
+from modules.options.set_size import FEW_STEPS
 from modules.retrieval.text_oracle import most_alike
 
 COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one
@@ -69,7 +70,8 @@ def warnings(figures: Mapping[str, Any]) -> list[str]:
     """One sentence for each figure that says that a part of the method does nothing.
 
     ``text_cosine`` and ``map_correlation`` say that the entities have become one, ``reference_sensitivity`` that a random
-    reference costs no more than the retrieved one.
+    reference costs no more than the retrieved one. After fewer ``trained_steps`` than a model needs for its first words
+    both are so, and one sentence says that it is too early.
     """
     what = {"text_cosine": "texts of different entities", "map_correlation": "maps of different entities"}
     losses = figures.get("reference_sensitivity")
@@ -78,12 +80,16 @@ def warnings(figures: Mapping[str, Any]) -> list[str]:
         f"warning: a random reference costs {cost:.4f} nats a token more than the retrieved one, so next to nothing is read in "
         "it; try --enhancer towers, --oracle_epochs 2 or a larger --reference_memory, or --retrieval none, which is faster"
     )
-    return [unread] * (cost < UNREAD) + [
+    said = [unread] * (cost < UNREAD) + [
         f"warning: {name} is {figures[name]:.3f}: the {what[name]} are nearly one, so nothing can be read off them; try "
         "--align_pairs mentions, --entity_keys query or a smaller --align_weight"
         for name in what
         if figures[name] > COLLAPSED
     ]
+    steps = figures.get("trained_steps")
+    if said and steps is not None and steps < FEW_STEPS:
+        return [f"what references, texts and maps are worth cannot be told after {steps} steps of training"]
+    return said
 
 
 def sensitivity_lines(measured: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ class ReadWith(NamedTuple):
     names: tuple[str, ...]
     other: str
     values: tuple[str, ...] | bool
+    instead: str = "give one of them"  # where it is read without the other
 
 
 OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches are not known yet
@@ -67,7 +68,11 @@ _SCORER = (
     "image_size", "visual_extractor", "resnet_weights", "scorer_width", "scorer_layers", "scorer_epochs", "scorer_shares",
     "scorer_lr", "scorer_patience",
 )  # fmt: skip
-WITH_A_BANK_OF_OTHERS = (ReadWith((*_TEXTS, *_SCORER, "neighbours"), "bank_dir", False),)
+WITH_A_BANK_OF_OTHERS = (ReadWith(
+        (*_TEXTS, *_SCORER, "neighbours"), "bank_dir", False,
+        "the scorer and the texts of that bank are taken (prepare_iu_xray.sh --zero_shot names it): leave it out",
+    ),
+)  # fmt: skip
 FROM_PUBLISHED = (
     ReadWith(
         (*_TEXTS, *_SCORER, "medklip_checkpoint", "entity_descriptions", "description_tokens"), "published", False
@@ -114,17 +119,15 @@ def refuse_idle(
             a_field, value = found[name]
             nothing = value == 0 and not isinstance(value, bool)
             if name in given and not nothing and value != defaults.get(name, a_field.default):
-                raise FlagError(
-                    f"{_typed(a_field, value)} would change nothing {_because(decisive, chosen, row.values)}"
-                )
+                raise FlagError(f"{_typed(a_field, value)} would change nothing {_because(decisive, chosen, row)}")
 
 
-def _because(decisive: Field, chosen: Any, values: tuple[str, ...] | bool) -> str:
-    name = flag_name(decisive)
+def _because(decisive: Field, chosen: Any, row: ReadWith) -> str:
+    name, values = flag_name(decisive), row.values
     if isinstance(values, tuple):
         return f"with {name} {chosen}: it is read with {name} {_one_of(values)}"
     if not values:
-        return f"with {_typed(decisive, chosen)}: give one of them"
+        return f"with {_typed(decisive, chosen)}: {row.instead}"
     off = chosen is not None and not isinstance(chosen, (bool, tuple, str)) and chosen == 0
     return f"with {name} {chosen}: leave one of them out" if off else f"without {name}: give both, or leave it out"
 

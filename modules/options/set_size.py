@@ -116,8 +116,16 @@ def trained_lengths(load_pretrained: str) -> dict[str, int]:
     return {name: known[name] for name in ("gen_min_len", "gen_max_len", "rerank") if name in known}
 
 
-def size_warnings(training: int, validation: int, batch: int, epochs: int) -> list[str]:
-    """What to know before a training that is small, with the flag that mends it."""
+MORE_VALIDATION = {  # studies, by data set: where they come from
+    "custom": "give more of them (a column split, or --split_file of main_prepare.py)",
+    "synth_cxr": "draw more of them (--val_share or --num_studies of main_prepare.py)",
+    "iu_xray": "R2Gen's split has 296 (--split_file of main_prepare.py)",
+    "mimic_cxr": "the published split has 2,130, all files of RAW_DIR taken",
+}
+
+
+def size_warnings(dataset_name: str, training: int, validation: int, batch: int, epochs: int) -> list[str]:
+    """What to know before a training that is small, with what mends it."""
     steps = max(1, training // batch)
     lines = [f"{training} training studies, {batch} a step: {steps} steps an epoch, {steps * epochs} in all"]
     if steps * epochs < FEW_STEPS:
@@ -126,7 +134,7 @@ def size_warnings(training: int, validation: int, batch: int, epochs: int) -> li
         )
     if validation < FEW_VAL:
         lines.append(
-            f"warning: {validation} validation studies tell good weights from bad ones nearly by chance: give more of them (a column "
-            "split, or --split_file of main_prepare.py)"
+            f"warning: {validation} validation studies tell good weights from bad ones nearly by chance: "
+            f"{MORE_VALIDATION[dataset_name]}"
         )
     return lines

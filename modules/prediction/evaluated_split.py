@@ -14,7 +14,6 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import Batch, ReportDataset, sizes_read
-from modules.corpus.manifest import MANIFEST
 from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
@@ -27,20 +26,18 @@ from modules.messages import Needed
 from modules.options.flags import DataOptions
 from modules.options.programs import MainTest
 from modules.preparation.features.entities import find_scorer
-from modules.preparation.prepared_files import prepared_files
+from modules.preparation.prepared_files import bank_features, prepared_files
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
-from modules.weights.saving import require_finite
+from modules.weights.saving import BEST, CURRENT, require_finite
 
 
 def needed_files(options: MainTest) -> list[Needed]:
     """Everything a test reads."""
     needed = [
         *prepared_files(options.data),
-        Needed(Path(options.data.bank_dir) / MANIFEST, "features of the retrieval bank", "prepare the training data"),
-        Needed(
-            options.testing.load_pretrained, "trained model", "train one with main_train.py, or give --load_pretrained"
-        ),
+        *([] if Path(options.data.bank_dir) == Path(options.data.feature_dir) else [bank_features(options.data)]),
+        Needed(options.testing.load_pretrained, "trained model", _how_to_train(Path(options.testing.load_pretrained))),
     ]
     tokenizer = Path(options.testing.load_pretrained).with_name("tokenizer.json")
     if not tokenizer.is_file() and not bert_vocabulary(options.labeler.bert_path):
@@ -52,6 +49,17 @@ def needed_files(options: MainTest) -> list[Needed]:
     return needed + labeler_files(options.labeler.chexbert_path, options.labeler.bert_path)
 
 
+def _how_to_train(path: Path) -> str:
+    """How to get a model: from a training that has not ended, if one lies where the model should be."""
+    current = path.with_name(CURRENT)
+    if path.name == BEST and current.is_file():
+        return (
+            f"{current} is of a training that was interrupted before its first validation: continue it with --resume, or "
+            f"test it as it is with --load_pretrained {current}"
+        )
+    return "train one with train_*.sh or main_train.py, or give --load_pretrained"
+
+
 @dataclass
 class EvaluatedSplit:
     """A trained model and the studies that it is tested on.
@@ -61,12 +69,14 @@ class EvaluatedSplit:
         dataset: the studies of the split; their references are not yet set.
         annotation: the studies of every split.
         labeler: labels generated reports, as the studies were labelled.
+        steps: that the model was trained for, None where its checkpoint does not say.
     """
 
     model: Revtaf
     dataset: ReportDataset
     annotation: dict[str, list[Study]]
     labeler: Labeler
+    steps: int | None
 
     @classmethod
     def open(cls, options: MainTest, device: torch.device) -> EvaluatedSplit:
@@ -94,7 +104,8 @@ class EvaluatedSplit:
             print(f"{alone} of {len(studies)} studies have no report of their own: theirs are written, {rest}")
         features = _features(options, checkpoint["run"].get("trained_on"))
         dataset = _study_set(options.data, studies, features, model.config, tokenizer, device)
-        return cls(model, dataset, annotation, _labeler(options, features[0], device))
+        labeler = _labeler(options, features[0], device)
+        return cls(model, dataset, annotation, labeler, checkpoint["run"].get("steps"))
 
     def reports(
         self, options: MainTest, device: torch.device, watch: Sequence[Callable[[Batch, FusedStudy], None]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,28 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from models.entity_scorer import EntityScorer
+from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import SPLITS, Study, check_images, read_annotation
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import normalise_pixels, read_image
+from modules.corpus.manifest import MANIFEST
+from modules.corpus.store import FeatureStore
 from modules.corpus.text import split_sentences
 from modules.distributed import autocast
 from modules.labelling.labelers import find_labeler
 from modules.labelling.mentions import entity_mentions
 from modules.labels import CONDITIONS, ENTITIES, STATES
+from modules.options.flags import DataOptions
 from modules.options.preparation_flags import PreparationOptions
 from modules.options.programs import MainPrepare
+from modules.preparation.features.entities import scorer_origin
 from modules.preparation.features.entity_training import scorer_recipe
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
 from modules.preparation.raw.annotation import read_raw
 from modules.preparation.raw.images import copy_path
 from modules.preparation.raw.pixels import write_copy
+from modules.preparation.raw.studies import RawDataset
+from modules.records import plain, sha256_of
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.throughput import Cost, duration
 
@@ -48,11 +55,16 @@ def estimate(options: MainPrepare, device: torch.device) -> tuple[list[Cost], di
         splits = read_annotation(options.data.ann_path)
         check_images([study for studies in splits.values() for study in studies], options.data.image_dir)
         return preparation_costs(options, splits, device), {split: len(studies) for split, studies in splits.items()}
-    dataset, suffix = read_raw(options, True), options.raw.copy_format
+    dataset = read_raw(options, True)
     dataset.require_studies(options.raw.raw_dir)
-    splits = {split: [] for split in SPLITS}
+    return raw_costs(options, dataset, device)
+
+
+def raw_costs(options: MainPrepare, dataset: RawDataset, device: torch.device) -> tuple[list[Cost], dict[str, int]]:
+    """:func:`estimate` of raw files that have been read, their images among them."""
+    splits: dict[str, list[Study]] = {split: [] for split in SPLITS}
     raw_path: dict[str, str] = {}
-    root = dataset.image_root
+    root, suffix = dataset.image_root, options.raw.copy_format
     assert root is not None, "the images were asked for"
     for study in dataset.studies:
         copies = tuple(copy_path(image, suffix) for image in study.images)
@@ -69,11 +81,11 @@ def estimate(options: MainPrepare, device: torch.device) -> tuple[list[Cost], di
             )
         )
     with tempfile.TemporaryDirectory() as folder:
-        options.data.image_dir = folder
         for study in _some([study for split in splits.values() for study in split], FILMS):
             image = study.image_path[0]
             write_copy(root, Path(folder), options.raw.resize or 1 << 16, suffix, (image, raw_path[image]))
-        costs = preparation_costs(options, splits, device)
+        there = replace(options, data=replace(options.data, image_dir=folder))
+        costs = preparation_costs(there, splits, device)
     if options.raw.resize:
         costs.insert(0, copying_costs(options, [*raw_path.values()], root))
     return costs, {split: len(studies) for split, studies in splits.items()}
@@ -86,6 +98,8 @@ def _some(things: Sequence, count: int) -> list:
 
 def preparation_costs(options: MainPrepare, splits: dict[str, list[Study]], device: torch.device) -> list[Cost]:
     """Labels, scorer, scores, text features, neighbours, memory: seconds of the whole data set and what they leave on disk.
+
+    A scorer and scores that lie in the feature folder, made as these options make them, cost nothing.
 
     Args:
         options: of ``main_prepare.py``.
@@ -155,6 +169,9 @@ def _scorer(options: MainPrepare, some: Sequence[Study], n: int, bank: int, devi
     def read() -> None:
         scorer.eval()(image)
 
+    trained, read_already = _made_before(options.data, config, schedule)
+    if read_already:
+        return []
     step()
     learning, looking = _timed(step) / len(some), (read(), _timed(read))[1] / len(some)
     workers = max(1, options.loading.num_workers)
@@ -162,7 +179,7 @@ def _scorer(options: MainPrepare, some: Sequence[Study], n: int, bank: int, devi
     E, width = scorer.config.width, np.dtype(options.preparation.feature_dtype).itemsize
     disk = n * len(ENTITIES) * 4 + (n * len(ENTITIES) * E * width if options.data.features == "stored" else 0)
     costs = [Cost("entity scores", looking * n, f"{looking:.4f} s an image", disk)]
-    if bank and not (Path(options.data.feature_dir) / "entity_scorer.pth").is_file():
+    if bank and not trained:
         epochs, patience = int(schedule["epochs"]), int(schedule["patience"])
         least = (
             f", at least {patience + 1} ({duration(learning * bank * (patience + 1))})"
@@ -173,6 +190,25 @@ def _scorer(options: MainPrepare, some: Sequence[Study], n: int, bank: int, devi
         size = sum(parameter.numel() for parameter in scorer.parameters()) * 4
         costs.insert(0, Cost("entity scorer", learning * bank * epochs, basis, size))
     return costs
+
+
+def _made_before(data: DataOptions, config: EntityScorerConfig, schedule: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether the entity scorer of these options has been trained on the annotation, and has read every image."""
+    path, annotation = Path(data.bank_dir) / "entity_scorer.pth", Path(data.ann_path)
+    if not (path.is_file() and annotation.is_file()):
+        return False, False
+    known, source = scorer_origin(path), {"annotation": sha256_of(annotation)}
+    own = Path(data.bank_dir) == Path(data.feature_dir)
+    wanted = plain({**source, **asdict(config), **schedule}) if own else {}
+    wanted.pop("num_workers", None)
+    if own and not (known and all(plain(known).get(name) == value for name, value in wanted.items())):
+        return False, False
+    made = {**source, "scorer": sha256_of(path)}
+    names = ["region_scores"] + (["region_text"] if data.features == "stored" else [])
+    folder = Path(data.feature_dir)
+    store = FeatureStore.open(folder) if (folder / MANIFEST).is_file() else None
+    origins = [store.entry(name)["made_by"] if store and name in store else {} for name in names]
+    return True, all(origin.get(name) == value for origin in origins for name, value in made.items())
 
 
 def _texts(options: MainPrepare, sample: Sequence[Study], bank: int, device: torch.device) -> Cost:

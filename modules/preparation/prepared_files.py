@@ -7,7 +7,7 @@ from pathlib import Path
 from modules.corpus.manifest import MANIFEST
 from modules.messages import Needed
 from modules.options.flags import DataOptions
-from modules.preparation.published.recognition import how_to_prepare
+from modules.preparation.published.recognition import FROM_RAW, from_raw_files, how_to_prepare
 
 
 def image_folder(data: DataOptions) -> Needed:
@@ -15,10 +15,23 @@ def image_folder(data: DataOptions) -> Needed:
     return Needed(data.image_dir, "images", "see data/README.md, or give the folder with --image_dir")
 
 
+def annotation_file(data: DataOptions) -> Needed:
+    """The annotation, which raw files give and which is published for two of the data sets."""
+    how = f"{from_raw_files(data)}, or see data/README.md for the published one and how to write your own"
+    return Needed(data.ann_path, "annotation file", how)
+
+
+def bank_features(data: DataOptions) -> Needed:
+    """The features of the bank, where it is another data set's."""
+    usual = data.bank_dir == "data/mimic_cxr/features"
+    how = f"{FROM_RAW['mimic_cxr'] if usual else 'prepare the data set that the model was trained on'}, or give --bank_dir"
+    return Needed(Path(data.bank_dir) / MANIFEST, "features of the retrieval bank", how)
+
+
 def prepared_files(data: DataOptions) -> list[Needed]:
     """What training and test read of a data set."""
     return [
-        Needed(data.ann_path, "annotation file", "see data/README.md; SynthCXR: bash quickstart.sh"),
+        annotation_file(data),
         image_folder(data),
         Needed(Path(data.feature_dir) / MANIFEST, "prepared features", how_to_prepare(data)),
     ]

@@ -6,19 +6,37 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import torch
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
+from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf, StudyInputs
+from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
-from modules.labels import CONDITIONS
+from modules.labels import CONDITIONS, STATES
 from modules.options.parsing import model_config
 from modules.options.programs import MainTrain
 from modules.throughput import Cost
 from modules.training.memory import first_study, kept_bytes
+from modules.training.optimizers import build_optimizer
+from modules.training.towers import (
+    ANCHORS,
+    CANDIDATES,
+    FIRST_STEPS,
+    LR,
+    STEPS,
+    WEIGHT_DECAY,
+    Wanted,
+    steps_of_a_fit,
+    threads_for,
+    towers_step,
+)
 from modules.training.update import Update
 from modules.weights.fast import speed_up
 
@@ -54,11 +72,13 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     batch = Batch(batch.study.to(device), ids, mask, packed, labels, batch.index)
     step, size = _step_seconds(model, options, batch, device), options.loading.batch_size
     report = _report_seconds(model, options, batch, device)
+    towers = _tower_costs(model, options, batch, train, device)
     del model
     epochs = options.training.epochs
     weights = parameters * 4
     return [
         Cost(f"training, {epochs} epochs", step * train * epochs, f"{step:.4f} s a study", 3 * weights),
+        *towers,
         Cost(f"validation, {epochs} times", report * val * epochs, f"{report:.4f} s a report"),
         Cost("test", report * test, "the same"),
         Cost(
@@ -103,6 +123,41 @@ def _report_seconds(model: Revtaf, options: MainTrain, batch: Batch, device: tor
         with autocast(device, options.compute.precision):
             model.generate(batch.study, 3, state_ids, limit)
     return (_now() - started) / STUDIES
+
+
+def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, device: torch.device) -> list[Cost]:
+    """Looking at every training image, and fitting the retrieval towers to them, before the first epoch and after each."""
+    towers, fits = model.retrieval_enhancer, options.training.epochs + 1
+    if not isinstance(towers, RetrievalTowers) or options.model.retrieval != "learned":
+        return []
+    rng, study = np.random.default_rng(0), batch.study
+    vocabulary = [f"word{number}" for number in range(2000)]
+    reports = [" ".join(rng.choice(vocabulary, WORDS)) for _ in range(min(CANDIDATES, max(train, ANCHORS)))]
+    labels = rng.integers(0, len(STATES), (len(reports), len(CONDITIONS)))
+    wanted = Wanted(cast(TrainingBank, SimpleNamespace(reports=reports, labels=labels)))
+    model.eval()
+    for _ in range(2):  # the first sets up
+        started = _now()
+        with torch.no_grad(), autocast(device, options.compute.precision):
+            inputs = model.look(study.image, study.region_scores, study.memory)[1]
+        looking = (_now() - started) / STUDIES
+    assert inputs is not None, "a model with towers sees for them"
+    seen = torch.rand(ANCHORS, inputs.shape[1], device=device)
+    said = torch.rand(len(reports), len(towers.key.mean), device=device)
+    towers.requires_grad_(True)
+    optimizer = build_optimizer(towers, LR, WEIGHT_DECAY)
+    with threads_for(towers):
+        for _ in range(2):
+            started = _now()
+            worth = wanted.of_others(np.arange(ANCHORS), np.arange(len(reports))).to(device)
+            towers_step(towers, optimizer, seen, said, worth)
+            step = _now() - started
+    later = min(STEPS, train // (options.loading.batch_size * options.training.grad_accum))
+    steps = steps_of_a_fit(FIRST_STEPS, train) + (fits - 1) * steps_of_a_fit(later, train)
+    return [
+        Cost(f"looking for the towers, {fits} times", looking * train * fits, f"{looking:.4f} s an image"),
+        Cost(f"fitting the towers, {fits} times", step * steps, f"{step:.4f} s a step, {steps:,} steps"),
+    ]
 
 
 def _now() -> float:

@@ -33,6 +33,11 @@ class RunState:
     loss_towers: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def steps(self) -> int:
+        """Of all epochs, once the steps of the present one are done."""
+        return self.epoch * self.step
+
     def best(self, metric: str) -> float:
         """Largest value of a score in the finished epochs."""
         return max((row[metric] for row in self.history if row.get(metric) is not None), default=-math.inf)

@@ -130,7 +130,7 @@ def _standardise(towers: RetrievalTowers, bank: TrainingBank, inputs: Tensor) ->
 
 
 @contextmanager
-def _threads_for(towers: RetrievalTowers) -> Iterator[None]:
+def threads_for(towers: RetrievalTowers) -> Iterator[None]:
     """One thread for towers whose products are so small that on two a step takes twice as long."""
     threads = torch.get_num_threads()
     if sum(parameter.numel() for parameter in towers.parameters()) < SMALL:
@@ -139,6 +139,23 @@ def _threads_for(towers: RetrievalTowers) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def steps_of_a_fit(asked: int, studies: int) -> int:
+    """As many as asked for, or once through the studies if that is more."""
+    return max(asked, studies // ANCHORS)
+
+
+def towers_step(
+    towers: RetrievalTowers, optimizer: torch.optim.Optimizer, seen: Tensor, said: Tensor, worth: Tensor
+) -> float:
+    """One step: ``seen`` ``(B, F)`` of images, ``said`` ``(n, G)`` of reports, their ``worth`` ``(B, n)``; returns the loss."""
+    points = towers.query(seen, DROPOUT), towers.key(said)
+    loss = listwise_loss(towers.manifold, *points, towers.log_scale, worth)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
 
 
 def fit_towers(
@@ -168,26 +185,23 @@ def fit_towers(
     rows = bank.store.rows("training", [study.id for study in dataset.studies])  # (n,)
     device, keys = towers.log_scale.device, _standardise(towers, bank, inputs)
     n, N = len(inputs), len(bank)
-    steps = max(steps, n // ANCHORS)
+    steps = steps_of_a_fit(steps, n)
     rng = np.random.default_rng(seed)
     towers.requires_grad_(True)
     optimizer = build_optimizer(towers, LR, WEIGHT_DECAY)
     losses = []
     bar = tqdm(range(steps), desc="towers", leave=False, disable=not is_main())
-    with torch.random.fork_rng(), _threads_for(towers), bar:
+    with torch.random.fork_rng(), threads_for(towers), bar:
         torch.manual_seed(int(rng.integers(2**31)))  # dropout must not depend on, nor move, the training's generator
         for step in bar:
             for group in optimizer.param_groups:
                 group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
             anchors = rng.choice(n, min(ANCHORS, n), replace=False)
             candidates = np.arange(N) if N <= CANDIDATES else rng.choice(N, CANDIDATES, replace=False)
-            points = towers.query(inputs[anchors].to(device), DROPOUT), towers.key(keys[candidates].to(device))
             worth = wanted.of_others(rows[anchors], candidates).to(device)  # (B, n)
-            loss = listwise_loss(towers.manifold, *points, towers.log_scale, worth)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(float(loss.detach()))
+            losses.append(
+                towers_step(towers, optimizer, inputs[anchors].to(device), keys[candidates].to(device), worth)
+            )
     towers.requires_grad_(False)
     optimizer.zero_grad()  # no later step may count what is left here as its own
     if not np.isfinite(losses[-1]):

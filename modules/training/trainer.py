@@ -278,7 +278,7 @@ class Trainer:
             rows = self.validation.generate()
             if number := highest(self.stop.number):
                 raise Stopped(number)
-            scores, self.class_prior = self.validation.score(rows, self.class_prior)
+            scores, self.class_prior = self.validation.score(rows, self.class_prior, state.steps)
             row |= scores
             best = self._keep_best(row)
         row["seconds"] = state.seconds + time.perf_counter() - started
@@ -294,6 +294,6 @@ class Trainer:
         metric = self.options.training.monitor_metric
         best = is_main() and row[metric] > self.state.best(metric)  # the others have no scores
         if best:
-            run = {"epoch": self.state.epoch, metric: row[metric], "trained_on": self.origin}
+            run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row[metric], "trained_on": self.origin}
             saving.save_checkpoint(self.run_dir / saving.BEST, self.model, run)
         return best

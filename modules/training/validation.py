@@ -93,12 +93,15 @@ class Validation:
         assert self.kept is not None, "reports are being generated"
         self.kept.note(self.distinct.sums[-1])
 
-    def score(self, rows: list[dict[str, Any]], class_prior: torch.Tensor) -> tuple[dict[str, float], torch.Tensor]:
+    def score(
+        self, rows: list[dict[str, Any]], class_prior: torch.Tensor, steps: int
+    ) -> tuple[dict[str, float], torch.Tensor]:
         """Compare reports and states with the references.
 
         Args:
             rows: of :meth:`generate`.
             class_prior: ``(L,)`` of the epoch.
+            steps: of the training so far.
 
         Returns:
             The scores, on the main process, and the next class prior ``(L,)``.
@@ -112,7 +115,11 @@ class Validation:
             states = np.array([row["states"] for row in rows])  # (n, L)
             predictions, meteor = [row["prediction"] for row in rows], self.options.training.val_meteor
             scores = self._scores(self.scorer, predictions, self.val_set.labels, states, meteor)
-        tqdm.write("".join(f"{sentence}\n" for sentence in warnings(figures)), file=sys.stderr, end="")
+        tqdm.write(
+            "".join(f"{sentence}\n" for sentence in warnings({**figures, "trained_steps": steps})),
+            file=sys.stderr,
+            end="",
+        )
         more = {f"val_{name}": value for name, value in {**figures, **reference_agreement(self.val_set)}.items()}
         return scores | more, updated
 

@@ -1,6 +1,6 @@
 """Published figures, to stand beside ours, and what must be equal before they may be compared.
 
-Every row carries its convention: how P, R and F1 are averaged, what an uncertain label counts as, how many studies were
+Every row carries its convention: how P, R and F1 are averaged, what an uncertain label counts as, how many reports were
 scored, what the model was given, what the references are, and where the figures were read. Figures of two averages never
 stand in one column. F1 = 2PR / (P + R) holds for micro figures and for no mean of F1s, so that a row which obeys it is micro
 whatever it calls itself.
@@ -27,7 +27,7 @@ class PublishedRow:
         figures: BLEU-1 to 4, METEOR, ROUGE-L, P, R, F1.
         average: of P, R and F1: ``"example"`` or ``"micro"``.
         uncertain: what an uncertain label counts as.
-        studies: scored.
+        reports: scored.
         inputs: what the model was given.
         reference: the text it was scored against.
         source: where the figures were read.
@@ -37,7 +37,7 @@ class PublishedRow:
     figures: tuple[float | None, ...]
     average: str = "example"
     uncertain: str = "negative"
-    studies: int = 3858
+    reports: int = 3858
     inputs: str = "one image"
     reference: str = CUT
     source: str = TRANSCRIBED
@@ -52,15 +52,15 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """Rows of one data set by model: what was tested, and on how many studies most of them were."""
+    """Rows of one data set by model: what was tested, and on how many reports most of them were."""
 
     what: str
-    studies: int
+    reports: int
     rows: Mapping[str, PublishedRow]
 
 
 def _iu(*figures: float) -> PublishedRow:
-    return PublishedRow(figures, studies=4168)
+    return PublishedRow(figures, reports=4168)
 
 
 PUBLISHED = {
@@ -78,7 +78,7 @@ PUBLISHED = {
             "PriorRG (AAAI 2026)": PublishedRow(
                 (0.412, 0.290, 0.220, 0.175, 0.189, 0.324, 0.541, 0.485, 0.511),
                 average="micro",
-                studies=3852,
+                reports=3852,
                 inputs="one image, prior study, indication",
                 source="PriorRG",
                 beside={"ce_f1_macro": 0.376},
@@ -133,13 +133,13 @@ def best_published(dataset: str | None) -> dict[str, tuple[float, str]]:
     return best
 
 
-def comparability(dataset: str | None, *, split: str, studies: int, cleaning: str, max_words: int, labeler: str) -> str:
+def comparability(dataset: str | None, *, split: str, reports: int, cleaning: str, max_words: int, labeler: str) -> str:
     """Say which published rows ours may be compared with, column by column.
 
     Args:
         dataset: key of ``PUBLISHED``, or of a data set without published figures.
         split: that was scored.
-        studies: scored.
+        reports: scored.
         cleaning: of the references; ``"none"`` if they were taken as they were.
         max_words: kept of the references, 0 for all.
         labeler: that P, R and F1 were made with.
@@ -152,14 +152,14 @@ def comparability(dataset: str | None, *, split: str, studies: int, cleaning: st
     differs = []
     if split != "test" and (dataset, split) != ("iu_xray", "all"):  # published on the whole of it
         differs.append(f"the {split} split was scored")
-    if studies != table.studies:
-        differs.append(f"{studies} studies were scored, not {table.studies:,}")
+    if reports != table.reports:
+        differs.append(f"{reports} reports were scored, not {table.reports:,}")
     if cleaning == "minimal":
         differs.append(f"the references were cleaned otherwise ({cleaning})")
     if max_words != 100:
         differs.append(f"the references keep {max_words or 'all'} words, not 100")
     known = "" if cleaning != "none" else " if the references, taken as they were found, were cleaned as published"
-    what = f"Published rows: {table.what}, {table.studies:,} studies, taken from the papers, not run again."
+    what = f"Published rows: {table.what}, {table.reports:,} reports, taken from the papers, not run again."
     if differs:
         return f"{what} None of them can be compared with ours: {'; '.join(differs)}."
     if labeler != "chexbert":

@@ -98,7 +98,7 @@ def _protocol(
     if scorer.published:
         note = caption(labeler.name, labeler.checksum, done, max_words, scoring.split)
         compared = comparability(
-            scoring.dataset_name, split=scoring.split, studies=len(matched.ids), cleaning=done, max_words=max_words,
+            scoring.dataset_name, split=scoring.split, reports=len(matched.ids), cleaning=done, max_words=max_words,
             labeler=labeler.name,
         )  # fmt: skip
     return {

@@ -145,7 +145,7 @@ def _figures(
     return found
 
 
-def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingReports, studies: int) -> dict[str, Any]:
+def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingReports, reports: int) -> dict[str, Any]:
     """How the figures were made, in words and in the values of the flags."""
     return {
         **results.PROTOCOL,
@@ -153,14 +153,14 @@ def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingRepo
         "comparability": comparability(
             options.data.dataset_name,
             split=options.testing.split,
-            studies=studies,
+            reports=reports,
             cleaning=options.data.cleaning,
             max_words=options.data.max_words,
             labeler=labeler,
         ),
         "dataset_name": options.data.dataset_name,
         "split": options.testing.split,
-        "section": f"the reports of {options.data.ann_path}, one image a study",
+        "section": f"the reports of {options.data.ann_path}, one image a report",
         "cleaning": options.data.cleaning,
         "max_words": options.data.max_words,
         "generation": {

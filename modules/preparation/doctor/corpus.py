@@ -122,7 +122,7 @@ def look_at_reports(studies: Sequence[Study], data: DataOptions, diagnosis: Diag
     diagnosis.add(
         "warning", "reports", f"{{count}} reports have more than {LONG_REPORT} words: is it one section?", long
     )
-    if data.max_words and studies:
+    if cut:
         text = f"{cut / len(studies):.1%} of the reports are longer than --max_words {data.max_words} and are cut"
         diagnosis.add("note", "reports", text)
     training = {report for study, report in zip(studies, whole, strict=True) if study.split == "train"}

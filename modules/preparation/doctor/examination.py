@@ -36,8 +36,10 @@ def examine(data: DataOptions, options: CheckOptions, thorough: bool = True) -> 
     if studies:
         look_at_splits(studies, diagnosis)
         look_at_images(studies, Path(data.image_dir), options, diagnosis, thorough)
-        # training needs both splits
-        look_at_sizes(data.dataset_name, studies, diagnosis, "warning" if thorough else "error")
+        # training needs both splits, a test with another data set's bank neither
+        tested_only = Path(data.bank_dir) != Path(data.feature_dir)
+        empty = "note" if tested_only else "warning" if thorough else "error"
+        look_at_sizes(data.dataset_name, studies, diagnosis, empty)
     if studies and thorough:
         look_at_reports(studies, data, diagnosis)
     found = open_features(data, studies, diagnosis)

@@ -16,10 +16,11 @@ from __future__ import annotations
 import csv
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from modules.corpus.annotations import SPLITS
-from modules.distributed import barrier, gather_list, is_main
+from modules.distributed import agree_on, barrier, gather_list, is_main
 from modules.messages import UserError
 from modules.options.parsing import flat
 from modules.options.programs import MainPrepare
@@ -38,10 +39,14 @@ _RECORDED = ("dataset_name", "section", "unnamed", "items", "all_test", "chexper
              "copy_format", "raw_step", "seed")  # fmt: skip
 
 
-def build_annotation(options: MainPrepare) -> list[str]:
+def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] | None = None) -> list[str]:
     """Read the raw files, copy the images if ``--resize`` asks for it, and write the annotation.
 
     Every process of ``torchrun`` calls it; one reads, all copy.
+
+    Args:
+        options: of ``main_prepare.py``.
+        agree: asked by the main process about what was read, before any image is copied; raises if nothing shall begin.
 
     Returns:
         A line to end with, if many studies were left out.
@@ -68,6 +73,8 @@ def build_annotation(options: MainPrepare) -> list[str]:
         count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
     dataset.require_studies(raw_dir)
+    if agree is not None:
+        agree_on(lambda: agree(dataset))
     if with_images and options.raw.resize:
         _use_copies(dataset, options, image_dir)
         dataset.require_studies(raw_dir)
@@ -169,7 +176,7 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
         "format": FORMAT,
         "options": {name: value for name, value in flat(options).items() if name in _RECORDED},
         "raw_dir": options.raw.raw_dir,
-        "studies": {split: sum(study.split == split for study in dataset.studies) for split in SPLITS},
+        "items": {split: sum(study.split == split for study in dataset.studies) for split in SPLITS},
         "dropped": Counter(dataset.dropped.values()),
         "notes": dataset.notes,
         **provenance(),

@@ -77,7 +77,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     dataset.keep(lambda study: None if study.report else empty)
     if with_images:
         dataset.keep_present()
-    if undivided:  # what is left out would take from the smaller splits
+    if undivided and not options.all_test:  # what is left out would take from the smaller splits
         states = RuleLabeler()([study.report for study in dataset.studies])
         found = {
             study.id: set(map(int, np.flatnonzero(row == POSITIVE)))

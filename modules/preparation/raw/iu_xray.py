@@ -45,7 +45,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
             ``indiana_reports.csv`` and ``indiana_projections.csv``, and the images.
         options: ``section``, ``xxxx``, ``items``, ``split_file``.
         with_images: look for the images; else they are taken as they are named.
-        seed: of the split, where none is given.
+        seed: of the split, where none is given and not all are to be tested.
 
     Returns:
         Studies whose ids are R2Gen's; an image that the projections call frontal comes first.
@@ -74,7 +74,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
         dataset.studies.append(_study(report, options, views, files if with_images else None))
     if options.split_file:
         use_split(dataset, read_split_file(options.split_file), options.split_file, _patient)
-    else:
+    elif not options.all_test:
         draw_split(dataset, seed)  # before any study is left out: the split is the same for every section
     dataset.keep(lambda study: None if study.report else f"no {options.section} in the report")
     dataset.keep(lambda study: None if study.images else "no image")
