@@ -93,12 +93,15 @@ def refuse(options: MainPrepare, needed: list[Needed], text_model: bool) -> None
 def print_estimate(options: MainPrepare, device: torch.device) -> None:
     """What preparing, training with the default flags, and testing would take here."""
     print("measuring on a few of the items: a minute or two, longer beside other programs", flush=True)
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1  # of the last minute, before the measuring
+    busy = f"warning: other programs run here ({load:.0f} on {cores} cores): alone it takes less"
     costs, items = estimate(options, device)
     words = ["--dataset_name", options.data.dataset_name, "--precision", options.compute.precision]
     costs += training_costs(parse_options(MainTrain, words), items["train"], items["val"], items["test"], device)
     print(
         f"{items} items on {device}, {os.cpu_count()} CPU cores; measured on a few of them",
         *cost_table(costs),
+        *([busy] if load > cores else []),
         sep="\n",
     )
 

@@ -90,12 +90,14 @@ def test_the_whole_road_is_estimated_from_raw_files_and_nothing_is_written(tmp_p
         "training_costs",
         lambda options, *studies: said.append((options.data.dataset_name, studies[:3])) or [],
     )
+    monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0.0, 0.0))
     said = []
     out = tmp_path / "out"
     argv = ["--ann_path", out / "annotation.json", "--image_dir", out / "images", "--feature_dir", out / "features"]
     flags = [*SMALL, *SMALL_IMAGE, *SCORER, "--visual_extractor", "resnet10n", "--resize", 16, "--items", "image"]
     call(main_prepare, "--dataset_name", "mimic_cxr", "--raw_dir", raw, *argv, *flags, "--estimate")
     printed = capsys.readouterr().out
+    assert "warning: other programs run here (1000 on " in printed
     assert re.search(
         r"^\| copies of 240 images \| .* \| 0\.\d MB \| \d\.\d{3} s an image, 1 workers \|$", printed, re.MULTILINE
     )
