@@ -71,7 +71,7 @@ CUES = {
         r"(?:resolved|cleared|disappeared|removed)",
         r"(?:is|are|was|were) (?:now |completely )*(?:resolved|removed)",
         r"interval (?:removal|resolution|clearing)(?! of)",
-        r"(?<= )(?:none|absent|negative|nil|no|false|0)$",  # an answer behind what it answers
+        r"(?<= )(?:none|absent|negative|nil|no|false|0|resolved|removed)$",  # an answer behind what it answers
     ),
     # Leaves open what stands on both sides, unless it is denied.
     "versus": (r"versus|vs",),

@@ -35,7 +35,7 @@ _SILHOUETTE = r"cardio ?mediastin\w+(?: (?:silhouettes?|contours?|size|structure
 _NORMAL_FILLER = r"(?: (?:and|in|the|for|of|size|sized|stable|appearing|appearance|contours?|lungs?|{}))*"
 _CLEAR_LUNGS = (
     rf"(?:lungs?(?! volume)|lung fields|lung zones|bases) {_LIST}"
-    r"(?:clear|unremarkable|normal(?! inflat)|free of|negative)",
+    r"(?:clear|unremarkable|normal(?! inflat)|wnl|within (?:normal )?limits|free of|negative)",
     r"(?:clear|normal)(?: (?:and|well|expanded|bilateral\w*|inflated|aerated|expansion|appearing|symmetric\w*))*"
     r" (?:both )?(?:lungs?|hemithorax|air ?spaces?)",
     rf"lungs {_GAP}(?:show|demonstrate|reveal|have) no",

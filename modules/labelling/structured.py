@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 
-from modules.labelling.answers import LEFT_OPEN, PURE, SIDES, answer_of, state_of
+from modules.labelling.answers import LEFT_OPEN, PURE, SIDES, answer_of, line_by_line, state_of
 from modules.labelling.condition_rules import PRESENT
 
 _FINDING = re.compile(rf"\b(?:{'|'.join(pattern for patterns in PRESENT.values() for pattern in patterns)})\b")
-_BULLET = re.compile(r"\s*(?:[-*+\u2022\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)")
+_BULLET = re.compile(
+    r"\s*(?:[-*+\u2022\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)"
+)
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
 _IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({PURE})\s*[)\]]", re.IGNORECASE)
@@ -21,7 +23,21 @@ _DASHED = re.compile(
     rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|$))",
     re.IGNORECASE,
 )
-_SIGN = re.compile(r"(?<=[a-z])\s+([-+\u2212]|[-+\u2212]ve)\s*(?=$|[.,;])", re.IGNORECASE)
+_SIGN = re.compile(
+    r"(?<=[a-z])\s+([-+\u2212]|[-+\u2212]ve|[\u2713\u2714\u2705\u2717\u2718\u274c\U0001f6ab])\s*(?=$|[.,;])",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(
+    r"\s+(?=\(?\d{1,2}[.)]\s+[A-Za-z][^.:\n]{2,40}?(?::|\s[-\u2013])\s)"
+)  # answers on one line: 1. .. 2. ..
+_ASKED_OF = re.compile(r"(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])")  # "?effusion"
+_ITEM = r"[A-Za-z]+(?:[ -][A-Za-z]+){0,3}?"
+_LIST_ANSWERED = re.compile(
+    rf"(?P<items>{_ITEM}(?:(?:,\s*(?:and |or )?|\s+(?:and|or)\s+){_ITEM})+):\s*(?P<answer>{PURE})(?=\s*(?:[.;,]|$))",
+    re.IGNORECASE,
+)
+_SIZED = re.compile(r"(?:mild|small|moderate|severe|large|trace|tiny|minimal|slight)\w*\b", re.IGNORECASE)
+_BEFORE = re.compile(r"\(?(?:previously|formerly|prior|earlier)\b", re.IGNORECASE)
 _HEADING = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9 /(),'&_-]{1,70}?)\s*(?P<mark>[:?])\s*(?P<rest>.*)", re.DOTALL)
 _NEXT_HEADING = re.compile(  # where one line holds several answers
     r"(?:[,;.]\s+|(?<=[a-z0-9+?)-])\s+(?<=(?:none|sent|tive|ible|rmal|lear|s no|:\sno|\syes)\s))(?=[A-Z][A-Za-z /-]{2,40}:\s)|,\s+(?=[a-z_ ]{4,40}:\s)"
@@ -64,6 +80,7 @@ def as_prose(report: str) -> str:
     """The report with its structured answers as sentences; equal to it where it has none."""
     if not _MARKS.search(report):
         return report
+    report = _ASKED_OF.sub("possible ", _NUMBERED.sub("\n", line_by_line(report)))
     report = _LISTED.sub(r"\1. ", _TAG.sub("\n", report).replace("{", "").replace("}", ""))
     lines = _SINGLE_QUOTED.sub(r"\1", _QUOTED.sub(r"\1", report.replace("**", "").replace("__", ""))).split("\n")
     marked = _TAG.sub("\n", report).split("\n")
@@ -96,7 +113,8 @@ def _joined(lines: list[str], marked: list[str]) -> list[str]:
         ):
             answer = _BULLET.sub("", lines[below], count=1)
             nested = len(lines[below]) - len(lines[below].lstrip()) > len(line) - len(line.lstrip())
-            if (title["mark"] or title["colon"] or nested) and answer_of(answer) is not None:
+            listed = _BULLET.match(lines[below]) and not _BULLET.match(line)
+            if (title["mark"] or title["colon"] or nested or listed) and answer_of(answer) is not None:
                 out.append(f"{title['name']}: {answer.strip()}")
                 skip = below + 1
                 continue
@@ -120,6 +138,10 @@ def _cells(line: str) -> list[str]:
 def _row(cells: list[str], headings: list[str]) -> str:
     """A row of a table as a heading and its answers; the columns of a side say it, what follows a denial is a remark."""
     name, *rest = cells
+    if len(headings) == len(cells) and all(map(_FINDING.search, map(str.lower, headings))) and answer_of(name):
+        return "; ".join(f"{heading}: {cell}" for heading, cell in zip(headings, cells, strict=True))
+    if all(map(_FINDING.search, map(str.lower, cells))) and answer_of(name.split()[-1]):
+        return ". ".join(cells)  # "effusion none | pneumothorax small"
     if len(headings) == len(cells) and any(_SIDE.fullmatch(heading) for heading in headings[1:]):
         return f"{name}: {'; '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], rest, strict=True) if cell)}"
     first = answer_of(rest[0]) if rest else None
@@ -147,13 +169,21 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
     pair = _PAIR.fullmatch(text)
     if pair and _FINDING.search(pair["name"].lower()) and not _NEGATED.match(pair["name"].lower()):
         text = f"{pair['name']}: {pair['rest']}"
-    text = _SPEAKER.sub("", _plain_marks(text))
+    text = _LIST_ANSWERED.sub(_each_answered, _SPEAKER.sub("", _plain_marks(text)))
     asked = [piece for part in _NEXT_HEADING.split(text) for piece in _entries(part)]
     pieces = [_entry(piece) for piece in asked]
     if pieces != asked or text != line:
         stop = "." if closes or pieces[-1] != asked[-1] else ""
         return ". ".join(piece.rstrip(" .") for piece in pieces if piece.strip(" .")) + stop
     return f"{text.rstrip()}." if closes and text.strip() and text.rstrip()[-1] not in ".!?:;" else text
+
+
+def _each_answered(match: re.Match[str]) -> str:
+    """``effusion, edema: none`` as one answer for each."""
+    items = re.split(r",\s*(?:and |or )?|\s+(?:and|or)\s+", match["items"])
+    if not all(_FINDING.search(item.lower()) and not _NEGATED.match(item.lower()) for item in items):
+        return match[0]
+    return "; ".join(f"{item}: {match['answer']}" for item in items)
 
 
 def _plain_marks(text: str) -> str:
@@ -182,7 +212,7 @@ def _begins_name(text: str) -> bool:
 
 def _entry(piece: str) -> str:
     """One heading and its answer as sentences; the piece itself if it is none."""
-    match = _HEADING.match(piece.strip())
+    match = _HEADING.match(re.sub(r"\?\s*:", "?", piece.strip(), count=1))
     if match is None:
         return piece
     name, rest = match["name"].strip(), match["rest"].strip()
@@ -191,7 +221,7 @@ def _entry(piece: str) -> str:
         answer = answer_of(_CLAUSE.split(rest.rstrip(" ."))[0]) if rest else None
         if not _FINDING.search(plain):
             return piece
-        if answer is None:
+        if answer is None and not _SIZED.match(rest):
             return f"possible {_without_question(plain)}. {_entry(rest)}"
     elif not _FINDING.search(plain):
         if _ASKED.fullmatch(name):  # what was asked, or was known before, is no finding
@@ -227,8 +257,12 @@ def _answered(name: str, rest: str) -> str:
     sentences, open_answer = [], False
     whole = re.sub(r",\s+(?=versus|vs\b)", " ", whole)
     aside = _ASIDE.sub(lambda match: f", {match[1]}" if _FINDING.search(match[1].lower()) else match[0], whole)
-    for clause in [whole] if answer_of(whole) is not None else _CLAUSE.split(aside):
+    clauses = [whole] if answer_of(whole) is not None else _CLAUSE.split(aside)
+    doubted = any((answer_of(clause) or "")[:1] == ("possible",) for clause in clauses)
+    for clause in clauses:
         answer = answer_of(clause)
+        if answer is None and len(clauses) > 1 and _BEFORE.match(clause):
+            continue  # what was there before
         if answer is not None:
             word, side = answer
             open_answer = word == "possible"
@@ -248,7 +282,7 @@ def _answered(name: str, rest: str) -> str:
             sentences.append(clause if _FINDING.search(bare) else f"no {name} {bare}")
         elif _SAYS_NORMAL.search(clause.lower()):
             sentences.append(clause)
-        elif open_answer:
+        elif open_answer or doubted:
             sentences.append(f"possible {name} {clause}")
         elif clause:
             sentences.append(f"{clause} {name}" if len(clause.split()) <= 3 else f"{name} {clause}")
