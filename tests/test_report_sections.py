@@ -114,9 +114,11 @@ def test_where_sections_begin_and_end(kind):
     assert (extract(report, "findings")[0], extract(report, "impression")[0]) == (findings, impression)
 
 
-def test_the_handed_reports():
+@pytest.mark.parametrize("file", ["cases.json", "headers.json"])
+def test_the_handed_reports(file):
     """Invented reports whose right sections were given with them."""
-    for name, case in json.loads((Path(__file__).parent / "cases" / "sections" / "cases.json").read_text()).items():
+    path = Path(__file__).parent / "cases" / "sections" / file
+    for name, case in json.loads(path.read_text(encoding="utf-8")).items():
         found = tuple(extract(case["report"], section)[0] for section in ("findings", "impression"))
         assert found == (case["findings"], case["impression"]), name
 

@@ -6,9 +6,10 @@ A report is read line by line. A line may begin a section with a header, which i
     a known name up to a colon, in any case           Findings:   impression:
     a known name alone on its line                    FINDINGS
     a known name in capitals before a dash or sentence   FINDINGS - Clear.   FINDINGS The lungs are clear.
-    a known name in marks                             [FINDINGS]   **Findings:**   ## Findings
+    a known name in marks                             [FINDINGS]   **Findings:**   ## Findings   (FINDINGS)
+    a known name with a number, a bullet, another mark   1. FINDINGS:   - FINDINGS:   FINDINGS =   FINDINGS | underlined
 
-where a name that is not in capitals counts only at the start of a paragraph or after the end of a sentence, so that
+where a name without a capital letter counts only at the start of a paragraph or after the end of a sentence, so that
 ``the following / findings: small effusion`` stays text. FINDINGS and IMPRESSION in capitals with a colon count inside a
 line too, in other cases after the end of a sentence. A header of the history, technique, communication ... owns one
 paragraph; findings and impression go on to the next header, and names of organs (``LUNGS:``) or views inside them are text.
@@ -25,9 +26,22 @@ from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
 from modules.preparation.raw.studies import join_sections
 
-_CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|imp)"
+_CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|imp)"
 _NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}))?)"
-_CAPITALS = re.compile(r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)")
+_QUOTED = re.compile(r"^[^\S\n]*>[^\S\n]?", re.MULTILINE)
+_LISTED = re.compile(  # "1. FINDINGS:", "II. FINDINGS:", "- **Findings:**", an emoji before it
+    rf"^[^\S\n]*(?:[-*\u2022][^\S\n]+|\(?(?:\d{{1,2}}|[IVX]{{1,4}}|[A-D])[.)][^\S\n]+|[^\w\s(\[<#*_-]+[^\S\n]*)"
+    rf"(?=(?:\*\*|__)?(?=(?-i:[A-Z])){_NAMES}[^\S\n]*[:;|=])",
+    re.MULTILINE | re.IGNORECASE,
+)
+_OTHER_MARK = re.compile(  # "FINDINGS::", "FINDINGS:-", "FINDINGS |", "FINDINGS =", a colon in the next line
+    rf"^([^\S\n]*(?=(?-i:[A-Z])){_NAMES})[^\S\n]*(?:::+|:-+(?=\s)|\||=|[\u2013\u2014](?=\S)|\n[^\S\n]*:)[^\S\n]*",
+    re.MULTILINE | re.IGNORECASE,
+)
+_UNDERLINED = re.compile(
+    rf"^([^\S\n]*(?=(?-i:[A-Z])){_NAMES}:?)[^\S\n]*\n[^\S\n]*[-=]{{3,}}[^\S\n]*$", re.MULTILINE | re.IGNORECASE
+)
+_CAPITALS = re.compile(r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)")
 _KNOWN = re.compile(
     rf"\s*(?P<name>{_NAMES}|report|results?)(?:\s*(?:[:;]|[-\u2013\u2014](?=\s|$))(?P<rest>.*)|\s*)", re.IGNORECASE
 )
@@ -35,7 +49,7 @@ _BARE = re.compile(
     rf"\s*(?P<name>(?-i:(?=[A-Z])){_NAMES})(?-i:(?<=[A-Z]))(?:\.\s|\s+(?-i:(?=[A-Z][a-z])))(?P<rest>.*)", re.IGNORECASE
 )
 _MARKED = re.compile(
-    rf"\s*(?:#{{1,6}}\s*|\*{{1,2}}|__|\[|<)+\s*(?P<name>{_NAMES})\s*:?\s*(?:\*{{1,2}}|__|\]|>|#)*\s*:?(?P<rest>.*)",
+    rf"\s*(?:#{{1,6}}\s*|\*{{1,2}}|__|\[|<|(?-i:\((?=[A-Z]{{4}})))+\s*(?P<name>{_NAMES})\s*:?\s*(?:\*{{1,2}}|__|\]|>|\)|#)*\s*:?(?P<rest>.*)",
     re.IGNORECASE,
 )
 _ASIDE_IN_ANY_CASE = re.compile(
@@ -56,7 +70,7 @@ _ASIDE = re.compile(
     r"(?:indications?|history|information|diagnos[ie]s|symptoms?|exam(?:ination)?s?|study|request|techniques?|"
     r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|"
     r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
-    r"wet read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign\w*|electronically|attending|physician|"
+    r"wet read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
     r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent)\b",
     re.IGNORECASE,
 )
@@ -96,7 +110,7 @@ class Sections:
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
     texts: dict[str, list[str]] = {"findings": [], "impression": [], "unnamed": [], "aside": [], "report": []}
-    for kind, paragraphs in _sections(_final_part(report)):
+    for kind, paragraphs in _sections(_with_plain_headers(_final_part(report))):
         text = " ".join(" ".join(paragraphs).split())
         if not text or _POINTER.fullmatch(text):
             continue
@@ -105,6 +119,11 @@ def find_sections(report: str) -> Sections:
                 texts[part].append(text)
     texts["findings"] = texts["findings"] or texts["report"]
     return Sections(*(" ".join(texts[kind]) for kind in ("findings", "impression", "unnamed")))
+
+
+def _with_plain_headers(report: str) -> str:
+    """The report with its headers as ``FINDINGS: ..``, whatever mark, number or line stands beside them."""
+    return _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
 
 
 def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:
@@ -179,7 +198,11 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
         line = f"{bare['name']}: {bare['rest']}"
     match = _KNOWN.fullmatch(line)
     alone = match is not None and (match["name"].isupper() or len(match["name"]) > 7)
-    if match and (at_start or match["name"].isupper()) and (match["rest"] is not None or alone):
+    if (
+        match
+        and (at_start or match["name"].isupper() or (match["name"][0].isupper() and ":" in line))
+        and (match["rest"] is not None or alone)
+    ):
         if _WHOLE_REPORT.fullmatch(match["name"]):
             return _kind_of_report(inside), match["rest"] or ""
         return _kind_of_known(match["name"]), match["rest"] or ""
@@ -192,7 +215,8 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     name = match["name"].lower()
     if _WHOLE_REPORT.fullmatch(name):
         return _kind_of_report(inside), match["rest"]
-    if _ASIDE.match(name) or "provisional" in name:
+    of_the_study = re.fullmatch(r"(?:study|exam(?:ination)?|patient|procedure) (?:findings?|impressions?)", name)
+    if (_ASIDE.match(name) and not of_the_study) or "provisional" in name:
         return "aside", match["rest"]
     if re.search(
         r"finding|observation|impression|conclusion|^(?:interpretations?|summary|opinion|assessment|imp)$", name
