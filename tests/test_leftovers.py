@@ -19,23 +19,23 @@ FORMS = (
 @pytest.mark.parametrize("form", FORMS)
 def test_what_programs_leave_is_refused(form):
     with pytest.raises(UserError, match=r"1 of 2 reports in a\.csv hold what a program left in them"):
-        check_texts({Path("a.csv"): [form.replace("{}", HEART), LUNGS]})
+        check_texts([(Path("a.csv"), [form.replace("{}", HEART), LUNGS])])
 
 
 def test_what_reports_hold_is_let_pass():
-    check_texts({
-        Path("a.csv"): [
+    check_texts([
+        (Path("a.csv"), [
             HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
             "The human: see above.", "", "nan", "___ year old, #3 lead.", "5 x 4 mm = stable.", "<unk> opacity", "### Findings\n- clear",
-        ]
-    })  # fmt: skip
+        ])
+    ])  # fmt: skip
 
 
 def test_no_real_report_is_refused_for_what_it_holds(real_cxr):
     """Four of the public reports have HTML in them, which one may keep."""
     rows = read_jsonl(real_cxr / "reports.jsonl")
     for part in ("findings", "impression"):
-        check_texts({Path(part): [row[part] or "" for row in rows]})
+        check_texts([(Path(part), [row[part] or "" for row in rows])])
 
 
 def test_words_to_a_reader():

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from modules.corpus.splits import split_name
 from modules.messages import UserError
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.studies import (
@@ -12,7 +13,6 @@ from modules.preparation.raw.studies import (
     RawStudy,
     join_sections,
     read_split_file,
-    split_name,
     unmask,
     use_split,
 )

@@ -8,7 +8,8 @@ EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write wh
     (
         "", "nan", "-nan", "+nan", "none", "null", "n/a", "na", "n.a.", "nil", "undefined", "#n/a", "#na", "#n/a n/a", "#nv",
         "<na>", "nat", "(null)", "[null]", "<null>", "(none)", "<none>", "(blank)", "(empty)", "<empty>", "[empty]", "missing",
-        "no report", "no report available", "not available", "not reported", "report pending", "pending", "unknown", "tbd",
+        "no report", "no report available", "no report found", "no report was generated", "not found", "not provided", "blank", "empty",
+        "[redacted]", "<unk>", "[unk]", ".nan", "not available", "not reported", "report pending", "pending", "unknown", "tbd",
         "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "1.#nan", r"\n", "[]", "{}", '""', "''",
     )
 )  # fmt: skip
@@ -26,17 +27,19 @@ _FAILED = (  # what kind of failure, and how a cell shows it
     ("is a number and no text", r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf(?:inity)?"),
     ("is a date and no text", r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\d{1,2}[./]\d{1,2}[./](?:\d{2}){1,2}"),
     ("is a truth value and no text", r"(?i:true|false)"),
+    ("is a path and no text", r"\S*[/\\]\S+\.\w{2,5}|\S+\.(?i:txt|png|jpe?g|dcm|dicom|json|xml)"),
 )  # fmt: skip
 _KINDS = tuple((kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _FAILED)
 _IN_ANY_COLUMN = 3  # the first kinds are wrong in ids and paths too
 
 
 def is_empty(value: object) -> bool:
-    """Whether a cell holds nothing: ``nan``, ``None`` and their like, or no letter and no digit at all (``/``, ``.``)."""
+    """Whether a cell holds nothing: ``nan``, ``None.`` and their like, or no letter and no digit at all (``/``, ``.``)."""
     if value is None or (isinstance(value, float) and value != value):  # NaN is not itself
         return True
     text = str(value).strip()
-    if text.casefold() in EMPTY:
+    folded = text.casefold()
+    if {folded, folded.rstrip(" .")} & EMPTY or set(folded.split()) <= {"nan", "none", "null"}:  # of two cells in one
         return True
     return not any(character.isalnum() for character in text) and not re.fullmatch(r"##+", text)
 

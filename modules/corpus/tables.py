@@ -121,6 +121,8 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
     skip = re.match(r"\ufeff?\"?sep=(.)\"?[ \t]*\r?\n", sample)  # Excel's own line
     separator = skip[1] if skip else _separator(sample, plain_known, "\t" if ".tsv" in path.name else ",")
     rows, below = _below_title(list(_rows(path, content, encoding, separator))[1 if skip else 0 :], plain_known)
+    if separator in ",;" and any(len(cells) < len(rows[0][1]) for _, cells in rows):
+        _refuse_torn(path, content.decode(encoding), separator, rows[0][0])
     name = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
     return Table(path, rows, f"separated by {'tab' if separator == chr(9) else repr(separator)}, {name}{below}")
 
@@ -210,6 +212,20 @@ def _below_title(rows: list[tuple[int, list[str]]], known: set[str]) -> tuple[li
         if count > 1:
             return rows[start:], f", headings in line {line}"
     return rows, ""
+
+
+def _refuse_torn(path: Path, text: str, separator: str, heading: int) -> None:
+    """Refuse a table whose rows differ in length and in which a separator stands in prose: ``large, no effusion`` without quotes.
+
+    Such a row may have as many cells as there are headings, in the wrong columns. In prose a blank follows the separator.
+    """
+    bare = re.sub(r'"[^"]*"', lambda quoted: '"' + "\n" * quoted[0].count("\n"), text).replace("\r\n", "\n").split("\n")
+    torn = [line for line, cells in enumerate(bare, start=1) if re.search(rf"{separator} +[^\s\"{separator}]", cells)]
+    if heading not in torn and torn:
+        raise UserError(
+            f"{path} has rows of several lengths, and a text without quotes that holds the separator {separator!r} in line "
+            f"{_listed(torn)}: put texts between double quotes"
+        )
 
 
 def _listed(lines: Sequence[int]) -> str:

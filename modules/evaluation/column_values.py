@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from modules.corpus.cells import is_empty
 from modules.labels import CONDITIONS
 
+_CLASSES = frozenset(
+    (*CONDITIONS, "normal", "abnormal", "positive", "negative", "yes", "no", "present", "absent", "true", "false")
+)
 _SENTENCE = re.compile(r"[a-z]{2}.*\s[a-z]{2}", re.IGNORECASE | re.DOTALL)
 
 
@@ -23,6 +26,20 @@ def is_text(values: Sequence[object]) -> bool:
         and ("." in cell or len(cell.split()) > 3)
     ]
     return len(sentences) * 2 > len(cells) > 0
+
+
+def is_class(value: object) -> bool:
+    """Whether a cell holds a number, a list, or names of conditions and of other classes: what a classifier is trained with."""
+    if is_list(value) or isinstance(value, int | float):
+        return True
+    pieces = {piece.strip(" []'\"").casefold() for piece in re.split(r"[,;|]", str(value))}
+    return pieces <= _CLASSES or bool(re.fullmatch(r"[\s\d.,;+\[\]-]+", str(value)))
+
+
+def holds_classes(values: Sequence[object]) -> bool:
+    """Whether all cells of a column that hold anything hold classes."""
+    cells = [value for value in values if is_list(value) or not is_empty(value)]
+    return bool(cells) and all(map(is_class, cells))
 
 
 def is_numbered(values: Sequence[str]) -> bool:

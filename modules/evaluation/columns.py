@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import plain_heading
-from modules.evaluation.column_values import is_list, is_numbered, is_text
+from modules.evaluation.column_values import holds_classes, is_list, is_numbered, is_text
 from modules.evaluation.headings import (
     ASIDE,
     FINDINGS,
@@ -64,9 +64,7 @@ def find_roles(
     headings, columns, named = _look_at(rows)
     given = _checked(path, headings, given or {})
     _add_composed(headings, columns, named)
-    named["reference"] = [
-        name for name in named["reference"] if not plain_heading(name).startswith("label") or is_text(columns[name])
-    ]
+    named["reference"] = _texts_of(named, columns)
     named["generated"] = [name for name in named["generated"] if any(not is_list(value) for value in columns[name])]
     for side in ("reference",) if wanted == "reference" else ("generated", "reference"):
         if not given.get("prediction" if side == "generated" else "reference"):
@@ -117,6 +115,21 @@ def _named(headings: Sequence[str], names: Sequence[str]) -> list[str]:
     plain = {plain_heading(name): number for number, name in reversed(list(enumerate(names)))}
     found = [heading for heading in headings if plain_heading(heading) in plain]
     return sorted(found, key=lambda heading: plain[plain_heading(heading)])
+
+
+def _texts_of(named: Mapping[str, list[str]], columns: Mapping[str, Sequence[object]]) -> list[str]:
+    """The headings of references without those of labels, and of classes (``target``) beside which a text stands."""
+    texts = [
+        name
+        for kind in ("reference", "report", "findings", "impression")
+        for name in named[kind]
+        if is_text(columns[name])
+    ]
+    return [
+        name
+        for name in named["reference"]
+        if name in texts or not (plain_heading(name).startswith("label") or (texts and holds_classes(columns[name])))
+    ]
 
 
 def _of_section(path: Path, headings: Sequence[str], names: list[str], section: str) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modules.corpus.cells import failed
+from modules.evaluation.column_values import is_class
 from modules.messages import UserError
 
 _TOKENS = (
@@ -18,11 +19,16 @@ _ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_"
 _WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them
     r"\A\s*\{\s*[\"'][^{}]*[\"']\s*:.*\}\s*\Z|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
 )
+_JOINED = r"(?<=\S\s)nan(?![\w-])|(?<![\w-])nan(?=[.\s]+\w)|\A(?-i:None|null|undefined)\s+(?-i:[A-Z])"  # an empty cell and a text in one
 _SPEAKER = r"\A[\s#*<|]*(?:assistant|user|human|system|gpt|bot)[*>|]*\s*:"
-_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_TOKENS}|{_ESCAPES}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
+_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
+_UNSEEN = (  # characters that nobody sees or that look like others, so that equal words differ
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ue000-\uf8ff]|[\u200c-\u200f](?=[a-z ])"
+    r"|[\ufb00-\ufb06\uff01-\uff5e]|[a-z][\u0300-\u036f]|[a-z][\u0400-\u04ff]|[\u0400-\u04ff][a-z]"
+)
 # In a few texts these may be the author's own: HTML and its entities, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    r"</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    rf"{_UNSEEN}|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
@@ -33,20 +39,28 @@ _TO_A_READER = re.compile(
 )
 
 
-def check_texts(files: Mapping[Path, Sequence[str]]) -> None:
-    """Check that the texts of every file are reports and nothing that a program has left in them, or in their place.
+def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
+    """Check that texts are reports and nothing that a program has left in them, or in their place.
+
+    Args:
+        files: path and texts of every side; one file may hold both sides.
 
     Raises:
         UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON; if some
-            are the word of a failure (``#REF!``, ``ERROR``), a formula or a number.
+            are the word of a failure (``#REF!``, ``ERROR``), a formula, a number or a path; if all are names of classes.
     """
-    for path, texts in files.items():
+    for path, texts in files:
         wrong = [(kind, text) for text in texts if (kind := failed(text))]
         if wrong:
             kind, text = wrong[0]
             raise UserError(
                 f"{len(wrong)} of {len(texts)} reports in {path} are none, first {text.strip()[:12]!r}, which {kind}: it would be "
                 "scored as words, so write the text, or leave the cell empty where there is none"
+            )
+        if len(texts) > 1 and all(map(is_class, texts)):
+            raise UserError(
+                f"{path} holds names of classes where reports are expected, first {texts[0].strip()!r}: name the column of the texts with "
+                "--columns prediction=NAME reference=NAME"
             )
         found, seldom = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _SELDOM))
         found += seldom if len(seldom) > FEW * len(texts) else []

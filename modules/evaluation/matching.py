@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from modules.corpus.text import normalise_whitespace
 from modules.evaluation.report_files import ReportFile
-from modules.evaluation.study_ids import numbering_conflict, pair_rows, repeated
+from modules.evaluation.study_ids import count_rows, numbering_conflict, pair_rows, repeated
 from modules.messages import UserError
 
 
@@ -117,11 +117,23 @@ def rows_of(
         _refuse_several(system, truth)
     if ours and not named_ids:
         _check_chance(system, truth, len(set(found)), numbering_conflict(system.keys[ours], truth.keys[theirs]))
-    if ours and (ours, theirs) != (next(iter(system.keys)), next(iter(truth.keys))):
+    _say_how(name, system, truth, (ours, theirs), found, notes)
+    return rows
+
+
+def _say_how(
+    name: str, system: ReportFile, truth: ReportFile, by: tuple[str, str], found: Sequence[int], notes: list[str]
+) -> None:
+    """What the rows of two files were matched by, where it is not plain."""
+    ours, theirs = by
+    if ours and by != (next(iter(system.keys)), next(iter(truth.keys))):
         notes.append(f"{name} is matched by {ours} = {theirs} of {truth.path.name}")
+    if ours and len(found) > 1 and count_rows(system.keys[ours], truth.keys[theirs]):
+        notes.append(
+            f"{name}: the ids of both files are the numbers of their rows, so that studies are matched by their order"
+        )
     if len(found) > len(set(found)):
         notes.append(f"{name}: {len(set(found))} reports of studies count for each of their {len(found)} images")
-    return rows
 
 
 def _refuse_several(system: ReportFile, truth: ReportFile) -> None:

@@ -1,27 +1,46 @@
-"""One section of a report that someone wrote as ``Findings: .. Impression: ..``."""
+"""One section of a report that someone wrote as ``Findings: .. Impression: ..``, with whatever else stands around it."""
 
 from __future__ import annotations
 
 import re
 
+_CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _HEADER = re.compile(  # "Findings: .." at the beginning of a text, line or sentence; "## Findings" on a line of its own
-    r"(?:^|\n|(?<=[.!?]\s))\s*(?:#{1,6}\s+)?\**(findings|impression)\**\s*:\**\s*"
-    r"|(?:^|\n)\s*(?:#{1,6}\s+\**|\*\*)(findings|impression)\**\s*(?=\n)"
-    r"|(?-i:(?<=[a-z0-9,;)])\s+(FINDINGS|IMPRESSION)):\s*",  # capitals need no end of a sentence before them
+    rf"(?:^|\n|(?<=[.!?:]\s))\s*(?:#{{1,6}}\s+)?\**(findings|impression|{_CONCLUSION})\**\s*:\**\s*"
+    rf"|(?:^|\n)\s*(?:#{{1,6}}\s+\**|\*\*)(findings|impression|{_CONCLUSION})\**\s*(?=\n)"
+    r"|(?-i:(?<=[a-z0-9,;)])\s+(FINDINGS|IMPRESSION|Impression)):\s*",  # these need no end of a sentence before them
     re.IGNORECASE,
+)
+_NEXT = rf"[#*]*\s*(?:findings|impression|{_CONCLUSION})\b"
+_ASIDE = re.compile(  # a paragraph that is neither: from its name at the beginning of a line to a blank line or a header
+    r"(?:^|\n)[ \t]*(?:#{1,6}\s+\**|\*\*)?(?:recommendations?|technique|comparisons?|indications?|examination|notification"
+    r"|(?:clinical )?(?:history|information)|follow[ -]?up|differential diagnosis|disclaimer)"
+    rf"(?:\**[^\S\n]*:\**|\**(?=\n))(?:\s*\n\s*(?!{_NEXT}))?.*?"
+    rf"(?=\n\s*\n|\n\s*{_NEXT}|(?<=[.!?:])\s+{_NEXT}\**\s*:|\s+(?-i:FINDINGS|IMPRESSION|Impression):|\Z)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
 def one_section(text: str, section: str) -> str:
-    """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers."""
-    if section == "both":
+    """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers.
+
+    A conclusion beside findings is the impression; recommendations, technique and their like belong to neither.
+    """
+    if section == "both" or not any(_is_main(header) for header in _HEADER.finditer(text)):
         return text
+    text = _ASIDE.sub("\n", text)
     headers = list(_HEADER.finditer(text))
-    if not headers:
-        return text
     stops = [header.start() for header in headers[1:]] + [len(text)]
-    found = {
-        (header[1] or header[2] or header[3]).lower(): text[header.end() : stop].strip()
-        for header, stop in zip(headers, stops, strict=True)
-    }
-    return found.get(section, text[: headers[0].start()].strip())
+    found: dict[str, list[str]] = {}
+    for header, stop in zip(headers, stops, strict=True):
+        name = _name(header) if _is_main(header) else "impression"
+        found.setdefault(name, []).append(text[header.end() : stop].strip())
+    return " ".join(dict.fromkeys(found.get(section, [text[: headers[0].start()].strip()])))
+
+
+def _name(header: re.Match[str]) -> str:
+    return (header[1] or header[2] or header[3]).lower()
+
+
+def _is_main(header: re.Match[str]) -> bool:
+    return _name(header) in ("findings", "impression")

@@ -18,6 +18,7 @@ from modules.corpus.text import (
     clean_once,
     is_cleaned,
     normalise_whitespace,
+    plain_blanks,
     strip_markdown,
     truncate_words,
 )
@@ -150,11 +151,11 @@ def match(
     kept = [i for i in present if all(found[i] is not None for found in rows.values())]
     for name, found in rows.items():
         say_missing(name, systems[name], found, present, labels, notes)
-    raw_references = [texts[i] for i in kept] or _refuse_strangers(truth, systems)
+    raw_references = [plain_blanks(texts[i]) for i in kept] or _refuse_strangers(truth, systems)
     there = {name: [row for i in kept if (row := found[i]) is not None] for name, found in rows.items()}  # one for each
     raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
-    check_texts({truth.path: raw_references} | {systems[name].path: reports for name, reports in raw.items()})
+    check_texts([(truth.path, raw_references), *((systems[name].path, reports) for name, reports in raw.items())])
     notes += [
         note for name, reports in raw.items() for note in _said_of(name, systems[name], reports, raw_references, ids)
     ]
@@ -238,4 +239,4 @@ def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> li
 
 
 def _cell(text: str) -> str:
-    return "" if is_empty(text) else text
+    return "" if is_empty(text) else plain_blanks(text)

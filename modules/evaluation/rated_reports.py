@@ -63,7 +63,7 @@ def read_rated(
     found = read()
     if not found.texts:
         raise UserError(f"{path}, read as {layout}, holds no rated report ({'; '.join(found.notes) or 'it is empty'})")
-    check_texts({path: [*found.texts, *found.references]})
+    check_texts([(path, [*found.texts, *found.references])])
     return found
 
 

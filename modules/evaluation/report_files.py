@@ -139,7 +139,7 @@ def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapp
     table = read_table_file(path, KNOWN)
     headings = table.headings
     given = {plain_heading(name) for name in (columns or {}).values()}
-    known = [name for name in headings if is_known(name) or plain_heading(name) in given]
+    known = [name for name in headings if is_known(name) or side_of(name) or plain_heading(name) in given]
     if headings and max(len(cells) for _, cells in table.rows) == 1 and not known:
         return _one_column(path)
     if headings in (["", "0"], ["0"]):  # a pandas table with its row numbers
@@ -174,18 +174,19 @@ def _one_column(path: Path) -> ReportFile:
 
 
 def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
-    """A first line of one word above sentences may be a heading, and would be scored as a report; so would ids before the texts."""
+    """A first line above sentences may be a heading: one word, known words, or a few without the stop that all others have.
+
+    It would be scored as a report; so would ids before the texts.
+    """
     ids = [match[1] for cell in cells if (match := _ID_BEFORE.match(cell))]
     if 1 < len(ids) == len(set(ids)) == sum(map(bool, cells)):
         raise UserError(
             f"every report in {path} begins with what may be its id, first {ids[0]!r}: write a table study_id,report, or remove them"
         )
-    first = cells[0] if cells else ""
-    if (
-        len(cells) > 1
-        and (is_known(first) or re.fullmatch(r"[\w-]+", first))
-        and sum(" " in cell for cell in cells[1:]) * 2 >= len(cells[1:])
-    ):
+    first, *others = [cell for cell in cells if cell] or [""]
+    stopless = len(first.split()) <= 5 and first[-1:] not in ".!?" and all(cell[-1] in ".!?" for cell in others)
+    one_word = is_known(first) or side_of(first) or re.fullmatch(r"[\w-]+", first)
+    if others and (stopless or (one_word and sum(" " in cell for cell in others) * 2 >= len(others))):
         raise UserError(
             f"{path} begins with {first!r}, which may be a heading: call it report in a table, or remove it"
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading, read_text_file
 from modules.evaluation.column_values import is_numbered
 from modules.evaluation.columns import Row
@@ -111,27 +112,17 @@ def of_split(path: Path, rows: Sequence[Row], split: str) -> Sequence[Row]:
     """The rows of a split, where a column names splits, ``split`` or whatever it is called; all of them where none does.
 
     Raises:
-        UserError: if none is of this split, or two columns name splits.
+        UserError: if none is of this split, two columns name splits, or one names something else beside them.
     """
-    alike = {
-        "train": "train",
-        "training": "train",
-        "val": "val",
-        "valid": "val",
-        "validate": "val",
-        "validation": "val",
-        "test": "test",
-    }
-    named_so = [name for name in (rows[0] if rows else ()) if plain_heading(name) == "split"]
-    found = {
-        name: [alike.get(str(row.get(name)).strip().casefold()) for row in rows] for name in (rows[0] if rows else ())
-    }
+    found = {name: [known_split(row.get(name)) for row in rows] for name in (rows[0] if rows else ())}
+    named_so = [name for name in found if plain_heading(name) == "split"]
     several = [name for name, splits in found.items() if None not in splits and len(set(splits)) > 1]
     headings = [name for name in named_so if name in several] or several
     if len(headings) > 1:
         raise UserError(
             f"{path} has the columns {' and '.join(map(repr, headings))}, which both name splits: remove one of them"
         )
+    _refuse_unknown_splits(path, rows, found)
     splits = found[(headings or named_so)[0]] if headings or named_so else []
     if not splits or None in splits or set(splits) == {split}:
         return rows
@@ -141,3 +132,25 @@ def of_split(path: Path, rows: Sequence[Row], split: str) -> Sequence[Row]:
         raise UserError(f"{path} holds no row of the {split} split but of {others}: give another file or --split")
     print(f"{path.name}: {len(rows) - len(kept)} rows of other splits ({others}) than --split {split} are left out")
     return kept
+
+
+def _refuse_unknown_splits(path: Path, rows: Sequence[Row], found: Mapping[str, Sequence[str | None]]) -> None:
+    """Columns that divide the rows, and not into splits that are known: ``dev2``, nothing, a fold, ``is_test``."""
+    for name, splits in found.items():
+        values = {str(row.get(name)).strip().casefold() for row in rows}
+        like = plain_heading(name) == "split" or len(set(splits) - {None}) > 1
+        flag = LIKE_SPLIT.fullmatch(plain_heading(name)) and values <= {
+            "true",
+            "false",
+            "yes",
+            "no",
+            "0",
+            "1",
+            "0.0",
+            "1.0",
+        }
+        if None in splits and 1 < len(values) <= MOST_SPLITS and (like or flag):
+            raise UserError(
+                f"the column {name!r} of {path} holds {', '.join(map(repr, sorted(values)))}; expected train, val and test: correct "
+                "it, or leave the column out if all rows are to be scored"
+            )

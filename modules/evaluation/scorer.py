@@ -22,6 +22,7 @@ from modules.labelling.cache import cached_labels
 from modules.labelling.labelers import Labeler
 from modules.labels import BLANK, CHEXPERT_CONDITIONS
 
+_ODD_BLANK = re.compile(r"[^\S ]")
 _BESIDE = re.compile(r"_uncertain_positive$|_(?:head|medium|tail)$")
 
 
@@ -148,7 +149,8 @@ class ReportScorer:
 
     def _spaced(self, texts: Sequence[str], predicted: bool) -> list[str]:
         if self.published:
-            return [postprocess_prediction(text) for text in texts] if predicted else list(texts)
+            even = [_ODD_BLANK.sub(" ", text) for text in texts]  # ROUGE splits at single blanks
+            return [postprocess_prediction(text) for text in even] if predicted else even
         return [normalise_whitespace(postprocess_prediction(attach_punctuation(text))) for text in texts]
 
     def _scored(

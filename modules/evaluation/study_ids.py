@@ -134,6 +134,11 @@ def numbering_conflict(ours: Sequence[str | None], theirs: Sequence[str | None])
     return None
 
 
+def count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
+    """Whether the ids of both files are the numbers of their rows: they then say no more than the order does."""
+    return all(_counted(values)[2] for values in (ours, theirs))
+
+
 def _counted(values: Sequence[str | None]) -> tuple[str, set[int], bool]:
     """What stands before the numbers of some ids, the numbers, and whether they count the rows; no numbers if ids are no such."""
     found = [_NUMBERED.fullmatch(value or "") for value in values]

@@ -21,6 +21,7 @@ import numpy as np
 
 from modules.corpus.annotations import SPLITS, leading_out, read_image_path, read_labels
 from modules.corpus.cells import failed, is_empty
+from modules.corpus.splits import split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
@@ -31,12 +32,10 @@ from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below
 from modules.preparation.raw.own_columns import KNOWN, Rows, ask_for_the_split, find_columns, read_paths, read_states
 from modules.preparation.raw.studies import (
-    SPLIT_NAMES,
     RawDataset,
     RawStudy,
     join_sections,
     read_split_file,
-    split_name,
     use_split,
 )
 from modules.records import iterate_jsonl, read_json
@@ -68,7 +67,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
             f"{columns['report']!r}, which is taken whole: leave out --section, or remove that column"
         )
     if "split" not in columns and not options.split_file:
-        ask_for_the_split(path, headings, rows, SPLIT_NAMES)
+        ask_for_the_split(path, headings, rows)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
     name_patients(dataset)

@@ -21,12 +21,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from modules.corpus.splits import split_name
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
 from modules.messages import Needed, UserError, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.report_sections import extract
-from modules.preparation.raw.studies import RawDataset, RawStudy, read_split_file, split_name, use_split
+from modules.preparation.raw.studies import RawDataset, RawStudy, read_split_file, use_split
 
 FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD")  # in the order in which they are preferred
 _CHEXPERT_STATES = {"": BLANK, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from modules.corpus.cells import is_empty
+from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError
 
@@ -30,9 +31,6 @@ _LIKE_PATIENT = re.compile(
     r"(patients?|patienten?|subjects?|person|pat)(id|nr|no|num|number|nummer|name|key|code|uid)?$|mrn$"
     r"|^(pt|medicalrecord|hospital|nhs)(id|nr|no|num|number|key|code)$"
 )
-
-_LIKE_SPLIT = re.compile(r"(is|in)?(train|training|test|testing|val|validation)(set|split)?")
-MOST_SPLITS = 6  # different values of a column of splits
 
 Rows = Sequence[tuple[str, Mapping[str, Any]]]  # place in the file, values by heading
 
@@ -87,16 +85,16 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
     return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
 
 
-def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows, names: Collection[str]) -> None:
-    """Refuse to draw a split beside a column that looks like one: by two values that are ``names`` of splits, or by its heading.
+def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:
+    """Refuse to draw a split beside a column that looks like one: by two values that are names of splits, or by its heading.
 
     Raises:
         UserError: naming the column.
     """
     for heading in headings:
         values = {str(row[heading]).strip().lower() for _, row in rows if not is_empty(row.get(heading))}
-        by_heading = _LIKE_SPLIT.fullmatch(plain_heading(heading)) and len(values) == 2
-        if by_heading or (len(values) <= MOST_SPLITS and len(values & {*names}) > 1):
+        by_heading = LIKE_SPLIT.fullmatch(plain_heading(heading)) and len(values) == 2
+        if by_heading or (len(values) <= MOST_SPLITS and sum(known_split(value) is not None for value in values) > 1):
             _ask(path, [heading], "split")
 
 

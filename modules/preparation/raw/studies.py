@@ -11,12 +11,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from modules.corpus.annotations import SPLITS
+from modules.corpus.splits import split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.messages import UserError
 from modules.records import read_json
 
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "validate": "val", "validation": "val",
-                "valid": "val", "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
 NOT_LISTED = "not in the split file"
 LOSS = 0.05  # share of studies left out, above which it is said again at the end
 LISTED = 20  # absent files that are named
@@ -160,18 +159,6 @@ def unmask(text: str, how: str) -> str:
     sentences = [_MASKED.sub("", sentence) for sentence in re.split(r"(?<=[.?!])\s+", text)]
     kept = " ".join(sentence for sentence in sentences if re.search(r"\w", sentence))
     return re.sub(r"\s+([.,;:!?])", r"\1", " ".join(kept.split()))
-
-
-def split_name(name: str, where: str) -> str:
-    """``"train"``, ``"val"`` or ``"test"`` for the names that data sets use.
-
-    Raises:
-        UserError: if it is none of them.
-    """
-    try:
-        return SPLIT_NAMES[name.strip().lower()]
-    except KeyError:
-        raise UserError(f"{where}: the split is {name!r}, expected train, val or test: correct it") from None
 
 
 def read_split_file(path: str | Path) -> dict[str, str]:
