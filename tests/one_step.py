@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import tiny_config
 from small_set import small_bank, small_set
+from tiny import tiny_config
 
 from benchmarks.models import LOSS, random_batch
 from models.decoder_layers import PackedReports

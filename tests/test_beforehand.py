@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from conftest import tiny_config
+from tiny import tiny_config
 
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import ReportTokenizer

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import golden_values
+from tiny import golden_values
 from transformers import BertConfig
 
 from modules.labelling import chexbert

@@ -5,16 +5,17 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config
 from programs import SMALL, SMALL_MODEL, call, places, train
 from test_gpu_kernels import check_transport, check_word_loss
 from test_loss_curve import GOLDEN, curve, on
 from test_stops import rows_of
+from tiny import tiny_config
 
 import main_predict
 from benchmarks.models import LOSS, random_batch
@@ -27,6 +28,7 @@ from modules.training.objective import Step, loss_names, objective
 from modules.training.update import Update
 from modules.weights.checkpoints import load_checkpoint
 
+tiny_config = partial(tiny_config, visual_extractor="resnet18")  # whose rounding the tolerances below were read off
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 CUDA, ROOT = torch.device("cuda", 0), Path(__file__).parents[1]
 RELEASED = {"entity_keys": "text", "align_pairs": "all", "reference_memory": 0}

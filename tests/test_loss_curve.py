@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config
+from tiny import tiny_config
 
 from benchmarks.models import LOSS, random_batch
 from models.revtaf import Revtaf

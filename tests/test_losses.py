@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import report_loss
+from tiny import report_loss
 from torch.nn import functional as F
 
 from models.manifolds import PoincareBall

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import golden_values, hashed
 from PIL import Image
+from tiny import golden_values, hashed
 
 from models.medklip import MedklipNetwork
 from modules.corpus import store_writing as feature_writing

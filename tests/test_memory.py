@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import tiny_config
+from tiny import tiny_config
 
 from benchmarks.models import published_config, random_batch
 from modules.messages import UserError

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_study
+from tiny import tiny_study
 from torch import nn
 from torch.nn import functional as F
 

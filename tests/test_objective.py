@@ -6,9 +6,9 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config
 from programs import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny import tiny_config
 from torch.nn import functional as F
 
 import main_train

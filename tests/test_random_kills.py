@@ -70,8 +70,8 @@ def test_random_kills_cost_nothing(processes, seed, trainings, timed, tmp_path):
 
 def soak(seeds):
     """The same with many seeds, by hand."""
-    from conftest import Trainings
     from programs import prepare
+    from trainings import Trainings
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

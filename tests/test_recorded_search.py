@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import tiny_study
+from tiny import tiny_study
 
 from models import beam_reader
 from models.beam_search import GenerationLimits, beam_search

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from claimed_cuda import CUDA, claimed_cuda
-from conftest import tiny_config
+from tiny import tiny_config
 
 from benchmarks.models import LOSS, random_batch
 from models.revtaf import PredictedPrompt, Revtaf

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config
 from programs import SMALL, call, places, train
+from tiny import tiny_config
 
 import main_test
 from models.revtaf import Revtaf

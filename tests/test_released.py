@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import PUBLISHED_SWITCHES, tiny_config, tiny_study
+from tiny import PUBLISHED_SWITCHES, tiny_config, tiny_study
 
 from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
@@ -25,7 +25,7 @@ from modules.weights.saving import save_checkpoint
 GOLDEN = Path(__file__).parent / "golden"
 LIKE_RELEASED = {  # sizes that the constants of the released code fit
     "report_feature_dim": 16, "num_heads": 8, "hidden_size": 48, "decoder_heads": 12, "vocab_size": 120, "end_id": 102,
-    **PUBLISHED_SWITCHES, "image_size": 224,
+    **PUBLISHED_SWITCHES, "image_size": 224, "visual_extractor": "resnet18",
 }  # fmt: skip
 
 
@@ -235,7 +235,9 @@ def test_pickled_code_is_refused_and_the_way_out_is_told(tmp_path):
     torch.save({"model": Refused()}, tmp_path / "file.pth")
     for read in (
         load_checkpoint,
-        lambda path: load_backbone(Revtaf(tiny_config()).visual_encoder, "resnet18", str(path)),
+        lambda path: load_backbone(
+            Revtaf(tiny_config(visual_extractor="resnet18")).visual_encoder, "resnet18", str(path)
+        ),
     ):
         with pytest.raises(UserError, match=r'refused because they may run code: .*torch\.save\({"state_dict": '):
             read(tmp_path / "file.pth")
@@ -251,7 +253,7 @@ def test_a_torchvision_file_with_or_without_fc(fc, tmp_path):
     network = torchvision.models.resnet18(weights=None)
     weights = {name: value for name, value in network.state_dict().items() if fc or not name.startswith("fc.")}
     torch.save(weights, tmp_path / "resnet18.pth")
-    backbone = Revtaf(tiny_config()).visual_encoder.backbone
+    backbone = Revtaf(tiny_config(visual_extractor="resnet18")).visual_encoder.backbone
     line = load_backbone(backbone, "resnet18", str(tmp_path / "resnet18.pth"))
     assert line == f"visual encoder: 100 tensors of resnet18 from {tmp_path / 'resnet18.pth'}"
     assert all(torch.equal(value, weights[name]) for name, value in backbone.state_dict().items())

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import report_loss
+from tiny import report_loss
 
 from models.beam_search import GenerationLimits
 from models.revtaf import StudyInputs

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config
 from programs import SMALL, call, places, train
 from small_set import small_bank
 from test_references import datasets, options  # noqa: F401, fixture
+from tiny import tiny_config
 
 import main_test
 import main_train

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from conftest import report_loss, tiny_config, tiny_study
+from tiny import report_loss, tiny_config, tiny_study
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_study
 from small_set import small_bank, small_set
+from tiny import tiny_study
 
 from modules.evaluation.sensitivity import Distinctness, mean_of_pairs, reference_kinds, sensitivity_lines, warnings
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import tiny_config
+from tiny import tiny_config
 from torch import nn
 
 from benchmarks.models import our_loss, random_batch

@@ -5,10 +5,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config
-from programs import SMALL, SMALL_IMAGE, call, places, prepare, refused
+from programs import SMALL, SMALL_IMAGE, call, places, refused
 from test_medklip import files as medklip_files  # noqa: F401, a fixture
 from test_released import LIKE_RELEASED
+from tiny import tiny_config
 
 import main_prepare
 import main_test
@@ -30,14 +30,6 @@ from modules.weights.saving import save_checkpoint
 from tools import convert
 
 GENERATION = ["--gen_min_len", 22, "--gen_max_len", 8, "--beam_size", 2]
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A drawn and prepared data set."""
-    folder = tmp_path_factory.mktemp("synth")
-    prepare(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 import torch
-from conftest import tiny_config
 from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
+from tiny import tiny_config
 from transformers import AutoConfig, AutoModel
 
 import main_test

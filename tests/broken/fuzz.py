@@ -92,7 +92,7 @@ def dicoms(folder):
 def checkpoints():
     from dataclasses import asdict
 
-    from conftest import tiny_config
+    from tiny import tiny_config
 
     from models.revtaf import Revtaf
 

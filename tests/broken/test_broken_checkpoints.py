@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_config
 from harness import SECRET, assert_no_results, assert_refused, end_of
 from PIL import Image
+from tiny import tiny_config
 
 import main_test
 from models.revtaf import Revtaf
