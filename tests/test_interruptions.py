@@ -22,7 +22,7 @@ from modules.preparation.features import entities, entity_training
 
 folder, images, points = sys.argv[1], sys.argv[2], sys.argv[3:]
 sys.argv = ["main_prepare.py", "--dataset_name", "custom", "--ann_path", folder + "/annotation.json", "--image_dir", images,
-    "--visual_extractor", "resnet18", "--image_size", "64", "--batch_size", "8", "--num_workers", "0", "--device", "cpu",
+    "--visual_extractor", "resnet10q", "--image_size", "64", "--batch_size", "8", "--num_workers", "0", "--device", "cpu",
     "--precision", "fp32", "--scorer_epochs", "3", "--scorer_patience", "2", "--scorer_width", "16", "--scorer_layers", "1",
     "--text_width", "16", "--clip_k", "5", "--feature_dir"]
 entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16
