@@ -10,7 +10,7 @@ import numpy as np
 
 from modules.evaluation.reports.particulars import PARTICULARS, difference, merged, particulars
 from modules.labelling.labelers import Labeler
-from modules.labels import BLANK, NEGATIVE, POSITIVE
+from modules.labels import BLANK, NEGATIVE
 
 Particulars = Mapping[int, Mapping[str, set[str]]]
 
@@ -102,7 +102,7 @@ def _marked(
     for column in columns:
         if states[column] != BLANK:
             found = verdict(states[column], other[column])
-            if found == _AGREE and states[column] == POSITIVE and column in ours and column in theirs:
+            if found == _AGREE and states[column] != NEGATIVE and column in ours and column in theirs:
                 found = VERDICTS.index(difference(ours[column], theirs[column]) or "agree")
             findings.append((column, states[column], found))
     return MarkedSentence(
