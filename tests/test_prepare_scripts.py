@@ -184,9 +184,9 @@ def test_a_second_command_for_mimic_redoes_nothing(mimic, physionet):
     assert [name for name in before if built(name) and after[name][1] != before[name][1]] == []
     images = len(VIEWS) * len(expected("findings"))
     assert f"images: 0 of {images} copied" in again.printed
-    stages = re.findall(r"^(.+): \d+ studies \.\.\.$", mimic.printed, re.MULTILINE)
+    stages = re.findall(r"^(.+): \d+ items \.\.\.$", mimic.printed, re.MULTILINE)
     assert {"entity scorer", "text features", "label neighbours", "memory"} <= set(stages)
-    assert not re.findall(r"studies \.\.\.$", again.printed, re.MULTILINE)
+    assert not re.findall(r"items \.\.\.$", again.printed, re.MULTILINE)
 
 
 # IU X-Ray: the real archive, with noise for images

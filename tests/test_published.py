@@ -300,7 +300,7 @@ def test_a_killed_conversion_continues_to_the_same_bytes(files, splits, tmp_path
         ("region_text", ["9", "7", "5"]),
         ("sentence_features", ["6", "4", "4"]),
     ):  # a kill costs one array
-        began = re.findall(rf"^published {name}: (\d+) studies \.\.\.$", done.stdout, re.MULTILINE)
+        began = re.findall(rf"^published {name}: (\d+) items \.\.\.$", done.stdout, re.MULTILINE)
         assert began[: len(waiting)] == waiting
     streamed = [name.removesuffix(".npy") for name in CONVERTED if name.endswith(".npy")]
     assert_says_speed([f"published {name}" for name in streamed if name != "sentence_offsets"], done.stdout)
