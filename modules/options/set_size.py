@@ -135,6 +135,6 @@ def size_warnings(dataset_name: str, training: int, validation: int, batch: int,
     if validation < FEW_VAL:
         lines.append(
             f"warning: {validation} validation studies tell good weights from bad ones nearly by chance: "
-            f"{MORE_VALIDATION[dataset_name]}"
+            f"{MORE_VALIDATION.get(dataset_name, 'give more of them')}"
         )
     return lines

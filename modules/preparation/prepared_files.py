@@ -16,7 +16,9 @@ def image_folder(data: DataOptions) -> Needed:
 
 
 def annotation_file(data: DataOptions) -> Needed:
-    """The annotation, which raw files give and which is published for two of the data sets."""
+    """The annotation, which raw files of the known data sets give, and which is published for two of them."""
+    if data.dataset_name not in FROM_RAW:
+        return Needed(data.ann_path, "annotation file", "see data/README.md for how to write your own")
     how = f"{from_raw_files(data)}, or see data/README.md for the published one and how to write your own"
     return Needed(data.ann_path, "annotation file", how)
 

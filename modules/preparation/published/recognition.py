@@ -70,13 +70,13 @@ def how_to_prepare(data: DataOptions) -> str:
             return f"convert them: {command} --published {shlex.quote(str(folder))}"
         return f"build them: {command} --entity_scorer medklip"  # scores are published for the bank alone
     own_split = _is_zero_shot(data) and (folder / "raw.json").is_file()  # of its own training, not all of it
-    if Path(find_annotation(data.ann_path)).is_file() and not own_split:
+    if data.dataset_name not in FROM_RAW or (Path(find_annotation(data.ann_path)).is_file() and not own_split):
         return f"build them: {command}"
     return f"from raw files: {from_raw_files(data)}"
 
 
 def from_raw_files(data: DataOptions) -> str:
-    """The command that makes annotation, images and features, in the places that ``data`` names."""
+    """The command that makes annotation, images and features of a data set of ``FROM_RAW``, in the places that ``data`` names."""
     zero_shot = _is_zero_shot(data)
     return FROM_RAW[data.dataset_name] + (" --zero_shot" if zero_shot else "") + _places(data, zero_shot)
 
