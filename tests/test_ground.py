@@ -170,7 +170,13 @@ def test_sentences_and_images_of_padchest_gr_count_once(tmp_path):
         (VINDR.replace("e6,No finding,,,,", "e6,No finding,1,2,3,4"), "'No finding' with a box on e6"),
         (VINDR.replace("100.5,200,300,400", "0.1,0.2,0.3,0.4").replace("500,200,700,400", "0.5,0.2,0.7,0.4"), "in shares of it"),
         (VINDR.replace("Pleural effusion", ""), "without its finding"),
+        (VINDR.replace("100.5,200,300,400", "0.1,0.2,0.3,0.4"), "in shares of it"),
+        (VINDR.replace("e6,No", "e5,No"), "has boxes and 'No finding' on e5"),
         (MS_CXR.replace("aa-1,", ",", 1), "without its image"),
+        (MS_CXR.replace("p10000002/s50000002/bb-2.jpg,280", "p10000009/s50000002/bb-2.jpg,280"), "bb-2 of two patients"),
+        (MS_CXR.replace("bb-2,Pleural Effusion,Bilateral effusions", "BB-2,Pleural Effusion,Effusions", 1), "in two spellings"),
+        (MS_CXR.replace("50,40,400,500", "50,40,nan,500"), "a size of nan x 500 pixels"),
+        (MS_CXR.replace("200,100,50,40,400,500", ".2,.1,.5,.4,1,1"), "a size of 1 x 1 pixels"),
     ],
 )  # fmt: skip
 def test_boxes_that_are_not_those_of_one_reader_in_pixels_are_refused(tmp_path, content, words):
@@ -466,6 +472,44 @@ def test_maps_of_another_program(tmp_path, capsys):
     assert "no --ann_path was given" in capsys.readouterr().out
     np.savez(tmp_path / "other.npz", x=grid)
     refused(capsys, "name every array 'image|finding'", ground, *flags, "--maps", tmp_path / "other.npz", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("layout", "names", "size", "words"),
+    [
+        (VINDR, ["e5.png"], (512, 512), "500.0, 200.0, 700.0, 400.0]]): expected left and top before right and bottom, inside"),
+        (VINDR, ["a/e5.png", "b/E5.jpg"], (800, 800), "have the name of one boxed film"),
+        (MS_CXR, ["bb-2.jpg"], (224, 224), "has 224 x 224 pixels, the image that was boxed 400 x 500"),
+    ],
+)  # fmt: skip
+def test_boxes_of_other_films_are_refused(layout, names, size, words, tmp_path, capsys):
+    """Boxes beyond a film were cut off at its border, and of two films of one name the last was taken."""
+    boxes = write(tmp_path, "boxes.csv", layout)
+    folder = films(tmp_path / "films", names, size)
+    refused(
+        capsys,
+        words,
+        ground,
+        "--boxes",
+        boxes,
+        "--image_dir",
+        folder,
+        "--maps",
+        "x.npz",
+        "--save_dir",
+        tmp_path / "out",
+    )
+
+
+def test_ids_that_padchest_gr_does_not_know_are_refused(tmp_path):
+    path = write(tmp_path, "g.json", [{"ImageID": "i.png", "findings": [GROUNDED]}])
+    with pytest.raises(UserError, match=r"does not name the image i\.png"):
+        read_boxes(path, master_table=write(tmp_path, "m.csv", MASTER))
+    twice = [{"ImageID": name, "findings": [GROUNDED]} for name in ("i.png", "I.png")]
+    with pytest.raises(UserError, match="stands twice"):
+        read_boxes(write(tmp_path, "g.json", twice))
+    with pytest.raises(UserError, match=r"label '3' of i\.png, which names no finding"):
+        read_boxes(write(tmp_path, "g.json", [{"ImageID": "i.png", "findings": [{**GROUNDED, "labels": [3]}]}]))
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc/outside", "a/../../outside"])

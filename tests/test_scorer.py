@@ -26,10 +26,14 @@ from modules.evaluation.reports import results
 from modules.evaluation.reports.published_rows import (
     COLUMNS,
     PUBLISHED,
+    TRANSCRIBED,
     best_published,
     comparability,
+    conventions,
     is_harmonic,
     published_rows,
+    titled_rows,
+    unlike,
 )
 from modules.evaluation.reports.tables import latex_table, markdown_table
 from modules.evaluation.reports.yardsticks import good_lines, good_values, yardsticks
@@ -170,7 +174,7 @@ def test_tables_hold_published_rows_ours_and_intervals(tmp_path):
     assert "0.123" in shown
     assert "0.100-0.200" in shown
     assert re.search(r"whole references .*0\.111", shown)
-    assert "A note, 5 %.\n\nOther protocols, not comparable" in text
+    assert re.search(r"A note, 5 %\. Published rows, unless .*\n\nOther protocols, not comparable", text)
     latex = (tmp_path / "table.tex").read_text()
     assert r"A note, 5 \%." in latex
     assert "0.100--0.200" in latex
@@ -193,7 +197,31 @@ def test_published_rows_are_whole():
     assert published_rows("iu_xray")["REVTAF (ICCV 2025)"]["BLEU_4"] == 0.107
     assert published_rows("custom") == published_rows(None) == {}
     assert best_published("mimic_cxr")["ce_f1"] == (0.608, "ESC-RL (ACL 2026)")
-    assert best_published("mimic_cxr")["ce_f1_micro"] == (0.511, "PriorRG (AAAI 2026)")
+    assert best_published("mimic_cxr")["ce_f1_micro"] == (0.499, "EKAGen (CVPR 2024)")  # PriorRG saw more than an image
+
+
+def test_what_a_published_row_does_otherwise_stands_in_its_title():
+    titles = [*titled_rows("mimic_cxr")]
+    assert "PriorRG (AAAI 2026), published (n = 3,852; micro; one image, prior study, indication)" in titles
+    assert "EKAGen (CVPR 2024), published (micro)" in titles
+    assert "REVTAF (ICCV 2025), published" in titles
+    for table in PUBLISHED.values():
+        usual = {
+            (row.uncertain, row.inputs, row.reference, row.reports)
+            for row in table.rows.values()
+            if not unlike(table, row)
+        }
+        assert len(usual) == 1
+    said = conventions("mimic_cxr")
+    for words in (
+        "n = 3,858",
+        "example-based, uncertain as negative",
+        "one image",
+        "first 100 words",
+        TRANSCRIBED,
+        "in PriorRG",
+    ):
+        assert words in said
 
 
 def test_rows_that_obey_the_harmonic_mean_are_micro():
@@ -208,7 +236,7 @@ def test_rows_that_obey_the_harmonic_mean_are_micro():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "All their columns can be compared with ours;"),
+        ({}, "All their columns can be compared with ours; PriorRG (AAAI 2026) not:"),
         ({"cleaning": "none"}, "can be compared with ours if the references"),
         ({"labeler": "rule"}, "P, R and F1 can not"),
         ({"reports": 590}, "None of them can be compared with ours: 590 reports were scored, not 3,858"),

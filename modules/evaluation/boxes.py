@@ -68,7 +68,7 @@ def read_boxes(path: str | Path, split: str | None = None, master_table: str | P
 
 
 def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
-    sizes: dict[str, tuple[float, float] | None] = {}
+    films: dict[str, tuple[str, str, str | None, tuple[float, float] | None]] = {}
     for phrase in phrases:
         for cell, what in ((phrase.image, "image"), (phrase.finding, "finding")):
             if is_empty(cell):
@@ -81,8 +81,12 @@ def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
             raise UserError(
                 f"{path} names a finding or an image {wrong[0][:12]!r}, which {wrong[1]}: correct it, or remove the box"
             )
-        if sizes.setdefault(phrase.image, phrase.size) != phrase.size:
-            raise UserError(f"{path} has boxes of the image {phrase.image} in images of two sizes: give all in one")
+        found = (phrase.image, phrase.patient, phrase.path, phrase.size)
+        first = films.setdefault(phrase.image.casefold(), found)
+        differing = next((n for n, (one, other) in enumerate(zip(first, found, strict=True)) if one != other), None)
+        if differing is not None:
+            what = ("in two spellings", "of two patients", "in two files", "in images of two sizes")[differing]
+            raise UserError(f"{path} has boxes of the image {phrase.image} {what}: give all in one")
 
 
 def mask_file(folder: Path, study: Study) -> Path:
@@ -145,6 +149,8 @@ def _ms_cxr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
         x, y, w, h, width, height = (
             _number(path, row[name]) for name in ("x", "y", "w", "h", "imagewidth", "imageheight")
         )
+        if not (1 < width < math.inf and 1 < height < math.inf):
+            raise UserError(f"{path} gives {row['dicomid'][:40]} a size of {width:g} x {height:g} pixels: correct it")
         key = (*(row[name] for name in ("dicomid", "path", "categoryname", "labeltext")), str(width), str(height))
         groups.setdefault(key, []).append([x, y, x + w, y + h])
     return [
@@ -173,15 +179,20 @@ def _vindr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
             f"{path} holds the boxes of {len(readers)} radiologists, which are no one region: give annotations_test.csv, or one rad_id"
         )
     groups: dict[tuple[str, str], list[list[float]]] = {}
+    normal: set[str] = set()
     for row in rows:
         empty = [is_empty(row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
         if all(empty) != (row["classname"].casefold() == "no finding"):
             raise UserError(
                 f"{path} has {row['classname'][:40]!r} {'without' if all(empty) else 'with'} a box on {row['imageid'][:40]}: correct it"
             )
-        if not all(empty):
+        if all(empty):
+            normal.add(row["imageid"])
+        else:
             corners = [_number(path, row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
             groups.setdefault((row["imageid"], row["classname"].casefold()), []).append(corners)
+    if both := sorted(normal & {image for image, _ in groups}):
+        raise UserError(f"{path} has boxes and 'No finding' on {both[0][:40]}: correct it")
     return [
         Phrase(image, None, image, name, name, checked(path, image, boxes, math.inf, math.inf))
         for (image, name), boxes in groups.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,13 @@ def padchest_gr(path: Path, split: str | None, master_table: str | Path | None) 
     seen: set[str] = set()
     for study in content:
         image = study["ImageID"]
-        if not isinstance(image, str) or image in seen:
+        if not isinstance(image, str) or image.casefold() in seen:
             raise UserError(f"{path} holds the ImageID {str(image)[:40]!r}, which is none or stands twice: correct it")
-        seen.add(image)
+        seen.add(image.casefold())
+        if known and image.casefold() not in known:
+            raise UserError(
+                f"{master_table} does not name the image {image[:40]}: give the table that belongs to {path}"
+            )
         patient, part = known.get(image.casefold(), (str(study.get("StudyID", image)), None))
         if split is None or part == split:
             phrases += _phrases(path, image, patient, study["findings"])
@@ -60,7 +65,12 @@ def _phrases(path: Path, image: str, patient: str, findings: Any) -> list[Phrase
             raise UserError(f'{path} has "abnormal": {str(abnormal)[:20]!r} of {image}: expected true or false')
         if boxes and abnormal:
             labels = finding.get("labels") or ["unnamed"]
-            name = str(labels if isinstance(labels, str) else labels[0]).casefold()
+            first = labels if isinstance(labels, str) else labels[0]
+            if not isinstance(first, str) or not re.search("[a-z]", first, re.I):
+                raise UserError(
+                    f"{path} has the label {str(first)[:30]!r} of {image}, which names no finding: correct it"
+                )
+            name = first.casefold()
             groups.setdefault((name, str(finding.get("sentence_en") or name)), []).extend(boxes)
     return [
         Phrase(image, image, patient, name, text, checked(path, image, boxes, 1, 1), (1, 1))

@@ -10,6 +10,8 @@ import numpy as np
 
 from modules.messages import UserError
 
+PROPORTIONS = 0.02  # how far those of a resized film may be rounded
+
 
 @dataclass(frozen=True)
 class Phrase:
@@ -47,7 +49,7 @@ def checked(path: Path, image: str, boxes: Sequence[Sequence[float]], width: flo
         height: likewise.
 
     Raises:
-        UserError: if one is no box inside the image, or all are shares where pixels are expected.
+        UserError: if one is no box inside the image, or in shares where pixels are expected.
     """
     try:
         found = np.asarray(boxes, dtype=np.float64)
@@ -65,6 +67,28 @@ def checked(path: Path, image: str, boxes: Sequence[Sequence[float]], width: flo
             f"{path} has boxes of the image {image} that are none ({str(boxes)[:80]}): expected left and top before right and "
             "bottom, inside the image"
         )
-    if width != 1 and found.max() <= 1:
+    if width != 1 and (found[:, 2:] <= 1).all(axis=1).any():
         raise UserError(f"{path} has boxes of the image {image} in shares of it ({str(boxes)[:80]}): expected pixels")
     return found
+
+
+def require_on_film(phrase: Phrase, film: Path, width: int, height: int) -> None:
+    """Check that the boxes of a phrase can be of this film.
+
+    Args:
+        phrase: its boxes, and the size that they are measured in.
+        film: the file, for messages.
+        width: of the film in the file.
+        height: likewise.
+
+    Raises:
+        UserError: if a box lies beyond the film, or the boxed image had other proportions: the film was resized or cut since.
+    """
+    if phrase.size is None and len(phrase.boxes):
+        checked(film, phrase.image, phrase.boxes.tolist(), width, height)
+    elif phrase.size not in (None, (1, 1)):
+        across, down = phrase.size
+        if abs(across * height / (down * width) - 1) > PROPORTIONS:
+            raise UserError(
+                f"{film} has {width} x {height} pixels, the image that was boxed {across:g} x {down:g}: give films that were not cut"
+            )

@@ -19,6 +19,7 @@ from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.pixels import open_image
 from modules.distributed import processes
 from modules.evaluation.boxes import Phrase, entities_of, read_boxes, read_masks
+from modules.evaluation.phrases import require_on_film
 from modules.evaluation.region_table import measured_rows, prior_maps, region_lines, region_table
 from modules.evaluation.regions import MEASURES, Overlay, View, overlay_boxes, overlay_mask, view_of
 from modules.evaluation.reports.region_figures import draw_regions
@@ -59,6 +60,8 @@ class GroundRun:
         phrases = self._without_training(self._read())
         self.phrases, self.films = self._with_films(phrases)
         self.sizes = {film: open_image(film).size for film in dict.fromkeys(self.films)}
+        for phrase, film in zip(self.phrases, self.films, strict=True):
+            require_on_film(phrase, film, *self.sizes[film])
 
     def _read(self) -> list[Phrase]:
         wanted = self.wanted
@@ -85,13 +88,14 @@ class GroundRun:
     def _with_films(self, phrases: list[Phrase]) -> tuple[list[Phrase], list[Path]]:
         """The phrases whose films are there, and the films."""
         folder = Path(self.wanted.image_dir)
-        by_name: dict[str, Path] = {}
+        by_name: dict[str, list[Path]] = {}
         direct = [folder / phrase.path if phrase.path else None for phrase in phrases]
         if not all(path and path.is_file() for path in direct):
-            by_name = {p.stem.casefold(): p for p in sorted(folder.rglob("*")) if p.suffix.casefold() in FILM_ENDINGS}
+            for file in sorted(folder.rglob("*")):
+                if file.suffix.casefold() in FILM_ENDINGS:
+                    by_name.setdefault(file.stem.casefold(), []).append(file)
         found = [
-            path if path and path.is_file() else by_name.get(Path(phrase.path or phrase.image).stem.casefold())
-            or by_name.get(phrase.image.casefold())
+            path if path and path.is_file() else _only_film(by_name, Path(phrase.path or phrase.image).stem, phrase.image)
             for phrase, path in zip(phrases, direct, strict=True)
         ]  # fmt: skip
         missing = [phrase.image for phrase, path in zip(phrases, found, strict=True) if path is None]
@@ -225,6 +229,14 @@ class GroundRun:
                 for phrase, overlay, numbers in zip(self.phrases, overlays, values, strict=True):
                     cells = ["" if np.isnan(number) else f"{number:.6g}" for number in numbers]
                     writer.writerow([name, phrase.image, phrase.patient, phrase.finding, f"{overlay.lost:.6g}", *cells])
+
+
+def _only_film(by_name: Mapping[str, Sequence[Path]], *names: str) -> Path | None:
+    """The one film of the first of these names that there is."""
+    films = next((by_name[name.casefold()] for name in names if name.casefold() in by_name), [])
+    if len(films) > 1:
+        raise UserError(f"{films[0]} and {films[1]} have the name of one boxed film: give a folder with one of them")
+    return films[0] if films else None
 
 
 def _overlay(phrase: Phrase, view: View, cells: int, width: int, height: int) -> Overlay:

@@ -80,7 +80,7 @@ PUBLISHED = {
                 average="micro",
                 reports=3852,
                 inputs="one image, prior study, indication",
-                source="PriorRG",
+                source="in PriorRG",
                 beside={"ce_f1_macro": 0.376},
             ),
             "REVTAF (ICCV 2025)": PublishedRow((0.465, 0.318, 0.235, 0.182, 0.199, 0.336, 0.628, 0.613, 0.592)),
@@ -123,11 +123,47 @@ def published_rows(dataset: str | None) -> dict[str, dict[str, float | None]]:
     return {name: row.named() for name, row in table.rows.items()} if table else {}
 
 
+def unlike(table: PublishedTable, row: PublishedRow) -> str:
+    """What a row does otherwise than most of its table, empty for none."""
+    usual = PublishedRow(())
+    said = [f"n = {row.reports:,}"] if row.reports != table.reports else []
+    said += [row.average] if row.average != usual.average else []
+    said += [f"uncertain as {row.uncertain}"] if row.uncertain != usual.uncertain else []
+    said += [text for text, other in ((row.inputs, usual.inputs), (row.reference, usual.reference)) if text != other]
+    return "; ".join(said)
+
+
+def titled_rows(dataset: str | None) -> dict[str, dict[str, float | None]]:
+    """The same as :func:`published_rows` under titles that say what a row does otherwise."""
+    table = PUBLISHED.get(dataset or "")
+    found = {}
+    for name, row in table.rows.items() if table else ():
+        other = unlike(table, row) if table else ""
+        found[f"{name}, published{f' ({other})' if other else ''}"] = row.named()
+    return found
+
+
+def conventions(dataset: str | None) -> str:
+    """One sentence under the table: what the published rows are unless their titles say otherwise, and where they were read."""
+    table = PUBLISHED.get(dataset or "")
+    if table is None:
+        return ""
+    usual = PublishedRow(())
+    others = [f"{name}: {row.source}" for name, row in table.rows.items() if row.source != usual.source]
+    return (
+        f"Published rows, unless their titles say otherwise: n = {table.reports:,}; P, R and F1 {usual.average}-based, uncertain as "
+        f"{usual.uncertain}; {usual.inputs}; {usual.reference}. Read {'; '.join([usual.source, *others])}."
+    )
+
+
 def best_published(dataset: str | None) -> dict[str, tuple[float, str]]:
-    """The highest published value of every figure, and whose it is."""
+    """The highest published value of every figure, and whose it is; rows of other inputs, reports or references are left out."""
     best: dict[str, tuple[float, str]] = {}
-    for model, row in published_rows(dataset).items():
-        for name, value in row.items():
+    table = PUBLISHED.get(dataset or "")
+    for model, row in table.rows.items() if table else ():
+        if table and unlike(table, row) not in ("", row.average):
+            continue
+        for name, value in row.named().items():
             if value is not None and value > best.get(name, (-1.0, ""))[0]:
                 best[name] = (value, model)
     return best
@@ -167,4 +203,6 @@ def comparability(dataset: str | None, *, split: str, reports: int, cleaning: st
             f"{what} BLEU, METEOR and ROUGE-L can be compared{known}. P, R and F1 can not: the published ones are CheXbert's, ours "
             f"the {labeler} labeler's."
         )
-    return f"{what} All their columns can be compared with ours{known}; EKAGen and PriorRG stand in the micro column; CIDEr was not published."
+    others = ", ".join(name for name, row in table.rows.items() if unlike(table, row) not in ("", row.average))
+    apart = f"; {others} not: its title says what is otherwise" if others else ""
+    return f"{what} All their columns can be compared with ours{known}{apart}. Micro figures stand in the micro column. CIDEr was not published."

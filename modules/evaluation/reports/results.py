@@ -11,7 +11,7 @@ import numpy as np
 
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import compare, with_holm
-from modules.evaluation.reports.published_rows import OTHER_PROTOCOLS, published_rows
+from modules.evaluation.reports.published_rows import OTHER_PROTOCOLS, conventions, titled_rows
 from modules.evaluation.reports.tables import COLUMNS, INTERVAL, latex_table, markdown_table
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.records import atomic_write
@@ -120,9 +120,8 @@ def write_tables(
             rows[f"{INTERVAL}, {name}" if len(spans) > 1 else INTERVAL] = spans[name]
             whole = {full.removesuffix("_full"): value for full, value in scores.items() if full.endswith("_full")}
             rows |= {f"{name}, whole references": whole} if whole else {}
-    known = published_rows(dataset) if columns == COLUMNS else {}
-    published = {f"{name}, published": row for name, row in known.items()}
-    note = " ".join(notes)
+    published = titled_rows(dataset) if columns == COLUMNS else {}
+    note = " ".join([*notes, *([conventions(dataset)] if published else [])])
     with atomic_write(run_dir / "table.md") as file:
         file.write(f"{markdown_table({**published, **rows}, columns=columns)}\n\n{note}\n{_other_protocols(dataset)}")
     with atomic_write(run_dir / "table.tex") as file:
