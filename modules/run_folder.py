@@ -37,8 +37,9 @@ def locked(folder: Path, lock: str = LOCK) -> Iterator[None]:
     Raises:
         UserError: if another program holds it, or nothing can be written there.
     """
-    path, new = folder / lock, not folder.exists()
+    path = folder / lock
     try:
+        new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         before = {*folder.iterdir()}
         file = _opened(path)

@@ -119,8 +119,11 @@ def test_the_error_stream_is_given_back(monkeypatch):
 def test_ctrl_c_while_torch_is_imported_is_one_sentence(program):
     """Before torch, and early, midway and late in its import; tools import it inside their work."""
     command = [sys.executable, "-X", "importtime", program, "--dataset_name", "synth_cxr"]
+    barely = {"pipesize": 4096, "bufsize": 0}  # so that the program waits for who reads it, and has not ended before
     for moment in ("modules.labels", "torch._C", "torch.nn.modules.module", "torch.optim"):
-        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT, **barely
+        ) as process:
             lines = iter(process.stderr.readline, b"")
             assert any(line.decode().split("|")[-1].strip() == moment for line in lines), f"{moment} is never imported"
             process.send_signal(signal.SIGINT)
