@@ -108,6 +108,54 @@ def test_a_picture_that_a_camera_turned_is_turned_back(tmp_path):
     assert (np.asarray(open_image(tmp_path / "out/a.png")) == np.asarray(open_image(path))).all()
 
 
+UPRIGHT = {
+    1: lambda seen: seen, 2: np.fliplr, 3: lambda seen: np.rot90(seen, 2), 4: np.flipud, 5: np.transpose,
+    6: lambda seen: np.rot90(seen, -1), 7: lambda seen: np.rot90(seen, 2).T, 8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", UPRIGHT)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_each_way_of_holding_a_camera_is_undone(bits, turn, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    values = GREY if bits == 8 else GREY.astype(np.uint16) * 257
+    path = save(tmp_path / "a.png", Image.fromarray(values), exif=exif)
+    assert (np.asarray(open_image(path)) == UPRIGHT[turn](GREY if bits == 8 else spread_whole("I;16"))).all()
+
+
+@pytest.mark.parametrize("rows", [24, 23])
+def test_a_film_that_ends_in_black_or_grey_is_whole(rows, tmp_path):
+    """Its last row looks like one that is missing: the packed rows are counted, and a JPEG is decoded once more."""
+    for fill, options in ((0, {}), (128, {"quality": 95}), (128, {"quality": 75, "restart_marker_rows": 1})):
+        film = GREY.copy()
+        film[8:] = fill
+        film = film[:rows]
+        for image in (Image.fromarray(film), Image.fromarray(film.astype(np.uint16) * 257), Image.fromarray(film > 9)):
+            path = save(tmp_path / "a.png", image)
+            assert np.asarray(open_image(path)).shape == film.shape
+        path = save(tmp_path / "a.jpg", Image.fromarray(film), **options)
+        assert abs(np.asarray(open_image(path)).astype(int)[16:] - fill).max() <= 1
+
+
+def test_a_note_that_warns_leaves_no_word_of_a_library(tmp_path):
+    """Pillow warned of it on the terminal, though the picture was read as it is."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a.jpg", Image.fromarray(GREY), exif=exif, quality=100)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"Exif") - 1
+    content[at] -= 3  # the note ends within the address of a next one
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_image(path).size == (24, 30)
+    content[at] -= 5  # and now within the word of how it was held
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged note \(EXIF\) of how it was turned"):
+        open_image(path)
+
+
 def test_sixteen_bits_of_colour_are_refused(tmp_path):
     """Pillow keeps the upper eight of them: twelve bits in sixteen would be black."""
     rows = b"".join(b"\0" + bytes(30 * 6) for _ in range(24))
@@ -213,6 +261,68 @@ def test_padding_of_signed_values_may_be_written_without_sign(tmp_path):
     assert (pixels[values == -2000] == 0).all()
     assert pixels[values > -2000].min() == 0
     assert len(np.unique(pixels)) > 200
+
+
+def test_padding_of_unsigned_values_may_be_written_with_a_sign(tmp_path):
+    import pydicom
+
+    framed = np.where(RAMP < 500, 63536, RAMP)
+    path = write_dicom(tmp_path / "a.dcm", framed, BitsStored=16, HighBit=15)
+    data = pydicom.dcmread(path)
+    data.add_new("PixelPaddingValue", "SS", -2000)
+    data.save_as(path)
+    pixels = np.asarray(read_dicom(path))
+    assert (pixels[framed > 4096] == 0).all()
+    assert pixels.max() == 255
+    assert pixels[framed == framed[framed < 4096].max()].min() == 255
+
+
+def test_values_beyond_the_digits_of_single_precision_are_spread(tmp_path):
+    """A range of 256 values at four billion, and one of 1e-300, were two shades and black."""
+    import pydicom
+
+    expected = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP)))
+    for slope, intercept in (("1e-300", "0"), ("1e300", "0"), ("1", "1e9"), ("1e-9", "5")):
+        path = write_dicom(tmp_path / "a.dcm", RAMP, RescaleSlope=slope, RescaleIntercept=intercept)
+        assert abs(np.asarray(read_dicom(path)).astype(int) - expected).max() <= 1
+    data = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", RAMP))
+    data.BitsAllocated, data.BitsStored, data.HighBit = 32, 32, 31
+    data.PixelData = (RAMP.astype("<u4") // 16 + 4_000_000_000).tobytes()
+    data.save_as(tmp_path / "a.dcm")
+    assert (np.asarray(read_dicom(tmp_path / "a.dcm")) == np.arange(256).reshape(16, 16)).all()
+
+
+def test_bits_of_a_declared_overlay_are_no_pixels(tmp_path):
+    import pydicom
+
+    expected = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP)))
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    data.PixelData = (RAMP + 4096 * (RAMP % 3)).astype("<u2").tobytes()
+    data.add_new(0x60000102, "US", 12)  # OverlayBitPosition
+    data.save_as(tmp_path / "a.dcm")
+    assert (np.asarray(read_dicom(tmp_path / "a.dcm")) == expected).all()
+
+
+TABLES = {  # descriptor, bytes of the entries, the stored values' entries
+    "65,536 of two bytes": ([0, 0, 16], np.arange(65536)[::-1].astype("<u2"), 65535 - RAMP),
+    "65,536 of one byte": ([0, 0, 8], (np.arange(65536)[::-1] >> 8).astype("u1"), (65535 - RAMP) >> 8),
+    "an odd number of one byte": ([4095, 0, 8], np.append(np.arange(4095)[::-1] >> 4, 0).astype("u1"), (4094 - RAMP.clip(0, 4094)) >> 4),
+    "a negative first value without a sign": ([4096, 65536 - 1000, 16], np.arange(4096)[::-1].astype("<u2"), 4095 - RAMP),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_read_by_what_it_says_of_itself(name, tmp_path):
+    import pydicom
+
+    descriptor, packed, entries = TABLES[name]
+    table = pydicom.Dataset()
+    table.LUTDescriptor = descriptor
+    table.add_new("LUTData", "OW", packed.tobytes())
+    tags = {"RescaleSlope": 1, "RescaleIntercept": -1000} if descriptor[1] else {}
+    pixels = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, VOILUTSequence=[table], **tags)))
+    expected = 255 * (entries - entries.min()) / (entries.max() - entries.min())
+    assert abs(pixels - expected).max() <= 0.51
 
 
 def test_all_padding_is_an_image_like_any_other(tmp_path):

@@ -57,7 +57,8 @@ def read_dicom(path: str | Path) -> Image.Image:
 
     Raises:
         UserError: if there is no such file; if it is no DICOM image, is damaged anywhere that matters, is compressed in
-            a way that no installed decoder knows, would fill the memory, or holds several frames or other colours.
+            a way that no installed decoder knows, would fill the memory, or holds several frames, other colours, or
+            values of more bits than it says.
 
     Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
     """
@@ -83,10 +84,7 @@ def _read(path: Path) -> Image.Image:
     frames = int(data.get("NumberOfFrames") or 1)
     if frames > 1:
         raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
-    if samples == 1 and kind not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"):
-        raise UserError(
-            f"the image {path} holds pixels of the kind {named(kind)}, expected grey or RGB: export it in grey"
-        )
+    _check_kind(path, data)
     try:
         values = data.pixel_array
     except Exception as error:
@@ -108,6 +106,41 @@ def _read(path: Path) -> Image.Image:
         ) from error
     pixels = 255 - pixels if kind == "MONOCHROME1" else pixels
     return Image.fromarray(np.where(padding, np.uint8(0), pixels))
+
+
+def _check_kind(path: Path, data: Dataset) -> None:
+    """Refuse pixels that pydicom would take for others: of another colour space, shifted, or of more bits than are said."""
+    native, kind = not data.file_meta.TransferSyntaxUID.is_compressed, data.PhotometricInterpretation
+    colours = ("RGB", "YBR_FULL", "YBR_FULL_422", *(() if native else ("YBR_ICT", "YBR_RCT")))
+    if kind not in (("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") if data.SamplesPerPixel == 1 else colours):
+        raise UserError(
+            f"the image {path} holds pixels of the kind {named(kind)}, expected grey or RGB: export it in grey"
+        )
+    if data.SamplesPerPixel == 3 and data.get("PixelRepresentation"):
+        raise UserError(f"the image {path} holds colours with a sign: export it in grey")
+    stored = data.get("BitsStored")  # none beside pixels of fractions
+    if stored and data.get("HighBit", 0) >= stored:
+        raise UserError(
+            f"the image {path} says that its {stored} bits end at bit {data.HighBit}, expected {stored - 1}: export it again"
+        )
+    overlaid = any(
+        0x6000 <= tag >> 16 < 0x6100 for tag in map(int, data.keys())
+    )  # whose bits may stand above the pixels'
+    if (
+        stored
+        and native
+        and not overlaid
+        and not data.PixelRepresentation
+        and stored < data.BitsAllocated in (8, 16, 32)
+    ):
+        order = "<" if data.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        whole = len(data.PixelData) // (data.BitsAllocated // 8)
+        values = np.frombuffer(data.PixelData, f"{order}u{data.BitsAllocated // 8}", count=whole)
+        if values.size and values.max() >> stored:
+            raise UserError(
+                f"the image {path} holds the value {values.max()}, expected less than {1 << stored} in its {stored} bits: "
+                "export it again"
+            )
 
 
 def _of_palette(path: Path, values: np.ndarray, data: Dataset) -> np.ndarray:
@@ -148,6 +181,8 @@ def _padding(values: np.ndarray, data: Dataset) -> np.ndarray:
     bounds = np.array([first, first if last is None else last], dtype=np.int64)
     if values.dtype.kind == "i":  # written without a sign where the pixels have one
         bounds = np.where(bounds > np.iinfo(values.dtype).max, bounds - (1 << 8 * values.dtype.itemsize), bounds)
+    elif values.dtype.kind == "u":  # or with one where they have none
+        bounds = np.where(bounds < 0, bounds + (1 << 8 * values.dtype.itemsize), bounds)
     found = (values >= bounds.min()) & (values <= bounds.max())
     return np.zeros_like(found) if found.all() else found
 
@@ -163,9 +198,16 @@ def _of_interest(values: np.ndarray, data: Dataset) -> np.ndarray:
         return apply_windowing(values, data) if has_window else values
     # Not pydicom's apply_voi: it counts in the bits of an entry, so that a table of more than 256 entries of 8 bits wraps.
     (count, first, _), entries = tables[0].LUTDescriptor, tables[0].LUTData
+    count = count or 1 << 16  # which 16 bits cannot hold
     if isinstance(entries, bytes):
-        entries = np.frombuffer(entries, "u1" if len(entries) == count else "<u2")
+        single = len(entries) in (count, count + count % 2)  # bytes, of an even number
+        order = "<" if data.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        entries = np.frombuffer(entries, "u1" if single else f"{order}u2")[: count if single else None]
     table = np.asarray(entries)
+    if len(table) != count:
+        raise ValueError(f"{len(table)} entries for {count}")
+    if first > np.iinfo(np.int16).max and values.min() < 0:  # written without a sign where the values have one
+        first -= 1 << 16
     return table[(np.rint(values) - first).clip(0, len(table) - 1).astype(np.int64)]
 
 
@@ -204,4 +246,5 @@ def spread(values: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
         raise FloatingPointError("values that are no numbers")
     if high <= low:
         return np.zeros(values.shape, dtype=np.uint8)
-    return ((values.astype(np.float32) - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)
+    exact = values - low if values.dtype.itemsize > 2 else values.astype(np.float32) - low
+    return (exact * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)

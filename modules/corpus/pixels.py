@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,12 @@ from modules.corpus.dicom import MAX_PIXELS, check_size, is_dicom, read_dicom, s
 from modules.messages import UserError
 
 FORMATS = ("PNG", "JPEG")
+_ADAM7 = (  # first column and row of the seven passes of an interlaced PNG, and the steps between two of them
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
 
 # Pillow's own guard, for what it decodes inside DICOM files; open_image looks at the size before.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # an error from twice that on
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image(path: Path) -> Image.Image:
@@ -31,15 +36,18 @@ def open_image(path: Path) -> Image.Image:
         8-bit image of mode ``"L"``, or ``"RGB"`` where there is colour.
 
     Raises:
-        UserError: if there is no such file; if it is none of these, damaged, or so large or so narrow that decoding it
-            would fill the memory.
+        UserError: if there is no such file; if it is none of these, damaged, cut off though it ends well, or so large or so
+            narrow that decoding it would fill the memory.
     """
     if not path.is_file():
         raise UserError(f"the image {path} does not exist: check --image_dir and the image_path of the annotation")
     if is_dicom(path):
         return read_dicom(path)
     try:
-        with Image.open(path, formats=FORMATS) as image:  # never all of Pillow's: EPS would start Ghostscript
+        with (
+            warnings.catch_warnings(record=True, action="always") as doubts,
+            Image.open(path, formats=FORMATS) as image,  # never all of Pillow's: EPS would start Ghostscript
+        ):
             check_size(path, *image.size)
             frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1  # a JPEG's others are its previews
             if frames > 1:
@@ -49,7 +57,9 @@ def open_image(path: Path) -> Image.Image:
                 raise UserError(
                     f"the image {path} holds 16 bits of colour, which are not read whole: export it in grey"
                 )
-            return _eight_bits(ImageOps.exif_transpose(image))
+            image.load()
+            _check_whole(path, image)
+            return _eight_bits(_turned(path, image, doubts))
     except UserError:
         raise
     except UnidentifiedImageError:
@@ -61,6 +71,61 @@ def open_image(path: Path) -> Image.Image:
     except Exception as error:  # damage makes Pillow raise whatever the damaged place leads to
         what = "is cut off" if "truncated" in str(error) or isinstance(error, EOFError) else "is damaged"
         raise UserError(f"the image {path} cannot be decoded, it {what}: copy it again or remove its study") from error
+
+
+def _turned(path: Path, image: Image.Image, doubts: list[warnings.WarningMessage]) -> Image.Image:
+    """The picture as it was before a camera turned it; UserError where the note of that cannot be read."""
+    turn = image.getexif().get(0x0112)
+    torn = any("EXIF" in str(doubt.message) or "Tag data" in str(doubt.message) for doubt in doubts)
+    if turn not in (None, *range(9)) or (torn and turn is None):
+        raise UserError(
+            f"the image {path} has a damaged note (EXIF) of how it was turned: export it upright, or remove its study"
+        )
+    return ImageOps.exif_transpose(image)
+
+
+def _check_whole(path: Path, image: Image.Image) -> None:
+    """Refuse pixels that Pillow made up where the file holds none, without a word of it."""
+    if image.mode == "P" and int(np.asarray(image).max()) >= len(image.getpalette() or ()) // 3:
+        raise UserError(f"the image {path} holds colours that its palette lacks: export it again")
+    end = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
+    if image.format == "PNG":
+        missing = (not end.any() or "interlace" in image.info) and _rows_lack(path)
+    else:
+        missing = abs(end[0, -1].astype(int) - 128).max() <= 1 and _blocks_lack(path, image)
+    if missing:
+        raise UserError(f"the image {path} is cut off, though its end is there: copy it again or remove its study")
+
+
+def _rows_lack(path: Path) -> bool:
+    """Whether the packed rows of a PNG end early, of which Pillow leaves the rest black."""
+    content = path.read_bytes()
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", content[16:29])
+    bits *= {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    passes = [
+        (-(-(width - x) // right), -(-(height - y) // down))
+        for x, y, right, down in (_ADAM7 if interlaced else ((0, 0, 1, 1),))
+    ]
+    lacking = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in passes if columns > 0 and rows > 0)
+    packer, at = zlib.decompressobj(), 8
+    while lacking > 0 and at < len(content):
+        size, kind = struct.unpack(">I4s", content[at : at + 8])
+        packed = content[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
+        while packed and lacking > 0:
+            lacking -= len(packer.decompress(packed, 1 << 20))
+            packed = packer.unconsumed_tail
+        at += 12 + size
+    return lacking > 0
+
+
+def _blocks_lack(path: Path, image: Image.Image) -> bool:
+    """Whether a JPEG ends early, of which libjpeg makes the rest grey: then more bytes before its end change the picture."""
+    content = path.read_bytes()
+    end = content.rfind(b"\xff\xd9")
+    if end < 0:
+        return False
+    with Image.open(io.BytesIO(content[:end] + bytes(4096) + content[end:]), formats=FORMATS) as longer:
+        return longer.tobytes() != image.tobytes()
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

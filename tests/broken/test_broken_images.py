@@ -35,15 +35,15 @@ def png(width=50, height=40, bits=8, colour=0, data=None, extra=b"", interlace=0
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", content) + chunk(b"IEND", b"")
 
 
-def jpeg(**changes):
-    """A JPEG file with some bytes replaced: position -> value."""
-    content = bytearray(saved("JPEG"))
-    for position, value in changes.items():
-        content[int(position[1:])] = value
-    return bytes(content)
+def turned(kind=3, count=1, value=b"\6\0\0\0", cut=None):
+    """The chunk of a PNG that says how a camera was held, of any type, count and length."""
+    note = b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHI", 0x112, kind, count) + value + bytes(4)
+    return chunk(b"eXIf", note[:cut])
 
 
 WHOLE_PNG, WHOLE_JPEG = saved("PNG"), saved("JPEG")
+SMOOTH = saved("JPEG", Image.fromarray(NOISE[:5, :6]).resize((50, 40)), quality=95)
+PALETTE = chunk(b"PLTE", bytes(range(60)))  # of 20 colours
 IMAGES = {
     "empty": b"",
     "one byte": b"\xff",
@@ -89,6 +89,32 @@ IMAGES = {
     "JPEG of 12 bits": WHOLE_JPEG.replace(b"\xff\xc0\x00\x0b\x08", b"\xff\xc0\x00\x0b\x0c"),
     "JPEG of height 0": WHOLE_JPEG.replace(b"\xff\xc0\x00\x0b\x08\x00\x28", b"\xff\xc0\x00\x0b\x08\x00\x00"),
     "JPEG of 65,535 a side": WHOLE_JPEG.replace(b"\x08\x00\x28\x00\x32", b"\x08\xff\xff\xff\xff"),
+    "JPEG of 16 bits": WHOLE_JPEG.replace(b"\xff\xc0\x00\x0b\x08", b"\xff\xc0\x00\x0b\x10"),
+    **{f"JPEG cut at {share:.0%} with an end": SMOOTH[: int(len(SMOOTH) * share)] + b"\xff\xd9" for share in (0.6, 0.7, 0.8, 0.9)},
+    "JPEG cut in colour with an end": (lambda content: content[: len(content) * 3 // 4] + b"\xff\xd9")(saved("JPEG", Image.fromarray(NOISE).convert("RGB"))),
+    "JPEG wider than its pixels": WHOLE_JPEG.replace(b"\x08\x00\x28\x00\x32", b"\x08\x00\x28\x00\x62"),
+    "JPEG higher than its pixels": WHOLE_JPEG.replace(b"\x08\x00\x28\x00\x32", b"\x08\x00\x58\x00\x32"),
+    "JPEG behind a line feed": b"\n" + WHOLE_JPEG,
+    "PNG one row short": png(data=zlib.compress(bytes(51 * 39))),
+    "PNG half its rows short": png(data=zlib.compress((b"\0" + bytes(range(50))) * 20)),
+    "PNG one byte short": png(data=zlib.compress(bytes(51 * 40 - 1))),
+    "PNG of 16 bits one row short": png(bits=16, data=zlib.compress((b"\0" + bytes(range(100))) * 39)),
+    "PNG interlaced without its last pass": png(interlace=1, data=zlib.compress(bytes(20 * 51))),
+    "PNG with an unknown filter": png(data=zlib.compress((b"\7" + bytes(50)) * 40)),
+    "PNG with text between its pixels": png(data=zlib.compress(NOISE.tobytes())[:700], extra=b"").replace(chunk(b"IEND", b""), chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", zlib.compress(NOISE.tobytes())[700:])),
+    "PNG without its palette": png(colour=3),
+    "PNG with colours that its palette lacks": png(colour=3, data=zlib.compress((b"\0" + bytes(range(50))) * 40), extra=PALETTE),
+    "PNG of 4 bits with colours that its palette lacks": png(bits=4, colour=3, data=zlib.compress((b"\0" + b"\xff" * 25) * 40), extra=chunk(b"PLTE", bytes(6))),
+    "PNG animated": saved("PNG", save_all=True, append_images=[Image.fromarray(255 - NOISE)]),
+    "PNG that says it is animated": png(extra=chunk(b"acTL", bytes(3) + b"\2" + bytes(4))),
+    "GIF animated": saved("GIF", save_all=True, append_images=[Image.fromarray(255 - NOISE)]),
+    "PNG of 16 bits of colour interlaced": png(bits=16, colour=6, interlace=1, data=zlib.compress(bytes(20_000))),
+    "TIFF of 16 bits": saved("TIFF", Image.fromarray(NOISE.astype(np.uint16) * 257)),
+    "TIFF of no numbers": saved("TIFF", Image.fromarray(np.where(NOISE < 9, np.nan, NOISE).astype(np.float32))),
+    **{f"PNG turned, cut at {cut}": png(extra=turned(cut=cut)) for cut in (3, 6, 9, 12, 21)},
+    **{f"PNG turned by the type {kind}": png(extra=turned(kind)) for kind in (1, 2, 5, 7, 11, 12)},
+    "PNG turned two billion times": png(extra=turned(count=1 << 31)),
+    "PNG turned twice over": png(extra=turned(4, 2)),
     "JPEG of lossless coding": WHOLE_JPEG.replace(b"\xff\xc0", b"\xff\xc3"),
 }  # fmt: skip
 
@@ -120,8 +146,26 @@ def test_a_broken_image_leaves_out_its_study(name, tmp_path):
     assert_left_out(prepare(tmp_path, "bad.png", IMAGES[name]), tmp_path, "no image that can be decoded")
 
 
-def tags(values=RAMP, syntax="1.2.840.10008.1.2.1", content=None, **changes):
-    return lambda path: write_dicom(path, values, syntax, content, **changes)
+def tags(values=RAMP, syntax="1.2.840.10008.1.2.1", content=None, then=None, **changes):
+    """A file of these tags; those of ``then`` are changed once its pixels are in it."""
+
+    def write(path):
+        import pydicom
+
+        write_dicom(path, values, syntax, content, **changes)
+        data = pydicom.dcmread(path)
+        for name, value in (then or {}).items():
+            setattr(data, name, value)
+        if then:
+            data.save_as(path)
+
+    return write
+
+
+def described(table, count):
+    """A lookup table that says it has another number of entries."""
+    table[0].LUTDescriptor[0] = count
+    return table
 
 
 def without(*names):
@@ -177,6 +221,32 @@ DICOM = {
     "two samples": tags(SamplesPerPixel=2),
     "colour of 16 bits as grey": tags(**{**COLOUR, "BitsAllocated": 16}),
     "bits of 13": tags(BitsAllocated=13),
+    "17 bits in 16": tags(BitsStored=17),
+    "no bits": tags(BitsStored=0),
+    "12 bits at the upper end": tags(RAMP << 4, BitsStored=12, HighBit=15),
+    "more bits than it says": tags(BitsStored=8, HighBit=7),
+    "values above its bits": tags(RAMP + 4096 * (RAMP % 3)),
+    "a sign of 2": tags(PixelRepresentation=2),
+    "colour with a sign": tags(np.full((12, 10, 3), 200), **COLOUR, PixelRepresentation=1),
+    **{f"colour called {kind}": tags(np.full((12, 10, 3), 200), **{**COLOUR, "PhotometricInterpretation": kind}) for kind in ("MONOCHROME2", "HSV", "ARGB", "YBR_RCT", "YBR_PARTIAL_420", "YBR_FULL_422")},
+    "colour in planes of 2": tags(np.full((12, 10, 3), 200), **{**COLOUR, "PlanarConfiguration": 2}),
+    "frames below zero": tags(NumberOfFrames=-1),
+    "half the rows": tags(then={"Rows": 8}),
+    "half the columns": tags(then={"Columns": 8}),
+    "8 bits of 16": tags(then={"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}),
+    "no samples": tags(then={"SamplesPerPixel": 0}),
+    "four samples": tags(then={"SamplesPerPixel": 4, "PhotometricInterpretation": "CMYK", "PlanarConfiguration": 0}),
+    "two frames that it says are one": tags(then={"PixelData": RAMP.astype("<u2").tobytes() * 2}),
+    "one pixel short": tags(then={"PixelData": RAMP.astype("<u2").tobytes()[:-2]}),
+    "a table shorter than it says": tags(VOILUTSequence=described(lookup(0, range(100)), 4096)),
+    "a table longer than it says": tags(VOILUTSequence=described(lookup(0, range(4096)), 100)),
+    "a modality table shorter than it says": tags(ModalityLUTSequence=described(lookup(0, range(100)), 4096)),
+    "an unknown function of the window": tags(WindowCenter=2000, WindowWidth=1000, VOILUTFunction="CUBIC"),
+    "window below zero": tags(WindowCenter=100, WindowWidth=-1),
+    "window of width 1e-300": tags(WindowCenter=100, WindowWidth="1e-300"),
+    "centre of nan": tags(WindowCenter="nan", WindowWidth=100),
+    "two slopes": tags(RescaleSlope=[1, 2], RescaleIntercept=0),
+    "slope of 1e308": tags(RescaleSlope="1e308", RescaleIntercept=0),
     "window of width 0": tags(WindowCenter=100, WindowWidth=0),
     "window of width nan": tags(WindowCenter=100, WindowWidth="nan"),
     "slope of nan": tags(RescaleSlope="nan", RescaleIntercept=0),
