@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from modules.corpus.cells import EMPTY, failed
+from modules.corpus.cells import EMPTY, failed, refuse_odd
 from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
 from modules.messages import UserError
@@ -200,6 +200,7 @@ def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
     if not isinstance(item, dict):
         _reject(path, where, f"found a {type(item).__name__}", "expected an object", "convert the file")
     identifier = "" if item.get("id") is None else str(item["id"])
+    refuse_odd(f"{path}, {where}", "id", item["id"] if identifier else "")
     image_path = read_image_path(path, f"study {identifier}" if identifier else where, item)
     identifier = identifier or _id_from_path(image_path[0])
     name = f"study {identifier}"
@@ -221,6 +222,7 @@ def _read_report(path: str | Path, name: str, report: Any, split: str) -> str:
         kind = "empty" if isinstance(report, str) else f"a {type(report).__name__}"
         found = "no report" if report is None else f"the report is {kind}"
         _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
+    refuse_odd(f"{path}, {name}", "report", report)
     if report.strip().casefold() in EMPTY or failed(report):
         found = f"the report is {report.strip()[:12]!r}"
         _reject(
@@ -247,7 +249,7 @@ def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tup
             or len(part) > 4000
         ):
             _reject(path, name, f"image_path is {_short(part)}", "expected the name of a file", "correct it")
-    return paths
+    return tuple(str(PurePosixPath(part)) for part in paths)  # one film has one name: ./a.png is a.png
 
 
 def _id_from_path(image_path: str) -> str:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
+
+from modules.messages import UserError
+
+MAX_REPORT = 1 << 17  # characters; reports have a few thousand
+MAX_ID = 1000
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, invisible, half a character, ends of lines
 
 EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write where there is nothing
     (
@@ -55,3 +63,31 @@ def failed(value: object, text: bool = True) -> str | None:
         return None
     kinds = _KINDS if text else _KINDS[:_IN_ANY_COLUMN]
     return next((kind for kind, pattern in kinds if pattern.fullmatch(value.strip())), None)
+
+
+def refuse_odd(where: str, name: str, value: object) -> None:
+    """Refuse a text or an id that no program can have meant, before anything reads it.
+
+    Args:
+        where: file and row.
+        name: of the column.
+        value: what stands there; it is not quoted but for an id.
+
+    Raises:
+        UserError: if it is longer than any; if an id is a list or the like, or holds characters that nobody sees, so that
+            it looks like another.
+    """
+    if name in ("id", "patient") and (
+        not isinstance(value, str | int | float) or isinstance(value, bool) or value in (math.inf, -math.inf)
+    ):
+        raise UserError(f"{where}: the {name} is a {type(value).__name__}, expected text or a number: correct it")
+    value = str(value)
+    most = MAX_ID if name == "id" else MAX_REPORT
+    if len(value) > most:
+        raise UserError(
+            f"{where}: the {name} has {len(value):,} characters, expected at most {most:,}: correct it or remove the study"
+        )
+    if name == "id" and not value.isprintable() and any(unicodedata.category(letter) in _UNSEEN for letter in value):
+        raise UserError(
+            f"{where}: the id {value[:60]!a} holds characters that cannot be seen, expected none: correct it"
+        )

@@ -16,6 +16,7 @@ import gzip
 import io
 import itertools
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,8 +93,8 @@ class Table:
 
 
 def plain_heading(name: str) -> str:
-    """A heading without case, blanks and marks: ``"Study ID"``, ``"study_id"`` and ``"StudyID"`` are one."""
-    return re.sub(r"[\W_]+", "", name).casefold()
+    """A heading without case, width, blanks and marks: ``"Study ID"``, ``"study_id"`` and ``"StudyID"`` are one."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
@@ -188,6 +189,10 @@ def _rows(path: Path, content: bytes, encoding: str, separator: str) -> Iterator
             except StopIteration:
                 return
             except csv.Error as error:
+                if "field limit" in str(error):
+                    raise UserError(
+                        f"{path} has a cell of more than {MAX_CELL:,} characters from line {line} on: it may lack a closing quote"
+                    ) from None
                 raise UserError(
                     f"{path} has a double quote that does not enclose a whole cell ({error}) from line {line} on: double "
                     "the quotes inside a text"

@@ -4,6 +4,7 @@ import gzip
 import io
 import shutil
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def zipped(content=REPORT, name=NAME, method=zipfile.ZIP_DEFLATED):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         archive.writestr(name, content)
+    return file.getvalue()
+
+
+def zipped_twice(second):
+    """Two texts of one report."""
+    file = io.BytesIO(zipped())
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(second, REPORT + b"No.")
     return file.getvalue()
 
 
@@ -84,6 +93,27 @@ MIMIC = {  # name of the archive of reports, content
     "zip with wrong checksum": ("zip", zipped(method=zipfile.ZIP_STORED).replace(b"FINDINGS", b"FINDINGZ")),
     "zip with a huge report": ("zip", huge_zip()),
     "zip without the reports": ("zip", zipped(name="readme.md")),
+    "zip with two texts of a report": ("zip", zipped_twice(NAME)),
+    "zip with two texts in two folders": ("zip", zipped_twice(f"again/{NAME}")),
+    "zip in a zip": ("zip", zipped(zipped(), "mimic-cxr-reports.zip")),
+    "zip of backslashes": ("zip", zipped(name=NAME.replace("/", "\\"))),
+    "zip of a link": ("zip", zipped(b"/etc/passwd")),
+    "zip of empty reports": ("zip", zipped(b" \n")),
+    "zip of bytes": ("zip", zipped(bytes(range(256)))),
+    "zip of UTF-16": ("zip", zipped(REPORT.decode().encode("utf-16"))),
+    "zip that is a tar": ("zip", tarred((NAME, tarfile.REGTYPE, REPORT))),
+    "tar that is a zip": ("tar", zipped()),
+    "tar with two texts of a report": ("tar", tarred((NAME, tarfile.REGTYPE, REPORT), (NAME, tarfile.REGTYPE, REPORT + b"No."))),
+    "tar in a tar": ("tar", tarred(("reports.tar", tarfile.REGTYPE, tarred((NAME, tarfile.REGTYPE, REPORT))))),
+    "tar of a hard link to the system": ("tar", tarred((NAME, tarfile.LNKTYPE, "../../../../etc/passwd"))),
+    "tar of a hard link to another": ("tar", tarred(("s1.txt", tarfile.REGTYPE, REPORT), (NAME, tarfile.LNKTYPE, "s1.txt"))),
+    "tar of a pipe": ("tar", tarred((NAME, tarfile.FIFOTYPE, ""))),
+    "tar of a disk": ("tar", tarred((NAME, tarfile.BLKTYPE, ""))),
+    "tar of a folder": ("tar", tarred((NAME, tarfile.DIRTYPE, ""))),
+    "tar packed twice": ("tar.gz", gzip.compress(WHOLE)),
+    "tar packed by bzip2": ("tar.gz", tarred((NAME, tarfile.REGTYPE, REPORT), mode="w:bz2")),
+    "tar packed by xz": ("tar.gz", tarred((NAME, tarfile.REGTYPE, REPORT), mode="w:xz")),
+    "tar behind its end": ("tar", bytes(512) + tarred((NAME, tarfile.REGTYPE, REPORT))),
     "tar cut off": ("tar.gz", WHOLE[:-40]),
     "tar of nothing": ("tar.gz", b""),
     "tar of text": ("tar", b"hello " * 300),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from modules.corpus.annotations import SPLITS, leading_out, read_image_path, read_labels
-from modules.corpus.cells import failed, is_empty
+from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.splits import split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
@@ -163,6 +163,8 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
 
 def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
+        if name in ("id", "patient", "report", "findings", "impression"):
+            refuse_odd(f"{path}, {where}", name, value)
         if name in ("id", "patient") and _ROUNDED.fullmatch(str(value).strip()):
             raise UserError(
                 f"{path}, {where}: the {name} is {value}, a number that a spreadsheet has rounded, so that several may have become "

@@ -180,12 +180,17 @@ def _read_reports(
     """The wanted section of every listed study, why others have none, and where the sections stood."""
     texts: dict[str, str] = {}
     dropped: dict[str, str] = {}
+    read: dict[str, int] = {}
     origins: Counter = Counter()
     for source in sources:
         for name, content in iterate_texts(source, ".txt"):
             match = _REPORT_NAME.search(name)
             if not match or match[1] not in patient_of:
                 continue
+            if read.setdefault(match[1], digest := hash(content)) != digest:
+                raise UserError(
+                    f"{name} in {source} is another text of study {match[1]} than the one read before: remove one of them"
+                )
             text, origin = extract(content.decode("utf-8", errors="replace"), options.section, options.unnamed)
             if text:
                 texts[match[1]] = text
