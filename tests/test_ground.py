@@ -469,7 +469,9 @@ def test_maps_of_another_program(tmp_path, capsys):
     call(ground, *flags, "--maps", tmp_path / "maps.npz")
     found = json.loads((tmp_path / "out" / "grounding.json").read_text())["rows"]["maps"]["all"]
     assert found["hit"] > 0.9
-    assert "no --ann_path was given" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no --ann_path was given" in shown
+    assert "the boxes name no patients: what is said by patient is by film" in shown
     np.savez(tmp_path / "other.npz", x=grid)
     refused(capsys, "name every array 'image|finding'", ground, *flags, "--maps", tmp_path / "other.npz", "--overwrite")
 

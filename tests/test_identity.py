@@ -51,6 +51,7 @@ def ceiling(name, raw, text, states, published):
         return None
     name = name.removesuffix("_full")
     if name == "ROUGE_L" and published:  # the empty word behind the last stop
+        words = text.split(" ")  # a doubled blank of the published cleaning is a word of both sides
         precision = len(words) / (len(words) + 1)
         return (1 + BETA**2) * precision / (1 + BETA**2 * precision)
     if name.startswith("ce_"):

@@ -63,6 +63,9 @@ class GroundRun:
         for phrase, film in zip(self.phrases, self.films, strict=True):
             require_on_film(phrase, film, *self.sizes[film])
 
+        if all(phrase.patient == phrase.image for phrase in self.phrases):
+            self.notes.append("the boxes name no patients: what is said by patient is by film")
+
     def _read(self) -> list[Phrase]:
         wanted = self.wanted
         if not Path(wanted.boxes).is_dir():
