@@ -224,6 +224,17 @@ def test_what_a_published_row_does_otherwise_stands_in_its_title():
         assert words in said
 
 
+def test_every_figure_of_a_table_has_its_direction():
+    """METEOR and the metrics of others are not computed for the yardsticks."""
+    columns = {"BLEU_4": "BL-4", "METEOR": "MTR", "green": "GREEN"}
+    good = good_values(columns, {"another patient's report": {"BLEU_4": 0.1}}, "mimic_cxr")
+    assert [" ".join(line.split()) for line in good_lines(columns, good)] == [
+        "BL-4 higher is better; another patient's report 0.100; best published 0.199 (ESC-RL (ACL 2026))",
+        "MTR higher is better; best published 0.199 (REVTAF (ICCV 2025))",
+        "GREEN higher is better",
+    ]
+
+
 def test_rows_that_obey_the_harmonic_mean_are_micro():
     """2PR / (P + R) is F1 of micro figures; a row of the example-based column that obeys it stands in the wrong one."""
     for table in PUBLISHED.values():

@@ -57,7 +57,6 @@ def good_lines(columns: Mapping[str, str], found: Mapping[str, Mapping[str, floa
     for figure, title in columns.items():
         values = found[figure]
         said = [f"{name} {value:.3f}" for name, value in values.items() if isinstance(value, float)]
-        if said:
-            by = f" ({values['published by']})" if "published by" in values else ""
-            lines.append(f"  {title:18s} {values['direction']}; {'; '.join(said)}{by}")
+        by = f" ({values['published by']})" if "published by" in values else ""
+        lines.append(f"  {title:18s} {'; '.join([str(values['direction']), *said])}{by}")
     return lines
