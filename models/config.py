@@ -60,6 +60,8 @@ def out_of_range(value: float, within: str) -> str:
         return f"{'at least' if within[0] == '[' else 'above'} {low}"
     if value > float(high) or (value == float(high) and within[-1] == ")"):
         return "finite" if high == "inf" else f"{'at most' if within[-1] == ']' else 'below'} {high}"
+    if isinstance(value, int) and value >= 1 << 63:  # which nothing that counts can hold
+        return f"below {1 << 63}"
     return "" if value == value else "a number"
 
 

@@ -361,7 +361,9 @@ def test_base_rates(folder):
 def test_a_changed_annotation_is_said(folder, tmp_path, capsys):
     path = tmp_path / "annotation.json"
     path.write_text("[]")
-    write_feature(folder, "labels", np.zeros((4, 18)), axis="studies", made_by={"annotation": sha256_of(path)})
+    write_feature(
+        folder, "labels", np.zeros((4, 18), dtype=np.int8), axis="studies", made_by={"annotation": sha256_of(path)}
+    )
     assert FeatureStore.open(folder, path).stale(path) == []
     assert capsys.readouterr().err == ""
     path.write_text("[1]")

@@ -27,6 +27,12 @@ SHAPES = {  # widths that every program relies on
     "sentence_features": (None, None),
     "sentence_offsets": (None,),
 }
+WHOLE_NUMBERS = (
+    "labels",
+    "memory_indices",
+    "label_neighbours",
+    "sentence_offsets",
+)  # the others of SHAPES are fractions
 READ_WHOLE = 1 << 27  # bytes of an array that is read whole when its folder is opened; larger ones the doctor reads
 AGAIN = "run main_prepare.py again with this --feature_dir"
 
@@ -79,7 +85,20 @@ def map_array(directory: Path, name: str, entry: Mapping[str, Any]) -> np.ndarra
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged head makes numpy raise almost anything
         raise UserError(f"{path} is damaged: remove it and {AGAIN}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise UserError(f"{path} is an archive of arrays and not an array: remove it and {AGAIN}")
     if list(array.shape) != entry["shape"] or array.dtype != np.dtype(entry["dtype"]):
         found, expected = f"{array.shape} {array.dtype}", f"{tuple(entry['shape'])} {entry['dtype']}"
         raise UserError(f"{path} holds {found} but the manifest says {expected}: remove it and {AGAIN}")
     return array
+
+
+def check_numbers(path: Path, array: np.ndarray) -> None:
+    """Refuse an array of another kind of numbers, or one that would poison a training; UserError names its file."""
+    if path.stem in SHAPES and array.dtype.kind != ("i" if path.stem in WHOLE_NUMBERS else "f"):
+        what = "whole numbers" if path.stem in WHOLE_NUMBERS else "fractions"
+        raise UserError(f"{path} holds {array.dtype}, expected {what}: remove it and {AGAIN}")
+    rows = 1 << 12  # at a time: what is mapped may be larger than the memory
+    if array.dtype.kind == "f" and not all(np.isfinite(array[i : i + rows]).all() for i in range(0, len(array), rows)):
+        raise UserError(f"{path} holds numbers that are not finite: remove it and {AGAIN}")

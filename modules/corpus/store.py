@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, READ_WHOLE, SHAPES, map_array, read_manifest
+from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, READ_WHOLE, SHAPES, check_numbers, map_array, read_manifest
 from modules.distributed import is_main
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.messages import UserError
@@ -192,8 +192,12 @@ class FeatureStore:
             if sha256_of(path) != self._ids_checksum(axis):
                 raise UserError(f"{path} has changed since it was written: {AGAIN}")
             rows = self._manifest["axes"][axis]["rows"]
-            if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids) or len(ids) != rows:
-                raise UserError(f"{path} is no list of {rows} study ids: {AGAIN}")
+            if (
+                not isinstance(ids, list)
+                or not all(isinstance(i, str) for i in ids)
+                or not len({*ids}) == len(ids) == rows
+            ):
+                raise UserError(f"{path} is no list of {rows} study ids, each once: {AGAIN}")
             self._rows[axis] = {identifier: row for row, identifier in enumerate(ids)}
         return self._rows[axis]
 
@@ -286,7 +290,7 @@ def verify(directory: str | Path) -> list[str]:
 
 
 def _check_array(store: FeatureStore, name: str) -> None:
-    _ = store[name]
+    check_numbers(store.directory / f"{name}.npy", store[name])
     if sha256_of(store.directory / f"{name}.npy") != store.entry(name)["sha256"]:
         raise UserError(f"{name}.npy in {store.directory} has changed since it was written: remove it and {AGAIN}")
 

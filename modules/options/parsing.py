@@ -95,6 +95,9 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     first = _Parser(prog=program.file, add_help=False, allow_abbrev=False)
     first.add_argument("--dataset_name")
     parser = build_parser(program, dataset_name := first.parse_known_args(words)[0].dataset_name)
+    empty = next((word for word in words if word.startswith("--") and word.endswith("=--")), None)
+    if empty:  # which argparse takes for an empty list, whatever the flag
+        parser.error(f"{empty} gives no value: write one after the =")
     known, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(_unknown(program, parser, unknown[0]))

@@ -18,20 +18,22 @@ FLAGS = {
         "--val_every 0", "--save_every 0", "--hidden_size 0", "--hidden_size -1", "--decoder_heads 0", "--decoder_layers -1",
         "--memory_layers -1", "--nhead 0", "--manifold sphere", "--retrieval guess", "--precision fp8", "--device tpu",
         "--dataset_name chexpert", "--monitor_metric", "--hello", "--epoch_s 3", "--resume maybe", "--n_gpu -1",
-        "--num_workers -1", "--seed x", "--seed -1", "--max_words -1", "--init_lr inf", "--c inf",
+        "--num_workers -1", "--seed x", "--seed -1", "--max_words -1", "--init_lr inf", "--c inf", "--batch_size=--", "--c=--",
+        f"--epochs {'9' * 400}", f"--warmup_steps {'9' * 400}", f"--max_words {'9' * 30}", "--c 1e400", "--c 1e-400", "--c=-nan",
+        "--cls_weight 1e400", "--cls_weight=-inf", "--timeout inf", "--timeout 0", "--drop_references nan", "--epochs=", "--c 0x10", "--c 1,5",
     ),
     main_prepare: (
         "--num_studies 0", "--num_studies x", "--difficulty nan", "--difficulty -1", "--difficulty 9", "--synth_image_size 0",
         "--resize -1", "--neighbours 0", "--clip_k 0", "--scorer_epochs 0", "--scorer_lr nan", "--text_width 0",
-        "--section all", "--items page", "--copy_format gif", "--feature_dtype int8", "--scorer_patience -1", "--what",
+        "--resize=--", f"--scorer_epochs {'9' * 400}", "--scorer_lr 1e-400", "--val_share nan", "--test_share 1e400", "--section all", "--items page", "--copy_format gif", "--feature_dtype int8", "--scorer_patience -1", "--what",
     ),
     main_test: (
         "--split dev", "--beam_size 0", "--gen_max_len 0", "--plot -1", "--viewer_studies 0", "--resamples 0", "--show -1",
-        "--batch_size 0", "--load", "--model x",
+        "--batch_size 0", "--load", "--model x", f"--plot {'9' * 400}", f"--show {'9' * 400}", "--plot=--", "--resamples inf",
     ),
     main_score: (
         "", "--predictions", "--predictions a.csv --split dev", "--predictions a.csv --resamples 0", "--predictions a.csv --max_words -1",
-        "--predictions a.csv --cleaning strong", "--predictions a.csv --extra_metrics rouge", "--predictions a.csv --hello",
+        "--predictions a.csv --resamples=--", f"--predictions a.csv --max_words {'9' * 400}", "--predictions a.csv --cleaning strong", "--predictions a.csv --extra_metrics rouge", "--predictions a.csv --hello",
     ),
 }  # fmt: skip
 

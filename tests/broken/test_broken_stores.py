@@ -10,6 +10,7 @@ from PIL import Image
 
 import main_train
 from modules.corpus.store_writing import write_axis, write_bank_reports, write_base_rates, write_feature
+from modules.records import sha256_of
 
 IDS = [f"s{i}" for i in range(6)]
 
@@ -71,6 +72,20 @@ def replaced(name, array):
     def damage(folder):
         np.save(folder / f"{name}.npy", array)
         entry(name, shape=list(array.shape), dtype=str(array.dtype))(folder)
+
+    return damage
+
+
+FRACTIONS = ("region_scores", "region_text", "report_features", "sentence_features")
+
+
+def valued(name, value, kind=None):
+    """An array of the same shape that holds one value throughout, with the checksum that goes with it."""
+
+    def damage(folder):
+        array = np.load(folder / f"{name}.npy")
+        replaced(name, np.full(array.shape, value, dtype=kind or array.dtype))(folder)
+        entry(name, sha256=sha256_of(folder / f"{name}.npy"))(folder)
 
     return damage
 
@@ -178,6 +193,24 @@ DAMAGE = {
     "report is a number": file("training.jsonl", '{"id": "s0", "patient": null, "report": 3}\n' * 4),
     "reports of other studies": file("training.jsonl", f"{ROW}\n" * 4),
     "reports too few": file("training.jsonl", f"{ROW}\n"),
+    "ids twice": listed(lambda ids: [*ids[:-1], ids[0]]),
+    "ids in lists": listed(lambda ids: [[identifier] for identifier in ids]),
+    "an archive of arrays": lambda folder: (np.savez(folder / "x.npz", np.zeros((6, 18), dtype=np.int8)), (folder / "x.npz").replace(folder / "labels.npy")),
+    **{f"{name} of no numbers": valued(name, np.nan) for name in FRACTIONS},
+    **{f"{name} infinite": valued(name, np.inf) for name in FRACTIONS},
+    **{f"{name} of whole numbers": valued(name, 1, np.int32) for name in FRACTIONS},
+    **{f"{name} of fractions": valued(name, 0.5, np.float32) for name in ("labels", "memory_indices", "label_neighbours")},
+    "neighbours of truth values": valued("label_neighbours", 1, bool),
+    "offsets of fractions": replaced("sentence_offsets", np.array([0.0, 2, 4, 6, 8])),
+    "offsets that fall": replaced("sentence_offsets", np.array([0, 4, 2, 6, 8])),
+    "an axis of rows below zero": manifest(lambda content: content["axes"]["studies"].update(rows=-6)),
+    "an axis of a true number of rows": manifest(lambda content: content["axes"]["studies"].update(rows=True)),
+    "a shape that is true": entry("labels", shape=[True, 18]),
+    "a shape of 10^15 rows": entry("labels", shape=[10**15, 18]),
+    "a checksum in capitals": entry("labels", sha256="A" * 64),
+    "files are a list": manifest(lambda content: content.update(files=[])),
+    "a manifest in UTF-16": lambda folder: (folder / "manifest.json").write_text((folder / "manifest.json").read_text(), encoding="utf-16"),
+    "rates that are true": file("base_probs.json", json.dumps([True] * 14)),
     "the folder is a file": lambda folder: (shutil.rmtree(folder), folder.write_text("hello")),
 }  # fmt: skip
 
