@@ -325,6 +325,33 @@ def test_a_table_is_read_by_what_it_says_of_itself(name, tmp_path):
     assert abs(pixels - expected).max() <= 0.51
 
 
+def test_a_big_endian_file_is_read_as_its_little_endian_copy(tmp_path):
+    import pydicom
+
+    def written(name, syntax, order, values):
+        table = pydicom.Dataset()
+        table.LUTDescriptor = [4096, 0, 16]
+        table.add_new("LUTData", "OW", (np.arange(4096)[::-1] ** 2 >> 8).astype(f"{order}u2").tobytes())
+        data = pydicom.dcmread(write_dicom(tmp_path / name, RAMP, VOILUTSequence=[table]))
+        whole = pydicom.Dataset()
+        whole.update(
+            {tag: data[tag] for tag in list(data.keys())}
+        )  # decoded, so that it can be written in another order
+        whole.file_meta = data.file_meta
+        whole.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+        whole.PixelData = values.astype(f"{order}u2").tobytes()
+        whole.VOILUTSequence = [table]
+        whole.save_as(tmp_path / name, implicit_vr=False, little_endian=order == "<", enforce_file_format=True)
+        return tmp_path / name
+
+    little, big = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+    expected = np.asarray(read_dicom(written("little.dcm", little, "<", RAMP)))
+    assert len(np.unique(expected)) > 100
+    assert (np.asarray(read_dicom(written("big.dcm", big, ">", RAMP))) == expected).all()
+    with pytest.raises(UserError, match="holds the value 4336, expected less than 4096"):
+        read_dicom(written("wide.dcm", big, ">", RAMP + 256))
+
+
 def test_all_padding_is_an_image_like_any_other(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", np.full((16, 16), 7), PixelPaddingValue=7)
     assert np.asarray(read_dicom(path)).max() == 0

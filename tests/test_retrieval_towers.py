@@ -45,10 +45,10 @@ class Bank:
 
 def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_negative():
     everyone = np.arange(4)
-    words = Wanted(Bank(), label_weight=0)(everyone, everyone)
+    words = Wanted(Bank().reports, Bank().labels, label_weight=0)(everyone, everyone)
     np.testing.assert_allclose(np.diag(words), 20, rtol=1e-5)  # cosine 1 at temperature .05
     assert words[0, 2] > words[0, 1] > 0
-    findings = Wanted(Bank(), text_weight=0)(everyone, everyone)
+    findings = Wanted(Bank().reports, Bank().labels, text_weight=0)(everyone, everyone)
     np.testing.assert_allclose(np.diag(findings), 0, atol=1e-6)
     assert findings[0, 1] == pytest.approx(0, abs=1e-6)
     bank = Bank()
@@ -57,7 +57,7 @@ def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_neg
     blank, rate = np.zeros(18), np.full(18, 1e-3)
     rate[1], rate[11] = 0.5, 0.25
     weight = rate**-0.5 / (rate**-0.5).mean()
-    found = Wanted(bank, text_weight=0)(everyone, everyone)
+    found = Wanted(bank.reports, bank.labels, text_weight=0)(everyone, everyone)
     assert found[0, 2] == pytest.approx(-weight[1], rel=1e-4)
     assert found[2, 3] == pytest.approx(-weight[11] - 0.5 * weight[5], rel=1e-4)  # an uncertain finding is half a one
     assert not blank.any()
@@ -142,7 +142,7 @@ def test_fitted_towers_find_reports_that_are_worth_more_and_move_nothing_else(da
     dataset = datasets["train"]
     before = {key: value.clone() for key, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    wanted = Wanted(dataset.bank)
+    wanted = Wanted(dataset.bank.reports, dataset.bank.labels)
     rows = dataset.store.rows("training", [study.id for study in dataset.studies])
 
     def worth():
@@ -179,10 +179,10 @@ def test_an_encoder_of_large_numbers_does_not_poison_the_towers(datasets):  # no
     torch.nn.init.constant_(last.weight, 1e6)
     seen = ask(model, dataset, "learned", options())
     assert 6e4 < seen.tower_inputs.float().abs().max() < np.inf
-    assert np.isfinite(fit_towers(model, dataset, seen, Wanted(dataset.bank), (1, 1), 5))
+    assert np.isfinite(fit_towers(model, dataset, seen, Wanted(dataset.bank.reports, dataset.bank.labels), (1, 1), 5))
     seen.tower_inputs[0] = np.inf
     with pytest.raises(UserError, match="the retrieval towers are not finite after 5 steps"):
-        fit_towers(model, dataset, seen, Wanted(dataset.bank), (1, 1), 5)
+        fit_towers(model, dataset, seen, Wanted(dataset.bank.reports, dataset.bank.labels), (1, 1), 5)
 
 
 @pytest.fixture
@@ -201,7 +201,14 @@ def ranked(monkeypatch):
 def test_nobody_is_to_find_the_own_report(datasets, ranked):  # noqa: F811
     dataset = datasets["train"]
     model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
-    fit_towers(model, dataset, ask(model, dataset, "learned", options()), Wanted(dataset.bank), (1, 1), 3)
+    fit_towers(
+        model,
+        dataset,
+        ask(model, dataset, "learned", options()),
+        Wanted(dataset.bank.reports, dataset.bank.labels),
+        (1, 1),
+        3,
+    )
     for worth in ranked:  # of the whole bank
         assert worth.shape == (len(dataset), len(dataset.bank))
         assert (worth.isinf().sum(dim=1) == 1).all()
@@ -227,7 +234,7 @@ def test_small_towers_are_fitted_on_one_thread_and_the_rest_of_the_program_keeps
     queries = ask(model, dataset, "learned", options())
     torch.set_num_threads(2)
     try:
-        fit_towers(model, dataset, queries, Wanted(dataset.bank), (1, 1), 3)
+        fit_towers(model, dataset, queries, Wanted(dataset.bank.reports, dataset.bank.labels), (1, 1), 3)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -245,7 +252,14 @@ def test_the_rate_falls_to_nothing(datasets, monkeypatch):  # noqa: F811
     monkeypatch.setattr(torch.optim.AdamW, "step", remembered)
     dataset = datasets["train"]
     model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
-    fit_towers(model, dataset, ask(model, dataset, "learned", options()), Wanted(dataset.bank), (1, 1), 10)
+    fit_towers(
+        model,
+        dataset,
+        ask(model, dataset, "learned", options()),
+        Wanted(dataset.bank.reports, dataset.bank.labels),
+        (1, 1),
+        10,
+    )
     np.testing.assert_allclose(rates, towers.LR * (1 + np.cos(np.pi * np.arange(10) / 10)) / 2)
 
 

@@ -123,16 +123,9 @@ def _check_kind(path: Path, data: Dataset) -> None:
         raise UserError(
             f"the image {path} says that its {stored} bits end at bit {data.HighBit}, expected {stored - 1}: export it again"
         )
-    overlaid = any(
-        0x6000 <= tag >> 16 < 0x6100 for tag in map(int, data.keys())
-    )  # whose bits may stand above the pixels'
-    if (
-        stored
-        and native
-        and not overlaid
-        and not data.PixelRepresentation
-        and stored < data.BitsAllocated in (8, 16, 32)
-    ):
+    overlaid = any(0x6000 <= tag >> 16 < 0x6100 for tag in map(int, data.keys()))  # its bits may be above
+    plain = native and not overlaid and not data.PixelRepresentation
+    if stored and plain and stored < data.BitsAllocated in (8, 16, 32):
         order = "<" if data.file_meta.TransferSyntaxUID.is_little_endian else ">"
         whole = len(data.PixelData) // (data.BitsAllocated // 8)
         values = np.frombuffer(data.PixelData, f"{order}u{data.BitsAllocated // 8}", count=whole)

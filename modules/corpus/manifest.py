@@ -27,12 +27,7 @@ SHAPES = {  # widths that every program relies on
     "sentence_features": (None, None),
     "sentence_offsets": (None,),
 }
-WHOLE_NUMBERS = (
-    "labels",
-    "memory_indices",
-    "label_neighbours",
-    "sentence_offsets",
-)  # the others of SHAPES are fractions
+WHOLE_NUMBERS = ("labels", "memory_indices", "label_neighbours", "sentence_offsets")  # the others are fractions
 READ_WHOLE = 1 << 27  # bytes of an array that is read whole when its folder is opened; larger ones the doctor reads
 AGAIN = "run main_prepare.py again with this --feature_dir"
 

@@ -14,6 +14,8 @@ from modules.evaluation.headings import IDS, is_known
 from modules.messages import UserError, named
 from modules.records import parse_json
 
+_YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
+
 
 def jsonl_rows(path: Path) -> list[Row]:
     """Rows of JSON lines.
@@ -139,16 +141,7 @@ def _refuse_unknown_splits(path: Path, rows: Sequence[Row], found: Mapping[str, 
     for name, splits in found.items():
         values = {str(row.get(name)).strip().casefold() for row in rows}
         like = plain_heading(name) == "split" or len(set(splits) - {None}) > 1
-        flag = LIKE_SPLIT.fullmatch(plain_heading(name)) and values <= {
-            "true",
-            "false",
-            "yes",
-            "no",
-            "0",
-            "1",
-            "0.0",
-            "1.0",
-        }
+        flag = LIKE_SPLIT.fullmatch(plain_heading(name)) and values <= _YES_OR_NO
         if None in splits and 1 < len(values) <= MOST_SPLITS and (like or flag):
             raise UserError(
                 f"the column {name!r} of {path} holds {', '.join(map(repr, sorted(values)))}; expected train, val and test: correct "

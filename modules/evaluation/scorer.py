@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.text import attach_punctuation, normalise_whitespace, postprocess_prediction
+from modules.corpus.text import attach_punctuation, normalise_whitespace, plain_blanks, postprocess_prediction
 from modules.evaluation.metrics.clinical import class_sums
 from modules.evaluation.metrics.measures import METRICS, Scored
 from modules.evaluation.metrics.meteor import MeteorRun
@@ -22,7 +22,6 @@ from modules.labelling.cache import cached_labels
 from modules.labelling.labelers import Labeler
 from modules.labels import BLANK, CHEXPERT_CONDITIONS
 
-_ODD_BLANK = re.compile(r"[^\S ]")
 _BESIDE = re.compile(r"_uncertain_positive$|_(?:head|medium|tail)$")
 
 
@@ -149,7 +148,7 @@ class ReportScorer:
 
     def _spaced(self, texts: Sequence[str], predicted: bool) -> list[str]:
         if self.published:
-            even = [_ODD_BLANK.sub(" ", text) for text in texts]  # ROUGE splits at single blanks
+            even = [plain_blanks(text).replace("\n", " ") for text in texts]  # ROUGE splits at single blanks
             return [postprocess_prediction(text) for text in even] if predicted else even
         return [normalise_whitespace(postprocess_prediction(attach_punctuation(text))) for text in texts]
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +14,6 @@ from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
 from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf, StudyInputs
-from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast
 from modules.labels import CONDITIONS, STATES
@@ -134,7 +131,7 @@ def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, de
     vocabulary = [f"word{number}" for number in range(2000)]
     reports = [" ".join(rng.choice(vocabulary, WORDS)) for _ in range(min(CANDIDATES, max(train, ANCHORS)))]
     labels = rng.integers(0, len(STATES), (len(reports), len(CONDITIONS)))
-    wanted = Wanted(cast(TrainingBank, SimpleNamespace(reports=reports, labels=labels)))
+    wanted = Wanted(reports, labels)
     model.eval()
     for _ in range(2):  # the first sets up
         started = _now()

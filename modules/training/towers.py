@@ -8,7 +8,7 @@ decoder learns in its first epochs whether a reference is worth reading, and doe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -52,21 +52,24 @@ class Wanted:
     blank against negative is no difference).
 
     Args:
-        bank: the training reports.
+        reports: of the bank, N of them.
+        labels: theirs, ``(N, L)``.
         text_weight: of the words.
         label_weight: of the findings.
     """
 
-    def __init__(self, bank: TrainingBank, text_weight: float = 1.0, label_weight: float = 1.0) -> None:
+    def __init__(
+        self, reports: Sequence[str], labels: np.ndarray, text_weight: float = 1.0, label_weight: float = 1.0
+    ) -> None:
         counter = HashingVectorizer(
             ngram_range=NGRAMS, token_pattern=r"\S+", n_features=HASHED, alternate_sign=False, norm=None
         )
-        counts = counter.transform(bank.reports).minimum(MOST_COUNTED)
+        counts = counter.transform(reports).minimum(MOST_COUNTED)
         self.words = csr_array(normalize(counts)) * np.float32(text_weight / TEXT_TEMPERATURE) ** 0.5  # (N, HASHED)
-        rate = (bank.labels == POSITIVE).mean(axis=0).clip(1e-3)
+        rate = (labels == POSITIVE).mean(axis=0).clip(1e-3)
         weight = rate**-RARITY
         weight = label_weight * weight / weight.mean()  # (L,)
-        found = [(bank.labels == state) * weight**0.5 for state in (POSITIVE, UNCERTAIN)]
+        found = [(labels == state) * weight**0.5 for state in (POSITIVE, UNCERTAIN)]
         self.positive, self.uncertain = (part.astype(np.float32) for part in found)  # (N, L) each
 
     def __call__(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:

@@ -71,7 +71,8 @@ class Trainer:
         self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
-        self.wanted = Wanted(train_set.bank) if isinstance(model.retrieval_enhancer, RetrievalTowers) else None
+        has_towers, bank = isinstance(model.retrieval_enhancer, RetrievalTowers), train_set.bank
+        self.wanted = Wanted(bank.reports, bank.labels) if has_towers else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
         self.state, self.origin = RunState(), training_origin(train_set.bank.store)
         self.sums = torch.zeros(1 + len(loss_names()), device=device)  # steps and losses of this epoch and process

@@ -136,9 +136,11 @@ def unlike(table: PublishedTable, row: PublishedRow) -> str:
 def titled_rows(dataset: str | None) -> dict[str, dict[str, float | None]]:
     """The same as :func:`published_rows` under titles that say what a row does otherwise."""
     table = PUBLISHED.get(dataset or "")
+    if table is None:
+        return {}
     found = {}
-    for name, row in table.rows.items() if table else ():
-        other = unlike(table, row) if table else ""
+    for name, row in table.rows.items():
+        other = unlike(table, row)
         found[f"{name}, published{f' ({other})' if other else ''}"] = row.named()
     return found
 
@@ -160,8 +162,10 @@ def best_published(dataset: str | None) -> dict[str, tuple[float, str]]:
     """The highest published value of every figure, and whose it is; rows of other inputs, reports or references are left out."""
     best: dict[str, tuple[float, str]] = {}
     table = PUBLISHED.get(dataset or "")
-    for model, row in table.rows.items() if table else ():
-        if table and unlike(table, row) not in ("", row.average):
+    if table is None:
+        return best
+    for model, row in table.rows.items():
+        if unlike(table, row) not in ("", row.average):
             continue
         for name, value in row.named().items():
             if value is not None and value > best.get(name, (-1.0, ""))[0]:
