@@ -306,6 +306,7 @@ def test_absolute_paths_below_the_folder_are_shortened_and_the_rest_is_listed_at
         "study link/b",
     ]
     assert f"{tmp_path}/link/b.png is a link" in lines[-1]
+    assert "put the table into a folder that holds them" in lines[0]  # not --image_dir, where the copies would go
 
 
 def test_absent_images_are_named_as_they_were_looked_for(tmp_path):

@@ -18,6 +18,7 @@ from modules.messages import UserError
 from modules.records import read_json
 
 SPLITS = ("train", "val", "test")
+SHORTEN = "shorten it and give the folder in front of it with --image_dir"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,8 +232,8 @@ def _read_report(path: str | Path, name: str, report: Any, split: str) -> str:
     return report
 
 
-def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
-    """Image paths of an item, at least one, none absolute or with ``..``; UserError names the file and the study."""
+def read_image_path(path: str | Path, name: str, item: Mapping[str, Any], advice: str = SHORTEN) -> tuple[str, ...]:
+    """Image paths of an item, at least one; UserError names file and study, and has ``advice`` on one that leads out."""
     given = item.get("image_path")
     paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
     if not paths or not all(isinstance(part, str) and part.strip() for part in paths):
@@ -241,8 +242,7 @@ def read_image_path(path: str | Path, name: str, item: Mapping[str, Any]) -> tup
     for part in paths:
         absolute = PurePosixPath(part).is_absolute() or PureWindowsPath(part).anchor
         if absolute or ".." in re.split(r"[/\\]", part):
-            remedy = "shorten it and give the folder in front of it with --image_dir"
-            _reject(path, name, f"image_path is {_short(part)}", "expected a path below the image folder", remedy)
+            _reject(path, name, f"image_path is {_short(part)}", "expected a path below the image folder", advice)
         if (
             "\0" in part
             or max(len(piece.encode("utf-8", "replace")) for piece in part.split("/")) > 255

@@ -177,7 +177,9 @@ def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
 
 
 def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions) -> RawStudy:
-    images = read_image_path(path, where, {"image_path": read_paths(values.get("image_path"), path.parent)})
+    paths = read_paths(values.get("image_path"), path.parent)
+    advice = "put the table into a folder that holds them, however deep, or copy the images below the table's"
+    images = read_image_path(path, where, {"image_path": paths}, advice)
     for name in ("report", "findings", "impression"):
         if not isinstance(values.get(name, ""), str):
             raise UserError(
