@@ -57,6 +57,11 @@ def test_a_third_text_is_not_passed_over(tmp_path):
         read_report_file(write(tmp_path / "a.csv", prediction=HIS, report=OTHER, truth_of_dr_smith=TRUE))
     with pytest.raises(UserError, match="'report' and 'truth_of_dr_smith' may both be the reference"):
         read_report_file(write(tmp_path / "a.csv", report=OTHER, truth_of_dr_smith=TRUE), "reference")
+    for name in ("report_corrected", "Edited report", "final_report", "second_reader"):
+        with pytest.raises(UserError, match=f"'report' and '{name}' may both be the reference"):
+            read_report_file(write(tmp_path / "a.csv", **{"prediction": HIS, "report": OTHER, name: TRUE}))
+    with pytest.raises(UserError, match="'label' and 'report' are texts and may both be the reference"):
+        read_report_file(write(tmp_path / "a.csv", prediction=HIS, report=OTHER, label=TRUE))
 
 
 def test_a_section_and_the_report_that_holds_it_are_one(tmp_path):

@@ -12,7 +12,7 @@ HEART, LUNGS = "The heart is enlarged.", "No effusion at 5 cm."
 FORMS = (
     "<image> {}", "{}<end_of_turn>", "<start_of_image>{}", "[IMG] {}", "\u2581{}", "\u0120{}", "a {} cardio ##megaly", "['{}']", '["{}"]',
     "('{}',)", "b'{}'", "{}\\t", "{} 4\\u00b0", "{}_x000D_", "ASSISTANT: {}", "**Assistant:** {}", "### Human: x {}", "{} \ufffd",
-    "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "'{}'", "<b>{}</b>", "<li>{}</li>", "{} &amp; more", "{} &#39;",
+    "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "'{}'", "<b>{}</b>", "<li>{}</li>", "<findings>{}</findings>", "{} <edema>none</edema>", "{} &amp; more", "{} &#39;",
 )  # fmt: skip
 
 

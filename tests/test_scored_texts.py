@@ -132,7 +132,34 @@ def test_what_is_no_report_is_refused_on_either_side_of_one_file(tmp_path, capsy
     assert re.search(words, message), message
 
 
-@pytest.mark.parametrize("nothing", ["None.", "nan .", "N/A.", "Not available.", "nan nan", "[UNK]", "Findings: nan Impression: nan", "Findings: Impression:"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("REFERENCE,Prediction,ID", "repeats its headings"),
+        ("ID,prediction,Reference", "repeats its headings"),
+        ("int,text,text", "holds the types of its columns"),
+        ("id,str,string", "holds the types of its columns"),
+    ],
+)
+def test_headings_and_types_among_the_rows_are_refused(tmp_path, capsys, row, words):
+    """Two tables were put together, in another order of columns, or a database wrote a row of types."""
+    lines = table("id,reference,prediction", lambda i, ours, theirs: (i, theirs, ours)).splitlines()
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], row, *lines[1:]]))
+    refused(
+        capsys, f"{words} in line 2", main_score, "--predictions", tmp_path / "a.csv", "--save_dir", tmp_path / "out"
+    )
+
+
+def test_an_annotation_whose_reports_name_their_sections(tmp_path, plain, capsys):
+    studies = [{"id": i, "image_path": [f"{i}.png"], "report": f"FINDINGS: {text} IMPRESSION: No acute process."} for i, text in THEIRS.items()]  # fmt: skip
+    (tmp_path / "annotation.json").write_text(json.dumps({"train": [], "val": [], "test": studies}))
+    ours = table("id,report", lambda i, ours, theirs: (i, ours))
+    found = figures(tmp_path / "a", ours, "--references", tmp_path / "annotation.json")
+    assert {name: found[name] for name in set(plain) - RAW} == {name: plain[name] for name in set(plain) - RAW}
+    assert "annotation, test split, the findings of 3 reports that name their sections" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("nothing", ["None.", "nan .", "N/A.", "Not available.", "nan nan", "[UNK]", "Findings: nan Impression: nan", "Findings: Impression:", "deleted", "[Report deleted]", "The report is empty.", "No report was found."])  # fmt: skip
 def test_nothing_with_a_stop_is_nothing(tmp_path, capsys, nothing):
     """The cleaner makes ``nan .`` of an empty cell."""
     figures(

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from modules.corpus.cells import EMPTY, failed, refuse_odd
+from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
 from modules.messages import UserError
@@ -224,7 +224,7 @@ def _read_report(path: str | Path, name: str, report: Any, split: str) -> str:
         found = "no report" if report is None else f"the report is {kind}"
         _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
     refuse_odd(f"{path}, {name}", "report", report)
-    if report.strip().casefold() in EMPTY or failed(report):
+    if is_empty(report) or failed(report):
         found = f"the report is {report.strip()[:12]!r}"
         _reject(
             path, name, found, "expected a text and not what programs write where there is none", "remove the study"

@@ -18,9 +18,15 @@ EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write wh
         "<na>", "nat", "(null)", "[null]", "<null>", "(none)", "<none>", "(blank)", "(empty)", "<empty>", "[empty]", "missing",
         "no report", "no report available", "no report found", "no report was generated", "not found", "not provided", "blank", "empty",
         "[redacted]", "<unk>", "[unk]", ".nan", "not available", "not reported", "report pending", "pending", "unknown", "tbd",
-        "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "1.#nan", r"\n", "[]", "{}", '""', "''",
+        "deleted", "removed", "withheld", "redacted", "no text", "empty report", "[deleted]", "[removed]", "(deleted)", "(removed)", "<deleted>",
+        "[no report]", "(no report)", "report not available", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "1.#nan", r"\n", "[]", "{}", '""', "''",
     )
 )  # fmt: skip
+_NOTHING_SAID = re.compile(  # the same as a sentence
+    r"(?:the |this )?(?:radiology )?(?:report|text|findings section) (?:(?:is |was |has been )?(?:empty|blank|missing|deleted|removed|withheld|unavailable)"
+    r"|(?:is |was |has |could )?not (?:been |be )?(?:available|found|provided|given|generated|retrieved))"
+    r"|(?:empty|missing|deleted|no) (?:radiology )?(?:report|text)(?: (?:is |was |could be )?(?:available|found|provided|given|generated|present))?"
+)
 _FAILED = (  # what kind of failure, and how a cell shows it
     ("a spreadsheet wrote where a formula failed", r"#(?:(?i:[a-zà-ÿ][a-zà-ÿ0-9_/ .]*[!?])|[A-Z]{4,}[A-Z_]*|#+)|Err:\d{3}"),
     ("is a formula and not its text", r"=\s*(?:[A-Z][A-Z0-9.]*\(.*|'?[\w .\[\]]*'?!?\$?[A-Z]{1,3}\$?\d+)"),
@@ -47,7 +53,11 @@ def is_empty(value: object) -> bool:
         return True
     text = str(value).strip()
     folded = text.casefold()
-    if {folded, folded.rstrip(" .")} & EMPTY or set(folded.split()) <= {"nan", "none", "null"}:  # of two cells in one
+    if (
+        {folded, folded.rstrip(" .")} & EMPTY
+        or _NOTHING_SAID.fullmatch(folded.strip(" .[]()<>*"))
+        or set(folded.split()) <= {"nan", "none", "null"}
+    ):  # of two cells in one
         return True
     return not any(character.isalnum() for character in text) and not re.fullmatch(r"##+", text)
 

@@ -185,6 +185,9 @@ def _reference_beside(
 ) -> tuple[str, ...]:
     if len(named["reference"]) > 1 and not _are_both(named["reference"]):
         _refuse(path, headings, f"{' and '.join(map(repr, named['reference']))} may both be the reference")
+    if neutral and named["reference"] and all(plain_heading(name).startswith("label") for name in named["reference"]):
+        both = " and ".join(map(repr, [*named["reference"], *neutral]))
+        _refuse(path, headings, f"{both} are texts and may both be the reference")
     return tuple(named["reference"]) or neutral
 
 

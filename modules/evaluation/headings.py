@@ -56,6 +56,7 @@ _OF_REFERENCE = (
     r"references?|refs?|ground|truths?|gts?|gold(?:en)?|standard|targets?|trues?|actual|real|original|orig|humans?|radiologists?|doctors?"
     r"|physicians?|experts?|expected|authentic|written|labels?"
 )
+_ANOTHER_TEXT = r"corrected|edited|revised|amended|final(?:i[sz]ed)?|updated|signed|translated|rewritten|second"
 _OF_EITHER = r"outputs?|responses?|completions?"
 _OF_REPORTS = (
     r"radiology|reports?|rpts?|texts?|findings?|impressions?|sections?|captions?|notes?|summar(?:y|ies)|descriptions?|narratives?|sentences?"
@@ -88,8 +89,8 @@ def side_of(heading: str) -> str | None:
 
 
 def hints_at_reference(heading: str) -> bool:
-    """Whether a word of a heading belongs to the references' side, whatever the others say."""
-    return any(re.fullmatch(_OF_REFERENCE, piece) for piece in _pieces(heading))
+    """Whether a word of a heading belongs to the references' side or says that this is another text of the same report."""
+    return any(re.fullmatch(f"{_OF_REFERENCE}|{_ANOTHER_TEXT}", piece) for piece in _pieces(heading))
 
 
 def is_known(heading: str) -> bool:

@@ -26,9 +26,9 @@ _UNSEEN = (  # characters that nobody sees or that look like others, so that equ
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ue000-\uf8ff]|[\u200c-\u200f](?=[a-z ])"
     r"|[\ufb00-\ufb06\uff01-\uff5e]|[a-z][\u0300-\u036f]|[a-z][\u0400-\u04ff]|[\u0400-\u04ff][a-z]"
 )
-# In a few texts these may be the author's own: HTML and its entities, letters of another encoding, a report between quotation marks.
+# In a few texts these may be the author's own: HTML, XML and entities, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    rf"{_UNSEEN}|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    rf"{_UNSEEN}|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break

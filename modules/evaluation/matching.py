@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from modules.corpus.text import normalise_whitespace
 from modules.evaluation.report_files import ReportFile
-from modules.evaluation.study_ids import count_rows, numbering_conflict, pair_rows, repeated
+from modules.evaluation.row_order import speaks_for_order
+from modules.evaluation.study_ids import (
+    count_from_start,
+    count_rows,
+    disagreeing,
+    numbering_conflict,
+    pair_rows,
+    repeated,
+)
 from modules.messages import UserError
 
 
@@ -116,7 +124,8 @@ def rows_of(
     if not ours:
         _refuse_several(system, truth)
     if ours and not named_ids:
-        _check_chance(system, truth, len(set(found)), numbering_conflict(system.keys[ours], truth.keys[theirs]))
+        conflict = numbering_conflict(system.keys[ours], truth.keys[theirs])
+        _check_chance(system, truth, len(set(found)), conflict or _order_conflict(system, truth, rows, (ours, theirs)))
     _say_how(name, system, truth, (ours, theirs), found, notes)
     return rows
 
@@ -147,6 +156,28 @@ def _refuse_several(system: ReportFile, truth: ReportFile) -> None:
                 f"{system.path} has several reports of study {twice} (by {name}) and {truth.path} one: give one report a study, or "
                 "references of every image"
             )
+
+
+def _order_conflict(
+    system: ReportFile, truth: ReportFile, rows: Sequence[int | None], by: tuple[str, str]
+) -> str | None:
+    """Why rows may belong together otherwise than by the ids that were compared, None if nothing speaks for it."""
+    ours, theirs = by
+    other = disagreeing(system.keys, truth.keys, rows)
+    if other is not None:
+        return f"the columns {ours!r} and {other!r} bring other rows together"
+    if not count_from_start(system.keys[ours], truth.keys[theirs]):
+        return None
+    pairs = [(row, found) for row, found in enumerate(rows) if found is not None]
+    references = truth.texts if truth.references is None else carried(truth)
+    beside = None if system.references is None else carried(system)
+    if beside and all(
+        normalise_whitespace(beside[found]) == normalise_whitespace(references[row]) for row, found in pairs
+    ):
+        return None
+    if speaks_for_order([system.texts[found] for _, found in pairs], [references[row] for row, _ in pairs]):
+        return None
+    return "the ids of both are the numbers of their rows, and the reports are not nearer to their own references than to others"
 
 
 def _check_chance(system: ReportFile, truth: ReportFile, matched: int, conflict: str | None) -> None:

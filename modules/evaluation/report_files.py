@@ -34,6 +34,24 @@ _ID_BEFORE = re.compile(
     r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|\S+\.(?:jpe?g|png|dcm|txt))\S?\s*\S"
 )
 
+_TYPES = {
+    "str",
+    "string",
+    "text",
+    "object",
+    "varchar",
+    "char",
+    "int",
+    "int64",
+    "integer",
+    "float",
+    "float64",
+    "number",
+    "numeric",
+    "bool",
+    "id",
+}
+
 
 @dataclass
 class ReportFile:
@@ -152,12 +170,13 @@ def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapp
     twice = sorted({name for name in headings if name and headings.count(name) > 1})
     if twice:
         raise UserError(f"{path} has two columns {twice[0]!r}: rename one of them, so that it is known which is which")
-    rows = []
+    rows, plain = [], sorted(map(plain_heading, headings))
     for line, cells in table.body():
-        if cells == headings:
-            raise UserError(
-                f"{path} repeats its headings in line {line}: remove them, they would be scored as a report"
-            )
+        if (again := sorted(map(plain_heading, cells)) == plain) or {
+            cell.casefold() for cell in cells if cell
+        } <= _TYPES:
+            what = "repeats its headings" if again else "holds the types of its columns"
+            raise UserError(f"{path} {what} in line {line}: remove them, they would be scored as a report")
         rows.append(dict(zip(headings, cells, strict=True)))
     found = _from_rows(path, of_split(path, rows, split), wanted, section, columns)
     found.read_as = f"{table.read_as}; {found.read_as}"
@@ -211,8 +230,12 @@ def _read_annotation(
     studies = require_split(read_annotation(path), split, path)
     cells = [{"id": study.id, "image_path": study.image_path[0]} for study in studies]
     keys = id_columns(cells, ("id", "image_path"))
-    texts = [study.report for study in studies]
-    return ReportFile(path, texts, keys=keys, read_as=f"annotation, {split} split", rows=cells)
+    texts = [one_section(study.report, section) for study in studies]
+    cut = sum(text != study.report for text, study in zip(texts, studies, strict=True))
+    read_as = f"annotation, {split} split" + (
+        f", the {section} of {cut} reports that name their sections" if cut else ""
+    )
+    return ReportFile(path, texts, keys=keys, read_as=read_as, rows=cells)
 
 
 def _from_rows(

@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from modules.corpus.tables import plain_heading
+
 Keys = Mapping[str, Sequence[str | None]]
 
 _ENDING = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt))+$")
@@ -92,6 +94,21 @@ def pair_rows(ours: Keys, theirs: Keys) -> tuple[list[int | None], str, str]:
     return best[1:]
 
 
+def disagreeing(ours: Keys, theirs: Keys, rows: Sequence[int | None]) -> str | None:
+    """A column of both files by which most rows belong together, and some of them otherwise than in ``rows``; None if there is none."""
+    for name, values in ours.items():
+        other = next((heading for heading in theirs if plain_heading(heading) == plain_heading(name)), None)
+        if "," in name or other is None:
+            continue
+        row_of = {value: row for row, value in enumerate(values) if value is not None}
+        pairs = [None if value is None else row_of.get(value) for value in theirs[other]]
+        differ = any(None not in both and both[0] != both[1] for both in zip(pairs, rows, strict=True))
+        distinct = len(row_of) == len(values) - list(values).count(None)
+        if distinct and differ and 2 * len(set(pairs) - {None}) >= min(len(values), len(pairs)):
+            return name
+    return None
+
+
 def _whole(name: str) -> str:
     return name.split(", part ")[0]
 
@@ -137,6 +154,12 @@ def numbering_conflict(ours: Sequence[str | None], theirs: Sequence[str | None])
 def count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
     """Whether the ids of both files are the numbers of their rows: they then say no more than the order does."""
     return all(_counted(values)[2] for values in (ours, theirs))
+
+
+def count_from_start(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
+    """Whether the ids of both files count their rows from 0 or 1 (``case_0`` too), as a program numbers whatever it is given."""
+    counted = [_counted(values) for values in (ours, theirs)]
+    return all(in_order and min(numbers) <= 1 for _, numbers, in_order in counted)
 
 
 def _counted(values: Sequence[str | None]) -> tuple[str, set[int], bool]:

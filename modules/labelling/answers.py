@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 
+from modules.labelling.condition_rules import PRESENT
+
+FINDING = re.compile(rf"\b(?:{'|'.join(pattern for patterns in PRESENT.values() for pattern in patterns)})\b")
 _SEEN = r"(?:seen|identified|visuali[sz]ed|noted|demonstrated|detected|evident|appreciated|present|found|apparent|observed|shown|visible)"
 SIDES = r"(?:on the |in the )?(?:left|right|bilateral(?:ly)?|both sides|either side|lt|rt|l|r)(?: side| lung)?"
 _ANSWERS = {
     "no": (
         rf"(?:no|none|nil|absent|negative|neg|false|0(?:\s*/\s*\d)?|grade 0|\u00d8|\u2205|n|nope|non-?visuali[sz]ed|(?:there (?:is|are)|i see|we see) none|can be excluded|not (?:clearly |definitely )?{_SEEN}|nothing|unlikely|-|\u2212|\u2013|-ve|\(-\)"
         rf"|no evidence|without evidence|excluded|ruled out|normal|unremarkable|clear|resolved|(?:has been |have been |since )?removed|0\s*%|\U0001f6ab|no longer {_SEEN}|none {_SEEN}"
-        rf"|no {_SEEN}|within normal limits|wnl|none acute|not any|denied|\u2717|\u2718|\u274c|no evidence (?:of|for) (?:this|it|one)"
+        rf"|no {_SEEN}|within normal limits|wnl|none acute|not any|not there|zero|(?:i|we) (?:do not|don't|can(?:not|'t)) see (?:one|any|it)|denied|\u2717|\u2718|\u274c|no evidence (?:of|for) (?:this|it|one)"
         r"|(?:interval |complete )*resolution|(?:previously|formerly) (?:seen|noted|present),? (?:but )?(?:is |has )?(?:now |since )*"
         rf"(?:resolved|gone|cleared|absent|no longer {_SEEN})|(?:now|since|has|have) (?:now |since )?(?:resolved|cleared)"
         r"|no (?:acute|significant|definite|obvious|focal|large|discrete|convincing|radiographic)(?: evidence)?)"
     ),
-    "yes": rf"(?:yes|y|{_SEEN}|positive|pos|true|1|\+|\+ve|\(\+\)|confirmed|definite(?:ly)?|\u2713|\u2714|\u2705|\u2611)",
+    "yes": rf"(?:yes|y|{_SEEN}|positive|pos|true|1|\+|\+ve|\(\+\)|confirmed|definite(?:ly)?|grade [1-9]|\u2713|\u2714|\u2705|\u2611)",
     "possible": (
         r"(?:possible|possibly|-1|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
-        r"|doubtful|not definite(?:ly)?|to be (?:excluded|ruled out)|cannot be (?:\w+ )?excluded|can ?not (?:exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|unsure|borderline|suspicious|may be present"
+        r"|doubtful|improbable|considered|not favou?red|not definite(?:ly)?|to be (?:excluded|ruled out)|cannot be (?:\w+ )?excluded|can ?not (?:exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|unsure|borderline|suspicious|may be present"
         r"|\u00b1|\+\s*/\s*-|(?:minimal|trace|small|little|none),? if any|(?:none|no) to (?:minimal|trace|mild))"
     ),
     "": (
@@ -34,7 +37,7 @@ PURE = "|".join(_ANSWERS.values())
 # A heading that says the state of what is listed under it, and the word that says so to the rules.
 _STATES = {
     "no ": rf"(?:pertinent |significant )?negatives?(?: findings?| for)?|(?:findings? )?absent(?: findings?)?|(?:not|no longer|none) {_SEEN}|no|none of(?: the following)?(?: (?:findings? )?(?:are|is|were) {_SEEN})?|without|denied"
-    r"|excluded|ruled out|no (?:evidence|signs?)(?: of)?",
+    r"|excluded|ruled out|(?:there (?:is|are) )?no(?: (?:evidence|signs?)(?: of)?)?",
     "": rf"(?:pertinent )?positives?(?: findings?)?|present(?: findings?)?|yes|{_SEEN}|abnormal(?:ities|(?: findings?))",
     "possible ": r"possible(?: findings?)?|uncertain(?: findings?)?|suspected|questionable|equivocal|cannot (?:be )?excluded?",
 }
@@ -45,20 +48,21 @@ _STATE = {
     for word, pattern in _STATES.items()
 }
 LEFT_OPEN = re.compile(  # the beginning of an answer that leaves it open, before a size or a place
-    r"(?:possibl[ey]|probabl[ey]|questionable|question of|suspected|equivocal|indeterminate|maybe|perhaps|\?)\s*(?:findings? )?(?P<rest>.*)|(?P<asked>.*\w)\s*\?",
+    r"(?:possibl[ey]|probabl[ey]|questionable|question of|suspected|suspicion (?:of|for)|equivocal|indeterminate|maybe|perhaps|\?)\s*(?:findings? )?(?P<rest>.*)|(?P<asked>.*\w)\s*\?",
     re.IGNORECASE,
 )
 _FIELD = re.compile(  # {"effusion": {"present": false}}, {"name": "effusion", "status": "absent"}
     r"(?<=:)\s*\{\s*[\"']?(?:present|presence|status|value|answer|state)[\"']?\s*:|[\"']\s*,\s*[\"'](?:present|presence|status|value|answer|state)[\"'](?=\s*:)"
     r"|[\"'](?:name|finding|condition|observation)[\"']\s*:\s*[\"']|\[(?=\s*\{)|(?<=\})\s*\]"
 )
+_CAMEL = re.compile(r"(?m)(?<=^)(\W*[A-Z][a-z]+)([A-Z][a-z]+)(?=\W*:)")  # PleuralEffusion: false
 
 
 def line_by_line(report: str) -> str:
     """JSON whose findings are objects as lines of ``finding: answer``; lines after plus and minus as what is there and not."""
     if "{" in report:
         report = re.sub(r"\}\s*,\s*(?=[{\"'])", "\n", _FIELD.sub("", report))
-    lines = report.split("\n")
+    lines = _CAMEL.sub(r"\1 \2", report).split("\n")
     if {"+ ", "- "} <= {line.lstrip()[:2] for line in lines}:
         lines = [re.sub(r"^\s*-\s+(?=(?:\S+\s*){1,4}$)(?!no\b)", "no ", line) for line in lines]
     return "\n".join(lines)

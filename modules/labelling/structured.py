@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 
-from modules.labelling.answers import LEFT_OPEN, PURE, SIDES, answer_of, line_by_line, state_of
-from modules.labelling.condition_rules import PRESENT
+from modules.labelling.answers import FINDING, LEFT_OPEN, PURE, SIDES, answer_of, line_by_line, state_of
+from modules.labelling.listed import RULE, cells_of, line_for_line, table_row
+from modules.labelling.markup import without_tags
 
-_FINDING = re.compile(rf"\b(?:{'|'.join(pattern for patterns in PRESENT.values() for pattern in patterns)})\b")
 _BULLET = re.compile(
-    r"\s*(?:[-*+\u2022\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)"
+    r"\s*(?:[-*+\u2022\u25cf\u25b8\u25ba\u25a0\u25cb\u2192\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)"
 )
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
@@ -28,16 +28,17 @@ _SIGN = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(
-    r"\s+(?=\(?\d{1,2}[.)]\s+[A-Za-z][^.:\n]{2,40}?(?::|\s[-\u2013])\s)"
+    r"(?<!grade)(?<!score)(?<!:)\s+(?=\(?[1-9]\d?[.)]\s+[A-Za-z][^.:\n]{2,40}?(?::|\s[-\u2013])\s)"
 )  # answers on one line: 1. .. 2. ..
 _ASKED_OF = re.compile(r"(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])")  # "?effusion"
 _ITEM = r"[A-Za-z]+(?:[ -][A-Za-z]+){0,3}?"
 _LIST_ANSWERED = re.compile(
-    rf"(?P<items>{_ITEM}(?:(?:,\s*(?:and |or )?|\s+(?:and|or)\s+){_ITEM})+):\s*(?P<answer>{PURE})(?=\s*(?:[.;,]|$))",
+    rf"(?P<items>{_ITEM}(?:(?:,\s*(?:and |or )?|\s+(?:and|or)\s+){_ITEM})+):\s*(?:(?:all|both)\s+)?(?P<answer>{PURE})(?=\s*(?:[.;,]|$))",
     re.IGNORECASE,
 )
 _SIZED = re.compile(r"(?:mild|small|moderate|severe|large|trace|tiny|minimal|slight)\w*\b", re.IGNORECASE)
 _BEFORE = re.compile(r"\(?(?:previously|formerly|prior|earlier)\b", re.IGNORECASE)
+_SAID_AGAIN = re.compile(r"^(no|yes|none),\s+(?:there|it|they|this)\b[^.]*", re.IGNORECASE)  # "No, there is not"
 _HEADING = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9 /(),'&_-]{1,70}?)\s*(?P<mark>[:?])\s*(?P<rest>.*)", re.DOTALL)
 _NEXT_HEADING = re.compile(  # where one line holds several answers
     r"(?:[,;.]\s+|(?<=[a-z0-9+?)-])\s+(?<=(?:none|sent|tive|ible|rmal|lear|s no|:\sno|\syes)\s))(?=[A-Z][A-Za-z /-]{2,40}:\s)|,\s+(?=[a-z_ ]{4,40}:\s)"
@@ -52,12 +53,13 @@ _BOX = re.compile(r"\s+(?=[\u2610-\u2612\u2705\u2714\u2713\u2717\u2718\u274c]|\[
 _SPEAKER = re.compile(r"(?:^|(?<=[.?!]\s))\s*(?:Q|A|question|answer)\s*\d*\s*[:.]\s+", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*[;|]\s*|[,.]\s+|\s+/\s+")
 _NAME = re.compile(r"\s*(?:[-*]\s+)?(?P<name>[A-Za-z][A-Za-z0-9 _/-]{1,40}?)\s*[:?=(]")
-_PAIR = re.compile(rf"\s*(?P<name>[A-Za-z][A-Za-z _/-]{{2,40}}?),\s*(?P<rest>{PURE})\s*\.?\s*", re.IGNORECASE)
+_PAIR = re.compile(rf"\s*(?P<name>[A-Za-z][A-Za-z _/-]{{2,40}}?)[,;]\s*(?P<rest>{PURE})\s*\.?\s*", re.IGNORECASE)
 _TITLE = re.compile(
     r"\s*(?:[-*\u2022]\s+)?(?P<mark>#{1,6}\s+|\*\*|__)?(?P<name>[A-Za-z][A-Za-z /-]{2,40}?)(?:\*\*|__)?\s*(?P<colon>:?)(?:\*\*)?\s*"
 )
-_RULE = re.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|?)+\s*")
-_SIDE = re.compile(SIDES, re.IGNORECASE)
+_OF_SIDE = re.compile(r"\s*\((left|right|bilateral(?:ly)?)\)", re.IGNORECASE)
+_EVIDENCE = re.compile(r"^(?:suspicion|concern|evidence|signs?|presence) (?:of|for) ")
+_EXCLUDED = re.compile(r"(?P<name>.+) (?:is |are |was |were )?(?:excluded|ruled out|resolved|absent)")
 _CLAUSE = re.compile(r"\s*[,;]\s*|\s+and\s+(?=(?:left|right)\b)|(?<=\w{3})\.\s+")
 _ASIDE = re.compile(r"\s*\(([^()]*)\)")
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|remains?|appears?|shows?|demonstrates?|there)\b")
@@ -71,7 +73,7 @@ _ASKED = re.compile(
 )
 _SAYS_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|within (?:normal )?limits)\b")
 _MARKS = re.compile(
-    r"<(?:li|br|p)\b|,\s*(?:no|yes|none|absent|present|possible|true|false|[01])\s*\.?\s*(?:\n|$)|(?m:^\s*#{1,6}\s)|"
+    r"</?[A-Za-z][^<>\n]*>|[,;]\s*(?i:no|yes|none|absent|present|possible|true|false|[01])\s*\.?\s*(?:\n|$)|(?m:^\s*#{1,6}\s)|"
     r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?m:^\s*\d{1,2}[.)]\s)"
 )
 
@@ -80,6 +82,7 @@ def as_prose(report: str) -> str:
     """The report with its structured answers as sentences; equal to it where it has none."""
     if not _MARKS.search(report):
         return report
+    report = line_for_line(without_tags(report))
     report = _ASKED_OF.sub("possible ", _NUMBERED.sub("\n", line_by_line(report)))
     report = _LISTED.sub(r"\1. ", _TAG.sub("\n", report).replace("{", "").replace("}", ""))
     lines = _SINGLE_QUOTED.sub(r"\1", _QUOTED.sub(r"\1", report.replace("**", "").replace("__", ""))).split("\n")
@@ -89,8 +92,8 @@ def as_prose(report: str) -> str:
     for number, line in enumerate(lines):
         following = next((other for other in lines[number + 1 :] if other.strip()), "")
         last = not "".join(lines[number + 1 : number + 2]).strip() or _begins_entry(following)
-        if _RULE.fullmatch(following) and "|" in line:
-            headings = _cells(line)
+        if RULE.fullmatch(following) and "|" in line:
+            headings = cells_of(line)
             continue
         out.append(_line_as_prose(line, last and len(lines) > 1, headings))
     return "\n".join(out)
@@ -108,7 +111,7 @@ def _joined(lines: list[str], marked: list[str]) -> list[str]:
         if (
             title
             and below is not None
-            and _FINDING.search(title["name"].lower())
+            and FINDING.search(title["name"].lower())
             and not _NEGATED.match(title["name"].lower())
         ):
             answer = _BULLET.sub("", lines[below], count=1)
@@ -131,45 +134,26 @@ def _begins_entry(line: str) -> bool:
     )  # fmt: skip
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
-
-
-def _row(cells: list[str], headings: list[str]) -> str:
-    """A row of a table as a heading and its answers; the columns of a side say it, what follows a denial is a remark."""
-    name, *rest = cells
-    if len(headings) == len(cells) and all(map(_FINDING.search, map(str.lower, headings))) and answer_of(name):
-        return "; ".join(f"{heading}: {cell}" for heading, cell in zip(headings, cells, strict=True))
-    if all(map(_FINDING.search, map(str.lower, cells))) and answer_of(name.split()[-1]):
-        return ". ".join(cells)  # "effusion none | pneumothorax small"
-    if len(headings) == len(cells) and any(_SIDE.fullmatch(heading) for heading in headings[1:]):
-        return f"{name}: {'; '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], rest, strict=True) if cell)}"
-    first = answer_of(rest[0]) if rest else None
-    if first is not None and first[0] == "no":
-        return f"{name}: {'; '.join([rest[0], *(cell for cell in rest[1:] if _FINDING.search(cell.lower()))])}"
-    return f"{name}: {' '.join(cell for cell in rest if cell)}"
-
-
 def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
-    if _RULE.fullmatch(line):
+    if RULE.fullmatch(line):
         return "" if "|" in line else line
     boxes = _BOX.split(line) if _CHECKED.match(line) or _UNCHECKED.match(line) else [line]
     if len(boxes) > 1 and all(_CHECKED.match(box) or _UNCHECKED.match(box) for box in boxes):
         return " ".join(_line_as_prose(box, True, []) for box in boxes)
     if line.count("|") >= 1:
-        cells = _cells(line)
+        cells = cells_of(line)
         if sum(bool(_NAME.match(_plain_marks(cell))) for cell in cells) < 2:
-            line, closes = _row(cells, headings), True
-    text = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
+            line, closes = table_row(cells, headings), True
+    text = re.sub(r"^\s*#{1,6}\s+", "", _BULLET.sub("", line, count=1) if _BULLET.match(line) else line)
     unchecked, checked = _UNCHECKED.match(text), _CHECKED.match(text)
-    if checked and _FINDING.search(text.lower()):
+    if checked and FINDING.search(text.lower()):
         return f"{text[checked.end() :].rstrip(' .')}."
-    if unchecked and _FINDING.search(text.lower()):
+    if unchecked and FINDING.search(text.lower()):
         return f"no {text[unchecked.end() :].rstrip(' .')}."
     pair = _PAIR.fullmatch(text)
-    if pair and _FINDING.search(pair["name"].lower()) and not _NEGATED.match(pair["name"].lower()):
+    if pair and FINDING.search(pair["name"].lower()) and not _NEGATED.match(pair["name"].lower()):
         text = f"{pair['name']}: {pair['rest']}"
-    text = _LIST_ANSWERED.sub(_each_answered, _SPEAKER.sub("", _plain_marks(text)))
+    text = _LIST_ANSWERED.sub(_each_answered, _SPEAKER.sub("", _plain_marks(_OF_SIDE.sub(r" \1", text))))
     asked = [piece for part in _NEXT_HEADING.split(text) for piece in _entries(part)]
     pieces = [_entry(piece) for piece in asked]
     if pieces != asked or text != line:
@@ -181,7 +165,7 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
 def _each_answered(match: re.Match[str]) -> str:
     """``effusion, edema: none`` as one answer for each."""
     items = re.split(r",\s*(?:and |or )?|\s+(?:and|or)\s+", match["items"])
-    if not all(_FINDING.search(item.lower()) and not _NEGATED.match(item.lower()) for item in items):
+    if not all(FINDING.search(item.lower()) and not _NEGATED.match(item.lower()) for item in items):
         return match[0]
     return "; ".join(f"{item}: {match['answer']}" for item in items)
 
@@ -206,7 +190,7 @@ def _entries(text: str) -> list[str]:
 def _begins_name(text: str) -> bool:
     match = _NAME.match(text)
     return match is not None and (
-        bool(_FINDING.search(match["name"].lower().replace("_", " "))) or state_of(match["name"]) is not None
+        bool(FINDING.search(match["name"].lower().replace("_", " "))) or state_of(match["name"]) is not None
     )
 
 
@@ -215,19 +199,19 @@ def _entry(piece: str) -> str:
     match = _HEADING.match(re.sub(r"\?\s*:", "?", piece.strip(), count=1))
     if match is None:
         return piece
-    name, rest = match["name"].strip(), match["rest"].strip()
+    name, rest = match["name"].strip(), _SAID_AGAIN.sub(r"\1", match["rest"].strip())
     plain = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
     if match["mark"] == "?":
         answer = answer_of(_CLAUSE.split(rest.rstrip(" ."))[0]) if rest else None
-        if not _FINDING.search(plain):
+        if not FINDING.search(plain):
             return piece
         if answer is None and not _SIZED.match(rest):
             return f"possible {_without_question(plain)}. {_entry(rest)}"
-    elif not _FINDING.search(plain):
+    elif not FINDING.search(plain):
         if _ASKED.fullmatch(name):  # what was asked, or was known before, is no finding
             return _entry("".join(re.split(r"(?<=[.?])\s+", rest, maxsplit=1)[1:]))
         state = state_of(name)
-        if state is not None and _FINDING.search(rest.lower()):
+        if state is not None and FINDING.search(rest.lower()):
             items = re.split(r"\s*[,;]\s*(?:and\s+)?|\s+and\s+", rest.rstrip(" ."))
             if all(len(item.split()) <= 6 and not _VERB.search(item) for item in items):
                 return ". ".join(f"{state}{item}" for item in items if item)
@@ -237,10 +221,17 @@ def _entry(piece: str) -> str:
         return "" if plain == "no finding" else piece
     if match["mark"] == "?":
         plain = _without_question(plain)
+    ruled = _EXCLUDED.fullmatch(plain)
+    if ruled and (answer_of(rest) or "")[:1] == ("yes",):
+        return f"no {ruled['name']}"
+    names, parts = re.split(r"\s*/\s*", name), re.split(r"\s*/\s*", rest.rstrip(" ."))
+    if len(names) == len(parts) > 1 and all(FINDING.search(one.lower()) for one in names) and answer_of(rest) is None:
+        return ". ".join(_answered(*both) for both in zip(map(str.lower, names), parts, strict=True))
     return _answered(plain, rest)
 
 
 def _without_question(plain: str) -> str:
+    plain = re.sub(r"^(?:do|does|did|can) (?:the |this |these )?\w+ (?:show|demonstrate|reveal|have|see) ", "", plain)
     return re.sub(r"^(?:is|are|was|were)?(?: ?there)?(?: ?(?:any|an?|evidence of|signs of))* ", "", f"{plain}")
 
 
@@ -254,9 +245,9 @@ def _answered(name: str, rest: str) -> str:
         if not (lower.startswith(("is ", "are ", "was ", "were ", "has ", "have ")) or "excluded" in lower):
             return rest  # a sentence of its own: the heading is its topic
         return f"{name} {rest}"
-    sentences, open_answer = [], False
+    sentences, open_answer, denied = [], False, False
     whole = re.sub(r",\s+(?=versus|vs\b)", " ", whole)
-    aside = _ASIDE.sub(lambda match: f", {match[1]}" if _FINDING.search(match[1].lower()) else match[0], whole)
+    aside = _ASIDE.sub(lambda match: f", {match[1]}" if FINDING.search(match[1].lower()) else match[0], whole)
     clauses = [whole] if answer_of(whole) is not None else _CLAUSE.split(aside)
     doubted = any((answer_of(clause) or "")[:1] == ("possible",) for clause in clauses)
     for clause in clauses:
@@ -265,7 +256,8 @@ def _answered(name: str, rest: str) -> str:
             continue  # what was there before
         if answer is not None:
             word, side = answer
-            open_answer = word == "possible"
+            open_answer, denied = word == "possible", word == "no" and not side
+            name = _EVIDENCE.sub("", name) if denied else name
             said = {"yes": "", "": None}.get(word, word)
             sentences.append("" if said is None else f"{said} {side} {name}")
         elif left_open := LEFT_OPEN.fullmatch(clause.strip()):
@@ -273,13 +265,13 @@ def _answered(name: str, rest: str) -> str:
             sentences.append(f"possible {name} {left_open['rest'] or left_open['asked'] or ''}")
         elif re.search(r"\b(?:versus|vs)\b", clause):
             sentences.append(f"possible {name} {clause}")
-        elif _FINDING.search(clause.lower()) and not open_answer and not _NEGATED.match(clause.lower()):
+        elif FINDING.search(clause.lower()) and not open_answer and not _NEGATED.match(clause.lower()):
             sentences.append(re.sub(r"^but\s+", "", _entry(clause)))  # speaks of something else
         elif _UNCHANGED.match(clause.lower()):
-            sentences.append(f"{name} unchanged")
+            sentences += [] if denied else [f"{name} unchanged"]
         elif _NEGATED.match(clause.lower()):
             bare = re.sub(r"^(?:none|not|no|without|absent|negative)\b(?: evidence of| for)?\s*", "", clause.lower())
-            sentences.append(clause if _FINDING.search(bare) else f"no {name} {bare}")
+            sentences.append(clause if FINDING.search(bare) else f"no {name} {bare}")
         elif _SAYS_NORMAL.search(clause.lower()):
             sentences.append(clause)
         elif open_answer or doubted:

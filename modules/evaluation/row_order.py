@@ -1,0 +1,57 @@
+"""Do reports that stand in the rows of their references speak of the same studies? Where ids are row numbers, only the texts say so."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from modules.corpus.cells import is_empty
+
+WINDOW = 250  # rows that are compared with each other: rows may have moved in a part of a file
+LEVEL = 0.01  # largest share of other orders that may fit as well
+ORDERS = 1000  # orders drawn at random; where there are fewer, all are tried
+_FEW = 3  # rows that have so few orders that nothing can be said
+
+
+def speaks_for_order(reports: Sequence[str], references: Sequence[str]) -> bool:
+    """Whether reports are nearer to the references in their own rows than to those in others, in every part of the files.
+
+    A permutation test: in each window of rows hardly any other order may have as high a mean likeness. Two or three rows
+    have too few orders to say anything and are let pass.
+
+    Args:
+        reports: by row, ``""`` where there is none.
+        references: of the same rows.
+    """
+    rows = [i for i, pair in enumerate(zip(reports, references, strict=True)) if not any(map(is_empty, pair))]
+    windows = np.array_split(np.array(rows, dtype=int), max(len(rows) // WINDOW, 1))
+    return all(_fit([reports[i] for i in window], [references[i] for i in window]) for window in windows)
+
+
+def _fit(reports: Sequence[str], references: Sequence[str]) -> bool:
+    n = len(reports)
+    if n <= _FEW:
+        return True
+    alike = _likeness(reports, references)  # (n, n)
+    draw = np.random.default_rng(0)
+    few = math.factorial(n) <= ORDERS
+    orders = list(itertools.permutations(range(n))) if few else [draw.permutation(n) for _ in range(ORDERS)]
+    as_good = (alike[np.arange(n), np.array(orders)].mean(axis=1) > alike.diagonal().mean() - 1e-6).mean()
+    return bool(as_good <= max(LEVEL, 1 / len(orders)))
+
+
+def _likeness(reports: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Cosine ``(n, n)`` of every report with every reference by the words that they hold, rare ones counting more."""
+    bags = [set(re.findall(r"\w+", text.casefold())) for text in (*reports, *references)]
+    place = {word: i for i, word in enumerate(sorted(set().union(*bags)))}
+    held = np.zeros((len(bags), len(place)), dtype=np.float32)
+    for row, bag in zip(held, bags, strict=True):
+        row[[place[word] for word in bag]] = 1
+    held *= np.log(len(bags) / np.maximum(held.sum(axis=0), 1)) + 1e-6
+    held /= np.maximum(np.linalg.norm(held, axis=1, keepdims=True), 1e-9)
+    found: np.ndarray = held[: len(reports)] @ held[len(reports) :].T
+    return found

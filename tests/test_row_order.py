@@ -1,0 +1,93 @@
+"""main_score.py on ids that are row numbers, and on two columns of ids: the rows' own studies, or a sentence."""
+
+import json
+
+import numpy as np
+import pytest
+from programs import call, refused
+
+import main_score
+from modules.evaluation.row_order import WINDOW, speaks_for_order
+from modules.records import read_jsonl
+
+THEIRS = (
+    "The heart is enlarged. There is a small right effusion.", "Lungs are clear, without consolidation.", "Right line ends in the cava.",
+    "Bibasilar atelectasis is unchanged.", "Old rib fractures on the left side.", "Moderate edema, which has grown.",
+)  # fmt: skip
+OURS = (
+    "The heart is enlarged. No effusion.", "The lungs are clear.", "A right line ends in the atrium.", "Bibasilar atelectasis.",
+    "Left rib fractures.", "Mild edema.",
+)  # fmt: skip
+MOVED = [4, 0, 5, 1, 3, 2]
+
+
+def write(path, ids, texts, **more):
+    columns = {"id": ids, **more, "report": texts}
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    path.write_text("".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows))
+    return path
+
+
+def flags(folder):
+    return "--predictions", folder / "a.csv", "--references", folder / "r.csv", "--save_dir", folder / "out", "--no-meteor", "--resamples", 2  # fmt: skip
+
+
+def bleu(folder):
+    metrics = json.loads((folder / "out" / "metrics.json").read_text())
+    return metrics["systems"]["a"]["scores"]["test_BLEU_1"]
+
+
+@pytest.mark.parametrize("name", ["{}", "case_{}", "{}.png", "{}.0"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_row_numbers_of_other_rows_are_refused(tmp_path, capsys, name, first):
+    """Both files number their rows, and the rows of one were shuffled before: by the ids every report meets another study."""
+    ids = [name.format(i + first) for i in range(len(THEIRS))]
+    write(tmp_path / "r.csv", ids, THEIRS)
+    write(tmp_path / "a.csv", ids, [OURS[i] for i in MOVED])
+    refused(capsys, "the ids of both are the numbers of their rows, and the reports are not nearer", main_score, *flags(tmp_path))  # fmt: skip
+    call(main_score, *flags(tmp_path), "--columns", "id=id")  # who says that they are ids is believed
+    wrong = bleu(tmp_path)
+    write(tmp_path / "a.csv", ids, OURS)
+    call(main_score, *flags(tmp_path), "--overwrite")
+    assert bleu(tmp_path) > wrong + 0.2
+
+
+def test_a_file_cut_before_it_was_numbered_is_refused(tmp_path, capsys):
+    write(tmp_path / "r.csv", range(6), THEIRS)
+    write(tmp_path / "a.csv", range(5), OURS[1:])
+    refused(capsys, "the numbers of their rows", main_score, *flags(tmp_path))
+
+
+def test_references_beside_the_reports_confirm_the_numbers(tmp_path):
+    """One report for all studies is near to none; what stands beside it says which study it is."""
+    write(tmp_path / "r.csv", range(6), THEIRS)
+    write(tmp_path / "a.csv", range(6), ["No acute process."] * 6, reference=THEIRS)
+    call(main_score, *flags(tmp_path))
+
+
+@pytest.mark.parametrize("other", ["study_id", "dicom_id", "image_path"])
+def test_two_columns_of_ids_that_disagree_are_refused(tmp_path, capsys, other):
+    names = [f"p10/x{7 * i + 50414267}.png" for i in range(6)]
+    write(tmp_path / "r.csv", [f"n{i}" for i in range(6)], THEIRS, **{other: names})
+    write(tmp_path / "a.csv", [f"n{i}" for i in range(6)], [OURS[i] for i in MOVED], **{other: [names[i] for i in MOVED]})  # fmt: skip
+    refused(capsys, f"the columns 'id' and '{other}' bring other rows together", main_score, *flags(tmp_path))
+    call(main_score, *flags(tmp_path), "--columns", f"id={other}")
+    right = bleu(tmp_path)
+    call(main_score, *flags(tmp_path), "--columns", "id=id", "--overwrite")
+    assert right > bleu(tmp_path) + 0.2
+
+
+def test_the_order_of_real_reports(real_cxr):
+    """A report of another patient with the same labels is near enough; a row that moved in one part of the file is not."""
+    rows = [row for row in read_jsonl(real_cxr / "reports.jsonl") if row["findings"]]
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))][: 8 * WINDOW]
+    alike: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        alike.setdefault(str(row["labels"]), []).append(i)
+    truth = [row["findings"] for row in rows]
+    ours = [truth[group[group.index(i) - 1]] for i, row in enumerate(rows) for group in [alike[str(row["labels"])]]]
+    assert speaks_for_order(ours, truth)
+    assert not speaks_for_order([ours[0]] * len(ours), truth)
+    half = 4 * WINDOW
+    assert not speaks_for_order([*ours[:half], *ours[half + 1 :], ours[half]], truth)
+    assert not speaks_for_order([*ours[: half - 1], ours[-1], *ours[half - 1 : -1]], truth)
