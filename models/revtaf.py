@@ -24,8 +24,8 @@ from models.report_memory import ReportMemory
 from models.retrieval_towers import RetrievalTowers, stage_widths, stages
 from models.visual_encoder import Seen, VisualEncoder
 
-# predicted states (B, L), ended hypotheses (B, beams, T), scores (B, beams) -> (B,) positions
-ChooseByStates = Callable[[Tensor, Tensor, Tensor], Tensor]
+# what is known of the studies, ended hypotheses (B, beams, T), scores (B, beams) -> (B,) positions
+ChooseKnowing = Callable[["FusedStudy", Tensor, Tensor], Tensor]
 
 
 @dataclass
@@ -272,7 +272,7 @@ class Revtaf(nn.Module):
         start_id: int,
         state_ids: Tensor,
         limits: GenerationLimits,
-        choose: ChooseByStates | None = None,
+        choose: ChooseKnowing | None = None,
     ) -> tuple[Tensor, Tensor, FusedStudy]:
         """Write reports from the predicted states.
 
@@ -291,8 +291,8 @@ class Revtaf(nn.Module):
         states = fused.state_logits.argmax(dim=1)  # (B, L)
         start = states.new_full((len(states), 1), start_id)
         prompt = torch.cat([start, self.told(state_ids[states])], dim=1)  # (B, 1 + L)
-        by_states = None if choose is None else partial(choose, states)
-        tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits, by_states)
+        knowing = None if choose is None else partial(choose, fused)
+        tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits, knowing)
         return (
             tokens,
             mean_log_probability(tokens, scores, prompt.shape[1], self.config.end_id, self.config.pad_id),

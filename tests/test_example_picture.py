@@ -8,9 +8,11 @@ from modules.evaluation.reports.example_picture import (
     choose_studies,
     crop_of,
     draw_example,
+    same_particulars,
     sign_panels,
     taken_sentences,
 )
+from modules.labelling.labelers import RuleLabeler
 from modules.messages import UserError
 
 G = len(SIGNS)
@@ -42,12 +44,21 @@ def test_the_first_studies_that_show_everything_are_chosen_each_with_another_sig
     shown[5, 0] = False  # its first sign is another
     rows = [row() for _ in range(6)]
     rows[2] = row(scores={"ce_f1": 0.8})
-    assert choose_studies(rows, maps, coverage, shown) == ([3, 5], 3, 5)
+    assert choose_studies(rows, maps, coverage, shown, RuleLabeler()) == ([3, 5], 3, 0, 5)
     rows[3] = row(retrieved_report="there is edema .")
-    assert choose_studies(rows, maps, coverage, shown) == ([4, 5], 2, 5)
+    assert choose_studies(rows, maps, coverage, shown, RuleLabeler()) == ([4, 5], 2, 0, 5)
     rows[4] = rows[5] = row(retrieved_report=None)
     with pytest.raises(UserError, match="none of the 5 studies with a sign"):
-        choose_studies(rows, maps, coverage, shown)
+        choose_studies(rows, maps, coverage, shown, RuleLabeler())
+
+
+def test_a_report_that_names_another_side_or_grade_is_not_chosen():
+    maps, coverage, shown = split(4)
+    right = {"reference": "small left effusion .", "retrieved_report": "the lungs are clear ."}
+    said = "small left effusion", "small right effusion", "large left effusion", "left effusion"
+    rows = [row(**right, prediction=f"{text} . the lungs are clear .") for text in said]
+    assert [same_particulars(one, RuleLabeler()) for one in rows] == [True, False, False, True]
+    assert choose_studies(rows, maps, coverage, shown, RuleLabeler()) == ([0], 2, 2, 4)
 
 
 def test_sentences_are_taken_word_for_word():

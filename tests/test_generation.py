@@ -1,6 +1,7 @@
 """modules/evaluation/generation.py: the rows of a test, value by value."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,7 +96,10 @@ def test_the_certainty_is_that_of_the_tokens_of_the_report(tested):
 
 def test_reranking_is_asked_for_by_its_flag_alone(tested):
     options, split = tested
-    assert search_of(options.generation, split.labeler).labeler is split.labeler  # the drawings' default
+    ours = search_of(options.generation, split.labeler)  # the drawings' default
+    assert ours.labeler is split.labeler
+    assert ours.maps
+    assert not search_of(replace(options.generation, rerank="states"), split.labeler).maps
     words = ["--dataset_name", "mimic_cxr", "--beam_size", "5", "--gen_min_len", "30", "--gen_max_len", "40"]
     published = search_of(parse_options(MainTest, words).generation, split.labeler)
     assert published.labeler is None

@@ -1,10 +1,11 @@
-"""modules/evaluation/reports/particulars.py: which pairs of reports differ in side, grade or device, and which do not."""
+"""modules/labelling/particulars.py: which pairs of reports differ in side, grade or device, and which do not."""
 
 import pytest
 
-from modules.evaluation.reports.particulars import PARTICULARS
+from modules.evaluation.particulars_agreement import agreement, agreement_line
 from modules.evaluation.reports.sentence_agreement import VERDICTS, mark_sentences
 from modules.labelling.labelers import RuleLabeler
+from modules.labelling.particulars import PARTICULARS
 
 LABELER = RuleLabeler()
 DIFFERENT = [
@@ -72,3 +73,31 @@ def test_another_side_grade_or_device_is_tagged(kind, generated, reference):
 @pytest.mark.parametrize(("generated", "reference"), ALIKE)
 def test_the_same_in_other_words_is_not(generated, reference):
     assert tags(generated, reference) == set()
+
+
+def test_agreement_counts_the_findings_that_both_reports_place_grade_or_name():
+    reports = [
+        "Small left effusion.",
+        "Large right effusion. The heart is enlarged.",
+        "Left effusion.",
+        "Right PICC line.",
+    ]
+    references = ["Small right effusion.", "Small right effusion. Left atelectasis.", "An effusion.", "Right port."]
+    found = agreement(reports, references, LABELER)
+    assert found["side"] == {"findings": 3, "same": pytest.approx(2 / 3)}  # the third has no side on one side
+    assert found["grade"] == {"findings": 1, "same": 0.0}  # of one side
+    assert found["device"] == {"findings": 1, "same": 0.0}
+    assert (
+        agreement_line(found)
+        == "findings of both reports that agree in side 0.667 of 3, grade 0.000 of 1, device 0.000 of 1"
+    )
+    nothing = agreement(["The lungs are clear."], ["No effusion on the left."], LABELER)
+    assert {one["same"] for one in nothing.values()} == {None}
+    assert agreement_line(nothing).endswith("none names one")
+
+
+def test_what_agreement_calls_the_same_the_page_does_not_tag():
+    for kind, first, second in DIFFERENT:
+        assert agreement([first], [second], LABELER)[kind]["same"] == 0
+    for first, second in ALIKE:
+        assert not any(one["same"] == 0 for one in agreement([first], [second], LABELER).values())

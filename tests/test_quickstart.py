@@ -33,3 +33,9 @@ def test_what_is_retrieved_beats_the_cosine_of_scores(metrics):
     found = metrics["retrieval"]
     assert found["learned"]["bleu_4_top1"] > found["cosine"]["bleu_4_top1"] + 0.05
     assert found["learned"]["label_f1_top1"] > found["cosine"]["label_f1_top1"]
+
+
+def test_findings_are_on_their_side(metrics):
+    side = metrics["particulars"]["side"]
+    assert side["findings"] > 200
+    assert side["same"] > 0.6  # a coin has .5

@@ -1,47 +1,86 @@
-"""Which of the hypotheses of a beam search is taken: the most probable one, or the one that says the predicted findings."""
+"""Which of the hypotheses of a beam search is taken: the most probable one, or the one that says what states and maps show."""
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from models.beam_search import GenerationLimits, beam_search
+from models.revtaf import FusedStudy
 from modules.corpus.tokenizer import ReportTokenizer
-from modules.evaluation.generation import nearest_to_states
+from modules.evaluation.reranking import best_hypothesis, misplaced, sides_shown
 from modules.labelling.labelers import RuleLabeler
-from modules.labels import CONDITIONS, POSITIVE
+from modules.labels import CONDITIONS, ENTITIES, POSITIVE, STATES
 
 REPORTS = ["no effusion .", "large pleural effusion .", "large pleural effusion and cardiomegaly .", "cardiomegaly ."]
+SIDED = ["left effusion .", "right effusion .", "left effusion . right lung opacity .", "effusion ."]
+EFFUSION, OPACITY = CONDITIONS.index("pleural effusion"), CONDITIONS.index("lung opacity")
 
 
 def hypotheses(*texts):
-    tokenizer = ReportTokenizer.from_reports(REPORTS, 1)
+    tokenizer = ReportTokenizer.from_reports(REPORTS + SIDED, 1)
     rows = [tokenizer.encode(text, [0] * 18, 30) for text in texts]
     width = max(map(len, rows))
     return tokenizer, torch.tensor([[row + [tokenizer.pad_id] * (width - len(row)) for row in rows]])
 
 
+def known(*found, maps=None):
+    """What is known of one study: its positive findings and, on a grid of 3 x 3, the patch where entities are seen."""
+    states, region_map = torch.zeros(1, 18, dtype=torch.long), torch.zeros(1, len(ENTITIES), 9)
+    states[0, [CONDITIONS.index(name) for name in found]] = POSITIVE
+    for entity, patch in (maps or {}).items():
+        region_map[0, ENTITIES.index(entity), patch] = 0.8
+    state_logits = F.one_hot(states, len(STATES)).transpose(1, 2).float()  # (1, P, L)
+    rest = dict.fromkeys(("embedding", "region_text", "reference_text", "reference_map", "presence_logits"))
+    return FusedStudy(state_logits=state_logits, region_map=region_map, reference_mask=None, fused=None, **rest)
+
+
+def taken(fused, texts, scores=None, maps=False):
+    tokenizer, tokens = hypotheses(*texts)
+    scores = torch.tensor([scores or [-1.0 - n for n in range(len(texts))]])
+    return best_hypothesis(fused, tokens, scores, tokenizer=tokenizer, labeler=RuleLabeler(), maps=maps).item()
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
-    [(("pleural effusion",), 1), (("pleural effusion", "cardiomegaly"), 2), ((), 0), (("cardiomegaly",), 2)],
+    [
+        (("pleural effusion",), 1),
+        (("pleural effusion", "cardiomegaly"), 2),
+        (("no finding",), 0),
+        (("cardiomegaly",), 2),
+    ],
 )
 def test_the_hypothesis_with_the_fewest_differing_findings_is_taken(found, expected):
-    tokenizer, tokens = hypotheses(*REPORTS[:3])
-    states = torch.zeros(1, 18, dtype=torch.long)
-    for name in found:
-        states[0, CONDITIONS.index(name)] = POSITIVE
-    if not found:
-        states[0, CONDITIONS.index("no finding")] = POSITIVE
-    scores = torch.tensor([[-1.0, -2.0, -3.0]])
-    chosen = nearest_to_states(states, tokens, scores, tokenizer=tokenizer, labeler=RuleLabeler())
-    assert chosen.tolist() == [expected]
+    assert taken(known(*found), REPORTS[:3]) == expected
 
 
 def test_a_place_without_a_hypothesis_is_never_taken_and_probability_decides_between_equals():
-    tokenizer, tokens = hypotheses(REPORTS[0], REPORTS[1], REPORTS[1])
-    states = torch.zeros(1, 18, dtype=torch.long)
-    states[0, CONDITIONS.index("pleural effusion")] = POSITIVE
-    for scores, expected in (([-1.0, -2.0, -3.0], 1), ([-1.0, -torch.inf, -torch.inf], 0)):
-        chosen = nearest_to_states(states, tokens, torch.tensor([scores]), tokenizer=tokenizer, labeler=RuleLabeler())
-        assert chosen.tolist() == [expected]
+    for maps in (False, True):
+        fused, texts = known("pleural effusion"), [REPORTS[0], REPORTS[1], REPORTS[1]]
+        assert taken(fused, texts, [-1.0, -2.0, -3.0], maps) == 1
+        assert taken(fused, texts, [-1.0, -torch.inf, -torch.inf], maps) == 0
+
+
+@pytest.mark.parametrize(("patch", "expected"), [(3, 1), (5, 0), (4, 0)])  # the patient's right is the viewer's left
+def test_of_equal_findings_the_side_of_the_map_is_taken(patch, expected):
+    fused = known("pleural effusion", maps={"effusion": patch, "blunt": patch})
+    assert taken(fused, SIDED[:2], maps=True) == expected
+    assert taken(fused, SIDED[:2]) == 0
+
+
+def test_findings_come_before_sides():
+    fused = known("pleural effusion", "lung opacity", maps={"effusion": 3, "blunt": 3, "opacity": 3})
+    assert taken(fused, [SIDED[1], SIDED[2]], maps=True) == 1  # says both, one of them on the wrong side
+
+
+def test_sides_are_those_of_the_patient_and_nothing_is_misplaced_that_names_none():
+    maps = np.zeros((2, len(ENTITIES), 16))  # a grid of 4 x 4
+    maps[0, ENTITIES.index("opacity"), 4] = maps[1, ENTITIES.index("opacity"), 7] = 1
+    shown = sides_shown(maps)
+    assert shown[0, OPACITY] == -shown[1, OPACITY] > 0.9
+    assert not shown[:, CONDITIONS.index("edema")].any()  # of no place
+    assert [misplaced(f"{side} lung opacity .", shown[0]) for side in ("left", "right", "bilateral")] == [1, 0, 0]
+    assert misplaced("hazy opacity . no left effusion .", shown[0]) == 0
 
 
 def test_a_search_returns_the_hypothesis_that_is_chosen():

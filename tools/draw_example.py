@@ -56,6 +56,7 @@ def main() -> None:
     from modules.evaluation.grounding import SIGN_CONDITIONS
     from modules.evaluation.reports.example_picture import choose_studies, draw_example, sign_panels
     from modules.evaluation.sign_masks import read_coverage, read_sign_maps
+    from modules.labelling.labelers import RuleLabeler
     from modules.labels import POSITIVE
     from modules.records import atomic_write, read_jsonl, read_run_options
 
@@ -70,21 +71,22 @@ def main() -> None:
     coverage = read_coverage(masks, studies, image_size, round(maps.shape[2] ** 0.5))
     positive = np.array([study.labels for study in studies])[:, SIGN_CONDITIONS] == POSITIVE
     shown = positive & (coverage.max(axis=2) > 0)
-    chosen, good, several = choose_studies(rows, maps, coverage, shown)
+    chosen = choose_studies(rows, maps, coverage, shown, RuleLabeler())
     drawn = []
-    for n in chosen:
+    for n in chosen.drawn:
         with np.load(masks / studies[n].split / f"{studies[n].id}.npz") as signs:
             panels = sign_panels(maps[n], signs, shown[n], PIXELS)
         drawn.append(
             (read_image(Path(tested["image_dir"]) / studies[n].image_path[0], PIXELS)[0].numpy(), panels, rows[n])
         )
     note = (
-        f"The first of {good} among {several} test studies with a sign whose maps all point at the signs, whose report is right "
-        "and took a sentence (blue) from the retrieved report; cyan: drawn sign."
+        f"The first of {chosen.good} among {chosen.with_sign} test studies with a sign whose maps all point at the signs, whose "
+        "report is right, side and grade included, and took a sentence (blue) from the retrieved report; cyan: drawn sign."
     )
     with atomic_write(options.out, "wb") as file:
         draw_example(drawn, note).savefig(file, format="png", dpi=130, metadata={"Software": None})
-    print(f"wrote {options.out}: {', '.join(studies[n].id for n in chosen)}. {note}")
+    print(f"wrote {options.out}: {', '.join(studies[n].id for n in chosen.drawn)}. {note}")
+    print(f"{chosen.other_particulars} more are like that, but name another side, grade or device.")
 
 
 if __name__ == "__main__":

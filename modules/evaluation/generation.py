@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
 from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
-from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.sufficient_sums import StudySums
+from modules.evaluation.reranking import best_hypothesis
 from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, POSITIVE
 from modules.options.flags import GenerationOptions, LoadingOptions
@@ -32,19 +31,21 @@ class Search:
 
     Attributes:
         limits: beams and lengths.
-        labeler: with it the hypotheses of the search are ranked anew, see :func:`nearest_to_states`.
+        labeler: with it the hypotheses of the search are ranked anew, see :func:`best_hypothesis`.
+        maps: whether their sides count too.
     """
 
     limits: GenerationLimits
     labeler: Labeler | None = None
+    maps: bool = False
 
 
 def search_of(options: GenerationOptions, labeler: Labeler | None) -> Search:
-    """The search that the flags ask for; ``labeler`` is needed for ``--rerank states`` alone."""
+    """The search that the flags ask for; ``labeler`` is needed for ``--rerank states`` and ``maps``."""
     limits = GenerationLimits(
         beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len
     )
-    return Search(limits, labeler if options.rerank == "states" else None)
+    return Search(limits, None if options.rerank == "none" else labeler, options.rerank == "maps")
 
 
 @torch.no_grad()
@@ -80,8 +81,8 @@ def generate_reports(
         rows = [row for batch in batches for row in kept.done(batch)]
         batches = [batch for batch in batches if not kept.done(batch)]
     loader = evaluation_loader(dataset, loading.batch_size, loading.num_workers, batches)
-    told: dict[str, Any] = {"tokenizer": tokenizer, "labeler": search.labeler}
-    choose = partial(nearest_to_states, **told) if search.labeler else None
+    read: dict[str, Any] = {"tokenizer": tokenizer, "labeler": search.labeler, "maps": search.maps}
+    choose = partial(best_hypothesis, **read) if search.labeler else None
     hidden = not (progress and is_main())
     with tqdm(total=len(dataset), initial=len(rows), desc="generate", unit="report", disable=hidden) as bar:
         for batch in loader:
@@ -108,32 +109,6 @@ def generate_reports(
             bar.update(len(batch.index))
             bar.set_postfix(words=len(rows[-1][1]["prediction"].split()))
     return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]
-
-
-def nearest_to_states(
-    states: Tensor, tokens: Tensor, scores: Tensor, *, tokenizer: ReportTokenizer, labeler: Labeler
-) -> Tensor:
-    """The hypothesis ``(B,)`` whose text says what the image showed (``--rerank states``).
-
-    A beam search prefers short, frequent sentences and drops what is rare, although the prompt names it. Of the hypotheses
-    that differ from the predicted states in the fewest positive findings the most probable one is taken.
-
-    Args:
-        states: ``(B, L)`` predicted.
-        tokens: ``(B, beams, T)`` hypotheses, the most probable first.
-        scores: ``(B, beams)``, -inf where there is none.
-        tokenizer: reads them.
-        labeler: what they say.
-
-    Departure: published reports are the most probable hypotheses: ``--rerank none``.
-    """
-    B, beams = scores.shape
-    columns = [CONDITIONS.index(name) for name in labeler.conditions]
-    said = labeler([tokenizer.decode(one) for one in tokens.flatten(0, 1).tolist()]).reshape(B, beams, -1)
-    shown = states.cpu().numpy()[:, None, columns]  # (B, 1, L)
-    differing = ((said == POSITIVE) != (shown == POSITIVE)).sum(axis=2)  # (B, beams)
-    differing[np.isneginf(scores.float().cpu().numpy())] = len(CONDITIONS) + 1
-    return torch.from_numpy(differing.argmin(axis=1)).to(states.device)  # the first of equal ones
 
 
 def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:

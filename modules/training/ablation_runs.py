@@ -28,6 +28,7 @@ from modules.training.ablations import Ablation, Benchmark
 PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
 KEPT = (
     "scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity", "copying",
+    "particulars",
 )  # fmt: skip
 _OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by sign of what the maps are compared with
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two

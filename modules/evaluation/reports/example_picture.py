@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,6 +12,9 @@ from PIL import Image
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.text import split_sentences
 from modules.evaluation.grounding import ON_SIGN, SIGNS
+from modules.evaluation.reports.sentence_agreement import VERDICTS, mark_sentences
+from modules.labelling.labelers import Labeler
+from modules.labelling.particulars import PARTICULARS
 from modules.messages import UserError
 
 MOST_STUDIES, MOST_SIGNS = 3, 2  # rows of the picture, and maps beside an image
@@ -22,36 +25,52 @@ STYLE: Any = {"font.size": 8, "text.parse_math": False}
 Panel = tuple[str, np.ndarray, np.ndarray]  # name of a sign, square grid of its map, its mask as the network sees it
 
 
+class Choice(NamedTuple):
+    """Studies to draw, by their positions, and how many they were chosen from."""
+
+    drawn: list[int]  # at most MOST_STUDIES
+    good: int  # all that show the same
+    other_particulars: int  # further ones whose report names another side, grade or device
+    with_sign: int
+
+
 def choose_studies(
-    rows: Sequence[Mapping[str, Any]], maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray
-) -> tuple[list[int], int, int]:
+    rows: Sequence[Mapping[str, Any]], maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray, labeler: Labeler
+) -> Choice:
     """The first studies of a split that show what the method is meant to do, each with another first sign.
 
     In such a study the highest patch of every clear sign's map is on the sign, the report states what its reference
-    states (CE F1 of 1), and a sentence of it stands word for word in the retrieved report.
+    states (CE F1 of 1) with no other side, grade or device, and a sentence of it stands word for word in the retrieved
+    report.
 
     Args:
         rows: of ``predictions.jsonl``, with their scores.
         maps: of the signs, ``(n, G, M)``.
         coverage: of the patches by the masks, ``(n, G, M)``.
         shown: clear signs, ``(n, G)`` bool.
-
-    Returns:
-        Positions of at most ``MOST_STUDIES``, how many studies are like that, and how many show a sign.
+        labeler: reads the findings of sentences.
 
     Raises:
         UserError: if no study is like that.
     """
     with_sign = [n for n in range(len(rows)) if shown[n].any()]
-    good = [n for n in with_sign if _all_hit(maps[n], coverage[n], shown[n]) and rows[n]["scores"]["ce_f1"] == 1]
-    good = [n for n in good if taken_sentences(rows[n])]
+    right = [n for n in with_sign if _all_hit(maps[n], coverage[n], shown[n]) and rows[n]["scores"]["ce_f1"] == 1]
+    right = [n for n in right if taken_sentences(rows[n])]
+    good = [n for n in right if same_particulars(rows[n], labeler)]
     if not good:
         raise UserError(
             f"none of the {len(with_sign)} studies with a sign has maps on its signs and a right report with a sentence of "
             "the retrieved one: train longer, or test another split"
         )
     first = {int(shown[n].argmax()): n for n in reversed(good)}  # the first study of each first sign
-    return sorted(first.values())[:MOST_STUDIES], len(good), len(with_sign)
+    return Choice(sorted(first.values())[:MOST_STUDIES], len(good), len(right) - len(good), len(with_sign))
+
+
+def same_particulars(row: Mapping[str, Any], labeler: Labeler) -> bool:
+    """Whether no finding that both the generated report and its reference assert has another side, grade or device."""
+    reference = row["reference"]
+    (sentences,) = mark_sentences([row["prediction"]], labeler([reference]), labeler, [reference])
+    return not any(VERDICTS[found] in PARTICULARS for _, _, findings in sentences for *_, found in findings)
 
 
 def _all_hit(maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.evaluation.metrics.diversity import diversity
+from modules.evaluation.particulars_agreement import agreement, agreement_line
 from modules.evaluation.predictions import Matched
 from modules.evaluation.profiles import PROFILES
 from modules.evaluation.reports import results
@@ -16,6 +17,7 @@ from modules.evaluation.reports.tables import caption
 from modules.evaluation.reports.yardsticks import good_lines, good_values, yardsticks
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports
+from modules.labelling.labelers import RuleLabeler
 from modules.options.programs import MainScore
 from modules.records import provenance, write_json
 
@@ -46,6 +48,7 @@ def write_results(
         found[name]["diversity"] = diversity(
             matched.systems[name], matched.references, matched.retrieved[name], train.reports
         )
+        found[name]["particulars"] = agreement(matched.systems[name], matched.references, RuleLabeler())
         spans[name] = {key.removeprefix(f"{scoring.split}_"): span for key, span in found[name]["intervals"].items()}
         results.write_per_class(run_dir / f"per_class_{name}.csv", found[name]["per_class"], train.rates)
         results.write_per_study(run_dir / f"per_study_{name}.csv", matched.ids, system)
@@ -65,7 +68,8 @@ def write_results(
     lines = [f"wrote {_page(options, matched, scorer, systems, content)}"] if scoring.page else []
     lines += ["", *matched.notes, *scorer.notes, "", text, "", *notes, ""]
     lines += ["what is good:", *good_lines(profile.columns, good), ""]
-    lines += results.comparison_lines(versus) or [""]
+    lines += [f"{name}: {agreement_line(one['particulars'])}" for name, one in found.items()]
+    lines += ["", *(results.comparison_lines(versus) or [""])]
     lines.append(f"wrote metrics.json, table.md, table.tex, per_class_*.csv and per_study_*.csv into {run_dir}")
     return "\n".join(lines)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from modules.evaluation.reports.particulars import PARTICULARS, difference, merged, particulars
 from modules.labelling.labelers import Labeler
+from modules.labelling.particulars import PARTICULARS, difference, merged, particulars, sentences_with_stops
 from modules.labels import BLANK, NEGATIVE
 
 Particulars = Mapping[int, Mapping[str, set[str]]]
@@ -24,7 +23,6 @@ VERDICTS = (
 )  # the last: both name it, but another side ..
 _NONE, _UNMATCHED, _AGREE, _ONLY, _CONFLICT = range(5)
 _GRAVITY = (0, 1, 2, 6, 7, 5, 4, 3)  # of several findings in a sentence the gravest marks it
-_AFTER_STOP = re.compile(r"(?<=[.!?])\s+")
 
 
 class MarkedSentence(NamedTuple):
@@ -33,11 +31,6 @@ class MarkedSentence(NamedTuple):
     text: str
     mark: int
     findings: list[tuple[int, int, int]]
-
-
-def sentences_with_stops(report: str) -> list[str]:
-    """Sentences of a raw or cleaned report with their stops; joined by spaces they give the report again."""
-    return [piece for piece in _AFTER_STOP.split(report.strip()) if piece]
 
 
 def verdict(state: int, other: int) -> int:

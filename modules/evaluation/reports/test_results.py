@@ -17,6 +17,7 @@ from modules.evaluation.metrics.copying import copying, copying_line
 from modules.evaluation.metrics.diversity import diversity
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import intervals
+from modules.evaluation.particulars_agreement import agreement, agreement_line
 from modules.evaluation.reports import results
 from modules.evaluation.reports.exports import write_r2gen
 from modules.evaluation.reports.published_rows import comparability
@@ -24,7 +25,7 @@ from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.sensitivity import sensitivity_lines
 from modules.evaluation.training_reports import TrainingReports, training_reports
-from modules.labelling.labelers import Labeler
+from modules.labelling.labelers import Labeler, RuleLabeler
 from modules.options.parsing import flat
 from modules.options.programs import MainTest
 from modules.records import provenance, read_object, write_json, write_jsonl, write_options
@@ -110,8 +111,8 @@ def score_test(
     scores = {name: system.scores for name, system in systems.items()}
     table = results.write_tables(run_dir, options.data.dataset_name, scores, spans, notes)
     written = [f"wrote {run_dir / name}" for name in WRITTEN]
-    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"])]
-    lines += ["", copying_line(metrics["copying"]), "", *_measured_lines(measured)]
+    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), "", copying_line(metrics["copying"])]
+    lines += [agreement_line(metrics["particulars"]), "", *_measured_lines(measured)]
     return "\n".join([*lines, *written])
 
 
@@ -142,6 +143,7 @@ def _figures(
     found["diversity"] = diversity(written, dataset.reports, retrieved, train.reports)
     labeler = scorer.labeler
     found["copying"] = copying(written, retrieved, scorer.reference_labels, labeler, labeler.conditions)
+    found["particulars"] = agreement(written, dataset.reports, RuleLabeler())
     return found
 
 

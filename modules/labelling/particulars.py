@@ -12,6 +12,7 @@ from modules.labelling.labelers import Labeler
 from modules.labels import POSITIVE, UNCERTAIN
 
 PARTICULARS = ("side", "grade", "device")
+_AFTER_STOP = re.compile(r"(?<=[.!?])\s+")
 _CLAUSE = re.compile(r"\s+(?:and|with|but|while)\s+|\s*[,;:]\s*|\s*\.\s+")
 _ABSENT = re.compile(r"\bwithout\b[^,;:.]*")  # "without tension" is no grade
 _WORDS: Mapping[str, Mapping[str, str]] = {
@@ -52,6 +53,11 @@ _FOUND = {
 }
 _RANGE = re.compile(r"\s+to\s+|-to-|\s*[-/]\s*")
 _LINKS = re.compile(r"\b(?:on|at|in|the|a|is|are|of|sided?|size[ds]?|greater|larger|worse|more|than)\b|[^a-z]+")
+
+
+def sentences_with_stops(report: str) -> list[str]:
+    """Sentences of a raw or cleaned report with their stops; joined by spaces they give the report again."""
+    return [piece for piece in _AFTER_STOP.split(report.strip()) if piece]
 
 
 def _words_of(clause: str) -> dict[str, set[str]]:
@@ -122,12 +128,18 @@ def difference(ours: Mapping[str, set[str]], theirs: Mapping[str, set[str]]) -> 
     A side or device that only one of several mentions names is no difference; a side that the other has not at all is.
     Ranges that overlap do not differ, and grades are compared on one side.
     """
-    for kind in PARTICULARS:
-        for value in ours[kind]:
-            others = [other for other in theirs[kind] if kind != "grade" or _one_side(value, other)]
-            if others and not any(_meet(value, other) for other in others):
-                return kind
-    return None
+    return next((kind for kind in PARTICULARS if compared(kind, ours, theirs) is False), None)
+
+
+def compared(kind: str, ours: Mapping[str, set[str]], theirs: Mapping[str, set[str]]) -> bool | None:
+    """Whether both say the same of a kind, None where one of them says nothing of it; see :func:`difference`."""
+    found: bool | None = None
+    for value in ours[kind]:
+        others = [other for other in theirs[kind] if kind != "grade" or _one_side(value, other)]
+        if others and not any(_meet(value, other) for other in others):
+            return False
+        found = True if others else found
+    return found
 
 
 def _one_side(grade: str, other: str) -> bool:

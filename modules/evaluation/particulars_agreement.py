@@ -1,0 +1,45 @@
+"""How often a report puts a finding on the side, and gives it the grade and the device, that its reference does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modules.labelling.labelers import Labeler
+from modules.labelling.particulars import PARTICULARS, compared, merged, particulars, sentences_with_stops
+
+
+def agreement(reports: Sequence[str], references: Sequence[str], labeler: Labeler) -> dict[str, dict[str, Any]]:
+    """Of the findings that both reports of a study assert or suspect: how often are side, grade and device the same?
+
+    Scores by condition cannot tell: ``left effusion`` and ``right effusion`` have one label.
+
+    Args:
+        reports: n generated reports.
+        references: the studies' own.
+        labeler: reads the findings of clauses; every different sentence once.
+
+    Returns:
+        By kind how many ``findings`` both reports say it of, and the share of them that is the ``same``, None of none.
+    """
+    counts = {kind: [0, 0] for kind in PARTICULARS}
+    whole = {
+        column for column, name in enumerate(labeler.conditions) if name == "no finding"
+    }  # of a report, of no side
+    known: dict[str, dict[int, dict[str, set[str]]]] = {}
+    for pair in zip(reports, references, strict=True):
+        split = [sentences_with_stops(text) for text in pair]
+        known |= {one: particulars(one, labeler) for text in split for one in text if one not in known}
+        ours, theirs = (merged([known[one] for one in text]) for text in split)
+        for column in (ours.keys() & theirs.keys()) - whole:
+            for kind, count in counts.items():
+                same = compared(kind, ours[column], theirs[column])
+                count[0] += same is not None
+                count[1] += same is True
+    return {kind: {"findings": n, "same": same / n if n else None} for kind, (n, same) in counts.items()}
+
+
+def agreement_line(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """:func:`agreement` in a sentence."""
+    parts = [f"{kind} {one['same']:.3f} of {one['findings']}" for kind, one in found.items() if one["findings"]]
+    return f"findings of both reports that agree in {', '.join(parts) or 'side, grade or device: none names one'}"
