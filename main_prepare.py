@@ -21,6 +21,7 @@ if __name__ == "__main__":
     parse_options(MainPrepare)  # now already: --help and a mistyped flag are answered before torch is imported
 
 import os
+import time
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ from modules.preparation.raw.annotation import build_annotation
 from modules.preparation.raw.studies import RawDataset
 from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
-from modules.throughput import agree_to_long, cost_table, estimates_for_mimic
+from modules.throughput import agree_to_long, cost_table, duration, estimates_for_mimic
 from modules.training.costs import training_costs
 from modules.weights.backbones import needed_backbone, read_folder
 
@@ -92,14 +93,19 @@ def refuse(options: MainPrepare, needed: list[Needed], text_model: bool) -> None
 
 def print_estimate(options: MainPrepare, device: torch.device) -> None:
     """What preparing, training with the default flags, and testing would take here."""
+    if not options.raw.raw_dir:
+        require([annotation_file(options.data), image_folder(options.data)])
     print("measuring on a few of the items: a minute or two, longer beside other programs", flush=True)
     load, cores = os.getloadavg()[0], os.cpu_count() or 1  # of the last minute, before the measuring
     busy = f"warning: other programs run here ({load:.0f} on {cores} cores): alone it takes less"
+    wall, processor = time.perf_counter(), time.process_time()
     costs, items = estimate(options, device)
     words = ["--dataset_name", options.data.dataset_name, "--precision", options.compute.precision]
     costs += training_costs(parse_options(MainTrain, words), items["train"], items["val"], items["test"], device)
+    took = f"{duration(time.perf_counter() - wall)}, {duration(time.process_time() - processor)} of a core"
     print(
-        f"{items} items on {device}, {os.cpu_count()} CPU cores; measured on a few of them",
+        f"{', '.join(f'{count:,} {split}' for split, count in items.items())} items on {device}, {cores} CPU cores; "
+        f"measured on a few of them in {took}",
         *cost_table(costs),
         *([busy] if load > cores else []),
         sep="\n",

@@ -5,8 +5,8 @@
 # RAW_DIR) to data/mimic_cxr: one item per image as in R2Gen's annotation, image copies of 256 pixels on the shorter side,
 # features, checked.
 # The entity scorer starts from checkpoints/resnet101.pth, else from checkpoints/rad-dino, else from random weights.
-# --estimate: what all of it, training and test would take on this machine, from a minute of measuring. A preparation of more
-# than a day asks before it copies anything; --yes begins without.
+# --estimate: what all of it, training and test would take on this machine, from a minute or two of measuring. A preparation of
+# more than a day asks before it copies anything; --yes begins without.
 # Hardware: any; images are copied by all CPU cores, features use a GPU if there is one. Hours: docs/data.md.
 # Expected: 270,790 / 2,130 / 3,858 items as published; our rules for headers: not yet counted on MIMIC-CXR.
 set -euo pipefail

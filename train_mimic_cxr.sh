@@ -5,7 +5,7 @@
 # Every GPU takes --batch_size images: two make steps of 36, half as many, at the same learning rate. --global_batch 18 keeps
 # the published steps on any number of GPUs. Larger steps: raise --init_lr by the root of the ratio (36: 7e-5) and give
 # --warmup_steps as many images (36: 1000). This is a rule of thumb, not measured here.
-# Memory: a float32 step of 18 images takes 9.1 GB, of four 5.7 GB with all of the program (docs/data.md).
+# Memory: a float32 step of 18 images takes 9.4 GB, of four 5.8 GB with all of the program (docs/data.md).
 # By its rate one H100 takes 55 minutes of steps at batch 18, 20 at batch 256 with --compile (docs/speed.md). Scores: not yet measured. Paper: BLEU-4 .182, CE-F1 .592.
 set -euo pipefail
 cd "$(dirname "$0")"

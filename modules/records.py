@@ -20,11 +20,12 @@ from typing import IO, Any
 import numpy as np
 from tqdm import tqdm
 
+from modules.distributed import is_main
 from modules.messages import UserError, require_file
 
 PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "pycocoevalcap")
 ROOT = Path(__file__).resolve().parents[1]
-_CHUNK = 1 << 20  # bytes hashed at once
+_CHUNK, _UNSEEN = 1 << 20, 2  # bytes hashed at once; seconds before that is shown
 MAX_LINE = 1 << 26  # bytes of one line of JSON
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half a character
 
@@ -186,8 +187,9 @@ def plain(value: Any) -> Any:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits; of one that takes seconds a bar is shown."""
-    digest, how = hashlib.sha256(), {"unit": "B", "unit_scale": True, "leave": False, "delay": 2}
+    """SHA-256 of a file's bytes, 64 hexadecimal digits; of one that takes seconds the main process shows a bar."""
+    how = {"unit": "B", "unit_scale": True, "leave": False, "delay": _UNSEEN, "disable": not is_main()}
+    digest = hashlib.sha256()
     with (
         open(path, "rb") as file,
         tqdm(total=os.path.getsize(path), desc=f"checksum of {Path(path).name}", **how) as bar,

@@ -99,6 +99,11 @@ def test_the_whole_road_is_estimated_from_raw_files_and_nothing_is_written(tmp_p
     printed = capsys.readouterr().out
     assert "warning: other programs run here (1000 on " in printed
     assert re.search(
+        r"^84 train, 76 val, 80 test items on cpu, \d+ CPU cores; measured on a few of them in [\d.]+ s, [\d.]+ s of a core$",
+        printed,
+        re.MULTILINE,
+    )
+    assert re.search(
         r"^\| copies of 240 images \| .* \| 0\.\d MB \| \d\.\d{3} s an image, 1 workers \|$", printed, re.MULTILINE
     )
     for work in (
@@ -178,3 +183,11 @@ def test_training_costs_of_a_small_model(capsys):
     assert validation.seconds == pytest.approx(test.seconds * 6 * 10 / 20)
     found = re.fullmatch(r"memory of a step of 8: ([\d.]+) GB in float32", memory.work)
     assert 0 < float(found[1]) < 2
+
+
+def test_an_estimate_without_a_data_set_says_how_to_get_one(tmp_path, capsys):
+    argv = ["--ann_path", tmp_path / "annotation.json", "--image_dir", tmp_path / "images", "--estimate"]
+    message = refused(
+        capsys, "main_prepare.py --dataset_name synth_cxr", main_prepare, "--dataset_name", "synth_cxr", *argv
+    )
+    assert "2 files or folders are missing" in message

@@ -1,5 +1,6 @@
 """modules/distributed.py with two real processes: gradients, gathering, and a sharded test that equals a whole one."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from test_text_features import bert_folder  # noqa: F401, fixture
 
 import main_test
 from models.manifolds import PoincareBall
+from modules import records
 from modules.corpus.dataloaders import EpochSampler
 from modules.corpus.store import FeatureStore, verify
 from modules.distributed import (
@@ -67,6 +69,20 @@ def test_two_processes_rank_against_each_other(trainings, tmp_path):
     torch.testing.assert_close(result["gradient"], whole.weight.grad, rtol=1e-5, atol=1e-7)
     assert result["gathered"] == [0, 10, 1, 11]
     assert result["mean"] == 0.5
+
+
+def checksum_seen(folder):
+    """What each process shows of a checksum that takes long."""
+    with processes("cpu"), open(Path(folder) / f"seen{rank()}", "w") as seen, contextlib.redirect_stderr(seen):
+        records._UNSEEN = 0
+        records.sha256_of(Path(folder) / "array.npy")
+
+
+def test_one_process_shows_the_bar_of_a_checksum(trainings, tmp_path):
+    (tmp_path / "array.npy").write_bytes(bytes(9))
+    trainings.call(checksum_seen, processes=2, folder=str(tmp_path))
+    assert "checksum of array.npy" in (tmp_path / "seen0").read_text()
+    assert (tmp_path / "seen1").read_text() == ""
 
 
 def write_reports(words):

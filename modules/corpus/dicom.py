@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from modules.corpus.jpegs import load_whole
 from modules.messages import UserError, named
 
 if TYPE_CHECKING:
@@ -86,7 +87,11 @@ def _read(path: Path) -> Image.Image:
         raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
     _check_kind(path, data)
     try:
+        if not _is_whole(data):
+            raise UserError(f"the image {path} holds a JPEG that is cut off or damaged: copy it again")
         values = data.pixel_array
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"the image {path} cannot be decoded ({type(error).__name__}): {_advice(data)}") from error
     if not np.isfinite(values).all():
@@ -106,6 +111,18 @@ def _read(path: Path) -> Image.Image:
         ) from error
     pixels = 255 - pixels if kind == "MONOCHROME1" else pixels
     return Image.fromarray(np.where(padding, np.uint8(0), pixels))
+
+
+def _is_whole(data: Dataset) -> bool:
+    """Whether all data of a JPEG inside are there, as far as that can be known; others have decoders that say so."""
+    from pydicom.encaps import get_frame
+    from pydicom.uid import JPEGBaseline8Bit
+
+    if data.file_meta.TransferSyntaxUID != JPEGBaseline8Bit:
+        return True
+    content = get_frame(data.PixelData, 0, number_of_frames=1)
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        return load_whole(image, content)
 
 
 def _check_kind(path: Path, data: Dataset) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import warnings
 import zlib
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modules.corpus.dicom import MAX_PIXELS, check_size, is_dicom, read_dicom, shed_colour, spread
+from modules.corpus.jpegs import load_whole
 from modules.messages import UserError
 
 FORMATS = ("PNG", "JPEG")
@@ -57,8 +57,16 @@ def open_image(path: Path) -> Image.Image:
                 raise UserError(
                     f"the image {path} holds 16 bits of colour, which are not read whole: export it in grey"
                 )
-            image.load()
-            _check_whole(path, image)
+            if image.format == "PNG":
+                image.load()
+                _check_colours(path, image)
+                whole = not _rows_lack(path, image)
+            else:
+                whole = load_whole(image, path.read_bytes())
+            if not whole:
+                raise UserError(
+                    f"the image {path} cannot be decoded whole, it is cut off or damaged: copy it again or remove its study"
+                )
             return _eight_bits(_turned(path, image, doubts))
     except UserError:
         raise
@@ -84,21 +92,17 @@ def _turned(path: Path, image: Image.Image, doubts: list[warnings.WarningMessage
     return ImageOps.exif_transpose(image)
 
 
-def _check_whole(path: Path, image: Image.Image) -> None:
-    """Refuse pixels that Pillow made up where the file holds none, without a word of it."""
+def _check_colours(path: Path, image: Image.Image) -> None:
+    """Refuse pixels of colours that a palette lacks, which Pillow makes up without a word."""
     if image.mode == "P" and int(np.asarray(image).max()) >= len(image.getpalette() or ()) // 3:
         raise UserError(f"the image {path} holds colours that its palette lacks: export it again")
-    end = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
-    if image.format == "PNG":
-        missing = (not end.any() or "interlace" in image.info) and _rows_lack(path)
-    else:
-        missing = abs(end[0, -1].astype(int) - 128).max() <= 1 and _blocks_lack(path, image)
-    if missing:
-        raise UserError(f"the image {path} is cut off, though its end is there: copy it again or remove its study")
 
 
-def _rows_lack(path: Path) -> bool:
+def _rows_lack(path: Path, image: Image.Image) -> bool:
     """Whether the packed rows of a PNG end early, of which Pillow leaves the rest black."""
+    end = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
+    if end.any() and "interlace" not in image.info:
+        return False
     content = path.read_bytes()
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", content[16:29])
     bits *= {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
@@ -116,16 +120,6 @@ def _rows_lack(path: Path) -> bool:
             packed = packer.unconsumed_tail
         at += 12 + size
     return lacking > 0
-
-
-def _blocks_lack(path: Path, image: Image.Image) -> bool:
-    """Whether a JPEG ends early, of which libjpeg makes the rest grey: then more bytes before its end change the picture."""
-    content = path.read_bytes()
-    end = content.rfind(b"\xff\xd9")
-    if end < 0:
-        return False
-    with Image.open(io.BytesIO(content[:end] + bytes(4096) + content[end:]), formats=FORMATS) as longer:
-        return longer.tobytes() != image.tobytes()
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib.util
+import math
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from models.config import FlagError, ModelOptions, RevtafConfig, flag_name
 from modules.labels import CONDITIONS, ENTITIES, STATES
-from modules.messages import UserError
+from modules.messages import UserError, named
 from modules.options.agreeing_widths import refuse_heads
 from modules.options.dataset_defaults import DATASET_DEFAULTS, SMALL_SET, without_brought
 from modules.options.programs import PROGRAMS, MainPrepare, MainTrain, Program
@@ -73,11 +74,33 @@ def _add(section: Any, a_field: Field, kind: Any, default: Any) -> None:
     if kinds == [bool]:
         how["action"] = BooleanOptionalAction
     else:
-        how |= {"type": kinds[0], "choices": known["choices"] or None}
+        how |= {"type": {int: whole_number, float: number}.get(kinds[0], kinds[0]), "choices": known["choices"] or None}
         how["metavar"] = None if known["choices"] else {int: "N", float: "X"}.get(kinds[0], "TEXT")
     if isinstance(a_field.default, tuple):
         how["nargs"] = "+"
     section.add_argument(flag_name(a_field), **how)
+
+
+def whole_number(text: str) -> int:
+    """A number without fraction; argparse.ArgumentTypeError says what else it is."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{named(text)!r} is no whole number: give one such as 3") from None
+
+
+def number(text: str) -> float:
+    """A number; argparse.ArgumentTypeError says that it is none, or so small or large that it would be read as another."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{named(text)!r} is no number: give one such as 0.1 or 5e-5") from None
+    digits = text.lower().partition("e")[0]
+    if value == 0 and any(digit.isdecimal() and int(digit) for digit in digits):
+        raise argparse.ArgumentTypeError(f"{named(text)} is so small that it would be 0: give 0 or a larger number")
+    if math.isinf(value) and any(map(str.isdecimal, text)):
+        raise argparse.ArgumentTypeError(f"{named(text)} is so large that it would be infinite: give a smaller number")
+    return value
 
 
 def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:

@@ -83,7 +83,9 @@ class PreparationOptions(Group):
 
     feature_dtype: str = flag("float16", "of stored embeddings", choices=("float16", "float32"))
     published: str | None = flag(None, "folder of the published REVTAF files to convert instead of building, or 'none'")
-    estimate: bool = flag(False, "measure for a minute, print what the whole road takes on this machine, and stop")
+    estimate: bool = flag(
+        False, "measure for a minute or two, print what the whole road takes on this machine, and stop"
+    )
     yes: bool = flag(False, "begin a job of more than a day without asking")
     text_encoder: str = flag("lsa", "'lsa', a Hugging Face model folder, or hub:NAME to fetch one")
     text_pooling: str = flag("mean", "of a model's last layer", choices=("mean", "cls"))

@@ -19,13 +19,13 @@ FLAGS = {
         "--memory_layers -1", "--nhead 0", "--manifold sphere", "--retrieval guess", "--precision fp8", "--device tpu",
         "--dataset_name chexpert", "--monitor_metric", "--hello", "--epoch_s 3", "--resume maybe", "--n_gpu -1",
         "--num_workers -1", "--seed x", "--seed -1", "--max_words -1", "--init_lr inf", "--c inf", "--batch_size=--", "--c=--",
-        f"--epochs {'9' * 400}", f"--warmup_steps {'9' * 400}", f"--max_words {'9' * 30}", "--c 1e400", "--c 1e-400", "--c=-nan",
+        f"--epochs {'9' * 400}", f"--warmup_steps {'9' * 400}", f"--max_words {'9' * 30}", "--c 1e400", "--c 1e-400", "--cls_weight 1e-400", "--init_lr 1e-400", "--drop_references 1e-400", "--weight_decay 0.00001e-400", "--warmup_lr=-1e-400", "--timeout 1e999", "--c=-nan",
         "--cls_weight 1e400", "--cls_weight=-inf", "--timeout inf", "--timeout 0", "--drop_references nan", "--epochs=", "--c 0x10", "--c 1,5",
     ),
     main_prepare: (
         "--num_studies 0", "--num_studies x", "--difficulty nan", "--difficulty -1", "--difficulty 9", "--synth_image_size 0",
         "--resize -1", "--neighbours 0", "--clip_k 0", "--scorer_epochs 0", "--scorer_lr nan", "--text_width 0",
-        "--resize=--", f"--scorer_epochs {'9' * 400}", "--scorer_lr 1e-400", "--val_share nan", "--test_share 1e400", "--section all", "--items page", "--copy_format gif", "--feature_dtype int8", "--scorer_patience -1", "--what",
+        "--resize=--", f"--scorer_epochs {'9' * 400}", "--scorer_lr 1e-400", "--val_share nan", "--val_share 1e-400", "--test_share 1e400", "--section all", "--items page", "--copy_format gif", "--feature_dtype int8", "--scorer_patience -1", "--what",
     ),
     main_test: (
         "--split dev", "--beam_size 0", "--gen_max_len 0", "--plot -1", "--viewer_studies 0", "--resamples 0", "--show -1",
@@ -46,5 +46,6 @@ def test_a_wrong_command_line_is_refused(program, words, tmp_path, monkeypatch):
     ending = end_of(program, *words.split())
     assert ending.status == 2, ending.err
     assert len(sentence_of(ending)) > 20
+    assert "invalid" not in sentence_of(ending) or "invalid choice" in sentence_of(ending)
     assert_bounded(ending, tmp_path)
     assert [*tmp_path.iterdir()] == []

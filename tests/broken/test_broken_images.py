@@ -94,6 +94,12 @@ IMAGES = {
     "JPEG cut in colour with an end": (lambda content: content[: len(content) * 3 // 4] + b"\xff\xd9")(saved("JPEG", Image.fromarray(NOISE).convert("RGB"))),
     "JPEG wider than its pixels": WHOLE_JPEG.replace(b"\x08\x00\x28\x00\x32", b"\x08\x00\x28\x00\x62"),
     "JPEG higher than its pixels": WHOLE_JPEG.replace(b"\x08\x00\x28\x00\x32", b"\x08\x00\x58\x00\x32"),
+    **{f"JPEG {kind} cut with an end": (lambda content: content[: len(content) * 3 // 4] + b"\xff\xd9")(saved("JPEG", quality=95, **{kind: 1})) for kind in ("progressive", "restart_marker_blocks", "optimize")},
+    "JPEG without a block of the disk": saved("JPEG", quality=95)[:700] + saved("JPEG", quality=95)[1200:],
+    "JPEG with a block of another file": saved("JPEG", quality=95)[:900] + SMOOTH[-300:-2] + saved("JPEG", quality=95)[900:],
+    "JPEG without its restarts": saved("JPEG", restart_marker_blocks=4).replace(b"\xff\xd2", b""),
+    "JPEG without a scan": (lambda scans: b"\xff\xda".join(scans[:2] + scans[3:]))(saved("JPEG", progressive=True).split(b"\xff\xda")),
+    "JPEG with a page behind its data": WHOLE_JPEG[:-2] + b"\xff\x07<html>" + WHOLE_JPEG[-2:],
     "JPEG behind a line feed": b"\n" + WHOLE_JPEG,
     "PNG one row short": png(data=zlib.compress(bytes(51 * 39))),
     "PNG half its rows short": png(data=zlib.compress((b"\0" + bytes(range(50))) * 20)),
@@ -160,6 +166,9 @@ def tags(values=RAMP, syntax="1.2.840.10008.1.2.1", content=None, then=None, **c
             data.save_as(path)
 
     return write
+
+
+EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
 
 def described(table, count):
@@ -253,6 +262,9 @@ DICOM = {
     "slope of infinity": tags(RescaleSlope="inf", RescaleIntercept=0),
     "modality table of 3 bits": tags(ModalityLUTSequence=lookup(0, range(16), bits=3)),
     "run lengths of nothing": tags(syntax="1.2.840.10008.1.2.5", content=b"\x01\x00 nothing"),
+    "JPEG cut off with an end": tags(NOISE, "1.2.840.10008.1.2.4.50", WHOLE_JPEG[:-300] + b"\xff\xd9", **EIGHT),
+    "JPEG with bytes lost": tags(NOISE, "1.2.840.10008.1.2.4.50", WHOLE_JPEG[:700] + WHOLE_JPEG[1300:], **EIGHT),
+    "JPEG progressive without a scan": tags(NOISE, "1.2.840.10008.1.2.4.50", IMAGES["JPEG without a scan"], **EIGHT),
     "JPEG of nothing": tags(syntax="1.2.840.10008.1.2.4.50", content=b"\xff\xd8 nothing"),
     "JPEG 2000 of nothing": tags(syntax="1.2.840.10008.1.2.4.90", content=b"\xff\x4f nothing"),
     "a film": tags(syntax="1.2.840.10008.1.2.4.100", content=b"film"),
