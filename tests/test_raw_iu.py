@@ -136,6 +136,17 @@ def test_sections(tmp_path):
     assert set(both.dropped) == {"CXR10"}
 
 
+def test_several_findings_of_one_report_are_joined(tmp_path):
+    """The last one stood alone before; a name in another case is the same name, and what a mark encloses is text."""
+    content = xml(7, ["CXR7_IM-0001-1001"], "The lungs are clear.", "Normal.").replace(
+        "</Abstract>", '<AbstractText Label="Findings">The <i>heart</i> is large.</AbstractText></Abstract>'
+    )
+    (tmp_path / "ecgen-radiology").mkdir()
+    (tmp_path / "ecgen-radiology" / "7.xml").write_text(content)
+    (study,) = read_iu_xray(tmp_path, options(), with_images=False).studies
+    assert study.report == "The lungs are clear. The heart is large."
+
+
 def test_a_split_file_gives_ids_split_and_order(tmp_path):
     write_archive(tmp_path)
     path = tmp_path / "split.json"

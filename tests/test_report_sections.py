@@ -114,7 +114,7 @@ def test_where_sections_begin_and_end(kind):
     assert (extract(report, "findings")[0], extract(report, "impression")[0]) == (findings, impression)
 
 
-@pytest.mark.parametrize("file", ["cases.json", "headers.json"])
+@pytest.mark.parametrize("file", ["cases.json", "headers.json", "shapes.json"])
 def test_the_handed_reports(file):
     """Invented reports whose right sections were given with them."""
     path = Path(__file__).parent / "cases" / "sections" / file

@@ -146,7 +146,10 @@ def _read_archive(source: Path) -> Iterator[_Report]:
             root = ElementTree.fromstring(content)
         except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two of an unknown encoding
             raise UserError(f"{name} in {source} is not XML: copy the archive again") from error
-        texts = {node.get("Label", ""): (node.text or "").strip() for node in root.iter("AbstractText")}
+        texts: dict[str, str] = {}
+        for node in root.iter("AbstractText"):  # several of one name are parts of one section
+            label, text = node.get("Label", "").strip().upper(), "".join(node.itertext()).strip()
+            texts[label] = " ".join(dict.fromkeys(part for part in (texts.get(label), text) if part))
         identifier = root.find("uId")
         name_of = "" if identifier is None else identifier.get("id", "")
         if not re.fullmatch(r"CXR[0-9]{1,9}", name_of):

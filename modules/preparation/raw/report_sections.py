@@ -58,11 +58,11 @@ _ASIDE_IN_ANY_CASE = re.compile(
     re.IGNORECASE,
 )
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
-    r"(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
+    r"(?<=[.?!])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
-    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?|COMPARISONS?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
+    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
-    r"|Indications?|Recommendations?)\s*:)"
+    r"|Indications?|Recommendations?|findings?|impressions?|conclusions?)\s*:)"
 )
 _ASIDE = re.compile(
     r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|type of|reason for|referring|additional|final|"
@@ -78,9 +78,14 @@ _FINAL = re.compile(r"^\s*FINAL REPORT\b.*$", re.MULTILINE)
 _ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
 _WHOLE_REPORT = re.compile(r"(?:final |radiology )?(?:report|results?)", re.IGNORECASE)
 _RULE = re.compile(r"\s*[_=-]{5,}\s*")
-_POINTER = re.compile(r"(?:please )?(?:see|as)\s+(?:above|below|impression|findings)\W*", re.IGNORECASE)
+_THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
+_TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
+_POINTER = re.compile(
+    r"(?:please )?(?:see|as|as in)\s+(?:the )?(?:above|below|(?:impression|findings)(?: section)?(?: (?:above|below))?)\W*",
+    re.IGNORECASE,
+)
 _SIGNATURE = re.compile(
-    r"\s*(?:dictated by|electronically signed|report signed|approved by|end of (?:report|impression|findings))\b.*",
+    r"\s*(?:dictated (?:and \w+ )?by|electronically signed|report signed|approved(?: by)?(?=:| )|end of (?:report|impression|findings))\b.*",
     re.IGNORECASE,
 )
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
@@ -89,6 +94,10 @@ _ORGAN = re.compile(
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
     r"pneumo|edema|opacit|nodul|mass|left|right|upper|lower"
 )
+_OF_THE_STUDY = re.compile(
+    r"\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b", re.IGNORECASE
+)
+_OWNS_MORE = ("findings", "impression", "combined", "report")
 _ENDS_SENTENCE = re.compile(r"[.:;?!]\s*$")
 
 
@@ -123,7 +132,9 @@ def find_sections(report: str) -> Sections:
 
 def _with_plain_headers(report: str) -> str:
     """The report with its headers as ``FINDINGS: ..``, whatever mark, number or line stands beside them."""
-    return _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
+    report = _TAGS.sub(lambda tag: "\n" if tag[1] else f"\n{tag[2].upper()}: ", report.replace("\uff1a", ":"))
+    report = _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
+    return _THIN_RULE.sub("", report)
 
 
 def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:
@@ -168,10 +179,13 @@ def _final_part(report: str) -> str:
 def _sections(report: str) -> list[tuple[str, list[str]]]:
     """Kind and lines of each section."""
     sections: list[tuple[str, list[str]]] = [("preamble", [])]
-    before, in_paragraph = "", False
+    before, in_paragraph, owed = "", False, ""
     for whole_line in report.split("\n"):
         for line in _INSIDE.split(whole_line):
             kind, lines = sections[-1]
+            if owed and kind == "aside" and (not line.strip() or _ENDS_SENTENCE.search(before)):
+                sections.append((owed, []))  # "FINDINGS: COMPARISON: None." does not end the findings before they begin
+                kind, lines, owed = owed, sections[-1][1], ""
             if not line.strip():
                 if kind in ("aside", "preamble", "unnamed") and any(part.strip() for part in lines):
                     sections.append(("preamble", []))  # an aside owns one paragraph
@@ -184,11 +198,23 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 continue
             header = _header(line, not in_paragraph or bool(_ENDS_SENTENCE.search(before)), kind)
             if header:
-                sections.append((header[0], [header[1]]))
+                empty = kind in _OWNS_MORE and not any(part.strip() for part in lines)
+                owed = "" if header[0] != "aside" else kind if empty and _OF_THE_STUDY.match(line) else owed
+                aside, rest = _first_sentence(header[1]) if owed else (header[1], "")
+                sections.append((header[0], [aside]))
+                if rest:
+                    sections.append((owed, [rest]))
+                    owed = ""
             else:
                 lines.append(line)
             before, in_paragraph = line, True
     return [(kind, lines) if kind != "preamble" else ("unnamed", _without_title(lines)) for kind, lines in sections]
+
+
+def _first_sentence(text: str) -> tuple[str, str]:
+    """The first sentence of a line and the rest of it."""
+    first, _, rest = text.strip().partition(". ")
+    return first, rest
 
 
 def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
@@ -216,13 +242,13 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     if _WHOLE_REPORT.fullmatch(name):
         return _kind_of_report(inside), match["rest"]
     of_the_study = re.fullmatch(r"(?:study|exam(?:ination)?|patient|procedure) (?:findings?|impressions?)", name)
-    if (_ASIDE.match(name) and not of_the_study) or "provisional" in name:
+    if (_ASIDE.match(name) and not of_the_study) or re.search("provisional|preliminary", name):
         return "aside", match["rest"]
     if re.search(
         r"finding|observation|impression|conclusion|^(?:interpretations?|summary|opinion|assessment|imp)$", name
     ) or _misspelt(name):
         return _kind_of_known(name), match["rest"]
-    if inside in ("findings", "impression", "combined", "report"):
+    if inside in _OWNS_MORE:
         # LUNGS: or CHEST, PA AND LATERAL: inside the findings are text, other headers are not
         return None if _ORGAN.search(name) or _is_view(name) else (inside, match["rest"])
     return "unnamed", match["rest"] if _is_view(name) else line
