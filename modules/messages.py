@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,7 +141,15 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
         if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK_IS_FULL):
             print(f"{name}: error: {_about_a_file(error)}", file=sys.stderr)
             sys.exit(2)
+        _let_go(error)
         raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames of a traceback: processes that load data and are held there would be waited for without end."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _reader_left() -> bool:

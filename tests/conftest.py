@@ -7,6 +7,7 @@ this file too, and they start when it has.
 import faulthandler
 import fcntl
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -50,7 +51,12 @@ def pytest_collection_finish():
 
 
 def pytest_unconfigure():
-    """All is said: whatever now keeps the process from ending is shown, and ended with it."""
+    """All is said: whatever now keeps the process from ending is shown, and ended with it.
+
+    Processes that load data for a loader whose test has failed half-way outlive a request to end.
+    """
+    for child in multiprocessing.active_children():
+        child.kill()
     faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
 
 

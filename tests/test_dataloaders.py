@@ -1,12 +1,17 @@
 """modules/corpus/dataloaders.py: which studies a process sees in which step."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from programs import SMALL, SMALL_MODEL, places
 from small_set import small_bank, small_set
 
 from modules.corpus import dataloaders as subject
 from modules.corpus.dataloaders import EpochSampler, epoch_batches, evaluation_loader, rare_first
+from modules.records import ROOT
 
 
 def test_an_epoch_shows_every_study_once_in_an_order_of_its_own():
@@ -69,3 +74,29 @@ def test_rare_findings_are_taken_more_often_and_no_study_is_forgotten_for_long()
         assert counts.sum() == 1000
         assert (np.abs(counts - taken) < 1).all()  # rounded up or down
     assert steps == epoch_batches(1000, 10, 2, seed=1, epoch=2, taken=taken)
+
+
+BUG = """
+import sys
+import main_train
+from modules.corpus.datasets import ReportDataset
+from modules.messages import run
+
+def read(self, index):
+    raise ValueError("a bug")
+
+ReportDataset.__getitem__ = read
+run(main_train.main)
+"""
+
+
+@pytest.mark.slow
+def test_a_bug_ends_the_program_although_processes_load_its_data(prepared, tmp_path):
+    """They outlive a signal to all: who raises must let them go, or waits for them for ever."""
+    argv = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run", "--num_workers", 2]
+    end = subprocess.run(
+        [sys.executable, "-c", BUG, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert end.returncode == 1
+    assert "ValueError: a bug" in end.stderr
+    assert "in train_epoch" in end.stderr  # where it happened is still told
