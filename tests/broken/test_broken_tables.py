@@ -60,12 +60,12 @@ REFUSED = {  # name of the file, content
     "wide": ("t.csv", "," * 3000 + "\n1\n"),
     "gzip cut off": ("t.csv.gz", gzip.compress(table().encode() * 50)[:-30]),
     "gzip of noise": ("t.csv.gz", b"\x1f\x8b\x08\0" + bytes(range(200))),
-    "gzip bomb": ("t.csv.gz", gzip.compress(bytes(257 << 20), 1)),
+    "gzip bomb": ("t.csv.gz", lambda: gzip.compress(bytes(257 << 20), 1)),
     "workbook cut off": ("t.xlsx", zipped(xl__workbook_xml="<workbook/>")[:60]),
     "workbook of nothing": ("t.xlsx", zipped(xl__workbook_xml="")),
     "workbook without sheets": ("t.xlsx", zipped(xl__workbook_xml="<workbook/>")),
     "zip in a workbook": ("t.xlsx", zipped(readme="hello")),
-    "workbook bomb": ("t.xlsx", zipped(xl__workbook_xml=bytes(257 << 20))),
+    "workbook bomb": ("t.xlsx", lambda: zipped(xl__workbook_xml=bytes(257 << 20))),
     "text in a workbook": ("t.xlsx", "hello"),
     "split unknown": ("t.csv", table("1,a.png,x,fold3", head="id,image_path,report,split\n").replace("Clear.\n", "Clear.,train\n", 1)),
     "split in one row": ("t.csv", table("1,a.png,x,", head="id,image_path,report,split\n").replace("Clear.\n", "Clear.,train\n", 1)),
@@ -156,6 +156,7 @@ def prepare(tmp_path, name, content):
     (raw / "link.png").symlink_to(tmp_path / "outside.png")
     (raw / "loop.png").symlink_to(raw / "loop.png")
     (raw / "up").symlink_to(tmp_path)
+    content = content() if callable(content) else content  # a bomb is packed by its test alone
     (raw / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return end_of(
         main_prepare, "--dataset_name", "custom", "--raw_dir", raw / name, "--raw_step", "images", "--device", "cpu",
