@@ -27,7 +27,7 @@ BERT_VOCABULARY = 30522 + 5  # and the start token and four states
 def published_config(quick: bool) -> RevtafConfig:
     """The configuration of train_mimic_cxr.sh with BERT's vocabulary, or a tiny one of the same shape."""
     tiny = {
-        "image_size": 64, "visual_extractor": "resnet18", "report_feature_dim": 16, "memory_feedforward": 32,
+        "image_size": 64, "visual_extractor": "resnet10q", "report_feature_dim": 16, "memory_feedforward": 32,
         "hyperbolic_dim": 12, "entity_text_dim": 24, "attention_dim": 20, "decoder_layers": 2, "decoder_heads": 4,
         "hidden_size": 32, "intermediate_size": 64, "vocab_size": 60, "num_heads": 4,
     }  # fmt: skip

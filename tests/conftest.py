@@ -107,19 +107,21 @@ def tiny_model():
 
 
 @pytest.fixture(scope="session")
-def trainings(prepared, tmp_path_factory):
+def forks(tmp_path_factory):
+    """Starts programs and trainings without importing anything; its ``python`` stands in for an interpreter."""
+    from trainings import Forks
+
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.end()
+
+
+@pytest.fixture(scope="session")
+def trainings(forks, prepared):
     """Trainings of one or more processes that are started without importing anything; ``prepared`` is their data."""
     from trainings import Trainings
 
-    trainings = Trainings(tmp_path_factory.mktemp("logs"), prepared)
-    yield trainings
-    with trainings.server as server:  # closes both pipes
-        server.stdin.write(json.dumps({"end": True}) + "\n")
-        server.stdin.flush()
-        try:
-            assert server.wait(timeout=60) == 0
-        finally:
-            server.kill()  # else it would hold the output of the tests open for ever
+    return Trainings(forks, prepared)
 
 
 def made_once(tmp_path_factory, name, make):

@@ -1,13 +1,18 @@
-"""Starts trainings as forks of one process that has imported everything: real processes, real signals, no waiting for imports.
+"""Starts programs as forks of one process that has imported everything: real processes, real signals, no waiting for imports.
 
-Reads one JSON object a line: ``{"argv", "processes", "log", "plant"}`` starts one and answers its process number,
-``{"wait": number}`` answers its exit status, ``{"end"}`` ends the server; ``{"call": [module, function], "with"}`` in place of ``"argv"`` calls that function.
+A connection to its socket is one process: a packet with a JSON object and its three streams asks for it, and its number is the
+answer; a second packet asks for its exit status, when it has ended. ``{"argv", "processes", "plant"}`` is a training, ``{"call": [module, function],
+"with"}`` in place of ``"argv"`` a function, and ``{"words", "cwd", "environment"}`` what an interpreter is started with: it imports
+the project's own files anew, and finds only packages imported.
 """
 
+import contextlib
 import importlib
 import json
 import os
+import runpy
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -20,10 +25,15 @@ import main_prepare  # noqa: F401
 import main_test  # noqa: F401
 import main_train
 from modules.evaluation import kept_rows
+from modules.labelling.labelers import RuleLabeler
 from modules.messages import UserError, run
 from modules.processes import launch, watch
+from modules.training import towers
 from modules.training import trainer as training
 from modules.weights import saving
+
+ROOT = Path(__file__).parents[1]
+OURS = {"models", "modules", "benchmarks", "tools", *(path.stem for path in ROOT.glob("main_*.py"))}
 
 
 class Worker:
@@ -126,6 +136,9 @@ def fork(action, **environment):
         status = 0
     except SystemExit as end:
         status = end.code or 0
+        if isinstance(status, str):
+            print(status, file=sys.stderr)
+            status = 1
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -134,11 +147,31 @@ def fork(action, **environment):
         os._exit(status)
 
 
+def interpret(request):
+    """What ``python WORDS`` does."""
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+        del sys.modules[name]
+    first, *words = request["words"]
+    sys.argv = [first, *words]
+    sys.path[:] = [path for path in sys.path if path not in (str(ROOT), str(ROOT / "tests"))]
+    if first == "-c":
+        sys.path.insert(0, "")
+        sys.argv = ["-c", *words[1:]]
+        exec(compile(words[0], "<string>", "exec"), {"__name__": "__main__"})
+    elif first == "-m":
+        sys.path.insert(0, os.getcwd())
+        sys.argv = words
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(first).resolve().parent))
+        runpy.run_path(first, run_name="__main__")
+
+
 def supervise(request):
     """The launcher, whose processes are forks."""
-    log = os.open(request["log"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
     if request["processes"] == 1:
         work(request)
         return
@@ -154,25 +187,45 @@ def supervise(request):
     sys.exit(status)
 
 
+def serve(connection):
+    """Start what a packet asks for, and answer until it has ended."""
+    packet, streams, *_ = socket.recv_fds(connection, 2**18, 3)
+    request = json.loads(packet)
+
+    def begin():
+        connection.close()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        (interpret if "words" in request else supervise)(request)
+
+    pid = fork(begin)
+    connection.send(str(pid).encode())
+    connection.recv(64)  # the number stays its own until somebody waits for its end
+    connection.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+
+
 def main():
+    RuleLabeler()  # Python keeps the patterns that it has compiled
     watch.SECONDS_BETWEEN = 0.1
     launch.GRACE = 0.5
+    towers.FIRST_STEPS = 20
     for number in (signal.SIGINT, signal.SIGHUP):  # a test run in the background inherits that they are ignored
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    workers = {}
-    for line in sys.stdin:
-        request = json.loads(line)
-        if "end" in request:  # closing the pipe does not say so while a fork of the tests still holds it
-            os._exit(0)
-        if "wait" in request:
-            pid = request["wait"]
-            while workers[pid].poll() is None:
-                time.sleep(0.02)
-            print(workers[pid].returncode, flush=True)
-        else:
-            pid = fork(lambda request=request: supervise(request))
-            workers[pid] = Worker(pid)
-            print(pid, flush=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.bind(sys.argv[1])
+        server.listen()
+        server.settimeout(10)
+        tests = os.getppid()
+        print("ready", flush=True)
+        while os.getppid() == tests:  # they may have been killed
+            with contextlib.suppress(TimeoutError):
+                connection, _ = server.accept()
+                fork(lambda connection=connection: serve(connection))
+                connection.close()
+            with contextlib.suppress(ChildProcessError):  # there is none
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import main_prepare
 import main_train
 from modules.messages import run
 
-SMALL_IMAGE = ["--image_size", "64"]
+SMALL_IMAGE = ["--image_size", "64", "--visual_extractor", "resnet10q"]
 SMALL = [
     "--batch_size", "8", "--num_workers", "0", "--device", "cpu", "--precision", "fp32",
 ]  # fmt: skip

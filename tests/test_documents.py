@@ -1,5 +1,6 @@
 """What the documents say is so: flags, files, commands and scripts exist."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_quickstart_and_test_commands_open_the_readme():
 
 
 @pytest.mark.slow
-def test_scripts_list_what_is_missing_and_end_with_status_two(tmp_path):
+def test_scripts_list_what_is_missing_and_end_with_status_two(forks, tmp_path):
     """On a clone without data and weights the published command says everything that it lacks."""
     for script, missing in (("train_mimic_cxr.sh", 5), ("test_mimic_cxr.sh", 4), ("test_iu_xray.sh", 4)):
         flags = ["--ann_path", tmp_path / "a.json", "--image_dir", tmp_path / "images", "--feature_dir", tmp_path / "f"]
@@ -105,7 +106,8 @@ def test_scripts_list_what_is_missing_and_end_with_status_two(tmp_path):
         else:
             flags += ["--bank_dir", tmp_path / "bank", "--load_pretrained", tmp_path / "model.pth"]
         done = subprocess.run(
-            ["bash", str(ROOT / script), *map(str, flags)], capture_output=True, text=True, timeout=300
+            ["bash", str(ROOT / script), *map(str, flags)], capture_output=True, text=True, timeout=300,
+            env={**os.environ, "VIRTUAL_ENV": str(forks.folder)},
         )  # fmt: skip
         assert done.returncode == 2, done.stderr
         assert int(re.search(r"(\d+) files? or folders? (?:are|is) missing", done.stderr)[1]) >= missing

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def put(path, where, name, code):
 
 
 @pytest.fixture(scope="module")
-def extended(prepared, tmp_path_factory):
+def extended(prepared, forks, tmp_path_factory):
     """A copy of the project with all snippets, and a run of it on the added data set."""
     folder = tmp_path_factory.mktemp("extended")
     for part in ("models", "modules"):
@@ -67,7 +66,7 @@ def extended(prepared, tmp_path_factory):
     common = ["--dataset_name", "my_hospital", "--batch_size", "8", "--num_workers", "0", "--device", "cpu"]
     threshold = SMALL_MODEL.index("--threshold")
     model = SMALL_MODEL[:threshold] + SMALL_MODEL[threshold + 2 :]
-    train = ["--visual_extractor", "stem", "--spread_weight", "0.5", "--epochs", "1", *model]
+    train = [*model, "--visual_extractor", "stem", "--spread_weight", "0.5", "--epochs", "1"]
     run = folder / "results" / "my_hospital"
     few = ["--resamples", "10", "--no-meteor"]
     scoring = ["--predictions", run / "predictions.jsonl", "--save_dir", run / "scored", *few]
@@ -76,9 +75,7 @@ def extended(prepared, tmp_path_factory):
         ("main_test.py", [*common, *few]),
         ("main_score.py", scoring),
     ):
-        done = subprocess.run(
-            [sys.executable, program, *flags], cwd=folder, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([forks.python, program, *flags], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
     return run
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -103,10 +102,10 @@ def unlabelled(tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_and_start_again(tmp_path, unlabelled):
+def test_kill_and_start_again(tmp_path, unlabelled, forks):
     annotation, images = unlabelled
     (tmp_path / "annotation.json").write_text(annotation)
-    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(images), *POINTS]
+    command = [forks.python, "-c", DRIVER, str(tmp_path), str(images), *POINTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert_equal_folders(tmp_path / "whole", tmp_path / "killed", FILES)

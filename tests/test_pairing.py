@@ -39,7 +39,7 @@ def other(prepared, tmp_path_factory):
 
 def prepare(folder, *flags):
     argv = ["--ann_path", folder / "annotation.json", "--image_dir", folder / "images", "--dataset_name", "iu_xray"]
-    scorer = [*SMALL_IMAGE, *SMALL_SCORER, "--visual_extractor", "resnet10n"]
+    scorer = [*SMALL_IMAGE, *SMALL_SCORER]
     own = [] if "--bank_dir" in flags else scorer  # that of the bank reads the images
     call(main_prepare, *argv, *SMALL, "--clip_k", 5, *own, *flags)
 

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -39,14 +38,14 @@ class Prepared(NamedTuple):
     printed: str
 
 
-def prepare(script, raw_dir, folder, *flags):
-    """Run a script as a user would, in the environment that runs the tests."""
+def prepare(forks, script, raw_dir, folder, *flags):
+    """Run a script as a user would; ``fork_server.py`` starts its programs."""
     places = [
         "--ann_path", folder / "annotation.json", "--image_dir", folder / "images", "--feature_dir", folder / "features",
         "--chexbert_path", "none",
     ]  # fmt: skip
     command = ["bash", ROOT / script, raw_dir.name, *places, *SMALL, *flags]  # from where the raw files are
-    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "VIRTUAL_ENV": str(forks.folder), "CUDA_VISIBLE_DEVICES": ""}
     where = {"cwd": raw_dir.parent, "env": environment}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, **where)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -112,8 +111,8 @@ def physionet(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def mimic(physionet, tmp_path_factory):
-    return prepare("prepare_mimic_cxr.sh", physionet, tmp_path_factory.mktemp("mimic"), "--image_size", 64)
+def mimic(forks, physionet, tmp_path_factory):
+    return prepare(forks, "prepare_mimic_cxr.sh", physionet, tmp_path_factory.mktemp("mimic"), "--image_size", 64)
 
 
 def items_of_the_tree():
@@ -168,7 +167,7 @@ def test_mimic_images_of_a_patient_never_retrieve_their_shared_report(mimic):
         assert not (patients[rows] == patients[:, None]).any()
 
 
-def test_a_second_command_for_mimic_redoes_nothing(mimic, physionet):
+def test_a_second_command_for_mimic_redoes_nothing(mimic, forks, physionet):
     def files():
         return {path.relative_to(mimic.folder): path for path in sorted(mimic.folder.rglob("*")) if path.is_file()}
 
@@ -176,7 +175,7 @@ def test_a_second_command_for_mimic_redoes_nothing(mimic, physionet):
         return path.parts[0] == "features" or path.suffix == ".jpg"
 
     before = {name: (path.read_bytes(), path.stat().st_mtime_ns) for name, path in files().items()}
-    again = prepare("prepare_mimic_cxr.sh", physionet, mimic.folder, "--image_size", 64)
+    again = prepare(forks, "prepare_mimic_cxr.sh", physionet, mimic.folder, "--image_size", 64)
     after = {name: (path.read_bytes(), path.stat().st_mtime_ns) for name, path in files().items()}
     assert after.keys() == before.keys()
     # raw.json names the commit and whether the checkout is dirty
@@ -207,9 +206,9 @@ def open_i(real_cxr, tmp_path):
     return root
 
 
-def test_the_real_archive_of_iu_xray_with_r2gens_split(real_cxr, open_i, tmp_path):
+def test_the_real_archive_of_iu_xray_with_r2gens_split(real_cxr, open_i, forks, tmp_path):
     split_file, folder = real_cxr / "annotation_iu_r2gen_layout.json", tmp_path / "prepared"
-    done = prepare("prepare_iu_xray.sh", open_i, folder, "--split_file", split_file, "--image_size", 32)
+    done = prepare(forks, "prepare_iu_xray.sh", open_i, folder, "--split_file", split_file, "--image_size", 32)
     annotation = read_annotation(folder / "annotation.json")
     assert [len(annotation[split]) for split in SPLITS] == [2069, 296, 590]
     studies = [study for split in SPLITS for study in annotation[split]]

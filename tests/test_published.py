@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -287,12 +286,12 @@ def convert_all(folder, splits, target):
 
 @pytest.mark.parametrize("archive", [False, True])
 @pytest.mark.slow
-def test_a_killed_conversion_continues_to_the_same_bytes(files, splits, tmp_path, archive):
+def test_a_killed_conversion_continues_to_the_same_bytes(files, splits, tmp_path, archive, forks):
     folder, _ = files
     if archive:
         pack(folder, REGIONS), pack(folder, SENTENCES)
     convert_all(folder, splits, tmp_path / "whole")
-    command = [sys.executable, "-c", DRIVER, str(folder), str(tmp_path / "killed"), *POINTS]
+    command = [forks.python, "-c", DRIVER, str(folder), str(tmp_path / "killed"), *POINTS]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert_equal_folders(tmp_path / "whole", tmp_path / "killed", CONVERTED)

@@ -71,12 +71,13 @@ def test_random_kills_cost_nothing(processes, seed, trainings, timed, tmp_path):
 def soak(seeds):
     """The same with many seeds, by hand."""
     from programs import prepare
-    from trainings import Trainings
+    from trainings import Forks, Trainings
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder / "data")
-        trainings = Trainings(folder, folder / "data")
+        forks = Forks(folder)
+        trainings = Trainings(forks, folder / "data")
         counts = []
         wholes = {
             processes: uninterrupted(trainings, folder / f"whole{processes}" / "run", processes) for processes in (1, 2)
@@ -89,7 +90,7 @@ def soak(seeds):
             assert_same_run(run, whole)
             print(f"seed {seed}: {processes} processes, {counts[-1]} kills, equal", flush=True)
         print(f"{seeds} trainings, {sum(counts)} kills, every one ended with the weights of the run without kills")
-        trainings.server.kill()
+        forks.end()
 
 
 if __name__ == "__main__":

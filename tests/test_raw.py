@@ -2,9 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -141,7 +141,7 @@ def test_bad_input_is_told(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_give_the_same_files(tree, tmp_path):
+def test_two_processes_of_torchrun_give_the_same_files(tree, forks, tmp_path):
     folders = [tmp_path / "one", tmp_path / "two"]
     build(folders[0], "mimic_cxr", tree, "--resize", 16)
     words = [
@@ -156,7 +156,10 @@ def test_two_processes_of_torchrun_give_the_same_files(tree, tmp_path):
         1,
     ]
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "main_prepare.py", *words]
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "PYTHON_EXEC": str(forks.python)}  # for the processes that torchrun starts
+    done = subprocess.run(
+        [forks.python, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert contents(folders[0]) == contents(folders[1])
 

@@ -1,6 +1,7 @@
 """The roads through the shell scripts, from raw or published files to a table, each in a fresh checkout with its default folders.
 
-raw MIMIC-CXR -> train -> test; IU X-Ray zero-shot; IU X-Ray's own training; published files -> train -> test.
+raw MIMIC-CXR -> train -> test, every program a start of the interpreter as in a user's shell; IU X-Ray zero-shot; IU X-Ray's own
+training; published files -> train -> test; one's own table. ``fork_server.py`` starts the programs of all roads but the first.
 """
 
 import io
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +69,13 @@ FINDINGS = [
 
 
 class Checkout:
-    """A folder that holds what git holds, by links; data, checkpoints and results are its own."""
+    """A folder that holds what git holds, by links; data, checkpoints and results are its own.
 
-    def __init__(self, folder):
-        self.folder = folder
+    ``interpreter`` is the ``bin/python`` of an environment, for its programs.
+    """
+
+    def __init__(self, folder, interpreter=Path(sys.executable)):
+        self.folder, self.interpreter = folder, interpreter
         for path in ROOT.iterdir():
             if path.suffix in (".py", ".sh", ".txt", ".toml") or path.name in (
                 "models",
@@ -82,7 +87,8 @@ class Checkout:
 
     def bash(self, script, *flags, status=0, timeout=600):
         """Run a script as a user would; returns what it printed."""
-        environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1"}
+        place = str(self.interpreter.parents[1])
+        environment = {**os.environ, "VIRTUAL_ENV": place, "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1"}
         command = ["bash", self.folder / script, *flags]
         done = subprocess.run(
             list(map(str, command)), capture_output=True, text=True, timeout=timeout, env=environment, cwd=self.folder
@@ -91,7 +97,7 @@ class Checkout:
         return done.stdout + done.stderr
 
     def python(self, program, *flags):
-        command = [sys.executable, self.folder / program, *flags]
+        command = [self.interpreter, self.folder / program, *flags]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, cwd=self.folder)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -125,7 +131,7 @@ def write_open_i(root, reports=40):
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
+def first(tmp_path_factory):
     """After the first road: MIMIC-like raw files are prepared and trained on."""
     checkout = Checkout(tmp_path_factory.mktemp("revtaf"))
     raw = write_tree(tmp_path_factory.mktemp("physionet"))
@@ -138,6 +144,14 @@ def checkout(tmp_path_factory):
         checkout.bash("prepare_mimic_cxr.sh", raw, *SCORER),
         checkout.bash("train_mimic_cxr.sh", *TRAINING, *WRITING),
     ]
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def checkout(first, forks):
+    """The same folder for the other roads."""
+    checkout = copy(first)
+    checkout.interpreter = forks.python
     return checkout
 
 
@@ -155,14 +169,14 @@ def check_results(folder, split, studies):
     return metrics
 
 
-def test_raw_mimic_is_prepared_trained_and_tested(checkout):
-    prepared, trained = checkout.said
+def test_raw_mimic_is_prepared_trained_and_tested(first):
+    prepared, trained = first.said
     assert "entity scorer: starts from random weights" in prepared
     assert re.search(r"^0 kinds of errors", prepared, re.MULTILINE)
     assert "labels: rule" in trained
-    said = checkout.bash("test_mimic_cxr.sh", *TESTING)
-    test = read_annotation(checkout / "data/mimic_cxr/annotation.json")["test"]
-    check_results(checkout / "results/mimic_cxr", "test", len(test))
+    said = first.bash("test_mimic_cxr.sh", *TESTING)
+    test = read_annotation(first / "data/mimic_cxr/annotation.json")["test"]
+    check_results(first / "results/mimic_cxr", "test", len(test))
     assert "labels: rule" in said
     assert "cannot be told after 6 steps of training" in said  # no word of what random references cost
     assert "column" not in trained  # of a table that MIMIC-CXR does not have
@@ -194,7 +208,7 @@ def test_iu_xray_zero_shot_is_one_command_and_a_test(checkout, open_i):
 def test_iu_xray_trains_on_itself_beside_the_zero_shot_features(checkout, open_i):
     checkout.bash("prepare_iu_xray.sh", open_i, *SCORER)
     assert (checkout / "data/iu_xray/features/entity_scorer.pth").is_file()
-    checkout.bash("train_iu_xray.sh", *TRAINING, *WRITING)
+    checkout.bash("train_iu_xray.sh", *TRAINING, *WRITING, "--enhancer", "scores")
     checkout.bash("test_iu_xray.sh", "--own", *TESTING)
     annotation = read_annotation(checkout / "data/iu_xray/annotation.json")
     assert [len(annotation[split]) for split in SPLITS] == [28, 4, 8]
@@ -207,9 +221,9 @@ def test_iu_xray_trains_on_itself_beside_the_zero_shot_features(checkout, open_i
     assert "Traceback" not in message
 
 
-def test_published_files_are_converted_trained_and_tested(checkout, tmp_path):
+def test_published_files_are_converted_trained_and_tested(checkout, forks, tmp_path):
     source = checkout / "data/mimic_cxr"
-    other = Checkout(tmp_path)
+    other = Checkout(tmp_path, forks.python)
     folder = other / "data/mimic_cxr"
     checkout.python("tools/write_published.py", "--dataset_name", "mimic_cxr", "--out", folder)
     shutil.copytree(source / "images", folder / "images", symlinks=True)
@@ -231,7 +245,7 @@ def test_published_files_are_converted_trained_and_tested(checkout, tmp_path):
     )
 
 
-def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(tmp_path):
+def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(forks, tmp_path):
     """Forty films beside a table with semicolons, a mark and its own headings; the second start goes on and trains nothing."""
     place = tmp_path / "own"
     place.mkdir()
@@ -241,7 +255,7 @@ def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(tmp_path):
         film(rng, n % len(FINDINGS)).save(place / f"f{n}.png")
         rows.append(f"S{n};f{n}.png;{FINDINGS[n % len(FINDINGS)] if n else 'nan'};p{n // 2}")
     (place / "studies.csv").write_text("\n".join(rows) + "\n", encoding="utf-8-sig")
-    checkout = Checkout(tmp_path)
+    checkout = Checkout(tmp_path, forks.python)
     small = [
         "--image_size",
         64,

@@ -14,25 +14,26 @@ from test_stops import rows_of
 from modules.weights.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
-OURS = [sys.executable, "-m", "modules.processes.launch", "--processes"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+OURS = ["-m", "modules.processes.launch", "--processes"]
 
 
-def start(launcher, processes, folder, save_dir, *flags):
+def start(launcher, processes, folder, save_dir, *flags, python=sys.executable):
+    """``python`` is the launcher's; torchrun starts its processes with the one that ``PYTHON_EXEC`` names."""
     words = [*places(folder), *SMALL, *SMALL_MODEL, "--save_dir", save_dir, *flags]
-    command = list(map(str, [*launcher, processes, "main_train.py", *words]))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = list(map(str, [python, *launcher, processes, "main_train.py", *words]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON_EXEC": str(python)}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
 
 
 @pytest.mark.slow
-def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):
-    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2)
+def test_two_processes_of_torchrun_train_and_resume(prepared, forks, tmp_path):
+    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2, python=forks.python)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = rows_of(tmp_path)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(3 < float(row["loss_report"]) < 7 for row in rows), "a mean of an epoch, not a sum"
-    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2, "--resume")
+    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2, "--resume", python=forks.python)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "resuming at epoch 3" in done.stdout
     assert rows_of(tmp_path) == rows
@@ -44,7 +45,7 @@ def test_two_processes_of_torchrun_train_and_resume(prepared, tmp_path):
 def test_ctrl_c_under_torchrun_saves_and_says_one_sentence(prepared, tmp_path):
     """A terminal sends it to the launcher and to both processes, which then have it a second time from the launcher."""
     words = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run", "--epochs", 500, "--log_every", 1]
-    command = [*TORCHRUN, 2, "main_train.py", *words, "--save_every", 100_000]
+    command = [sys.executable, *TORCHRUN, 2, "main_train.py", *words, "--save_every", 100_000]
     with (tmp_path / "log").open("w") as log:
         started = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 200
