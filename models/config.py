@@ -161,7 +161,7 @@ class RevtafConfig(ModelOptions):
     """Everything needed to rebuild the network: what was chosen, and what follows from data and vocabulary.
 
     Raises:
-        FlagError: if a size does not fit the others; the sentence names the flag.
+        FlagError: if a size does not fit the others; the sentence names the flag, or the word that there is not.
     """
 
     report_feature_dim: int  # C, of the prepared report features
@@ -182,6 +182,8 @@ class RevtafConfig(ModelOptions):
                 f"--nhead {self.num_heads} must divide the width of the report features, {self.report_feature_dim}: "
                 "change --nhead or prepare features of another width (--text_width)"
             )
+        if not (0 <= self.pad_id < self.vocab_size and 0 <= self.end_id < self.vocab_size):
+            raise FlagError(f"pad_id {self.pad_id} and end_id {self.end_id} must be among {self.vocab_size} words")
 
     @property
     def prompt_length(self) -> int:

@@ -51,9 +51,15 @@ def test_exactly_the_wanted_names_and_shapes_pass():
     wanted = {"a": ONE, "b": ONE}
     check_weights({"b": ONE, "a": ONE}, wanted, "f", "x")
     for wrong, counts in (
-        ({"a": ONE}, "1 are missing and 0 have another shape, and 0 are unknown, for example b"),
-        ({"a": ONE, "b": torch.ones(3)}, "0 are missing and 1 have another shape, and 0 are unknown, for example b"),
-        ({"a": ONE, "b": ONE, "c": ONE}, "0 are missing and 0 have another shape, and 1 are unknown, for example c"),
+        ({"a": ONE}, "1 are missing and 0 have another shape or kind, and 0 are unknown, for example b"),
+        (
+            {"a": ONE, "b": torch.ones(3)},
+            "0 are missing and 1 have another shape or kind, and 0 are unknown, for example b",
+        ),
+        (
+            {"a": ONE, "b": ONE, "c": ONE},
+            "0 are missing and 0 have another shape or kind, and 1 are unknown, for example c",
+        ),
     ):
         with pytest.raises(UserError, match=f"f is not x: of 2 weights {counts}"):
             check_weights(wrong, wanted, "f", "x")

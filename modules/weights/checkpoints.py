@@ -27,6 +27,8 @@ from modules.weights.released import (
 )
 from modules.weights.saving import FORMAT
 
+_COUNTS = ("epoch", "step", "steps", "seen", "seconds", "world_size")  # of the state of a run
+_STATE: dict[str, type] = {"history": list, "processes": list, "features": dict, "class_prior": Tensor, "released": str}
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
 
@@ -70,9 +72,25 @@ def _check_ours(content: dict[str, Any], path: str | Path) -> None:
     for name in ("config", "state_dict", "run"):
         if not isinstance(content.get(name), dict):
             raise UserError(f"{path} lacks its {name}: it was not written by main_train.py as a whole, copy it again")
+    odd = next((name for name, value in content["run"].items() if not _is_state(name, value)), None)
+    if odd is not None:
+        raise UserError(
+            f"{path} says of its run what no training writes (its {named(odd)} is {named(content['run'][odd])}): copy it again"
+        )
     blank = build_blank(Revtaf, RevtafConfig, content["config"], path)
     check_tensors(content["state_dict"], path)
     check_weights(content["state_dict"], blank.state_dict(), path, "a model of its own configuration")
+
+
+def _is_state(name: str, value: Any) -> bool:
+    """Whether a value is of the kind that a training writes under this name; names of others are nobody's."""
+    if name in _COUNTS:
+        return type(value) in (int, float) and value >= 0
+    if name == "trained_on" and value is not None:
+        return isinstance(value, dict) and {"scorer", "scores", "report_features"} <= {*value}
+    if name == "optimizer":
+        return isinstance(value, dict) and {"state", "param_groups"} <= {*value}
+    return isinstance(value, _STATE.get(name, object))
 
 
 def released_checkpoint(weights: dict[str, Tensor], path: str | Path) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def describe(content: Any) -> str:
 
 
 def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: object, expected: str) -> None:
-    """Ask for exactly the wanted names and shapes.
+    """Ask for exactly the wanted names and shapes, and for fractions where they are wanted.
 
     Args:
         weights: tensors of a file, by plain names.
@@ -118,11 +118,16 @@ def check_weights(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], p
     """
     missing = [name for name in wanted if name not in weights]
     strange = [name for name in weights if name not in wanted]
-    misfit = [name for name in weights if name in wanted and weights[name].shape != wanted[name].shape]
+    misfit = [
+        name
+        for name, value in weights.items()
+        if name in wanted
+        and (value.shape != wanted[name].shape or (wanted[name].is_floating_point() and not value.is_floating_point()))
+    ]
     if missing or strange or misfit:
         example = (misfit + missing + strange)[0]
         raise UserError(
             f"{path} is not {expected}: of {len(wanted)} weights {len(missing)} are missing and {len(misfit)} have "
-            f"another shape, and {len(strange)} are unknown, for example {named(example)}; {describe(weights)}; give "
+            f"another shape or kind, and {len(strange)} are unknown, for example {named(example)}; {describe(weights)}; give "
             f"{expected}, or fetch it again"
         )

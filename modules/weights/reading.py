@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from modules.messages import UserError, named
+from modules.weights.saving import MARK, TRAILER, verified_checksum
 
 ZIP, LEGACY = (
     b"PK\x03\x04",
@@ -44,6 +46,7 @@ def load_weights(path: str | Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         _check_start(path)
+        _check_sum(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
@@ -77,6 +80,15 @@ def _check_start(path: Path) -> None:
         raise UserError(f"{path} is no weights file but {what}")
 
 
+def _check_sum(path: Path) -> None:
+    """Refuse what this project wrote and something has changed since: of a changed weight torch knows nothing."""
+    with open(path, "rb") as file:
+        file.seek(-min(TRAILER, path.stat().st_size), os.SEEK_END)
+        ours = file.read().startswith(MARK)
+    if ours:
+        verified_checksum(path)
+
+
 def build_blank(network: type[nn.Module], config: type, values: Any, path: object) -> nn.Module:
     """A network without memory for its weights, of the configuration that a file holds.
 
@@ -104,7 +116,9 @@ def build_blank(network: type[nn.Module], config: type, values: Any, path: objec
     absurd = [
         name for name, value in numbers.items() if not -1e9 < value < 1e9 or ("layers" in name and value > _MOST_LAYERS)
     ]
-    what = f"{absurd[0]} {numbers[absurd[0]]}" if absurd else ""
+    kinds = get_type_hints(config)
+    absurd += [name for name, value in values.items() if not _is_of(value, kinds[name])]
+    what = f"{absurd[0]} {named(values[absurd[0]])}" if absurd else ""
     try:
         if not absurd:
             made = config(**values)
@@ -115,6 +129,12 @@ def build_blank(network: type[nn.Module], config: type, values: Any, path: objec
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         what = type(error).__name__
     raise UserError(f"{path} has a configuration that describes no network ({what}): copy the file again")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is what a field declares; a whole number is a fraction too, and yes and no are no numbers."""
+    wanted = [get_origin(part) or part for part in get_args(kind) or (kind,)]
+    return type(value) in wanted or (type(value) is int and float in wanted)
 
 
 def check_tensors(weights: Mapping[str, Any], path: object) -> None:

@@ -4,6 +4,7 @@ import collections
 import io
 import json
 import pickle
+import shutil
 import struct
 import zipfile
 from dataclasses import asdict
@@ -15,7 +16,9 @@ from harness import SECRET, assert_no_results, assert_refused, end_of
 from PIL import Image
 from tiny import tiny_config
 
+import main_predict
 import main_test
+import main_train
 from models.revtaf import Revtaf
 from tools import convert
 
@@ -176,6 +179,21 @@ FILES = {  # name -> suffix, content made of what is well
     "a tensor of another shape": (".pth", first(lambda value: value[:-1])),
     "a tensor turned": (".pth", first(lambda value: value.T)),
     "a sparse tensor": (".pth", first(lambda value: value.to_sparse())),
+    "a tensor of complex numbers": (".pth", first(lambda value: value.to(torch.complex64))),
+    "a tensor of whole numbers": (".pth", first(lambda value: value.to(torch.int8))),
+    "a tensor of yes and no": (".pth", first(lambda value: value.bool())),
+    "a switch of a list": (".pth", configured(mask_padding=[1])),
+    "a switch of nothing": (".pth", configured(learn_curvature=None)),
+    "half an iteration": (".pth", configured(ot_iterations=2.5)),
+    "a curvature of yes": (".pth", configured(curvature=True)),
+    "an end that is no word": (".pth", configured(end_id=10**7)),
+    "padding below all words": (".pth", configured(pad_id=-3)),
+    "an end without a word": (".pth", configured(end_id=None)),
+    **{f"a run of {name} {value!r}": (".pth", changed(run={name: value})) for name, value in (
+        ("epoch", "x"), ("epoch", -1), ("step", None), ("steps", "many"), ("steps", float("nan")), ("steps", -5), ("seconds", []),
+        ("world_size", {}), ("history", "x"), ("processes", -1), ("optimizer", {}), ("class_prior", []), ("features", 1),
+        ("trained_on", 5), ("trained_on", {"a": 1}), ("trained_on", [1]), ("released", 5),
+    )},
     "a tensor without memory": (".pth", first(lambda value: value.to("meta"))),
     "8 GB in four bytes": (".pth", lambda whole: saved({**whole, "config": {**whole["config"], "vocab_size": 62_500_000}, "state_dict": {**whole["state_dict"], "report_decoder.network.bert.embeddings.word_embeddings.weight": torch.zeros(1, 1).expand(62_500_000, 32)}})),
     "safetensors cut off": (".safetensors", plain(safetensors({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}))),
@@ -230,3 +248,21 @@ def test_a_conversion_replaces_no_file_unasked(whole, tmp_path):
     assert (tmp_path / "out.pth").read_bytes() == b"days of work"
     ending = end_of(convert, *words, "--overwrite")
     assert_refused(ending, tmp_path, "already has the layout")
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.9])
+def test_a_changed_bit_of_a_trained_model_is_known(place, trained, data, tmp_path):
+    """Of a changed weight torch knows nothing: a test went on with it, and so did a prediction and a training from it."""
+    content = bytearray((trained / "model_best.pth").read_bytes())
+    content[int(len(content) * place)] ^= 1
+    path = shutil.copytree(trained, tmp_path / "model") / "model_best.pth"
+    path.write_bytes(content)
+    Image.new("L", (64, 64)).save(tmp_path / "film.png")
+    for program, words in (
+        (main_test, ["--ann_path", data / "annotation.json", "--image_dir", data / "images", "--feature_dir", data / "features", "--load_pretrained", path]),
+        (main_train, ["--ann_path", data / "annotation.json", "--image_dir", data / "images", "--feature_dir", data / "features", "--init_from", path]),
+    ):  # fmt: skip
+        words = ["--dataset_name", "synth_cxr", "--device", "cpu", "--save_dir", tmp_path / "run", *words]
+        assert_refused(end_of(program, *words), tmp_path, "the checksum differs")
+    words = ["--images", tmp_path / "film.png", "--model", path.parent, "--out", tmp_path / "out"]
+    assert_refused(end_of(main_predict, *words), tmp_path, "the checksum differs")
