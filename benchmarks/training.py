@@ -49,11 +49,11 @@ def check_equal(plain: Revtaf, ours: Revtaf, batch: Batch, prior: Tensor, tolera
     print(f"  equal: loss {ours.measured.item():.5f} and gradients, dropout off, maps on the patch grid")
 
 
-def peak_gigaflops(precision: str) -> float:
-    """Best of some large matrix products."""
+def peak_gigaflops(precision: str, side: int) -> float:
+    """Best of some matrix products; a CPU without bfloat16 of its own takes a minute for one of 2048 rows."""
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    a, b = torch.randn(2048, 2048).to(dtype), torch.randn(2048, 2048).to(dtype)
-    return 2 * 2048**3 / min(seconds(lambda: a @ b, 5)) / 1e9
+    a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
+    return 2 * side**3 / min(seconds(lambda: a @ b, 5)) / 1e9
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def main() -> None:
             report_ratio(f"training step, batch {B}, {kind} reports of {T} tokens, ours {precision}", *times, target)
         work = count_flops(lambda b=batch: our_loss(model.train(), b, prior, "fp32").backward()) / 1e9
         for precision in options.precisions:
-            peak = peak_gigaflops(precision)
+            peak = peak_gigaflops(precision, 256 if options.quick else 2048)
             print(
                 f"  at the speed of a large {precision} product: {work:.0f} GFLOP at {peak:.0f} GFLOP/s take {work / peak:.3g} s"
             )
