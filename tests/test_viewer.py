@@ -2,7 +2,6 @@
 
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +9,10 @@ import torch
 from browser import EXECUTABLE, Page
 from PIL import Image
 from small_set import small_bank, small_set
+from tiny import tiny_study
 
 from models.manifolds import Euclidean, Lorentz, PoincareBall
+from modules.corpus.datasets import Batch
 from modules.evaluation.reports.attention_maps import MapKeeper, StudyMaps
 from modules.evaluation.reports.poincare_disk import Disk, project
 from modules.evaluation.reports.sentence_agreement import VERDICTS, mark_sentences, sentences_with_stops
@@ -143,19 +144,18 @@ def test_sentences_lose_no_character_but_spaces(report):
 # maps
 
 
-def test_kept_maps_are_those_of_the_strongest_entities_and_real_sentences():
-    torch.manual_seed(0)
-    scores, mask = torch.rand(2, 75), torch.tensor([[True, True, True], [True, False, False]])
-    fused = SimpleNamespace(region_map=torch.randn(2, 75, 16), reference_map=torch.randn(2, 3, 16))
+def test_kept_maps_are_those_of_the_strongest_entities_and_real_sentences(tiny_model):
+    study = tiny_study(batch=2, sentences=3)  # the last sentence of the second is padding
+    with torch.no_grad():
+        fused = tiny_model().fuse(study)
     keeper = MapKeeper(studies=8, entities=5)
-    study_inputs = SimpleNamespace(region_scores=scores, reference_mask=mask)
-    keeper(SimpleNamespace(index=[7, 3], study=study_inputs), fused)
-    keeper(SimpleNamespace(index=[8, 9], study=study_inputs), fused)
+    keeper(Batch(study, None, None, None, None, index=[7, 3]), fused)
+    keeper(Batch(study, None, None, None, None, index=[8, 9]), fused)
     maps = keeper.gather()
     assert sorted(maps) == [3, 7]  # the others are beyond the limit
-    assert maps[7].levels.shape == (8, 16)
-    assert maps[3].levels.shape == (6, 16)
-    assert maps[7].entities == scores[0].argsort(descending=True)[:5].tolist()
+    assert maps[7].levels.shape == (8, 4)
+    assert maps[3].levels.shape == (7, 4)
+    assert maps[7].entities == study.region_scores[0].argsort(descending=True)[:5].tolist()
     expected = torch.cat([fused.region_map[0, maps[7].entities], fused.reference_map[0]]).numpy()
     low, high = np.array(maps[7].ranges).T[..., None]
     restored = low + (high - low) * maps[7].levels / 255

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modules.labelling.labelers import Labeler
-from modules.labelling.particulars import PARTICULARS, compared, merged, particulars, sentences_with_stops
+from modules.labelling.particulars import PARTICULARS, compared, report_particulars
 
 
 def agreement(reports: Sequence[str], references: Sequence[str], labeler: Labeler) -> dict[str, dict[str, Any]]:
@@ -17,21 +17,16 @@ def agreement(reports: Sequence[str], references: Sequence[str], labeler: Labele
     Args:
         reports: n generated reports.
         references: the studies' own.
-        labeler: reads the findings of clauses; every different sentence once.
+        labeler: reads the findings of clauses.
 
     Returns:
         By kind how many ``findings`` both reports say it of, and the share of them that is the ``same``, None of none.
     """
     counts = {kind: [0, 0] for kind in PARTICULARS}
-    whole = {
-        column for column, name in enumerate(labeler.conditions) if name == "no finding"
-    }  # of a report, of no side
-    known: dict[str, dict[int, dict[str, set[str]]]] = {}
+    no_side = {column for column, name in enumerate(labeler.conditions) if name == "no finding"}  # of a whole report
     for pair in zip(reports, references, strict=True):
-        split = [sentences_with_stops(text) for text in pair]
-        known |= {one: particulars(one, labeler) for text in split for one in text if one not in known}
-        ours, theirs = (merged([known[one] for one in text]) for text in split)
-        for column in (ours.keys() & theirs.keys()) - whole:
+        ours, theirs = (report_particulars(text, labeler) for text in pair)
+        for column in (ours.keys() & theirs.keys()) - no_side:
             for kind, count in counts.items():
                 same = compared(kind, ours[column], theirs[column])
                 count[0] += same is not None

@@ -34,23 +34,9 @@ _ID_BEFORE = re.compile(
     r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|\S+\.(?:jpe?g|png|dcm|txt))\S?\s*\S"
 )
 
-_TYPES = {
-    "str",
-    "string",
-    "text",
-    "object",
-    "varchar",
-    "char",
-    "int",
-    "int64",
-    "integer",
-    "float",
-    "float64",
-    "number",
-    "numeric",
-    "bool",
-    "id",
-}
+_TYPES = {  # a second line of headings
+    "str", "string", "text", "object", "varchar", "char", "int", "int64", "integer", "float", "float64", "number", "numeric", "bool", "id",
+}  # fmt: skip
 
 
 @dataclass

@@ -7,8 +7,6 @@ of a finding shows which is right.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,7 +16,7 @@ from models.revtaf import FusedStudy
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.evaluation.grounding import SIGN_CONDITIONS, sign_maps
 from modules.labelling.labelers import Labeler, RuleLabeler
-from modules.labelling.particulars import merged, particulars, sentences_with_stops
+from modules.labelling.particulars import report_particulars
 from modules.labels import CONDITIONS, POSITIVE
 
 _RULES = RuleLabeler()
@@ -80,12 +78,7 @@ def sides_shown(entity_maps: np.ndarray) -> np.ndarray:
 
 def misplaced(report: str, rightness: np.ndarray) -> int:
     """Findings that a report puts on one side while their map ``(L,)`` lies on the other; see :func:`sides_shown`."""
-    found = merged([_particulars(sentence) for sentence in sentences_with_stops(report)])
+    found = report_particulars(report, _RULES)
     wrong = {"left": rightness > 0, "right": rightness < 0}
     sides = {column: next(iter(kinds["side"])) for column, kinds in found.items() if len(kinds["side"]) == 1}
     return sum(bool(wrong[side][column]) for column, side in sides.items())
-
-
-@lru_cache(maxsize=50_000)
-def _particulars(sentence: str) -> dict[int, dict[str, set[str]]]:
-    return particulars(sentence, _RULES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -35,7 +35,7 @@ NO_FINDING = CONDITIONS.index("no finding")
 ABNORMAL = tuple(CONDITIONS.index(name) for name in CONDITIONS[:NO_FINDING] if name != "support devices")
 
 
-class Labeler(Protocol):
+class Labeler(Hashable, Protocol):
     """What every labeler offers."""
 
     @property

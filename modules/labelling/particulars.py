@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
 from modules.labelling.labelers import Labeler
 from modules.labels import POSITIVE, UNCERTAIN
@@ -84,6 +85,7 @@ def _only_describes(clause: str) -> bool:
     return not _LINKS.sub("", _FOUND["grade"].sub(" ", _FOUND["side"].sub(" ", clause)))
 
 
+@lru_cache(maxsize=50_000)  # reports repeat their sentences; nobody changes what it gives
 def particulars(sentence: str, labeler: Labeler) -> dict[int, dict[str, set[str]]]:
     """Sides, grades and devices of every finding that a sentence asserts or suspects, by its column.
 
@@ -111,11 +113,11 @@ def particulars(sentence: str, labeler: Labeler) -> dict[int, dict[str, set[str]
     return found
 
 
-def merged(parts: Sequence[Mapping[int, Mapping[str, set[str]]]]) -> dict[int, dict[str, set[str]]]:
-    """Particulars of a report from those of its sentences."""
+def report_particulars(report: str, labeler: Labeler) -> dict[int, dict[str, set[str]]]:
+    """Those of all sentences of a report together."""
     whole: dict[int, dict[str, set[str]]] = {}
-    for part in parts:
-        for column, kinds in part.items():
+    for sentence in sentences_with_stops(report):
+        for column, kinds in particulars(sentence, labeler).items():
             own = whole.setdefault(column, {kind: set() for kind in PARTICULARS})
             for kind, values in kinds.items():
                 own[kind] |= values

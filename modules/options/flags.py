@@ -113,7 +113,7 @@ class GenerationOptions(Group):
     beam_size: int = flag(3, "beams of the search", within="[1, 1000]")
     gen_min_len: int = flag(60, "shortest sequence in tokens, the 19 prompt tokens included", within="[0, 65536]")
     gen_max_len: int = flag(110, "most new tokens", within="[1, 65536]")
-    rerank: str = flag("none", "the beam that says the predicted findings, on the maps' sides", choices=RERANK)
+    rerank: str = flag("none", "the beam that says the predicted findings; maps: on its maps' sides", choices=RERANK)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from modules.labelling.labelers import Labeler
-from modules.labelling.particulars import PARTICULARS, difference, merged, particulars, sentences_with_stops
+from modules.labelling.particulars import PARTICULARS, difference, particulars, report_particulars, sentences_with_stops
 from modules.labels import BLANK, NEGATIVE
 
 Particulars = Mapping[int, Mapping[str, set[str]]]
@@ -66,17 +66,16 @@ def mark_sentences(
         return [[] for _ in reports]
     columns = [column for column, name in enumerate(labeler.conditions) if name != "no finding"]
     states = dict(zip(distinct, np.asarray(labeler(distinct)).tolist(), strict=True))
-    theirs = [[] for _ in reports] if other_reports is None else [sentences_with_stops(text) for text in other_reports]
-    known = {
-        sentence: particulars(sentence, labeler)
-        for sentence in (
-            {*distinct, *(text for texts in theirs for text in texts)} if other_reports is not None else ()
-        )
-    }
     marked = []
-    for sentences, other, texts in zip(split, np.asarray(others).tolist(), theirs, strict=True):
-        whole = merged([known[text] for text in texts])
-        marked.append([_marked(text, states[text], other, columns, known.get(text, {}), whole) for text in sentences])
+    for n, (sentences, other) in enumerate(zip(split, np.asarray(others).tolist(), strict=True)):
+        whole = {} if other_reports is None else report_particulars(other_reports[n], labeler)
+        own = [particulars(text, labeler) if whole else {} for text in sentences]
+        marked.append(
+            [
+                _marked(text, states[text], other, columns, ours, whole)
+                for text, ours in zip(sentences, own, strict=True)
+            ]
+        )
     return marked
 
 
