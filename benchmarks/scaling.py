@@ -111,6 +111,7 @@ class Work:
     queries: int
     tokens: int
     batch: int
+    reports: int
 
     def search(self, rows: int) -> Callable[[], object]:
         """Searching a bank, its preparation included."""
@@ -131,8 +132,8 @@ class Work:
         return lambda: memory_indices(scores, mentions, 21, own, own)
 
     def text(self, words: int) -> Callable[[], object]:
-        """Text features (LSA, fitted on them) of 4,000 reports in sentences of 8 words, none said twice."""
-        drawn = np.random.default_rng(0).zipf(1.3, (4000, words // 8, 8)) % 2000
+        """Text features (LSA, fitted on them) of reports in sentences of 8 words, none said twice."""
+        drawn = np.random.default_rng(0).zipf(1.3, (self.reports, words // 8, 8)) % 2000
         reports = [" . ".join(" ".join(f"w{word}" for word in sentence) for sentence in report) for report in drawn]
         sentences = [sentence for report in reports for sentence in split_sentences(report)]
         return lambda: report_and_sentence_features(find_text_encoder("lsa", sentences, WIDTH, 0), reports)
@@ -194,7 +195,9 @@ def main() -> None:
     start = time.perf_counter()
     small = replace(SCORER, visual_extractor="resnet18", width=16, layers=1)
     tokens, queries = (30, 20) if quick else (120, 3858)
-    work = Work(published_config(quick), small if quick else SCORER, queries, tokens, batch=2)
+    work = Work(
+        published_config(quick), small if quick else SCORER, queries, tokens, batch=2, reports=400 if quick else 4000
+    )
     few, four = replace(work, queries=20 if quick else 1024), replace(work, batch=4)
     rows = [500, 1000] if quick else [135_000, 270_790, 1_000_000]
     studies = [200, 400] if quick else [12_500, 25_000, 50_000]
