@@ -9,9 +9,10 @@ from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTest, MainTrain
-from modules.training.ablation_runs import Job, finished_runs, progress, run_ablation, searched_as
-from modules.training.ablation_runs import flat as flat_figures
-from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
+from modules.records import plain, write_json
+from modules.training.ablation_lines import flat as flat_figures
+from modules.training.ablation_runs import finished_runs, progress, run_ablation, searched_as, trained_alike
+from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark, Job
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
 
 DATA = ["--dataset_name", "synth_cxr"]
@@ -33,7 +34,7 @@ def settings_in(folder, **changes):
 def test_a_run_from_drawing_to_table(tmp_path, capsys):
     """The real programs: drawn, prepared, trained, tested; then a line, a table, and nothing to do the second time."""
     settings = settings_in(tmp_path)
-    rows, named = [Ablation("full")], {"full": [], "broken": []}
+    rows, named = [Ablation("full")], {"full": [], "broken": ["init_from"], "two beams": ["beam_size"]}
     run_ablation(TINY, rows, named, settings)
     assert "1 of 1 runs are finished" in capsys.readouterr().out
     (line,) = [json.loads(text) for text in Path(settings.runs).read_text().splitlines()]
@@ -47,14 +48,22 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys):
     run_ablation(TINY, rows, named, settings)
     assert len(Path(settings.runs).read_text().splitlines()) == 1
     with pytest.raises(UserError, match=r"1 of 1 runs failed: see .*broken/1/log\.txt"):
-        run_ablation(TINY, [*rows, Ablation("broken", "--retrieval nonsense")], named, settings)
+        run_ablation(TINY, [*rows, Ablation("broken", "--init_from nowhere.pth")], named, settings)
     shown = capsys.readouterr().out
     assert "broken, seed 1, failed" in shown
-    assert "nonsense" in shown
+    assert "nowhere.pth" in shown
     said = write_ablation_files(Path(settings.runs))
     assert "| full " in (tmp_path / "tiny.md").read_text()
     assert r"\toprule" in (tmp_path / "tiny.tex").read_text()
     assert not [text for text in said if text.endswith(".png")]  # one row has no difference to draw
+    run_ablation(TINY, [*rows, Ablation("two beams", "--beam_size 2")], named, settings)  # the same model, other beams
+    folder = tmp_path / "root" / "tiny"
+    assert "main_train.py" not in (folder / "two_beams" / "1" / "log.txt").read_text()
+    assert not (folder / "two_beams" / "1" / "model_best.pth").exists()
+    _, two = [json.loads(text) for text in Path(settings.runs).read_text().splitlines()]
+    assert two["settings"] == {**line["settings"], "beam_size": 2}
+    assert two["figures"]["seconds.train"] == line["figures"]["seconds.train"] > 0
+    assert two["figures"]["reference_sensitivity.none"] == line["figures"]["reference_sensitivity.none"]
 
 
 def test_every_row_of_the_grid_has_flags_that_training_knows_and_names_what_they_set():
@@ -92,6 +101,33 @@ def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
     )
     assert finished_runs(path, "a") == {("full", 1): "--x"}
     assert finished_runs(tmp_path / "none.jsonl", "a") == {}
+
+
+def test_a_model_is_trained_once_for_rows_that_differ_in_the_search_alone(tmp_path):
+    def options_of(flags, **places):
+        return plain(flat(parse_options(MainTrain, [*DATA, *TINY.training.split(), *flags.split()]))) | places
+
+    def trained(row, seed, epochs, flags=""):
+        folder = tmp_path / row / str(seed)
+        folder.mkdir(parents=True)
+        write_json(folder / "options.json", {"options": options_of(flags, save_dir=str(folder), seed=seed)})
+        (folder / "metrics.csv").write_text("epoch,seconds\n" + "".join(f"{n},2.5\n" for n in range(1, epochs + 1)))
+        return folder
+
+    def found(flags):
+        return trained_alike(Job(Ablation("own"), 1, tmp_path / "own" / "1"), options_of(flags, save_dir="own"))
+
+    assert found("--beam_size 2") is None
+    trained("own", 1, 1)
+    trained("another seed", 2, 1)
+    trained("another training", 1, 1, "--retrieval none")
+    trained("unfinished", 1, 0)
+    assert found("--beam_size 2") is None
+    whole = trained("whole", 1, 1, "--beam_size 9 --rerank states")
+    assert found("--beam_size 2 --gen_min_len 30") == whole
+    assert found("--beam_size 2 --align_weight 0") is None
+    trained("chosen by its reports", 1, 2, "--epochs 2 --val_every 1")
+    assert found("--epochs 2 --val_every 1 --beam_size 2") is None
 
 
 def test_progress_marks_every_seed_and_estimates_the_time_left(tmp_path):

@@ -1,11 +1,8 @@
-"""The runs of an ablation: which are missing, how one is trained and tested, and the line that it leaves."""
+"""The runs of an ablation: which are missing, and how one is trained and tested."""
 
 from __future__ import annotations
 
-import csv
 import os
-import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -13,25 +10,22 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import fields
-from datetime import datetime, timezone
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from modules.messages import UserError
 from modules.options.flags import GenerationOptions
-from modules.records import ROOT, append_jsonl, read_json, read_jsonl, sha256_of
-from modules.training.ablations import Ablation, Benchmark
+from modules.options.parsing import flat, parse_options
+from modules.options.programs import MainTrain
+from modules.records import ROOT, append_jsonl, plain, read_jsonl, read_run_options
+from modules.training.ablation_lines import PLACES, run_line, seconds_of_epochs
+from modules.training.ablations import Ablation, Benchmark, Job
 
-PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
-KEPT = (
-    "scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity", "copying",
-    "particulars",
-)  # fmt: skip
-_OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by sign of what the maps are compared with
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
+SEARCH = tuple(field.name for field in fields(GenerationOptions))  # options of the search for reports
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
 
@@ -43,14 +37,6 @@ class Settings(Protocol):
     parallel: int
     root: str
     runs: str
-
-
-class Job(NamedTuple):
-    """One training and its test."""
-
-    row: Ablation
-    seed: int
-    folder: Path
 
 
 def run_ablation(
@@ -186,18 +172,50 @@ def run_one(
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "log.txt"
     own = ["--save_dir", str(job.folder), "--seed", str(job.seed)]
-    resume = ["--resume"] if (job.folder / "current_checkpoint.pth").is_file() else []
-    flags = [*shlex.split(benchmark.training), *shlex.split(job.row.flags)]
-    _call(["main_train.py", *places, *own, *resume, *flags], log, environment)
+    command = [*places, *own, *shlex.split(benchmark.training), *shlex.split(job.row.flags)]
+    options = plain(flat(parse_options(MainTrain, command)))
+    trained = trained_alike(job, options) or job.folder
+    if trained == job.folder:
+        resume = ["--resume"] if (job.folder / "current_checkpoint.pth").is_file() else []
+        _call(["main_train.py", *command, *resume], log, environment)
     started = time.monotonic()
-    searched = searched_as(read_json(job.folder / "options.json")["options"])
-    _call(["main_test.py", *places, *own, *searched, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
-    append_jsonl(settings.runs, run_line(job, benchmark.name, named, time.monotonic() - started))
+    test = [*places, *own, *searched_as(options), "--load_pretrained", str(trained / "model_best.pth")]
+    _call(["main_test.py", *test, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
+    options = {**read_run_options(trained / "options.json"), **{name: options[name] for name in SEARCH}}
+    append_jsonl(settings.runs, run_line(job, benchmark.name, named, options, trained, time.monotonic() - started))
+
+
+def trained_alike(job: Job, options: Mapping[str, Any]) -> Path | None:
+    """Where another row has trained the model of a job: a row from which it differs in the search for reports alone.
+
+    Only a training whose one validation follows its last epoch is the same: an earlier one chooses the model by its reports.
+
+    Args:
+        job: whose model is looked for, among the rows beside it.
+        options: of its training, as ``options.json`` would hold them.
+
+    Returns:
+        The folder of a finished training of the same seed, or None if there is none.
+    """
+    if options["val_every"] < options["epochs"]:
+        return None
+    own = _trained_as(options)
+    for path in sorted(job.folder.parent.parent.glob(f"*/{job.seed}/options.json")):
+        folder = path.parent
+        alike = folder != job.folder and _trained_as(read_run_options(path)) == own
+        if alike and len(seconds_of_epochs(folder)) == options["epochs"]:
+            return folder
+    return None
+
+
+def _trained_as(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the options of a run decides its model, the seed apart."""
+    return {name: value for name, value in options.items() if name not in PLACES and name not in SEARCH}
 
 
 def searched_as(options: Mapping[str, Any]) -> list[str]:
     """Flags of ``main_test.py`` that search for reports as the validations of a training with these options did."""
-    return [word for field in fields(GenerationOptions) for word in (f"--{field.name}", str(options[field.name]))]
+    return [word for name in SEARCH for word in (f"--{name}", str(options[name]))]
 
 
 def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -212,56 +230,3 @@ def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> No
 def _last_words(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
     return "\n".join(f"    {line}" for line in lines[-_LAST_WORDS:])
-
-
-def run_line(job: Job, benchmark: str, named: Sequence[str], test_seconds: float) -> dict[str, Any]:
-    """The line of a finished run: see ``modules/evaluation/reports/ablation_table.py``."""
-    record, metrics = read_json(job.folder / "options.json"), read_json(job.folder / "metrics.json")
-    options = record["options"]
-    with (job.folder / "metrics.csv").open(newline="") as file:
-        epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
-    figures = flat({name: metrics[name] for name in KEPT if name in metrics})
-    figures = {name: value for name, value in figures.items() if not _OF_OTHERS.match(name)}
-    features = Path(options["feature_dir"]) / "manifest.json"
-    return {
-        "benchmark": benchmark,
-        "row": job.row.name,
-        "seed": job.seed,
-        "flags": job.row.flags,
-        "named": list(named),
-        "settings": {name: value for name, value in options.items() if name not in PLACES},
-        "figures": {
-            **figures,
-            "seconds.train": sum(epochs),
-            "seconds.test": test_seconds,
-            "studies": metrics["studies"],
-        },
-        "data": f"annotation {sha256_of(options['ann_path'])[:12]} features {sha256_of(features)[:12]}",
-        "commit": metrics["commit"],
-        "dirty": metrics["dirty"],
-        "hardware": hardware(),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def flat(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
-    """The numbers of nested mappings by dotted name, to five digits; what is no number is left out."""
-    found: dict[str, float] = {}
-    for name, item in value.items():
-        if isinstance(item, Mapping):
-            found |= flat(item, f"{before}{name}.")
-        elif isinstance(item, int | float) and not isinstance(item, bool):
-            found[f"{before}{name}"] = float(f"{item:.5g}")
-    return found
-
-
-def hardware() -> str:
-    """Processor or GPU, and how many threads compute."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -30,6 +31,14 @@ class Benchmark(NamedTuple):
     name: str
     drawing: str | None
     training: str
+
+
+class Job(NamedTuple):
+    """One training and its test."""
+
+    row: Ablation
+    seed: int
+    folder: Path
 
 
 RELEASED = (  # every switch of the released code's behaviour at once; docs/method.md has a line on each

@@ -1,0 +1,97 @@
+"""The line that a finished run of an ablation leaves: its options, figures, data, commit and hardware."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modules.records import read_json, sha256_of
+from modules.training.ablations import Job
+
+PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
+KEPT = (
+    "scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity", "copying",
+    "particulars",
+)  # fmt: skip
+_OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by sign of what the maps are compared with
+
+
+def run_line(
+    job: Job, benchmark: str, named: Sequence[str], options: Mapping[str, Any], trained: Path, test_seconds: float
+) -> dict[str, Any]:
+    """The line of a finished run: see ``modules/evaluation/reports/ablation_table.py``.
+
+    Args:
+        job: which.
+        benchmark: its name.
+        named: the options that the row sets.
+        options: all of them, as ``options.json`` holds them.
+        trained: folder of the training.
+        test_seconds: what the test took.
+    """
+    metrics = read_json(job.folder / "metrics.json")
+    figures = flat({name: metrics[name] for name in KEPT if name in metrics})
+    figures = {name: value for name, value in figures.items() if not _OF_OTHERS.match(name)}
+    features = Path(options["feature_dir"]) / "manifest.json"
+    return {
+        "benchmark": benchmark,
+        "row": job.row.name,
+        "seed": job.seed,
+        "flags": job.row.flags,
+        "named": list(named),
+        "settings": {name: value for name, value in options.items() if name not in PLACES},
+        "figures": {
+            **figures,
+            "seconds.train": sum(seconds_of_epochs(trained)),
+            "seconds.test": test_seconds,
+            "studies": metrics["studies"],
+        },
+        "data": f"annotation {sha256_of(options['ann_path'])[:12]} features {sha256_of(features)[:12]}",
+        "commit": metrics["commit"],
+        "dirty": metrics["dirty"],
+        "hardware": hardware(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def flat(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
+    """The numbers of nested mappings by dotted name, to five digits; what is no number is left out."""
+    found: dict[str, float] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            found |= flat(item, f"{before}{name}.")
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            found[f"{before}{name}"] = float(f"{item:.5g}")
+    return found
+
+
+def hardware() -> str:
+    """Processor or GPU, and how many threads compute."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def seconds_of_epochs(trained: Path) -> list[float]:
+    """What each finished epoch of a training took; none where nothing has been trained.
+
+    Args:
+        trained: folder of the training.
+    """
+    path = trained / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [float(row["seconds"]) for row in csv.DictReader(file)]
