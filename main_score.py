@@ -23,11 +23,11 @@ from pathlib import Path
 
 from modules.distributed import processes
 from modules.evaluation.metrics.extra import HOW, extra_sums
-from modules.evaluation.predictions import Matched
-from modules.evaluation.profiles import PROFILES
+from modules.evaluation.metrics.profiles import PROFILES
+from modules.evaluation.reading.predictions import Matched
+from modules.evaluation.reading.scored_files import checksums, read_files
 from modules.evaluation.reports.score_results import write_results
 from modules.evaluation.reports.shown_films import require_films
-from modules.evaluation.scored_files import checksums, read_files
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import open_bank, training_reports
 from modules.labelling.labelers import find_labeler

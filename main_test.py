@@ -25,6 +25,7 @@ import torch
 
 from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything
 from modules.evaluation.baselines import baseline_reports
+from modules.evaluation.grounding.sign_masks import SignMapKeeper, ground, mask_dir, store_sign_maps
 from modules.evaluation.reports.attention_figures import plot_studies, plotted_studies
 from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
@@ -32,7 +33,6 @@ from modules.evaluation.reports.test_results import save_predictions, score_test
 from modules.evaluation.reports.viewer import write_page
 from modules.evaluation.rescoring import keep_writing, kept_figures
 from modules.evaluation.sensitivity import Distinctness, loss_by_reference
-from modules.evaluation.sign_masks import SignMapKeeper, ground, mask_dir, store_sign_maps
 from modules.messages import require, run
 from modules.options.set_size import fit_to_size, trained_lengths
 from modules.prediction.evaluated_split import EvaluatedSplit, needed_files

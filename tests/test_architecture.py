@@ -16,9 +16,10 @@ ROOMS = (
     ("modules.options",),
     ("modules.corpus", "modules.weights"),
     ("modules.labelling", "modules.evaluation.metrics"),
-    ("modules.retrieval",),
+    ("modules.retrieval", "modules.evaluation.reading", "modules.evaluation.grounding"),
     ("modules.preparation.raw", "modules.preparation.synthetic", "modules.preparation.published",
-     "modules.preparation.features", "modules.evaluation", "modules.evaluation.reports"),  # neither needs the other
+     "modules.preparation.features",  # which nothing of evaluation needs, nor the other way
+     "modules.evaluation", "modules.evaluation.ratings", "modules.evaluation.reports"),
     ("modules.preparation.doctor", "modules.preparation"),
     ("modules.training", "modules.prediction"),
     ("main", "tools"),

@@ -1,4 +1,4 @@
-"""modules/evaluation/rated_reports.py, calibration.py and tools/calibrate.py: rated reports in every layout, and taus that are known."""
+"""modules/evaluation/ratings/rated_reports.py, calibration.py and tools/calibrate.py: rated reports in every layout, and taus that are known."""
 
 import csv
 import json
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from programs import call, refused
 
-from modules.evaluation.calibration import calibrate, tau_b
-from modules.evaluation.rated_reports import read_rated
-from modules.evaluation.ratings import Rated
+from modules.evaluation.ratings.calibration import calibrate, tau_b
+from modules.evaluation.ratings.rated import Rated
+from modules.evaluation.ratings.rated_reports import read_rated
 from modules.messages import UserError
 from tools import calibrate as program
 

@@ -7,9 +7,9 @@ import pytest
 
 from modules.corpus.annotations import read_annotation
 from modules.corpus.cells import failed, is_empty
-from modules.evaluation.predictions import match
-from modules.evaluation.rated_reports import read_rated
-from modules.evaluation.report_files import read_report_file
+from modules.evaluation.ratings.rated_reports import read_rated
+from modules.evaluation.reading.predictions import match
+from modules.evaluation.reading.report_files import read_report_file
 from modules.messages import UserError
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.custom import read_custom

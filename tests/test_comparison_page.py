@@ -8,8 +8,8 @@ from PIL import Image
 from programs import call, refused
 
 import main_score
-from modules.evaluation.predictions import match
-from modules.evaluation.report_files import read_report_file
+from modules.evaluation.reading.predictions import match
+from modules.evaluation.reading.report_files import read_report_file
 from modules.evaluation.reports.shown_films import film_of
 
 REFERENCES = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from modules.evaluation.grounding import SIGNS
+from modules.evaluation.grounding.sign_scores import SIGNS
 from modules.evaluation.reports.example_picture import (
     choose_studies,
     crop_of,

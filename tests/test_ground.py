@@ -14,9 +14,17 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.images import crop_image
 from modules.corpus.store import FeatureStore
 from modules.corpus.text import split_sentences
-from modules.evaluation.boxes import Phrase, entities_of, mask_file, read_boxes
-from modules.evaluation.region_table import measured_rows, prior_maps, region_lines, region_table
-from modules.evaluation.regions import MEASURES, ceiling_map, finer, measure, overlay_boxes, overlay_mask, view_of
+from modules.evaluation.grounding.boxes import Phrase, entities_of, mask_file, read_boxes
+from modules.evaluation.grounding.region_table import measured_rows, prior_maps, region_lines, region_table
+from modules.evaluation.grounding.regions import (
+    MEASURES,
+    ceiling_map,
+    finer,
+    measure,
+    overlay_boxes,
+    overlay_mask,
+    view_of,
+)
 from modules.labels import ENTITIES
 from modules.messages import UserError
 from modules.prediction.film_maps import PHRASES, FilmMaps

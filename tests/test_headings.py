@@ -1,9 +1,9 @@
-"""modules/evaluation/headings.py and columns.py: headings that people put together say their side, or are asked about."""
+"""modules/evaluation/reading/headings.py and columns.py: headings that people put together say their side, or are asked about."""
 
 import pytest
 
-from modules.evaluation.headings import is_known, side_of
-from modules.evaluation.report_files import read_report_file
+from modules.evaluation.reading.headings import is_known, side_of
+from modules.evaluation.reading.report_files import read_report_file
 from modules.messages import UserError
 
 HIS = ["The heart is mildly enlarged. No pleural effusion.", "The lungs are clear. No effusion."]

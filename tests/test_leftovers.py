@@ -1,10 +1,10 @@
-"""modules/evaluation/leftovers.py: what programs leave in texts is refused, what reports hold is let pass."""
+"""modules/evaluation/reading/leftovers.py: what programs leave in texts is refused, what reports hold is let pass."""
 
 from pathlib import Path
 
 import pytest
 
-from modules.evaluation.leftovers import check_texts, said_to_a_reader
+from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
 from modules.messages import UserError
 from modules.records import read_jsonl
 

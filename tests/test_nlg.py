@@ -13,7 +13,7 @@ from modules.corpus.text import postprocess_prediction
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.evaluation.metrics.meteor import _java_programs
 from modules.evaluation.metrics.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, rouge_l, score_reports
-from modules.evaluation.report_files import read_report_file
+from modules.evaluation.reading.report_files import read_report_file
 from modules.evaluation.reports.exports import write_r2gen
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "nlg_metrics.json").read_text(encoding="utf-8"))

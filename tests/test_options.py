@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.config import ModelOptions, RevtafConfig
-from modules.evaluation.profiles import PROFILES
+from modules.evaluation.metrics.profiles import PROFILES
 from modules.options import idle_flags
 from modules.options.dataset_defaults import DATASET_DEFAULTS
 from modules.options.parsing import build_parser, flags_of, flat, groups_of, model_config, parse_options

@@ -1,4 +1,4 @@
-"""modules/evaluation/predictions.py: matching by id, what is said of what is missing, and how both sides are cleaned."""
+"""modules/evaluation/reading/predictions.py: matching by id, what is said of what is missing, and how both sides are cleaned."""
 
 import csv
 import json
@@ -7,8 +7,8 @@ import random
 import pytest
 
 from modules.corpus.text import clean_once, clean_report, is_cleaned, strip_markdown, truncate_words
-from modules.evaluation.predictions import clean_texts, match, named_files
-from modules.evaluation.report_files import read_report_file
+from modules.evaluation.reading.predictions import clean_texts, match, named_files
+from modules.evaluation.reading.report_files import read_report_file
 from modules.messages import UserError
 from modules.records import read_jsonl
 

@@ -1,15 +1,15 @@
-"""modules/evaluation/report_files.py, columns.py, study_ids.py: every layout that is about is read for what it is, or refused."""
+"""modules/evaluation/reading/report_files.py, columns.py, study_ids.py: every layout that is about is read for what it is, or refused."""
 
 import json
 
 import pytest
 
 from modules.corpus.cells import is_empty
-from modules.evaluation.column_values import is_text
-from modules.evaluation.one_section import one_section
-from modules.evaluation.predictions import match
-from modules.evaluation.report_files import named_columns, read_report_file
-from modules.evaluation.study_ids import id_columns, pair_rows, plain_id
+from modules.evaluation.reading.column_values import is_text
+from modules.evaluation.reading.one_section import one_section
+from modules.evaluation.reading.predictions import match
+from modules.evaluation.reading.report_files import named_columns, read_report_file
+from modules.evaluation.reading.study_ids import id_columns, pair_rows, plain_id
 from modules.messages import UserError
 
 FIRST, SECOND = "The heart is enlarged. No effusion.", "Lungs are clear. No pneumothorax."

@@ -7,7 +7,7 @@ import pytest
 from programs import call, refused
 
 import main_score
-from modules.evaluation.row_order import WINDOW, speaks_for_order
+from modules.evaluation.reading.row_order import WINDOW, speaks_for_order
 from modules.records import read_jsonl
 
 THEIRS = (

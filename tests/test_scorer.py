@@ -18,10 +18,10 @@ from modules.evaluation.metrics.extra import extra_sums
 from modules.evaluation.metrics.measures import rouge_l_f1, sentence_bleu_2
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.nlg import nlg_scores, rouge_l
+from modules.evaluation.metrics.profiles import PROFILES
 from modules.evaluation.metrics.sufficient_sums import means
-from modules.evaluation.predictions import match
-from modules.evaluation.profiles import PROFILES
-from modules.evaluation.report_files import ReportFile
+from modules.evaluation.reading.predictions import match
+from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reports import results
 from modules.evaluation.reports.published_rows import (
     COLUMNS,

@@ -61,9 +61,9 @@ def main() -> None:
     """Calibrate on one file."""
     options = parse_options(Calibrate)
     from modules.distributed import processes  # after parsing: these take seconds
-    from modules.evaluation.calibration import calibrate, calibration_lines
     from modules.evaluation.metrics.extra import extra_sums
-    from modules.evaluation.rated_reports import read_rated
+    from modules.evaluation.ratings.calibration import calibrate, calibration_lines
+    from modules.evaluation.ratings.rated_reports import read_rated
     from modules.evaluation.scorer import ReportScorer
     from modules.labelling.labelers import find_labeler
 

@@ -86,8 +86,8 @@ def main() -> None:
     """Compare."""
     words = sys.argv[1:]
     options = parse_options(CompareRuns, ["--runs", *words] if words and not words[0].startswith("-") else words)
-    from modules.evaluation.predictions import match
-    from modules.evaluation.report_files import read_report_file
+    from modules.evaluation.reading.predictions import match
+    from modules.evaluation.reading.report_files import read_report_file
     from modules.evaluation.reports.results import comparison_lines, comparisons
     from modules.evaluation.reports.tables import COLUMNS
     from modules.evaluation.scorer import ReportScorer

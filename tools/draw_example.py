@@ -53,9 +53,9 @@ def main() -> None:
 
     from modules.corpus.annotations import read_annotation
     from modules.corpus.images import read_image
-    from modules.evaluation.grounding import SIGN_CONDITIONS
+    from modules.evaluation.grounding.sign_masks import read_coverage, read_sign_maps
+    from modules.evaluation.grounding.sign_scores import SIGN_CONDITIONS
     from modules.evaluation.reports.example_picture import choose_studies, draw_example, sign_panels
-    from modules.evaluation.sign_masks import read_coverage, read_sign_maps
     from modules.labelling.labelers import RuleLabeler
     from modules.labels import POSITIVE
     from modules.records import atomic_write, read_jsonl, read_run_options

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.entity_queries import SHARPNESS
 from models.revtaf import FusedStudy
 from modules.corpus.tokenizer import ReportTokenizer
-from modules.evaluation.grounding import SIGN_CONDITIONS, sign_maps
+from modules.evaluation.grounding.sign_scores import SIGN_CONDITIONS, sign_maps
 from modules.labelling.labelers import Labeler, RuleLabeler
 from modules.labelling.particulars import report_particulars
 from modules.labels import CONDITIONS, POSITIVE

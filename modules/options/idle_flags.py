@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from models.config import BACKBONES, FlagError, flag_name
 
 RETRIEVING = ("learned", "states", "cosine", "random", "label")
-CLEANED = ("r2gen",)  # profiles that score cleaned text, see modules/evaluation/profiles.py
+CLEANED = ("r2gen",)  # profiles that score cleaned text, see modules/evaluation/metrics/profiles.py
 
 
 class ReadWith(NamedTuple):

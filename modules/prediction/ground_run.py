@@ -18,10 +18,10 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.pixels import open_image
 from modules.distributed import processes
-from modules.evaluation.boxes import Phrase, entities_of, read_boxes, read_masks
-from modules.evaluation.phrases import require_on_film
-from modules.evaluation.region_table import measured_rows, prior_maps, region_lines, region_table
-from modules.evaluation.regions import MEASURES, Overlay, View, overlay_boxes, overlay_mask, view_of
+from modules.evaluation.grounding.boxes import Phrase, entities_of, read_boxes, read_masks
+from modules.evaluation.grounding.phrases import require_on_film
+from modules.evaluation.grounding.region_table import measured_rows, prior_maps, region_lines, region_table
+from modules.evaluation.grounding.regions import MEASURES, Overlay, View, overlay_boxes, overlay_mask, view_of
 from modules.evaluation.reports.region_figures import draw_regions
 from modules.messages import UserError
 from modules.prediction.film_maps import PHRASES, ROWS, FilmMaps

@@ -36,7 +36,7 @@ from modules.corpus.dicom import read_dicom  # noqa: E402
 from modules.corpus.manifest import read_manifest  # noqa: E402
 from modules.corpus.pixels import open_image  # noqa: E402
 from modules.corpus.tables import read_table_file  # noqa: E402
-from modules.evaluation.report_files import read_report_file  # noqa: E402
+from modules.evaluation.reading.report_files import read_report_file  # noqa: E402
 from modules.messages import UserError  # noqa: E402
 from modules.options.preparation_flags import RawOptions  # noqa: E402
 from modules.preparation.published.reading import EmbeddingFiles, number_rows  # noqa: E402

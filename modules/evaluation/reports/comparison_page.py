@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.evaluation.predictions import Matched
+from modules.evaluation.reading.predictions import Matched
 from modules.evaluation.reports.results import COMPARED
 from modules.evaluation.reports.sentence_agreement import mark_sentences
 from modules.evaluation.reports.shown_films import film_of

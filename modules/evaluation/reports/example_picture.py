@@ -11,7 +11,7 @@ from PIL import Image
 
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.text import split_sentences
-from modules.evaluation.grounding import ON_SIGN, SIGNS
+from modules.evaluation.grounding.sign_scores import ON_SIGN, SIGNS
 from modules.evaluation.reports.sentence_agreement import VERDICTS, mark_sentences
 from modules.labelling.labelers import Labeler
 from modules.labelling.particulars import PARTICULARS

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modules.corpus.text import postprocess_prediction
-from modules.evaluation.predictions import Matched
+from modules.evaluation.reading.predictions import Matched
 from modules.records import atomic_write, write_json
 
 _REXRANK = (

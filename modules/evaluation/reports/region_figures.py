@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from modules.corpus.pixels import open_image
-from modules.evaluation.boxes import Phrase
-from modules.evaluation.regions import View
+from modules.evaluation.grounding.boxes import Phrase
+from modules.evaluation.grounding.regions import View
 from modules.records import atomic_write
 
 SIDE = 3.2  # inches

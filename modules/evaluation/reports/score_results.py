@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from modules.evaluation.metrics.diversity import diversity
+from modules.evaluation.metrics.profiles import PROFILES
 from modules.evaluation.particulars_agreement import agreement, agreement_line
-from modules.evaluation.predictions import Matched
-from modules.evaluation.profiles import PROFILES
+from modules.evaluation.reading.predictions import Matched
 from modules.evaluation.reports import results
 from modules.evaluation.reports.exports import write_exports
 from modules.evaluation.reports.published_rows import comparability

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from modules.corpus.tables import plain_heading
-from modules.evaluation.columns import Row
-from modules.evaluation.headings import IDS
-from modules.evaluation.predictions import Matched
+from modules.evaluation.reading.columns import Row
+from modules.evaluation.reading.headings import IDS
+from modules.evaluation.reading.predictions import Matched
 from modules.messages import UserError
 
 FILM_ENDINGS = ("", ".png", ".jpg", ".jpeg", ".dcm")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modules.evaluation.profiles import PROFILES
+from modules.evaluation.metrics.profiles import PROFILES
 
 COLUMNS = PROFILES["r2gen"].columns
 _LATEX = str.maketrans({

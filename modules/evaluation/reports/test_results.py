@@ -12,7 +12,7 @@ import numpy as np
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.evaluation.generation import state_sums
-from modules.evaluation.grounding import grounding_lines
+from modules.evaluation.grounding.sign_scores import grounding_lines
 from modules.evaluation.metrics.copying import copying, copying_line
 from modules.evaluation.metrics.diversity import diversity
 from modules.evaluation.metrics.metric_names import full_name

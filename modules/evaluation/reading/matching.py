@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modules.corpus.text import normalise_whitespace
-from modules.evaluation.report_files import ReportFile
-from modules.evaluation.row_order import speaks_for_order
-from modules.evaluation.study_ids import (
+from modules.evaluation.reading.report_files import ReportFile
+from modules.evaluation.reading.row_order import speaks_for_order
+from modules.evaluation.reading.study_ids import (
     count_from_start,
     count_rows,
     disagreeing,

@@ -12,8 +12,9 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import gather_list
-from modules.evaluation.boxes import mask_file
-from modules.evaluation.grounding import (
+from modules.evaluation.grounding.boxes import mask_file
+from modules.evaluation.grounding.patch_probes import patch_features, probe_maps
+from modules.evaluation.grounding.sign_scores import (
     SIGN_CONDITIONS,
     SIGNS,
     cell_coverage,
@@ -23,7 +24,6 @@ from modules.evaluation.grounding import (
     location_maps,
     sign_maps,
 )
-from modules.evaluation.patch_probes import patch_features, probe_maps
 from modules.labels import POSITIVE
 from modules.options.flags import DataOptions
 from modules.records import atomic_write
@@ -109,7 +109,7 @@ def ground(
         seed: of the probes.
 
     Returns:
-        ``grid`` and ``rows``, see :func:`modules.evaluation.grounding.grounding_table`.
+        ``grid`` and ``rows``, see :func:`modules.evaluation.grounding.sign_scores.grounding_table`.
     """
     size, grid = model.config.image_size, round(maps.shape[2] ** 0.5)
     coverage, seen = (read_coverage(mask_dir, split, size, grid) for split in (dataset.studies, train))

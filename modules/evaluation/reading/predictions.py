@@ -22,10 +22,10 @@ from modules.corpus.text import (
     strip_markdown,
     truncate_words,
 )
-from modules.evaluation.columns import Row
-from modules.evaluation.leftovers import check_texts, said_to_a_reader
-from modules.evaluation.matching import carried, labels_of, rows_of, say_missing, truth_of
-from modules.evaluation.report_files import ReportFile
+from modules.evaluation.reading.columns import Row
+from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
+from modules.evaluation.reading.matching import carried, labels_of, rows_of, say_missing, truth_of
+from modules.evaluation.reading.report_files import ReportFile
 from modules.messages import UserError
 
 

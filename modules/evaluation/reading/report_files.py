@@ -1,6 +1,6 @@
 """Files of reports that someone generated, or that are references, in whatever layout they were left.
 
-tables (.csv .tsv .xlsx)   ``study_id,report`` and whatever else ``modules.evaluation.columns`` knows; any separator and encoding
+tables (.csv .tsv .xlsx)   ``study_id,report`` and whatever else ``modules.evaluation.reading.columns`` knows; any separator and encoding
 res.csv, gts.csv           R2Gen's: one column without a heading, matched by order
 .txt .tok                  one report a line, matched by order
 .jsonl                     an object a line, with or without ids
@@ -22,11 +22,11 @@ from typing import Any
 from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
-from modules.evaluation.columns import Roles, Row, find_roles, unknown_texts
-from modules.evaluation.headings import GENERATED, KNOWN, is_known, side_of
-from modules.evaluation.one_section import one_section
-from modules.evaluation.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
-from modules.evaluation.study_ids import id_columns
+from modules.evaluation.reading.columns import Roles, Row, find_roles, unknown_texts
+from modules.evaluation.reading.headings import GENERATED, KNOWN, is_known, side_of
+from modules.evaluation.reading.one_section import one_section
+from modules.evaluation.reading.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
+from modules.evaluation.reading.study_ids import id_columns
 from modules.messages import UserError, require_file
 from modules.records import parse_json
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import plain_heading
-from modules.evaluation.column_values import holds_classes, is_list, is_numbered, is_text
-from modules.evaluation.headings import (
+from modules.evaluation.reading.column_values import holds_classes, is_list, is_numbered, is_text
+from modules.evaluation.reading.headings import (
     ASIDE,
     FINDINGS,
     GENERATED,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from modules.corpus.tables import read_text_file
-from modules.evaluation.ratings import Rated, finite_number
+from modules.evaluation.ratings.rated import Rated, finite_number
 from modules.messages import UserError
 from modules.records import read_json
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file
-from modules.evaluation.counted_errors import read_rad_eval_expert, read_rexval
-from modules.evaluation.leftovers import check_texts
-from modules.evaluation.preferences import read_radjudge, read_radpref
-from modules.evaluation.ratings import Rated, finite_number
-from modules.evaluation.report_files import read_report_file
+from modules.evaluation.ratings.counted_errors import read_rad_eval_expert, read_rexval
+from modules.evaluation.ratings.preferences import read_radjudge, read_radpref
+from modules.evaluation.ratings.rated import Rated, finite_number
+from modules.evaluation.reading.leftovers import check_texts
+from modules.evaluation.reading.report_files import read_report_file
 from modules.messages import UserError, require_file
 from modules.records import read_json
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from modules.evaluation.predictions import Matched, match, named_files
-from modules.evaluation.profiles import PROFILES
-from modules.evaluation.report_files import check_columns, named_columns, read_report_file
+from modules.evaluation.metrics.profiles import PROFILES
+from modules.evaluation.reading.predictions import Matched, match, named_files
+from modules.evaluation.reading.report_files import check_columns, named_columns, read_report_file
 from modules.messages import UserError
 from modules.options.flags import ScoringOptions
 from modules.records import sha256_of

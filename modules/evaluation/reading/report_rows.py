@@ -8,9 +8,9 @@ from typing import Any
 
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading, read_text_file
-from modules.evaluation.column_values import is_numbered
-from modules.evaluation.columns import Row
-from modules.evaluation.headings import IDS, is_known
+from modules.evaluation.reading.column_values import is_numbered
+from modules.evaluation.reading.columns import Row
+from modules.evaluation.reading.headings import IDS, is_known
 from modules.messages import UserError, named
 from modules.records import parse_json
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from modules.evaluation.boxes import Phrase
-from modules.evaluation.regions import MEASURES, Overlay, ceiling_map, finer, measure
+from modules.evaluation.grounding.boxes import Phrase
+from modules.evaluation.grounding.regions import MEASURES, Overlay, ceiling_map, finer, measure
 
 RowMaps = Mapping[str, Sequence[np.ndarray | None]]  # row -> a map (M,) for each phrase, None where it has none
 

@@ -21,9 +21,9 @@ import numpy as np
 from modules.corpus.annotations import Study
 from modules.corpus.cells import failed, is_empty
 from modules.corpus.tables import plain_heading, read_table_file
-from modules.evaluation.grounding import SIGN_ENTITIES, SIGNS
-from modules.evaluation.padchest_gr import padchest_gr
-from modules.evaluation.phrases import Phrase, checked
+from modules.evaluation.grounding.padchest_gr import padchest_gr
+from modules.evaluation.grounding.phrases import Phrase, checked
+from modules.evaluation.grounding.sign_scores import SIGN_ENTITIES, SIGNS
 from modules.labelling.mentions import EXCLUDED, PRESENT, TAIL, entity_mentions
 from modules.labels import CONDITIONS, ENTITIES, POSITIVE
 from modules.messages import UserError

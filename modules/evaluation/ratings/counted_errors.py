@@ -12,7 +12,7 @@ import numpy as np
 
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import Table, plain_heading, read_table_file
-from modules.evaluation.ratings import Rated, finite_number
+from modules.evaluation.ratings.rated import Rated, finite_number
 from modules.messages import UserError
 
 REXVAL = ("study_number", "candidate_type", "error_category", "clinically_significant", "rater_index", "num_errors")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modules.evaluation.ratings import Rated
+from modules.evaluation.ratings.rated import Rated
 
 SAME = 0.01  # scores that differ by less are the same, as RadJudge counts
 Interval = tuple[float, float]

@@ -1,4 +1,4 @@
-"""modules/evaluation/grounding.py: maps and masks drawn by hand, with known values."""
+"""modules/evaluation/grounding/sign_scores.py: maps and masks drawn by hand, with known values."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from modules.corpus.images import crop_image
-from modules.evaluation.grounding import (
+from modules.evaluation.grounding.patch_probes import probe_maps
+from modules.evaluation.grounding.sign_scores import (
     MEASURES,
     SIGN_ENTITIES,
     SIGNS,
@@ -19,7 +20,6 @@ from modules.evaluation.grounding import (
     pointing,
     sign_maps,
 )
-from modules.evaluation.patch_probes import probe_maps
 from modules.labels import CONDITIONS, ENTITIES
 
 LEFT_COLUMN = np.array([[1.0, 0, 0, 1, 0, 0, 1, 0, 0]])  # of a 3 x 3 grid

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modules.corpus.cells import failed
-from modules.evaluation.column_values import is_class
+from modules.evaluation.reading.column_values import is_class
 from modules.messages import UserError
 
 _TOKENS = (

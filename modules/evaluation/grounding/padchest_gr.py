@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.tables import read_table_file
-from modules.evaluation.phrases import Phrase, checked
+from modules.evaluation.grounding.phrases import Phrase, checked
 from modules.messages import UserError
 from modules.records import read_json
 

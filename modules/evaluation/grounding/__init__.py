@@ -1,0 +1,1 @@
+"""Where maps point: beside drawn masks and boxed findings."""

@@ -1,0 +1,1 @@
+"""Reports that radiologists have rated, and whether metrics order them alike."""
