@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -157,6 +157,20 @@ def hold_results(
             )
         print(move_aside(folder, sorted({*found, *(path.name for name in also for path in folder.glob(name))})))
     write_json(folder / RESULTS_OF, made_by)
+    if not found:
+        held.push(_forgets_results(folder))
+
+
+def _forgets_results(folder: Path) -> Callable[..., None]:
+    """At the end of a program that ends in an error and has written nothing into a folder: no word of results there."""
+    before = {*folder.iterdir()}
+
+    def forget(error: type[BaseException] | None, *_: object) -> None:
+        with suppress(OSError):
+            if error is not None and {*folder.iterdir()} == before:
+                (folder / RESULTS_OF).unlink()
+
+    return forget
 
 
 def move_aside(folder: Path, names: list[str]) -> str:

@@ -509,6 +509,7 @@ def test_boxes_of_other_films_are_refused(layout, names, size, words, tmp_path, 
         "--save_dir",
         tmp_path / "out",
     )
+    assert not (tmp_path / "out").exists()
 
 
 def test_ids_that_padchest_gr_does_not_know_are_refused(tmp_path):

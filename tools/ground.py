@@ -88,8 +88,9 @@ def main() -> None:
             wanted.overwrite,
             ("grounding.json", "*.md", "*.csv", "figures"),
         )
+        grounding = GroundRun(options)  # refuses what cannot be measured
         write_options(wanted.save_dir, flat(options), sys.argv)
-        GroundRun(options).write()
+        grounding.write()
 
 
 if __name__ == "__main__":
