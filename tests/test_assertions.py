@@ -86,8 +86,8 @@ def test_scope(sentence, expected):
 
 
 def test_denial_reaches_back_a_limited_number_of_words():
-    far = assertions("edema " + "word " * 14 + "is not seen")
-    near = assertions("edema " + "word " * 13 + "is not seen")
+    far = assertions("edema " + "word " * 16 + "is not seen")
+    near = assertions("edema " + "word " * 15 + "is not seen")
     assert (far["edema"], near["edema"]) == ("+", "-")
     assert assertions("opacity mild atelectasis versus edema")["opacity"] == "+"
     assert assertions("opacity atelectasis versus edema")["opacity"] == "?"

@@ -44,6 +44,7 @@ CUES = {
         r"not (?:completely |fully |entirely |well |clearly |optimally |adequately )?"
         r"(?:included|imaged|evaluated|assessed|characterized)",
         r"age indeterminate|indeterminate age",
+        rf"(?:{_BE} )?not (?:\w+ )?{_SEEN} (?:before|previously|(?:on|in|at) (?:the |any )?(?:prior|previous|earlier|last))",
         r"(?:most|highly|strongly) (?:suggestive of|suspicious for|suggests?)",
         r"(?:consistent|compatible|associated|along|together|in keeping|keeping) with|with (?:regards?|respect) to",
         r"(?:may|might|could) (?:be )?(?:obscur|limit|mask|simulat|hid|accentuat|exaggerat)\w*",
@@ -56,11 +57,11 @@ CUES = {
     "post_uncertain": (
         rf"(?:can ?not|cant|could not|may not) be (?:\w+ )?{_EXCLUDED}|not (?:\w+ )?{_EXCLUDED}",
         rf"(?:is|are|would be|may be|remains?) (?:also )?(?:not (?:\w+ )?{_EXCLUDED}|difficult to exclude|possible"
-        r"|possibilities|questioned|questionable|suspected|considered"
+        r"|favou?red|possibilities|questioned|questionable|suspected|considered"
         r"|an? (?:\w+ )?(?:consideration|possibility|concern))",
         r"(?:should|may|could|must|would|to) (?:also )?be (?:considered|present)|suspected$",
         r"(?:is|are|would be|felt|thought|considered|appears?) (?:to be )?less likely",
-        r"(?:is|are|remains?) (?:also )?(?:in|on|part of) the differential",
+        r"(?:is|are|remains?) (?:also )?(?:in|on|part of) the differential|if present|if any(?= (?:is|are|was|were)\b|$)",
         r"(?<= )(?:possible|questionable|equivocal|indeterminate|maybe)$",  # an answer behind what it answers
     ),
     "post_negative": (
@@ -68,10 +69,12 @@ CUES = {
         rf"(?:{_BE}|has been|have been) {_EXCLUDED}",
         rf"(?:{_BE} |appears? |felt |thought )(?:to be )?(?:highly |very )?(?:unlikely|absent|negative)",
         r"(?:has|have|had) (?:completely |fully |since |now |been |nearly |essentially )*"
-        r"(?:resolved|cleared|disappeared|removed)",
-        r"(?:is|are|was|were) (?:now |completely )*(?:resolved|removed)",
+        r"(?:resolved|cleared|disappeared|removed|gone(?! (?:up|down)))",
+        r"(?:is|are|was|were) (?:now |completely )*(?:resolved|removed|gone)",
+        rf"(?:was|were) (?:\w+ )?{_SEEN} (?:\w+ ){{0,3}}?(?:is |are )?(?:now|since) (?:gone|absent|resolved|cleared)",
         r"interval (?:removal|resolution|clearing)(?! of)",
-        r"(?<= )(?:none|absent|negative|nil|no|false|0|resolved|removed)$",  # an answer behind what it answers
+        r"(?<= )(?:none|absent|negative|neg|nil|no|false|0|resolved|removed|gone|unlikely)$",  # an answer behind what it answers
+        r"(?<= )unlikely(?= (?:given|in view of|based on|as|because)\b)",
     ),
     # Leaves open what stands on both sides, unless it is denied.
     "versus": (r"versus|vs",),
@@ -85,7 +88,7 @@ CUES = {
         r"questionabl[ey]|questions?(?: of| whether)?|questioned|equivocal(?: for)?|borderline|indeterminate|whether",
         r"differential(?: diagnos[ei]s)?"
         r"(?: (?:include[sd]?|including|considerations?|would include|could include|is))?",
-        r"suspected|suspect|suspicion (?:of|for)",
+        r"suspected|suspect|suspicion (?:of|for)|doubt(?:ful)?|favou?r(?:ed|ing|s)?",
     ),
     # Uncertain only where nothing is denied: "no opacity to suggest pneumonia" denies the pneumonia.
     "weakly_uncertain": (
@@ -95,7 +98,7 @@ CUES = {
     "negative": (
         r"(?:does |do |did )?not (?:\w+ )?(?:appear|seem|demonstrate|show|contain|have|reveal|represent)"
         r"(?: to)?(?: be)?",
-        r"no|without|not|nor|neither|never|none|absen(?:ce|t)(?: of)?|negative(?: for)?|den(?:y|ies|ied)|lack of",
+        r"no|without|not|nor|neither|never|none|nothing|absen(?:ce|t)(?: of)?|neg(?:ative)?(?: for)?|den(?:y|ies|ied)|lack of",
         r"fails? to",
         r"free (?:of|from)|cleare?d? of|resol(?:ution of|ved)|removal of|interval clearing of|rul(?:ed|es) out",
         r"unlikely(?: to)?|rather than",
@@ -120,7 +123,7 @@ CUES = {
 }
 _CUE = re.compile("|".join(rf"(?P<{kind}>\b(?:{'|'.join(patterns)})\b)" for kind, patterns in CUES.items()))
 _VERSUS_WORDS = 2  # how many words before "versus" it leaves open
-_POST_WORDS = 14  # how many words before "is not seen" it denies
+_POST_WORDS = 16  # how many words before "is not seen" it denies
 RULES = f"{_CUE.pattern} {_VERSUS_WORDS} {_POST_WORDS}"
 RULES_CHECKSUM = hashlib.sha256(RULES.encode()).hexdigest()
 

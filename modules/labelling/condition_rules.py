@@ -112,7 +112,7 @@ PRESENT: dict[str, tuple[str, ...]] = {
         r"(?:lung|lobe|lobar|lobes|pulmonary) (?:\w+ )?collapse",
         r"collapsed? (?:\w+ ){0,5}?(?:lung|lobe)",
     ),
-    "pneumothorax": (r"(?:hydro|haemo|hemo)?pneumo ?thora(?:x|ces|xes|cies)",),
+    "pneumothorax": (r"(?:hydro|haemo|hemo)?pneumo ?thora(?:x|ces|xes|cies)|ptx",),
     "pleural effusion": (
         r"effusions?",
         r"pleural (?:\w+ )?fluid|fluid (?:\w+ ){0,3}?(?:pleural|fissures?)",

@@ -29,7 +29,7 @@ WORD_FORMS = {
     "stable": r"stabl[ey]|stability|unchanged",
     "effusion": r"effusions?|hydrothora\w+",
     "opacity": r"opacit\w+|opacif\w+|opaque",
-    "pneumothorax": r"(?:hydro|hemo)?pneumothora\w+",
+    "pneumothorax": r"(?:hydro|hemo)?pneumothora\w+|ptx",
     "edema": r"o?edema\w*",
     "atelectasis": r"atelecta\w+",
     "tube": r"\w*tubes?|ett|ngt",

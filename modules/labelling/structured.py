@@ -18,13 +18,14 @@ _BULLET = re.compile(
 )
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
+_NAMED_BOX = re.compile(r"\s*([A-Za-z][A-Za-z /-]{2,40}?)\s*(\[\s*[xX\u2713\u2714+-]?\s*\]|[\u2610-\u2612])\s*[,;.|]?")
 _IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({PURE})\s*[)\]]", re.IGNORECASE)
 _DASHED = re.compile(
-    rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|$))",
+    rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|\s[-\u2013\u2014]\s|$))",
     re.IGNORECASE,
 )
 _SIGN = re.compile(
-    r"(?<=[a-z])\s+([-+\u2212]|[-+\u2212]ve|[\u2713\u2714\u2705\u2717\u2718\u274c\U0001f6ab])\s*(?=$|[.,;])",
+    r"(?<=[a-z])\s+([-+\u2212\u2013]|[-+\u2212]ve|[\u2713\u2714\u2705\u2717\u2718\u274c\U0001f6ab])\s*(?=$|[.,;])",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(
@@ -140,6 +141,10 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
     boxes = _BOX.split(line) if _CHECKED.match(line) or _UNCHECKED.match(line) else [line]
     if len(boxes) > 1 and all(_CHECKED.match(box) or _UNCHECKED.match(box) for box in boxes):
         return " ".join(_line_as_prose(box, True, []) for box in boxes)
+    bare = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
+    behind = [match.groups() for match in _NAMED_BOX.finditer(bare)]
+    if behind and not _NAMED_BOX.sub("", bare).strip() and all(FINDING.search(name.lower()) for name, _ in behind):
+        return " ".join(f"{'' if _CHECKED.fullmatch(box) else 'no '}{name}." for name, box in behind)
     if line.count("|") >= 1:
         cells = cells_of(line)
         if sum(bool(_NAME.match(_plain_marks(cell))) for cell in cells) < 2:
@@ -219,6 +224,8 @@ def _entry(piece: str) -> str:
         return piece if inner == rest else f"{name}. {inner}"
     if _NEGATED.match(plain) or not rest.strip(" ."):
         return "" if plain == "no finding" else piece
+    if match["mark"] == ":" and _VERB.search(plain) and (answer_of(rest) or ("no",))[0] == "":
+        return plain  # "The heart is enlarged (see below)."
     if match["mark"] == "?":
         plain = _without_question(plain)
     ruled = _EXCLUDED.fullmatch(plain)
