@@ -246,9 +246,34 @@ def test_the_images_of_a_study_stay_in_one_split_where_no_patient_is_named(tmp_p
     assert set(splits) == {f"s{i}" for i in range(30)}
     assert {len(found) for found in splits.values()} == {1}
     assert {"train"} < set.union(*splits.values())
-    assert "patient from 'study_id'" in " ".join(dataset.notes)
+    notes = " ".join(dataset.notes)
+    assert "patient from 'study_id'" in notes
+    assert (
+        "no patient column was found: the images of one study_id stay together, and its studies are taken for" in notes
+    )
+    assert "split drawn by study with" in notes
     path = write(tmp_path, "id,uid,path,report\n1,x,a.png,Clear.\n2,x,b.png,Clear.\n")
     assert [study.patient for study in read_custom(path, options(), with_images=False).studies] == [None, None]
+
+
+def test_images_of_one_cell_are_told_apart_by_the_files_that_are_there(tmp_path):
+    for name in ("a.png", "b.png", "c, d.png"):
+        (tmp_path / name).touch()
+    cells = ['"a.png, b.png"', "a.png | b.png", '"a.png\nb.png"', '"c, d.png"', '"a.png, x.png"', '"a.png;c, d.png"']
+    table = "".join(f"{number},{cell},Clear.\n" for number, cell in enumerate(cells))
+    dataset = read_custom(write(tmp_path, f"id,image,report\n{table}"), options())
+    assert [study.images for study in dataset.studies] == [
+        *[("a.png", "b.png")] * 3, ("c, d.png",), ("a.png", "c, d.png"),
+    ]  # fmt: skip
+    assert dataset.dropped == {"4": "no image file"}
+
+
+def test_a_study_of_two_rows_is_told_how_to_become_one(tmp_path):
+    path = write(tmp_path, "study_id,path,report\ns1,a.png,Clear.\ns1,b.png,Clear.\n")
+    with pytest.raises(
+        UserError, match="s1 appears twice, expected every id once: put the images of a study into one row"
+    ):
+        read_custom(path, options(), with_images=False)
 
 
 @pytest.mark.parametrize(

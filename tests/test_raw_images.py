@@ -117,6 +117,40 @@ def test_other_flags_and_strange_folders_are_refused(tmp_path):
         copy([*names, "p0/0.png"], tmp_path / "raw", tmp_path / "another")
 
 
+@pytest.mark.parametrize("place", ["raw", "another"])
+def test_copies_of_other_films_with_the_same_names_are_not_taken(tmp_path, place):
+    """A second table beside its own images, or films that were exported anew: its reports stood beside the first films."""
+    names = write_images(tmp_path / "raw")
+    copy(names, tmp_path / "raw", tmp_path / "out")
+    before = contents(tmp_path / "out")
+    write_images(tmp_path / place)
+    film = tmp_path / place / names[3]
+    Image.open(film).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(film)
+    later = time.time() + 60
+    os.utime(film, (later, later))
+    with pytest.raises(
+        UserError, match=r"1 of 6 images have the names of others .* is no copy of .*3\.png as it is now\)"
+    ):
+        copy(names, tmp_path / place, tmp_path / "out")
+    with pytest.raises(UserError, match="1 of 6 images"):  # nor by repeating the command
+        copy(names, tmp_path / place, tmp_path / "out")
+    assert {**contents(tmp_path / "out"), "copies.json": ""} == {**before, "copies.json": ""}
+    copy(names, tmp_path / place, tmp_path / "new")
+
+
+def test_a_raw_folder_that_was_moved_or_copied_keeps_its_copies(tmp_path, capsys):
+    names = write_images(tmp_path / "raw")
+    copy(names, tmp_path / "raw", tmp_path / "out")
+    os.rename(tmp_path / "raw", tmp_path / "moved")
+    later = time.time() + 60
+    os.utime(tmp_path / "moved" / names[0], (later, later))
+    before = (tmp_path / "out" / copy_path(names[1], "jpg")).stat().st_ino
+    copy(names, tmp_path / "moved", tmp_path / "out")
+    assert "0 of 6 copied" in capsys.readouterr().out.splitlines()[-1]
+    assert (tmp_path / "out" / copy_path(names[1], "jpg")).stat().st_ino == before
+    assert json.loads((tmp_path / "out" / "copies.json").read_text())["source"] == str(tmp_path / "moved")
+
+
 def test_processes_do_not_change_the_bytes(tmp_path):
     names = write_images(tmp_path / "raw", count=110, size=(30, 20))
     copy(names, tmp_path / "raw", tmp_path / "one", resize=16)

@@ -30,7 +30,15 @@ from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below
-from modules.preparation.raw.own_columns import KNOWN, Rows, ask_for_the_split, find_columns, read_paths, read_states
+from modules.preparation.raw.own_columns import (
+    KNOWN,
+    Rows,
+    ask_for_the_split,
+    find_columns,
+    is_of_studies,
+    read_paths,
+    read_states,
+)
 from modules.preparation.raw.studies import (
     RawDataset,
     RawStudy,
@@ -71,7 +79,8 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
     name_patients(dataset)
-    undivided = _split(path, dataset, options.split_file, "patient" in columns)
+    by_study = is_of_studies(columns.get("patient", ""))  # what keeps the images of one study together knows no patient
+    undivided = _split(path, dataset, options.split_file, columns.get("patient"))
     empty = "no report" if "report" in columns else f"no {options.section} in the report"
     dataset.keep(lambda study: None if study.report else empty)
     if with_images:
@@ -82,7 +91,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
             study.id: set(map(int, np.flatnonzero(row == POSITIVE)))
             for study, row in zip(dataset.studies, states, strict=True)
         }
-        draw_split(dataset, seed, found)
+        draw_split(dataset, seed, found, "study" if by_study else None)
     source = options.split_file or f"the split column of {path}"
     refuse_shared_patients(dataset, source)
     refuse_shared_images(dataset, source)
@@ -143,7 +152,10 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             _refuse_failed(path, where, values)
             study = _study(path, where, values, options)
             if study.id in seen:
-                raise UserError(f"{path}, {where}: the id {study.id} appears twice, expected every id once")
+                raise UserError(
+                    f"{path}, {where}: the id {study.id} appears twice, expected every id once: put the images of a study into one row, "
+                    "separated by ;, or leave out its other rows"
+                )
         except UserError as error:
             problems.append(str(error).removeprefix(f"{path}, "))
             continue
@@ -196,7 +208,7 @@ def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOption
     )
 
 
-def _split(path: Path, dataset: RawDataset, split_file: str | None, patients: bool) -> bool:
+def _split(path: Path, dataset: RawDataset, split_file: str | None, patients: str | None) -> bool:
     """Take the split of the table or of ``--split_file``; say what stands for the patient.
 
     Returns:
@@ -204,9 +216,14 @@ def _split(path: Path, dataset: RawDataset, split_file: str | None, patients: bo
     """
     without = [study.id for study in dataset.studies if study.split is None]
     unknown = sum(study.patient is None for study in dataset.studies)
-    if not patients:
+    if patients is None:
         dataset.notes.append(
             "no patient column was found: the images are taken for patients; name it patient if there is one"
+        )
+    elif is_of_studies(patients):
+        dataset.notes.append(
+            f"no patient column was found: the images of one {patients} stay together, and its studies are taken for patients; "
+            "name it patient if there is one"
         )
     elif unknown:
         dataset.notes.append(f"{unknown} rows name no patient: each is taken for a patient of its own")

@@ -14,7 +14,9 @@ from modules.preparation.raw.studies import RawDataset, RawStudy
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of a split that is drawn; R2Gen's of IU X-Ray
 
 
-def draw_split(dataset: RawDataset, seed: int, conditions: Mapping[str, set[int]] | None = None) -> None:
+def draw_split(
+    dataset: RawDataset, seed: int, conditions: Mapping[str, set[int]] | None = None, unit: str | None = None
+) -> None:
     """Draw a split by patient, 70 / 10 / 20 per cent of the studies, for a data set that has none.
 
     The draw depends on the seed and the set of patients alone, not on the order of the files.
@@ -24,6 +26,7 @@ def draw_split(dataset: RawDataset, seed: int, conditions: Mapping[str, set[int]
         seed: of the order of the patients.
         conditions: what each study shows, by id. With them validation and test first get a patient of every condition that
             three patients have, the rarest first, as far as twice their share goes.
+        unit: what the patients of the studies are, for the note; found if absent.
     """
     patient_of = _together(dataset.studies)
     sizes = Counter(patient_of.values())
@@ -38,7 +41,7 @@ def draw_split(dataset: RawDataset, seed: int, conditions: Mapping[str, set[int]
         split_of = _spread(order, sizes, shown)
     for study in dataset.studies:
         study.split = split_of[patient_of[study.id]]
-    unit = "patient" if any(study.patient for study in dataset.studies) else "study"
+    unit = unit or ("patient" if any(study.patient for study in dataset.studies) else "study")
     dataset.notes.append(f"split drawn by {unit} with --seed {seed}")
 
 

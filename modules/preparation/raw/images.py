@@ -1,7 +1,10 @@
 """Smaller 8-bit copies of the raw images, written once, because decoding the originals is what slows training.
 
-    <image_dir>/copies.json    what the copies are made with, and whether all are there
+    <image_dir>/copies.json    what the copies are made with and of, and whether all are there
     <image_dir>/<path>         one file for each image, the raw path with the suffix of the copies
+
+A copy that is older than its image, or was made of an image in another folder, is made again and compared: another table may
+name other films alike, and a film may have been exported anew. Reports beside the films of others would be learnt in silence.
 
 A copy is made by the resize that training applies to an original, so that with PNG and ``--resize 256`` a network of
 ``--image_size 224`` sees the same pixels from copies as from originals; JPEG adds its noise.
@@ -19,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from modules.distributed import barrier, gather_list, is_main, shard, world_size
+from modules.distributed import barrier, from_main, gather_list, is_main, shard, world_size
 from modules.messages import UserError
 from modules.preparation.raw.pixels import FORMATS, Finding, write_copy
 from modules.records import read_json, write_json
@@ -57,12 +60,12 @@ def copy_images(
         Sentence by raw path for every image that cannot be decoded.
 
     Raises:
-        UserError: if the folder holds images that were made otherwise.
+        UserError: if the folder holds images that were made otherwise, or copies of other images with these names.
     """
     assert suffix in FORMATS
     image_dir = Path(image_dir)
-    if is_main():
-        _claim(image_dir, {"resize": resize, "format": suffix})
+    root = str(Path(source).resolve())
+    moved = from_main(lambda: _claim(image_dir, {"resize": resize, "format": suffix}, root) != root)
     barrier()
     targets = {copy_path(image, suffix): image for image in images}
     if len(targets) < len(images):
@@ -71,10 +74,17 @@ def copy_images(
             "one name: rename them"
         )
     start = time.perf_counter()
-    written, findings = _copy_share(
-        [*targets.items()], partial(write_copy, source, image_dir, resize, suffix), image_dir, workers
-    )
-    findings, written = [Finding(*found) for found in gather_list(findings)], sum(gather_list([written]))
+    copy, jobs = partial(write_copy, source, image_dir, resize, suffix), [*targets.items()]
+    _, findings = _copy_share(jobs, copy, partial(_is_doubtful, source, image_dir, moved), workers, "checking copies")
+    others = sorted(Finding(*found) for found in gather_list(findings))
+    if others:
+        raise UserError(
+            f"{len(others)} of {len(images)} images have the names of others that were copied before, or have changed since "
+            f"(first: {others[0].sentence}): give another --ann_path, --image_dir and --feature_dir, or remove {image_dir} "
+            "and the features made from it"
+        )
+    written, findings = _copy_share(jobs, copy, partial(_is_absent, image_dir), workers, "copying images")
+    findings, written = sorted(Finding(*found) for found in gather_list(findings)), sum(gather_list([written]))
     blank = [found for found in findings if found.copied]
     if is_main():
         print(f"images: {written} of {len(images)} copied to {image_dir}")
@@ -82,36 +92,47 @@ def copy_images(
             print(f"{len(blank)} images are one grey value throughout, first: {blank[0].image}")
         if written:
             print(speed_line("copying images", written, time.perf_counter() - start, unit="images"), flush=True)
-        write_json(image_dir / COPIES, {"resize": resize, "format": suffix, "finished": True})
+        write_json(image_dir / COPIES, {"resize": resize, "format": suffix, "source": root, "finished": True})
     return {found.image: found.sentence for found in findings if not found.copied}
 
 
+def _is_absent(image_dir: Path, job: tuple[str, str]) -> bool:
+    return not (image_dir / job[0]).is_file()
+
+
+def _is_doubtful(source: Path, image_dir: Path, moved: bool, job: tuple[str, str]) -> bool:
+    """Whether there is a copy that may show another image than its raw path names now."""
+    target, image = image_dir / job[0], source / job[1]
+    return target.is_file() and (moved or image.stat().st_mtime > target.stat().st_mtime)
+
+
 def _copy_share(
-    targets: list[tuple[str, str]], copy: Copier, image_dir: Path, workers: int
+    targets: list[tuple[str, str]], copy: Copier, due: Callable[[tuple[str, str]], bool], workers: int, what: str
 ) -> tuple[int, list[Finding]]:
-    """Copy what is missing of this process's share; returns how many were tried and what is wrong with them."""
+    """Copy what is due of this process's share; returns how many were tried and what is wrong with them."""
     share = shard(targets)
     workers = max(1, min(workers, len(share) // _WORTHWHILE))
     tried, findings = 0, []
     with ExitStack() as stack:
-        # Not fork: the caller may have threads running.
-        pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers)) if workers > 1 else None
-        bar = stack.enter_context(tqdm(total=len(share), desc="copying images", unit="image", disable=not is_main()))
+        pool = None
+        bar = stack.enter_context(tqdm(total=len(share), desc=what, unit="image", disable=not is_main()))
         for start in range(0, -(-len(targets) // world_size()), _ROUND):  # as many rounds in every process
             part = share[start : start + _ROUND]
-            jobs = [job for job in part if not (image_dir / job[0]).is_file()]
+            jobs = [job for job in part if due(job)]
             tried += len(jobs)
             bar.update(len(part) - len(jobs))
+            if jobs and workers > 1 and pool is None:  # not fork: the caller may have threads running
+                pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
             for found in pool.imap_unordered(copy, jobs, chunksize=8) if pool else map(copy, jobs):
                 bar.update()
                 findings += [found] if found else []
             barrier()  # processes that wait for hours would be taken for dead
-    return tried, sorted(findings)
+    return tried, findings
 
 
-def _claim(image_dir: Path, wanted: dict) -> None:
-    """Make the folder ours or check that it is, and remove what a killed run left half-written."""
-    path = image_dir / COPIES
+def _claim(image_dir: Path, wanted: dict, root: str) -> str:
+    """Make the folder ours or check that it is, and remove what a killed run left half-written; returns whose copies it holds."""
+    path, source = image_dir / COPIES, root
     if path.is_file():
         found = read_json(path)
         if {name: found.get(name) for name in wanted} != wanted:
@@ -120,6 +141,7 @@ def _claim(image_dir: Path, wanted: dict) -> None:
                 f"{image_dir} holds copies made with {made}: repeat these flags, remove the folder, or give another "
                 "--image_dir"
             )
+        source = found.get("source", root)  # earlier versions did not say it
         if not found.get("finished"):
             for place, _, names in os.walk(image_dir):
                 for name in names:
@@ -130,4 +152,5 @@ def _claim(image_dir: Path, wanted: dict) -> None:
             f"{image_dir} holds images that are no copies of this program: give another folder with --image_dir, or "
             "--resize 0 to use the raw images as they are"
         )
-    write_json(path, {**wanted, "finished": False})
+    write_json(path, {**wanted, "source": source, "finished": False})
+    return source

@@ -76,7 +76,7 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
     if "patient" not in found:
         _ask(path, [h for h in unused if _LIKE_PATIENT.search(plain_heading(h))], "patient")
-        repeated = [h for h in unused if plain_heading(h) in _IDS and _repeats(rows, h)]
+        repeated = [h for h in unused if is_of_studies(h) and _repeats(rows, h)]
         if repeated:  # the images of one study stay in one split
             found["patient"] = repeated[0]
             unused.remove(repeated[0])
@@ -96,6 +96,11 @@ def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:
         by_heading = LIKE_SPLIT.fullmatch(plain_heading(heading)) and len(values) == 2
         if by_heading or (len(values) <= MOST_SPLITS and sum(known_split(value) is not None for value in values) > 1):
             _ask(path, [heading], "split")
+
+
+def is_of_studies(heading: str) -> bool:
+    """Whether a heading names studies or images; where it stands for the patient, a patient of two studies is taken for two."""
+    return plain_heading(heading) in _IDS
 
 
 def _tells_apart(rows: Rows, heading: str) -> bool:
@@ -120,7 +125,8 @@ def read_paths(value: Any, folder: Path) -> Any:
     """Image paths of a cell, below the folder of the table where they can be; what is no text is left to the check.
 
     Args:
-        value: text with paths separated by ``;``, a list in JSON or as Python prints it, or a list.
+        value: text with paths separated by ``;``, or by commas, bars or line breaks where all parts are files and the whole
+            is none; a list in JSON or as Python prints it, or a list.
         folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name.
     """
     if isinstance(value, str):
@@ -129,9 +135,25 @@ def read_paths(value: Any, folder: Path) -> Any:
         value = [
             part.strip().strip("'\"") for part in re.split("[,;]" if listed else ";", listed[1] if listed else text)
         ]
+        value = [path for part in value for path in _several(part, folder)]
     if not isinstance(value, list):
         return value
     return [_below(part, folder) if isinstance(part, str) else part for part in value if part != ""]
+
+
+def _several(text: str, folder: Path) -> list[str]:
+    """The paths in a text that separates them otherwise than by ``;``; a name may hold a comma."""
+    parts = [part.strip() for part in re.split(r"[,|\n]", text)]
+    if len(parts) > 1 and not _is_there(text, folder) and all(_is_there(part, folder) for part in parts):
+        return parts
+    return [text]
+
+
+def _is_there(text: str, folder: Path) -> bool:
+    try:
+        return (folder / _below(text, folder)).is_file()
+    except (OSError, ValueError):  # no path at all, which the check says
+        return False
 
 
 def _below(text: str, folder: Path) -> str:

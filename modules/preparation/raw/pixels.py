@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +25,7 @@ class Finding(NamedTuple):
 
 
 def write_copy(source: Path, image_dir: Path, resize: int, suffix: str, job: tuple[str, str]) -> Finding | None:
-    """Write one copy.
+    """Write one copy; one that is there already is compared with what the image gives now, and stays.
 
     Args:
         source: raw image folder.
@@ -33,16 +35,24 @@ def write_copy(source: Path, image_dir: Path, resize: int, suffix: str, job: tup
         job: path of the copy and of the raw image.
 
     Returns:
-        What is wrong with the image: that it cannot be decoded, or is one grey value throughout.
+        What is wrong with the image: that it cannot be decoded, is one grey value throughout, or is not what the copy shows.
     """
     target, image = job
+    there = image_dir / target
     try:
         pixels = shrink(open_image(source / image), resize)
     except UserError as error:
         return Finding(image, str(error), copied=False)
     kind, options = FORMATS[suffix]
-    with atomic_write(image_dir / target, "wb") as file:
-        pixels.save(file, kind, **options)
+    content = io.BytesIO()
+    pixels.save(content, kind, **options)
+    if there.is_file():
+        if there.read_bytes() != content.getvalue():
+            return Finding(image, f"{there} is no copy of {source / image} as it is now", copied=True)
+        os.utime(there)  # as new as its image again
+        return None
+    with atomic_write(there, "wb") as file:
+        file.write(content.getvalue())
     low, high = pixels.convert("L").getextrema()
     return (
         Finding(image, f"the image {source / image} is one grey value throughout", copied=True) if low == high else None
