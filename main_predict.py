@@ -23,15 +23,16 @@ if __name__ == "__main__":
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from modules.distributed import processes, seed_everything
-from modules.messages import run
+from modules.messages import UserError, run
 from modules.prediction.card import model_card
-from modules.prediction.films import find_films
+from modules.prediction.films import find_films, plain_name
 from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
-from modules.prediction.rexrank import read_studies, write_studies
-from modules.prediction.writing import PredictionFolder
+from modules.prediction.rexrank import THERE, read_studies, write_studies
+from modules.prediction.writing import ROWS, PredictionFolder
 from modules.run_folder import locked
 
 
@@ -80,23 +81,43 @@ def show_page(options: MainPredict, reporter: Reporter) -> None:
     serve(reporters, find_films(images)[:8] if images else [], wanted.host, wanted.port)
 
 
+def folder_of(wanted: PredictionOptions) -> Path:
+    """Where the reports go: of every film or folder into one of its own, unless ``--out`` names one."""
+    if wanted.out:
+        return Path(wanted.out)
+    return Path("results", "predictions", plain_name(wanted.input_json_file or wanted.images[0]))
+
+
+def show(row: dict[str, Any]) -> int:
+    """Print a report; returns whether there is one."""
+    if "report" not in row:
+        return 0
+    doubt = "  (unlike the training images)" if row["unlike_training"] else ""
+    print(f"\n{row['image']}{doubt}\n  {row['report']}")
+    return 1
+
+
 def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
     """Write the reports of every image that is not in the output folder yet."""
     studies: dict[str, Path] = {}
     if wanted.input_json_file:
         content, studies = read_studies(wanted.input_json_file, wanted.img_root_dir)
     films = list(dict.fromkeys(studies.values())) if studies else find_films(wanted.images)
-    folder = PredictionFolder(wanted.out, reporter.trained.checksum)
-    shown = 0
+    out, saved = folder_of(wanted), wanted.save_json_file
+    if (
+        saved and Path(saved).is_file() and not (out / ROWS).is_file() and not wanted.overwrite
+    ):  # before hours of writing
+        raise UserError(f"--save_json_file {saved} {THERE}")
+    folder = PredictionFolder(out, reporter.trained.checksum, films, wanted.overwrite)
+    left = wanted.show
+    for row in islice(folder.rows(), left):  # of an earlier start
+        left -= show(row)
     for row in folder.keep(reporter.stream(folder.waiting(films)), len(films)):
-        if "report" in row and shown < wanted.show:
-            doubt = "  (unlike the training images)" if row["unlike_training"] else ""
-            print(f"\n{row['image']}{doubt}\n  {row['report']}")
-            shown += 1
-    if wanted.save_json_file:
+        left -= show(row) if left else 0
+    if saved:
         reports = {row["image"]: row["report"] for row in folder.rows()}
         of_study = {key: reports.get(str(film.resolve()), "") for key, film in studies.items()}
-        write_studies(wanted.save_json_file, content, str(wanted.input_json_file), of_study)
+        write_studies(saved, content, str(wanted.input_json_file), of_study, wanted.overwrite)
     look_at(wanted, reporter, folder)
     print(folder.summary())
 
@@ -118,7 +139,7 @@ def main() -> None:
         if options.page.serve:
             show_page(options, reporter)
             return
-        with locked(Path(options.prediction.out)):
+        with locked(folder_of(options.prediction), flag="--out"):
             predict(options.prediction, reporter)
 
 

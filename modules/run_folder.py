@@ -28,7 +28,7 @@ OF_A_TEST = (
 
 
 @contextmanager
-def locked(folder: Path, lock: str = LOCK) -> Iterator[None]:
+def locked(folder: Path, lock: str = LOCK, flag: str = "--save_dir") -> Iterator[None]:
     """Hold a folder, made if absent, so that no other program writes into it; a killed holder lets go.
 
     The lock file stays, unless what it was made for ends in an error and has written nothing: a start that is refused leaves
@@ -42,9 +42,9 @@ def locked(folder: Path, lock: str = LOCK) -> Iterator[None]:
         new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         before = {*folder.iterdir()}
-        file = _opened(path)
+        file = _opened(path, flag)
     except OSError as error:
-        raise UserError(_unwritable(folder, error)) from error
+        raise UserError(_unwritable(folder, error, flag)) from error
     with file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -60,7 +60,7 @@ def locked(folder: Path, lock: str = LOCK) -> Iterator[None]:
             raise
 
 
-def _opened(path: Path) -> IO[str]:
+def _opened(path: Path, flag: str) -> IO[str]:
     """The lock file, held; OSError or UserError if it cannot be."""
     while True:
         file = open(path, "a+")  # noqa: SIM115, held by the caller
@@ -75,16 +75,16 @@ def _opened(path: Path) -> IO[str]:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
             raise UserError(
-                f"{path.parent} is in use by {holder}: wait for it, stop it, or give another --save_dir"
+                f"{path.parent} is in use by {holder}: wait for it, stop it, or give another {flag}"
             ) from error
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()  # its holder ended in an error and has removed it: two would hold two files
 
 
-def _unwritable(folder: Path, error: OSError) -> str:
+def _unwritable(folder: Path, error: OSError, flag: str) -> str:
     what = "is a file" if os.path.isfile(folder) else f"cannot be written to ({error.strerror or error})"
-    return f"--save_dir {folder} {what}: give a folder that you may write to"
+    return f"{flag} {folder} {what}: give a folder that you may write to"
 
 
 def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> list[str]:
@@ -184,6 +184,6 @@ def move_aside(folder: Path, names: list[str]) -> str:
             os.replace(folder / name, target / name)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be moved aside to {target} ({error.strerror or error}): give another --save_dir"
+            f"{folder} cannot be moved aside to {target} ({error.strerror or error}): give another folder"
         ) from error
     return f"moved what {folder} held to {target}"

@@ -20,6 +20,8 @@ from test_raw_images import COLOUR, write_dicom
 import main_predict
 import main_test
 from modules.messages import UserError
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPredict
 from modules.prediction import Reporter
 from modules.prediction import reporter as reporter_file
 from modules.prediction.films import find_films
@@ -132,7 +134,7 @@ def test_bad_films_are_listed_and_the_others_written(prepared, trained, tmp_path
     assert "is not a PNG, JPEG or DICOM" in listed["text.jpg"]
 
 
-def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch):
+def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch, capsys):
     films = sorted((prepared / "images" / "test").iterdir())[:3]
     first = predict(trained, tmp_path / "out", films[0], films[1])
     with open(tmp_path / "out" / "predictions.jsonl", "a") as file:
@@ -143,6 +145,10 @@ def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_p
     rows = predict(trained, tmp_path / "out", *films)
     assert read == [films[2]]
     assert rows[:2] == first
+    shown = capsys.readouterr().out
+    predict(trained, tmp_path / "out", *films)
+    assert all(shown.count(f"{row['image']}\n") + shown.count(f"{row['image']}  (unlike") == 2 for row in first)
+    assert capsys.readouterr().out.count(rows[2]["image"]) == 1  # shown again, though nothing was read
     assert [Path(row["image"]).name for row in rows] == [film.name for film in films]
 
 
@@ -201,7 +207,47 @@ def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, 
     shutil.copytree(trained, tmp_path / "other")
     (tmp_path / "other" / "model_best.pth").unlink()  # the last epoch's weights are other weights
     words = ["--model", tmp_path / "other", "--out", tmp_path / "out", "--images", film]
-    refused(capsys, "holds the reports of another model", main_predict, *words)
+    said = refused(capsys, "holds the reports of another model", main_predict, *words)
+    assert "give another --out, or move it aside with --overwrite" in said
+    rows = read_jsonl(tmp_path / "out" / "predictions.jsonl")
+    call(main_predict, *words, "--overwrite", "--device", "cpu")
+    assert "moved what" in capsys.readouterr().out
+    assert read_jsonl(tmp_path / "out.1" / "predictions.jsonl") == rows
+    assert len(read_jsonl(tmp_path / "out" / "predictions.jsonl")) == 1
+
+
+def test_reports_of_other_images_or_of_what_an_image_was_are_not_mixed_in(prepared, trained, tmp_path, capsys):
+    """The old report of a film that was replaced stayed as that of the new one; those of a folder stood among another's."""
+    films = sorted((prepared / "images" / "test").iterdir())[:3]
+    for film in films[:2]:
+        shutil.copy(film, tmp_path)
+    one, two = (tmp_path / film.name for film in films[:2])
+    before = predict(trained, tmp_path / "out", one)
+    words = ["--model", trained, "--out", tmp_path / "out", "--device", "cpu", "--images"]
+    said = refused(capsys, f"holds 1 report of other images (first {one})", main_predict, *words, two)
+    assert "--overwrite" in said
+    shutil.copy(films[2], one)
+    refused(capsys, "holds 1 report of images that have changed since", main_predict, *words, one, two)
+    assert read_jsonl(tmp_path / "out" / "predictions.jsonl") == before
+    after = predict(trained, tmp_path / "out", one, two, "--overwrite")
+    assert [row["image"] for row in after] == [str(one), str(two)]
+    assert after[0]["probability"] != before[0]["probability"]
+    assert read_jsonl(tmp_path / "out.1" / "predictions.jsonl") == before
+    assert ",file," not in (tmp_path / "out" / "predictions.csv").read_text().splitlines()[0]
+
+
+def test_every_film_has_a_folder_of_its_own_unless_one_is_named(tmp_path):
+    (tmp_path / "1.2.840").mkdir()
+    for words, name in (
+        (["--images", "a/film.png", "b.png"], "film"),
+        (["--images", f"{tmp_path}/1.2.840/"], "1.2.840"),
+        (["--images", "a/1.2.840.7"], "1.2.840.7"),
+        (["--input_json_file", "in/studies.json"], "studies"),
+    ):
+        wanted = parse_options(MainPredict, words).prediction
+        assert main_predict.folder_of(wanted) == Path("results/predictions", name)
+    wanted = parse_options(MainPredict, ["--images", "film.png", "--out", "there"]).prediction
+    assert main_predict.folder_of(wanted) == Path("there")
 
 
 @pytest.mark.parametrize("name", ["predictions.jsonl", "model_best.pth", "metrics.json"])
@@ -209,11 +255,11 @@ def test_what_a_training_or_a_test_wrote_is_not_mixed_with(name, tmp_path):
     """The films' rows went behind those of a test, or a traceback came of them."""
     (tmp_path / name).write_text("{}")
     with pytest.raises(UserError, match=f"holds a training or the results of a test .{name}"):
-        PredictionFolder(tmp_path, "0" * 64)
+        PredictionFolder(tmp_path, "0" * 64, [])
     assert [path.name for path in tmp_path.iterdir()] == [name]
     (tmp_path / "model.json").write_text("[]")
     with pytest.raises(UserError, match=r"model\.json holds a list"):
-        PredictionFolder(tmp_path, "0" * 64)
+        PredictionFolder(tmp_path, "0" * 64, [])
 
 
 def test_dicom_films_of_each_kind_give_the_report_of_their_png(prepared, trained, tmp_path):
@@ -265,7 +311,7 @@ def test_what_can_be_looked_at_is_written(prepared, trained, tmp_path):
 
 
 @pytest.mark.parametrize("spelling", ["_", "-"])
-def test_studies_of_rexrank_come_back_with_their_reports(prepared, trained, tested, tmp_path, spelling):
+def test_studies_of_rexrank_come_back_with_their_reports(prepared, trained, tested, tmp_path, spelling, capsys):
     names = sorted(path.name for path in (prepared / "images" / "test").iterdir())[:3]
     studies = {
         "a": {"image_path": [f"test/{names[1]}"], "key_image_path": f"test/{names[0]}", "report": "kept"},
@@ -281,6 +327,15 @@ def test_studies_of_rexrank_come_back_with_their_reports(prepared, trained, test
     assert saved["b"]["model_prediction"] == tested[names[1]]["prediction"]
     assert saved["c"]["model_prediction"] == ""
     assert "lost.png" in (tmp_path / "out" / "unreadable.csv").read_text()
+    again = ["--model", trained, "--device", "cpu", "--no-viewer", *words]
+    call(main_predict, *again, "--out", tmp_path / "out")  # the same again
+    (tmp_path / "saved.json").write_text("{}")
+    for out in ("out", "new"):  # before the first report, and where all of them are there
+        said = refused(capsys, "holds something else", main_predict, *again, "--out", tmp_path / out)
+        assert "replace it with --overwrite" in said
+    assert (tmp_path / "saved.json").read_text() == "{}"
+    call(main_predict, *again, "--out", tmp_path / "out", "--overwrite")
+    assert json.loads((tmp_path / "saved.json").read_text()) == saved
 
 
 def test_studies_of_rexrank_as_a_list(tmp_path):

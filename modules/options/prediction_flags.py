@@ -20,7 +20,11 @@ class PredictionOptions(Group):
         "results/synth_cxr",
         "folder of a trained model (--save_dir of main_train.py, or a release), or a checkpoint in it",
     )
-    out: str = flag("results/predictions", "folder of predictions.jsonl, predictions.csv and the page")
+    out: str | None = flag(
+        None,
+        "folder of predictions.jsonl, predictions.csv and the page; results/predictions/NAME of what is read if absent",
+    )
+    overwrite: bool = flag(False, "move what --out holds of other images or another model aside")
     show: int = flag(5, "reports printed", within="[0, inf)")
     text: bool = flag(False, "write every report into a text file of its own too")
     plot: int = flag(0, "attention figures to write, of the first images", within="[0, inf)")

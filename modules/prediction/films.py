@@ -36,6 +36,12 @@ def find_films(words: Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def plain_name(word: str | Path) -> str:
+    """The name of a folder, or of a file without its suffix: ``film`` for ``films/film.png``."""
+    path = Path(word).resolve()
+    return path.stem if path.suffix.lower() in (*SUFFIXES, ".json") and not path.is_dir() else path.name
+
+
 def _below(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path

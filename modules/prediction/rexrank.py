@@ -9,6 +9,8 @@ from typing import Any
 from modules.messages import UserError
 from modules.records import read_json, write_json
 
+THERE = "is there already and holds something else: give another file, or replace it with --overwrite"
+
 
 def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Path]]:
     """Read studies, an object by study id or a list of objects.
@@ -50,10 +52,25 @@ def _film(root: Path, image: str) -> Path:
     return next((path for path in (below, Path(image), turned) if path.is_file()), below)
 
 
-def write_studies(path: str | Path, content: Any, source: str | Path, reports: Mapping[str, str]) -> None:
-    """Write the studies again, with the report of each under ``model_prediction``, empty where there is none."""
+def write_studies(
+    path: str | Path, content: Any, source: str | Path, reports: Mapping[str, str], overwrite: bool
+) -> None:
+    """Write the studies again, with the report of each under ``model_prediction``, empty where there is none.
+
+    Args:
+        path: file to write.
+        content: of the file that was read.
+        source: that file.
+        reports: by study.
+        overwrite: replace whatever the file holds.
+
+    Raises:
+        UserError: if it is there, holds anything else, and is not to be replaced.
+    """
     for key, study in _items(content, source):
         study["model_prediction"] = reports.get(key, "")
+    if Path(path).is_file() and not overwrite and read_json(path) != content:
+        raise UserError(f"--save_json_file {path} {THERE}")
     write_json(path, content)
 
 

@@ -14,15 +14,30 @@ from tqdm import tqdm
 
 from modules.messages import UserError
 from modules.records import atomic_write, iterate_jsonl, plain, read_object, write_json
-from modules.run_folder import OF_A_TEST, OF_A_TRAINING
+from modules.run_folder import OF_A_TEST, OF_A_TRAINING, move_aside
 
 ROWS, TABLE, UNREADABLE, MODEL, TEXTS = "predictions.jsonl", "predictions.csv", "unreadable.csv", "model.json", "texts"
+WRITTEN = (ROWS, TABLE, UNREADABLE, MODEL, TEXTS, "index.html", "viewer", "figures")
+FILE = "file"  # of a row: size and time of the image that it is of, for the next run
 NOTE = "Research use only: no report here may guide the care of a patient."
 
 
 def counted(number: int, thing: str) -> str:
     """``1 report is``, ``2 reports are``."""
-    return f"{number} {thing} is" if number == 1 else f"{number} {thing}s are"
+    return f"{_several(number, thing)} {'is' if number == 1 else 'are'}"
+
+
+def _several(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _file_of(path: Path) -> list[int] | None:
+    """Size and time of a file; None if it is not there, which its reading says."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
 
 
 class PredictionFolder:
@@ -31,12 +46,14 @@ class PredictionFolder:
     Args:
         folder: made if absent.
         model_checksum: of the model whose reports it holds.
+        films: the images that it is to hold reports of.
+        overwrite: move aside what it holds of another model, of other images, or of images that have changed since.
 
     Raises:
-        UserError: if it holds the reports of another model, or what a training or a test wrote.
+        UserError: if it holds such and it is not to be moved, or what a training or a test wrote.
     """
 
-    def __init__(self, folder: str | Path, model_checksum: str) -> None:
+    def __init__(self, folder: str | Path, model_checksum: str, films: Sequence[Path], overwrite: bool = False) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         known = self.folder / MODEL
@@ -47,19 +64,39 @@ class PredictionFolder:
             raise UserError(
                 f"{self.folder} holds a training or the results of a test ({', '.join(theirs[:3])}): choose another --out"
             )
-        if known.is_file() and read_object(known).get("sha256") != model_checksum:
-            raise UserError(
-                f"{self.folder} holds the reports of another model: choose another --out, or remove that folder"
-            )
+        self.films = {str(path.resolve()): _file_of(path) for path in films}
+        if (self.folder / ROWS).is_file():
+            self._drop_torn_line()
+        other = self._of_something_else(model_checksum)
+        if other and not overwrite:
+            raise UserError(f"{self.folder} holds {other}: give another --out, or move it aside with --overwrite")
+        if other:
+            print(move_aside(self.folder, [name for name in WRITTEN if (self.folder / name).exists()]))
         write_json(known, {"sha256": model_checksum, "note": NOTE})
         self.unreadable: dict[str, str] = {}  # reason by image
         self.unlike = 0  # reports on images unlike those of the training
         self.done: set[str] = set()
-        if (self.folder / ROWS).is_file():
-            self._drop_torn_line()
-            for row in self.rows():
-                self.done.add(row["image"])
-                self.unlike += bool(row.get("unlike_training"))
+        for row in self.rows():
+            self.done.add(row["image"])
+            self.unlike += bool(row.get("unlike_training"))
+
+    def _of_something_else(self, model_checksum: str) -> str | None:
+        """What is there that this model would not write of these images; None where all is as it would write it."""
+        known = self.folder / MODEL
+        if known.is_file() and read_object(known).get("sha256") != model_checksum:
+            return "the reports of another model"
+        other, changed = [], []
+        for row in self.rows():
+            image, written_of = row["image"], row.get(FILE)
+            if image not in self.films:
+                other.append(image)
+            elif written_of is not None and written_of != self.films[image]:
+                changed.append(image)
+        if other:
+            return f"{_several(len(other), 'report')} of other images (first {other[0]})"
+        if changed:
+            return f"{_several(len(changed), 'report')} of images that have changed since (first {changed[0]})"
+        return None
 
     def _drop_torn_line(self) -> None:
         """Cut off what a kill in the middle of a line left."""
@@ -78,11 +115,12 @@ class PredictionFolder:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What was written so far, one row at a time."""
-        return iterate_jsonl(self.folder / ROWS)
+        return iterate_jsonl(self.folder / ROWS) if (self.folder / ROWS).is_file() else iter(())
 
     def waiting(self, films: Sequence[Path]) -> list[Path]:
-        """The films that have no report yet; those that could not be read are tried again."""
-        return [path for path in films if str(path.resolve()) not in self.done]
+        """The films that have no report yet, each once, also where links name it twice; unreadable ones are tried again."""
+        named = {str(path.resolve()): path for path in reversed(films)}
+        return [path for image, path in reversed(named.items()) if image not in self.done]
 
     def keep(self, rows: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
         """Append rows to the file as they come, with progress and images per second; the tables follow at the end."""
@@ -93,7 +131,8 @@ class PredictionFolder:
         ):
             for row in rows:
                 if "report" in row:
-                    file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+                    kept = {**row, FILE: self.films[row["image"]]}
+                    file.write(json.dumps(plain(kept), ensure_ascii=False, allow_nan=False) + "\n")
                     file.flush()
                     self.done.add(row["image"])
                     self.unlike += bool(row["unlike_training"])
@@ -110,7 +149,7 @@ class PredictionFolder:
             writer = csv.writer(file, lineterminator="\n")
             for number, row in enumerate(self.rows()):
                 states, probability = row["states"], row["probability"]
-                single = {name: value for name, value in row.items() if not isinstance(value, dict)}
+                single = {name: value for name, value in row.items() if name != FILE and not isinstance(value, dict)}
                 if number == 0:
                     writer.writerow([*single, *states, *(f"p_{name}" for name in probability)])
                 writer.writerow([*single.values(), *states.values(), *probability.values()])
