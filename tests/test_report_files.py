@@ -274,6 +274,28 @@ def test_a_studys_report_counts_for_each_of_its_images(tmp_path):
     assert "a: 2 reports of studies count for each of their 3 images" in matched.notes
 
 
+@pytest.mark.parametrize("inside", ["images/{}/{}.png", "{}/{}.png", "images\\{}\\{}.png"])
+def test_films_of_one_name_in_every_study_are_matched_by_their_folders_too(tmp_path, inside):
+    """IU X-Ray's 0.png and 1.png of each study: reports of a folder of films beside an annotation whose ids are others."""
+    films = [(study, view) for study in ("CXR1", "CXR2", "CXR3") for view in (0, 1)]
+    predictions = [
+        {"image": f"/there/images/{study}/{view}.png", "report": f"of {study} {view} ."} for study, view in films
+    ]
+    studies = [
+        {
+            "id": f"exam {number}",
+            "image_path": [inside.format(study, 0), inside.format(study, 1)],
+            "report": f"of {study} 0 .",
+        }
+        for number, (study, _) in enumerate(reversed(films[::2]))
+    ]
+    system = read(tmp_path, "predictions.jsonl", lines(*predictions))
+    truth = read(tmp_path, "annotation.json", json.dumps({"train": [], "val": [], "test": studies}), "reference")
+    rows, ours, _ = pair_rows(system.keys, truth.keys)
+    assert [system.texts[row] for row in rows] == truth.texts == [f"of CXR{number} 0 ." for number in (3, 2, 1)]
+    assert ours.startswith("image, last")
+
+
 def test_lines_of_text_are_matched_by_order(tmp_path):
     hyps, refs = (
         read(tmp_path, "hyps.txt", f"{HIS}\n\n{HERS}\n"),

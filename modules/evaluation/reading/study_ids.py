@@ -20,6 +20,8 @@ _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")
 _MIMIC_PATIENT = re.compile(r"p\d{8}|p\d{2}")
 _PARTS = re.compile(r"[/\\|:_]+")
+_FOLDERS = re.compile(r"[/\\]+")
+_MOST_FOLDERS = 5  # of a path, compared together
 _NUMBERED = re.compile(r"(\D*?)0*(\d{1,9})")
 _WEAK = re.compile(r"0*\d{0,5}|\D")  # a part that tells no study apart: val_17 is not test_17
 
@@ -43,8 +45,9 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
         names: headings of the ids.
 
     Returns:
-        Ids by where they stand: ``name`` for the whole one, ``"name, part 2 from the end"`` for pieces; None where a row
-        has none. Patients are left out: several studies share them.
+        Ids by where they stand: ``name`` for the whole one, ``"name, part 2 from the end"`` for pieces, ``"name, last 2 parts"``
+        for the end of a path, whose last part may be the same in every study's folder; None where a row has none. Patients are
+        left out: several studies share them.
     """
     columns: dict[str, list[str | None]] = {}
     rows = list(rows)
@@ -56,6 +59,11 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
             values = [_part(piece[-place]) if 1 < len(piece) >= place else None for piece in pieces]
             if any(value is not None for value in values):
                 columns[f"{name}, part {place} from the end"] = values
+        folders = [_FOLDERS.split(text) if text else [] for text in whole]
+        for length in range(2, min(max(map(len, folders), default=0), _MOST_FOLDERS)):
+            columns[f"{name}, last {length} parts"] = [
+                "/".join(path[-length:]) if len(path) >= length else None for path in folders
+            ]
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 
@@ -110,7 +118,7 @@ def disagreeing(ours: Keys, theirs: Keys, rows: Sequence[int | None]) -> str | N
 
 
 def _whole(name: str) -> str:
-    return name.split(", part ")[0]
+    return re.split(r", (?:part|last) \d", name)[0]
 
 
 def _without_chance(
