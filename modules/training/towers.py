@@ -15,8 +15,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from scipy.sparse import csr_array
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.preprocessing import normalize
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -61,6 +59,9 @@ class Wanted:
     def __init__(
         self, reports: Sequence[str], labels: np.ndarray, text_weight: float = 1.0, label_weight: float = 1.0
     ) -> None:
+        from sklearn.feature_extraction.text import HashingVectorizer  # on demand: a second, for models with towers
+        from sklearn.preprocessing import normalize
+
         counter = HashingVectorizer(
             ngram_range=NGRAMS, token_pattern=r"\S+", n_features=HASHED, alternate_sign=False, norm=None
         )

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
-from transformers import BertConfig, BertModel
 
 from models.medklip import MedklipNetwork
 from modules.corpus.annotations import Study
@@ -112,6 +111,8 @@ class DescriptionEncoder:
     """
 
     def __init__(self, folder: str | Path, max_tokens: int, device: str | torch.device = "cpu") -> None:
+        from transformers import BertConfig, BertModel  # on demand: a second, for MedKLIP alone
+
         folder = Path(folder)
         settings = folder / "tokenizer_config.json"
         lowercase = read_object(settings).get("do_lower_case", True) if settings.is_file() else True

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from modules.labelling.mentions import PRESENT, entity_mentions
@@ -94,4 +93,6 @@ def _mean_auroc(present: np.ndarray, scores: np.ndarray) -> float | None:
     varied = np.flatnonzero(counts >= LEAST_PRESENT)
     if len(varied) < LEAST_PRESENT:
         return None
+    from sklearn.metrics import roc_auc_score  # on demand: every program looks for published files, few find any
+
     return float(np.mean([roc_auc_score(present[:, k], scores[:, k]) for k in varied]))
