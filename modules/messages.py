@@ -68,6 +68,9 @@ def named(name: object) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
+_UP = "\x1b[A"  # moves the cursor of a terminal
+
+
 class LogLines:
     """A stream that nobody looks at: of bars that are drawn over themselves it gets a line a minute.
 
@@ -91,6 +94,8 @@ class LogLines:
             if bar and time.monotonic() - self._last >= self._seconds:
                 self._last = time.monotonic()
                 self._stream.write(f"{bar}\n")
+            return len(text)
+        if text and not text.replace(_UP, ""):  # back from the line of a bar below another
             return len(text)
         if not (self._drawing and not text.strip()):  # the end of a bar's line
             self._stream.write(text)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from modules import messages
 from modules.messages import Needed, UserError, require, require_file, run
@@ -90,6 +91,20 @@ def test_everything_that_is_missing_is_listed_at_once(tmp_path):
     with pytest.raises(UserError, match=r"(?s)2 files or folders are missing:.*one.*two"):
         require(needed)
     require([Needed(tmp_path, "a folder", "it is there")])
+
+
+def test_a_log_gets_no_marks_of_bars_below_each_other():
+    """Each block of films left the codes of a terminal behind, two for every 64 reports."""
+    stream = io.StringIO()
+    lines = messages.LogLines(stream, 0)
+    with tqdm(total=3, file=lines, mininterval=0) as outer:
+        for _ in range(3):
+            for _ in tqdm(range(2), file=lines, mininterval=0, leave=False):
+                pass
+            outer.update()
+    assert "3/3" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+    assert "\n\n" not in stream.getvalue()
 
 
 def test_a_log_gets_a_line_a_minute_of_a_bar_and_all_else_as_it_is(monkeypatch):
