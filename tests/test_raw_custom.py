@@ -268,6 +268,31 @@ def test_images_of_one_cell_are_told_apart_by_the_files_that_are_there(tmp_path)
     assert dataset.dropped == {"4": "no image file"}
 
 
+def test_what_a_program_put_between_the_words_is_taken_out(tmp_path):
+    """Words that were learnt and scored: p, br, amp, n, x000d."""
+    reports = ["<p>Clear lungs.</p><br/>No effusion &amp; no <b>edema</b>.", r"Clear lungs.\nNo effusion.", "Clear._x000D_\nStable.",
+               "Size < 3 cm, p > 2.", "Clear.", "Gr&ouml;&szlig;e normal."]  # fmt: skip
+    rows = "".join(f'{number},{number}.png,"{text}"\n' for number, text in enumerate(reports))
+    dataset = read_custom(write(tmp_path, f"id,image,report\n{rows}"), options(), with_images=False)
+    assert [" ".join(study.report.split()) for study in dataset.studies] == [
+        "Clear lungs. No effusion & no edema.", "Clear lungs. No effusion.", "Clear. Stable.", "Size < 3 cm, p > 2.", "Clear.",
+        "Größe normal.",
+    ]  # fmt: skip
+    assert "were taken out of 4 reports" in " ".join(dataset.notes)
+    path = write(tmp_path, "id,image,report\n1,a.png,{\\rtf1\\ansi Clear.}\n")
+    with pytest.raises(UserError, match=r"line 2: the report is rich text \(RTF\), expected plain text"):
+        read_custom(path, options(), with_images=False)
+
+
+def test_whole_reports_that_name_their_sections_are_said_to_be_whole(tmp_path):
+    text = "INDICATION: Cough. FINDINGS: Clear. IMPRESSION: Normal."
+    dataset = read_custom(write(tmp_path, f"id,image,report\n1,a.png,{text}\n2,b.png,Clear.\n"), options(), False)
+    assert dataset.studies[0].report == text
+    assert "1 of 2 reports name their sections (FINDINGS, IMPRESSION) and are taken whole" in " ".join(dataset.notes)
+    path = write(tmp_path, f"id,image,findings\n1,a.png,{text}\n")
+    assert "taken whole" not in " ".join(read_custom(path, options(), with_images=False).notes)
+
+
 def test_a_study_of_two_rows_is_told_how_to_become_one(tmp_path):
     path = write(tmp_path, "study_id,path,report\ns1,a.png,Clear.\ns1,b.png,Clear.\n")
     with pytest.raises(

@@ -39,6 +39,7 @@ from modules.preparation.raw.own_columns import (
     read_paths,
     read_states,
 )
+from modules.preparation.raw.own_texts import names_sections, plain_text
 from modules.preparation.raw.studies import (
     RawDataset,
     RawStudy,
@@ -48,6 +49,7 @@ from modules.preparation.raw.studies import (
 )
 from modules.records import iterate_jsonl, read_json
 
+TEXTS = ("report", "findings", "impression")
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
 
@@ -145,11 +147,19 @@ def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
 def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: RawOptions, dataset: RawDataset) -> None:
     """Add the study of every row; UserError lists all rows that are wrong."""
     problems: list[str] = []
+    marked = 0
     seen: set[str] = set()
     for where, row in rows:
         values = {name: row[heading] for name, heading in columns.items() if not is_empty(row.get(heading))}
         try:
             _refuse_failed(path, where, values)
+            plain = {
+                name: plain_text(values[name], f"{path}, {where}")
+                for name in TEXTS
+                if isinstance(values.get(name), str)
+            }
+            marked += any(values[name] != text for name, text in plain.items())
+            values |= plain
             study = _study(path, where, values, options)
             if study.id in seen:
                 raise UserError(
@@ -161,6 +171,14 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             continue
         seen.add(study.id)
         dataset.studies.append(study)
+    if marked:
+        dataset.notes.append(f"marks of HTML, or line breaks that were written out, were taken out of {marked} reports")
+    whole = sum(names_sections(study.report) for study in dataset.studies) if "report" in columns else 0
+    if whole:
+        dataset.notes.append(
+            f"{whole} of {len(dataset.studies)} reports name their sections (FINDINGS, IMPRESSION) and are taken whole, with whatever "
+            "else stands in them: put the wanted text into a column findings or impression if that is not meant"
+        )
     by_image = {image: study.id for study in dataset.studies for image in study.images}
     problems += [
         f"study {by_image[image]}: {path.parent / image} is a link, or below one, that leads out of the folder, expected the "
@@ -175,14 +193,14 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
 
 def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
-        if name in ("id", "patient", "report", "findings", "impression"):
+        if name in ("id", "patient", *TEXTS):
             refuse_odd(f"{path}, {where}", name, value)
         if name in ("id", "patient") and _ROUNDED.fullmatch(str(value).strip()):
             raise UserError(
                 f"{path}, {where}: the {name} is {value}, a number that a spreadsheet has rounded, so that several may have become "
                 "one: make the column text and export it again"
             )
-        if kind := failed(value, text=name in ("report", "findings", "impression")):
+        if kind := failed(value, text=name in TEXTS):
             raise UserError(
                 f"{path}, {where}: the {name} is {value.strip()[:12]!r}, which {kind}: correct it, or leave the cell empty"
             )
@@ -192,7 +210,7 @@ def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOption
     paths = read_paths(values.get("image_path"), path.parent)
     advice = "put the table into a folder that holds them, however deep, or copy the images below the table's"
     images = read_image_path(path, where, {"image_path": paths}, advice)
-    for name in ("report", "findings", "impression"):
+    for name in TEXTS:
         if not isinstance(values.get(name, ""), str):
             raise UserError(
                 f"{path}, {where}: the {name} is a {type(values[name]).__name__}, expected text: correct it"

@@ -1,0 +1,40 @@
+"""Texts as hospital systems and spreadsheets export them: HTML, line breaks written out, sections named inside."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from modules.messages import UserError
+
+_TAG = r"</?(?:{})(?:\s[^<>]*)?/?>"
+_BREAKING = re.compile(_TAG.format(r"p|br|div|li|ul|ol|tr|td|th|table|tbody|h\d|html|body|head"), re.IGNORECASE)
+_INSIDE = re.compile(_TAG.format("span|b|i|u|em|strong|font|sub|sup|a"), re.IGNORECASE)
+_BREAK = re.compile(
+    r"_x000[dD]_\n?|(?:\\r)?\\n|\\r(?![a-z])"
+)  # Excel's own for a carriage return; as a program prints one
+_ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
+_SECTION = re.compile(r"\b(?:FINDINGS?|IMPRESSIONS?|Findings?|Impressions?)\s*:")
+
+
+def plain_text(text: str, where: str) -> str:
+    """A report without what a program has put between its words.
+
+    Args:
+        text: a cell.
+        where: file and row, for messages.
+
+    Raises:
+        UserError: if it is rich text.
+    """
+    if text.lstrip().startswith("{\\rtf"):
+        raise UserError(f"{where}: the report is rich text (RTF), expected plain text: export it again")
+    text = _BREAK.sub("\n", text)
+    if _BREAKING.search(text) or _INSIDE.search(text) or _ENTITY.search(text):
+        text = html.unescape(_INSIDE.sub("", _BREAKING.sub("\n", text))).replace("\xa0", " ")
+    return text
+
+
+def names_sections(text: str) -> bool:
+    """Whether a whole report names findings or impression inside, so that history and technique may stand beside them."""
+    return _SECTION.search(text) is not None
