@@ -57,7 +57,7 @@ def test_what_lies_there_costs_nothing(prepared):
 @pytest.mark.slow
 def test_the_estimate_beside_a_run(tmp_path, capsys):
     """Within a factor of four of what the preparation then takes: on so few studies starts count too."""
-    prepare(tmp_path, "--num_studies", 400, "--scorer_epochs", 3)  # drawn and built once, to be warm
+    prepare(tmp_path, "--num_studies", 400)  # drawn and built once, to be warm
     argv = [
         *places(tmp_path),
         *SMALL,

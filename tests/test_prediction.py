@@ -153,28 +153,22 @@ def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_p
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, trained, tmp_path):
+def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, trained, forks, tmp_path):
     """A real process and a real SIGINT, after the first films and before the last."""
     films, pixels = tmp_path / "films", sorted((prepared / "images" / "test").iterdir())
     films.mkdir()
     for number in range(3 * FILMS_AT_ONCE):
         shutil.copy(pixels[number % len(pixels)], films / f"{number:03d}.png")
-    rows = tmp_path / "out" / "predictions.jsonl"
+    rows, log = tmp_path / "out" / "predictions.jsonl", tmp_path / "log"
     words = ["--model", trained, "--out", tmp_path / "out", "--images", films, "--no-viewer", "--device", "cpu"]
-    # A shell that starts the tests in the background lets what they start ignore Ctrl-C: listen to it again.
-    listen = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    start = (
-        f"sys.argv = sys.argv[1:]; sys.path.insert(0, {str(ROOT)!r}); runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    command = [sys.executable, "-c", listen + start, ROOT / "main_predict.py", *words]
-    with subprocess.Popen(
-        list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as started:
-        while started.poll() is None and not (rows.is_file() and rows.stat().st_size):
-            time.sleep(0.01)
-        started.send_signal(signal.SIGINT)
-        said = started.communicate(timeout=120)[1]
-    assert started.returncode == 128 + signal.SIGINT
+    program = list(map(str, [ROOT / "main_predict.py", *words]))
+    pid = forks.ask({"words": program, "cwd": str(tmp_path), "environment": dict(os.environ)}, log)
+    deadline = time.monotonic() + 120
+    while not (rows.is_file() and rows.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGINT)
+    status, said = forks.wait(pid), log.read_text()
+    assert status == 128 + signal.SIGINT, said
     assert "main_predict.py: interrupted" in said
     assert "Traceback" not in said
     before = read_jsonl(rows)
