@@ -34,7 +34,7 @@ from modules.labelling.labelers import find_labeler
 from modules.messages import run
 from modules.options.parsing import flat
 from modules.records import write_options
-from modules.run_folder import hold_results
+from modules.run_folder import hold_results, refuse_data
 
 BESIDE = ("options.json", "viewer", "per_class_*.csv", "per_study_*.csv", "rexrank_*.json", "cxr_report_metric_*.csv")
 
@@ -81,6 +81,7 @@ def main() -> None:
     options = parse_options(MainScore)
     matched = read_files(options.scoring)
     require_films(matched, options.scoring.image_dir)
+    refuse_data(Path(options.run.save_dir), [options.scoring.image_dir, options.scoring.feature_dir])
     with ExitStack() as held:
         hold_results(held, Path(options.run.save_dir), checksums(options.scoring), options.run.overwrite, BESIDE)
         write_options(options.run.save_dir, flat(options), sys.argv)

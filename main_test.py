@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from modules.corpus.annotations import SPLITS
 from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything
 from modules.evaluation.baselines import baseline_reports
 from modules.evaluation.grounding.sign_masks import SignMapKeeper, ground, mask_dir, store_sign_maps
@@ -37,11 +38,12 @@ from modules.messages import require, run
 from modules.options.set_size import fit_to_size, trained_lengths
 from modules.prediction.evaluated_split import EvaluatedSplit, needed_files
 from modules.preparation.published.recognition import find_annotation
-from modules.records import sha256_of
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 from modules.retrieval.retriever import Queries
-from modules.run_folder import hold_results
+from modules.run_folder import hold_results, refuse_data
+
+BESIDE = tuple(f"options_{split}.json" for split in (*SPLITS, "all"))  # what else a test writes
 
 
 def score(
@@ -104,9 +106,8 @@ def main() -> None:
         model, dataset = tested.model, tested.dataset
         plotted = plotted_studies(testing, dataset.studies, options.data.ann_path)
         known = dataset.with_report  # the others are written, and not scored
-        results = {"checkpoint": sha256_of(testing.load_pretrained), "split": testing.split}
-        results |= {} if len(known) else {"scored": "no study"}
-        agree_on(lambda: hold_results(held, run_dir, results, options.run.overwrite))
+        refuse_data(run_dir, (options.data.image_dir, options.data.feature_dir, options.data.bank_dir))
+        agree_on(lambda: hold_results(held, run_dir, tested.results_of(options), options.run.overwrite, BESIDE))
         queries = ask(model, dataset, "states", options)  # for a baseline and a row of the retrieval table too
         distances = set_references(model, dataset, model.config.retrieval, queries, False, seed)
         maps, distinct = MapKeeper(testing.viewer_studies if testing.viewer else 0), Distinctness()

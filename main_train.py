@@ -36,7 +36,7 @@ from modules.options.parsing import flat
 from modules.options.set_size import size_warnings
 from modules.preparation.published.recognition import find_annotation
 from modules.records import write_options
-from modules.run_folder import hold_run, move_aside
+from modules.run_folder import hold_run, move_aside, refuse_data
 from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training
@@ -77,6 +77,7 @@ def main() -> None:
     checkpoint = load_checkpoint(options.start.init_from) if options.start.init_from else None
     said += [adopt_options(options, checkpoint)] if checkpoint else []
     labels, run_dir, training = options.labeler, Path(options.run.save_dir), options.training
+    refuse_data(run_dir, (options.data.image_dir, options.data.feature_dir, options.data.bank_dir))
     goes_on = training.resume or training.profile > 0
     if training.profile and options.run.overwrite:
         raise UserError("--profile stops before it writes a model, so --overwrite has nothing to replace: leave it out")

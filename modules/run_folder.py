@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from modules.messages import UserError
-from modules.records import read_object, write_json
+from modules.records import read_object, read_run_options, write_json
 
 try:
     import fcntl
@@ -22,9 +22,12 @@ LOCK, RESULTS_LOCK = ".lock", ".results.lock"
 RESULTS_OF = "results_of.json"
 OF_A_TRAINING = ("current_checkpoint.pth", "previous_checkpoint.pth", "model_best.pth", "metrics.csv")
 OF_A_TEST = (
-    "metrics.json", "predictions.jsonl", "table.md", "table.tex", "per_class.csv", "gts.csv", "res.csv", "index.html",
-    "viewer", "figures",
+    "metrics.json", "predictions.jsonl", "table.md", "table.tex", "per_class.csv", "per_study.csv", "gts.csv", "res.csv",
+    "index.html", "viewer", "figures", "sign_maps.npz",
 )  # fmt: skip
+WITHOUT_CHECKPOINT = ("options.json", "tokenizer.json", "steps.csv")  # of a training, before its first checkpoint
+OF_FEATURES = "manifest.json"
+LATER = ("annotation", "bank", "search")  # which the results of earlier versions do not name
 
 
 @contextmanager
@@ -114,13 +117,56 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
 
 def refuse_unasked(folder: Path, resume: bool, overwrite: bool) -> list[str]:
     """Names of what a folder holds of a run; UserError if there is one that is neither to go on nor to be moved aside."""
+    refuse_data(folder)
     run = [name for name in (*OF_A_TRAINING, RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
+    if not run and not _began_here(folder):
+        run = [name for name in WITHOUT_CHECKPOINT if (folder / name).exists()]
     if run and not resume and not overwrite:
         raise UserError(
             f"--save_dir {folder} holds a run ({', '.join(run[:3])}): continue it with --resume, move it aside with "
             "--overwrite, or give another folder"
         )
     return run
+
+
+def _began_here(folder: Path) -> bool:
+    """Whether a training has written its options: what it left before its first checkpoint may be replaced."""
+    with suppress(UserError):
+        return "epochs" in read_run_options(folder / "options.json")
+    return False
+
+
+def refuse_data(folder: Path, others: Sequence[str | None] = ()) -> None:
+    """Refuse to write a run or results among what is read.
+
+    Args:
+        folder: to be written into.
+        others: folders of images and features.
+
+    Raises:
+        UserError: if it holds features, or is one of the others.
+    """
+    here = os.path.realpath(folder)
+    if os.path.isfile(folder / OF_FEATURES) or here in [os.path.realpath(other) for other in others if other]:
+        raise UserError(
+            f"--save_dir {folder} holds images or features, among which this would be lost: give another folder"
+        )
+
+
+def refuse_file(path: str | Path, overwrite: bool) -> None:
+    """Refuse to replace the file of ``--out`` unasked; UserError names it."""
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(f"--out {path} is there already: give another file, or replace it with --overwrite")
+
+
+def refuse_run(folder: Path, flag: str) -> None:
+    """Refuse to write data among what a training or a test wrote; UserError names both."""
+    run = [name for name in (*OF_A_TRAINING, RESULTS_OF) if (folder / name).exists()]
+    if run:
+        raise UserError(
+            f"{flag} {folder} holds a training or results ({', '.join(run[:3])}), with which this would mix: give another "
+            "folder"
+        )
 
 
 def _forget_validation(folder: Path) -> None:
@@ -139,26 +185,43 @@ def hold_results(
         folder: of the results.
         made_by: what they are results of; checksums by name.
         overwrite: whether others are to be moved aside.
-        also: patterns of what else is moved with them.
+        also: patterns of what else is written. With ``options.json`` the folder cannot be that of a training.
 
     Raises:
-        UserError: if there are results of something else and they are not to be moved.
+        UserError: if there are results of something else and they are not to be moved; if there are features, or a
+            training whose options would be replaced.
     """
+    refuse_data(folder)
+    if "options.json" in also and (training := [name for name in OF_A_TRAINING if (folder / name).exists()]):
+        raise UserError(
+            f"--save_dir {folder} holds a training ({training[0]}), whose options.json would be replaced: give another folder"
+        )
     held.enter_context(locked(folder, RESULTS_LOCK))
     found = [name for name in (RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
+    found += sorted({path.name for name in also for path in folder.glob(name)} - {*found})
     theirs = read_object(folder / RESULTS_OF) if RESULTS_OF in found else {}
-    if found and theirs != made_by:
+    ours = {name: value for name, value in made_by.items() if name in theirs or name not in LATER}
+    if found and theirs != ours:
         if not overwrite:
-            known = [f"{name} {str(theirs.get(name, 'unknown'))[:12]}" for name in made_by]
             raise UserError(
-                f"--save_dir {folder} holds results of something else ({', '.join(known)}; this is "
-                f"{', '.join(str(value)[:12] for value in made_by.values())}): move them aside with --overwrite, or give "
-                "another folder"
+                f"--save_dir {folder} holds results of something else ({_difference(theirs, ours)}): move them aside with "
+                "--overwrite, or give another folder"
             )
-        print(move_aside(folder, sorted({*found, *(path.name for name in also for path in folder.glob(name))})))
+        print(move_aside(folder, sorted(found)))
     write_json(folder / RESULTS_OF, made_by)
     if not found:
         held.push(_forgets_results(folder))
+
+
+def _difference(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """What two results are of where it is not the same; of checksums the first digits."""
+    names = [name for name in dict.fromkeys([*ours, *theirs]) if theirs.get(name) != ours.get(name)]
+    short = [
+        tuple(text[:12] if len(text := str(record.get(name, absent))) == 64 else text for record, absent in both)
+        for name in names
+        for both in [((theirs, "unknown"), (ours, "none"))]
+    ]
+    return ", ".join(f"{name} {there} there, {here} here" for name, (there, here) in zip(names, short, strict=True))
 
 
 def _forgets_results(folder: Path) -> Callable[..., None]:

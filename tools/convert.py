@@ -17,7 +17,7 @@ if __name__ == "__main__":
     answer_early_stops()
 
 from models.config import FlagError, flag
-from modules.messages import Needed, UserError, require, run
+from modules.messages import Needed, require, run
 from modules.options.flags import Group
 from modules.options.parsing import parse_options
 from modules.options.programs import Program
@@ -55,8 +55,9 @@ def main() -> None:
     """Convert one model."""
     options = parse_options(Convert).convert
     require([Needed(options.model, "trained model", "give one of main_train.py, or the released state dict")])
-    if Path(options.out).exists() and not options.overwrite:
-        raise UserError(f"--out {options.out} is there already: give another file, or replace it with --overwrite")
+    from modules.run_folder import refuse_file
+
+    refuse_file(options.out, options.overwrite)
     from modules.weights.conversion import convert  # after parsing: torch takes seconds to import
 
     print(convert(options.model, options.to, options.out))

@@ -1,6 +1,6 @@
 """Draw a few tested studies of SynthCXR: maps beside the drawn signs, and what its report took from the retrieved one.
 
-python tools/draw_example.py --tested results/synth_cxr --out docs/example.png
+python tools/draw_example.py --tested results/synth_cxr --out docs/example.png --overwrite
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class ExampleOptions(Group):
 
     tested: str = flag("results/synth_cxr", "folder of a test of main_test.py on SynthCXR")
     out: str = flag("results/example.png", "PNG file to draw")
+    overwrite: bool = flag(False, "replace --out if it is there")
 
 
 @dataclass(kw_only=True)
@@ -40,7 +41,7 @@ class DrawExample(Program):
     file = "tools/draw_example.py"
     examples = (
         "python tools/draw_example.py",
-        "python tools/draw_example.py --tested results/synth_cxr --out docs/example.png",
+        "python tools/draw_example.py --tested results/synth_cxr --out docs/example.png --overwrite",
     )
 
     example: ExampleOptions
@@ -59,7 +60,9 @@ def main() -> None:
     from modules.labelling.labelers import RuleLabeler
     from modules.labels import POSITIVE
     from modules.records import atomic_write, read_jsonl, read_run_options
+    from modules.run_folder import refuse_file
 
+    refuse_file(options.out, options.overwrite)
     folder = Path(options.tested)
     names = ("options_test.json", "predictions.jsonl", "sign_maps.npz")
     require([Needed(folder / name, "of a test on SynthCXR", "write it with main_test.py") for name in names])

@@ -1,6 +1,6 @@
 """Draw a sheet of labelled SynthCXR examples.
 
-python tools/draw_sheet.py --out docs/synthcxr.jpg
+python tools/draw_sheet.py --out docs/synthcxr.jpg --overwrite
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class SheetOptions(Group):
     """The sheet."""
 
     out: str = flag("results/sheet.jpg", "JPEG file to draw")
+    overwrite: bool = flag(False, "replace --out if it is there")
     seed: int = flag(456789, "seed of the examples", within="[0, 4294967295]")
 
 
@@ -36,7 +37,7 @@ class DrawSheet(Program):
     """Draw a sheet of labelled SynthCXR examples, one of each finding."""
 
     file = "tools/draw_sheet.py"
-    examples = ("python tools/draw_sheet.py", "python tools/draw_sheet.py --out docs/synthcxr.jpg --seed 7")
+    examples = ("python tools/draw_sheet.py", "python tools/draw_sheet.py --out docs/synthcxr.jpg --overwrite")
 
     sheet: SheetOptions
 
@@ -45,7 +46,9 @@ def main() -> None:
     """Draw one sheet."""
     options = parse_options(DrawSheet).sheet
     from modules.preparation.synthetic.dataset import draw_contact_sheet  # after parsing: it takes a second
+    from modules.run_folder import refuse_file
 
+    refuse_file(options.out, options.overwrite)
     draw_contact_sheet(Path(options.out), seed=options.seed)
     print(f"wrote {options.out}")
 

@@ -77,18 +77,19 @@ def main() -> None:
     options = parse_options(Ground)
     from modules.prediction.ground_run import GroundRun, results_of  # after parsing: these take seconds
     from modules.records import write_options
-    from modules.run_folder import hold_results
+    from modules.run_folder import hold_results, refuse_data
 
     wanted = options.ground
+    refuse_data(Path(wanted.save_dir), [wanted.image_dir, wanted.boxes])
+    grounding = GroundRun(options)  # refuses what cannot be measured
     with ExitStack() as held:
         hold_results(
             held,
             Path(wanted.save_dir),
             results_of(wanted),
             wanted.overwrite,
-            ("grounding.json", "*.md", "*.csv", "figures"),
+            ("options.json", "grounding.json", "per_phrase.csv"),
         )
-        grounding = GroundRun(options)  # refuses what cannot be measured
         write_options(wanted.save_dir, flat(options), sys.argv)
         grounding.write()
 

@@ -27,6 +27,8 @@ from modules.options.flags import DataOptions
 from modules.options.programs import MainTest
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import bank_features, prepared_files
+from modules.records import read_object, sha256_of
+from modules.run_folder import RESULTS_OF
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
 from modules.weights.saving import BEST, CURRENT, require_finite
@@ -120,6 +122,22 @@ class EvaluatedSplit:
         search, precision = search_of(options.generation, self.labeler), options.compute.precision
         how: dict[str, Any] = {"device": device, "precision": precision, "loading": options.loading, "watch": watch}
         return generate_reports(self.model, self.dataset, search, **how)
+
+    def results_of(self, options: MainTest) -> dict[str, str]:
+        """What the results are of: checksums, and how reports were searched for; ``--rescore`` keeps what wrote them."""
+        how, path = options.generation, options.testing.load_pretrained
+        written = {
+            "annotation": sha256_of(options.data.ann_path),
+            "bank": self.dataset.bank.store.entry("report_features")["sha256"],
+            "search": f"{how.beam_size} beams, {how.gen_min_len} to {how.gen_max_len} tokens, --rerank {how.rerank}",
+        }
+        if options.testing.rescore:
+            known = Path(options.run.save_dir) / RESULTS_OF
+            written = (
+                {name: read_object(known).get(name, now) for name, now in written.items()} if known.is_file() else {}
+            )
+        scored = {} if len(self.dataset.with_report) else {"scored": "no study"}
+        return {"checkpoint": sha256_of(path), "split": options.testing.split, **written, **scored}
 
 
 def _features(options: MainTest, origin: dict[str, Any] | None) -> tuple[FeatureStore, FeatureStore]:

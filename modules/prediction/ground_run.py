@@ -25,7 +25,7 @@ from modules.evaluation.grounding.regions import MEASURES, Overlay, View, overla
 from modules.evaluation.reports.region_figures import draw_regions
 from modules.messages import UserError
 from modules.prediction.film_maps import PHRASES, ROWS, FilmMaps
-from modules.prediction.model_folder import open_model
+from modules.prediction.model_folder import model_file, open_model
 from modules.prediction.phrase_texts import phrase_vectors
 from modules.records import atomic_write, provenance, sha256_of, write_json
 
@@ -41,7 +41,8 @@ def results_of(wanted: Any) -> dict[str, str]:
     boxes = sha256_of(wanted.ann_path if folder else wanted.boxes)
     return {
         "boxes": boxes,
-        "maps": wanted.maps or str(Path(wanted.model).resolve()),
+        "maps": sha256_of(wanted.maps or model_file(wanted.model)),
+        "split": wanted.split or "",
         "fit": wanted.fit,
         "cells": str(wanted.cells),
     }
@@ -138,6 +139,7 @@ class GroundRun:
         ]
         content = {
             "grid": grid,
+            "split": wanted.split or "",
             "fit": wanted.fit,
             "cells": wanted.cells,
             "rows": table,

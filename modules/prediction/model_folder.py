@@ -46,6 +46,19 @@ class TrainedModel:
     bank_text: bool = True  # whether the reports of the bank are there, or only what was made from them
 
 
+def model_file(folder: str | Path) -> Path:
+    """The checkpoint of a run's folder, or the one that is named; UserError if there is none."""
+    folder = Path(folder)
+    named = [folder] if folder.is_file() else [folder / name for name in CHECKPOINTS]
+    found = [path for path in named if path.is_file()]
+    if not found:
+        raise UserError(
+            f"{folder} holds no {CHECKPOINTS[0]}: give the folder of a trained model with --model (examples/demo comes with the "
+            "clone and knows drawings alone, bash quickstart.sh makes results/synth_cxr)"
+        )
+    return found[0]
+
+
 def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     """Load a model from its folder.
 
@@ -56,15 +69,7 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     Raises:
         UserError: naming what is missing, or why images cannot be read with this model.
     """
-    folder = Path(folder)
-    named = [folder] if folder.is_file() else [folder / name for name in CHECKPOINTS]
-    found = [path for path in named if path.is_file()]
-    if not found:
-        raise UserError(
-            f"{folder} holds no {CHECKPOINTS[0]}: give the folder of a trained model with --model (examples/demo comes with the "
-            "clone and knows drawings alone, bash quickstart.sh makes results/synth_cxr)"
-        )
-    path = found[0]
+    path = model_file(folder)
     options_file = path.with_name("options.json")
     if not options_file.is_file():
         raise UserError(

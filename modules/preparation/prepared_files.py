@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from modules.corpus.manifest import MANIFEST
-from modules.messages import Needed
+from modules.messages import Needed, UserError
 from modules.options.flags import DataOptions
 from modules.preparation.published.recognition import FROM_RAW, from_raw_files, how_to_prepare
+from modules.records import read_json
 
 
 def image_folder(data: DataOptions) -> Needed:
@@ -37,3 +39,23 @@ def prepared_files(data: DataOptions) -> list[Needed]:
         image_folder(data),
         Needed(Path(data.feature_dir) / MANIFEST, "prepared features", how_to_prepare(data)),
     ]
+
+
+def refuse_other_studies(folder: Path, ids: Collection[str], ann_path: str | Path) -> None:
+    """Refuse a folder with the features of another data set: its entity scorer may have taken hours.
+
+    Args:
+        folder: of the features.
+        ids: of the studies that are to be prepared.
+        ann_path: their annotation.
+
+    Raises:
+        UserError: if there are features of other studies alone.
+    """
+    path = folder / "studies.json"
+    theirs = read_json(path) if path.is_file() else []
+    if theirs and set(ids).isdisjoint(theirs):
+        raise UserError(
+            f"{folder} holds the features of {len(theirs)} studies, none of which is among the {len(ids)} of {ann_path}: give "
+            "another --feature_dir, or remove that folder"
+        )

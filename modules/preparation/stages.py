@@ -45,9 +45,11 @@ from modules.preparation.features.entity_training import scorer_recipe, train_en
 from modules.preparation.features.familiarity import keep_familiarity
 from modules.preparation.features.medklip import check_same_scorer, write_medklip_features
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
+from modules.preparation.prepared_files import refuse_other_studies
 from modules.preparation.published.conversion import PublishedFiles
 from modules.records import sha256_of, write_json
 from modules.retrieval.neighbours import label_neighbours, memory_indices
+from modules.run_folder import refuse_run
 from modules.throughput import measured
 from modules.weights.backbones import starting_weights
 
@@ -67,8 +69,10 @@ class Preparation:
         self.options, self.device = options, device
         wanted = options.preparation
         self.folder, self.image_dir = Path(options.data.feature_dir), Path(options.data.image_dir)
+        refuse_run(self.folder, "--feature_dir")
         self.splits = read_annotation(options.data.ann_path)
         self.studies = [study for studies in self.splits.values() for study in studies]
+        refuse_other_studies(self.folder, [study.id for study in self.studies], options.data.ann_path)
         check_images(self.studies, self.image_dir)
         self.training = self.splits["train"]
         self.owns_bank = Path(options.data.bank_dir) == self.folder

@@ -106,14 +106,15 @@ class FiniteWatch:
 
 
 class KeptStatistics:
-    """The running statistics of normalisation layers, which a step that is left out must not move.
+    """What a forward pass moves: statistics of normalisation layers and their counts. A step that is left out must not.
 
     Args:
         model: whose.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.buffers = [buffer for name, buffer in model.named_buffers() if "running_" in name]
+        moving = ("running_mean", "running_var", "num_batches_tracked")
+        self.buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(moving)]
         self.copies = [buffer.clone() for buffer in self.buffers]
 
     def keep(self) -> None:

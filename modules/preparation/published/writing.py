@@ -20,6 +20,7 @@ from modules.labels import CHEXPERT_CONDITIONS
 from modules.messages import UserError
 from modules.preparation.published.conversion import MEMORY, NEIGHBOURS, RATES, REGIONS, REPORTS, SCORES, SENTENCES
 from modules.records import atomic_write, read_json, write_json, write_jsonl
+from modules.run_folder import refuse_run
 from modules.throughput import measured
 
 RECORD, IMAGES = "written.json", "images"
@@ -49,9 +50,10 @@ def write_published(
         overwrite: remove what the folder holds of another build.
 
     Raises:
-        UserError: if the folder holds files of another build, or the images that IU X-Ray's are copied from; if IU X-Ray
+        UserError: if the folder holds a run, files of another build, or the images that IU X-Ray's are copied from; if IU X-Ray
             was prepared with a bank of its own, which the released code does not read.
     """
+    refuse_run(folder, "--out")
     splits = {split: studies for split, studies in splits.items() if studies}
     if dataset_name == "iu_xray":
         if "report_features" in store:
