@@ -22,14 +22,15 @@ GOLDEN = Path(__file__).parent / "golden"
 NOT_QUICK = {
     "prepared", "trained", "trainings", "call", "train", "prepare", "subprocess", "end_of", "real_cxr", "given",
 }  # fmt: skip
+BROWSER = "browser"  # the fixture that starts one
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
     """Mark what is quick: what is not slow, in a file that runs no program. The files with the most slow tests come first.
 
-    A file that imports what runs a program or what makes up inputs (hypothesis), and a test that asks for such a fixture or
-    for real reports, is not quick.
+    A file that imports what runs a program or what makes up inputs (hypothesis), and a test that asks for such a fixture, for a
+    browser or for real reports, is not quick.
 
     Two processes share the files, so that neither is left with a long one when the other has ended.
     """
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow"):
             slow[item.path] += 1
-        elif not NOT_QUICK & {*item.fixturenames, *vars(item.module)}:
+        elif BROWSER not in item.fixturenames and not NOT_QUICK & {*item.fixturenames, *vars(item.module)}:
             item.add_marker("quick")
     items.sort(key=lambda item: -slow[item.path])
 

@@ -66,6 +66,7 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys):
     assert two["figures"]["reference_sensitivity.none"] == line["figures"]["reference_sensitivity.none"]
 
 
+@pytest.mark.slow
 def test_every_row_of_the_grid_has_flags_that_training_knows_and_names_what_they_set():
     assert ABLATIONS[0] == Ablation("full")
     assert len({row.name for row in ABLATIONS}) == len({row.flags for row in ABLATIONS}) == len(ABLATIONS)

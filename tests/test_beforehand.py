@@ -50,6 +50,7 @@ def model(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_large_set_without_a_vocabulary_is_refused_and_a_small_one_needs_none(asked):
     """Five thousand studies were prepared for hours first."""
     with pytest.raises(UserError, match=r"bert-base-uncased/vocab\.txt") as refusal:

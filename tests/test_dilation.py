@@ -10,6 +10,7 @@ from models.revtaf import Revtaf
 from models.visual_encoder import VisualEncoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet10n", "resnet18", "resnet50"])
 def test_the_old_patches_are_among_the_new_ones(name):
     """Inside the image, where no border is seen: every second new patch is an old one."""

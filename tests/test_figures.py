@@ -27,6 +27,7 @@ def test_every_map_has_a_panel_and_all_share_a_scale(sentences, panels):
     assert "Reference: no effusion ." in figure.texts[0].get_text()
 
 
+@pytest.mark.slow
 def test_both_formats_are_written_whatever_the_report_holds(tmp_path):
     for report in ("$x_{ $ \\frac", "x" * 5_000):
         png, pdf = _save(IMAGE, [maps(2), maps(1)], row(report), tmp_path / "a.b")

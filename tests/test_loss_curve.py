@@ -65,6 +65,7 @@ def test_forty_updates_give_the_golden_losses():
     assert found[-8:, 0].mean() < 0.9 * found[:8, 0].mean(), "it learns"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"weight_decay": 40.0}, {"clip_grad_value": 1e-8}, {"cls_weight": 3.0}], ids=str)
 def test_another_setting_leaves_the_curve(change, monkeypatch):
     for name, value in change.items():

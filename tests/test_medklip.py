@@ -312,6 +312,7 @@ def test_features_of_every_study(files, tmp_path, monkeypatch):
     assert write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
 
 
+@pytest.mark.slow
 def test_an_interrupted_pass_goes_on_where_it_was(files, tmp_path, monkeypatch):
     """The same numbers as of a whole pass, and only the unread batches are read again."""
     studies, cpu = drawn_studies(tmp_path, 7), torch.device("cpu")

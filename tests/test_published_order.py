@@ -64,6 +64,7 @@ def some_scores(studies):
     return scores, reports
 
 
+@pytest.mark.slow
 def test_scores_of_which_a_part_is_of_other_studies_are_refused(tmp_path):
     """The mean over the whole split is far from chance then; every other row exchanged cannot be told from a poor scorer."""
     scores, reports = some_scores(3000)

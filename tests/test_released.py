@@ -103,6 +103,7 @@ def test_a_released_file_computes_the_same(wrapper, tmp_path):
             assert torch.equal(getattr(also, name), value), name
 
 
+@pytest.mark.slow
 def test_both_ways_lose_no_live_tensor(tmp_path):
     released, model = tiny_released()
     torch.save(released, tmp_path / "released.pth")

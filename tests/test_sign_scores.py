@@ -136,6 +136,7 @@ def test_the_location_prior_is_the_mean_mask_of_the_training_studies_that_show_t
     assert prior[2, SIGNS.index("fracture")] == pytest.approx((np.eye(9)[4] + 2 * LEFT_COLUMN[0]) / 3)
 
 
+@pytest.mark.slow
 def test_a_probe_told_only_labels_finds_the_patch_that_makes_them():
     """The label is positive where one patch, at a random place, carries the sign's direction."""
     rng = np.random.default_rng(3)

@@ -33,6 +33,7 @@ def part(sums, rows):
     return StudySums(sums.values[rows], sums.figures)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_in_95_of_100_draws():
     """1,000 test sets of 300 studies from a population whose figures are known: a mean, BLEU-like and micro F1 ratios."""
     rng = np.random.default_rng(0)

@@ -55,6 +55,7 @@ def test_reports_are_those_of_the_plain_network():
     assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_dropout_has_the_mean_and_spread_of_the_plain_network():
     plain, fast, batch = both(dropout=0.3)
     copies, draws = 40, []  # of the batch in one call: masks differ from report to report

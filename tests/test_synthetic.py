@@ -279,6 +279,7 @@ def test_the_wording_varies_and_has_habits():
     assert first.most_common(1)[0][1] > 1.5 * 300 / len(first)
 
 
+@pytest.mark.slow
 def test_a_labeler_reads_in_the_report_what_the_plan_shows(many):
     plans = many[:2000]
     planned = np.array([plan.labels for plan in plans])
@@ -320,6 +321,7 @@ def test_a_labeler_reads_the_same_states_whoever_wrote_the_report(read_by_many, 
     assert (planned == read).mean() > 0.995
 
 
+@pytest.mark.slow
 def test_a_reader_repeats_himself_and_differs_from_others(read_by_many):
     def first_sentences(reader):
         return Counter(write_report(replace(plan, reader=reader)).split(".")[0] for plan in read_by_many[:100])
@@ -422,6 +424,7 @@ def test_masks_of_the_drawn_signs_stand_beside_the_images(written):
     assert drawn > 10
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_number_of_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "_WORTHWHILE", 10)
     options = replace(SMALL, num_studies=30)
