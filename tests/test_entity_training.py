@@ -8,6 +8,7 @@ from models.entity_scorer import EntityScorerConfig
 from modules.corpus.annotations import read_annotation
 from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.labels import ENTITIES
+from modules.messages import UserError
 from modules.preparation.features import entity_training
 from modules.preparation.features.entities import auroc_lines, entity_aurocs
 from modules.preparation.features.entity_training import _say_what_is_left, train_entity_scorer
@@ -107,3 +108,17 @@ def test_a_long_epoch_says_what_the_schedule_leaves(capsys):
         "entity scorer: an epoch takes 90.0 s, at most 9 more, 14 min; it ends earlier once 3 epochs bring nothing",
         "entity scorer: an epoch takes 90.0 s, 3 min more",
     ]
+
+
+def test_a_scorer_that_is_not_finite_is_not_saved(drawn, tmp_path, monkeypatch):
+    count = [0]
+
+    def loss(*args, work=entity_training._loss):
+        count[0] += 1
+        return work(*args) * (float("nan") if count[0] == 7 else 1)
+
+    monkeypatch.setattr(entity_training, "_loss", loss)
+    work = tmp_path / "unfinished.pth"
+    with pytest.raises(UserError, match=r"the entity scorer is not finite after its epoch 2 .* lower --scorer_lr"):
+        trained(drawn, work, patience=0)
+    assert torch.load(work, weights_only=True)["epochs_done"] == 1

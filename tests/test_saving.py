@@ -5,18 +5,21 @@ import shutil
 
 import pytest
 import torch
-from programs import SMALL, call, places, refused, train
+import torchvision
+from programs import SMALL, SMALL_MODEL, call, places, refused, train
 
+import main_predict
 import main_test
 import main_train
 from modules import run_folder
 from modules.messages import UserError
 from modules.records import read_json, sha256_of
 from modules.run_folder import locked
-from modules.weights import saving
+from modules.weights import reading, saving
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.generations import newest_checkpoint
 from modules.weights.saving import CURRENT, PREVIOUS, save_atomically, save_generation, verified_checksum
+from tools import convert
 
 
 def test_the_checksum_is_of_the_content_and_torch_reads_the_file(tmp_path):
@@ -231,6 +234,41 @@ def test_a_test_refuses_weights_that_are_not_finite(prepared, trained, tmp_path,
     checkpoint["state_dict"]["project_patches.weight"][0, 0] = float("inf")
     save_atomically(checkpoint, tmp_path / "model.pth")
     shutil.copy(trained / "tokenizer.json", tmp_path)
-    words = "holds weights that are not finite (1 tensors, first project_patches.weight)"
+    words = f"{tmp_path / 'model.pth'} holds weights that are not finite (1 tensors, first project_patches.weight)"
     flags = [*places(prepared), *SMALL, "--save_dir", tmp_path / "results", "--load_pretrained", tmp_path / "model.pth"]
     refused(capsys, words, main_test, *flags)
+    start = "--init_from", tmp_path / "model.pth", "--save_dir", tmp_path / "run"
+    refused(capsys, words, main_train, *places(prepared), *SMALL, *start)
+    shutil.copy(trained / "options.json", tmp_path)
+    film = next((prepared / "images/test").iterdir())
+    refused(
+        capsys, words, main_predict, "--model", tmp_path / "model.pth", "--images", film, "--out", tmp_path / "reports"
+    )
+    conversion = "--model", tmp_path / "model.pth", "--to", "released", "--out", tmp_path / "released.pth"
+    refused(capsys, words, convert, *conversion)
+
+
+def test_other_weights_that_are_not_finite_are_refused_too(prepared, tmp_path, capsys):
+    network = torchvision.models.resnet18().state_dict()
+    network["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(network, tmp_path / "resnet18.pth")
+    words = "resnet18.pth holds weights that are not finite (1 tensors, first layer1.0.conv1.weight)"
+    start = (
+        "--resnet_weights",
+        tmp_path / "resnet18.pth",
+        "--visual_extractor",
+        "resnet18",
+        "--save_dir",
+        tmp_path / "run",
+    )
+    refused(capsys, words, main_train, *places(prepared), *SMALL, *SMALL_MODEL, *start)
+
+
+def test_a_resume_reads_its_state_for_the_checksum_once(trained, monkeypatch):
+    """Of a model of 1.5 GB every time is seconds."""
+    summed = []
+    monkeypatch.setattr(reading, "verified_checksum", lambda path: summed.append(path) or verified_checksum(path))
+    monkeypatch.setattr(saving, "verified_checksum", lambda path: summed.append(path) or verified_checksum(path))
+    path, _, checksum = newest_checkpoint(trained)
+    assert summed == [path]
+    assert checksum == verified_checksum(path)

@@ -31,7 +31,7 @@ from modules.records import read_object, sha256_of
 from modules.run_folder import RESULTS_OF
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
-from modules.weights.saving import BEST, CURRENT, require_finite
+from modules.weights.saving import BEST, CURRENT
 
 
 def needed_files(options: MainTest) -> list[Needed]:
@@ -85,12 +85,11 @@ class EvaluatedSplit:
         """Read all of it.
 
         Raises:
-            UserError: if the model holds numbers that are not finite; if the split is empty or images are missing; if
-                model, features, bank and labeler do not belong together.
+            UserError: if the split is empty or images are missing; if model, features, bank and labeler do not belong
+                together.
         """
         path = options.testing.load_pretrained
         checkpoint = load_checkpoint(path)
-        require_finite(checkpoint["state_dict"], path)
         if is_main() and "released" in checkpoint["run"]:
             print(checkpoint["run"]["released"])
         tokenizer = tokenizer_of(path, checkpoint, options.labeler.bert_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,14 +33,17 @@ class Nonfinite:
     Attributes:
         step: its number in the epoch, from 1.
         values: ``grad_norm`` and the losses by name.
-        index: positions of its studies in the training set, those of the process that saw it.
+        index: positions of its studies in the training set: of the processes that had a loss that is none, of all if only the
+            gradient is.
         count: such steps since the last look.
+        earlier: finite steps between the last look and it.
     """
 
     step: int
     values: dict[str, float]
     index: list[int]
     count: int
+    earlier: int
 
     def __str__(self) -> str:
         values = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
@@ -48,9 +52,12 @@ class Nonfinite:
     @property
     def first(self) -> str:
         """The term that went first; the gradient if all terms were finite."""
-        bad = [name for name, value in self.values.items() if not abs(value) < float("inf")]
-        terms = [name for name in bad if name not in ("loss", "grad_norm")]
-        return (terms or bad)[0]
+        return (_bad_terms(self.values) or [name for name, value in self.values.items() if not math.isfinite(value)])[0]
+
+
+def _bad_terms(values: Mapping[str, float]) -> list[str]:
+    """The terms of a loss that are no numbers; of several processes their gradient is in each when one has such a term."""
+    return [name for name, value in values.items() if name not in ("loss", "grad_norm") and not math.isfinite(value)]
 
 
 class FiniteWatch:
@@ -93,16 +100,19 @@ class FiniteWatch:
     def read(self) -> Nonfinite | None:
         """The first step since the last look that was not finite on any process; waits for the device."""
         own, count, *record = [float(x) for x in torch.cat([self.own[None], self.count[None], self.record]).tolist()]
-        steps = dict(self.steps)
-        mine = []
-        if own:
-            mine = [(int(record[0]), dict(zip(self.names, record[1:], strict=True)), steps[int(record[0])])]
-        self.steps = []
+        steps, self.steps = self.steps, []
         if not count:
             return None
-        found = sorted(gather_list(mine), key=lambda one: one[0])
+        mine = []
+        if own:
+            mine = [(int(record[0]), dict(zip(self.names, record[1:], strict=True)), dict(steps)[int(record[0])])]
+        found = gather_list(mine)
+        first = min(step for step, _, _ in found)
+        found = [one for one in found if one[0] == first]
+        found = [one for one in found if _bad_terms(one[1])] or found
         self.own, self.count = torch.zeros_like(self.own), torch.zeros_like(self.count)
-        return Nonfinite(*found[0], count=int(count))
+        index = [i for _, _, part in found for i in part]
+        return Nonfinite(first, found[0][1], index, int(count), [step for step, _ in steps].index(first))
 
 
 class KeptStatistics:
@@ -140,6 +150,15 @@ def suspects(options: Mapping[str, Any]) -> str:
 
 
 FLAGS = {"curvature": "c"}
+
+
+def blamed_inputs(ids: Sequence[str], batch: Any) -> str:
+    """Which input of which study of a batch holds a number that is none; empty if none does."""
+    fractions = {n: v for n, v in vars(batch.study).items() if isinstance(v, Tensor) and v.is_floating_point()}
+    whole = {name: value.flatten(1).isfinite().all(dim=1).tolist() for name, value in fractions.items()}
+    found = [f"{name} of {ids[b]}" for name, rows in whole.items() for b, good in enumerate(rows) if not good]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"not finite in the features: {', '.join(found[:3])}{more}, run main_prepare.py again" if found else ""
 
 
 def content_of_step(found: Nonfinite, epoch: int, ids: Sequence[str], batch: Any) -> dict[str, Any]:

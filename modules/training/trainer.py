@@ -15,18 +15,17 @@ from tqdm import tqdm
 from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import training_loader
-from modules.corpus.datasets import Batch, ReportDataset, collate
+from modules.corpus.datasets import Batch, ReportDataset
 from modules.corpus.pairing import training_origin
 from modules.distributed import agree_on, barrier, highest, is_main, mean_over_processes, watch, world_size
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
-from modules.options.parsing import flat
 from modules.options.programs import MainTrain
 from modules.processes.stops import Stopped, StopRequest
 from modules.records import plain
 from modules.retrieval.references import reference_agreement, training_references
 from modules.retrieval.retriever import Queries
-from modules.training.finite import content_of_step, suspects
+from modules.training.good_states import GoodStates
 from modules.training.history import History, shown
 from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
@@ -80,7 +79,7 @@ class Trainer:
         self.stop, self.watch = StopRequest(), watch()
         self.validation = Validation(model, val_set, labeler, options, device, self._between_batches)
         self.history: History | None = None  # of the main process, in a run
-        self.saved = "none was written yet: start again"  # which checkpoint is good
+        self.good = GoodStates(self.finite, train_set, options)
 
     # checkpoints
 
@@ -88,15 +87,10 @@ class Trainer:
         """Write ``current_checkpoint.pth``, which holds all that a resume needs; returns its checksum.
 
         Raises:
-            UserError: if the weights are not finite, or the disk refuses.
+            UserError: if the weights or the state of the optimizer are not finite, or the disk refuses.
         """
-        self.check_finite()
         state = self.state
-        if not saving.all_finite(self.model.state_dict()):
-            raise UserError(
-                f"the weights are not finite after step {state.step} of epoch {state.epoch} although every loss and "
-                f"gradient was, so they are not saved: {suspects(flat(self.options))}; the last good checkpoint: {self.saved}"
-            )
+        self.good.look(state)
         run = {
             **state.as_dict(),
             "processes": of_every_process(self.sums, self.device),
@@ -108,9 +102,11 @@ class Trainer:
         }
         if state.step:
             run["reference_rows"] = stored_rows(self.train_set.read_rows)
+        content = saving.content_of(self.model, run)
+        self.good.require_finite(content, state)
         self.watch.beat("saving")
-        checksum = agree_on(lambda: saving.save_generation(saving.content_of(self.model, run), self.run_dir))
-        self.saved = f"{self.run_dir / saving.CURRENT} (epoch {state.epoch}, step {state.step}), go on with --resume"
+        checksum = agree_on(lambda: saving.save_generation(content, self.run_dir))
+        self.good.saved(self.run_dir / saving.CURRENT, state)
         return checksum
 
     def resume(self) -> None:
@@ -140,7 +136,7 @@ class Trainer:
             self.train_set.refer_to(run["reference_rows"].numpy())
             self.referenced = self.state.epoch
         self.validation.weights = checksum
-        self.saved = f"{path} (epoch {self.state.epoch}, step {self.state.step}), go on with --resume"
+        self.good.saved(path, self.state)
         if is_main():
             print(f"resuming at epoch {self.state.epoch}, step {self.state.step}")
 
@@ -150,32 +146,10 @@ class Trainer:
         """One update of the weights; returns the losses of the step, in the order of ``loss_names``."""
         return self.update(self.state.step + 1, batches, self.class_prior)
 
-    def check_finite(self) -> None:
-        """Look whether a step since the last look was not finite, and obey ``--on_nan``.
-
-        Raises:
-            UserError: with ``--on_nan stop``, or if no step since the last look was finite.
-        """
-        looked, found = len(self.finite.steps), self.finite.read()
-        if found is None:
-            return
-        path, ids = self.run_dir / "nonfinite_step.pt", [self.train_set.studies[i].id for i in found.index]
-        if is_main():
-            batch = collate([self.train_set[i] for i in found.index], self.train_set.tokenizer.pad_id)
-            saving.save_atomically(content_of_step(found, self.state.epoch, ids, batch), path)
-        what = (
-            f"step {found.step} of epoch {self.state.epoch} is not finite, {found}; its studies and batch are in {path}"
-        )
-        if self.options.training.on_nan == "skip" and found.count < max(looked, 2):
-            if is_main():
-                print(f"\nleft out: {what}; {found.count} such step{'s' * (found.count > 1)} since the last look")
-            return
-        raise UserError(f"{what}; {suspects(flat(self.options))}; the last good checkpoint: {self.saved}")
-
     # one epoch
 
-    def train_epoch(self) -> dict[str, float]:
-        """Train one epoch, or the rest of one; returns mean losses and the speed of the whole epoch."""
+    def train_epoch(self) -> dict[str, float | None]:
+        """Train one epoch, or the rest of one; returns mean losses of finite steps and the speed of the whole epoch."""
         options, state = self.options, self.state
         loader = self._loader()
         steps, started, before = state.step + self._steps(loader), time.perf_counter(), state.seconds
@@ -193,14 +167,14 @@ class Trainer:
                 state.seconds = before + time.perf_counter() - started
                 bar.update()
                 if state.step % LOOK == 1 or state.step == steps:
-                    self.check_finite()
+                    self.good.look(state)
                     bar.set_postfix(shown(losses, lr))
                 if self.history and state.step % options.training.log_every == 0:
                     self.history.keep_step(state.epoch, state.step, steps, self.sums.tolist(), lr)
                 if state.step % options.training.save_every == 0 and state.step < steps:
                     self.save()
         count, *sums = mean_over_processes(dict(enumerate(self.sums.tolist())), self.device).values()
-        means = dict(zip(loss_names(), [total / max(count, 1) for total in sums], strict=True))
+        means = dict(zip(loss_names(), [total / count if count else None for total in sums], strict=True))
         speed = state.seen / max(state.seconds, 1e-9)
         return {**means, **reference_agreement(self.train_set), "lr": lr, "studies_per_second": speed}
 

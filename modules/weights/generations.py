@@ -8,7 +8,7 @@ from typing import Any
 from modules.distributed import is_main
 from modules.messages import UserError
 from modules.weights.checkpoints import load_checkpoint
-from modules.weights.saving import CURRENT, PREVIOUS, verified_checksum
+from modules.weights.saving import CURRENT, PREVIOUS, stated_checksum
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
@@ -28,7 +28,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
     problems = []
     for path in paths:
         try:
-            checksum = verified_checksum(path)
+            checksum = stated_checksum(path)  # what is loaded is compared with it
             checkpoint = load_checkpoint(path, resumable=True)
         except (UserError, OSError) as error:
             problems.append(str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -14,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from modules.messages import UserError, named
-from modules.weights.saving import MARK, TRAILER, verified_checksum
+from modules.weights.saving import MARK, is_whole, last_bytes, nonfinite_tensors, verified_checksum
 
 ZIP, LEGACY = (
     b"PK\x03\x04",
@@ -36,18 +35,20 @@ def load_weights(path: str | Path) -> Any:
     """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
 
     Raises:
-        UserError: if there is no such file; if it is not a weights file, is damaged, unpacks to more than it is, or
-            holds pickled code.
+        UserError: if there is no such file; if it is not a weights file, is damaged, unpacks to more than it is, holds
+            pickled code, or numbers that are not finite.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the path of a weights file")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        _check_start(path)
-        _check_sum(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+            content = load_file(path)
+        else:
+            _check_start(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_finite(content, path)
+        return content
     except UserError:
         raise
     except Exception as error:  # damage makes torch, pickle, zipfile and safetensors raise almost anything
@@ -68,6 +69,7 @@ def _check_start(path: Path) -> None:
     if start.startswith(ZIP):
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+            ours = archive.comment.startswith(MARK) or last_bytes(path).startswith(MARK)  # two places: bytes change
         index = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
         whole = sum(entry.file_size for entry in entries)
         if whole > path.stat().st_size or index > _MOST_INDEX:
@@ -75,18 +77,20 @@ def _check_start(path: Path) -> None:
                 f"{path} unpacks to {whole:,} bytes, expected no more than the {path.stat().st_size:,} of the file, as "
                 "torch.save writes it: download it again"
             )
+        if ours:  # of a weight that something has changed since torch knows nothing
+            verified_checksum(path)
     elif not start.startswith(LEGACY):
         what = next(name for beginning, name in _OTHERS if start.lstrip().startswith(beginning))
         raise UserError(f"{path} is no weights file but {what}")
 
 
-def _check_sum(path: Path) -> None:
-    """Refuse what this project wrote and something has changed since: of a changed weight torch knows nothing."""
-    with open(path, "rb") as file:
-        file.seek(-min(TRAILER, path.stat().st_size), os.SEEK_END)
-        ours = file.read().startswith(MARK)
-    if ours:
-        verified_checksum(path)
+def _check_finite(content: Any, path: Path) -> None:
+    """Refuse weights that would write nonsense, or end a training that goes on from them."""
+    if bad := nonfinite_tensors(content):
+        raise UserError(
+            f"{path} holds weights that are not finite ({len(bad)} tensors, first {named(bad[0].removeprefix('state_dict.'))}): "
+            "its training went wrong, give an earlier checkpoint or another file"
+        )
 
 
 def build_blank(network: type[nn.Module], config: type, values: Any, path: object) -> nn.Module:
@@ -140,8 +144,5 @@ def _is_of(value: Any, kind: Any) -> bool:
 def check_tensors(weights: Mapping[str, Any], path: object) -> None:
     """Refuse tensors that claim more numbers than the file holds, or are no plain arrays; UserError names the first."""
     for name, value in weights.items():
-        plain = (
-            isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized and not value.is_meta
-        )
-        if not plain or value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        if not (isinstance(value, Tensor) and is_whole(value)):
             raise UserError(f"{path} holds {named(name)}, which is no whole array of numbers: copy the file again")

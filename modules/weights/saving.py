@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, cast
@@ -130,13 +130,35 @@ def content_of(model: Revtaf, run: dict[str, Any]) -> dict[str, Any]:
     return {"format": FORMAT, "config": asdict(model.config), "state_dict": model.state_dict(), "run": run}
 
 
+def last_bytes(path: str | Path) -> bytes:
+    """Where the checksum of a file of :func:`save_atomically` stands."""
+    with open(path, "rb") as file:
+        file.seek(-min(TRAILER, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.read()
+
+
+def stated_checksum(path: str | Path) -> str:
+    """The checksum at the end of a file of :func:`save_atomically`; it is compared when the file is loaded.
+
+    Raises:
+        UserError: if there is none.
+    """
+    end = last_bytes(path)
+    if not end.startswith(MARK):
+        raise UserError(
+            f"{path} is cut off, has grown or was not written by this project ({Path(path).stat().st_size:,} bytes, no "
+            "checksum at its end)"
+        )
+    return end[len(MARK) :].decode(errors="replace")
+
+
 def verified_checksum(path: str | Path) -> str:
     """The checksum of a file of :func:`save_atomically`, after comparing it with the content.
 
     Raises:
-        UserError: if the file is cut off, empty, or not what was written.
+        UserError: if the file is cut off, has grown, is empty, or not what was written.
     """
-    path = Path(path)
+    path, stated = Path(path), stated_checksum(path)
     size = path.stat().st_size
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -145,31 +167,29 @@ def verified_checksum(path: str | Path) -> str:
             digest.update(chunk)
             left -= len(chunk)
         end = file.read()
-    if not end[2:].startswith(MARK):
-        raise UserError(
-            f"{path} is cut off or was not written by this project ({size:,} bytes, no checksum at its end)"
-        )
-    if end != TRAILER.to_bytes(2, "little") + MARK + digest.hexdigest().encode():
+    if end[:2] != TRAILER.to_bytes(2, "little") or stated != digest.hexdigest():
         raise UserError(f"{path} is damaged: its content is not what was written (the checksum differs)")
-    return digest.hexdigest()
+    return stated
 
 
-def all_finite(weights: Mapping[str, Tensor]) -> bool:
-    """Whether every weight and every running statistic is finite; waits for their device."""
-    tensors = [value for value in weights.values() if value.is_floating_point() and value.numel()]
-    largest = torch.stack([value.float() for value in torch._foreach_norm(tensors, float("inf"))])
-    return bool(largest.isfinite().all())
+def nonfinite_tensors(content: Any) -> list[str]:
+    """Names of the tensors in nested dictionaries and lists that hold a number that is none; waits for their devices."""
+    return [name for name, value in _tensors("", content) if not bool(value.isfinite().all())]
 
 
-def require_finite(weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Refuse weights that would write nonsense.
+def _tensors(name: str, content: Any) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of fractions by where they stand; those that are no whole arrays are refused by who reads them."""
+    if isinstance(content, Tensor):
+        if is_whole(content) and content.is_floating_point():
+            yield name, content
+        return
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        yield from _tensors(f"{name}.{key}" if name else str(key), value)
 
-    Raises:
-        UserError: if one is not finite.
-    """
-    if not all_finite(weights):
-        bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
-        raise UserError(
-            f"{path} holds weights that are not finite ({len(bad)} tensors, first {bad[0]}): its training went wrong, give "
-            "an earlier checkpoint"
-        )
+
+def is_whole(tensor: Tensor) -> bool:
+    """Whether a tensor is a plain array that holds as many numbers as it claims."""
+    plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
+    return plain and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()

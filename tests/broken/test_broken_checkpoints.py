@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import struct
+import tempfile
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ import main_predict
 import main_test
 import main_train
 from models.revtaf import Revtaf
+from modules.weights.saving import save_atomically
 from tools import convert
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -42,6 +44,29 @@ def whole():
         "state_dict": Revtaf(config).state_dict(),
         "run": {"epoch": 1},
     }
+
+
+def written(change):
+    """A checkpoint as this project writes it, its bytes changed."""
+
+    def damage(whole):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.pth"
+            save_atomically(whole, path)
+            return change(path.read_bytes())
+
+    return damage
+
+
+def set_to(number, name="diagnosis_head.linear.weight"):
+    """One number of a tensor replaced."""
+
+    def damage(whole):
+        value = whole["state_dict"][name].clone()
+        value.view(-1)[0] = number
+        return saved({**whole, "state_dict": {**whole["state_dict"], name: value}})
+
+    return damage
 
 
 def changed(**parts):
@@ -177,6 +202,16 @@ FILES = {  # name -> suffix, content made of what is well
     "a tensor is text": (".pth", first(lambda value: "hello")),
     "a tensor is nothing": (".pth", first(lambda value: None)),
     "a tensor of another shape": (".pth", first(lambda value: value[:-1])),
+    "a weight that is none": (".pth", set_to(float("nan"))),
+    "an infinite weight": (".pth", set_to(float("inf"))),
+    "an infinite variance": (".pth", set_to(float("-inf"), "visual_encoder.backbone.bn1.running_var")),
+    "a byte behind its end": (".pth", written(lambda content: content + b"x")),
+    "5,000 bytes behind its end": (".pth", written(lambda content: content + bytes(5000))),
+    "200,000 bytes behind its end": (".pth", written(lambda content: content + bytes(200_000))),
+    "itself behind its end": (".pth", written(lambda content: content + content)),
+    "its last byte cut off": (".pth", written(lambda content: content[:-1])),
+    "its checksum cut off": (".pth", written(lambda content: content[:-64])),
+    "a bit changed": (".pth", written(lambda content: content[:-5000] + bytes([content[-5000] ^ 1]) + content[-4999:])),
     "a tensor turned": (".pth", first(lambda value: value.T)),
     "a sparse tensor": (".pth", first(lambda value: value.to_sparse())),
     "a tensor of complex numbers": (".pth", first(lambda value: value.to(torch.complex64))),

@@ -22,13 +22,14 @@ from modules.corpus.images import normalise_pixels
 from modules.distributed import autocast, barrier, gather_list, is_main, shard, world_size
 from modules.labelling.mentions import mention_targets
 from modules.labels import ENTITIES
+from modules.messages import UserError
 from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
 from modules.preparation.features.shared_steps import SharedSteps
 from modules.throughput import duration
 from modules.weights.backbones import read_folder
 from modules.weights.checkpoints import load_backbone, load_weights
-from modules.weights.saving import save_atomically
+from modules.weights.saving import nonfinite_tensors, save_atomically
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the training studies, to stop by
 
@@ -87,6 +88,9 @@ def train_entity_scorer(
         work_path: checkpoint of the unfinished training; removed by the caller once the result is saved.
         backbone_weights: torchvision weights for the ResNet, random if absent.
         made_by: kept in ``work_path``, so that another training does not continue it.
+
+    Raises:
+        UserError: if an epoch leaves weights that are not finite.
     """
     kept, held = np.arange(len(studies)), np.arange(0)
     if schedule["patience"]:
@@ -206,6 +210,11 @@ def _train_epoch(
             optimizer.step()
             if step % 10 == 0:  # reading it waits for the device
                 bar.set_postfix(loss=f"{loss.item():.3f}")
+    if bad := nonfinite_tensors({"weights": scorer.state_dict(), "optimizer": optimizer.state_dict()}):
+        raise UserError(
+            f"the entity scorer is not finite after its epoch {epoch + 1} ({len(bad)} tensors, first {bad[0]}), so it is not "
+            "saved: lower --scorer_lr or give --precision fp32; it goes on from its last whole epoch"
+        )
 
 
 def _one_cycle(progress: float) -> float:
