@@ -12,6 +12,7 @@ HEART, LUNGS = "The heart is enlarged.", "No effusion at 5 cm."
 FORMS = (
     "<image> {}", "{}<end_of_turn>", "<start_of_image>{}", "[IMG] {}", "\u2581{}", "\u0120{}", "a {} cardio ##megaly", "['{}']", '["{}"]',
     "('{}',)", "b'{}'", "{}\\t", "{} 4\\u00b0", "{}_x000D_", "ASSISTANT: {}", "**Assistant:** {}", "### Human: x {}", "{} \ufffd",
+    '```json\n{{"x": "{}"}}\n```',
     "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "'{}'", "<b>{}</b>", "<li>{}</li>", "<findings>{}</findings>", "{} <edema>none</edema>", "{} &amp; more", "{} &#39;",
 )  # fmt: skip
 
@@ -20,6 +21,23 @@ FORMS = (
 def test_what_programs_leave_is_refused(form):
     with pytest.raises(UserError, match=r"1 of 2 reports in a\.csv hold what a program left in them"):
         check_texts([(Path("a.csv"), [form.replace("{}", HEART), LUNGS])])
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("Describe the findings of this chest X-ray.", "ask for a report"),
+        ("Write a radiology report for this image.", "ask for a report"),
+        ("Report: {}", "begin with a label"), ("Final answer: {}", "begin with a label"), ("### Response:\n{}", "begin with a label"),
+        ("findings {} impression normal .", "begin with a label"), ("Finding: {}", "begin with a label"),
+        ("50414267: {}", "begin with a number"), ("[s50414267] {}", "begin with a number"), ("{} 0.93", "end with a number"),
+    ],
+)  # fmt: skip
+def test_what_stands_in_most_texts_is_no_report(form, words):
+    texts = [form.replace("{}", text) for text in (HEART, LUNGS)]
+    with pytest.raises(UserError, match=rf"2 of 2 reports in a\.csv {words}"):
+        check_texts([(Path("a.csv"), texts)])
+    check_texts([(Path("a.csv"), [texts[0], LUNGS, HEART])])  # one author may write so
 
 
 def test_what_reports_hold_is_let_pass():

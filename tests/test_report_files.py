@@ -148,6 +148,15 @@ def test_sections_of_rexrank(tmp_path):
         ("FINDINGS: Clear lungs IMPRESSION: Normal", "findings", "Clear lungs"),
         ("FINDINGS: Clear lungs IMPRESSION: Normal", "impression", "Normal"),
         ("FINDINGS: Clear.\nCLINICAL IMPRESSION: none.", "findings", "Clear.\nCLINICAL IMPRESSION: none."),
+        ("FINDINGS\nClear.\n\nIMPRESSION\nNormal.", "findings", "Clear."),
+        ("Findings - Clear. Impression - Normal.", "findings", "Clear."),
+        ("Findings= Clear. Impression=Normal.", "impression", "Normal."),
+        ("[FINDINGS] Clear. [IMPRESSION] Normal.", "impression", "Normal."),
+        ("1. Findings: Clear.\n2. Impression: Normal.", "findings", "Clear."),
+        ("FINDINGS AND IMPRESSION: Clear.", "findings", "Clear."),
+        ("FINDINGS/IMPRESSION: Clear.", "impression", "Clear."),
+        ("Findings: Clear. Impressions: Normal.", "impression", "Normal."),
+        ("No other findings\nare seen - clear.", "findings", "No other findings\nare seen - clear."),
     ],
 )
 def test_sections_inside_a_generated_report(text, section, part):
@@ -165,7 +174,7 @@ def test_sections_inside_a_generated_report(text, section, part):
         ("a.csv", table(("nr", "report"), ("x7", FIRST), ("x9", SECOND)), "'nr' may be the id"),
         ("a.jsonl", lines({"nr": "x7", "report": FIRST}, {"nr": "x9", "report": SECOND}), "'nr' may be the id"),
         ("a.jsonl", lines({"sentence": "x"}), "columns 'sentence'"),
-        ("a.jsonl", "[1]\n", "holds a list"),
+        ("a.jsonl", "[1]\n", "JSON list that is no list of objects"),
         ("a.jsonl", lines({"id": 1, "prediction": 7}), "the column 'prediction' of .* holds a int"),
         ("a.csv", "generated\n1 2\n", "--columns|no known"),
         ("a.csv", "my_model\nclear lungs .\nno effusion .\nno edema .\n", "begins with 'my_model', which may be a heading"),
@@ -306,6 +315,26 @@ def test_lines_of_text_are_matched_by_order(tmp_path):
     assert any("1 empty reports of 3" in note for note in matched.notes)
     one = read(tmp_path, "res.csv", '"a b"\n""\n"c, d"\n')
     assert (one.texts, one.ordered) == (["a b", "", "c, d"], True)
+
+
+def test_objects_a_line_and_a_list_are_told_apart_by_what_they_hold(tmp_path):
+    rows = [{"id": "1", "prediction": HIS, "reference": FIRST}, {"id": "2", "prediction": HERS, "reference": SECOND}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    for name, content in (
+        ("a.json", lines),
+        ("b.jsonl", json.dumps(rows)),
+        ("c.jsonl", lines),
+        ("d.json", json.dumps(rows, indent=1)),
+    ):
+        found = read(tmp_path, name, content)
+        assert (found.texts, found.references) == ([HIS, HERS], [FIRST, SECOND])
+
+
+def test_row_numbers_of_pandas_that_count_no_rows_are_refused(tmp_path):
+    assert read(tmp_path, "a.csv", f",0\n0,{HIS}\n1,{HERS}\n").texts == [HIS, HERS]
+    assert read(tmp_path, "b.csv", f"0\n{HIS}\n{HERS}\n").texts == [HIS, HERS]
+    with pytest.raises(UserError, match="first column without a heading that does not count its rows"):
+        read(tmp_path, "c.csv", f",0\n1,{HERS}\n0,{HIS}\n")
 
 
 def test_rows_without_ids_are_neither_torn_nor_cut(tmp_path):

@@ -8,6 +8,7 @@ from programs import call, refused
 
 import main_score
 from modules.evaluation.reading.row_order import WINDOW, speaks_for_order
+from modules.evaluation.reading.study_ids import count_up
 from modules.records import read_jsonl
 
 THEIRS = (
@@ -63,6 +64,74 @@ def test_references_beside_the_reports_confirm_the_numbers(tmp_path):
     write(tmp_path / "r.csv", range(6), THEIRS)
     write(tmp_path / "a.csv", range(6), ["No acute process."] * 6, reference=THEIRS)
     call(main_score, *flags(tmp_path))
+
+
+COUNTED = {
+    "in tens": [10, 20, 30, 40, 50, 60],
+    "from a thousand": [1000, 1001, 1002, 1003, 1004, 1005],
+    "downwards": [6, 5, 4, 3, 2, 1],
+    "of so many": [f"{i}/6" for i in range(1, 7)],
+    "inside a name": [f"sample_{i}_test" for i in range(6)],
+    "with a letter behind": [f"{i}a" for i in range(6)],
+    "letters": list("ABCDEF"),
+}
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_rows_are_counted_in_many_ways(tmp_path, capsys, kind):
+    write(tmp_path / "r.csv", COUNTED[kind], THEIRS)
+    write(tmp_path / "a.csv", COUNTED[kind], [OURS[i] for i in MOVED])
+    refused(capsys, "the numbers of their rows, and the reports are not nearer", main_score, *flags(tmp_path))
+    write(tmp_path / "a.csv", COUNTED[kind], OURS)
+    call(main_score, *flags(tmp_path))
+
+
+def test_one_file_may_count_its_rows_and_the_other_not(tmp_path, capsys):
+    write(tmp_path / "r.csv", MOVED, THEIRS)
+    write(tmp_path / "a.csv", range(6), OURS)
+    refused(capsys, "the ids of one count its rows, and the reports are not nearer", main_score, *flags(tmp_path))
+    write(tmp_path / "a.csv", range(6), [OURS[MOVED.index(i)] for i in range(6)])
+    call(main_score, *flags(tmp_path))
+
+
+def test_ids_that_only_look_alike_count_nothing():
+    assert all(map(count_up, (["s10", "s20", "s30"], ["b", "a"])))
+    for ids in (
+        ["50414267", "50578114", "50771383"],
+        ["1.2", "2.3", "3.4"],
+        ["a1", "b1", None],
+        ["x", "x"],
+        ["10", "20", "40"],
+    ):
+        assert not count_up(ids)
+
+
+def test_zeros_that_excel_took_are_found_again(tmp_path):
+    write(tmp_path / "r.csv", [f"{i:03d}" for i in (7, 12, 5, 130, 41, 8)], THEIRS)
+    write(tmp_path / "a.csv", [[7, 12, 5, 130, 41, 8][i] for i in MOVED], [OURS[i] for i in MOVED])
+    call(main_score, *flags(tmp_path))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["studies"] == 6
+    assert bleu(tmp_path) > 0.5
+
+
+def test_lines_of_other_rows_are_refused_unless_their_order_is_confirmed(tmp_path, capsys):
+    (tmp_path / "r.txt").write_text("\n".join(THEIRS))
+    (tmp_path / "a.txt").write_text("\n".join(OURS[i] for i in MOVED))
+    words = [str(word).replace(".csv", ".txt") for word in flags(tmp_path)]
+    refused(capsys, "matched by order, and the reports are not nearer to their own references", main_score, *words)
+    call(main_score, *words, "--by_order")
+    wrong = bleu(tmp_path)
+    (tmp_path / "a.txt").write_text("\n".join(OURS))
+    call(main_score, *words, "--overwrite")
+    assert bleu(tmp_path) > wrong + 0.2
+
+
+def test_reports_of_several_lines_are_refused_where_one_stands_in_each(tmp_path, capsys):
+    for name, texts in (("a", OURS), ("r", THEIRS)):
+        (tmp_path / f"{name}.txt").write_text("\n---\n".join(f"{text}\nNo fracture." for text in texts))
+    words = [str(word).replace(".csv", ".txt") for word in flags(tmp_path)]
+    refused(capsys, "have no text in the same rows, first 3: a report of several lines", main_score, *words)
 
 
 @pytest.mark.parametrize("other", ["study_id", "dicom_id", "image_path"])

@@ -73,6 +73,38 @@ def test_rexranks_references_in_rexranks_profile(tmp_path):
     assert found["test_BLEU_2_sentence"] == pytest.approx(0.770, abs=6e-4)
 
 
+def test_findings_beside_whole_references_are_said(tmp_path, capsys):
+    """A model that writes findings alone, in a profile whose references name two sections."""
+    rows = {
+        str(i): {"report": f"Findings: {text} Impression: Nothing acute.", "model_prediction": text}
+        for i, text in enumerate(WORDS)
+    }
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(rows))
+    scored(tmp_path / "a", file, None, "--profile", "rexrank")
+    assert (
+        "3 of 3 references name both findings and impression, and 0 reports of a: --section findings"
+        in capsys.readouterr().out
+    )
+    scored(tmp_path / "b", file, None, "--profile", "rexrank", "--section", "findings")
+    assert "name both findings" not in capsys.readouterr().out
+
+
+def test_references_that_say_nothing_are_named(tmp_path, capsys):
+    rows = [{"id": str(i), "prediction": text, "reference": f"IMPRESSION: {text}"} for i, text in enumerate(WORDS)]
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(rows))
+    refused(
+        capsys,
+        "has no reference that says anything in its 3 rows",
+        main_score,
+        "--predictions",
+        file,
+        "--save_dir",
+        tmp_path / "out",
+    )
+
+
 def test_both_spacings_of_one_text_have_the_released_figure(tmp_path):
     """From the handed lines: blanks before stops or not, the chain counts one empty word at the end of the prediction."""
     lines = [line[39:].strip() for line in (CASES / "rouge_chain.txt").read_text().splitlines()[:3]]

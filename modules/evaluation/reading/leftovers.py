@@ -21,7 +21,8 @@ _WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write 
 )
 _JOINED = r"(?<=\S\s)nan(?![\w-])|(?<![\w-])nan(?=[.\s]+\w)|\A(?-i:None|null|undefined)\s+(?-i:[A-Z])"  # an empty cell and a text in one
 _SPEAKER = r"\A[\s#*<|]*(?:assistant|user|human|system|gpt|bot)[*>|]*\s*:"
-_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
+_FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
+_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
 _UNSEEN = (  # characters that nobody sees or that look like others, so that equal words differ
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ue000-\uf8ff]|[\u200c-\u200f](?=[a-z ])"
     r"|[\ufb00-\ufb06\uff01-\uff5e]|[a-z][\u0300-\u036f]|[a-z][\u0400-\u04ff]|[\u0400-\u04ff][a-z]"
@@ -30,6 +31,20 @@ _UNSEEN = (  # characters that nobody sees or that look like others, so that equ
 _SELDOM = re.compile(
     rf"{_UNSEEN}|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
+)
+_OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it
+    (
+        "ask for a report",
+        r"\s*(?:<image>\s*)?(?:please |can you |could you )?(?:describe|provide|generate|write|produce|give|create|summari[sz]e|analy[sz]e|interpret|what)\b"
+        r"[^.?!\n]*\b(?:reports?|findings|images?|x-?rays?|films?|radiographs?|cxr|scan)\b",
+    ),
+    (
+        "begin with a label",
+        r"\W*(?:(?:(?:radiology |generated |predicted |reference )?reports?|prediction|reference|ground truth|(?:final |model )?(?:answer|output|response))\s*[:=\n]"
+        r"|(?:findings|impression)\b(?!\**\s*:)|finding\s*:(?![\s\S]*\bfinding\s*:))",
+    ),
+    ("end with a number", r"[\s\S]*[.!?]\s+[01]?\.\d+\s*\Z"),
+    ("begin with a number, which may be an id", r"\W*s?\d{4,}\b"),
 )
 FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
 _TO_A_READER = re.compile(
@@ -47,7 +62,8 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
 
     Raises:
         UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON; if some
-            are the word of a failure (``#REF!``, ``ERROR``), a formula, a number or a path; if all are names of classes.
+            are the word of a failure (``#REF!``, ``ERROR``), a formula, a number or a path; if all are names of classes; if
+            most ask for a report, or begin with a label or an id.
     """
     for path, texts in files:
         wrong = [(kind, text) for text in texts if (kind := failed(text))]
@@ -63,11 +79,22 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
                 "--columns prediction=NAME reference=NAME"
             )
         found, seldom = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _SELDOM))
-        found += seldom if len(seldom) > FEW * len(texts) else []
+        found = found or (seldom if len(seldom) > FEW * len(texts) else [])
         if found:
             raise UserError(
                 f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first "
                 f"{found[0].strip()[:12]!r}: it would be scored as words, so remove it"
+            )
+        _refuse_of_most(path, texts)
+
+
+def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
+    for what, pattern in _OF_MOST:
+        found = [match[0] for text in texts if (match := re.match(pattern, text, re.IGNORECASE))]
+        if 2 * len(found) > len(texts) > 1:
+            raise UserError(
+                f"{len(found)} of {len(texts)} reports in {path} {what}, first {found[0].strip()[:40]!r}: it would be scored as words, so "
+                "remove it, or name the column of the reports with --columns"
             )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from modules.corpus.cells import is_empty
 from modules.corpus.text import normalise_whitespace
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
 from modules.evaluation.reading.study_ids import (
-    count_from_start,
     count_rows,
+    count_up,
     disagreeing,
     numbering_conflict,
     pair_rows,
@@ -90,7 +91,7 @@ def rows_of(
         named_ids: the user has named the column of the ids, so that numbers in it are ids.
 
     Raises:
-        UserError: if ids are missing, stand twice or may be row numbers, or if hardly any study is in both files.
+        UserError: if ids are missing, stand twice or may be row numbers; if rows without ids do not fit each other; or if hardly any study is in both files.
     """
     if system is truth:
         return list(range(len(truth.texts)))
@@ -105,6 +106,8 @@ def rows_of(
                 f"{system.path} has {len(system.texts)} reports and {truth.path} {len(truth.texts)}, and they are matched "
                 "by order; expected as many of each: add ids"
             )
+        if not by_order:
+            _check_by_order(system, truth)
         notes.append(f"{name} is matched with its references by order")
         return list(range(len(truth.texts)))
     for file in (system, truth):
@@ -166,10 +169,11 @@ def _order_conflict(
     other = disagreeing(system.keys, truth.keys, rows)
     if other is not None:
         return f"the columns {ours!r} and {other!r} bring other rows together"
-    if not count_from_start(system.keys[ours], truth.keys[theirs]):
+    counted = [count_up(file.keys[name]) for file, name in ((system, ours), (truth, theirs))]
+    if not any(counted):
         return None
     pairs = [(row, found) for row, found in enumerate(rows) if found is not None]
-    references = truth.texts if truth.references is None else carried(truth)
+    references = _references_of(truth)
     beside = None if system.references is None else carried(system)
     if beside and all(
         normalise_whitespace(beside[found]) == normalise_whitespace(references[row]) for row, found in pairs
@@ -177,7 +181,27 @@ def _order_conflict(
         return None
     if speaks_for_order([system.texts[found] for _, found in pairs], [references[row] for row, _ in pairs]):
         return None
-    return "the ids of both are the numbers of their rows, and the reports are not nearer to their own references than to others"
+    numbers = "the ids of both are the numbers of their rows" if all(counted) else "the ids of one count its rows"
+    return f"{numbers}, and the reports are not nearer to their own references than to others"
+
+
+def _references_of(truth: ReportFile) -> list[str]:
+    return truth.texts if truth.references is None else carried(truth)
+
+
+def _check_by_order(system: ReportFile, truth: ReportFile) -> None:
+    """Refuse rows without ids that do not look as if they were the same studies, each in one row."""
+    references = _references_of(truth)
+    nothing = [[row for row, text in enumerate(side) if is_empty(text)] for side in (system.texts, references)]
+    if nothing[0] and nothing[0] == nothing[1]:
+        why = f"have no text in the same rows, first {nothing[0][0] + 1}: a report of several lines would be scored line by line"
+    elif not speaks_for_order(system.texts, references):
+        why = "are matched by order, and the reports are not nearer to their own references than to those of other rows"
+    else:
+        return
+    raise UserError(
+        f"{system.path} and {truth.path} {why}; give ids, or --by_order if the rows of both are the same studies in the same order"
+    )
 
 
 def _check_chance(system: ReportFile, truth: ReportFile, matched: int, conflict: str | None) -> None:

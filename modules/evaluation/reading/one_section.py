@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
-_HEADER = re.compile(  # "Findings: .." at the beginning of a text, line or sentence; "## Findings" on a line of its own
-    rf"(?:^|\n|(?<=[.!?:]\s))\s*(?:#{{1,6}}\s+)?\**(findings|impression|{_CONCLUSION})\**\s*:\**\s*"
-    rf"|(?:^|\n)\s*(?:#{{1,6}}\s+\**|\*\*)(findings|impression|{_CONCLUSION})\**\s*(?=\n)"
+_BOTH = r"findings?\s*(?:and|&|/)\s*impressions?"  # one section that is both
+_NAMES = rf"{_BOTH}|findings|impressions?|{_CONCLUSION}"
+_HEADER = re.compile(
+    # "Findings: ..", "1. Findings - .." or "[Findings] .." at the beginning of a text, line or sentence
+    rf"(?:^|\n|(?<=[.!?:]\s))\s*(?:\d[.)]\s+)?(?:#{{1,6}}\s+)?\**(?:({_NAMES})\**\s*(?:[:=]\**|[^\S\n]+[-\u2013\u2014](?=\s))|\[({_NAMES})\]:?)\s*"
+    # "## Findings", or "FINDINGS" and a text below it, on a line of its own
+    rf"|(?:^|\n)\s*(?:#{{1,6}}\s+\**|\*\*)({_NAMES})\**\s*(?=\n)|(?:^|\n)\s*(?-i:(FINDINGS|Findings|IMPRESSION|Impression))[^\S\n]*(?=\n)"
     r"|(?-i:(?<=[a-z0-9,;)])\s+(FINDINGS|IMPRESSION|Impression)):\s*",  # these need no end of a sentence before them
     re.IGNORECASE,
 )
@@ -34,13 +38,21 @@ def one_section(text: str, section: str) -> str:
     found: dict[str, list[str]] = {}
     for header, stop in zip(headers, stops, strict=True):
         name = _name(header) if _is_main(header) else "impression"
+        name = section if re.fullmatch(_BOTH, name) else name.replace("impressions", "impression")
         found.setdefault(name, []).append(text[header.end() : stop].strip())
     return " ".join(dict.fromkeys(found.get(section, [text[: headers[0].start()].strip()])))
 
 
 def _name(header: re.Match[str]) -> str:
-    return (header[1] or header[2] or header[3]).lower()
+    return next(filter(None, header.groups())).lower()
 
 
 def _is_main(header: re.Match[str]) -> bool:
-    return _name(header) in ("findings", "impression")
+    return _name(header).startswith(("finding", "impression"))
+
+
+def named_sections(text: str) -> set[str]:
+    """Which of findings and impression a report names."""
+    return {
+        part for header in _HEADER.finditer(text) for part in ("findings", "impression") if part[:7] in _name(header)
+    }

@@ -25,6 +25,7 @@ from modules.corpus.text import (
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
 from modules.evaluation.reading.matching import carried, labels_of, rows_of, say_missing, truth_of
+from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
 from modules.messages import UserError
 
@@ -151,7 +152,7 @@ def match(
     kept = [i for i in present if all(found[i] is not None for found in rows.values())]
     for name, found in rows.items():
         say_missing(name, systems[name], found, present, labels, notes)
-    raw_references = [plain_blanks(texts[i]) for i in kept] or _refuse_strangers(truth, systems)
+    raw_references = [plain_blanks(texts[i]) for i in kept] or _refuse_strangers(truth, systems, texts)
     there = {name: [row for i in kept if (row := found[i]) is not None] for name, found in rows.items()}  # one for each
     raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
@@ -175,7 +176,11 @@ def _retrieved(system: ReportFile, rows: Sequence[int | None], kept: Sequence[in
     return None if system.retrieved is None else [system.retrieved[rows[i]] for i in kept]  # type: ignore[index]
 
 
-def _refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile]) -> NoReturn:
+def _refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile], texts: Sequence[str]) -> NoReturn:
+    if all(map(is_empty, texts)):
+        raise UserError(
+            f"{truth.path} has no reference that says anything in its {len(texts)} rows: give the file with the texts, or another --section"
+        )
     ours = "; ".join(f"{name}: {', '.join(labels_of(system)[:2])}" for name, system in systems.items())
     raise UserError(
         f"no study is in all files ({truth.path.name}: {', '.join(labels_of(truth)[:2])}; {ours}): give files with the same ids, "
@@ -211,6 +216,12 @@ def _said_of(
     if spoken:
         notes.append(
             f"{len(spoken)} reports of {name} begin with words to a reader ({spoken[0]!r}): they are scored as words"
+        )
+    whole, ours = (sum(len(named_sections(text)) == 2 for text in side) for side in (references, reports))
+    if abs(whole - ours) * 2 > len(ids):
+        notes.append(
+            f"{whole} of {len(ids)} references name both findings and impression, and {ours} reports of {name}: --section findings "
+            "compares the same part of both"
         )
     if list(map(normalise_whitespace, reports)) == list(map(normalise_whitespace, references)):
         notes.append(f"every report of {name} is its reference, word for word: {file.path.name} may be the wrong file")

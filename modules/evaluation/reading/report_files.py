@@ -3,7 +3,7 @@
 tables (.csv .tsv .xlsx)   ``study_id,report`` and whatever else ``modules.evaluation.reading.columns`` knows; any separator and encoding
 res.csv, gts.csv           R2Gen's: one column without a heading, matched by order
 .txt .tok                  one report a line, matched by order
-.jsonl                     an object a line, with or without ids
+.jsonl                     an object a line, with or without ids; so may .json be, and .jsonl one list
 .json                      an annotation; a list of objects; study id -> text, or -> object (ReXrank); lists of texts by
                            name (RadEval)
 .parquet                   where pyarrow is installed
@@ -22,10 +22,11 @@ from typing import Any
 from modules.corpus.annotations import SPLITS, read_annotation, require_split
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
+from modules.evaluation.reading.column_values import is_numbered
 from modules.evaluation.reading.columns import Roles, Row, find_roles, unknown_texts
 from modules.evaluation.reading.headings import GENERATED, KNOWN, is_known, side_of
 from modules.evaluation.reading.one_section import one_section
-from modules.evaluation.reading.report_rows import json_rows, jsonl_rows, of_split, parquet_rows
+from modules.evaluation.reading.report_rows import is_json_lines, json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.reading.study_ids import id_columns
 from modules.messages import UserError, require_file
 from modules.records import parse_json
@@ -90,9 +91,9 @@ def read_report_file(
         _refuse_heading(path, found.texts)
     elif name.endswith(TABLE_ENDINGS):
         found = _read_table(path, split, wanted, section, columns)
-    elif name.endswith(".jsonl"):
+    elif name.endswith((".json", ".jsonl")) and is_json_lines(path):
         found = _from_rows(path, of_split(path, list(jsonl_rows(path)), split), wanted, section, columns)
-    elif name.endswith(".json"):
+    elif name.endswith((".json", ".jsonl")):
         content = parse_json(read_text_file(path), str(path))
         if isinstance(content, dict) and set(content) & set(SPLITS) and set(content) <= {*SPLITS, "valid", "validate"}:
             return _read_annotation(path, content, split, wanted, section, columns)
@@ -144,10 +145,15 @@ def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapp
     headings = table.headings
     given = {plain_heading(name) for name in (columns or {}).values()}
     known = [name for name in headings if is_known(name) or side_of(name) or plain_heading(name) in given]
+    if headings in (["", "0"], ["0"]):  # a pandas table, with its row numbers or without
+        body = [cells for _, cells in table.body()]
+        if len(headings) == 2 and not is_numbered([cells[0] for cells in body]):
+            raise UserError(
+                f"{path} has a first column without a heading that does not count its rows: call it study_id if it holds ids, or remove it"
+            )
+        return ReportFile(path, [cells[-1] for cells in body], ordered=True, read_as="a table of pandas")
     if headings and max(len(cells) for _, cells in table.rows) == 1 and not known:
         return _one_column(path)
-    if headings in (["", "0"], ["0"]):  # a pandas table with its row numbers
-        return ReportFile(path, [cells[-1] for _, cells in table.body()], ordered=True, read_as="a table of pandas")
     if headings and not known:
         raise UserError(
             f"{path} begins with {', '.join(map(repr, headings))[:120]}; expected the heading study_id,report, or one column "

@@ -17,6 +17,15 @@ from modules.records import parse_json
 _YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
 
 
+def is_json_lines(path: Path) -> bool:
+    """Whether a file holds an object a line, whatever it is called: programs name such files ``.json`` too."""
+    text = read_text_file(path).strip()
+    first, _, others = text.partition("\n")
+    if path.name.lower().endswith(".jsonl"):
+        return not text.startswith("[")
+    return bool(others) and first.rstrip().endswith("}") and others.lstrip().startswith("{")
+
+
 def jsonl_rows(path: Path) -> list[Row]:
     """Rows of JSON lines.
 

@@ -7,6 +7,7 @@ brings most rows together.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ _PARTS = re.compile(r"[/\\|:_]+")
 _FOLDERS = re.compile(r"[/\\]+")
 _MOST_FOLDERS = 5  # of a path, compared together
 _NUMBERED = re.compile(r"(\D*?)0*(\d{1,9})")
+_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_COUNTED = re.compile(r"(\d+|(?<![a-z])[a-z](?![a-z]))")  # what a program may count with: numbers, or single letters
 _WEAK = re.compile(r"0*\d{0,5}|\D")  # a part that tells no study apart: val_17 is not test_17
 
 
@@ -45,7 +48,7 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
         names: headings of the ids.
 
     Returns:
-        Ids by where they stand: ``name`` for the whole one, ``"name, part 2 from the end"`` for pieces, ``"name, last 2 parts"``
+        Ids by where they stand: ``name`` for the whole one, ``"name without zeros"`` where zeros lead, ``"name, part 2 from the end"`` for pieces, ``"name, last 2 parts"``
         for the end of a path, whose last part may be the same in every study's folder; None where a row has none. Patients are
         left out: several studies share them.
     """
@@ -54,6 +57,9 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
     for name in names:
         whole = [plain_id(row.get(name)) for row in rows]
         columns[name] = whole
+        bare = [text and _ZEROS.sub("", text) for text in whole]  # Excel makes 7 of 007
+        if bare != whole:
+            columns[f"{name} without zeros"] = bare
         pieces = [_PARTS.split(text) if text else [] for text in whole]
         for place in range(1, max(map(len, pieces), default=0) + 1):
             values = [_part(piece[-place]) if 1 < len(piece) >= place else None for piece in pieces]
@@ -164,10 +170,19 @@ def count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool
     return all(_counted(values)[2] for values in (ours, theirs))
 
 
-def count_from_start(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
-    """Whether the ids of both files count their rows from 0 or 1 (``case_0`` too), as a program numbers whatever it is given."""
-    counted = [_counted(values) for values in (ours, theirs)]
-    return all(in_order and min(numbers) <= 1 for _, numbers, in_order in counted)
+def count_up(values: Sequence[str | None]) -> bool:
+    """Whether ids differ in one number, or letter, that grows or falls by one step from row to row (``case_10_test``, ``case_20_test``).
+
+    A program numbers so whatever it is given; ids of studies do not.
+    """
+    pieces = [_COUNTED.split(value or "") for value in values]
+    if len({len(row) for row in pieces}) != 1:
+        return False
+    differing = [column for column in zip(*pieces, strict=True) if len(set(column)) > 1]
+    if len(differing) != 1 or not all(map(_COUNTED.fullmatch, differing[0])):
+        return False
+    numbers = [int(piece) if piece.isdecimal() else ord(piece) for piece in differing[0]]
+    return len({after - before for before, after in itertools.pairwise(numbers)}) == 1
 
 
 def _counted(values: Sequence[str | None]) -> tuple[str, set[int], bool]:
