@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -54,8 +55,10 @@ def pytest_collection_finish():
 def pytest_unconfigure():
     """All is said: whatever now keeps the process from ending is shown, and ended with it.
 
-    Processes that load data for a loader whose test has failed half-way outlive a request to end.
+    Processes that load data for a loader whose test has failed half-way outlive a request to end. Nobody hears of their end:
+    torch would raise wherever the process then is.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
         child.kill()
     faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
