@@ -89,14 +89,13 @@ class History:
             return
         figures = dict(zip(loss_names(), [part / count for part in parts], strict=True)) | {"lr": lr}
         row = {"epoch": epoch, "step": step, "total_step": total, **figures}
-        new = not self.steps
-        self.steps.append(row)
         with open(self.run_dir / STEPS, "a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if new:
+            if not self.steps:
                 writer.writeheader()
             writer.writerow(plain(row))
         self._scalars({f"step/{name}": value for name, value in figures.items()}, total)
+        self.steps.append(row)  # behind: TensorBoard's file begins with the steps that were there
 
     def close(self) -> None:
         """Bring TensorBoard's file to the disk."""
