@@ -1,5 +1,6 @@
 # Sourced by the scripts: sets PYTHON to an interpreter that satisfies the requirement files given as arguments.
-# The active virtual environment is used if it satisfies them, else ./.venv, which is made and filled when needed.
+# The active environment, of venv or conda, is used if it satisfies them, else ./.venv, which is made and filled when needed.
+# One that lacks no more than the small files behind the first is not left without a word for a second copy of PyTorch.
 
 satisfies() {  # interpreter, requirement files...
     local python=$1
@@ -37,9 +38,19 @@ save_dir_of() {  # default, flags...: the folder that --save_dir names last, els
 }
 
 files=("$@")
-if [ -n "${VIRTUAL_ENV:-}" ] && satisfies "$VIRTUAL_ENV/bin/python" "${files[@]}"; then
-    PYTHON=$VIRTUAL_ENV/bin/python
-else
+PYTHON="" PRESENT=""
+for place in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
+    [ -n "$place" ] && satisfies "$place/bin/python" "${files[0]}" || continue
+    if satisfies "$place/bin/python" "${files[@]}"; then
+        PYTHON=$place/bin/python
+        break
+    fi
+    [ "$place" -ef .venv ] || PRESENT=$place
+done
+if [ -z "$PYTHON" ] && [ -n "$PRESENT" ]; then
+    echo "${0##*/}: the environment $PRESENT lacks a package: pip install$(printf -- ' -r %s' "${files[@]:1}"), or leave it, and .venv is made" >&2
+    exit 2
+elif [ -z "$PYTHON" ]; then
     PYTHON=.venv/bin/python
     if ! { [ -x "$PYTHON" ] && satisfies "$PYTHON" "${files[@]}"; }; then
         echo "installing ${files[*]} into .venv (about 6 GB with the CUDA libraries, minutes)"
