@@ -82,10 +82,12 @@ def show_page(options: MainPredict, reporter: Reporter) -> None:
 
 
 def folder_of(wanted: PredictionOptions) -> Path:
-    """Where the reports go: of every film or folder into one of its own, unless ``--out`` names one."""
+    """Where the reports go: of every model, and every film or folder, into one of its own, unless ``--out`` names one."""
     if wanted.out:
         return Path(wanted.out)
-    return Path("results", "predictions", plain_name(wanted.input_json_file or wanted.images[0]))
+    model = Path(wanted.model)
+    model = model.parent if model.is_file() else model
+    return Path("results", "predictions", plain_name(model), plain_name(wanted.input_json_file or wanted.images[0]))
 
 
 def show(row: dict[str, Any]) -> int:

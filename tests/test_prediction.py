@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 from weakref import ref
 
@@ -239,9 +240,24 @@ def test_every_film_has_a_folder_of_its_own_unless_one_is_named(tmp_path):
         (["--input_json_file", "in/studies.json"], "studies"),
     ):
         wanted = parse_options(MainPredict, words).prediction
-        assert main_predict.folder_of(wanted) == Path("results/predictions", name)
+        assert main_predict.folder_of(wanted) == Path("results/predictions/synth_cxr", name)
     wanted = parse_options(MainPredict, ["--images", "film.png", "--out", "there"]).prediction
     assert main_predict.folder_of(wanted) == Path("there")
+
+
+def test_every_model_has_a_folder_of_its_own_too(trained, monkeypatch):
+    """The commands of the documents in their order: one film, by the demo model, by the quickstart's, by a release."""
+    for model, name in (
+        ("examples/demo", "demo"),
+        ("release/", "release"),
+        (trained, trained.name),
+        (trained / "model_best.pth", trained.name),
+    ):
+        wanted = parse_options(MainPredict, ["--images", "film.png", "--model", str(model)]).prediction
+        assert main_predict.folder_of(wanted) == Path("results/predictions", name, "film")
+    monkeypatch.chdir(trained)
+    wanted = parse_options(MainPredict, ["--images", "film.png", "--model", "."]).prediction
+    assert main_predict.folder_of(wanted) == Path("results/predictions", trained.name, "film")
 
 
 @pytest.mark.parametrize("name", ["predictions.jsonl", "model_best.pth", "metrics.json"])
@@ -347,6 +363,13 @@ def test_studies_of_rexrank_as_a_list(tmp_path):
     (tmp_path / "in.json").write_text(json.dumps({"a": {"image_path": ["x.png"]}}))
     with pytest.raises(UserError, match="--img_root_dir"):
         read_studies(tmp_path / "in.json", tmp_path)
+
+
+def test_rexranks_paths_are_found_whatever_form_their_letters_have(tmp_path):
+    film = tmp_path / unicodedata.normalize("NFD", "Größe.png")
+    film.touch()
+    (tmp_path / "in.json").write_text(json.dumps({"a": {"image_path": unicodedata.normalize("NFC", film.name)}}))
+    assert read_studies(tmp_path / "in.json", tmp_path)[1] == {"a": film}
 
 
 def test_rexranks_paths_are_found_as_people_write_them(tmp_path):

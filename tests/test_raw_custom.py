@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -357,6 +358,19 @@ def test_absolute_paths_below_the_folder_are_shortened_and_the_rest_is_listed_at
     ]
     assert f"{tmp_path}/link/b.png is a link" in lines[-1]
     assert "put the table into a folder that holds them" in lines[0]  # not --image_dir, where the copies would go
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_letter_with_its_mark_is_one_character_or_two(tmp_path, form):
+    """As macOS and its archives call files, whatever the table has; a comma in a cell is judged by such files too."""
+    names = [unicodedata.normalize(form, name) for name in ("Größe é.png", "Übersicht.png")]
+    for name in names:
+        (tmp_path / name).touch()
+    for other in ("NFC", "NFD"):
+        rows = [unicodedata.normalize(other, text) for text in (f"{names[0]},x", f'"{names[0]}, {names[1]}",y')]
+        path = write(tmp_path, "image_path,report,id\n" + "\n".join(f"{row},{n}" for n, row in enumerate(rows)) + "\n")
+        dataset = read_custom(path, options())
+        assert sorted(study.images for study in dataset.studies) == sorted([(names[0],), tuple(names)])
 
 
 def test_absent_images_are_named_as_they_were_looked_for(tmp_path):

@@ -22,7 +22,7 @@ class PredictionOptions(Group):
     )
     out: str | None = flag(
         None,
-        "folder of predictions.jsonl, predictions.csv and the page; results/predictions/NAME of what is read if absent",
+        "folder of predictions.jsonl, predictions.csv and the page; results/predictions/MODEL/NAME of what is read if absent",
     )
     overwrite: bool = flag(False, "move what --out holds of other images or another model aside")
     show: int = flag(5, "reports printed", within="[0, inf)")

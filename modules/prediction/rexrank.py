@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modules.corpus.spelling import on_disk
 from modules.messages import UserError
 from modules.records import read_json, write_json
 
@@ -47,8 +48,8 @@ def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Pat
 
 def _film(root: Path, image: str) -> Path:
     """The film that a study names: below the folder, also where its path begins with a slash; or by its whole path."""
-    below = root / image.lstrip("/")
-    turned = root / image.replace("\\", "/").lstrip("/")
+    below = root / on_disk(root, image.lstrip("/"))
+    turned = root / on_disk(root, image.replace("\\", "/").lstrip("/"))
     return next((path for path in (below, Path(image), turned) if path.is_file()), below)
 
 

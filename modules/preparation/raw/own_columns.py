@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from modules.corpus.cells import is_empty
+from modules.corpus.spelling import on_disk
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError
@@ -138,7 +139,7 @@ def read_paths(value: Any, folder: Path) -> Any:
         value = [path for part in value for path in _several(part, folder)]
     if not isinstance(value, list):
         return value
-    return [_below(part, folder) if isinstance(part, str) else part for part in value if part != ""]
+    return [on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
 
 
 def _several(text: str, folder: Path) -> list[str]:
@@ -151,7 +152,7 @@ def _several(text: str, folder: Path) -> list[str]:
 
 def _is_there(text: str, folder: Path) -> bool:
     try:
-        return (folder / _below(text, folder)).is_file()
+        return (folder / on_disk(folder, _below(text, folder))).is_file()
     except (OSError, ValueError):  # no path at all, which the check says
         return False
 
