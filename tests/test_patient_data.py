@@ -17,12 +17,15 @@ ROOT = Path(__file__).parents[1]
 REFUSED = (
     "scan.dcm", "films/IM1.DICOM", "a.png", "a.JPG", "b/c.jpeg", "studies.csv", "my/studies.TSV", "t.xlsx", "data/mimic_cxr/annotation.json",
     "results/x/metrics.json", "checkpoints/bert/vocab.txt", "model_best.pth", "labels.npy", "x.safetensors", "tests/x.npy", "a.pkl",
+    "reports/predictions.jsonl", "reports/index.html", "reports/texts/a.txt", "release/bank/training.jsonl", "out.json", "annotation.json",
+    "maps.npz", "rated.parquet",
     "examples/x.safetensors", "examples/demo/model.pth", "examples/demo/labels.npy", "examples/demo/a.png", "examples/demo/bank/a.csv",
 )  # fmt: skip
 TAKEN = (
     "docs/example.png", "docs/a/b.csv", "tests/cases/dicom/a.dcm", "tests/cases/tables/a.csv", "tests/cases/checkpoints/a.pth",
     "data/README.md", "results/README.md", "modules/records.py", "README.md", "tests/golden/a.npz",
     "examples/demo/model.safetensors", "examples/demo/bank/labels.npy", "examples/demo/bank/training.jsonl",
+    "requirements.txt", "requirements/dev.txt", "benchmarks/h100.json", "docs/ablations/runs.jsonl", "tests/golden/a.json",
 )  # fmt: skip
 
 
