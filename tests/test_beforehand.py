@@ -61,8 +61,10 @@ def test_a_large_set_without_a_vocabulary_is_refused_and_a_small_one_needs_none(
 
 
 def test_a_split_that_is_empty_is_refused(asked):
-    with pytest.raises(UserError, match="has no val studies"):
+    with pytest.raises(UserError, match=r"has no val studies \(20 items: .*\), .*: give the split column some"):
         asked(20, split=lambda number: "train" if number else "test")
+    with pytest.raises(UserError, match=r"no val studies \(1 items: train 1, val 0, test 0\), .*: add some, of other"):
+        asked(1, split=lambda _: "")  # it was told to fill a column that it does not have
 
 
 def test_a_model_of_other_widths_is_refused_with_the_flags_that_mend_it(asked, model):

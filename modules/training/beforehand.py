@@ -45,9 +45,10 @@ def refuse_beforehand(preparing: MainPrepare, training: MainTrain) -> None:
         reports[study.split].append(study.report)
     for split in ("train", "val"):
         if not reports[split]:
+            drawn = any(note.startswith("split drawn") for note in dataset.notes)
+            advice = "add some, of other patients" if drawn else "give the split column some, or none to all"
             raise UserError(
-                f"{preparing.raw.raw_dir} has no {split} studies ({', '.join(dataset.summary())}), which a training needs: "
-                "give the split column some, or none to all"
+                f"{preparing.raw.raw_dir} has no {split} studies ({dataset.summary()[0]}), which a training needs: {advice}"
             )
     fit_to_size(preparing, size_defaults(len(reports["train"])))
     fit_to_reports(training, reports["train"])
