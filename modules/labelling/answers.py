@@ -11,22 +11,22 @@ _SEEN = r"(?:seen|identified|visuali[sz]ed|noted|demonstrated|detected|evident|a
 SIDES = r"(?:on the |in the )?(?:left|right|bilateral(?:ly)?|both sides|either side|lt|rt|l|r)(?: side| lung)?"
 _ANSWERS = {
     "no": (
-        rf"(?:no|none|nil|absent|negative|neg|false|0(?:\s*/\s*\d)?|grade 0|\u00d8|\u2205|n|nope|non-?visuali[sz]ed|(?:there (?:is|are)|i see|we see) none|can be excluded|not (?:clearly |definitely )?{_SEEN}|nothing|unlikely|-|\u2212|\u2013|-ve|\(-\)"
-        rf"|no evidence|without evidence|excluded|ruled out|normal|unremarkable|clear|resolved|(?:has been |have been |since )?removed|0\s*%|\U0001f6ab|no longer {_SEEN}|none {_SEEN}"
-        rf"|no {_SEEN}|within normal limits|wnl|none acute|not any|not there|zero|(?:i|we) (?:do not|don't|can(?:not|'t)) see (?:one|any|it)|denied|\u2717|\u2718|\u274c|no evidence (?:of|for) (?:this|it|one)"
+        rf"(?:no|none|nil|absent|negative|neg|false|0(?:\.0+|\s*/\s*\d)?|grade 0|\u00d8|\u2205|n|nope|non-?visuali[sz]ed|(?:there (?:is|are)|i see|we see) none|can be excluded|not (?:clearly |definitely )?{_SEEN}|nothing|(?:highly |very |most )?unlikely|(?:probably|likely) not|not likely|-|\u2212|\u2013|-ve|\(-\)"
+        rf"|no evidence|without evidence|excluded|ruled out|normal|unremarkable|clear|resolved(?: (?:since|after|compared|in the interval)\b[^.;]*)?|(?:has been |have been |since )?removed|0\s*%|\U0001f6ab|no longer {_SEEN}|none {_SEEN}"
+        rf"|no {_SEEN}|within normal limits|wnl|none acute|not any|not there|zero|not that (?:i|we) can see|(?:it|this|one|they|these) (?:is|was|are|were) not {_SEEN}|(?:i|we) (?:do not|don't|can(?:not|'t)) see (?:one|any|it)|denied|\u2717|\u2718|\u274c|no evidence (?:of|for) (?:this|it|one)"
         r"|(?:interval |complete )*resolution|(?:previously|formerly) (?:seen|noted|present),? (?:but )?(?:is |has )?(?:now |since )*"
         rf"(?:resolved|gone|cleared|absent|no longer {_SEEN})|(?:now|since|has|have) (?:now |since )?(?:resolved|cleared)"
         r"|no (?:acute|significant|definite|obvious|focal|large|discrete|convincing|radiographic)(?: evidence)?)"
     ),
-    "yes": rf"(?:yes|y|{_SEEN}|positive|pos|true|1|\+|\+ve|\(\+\)|confirmed|definite(?:ly)?|grade [1-9]|\u2713|\u2714|\u2705|\u2611)",
+    "yes": rf"(?:yes|y|{_SEEN}|positive|pos|true|1(?:\.0+)?|\+|\+ve|\(\+\)|confirmed|definite(?:ly)?|grade [1-9]|\u2713|\u2714|\u2705|\u2611)",
     "possible": (
-        r"(?:possible|possibly|-1|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
-        r"|doubtful|improbable|considered|not favou?red|not definite(?:ly)?|to be (?:excluded|ruled out)|cannot be (?:\w+ )?excluded|can ?not (?:exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|unsure|borderline|suspicious|may be present"
+        r"(?:possible|possibly|-1(?:\.0+)?|(?:can be )?neither confirmed nor excluded|(?:hard|difficult|impossible) to (?:exclude|rule out)(?: on [^.;]*)?|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
+        r"|doubtful|improbable|considered|not favou?red|not definite(?:ly)?|to be (?:excluded|ruled out)|can(?: ?not|'?t|\u2019t) (?:be (?:\w+ )?excluded|exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|unsure|borderline|suspicious|may be present"
         r"|\u00b1|\+\s*/\s*-|(?:minimal|trace|small|little|none),? if any|(?:none|no) to (?:minimal|trace|mild))"
     ),
     "": (
         r"(?:not (?:assessed|evaluated|mentioned|applicable|reported|stated|commented (?:on|upon)|imaged|included|done|described)(?: upon| on)?|n/?a|unknown|null|nan"
-        r"|null|nan|0?\.\d+|yes ?/ ?no|not available|limited(?: evaluation)?|undetermined|see (?:above|below|impression)|blank|-{2,}|_+)"
+        r"|null|nan|0?\.\d+|yes ?/ ?no|not available|limited(?: evaluation)?|undetermined|(?:see|as|same as) (?:above|below|before|impression)|tbd|blank|-{2,}|_+)"
     ),
 }
 _ANSWER = {
@@ -37,7 +37,7 @@ PURE = "|".join(_ANSWERS.values())
 # A heading that says the state of what is listed under it, and the word that says so to the rules.
 _STATES = {
     "no ": rf"(?:pertinent |significant )?negatives?(?: findings?| for)?|(?:findings? )?absent(?: findings?)?|(?:not|no longer|none) {_SEEN}|no|none of(?: the following)?(?: (?:findings? )?(?:are|is|were) {_SEEN})?|without|denied"
-    r"|excluded|ruled out|(?:there (?:is|are) )?no(?: (?:evidence|signs?)(?: of)?)?",
+    r"|excluded|ruled out|(?:there (?:is|are) )?no(?: (?:evidence|signs?)(?: of)?)?(?: (?:any of )?the following(?: findings?)?)?",
     "": rf"(?:pertinent )?positives?(?: findings?)?|present(?: findings?)?|yes|{_SEEN}|abnormal(?:ities|(?: findings?))",
     "possible ": r"possible(?: findings?)?|uncertain(?: findings?)?|suspected|questionable|equivocal|cannot (?:be )?excluded?",
 }
@@ -48,7 +48,7 @@ _STATE = {
     for word, pattern in _STATES.items()
 }
 LEFT_OPEN = re.compile(  # the beginning of an answer that leaves it open, before a size or a place
-    r"(?:possibl[ey]|probabl[ey]|questionable|question of|suspected|suspicion (?:of|for)|equivocal|indeterminate|maybe|perhaps|\?)\s*(?:findings? )?(?P<rest>.*)|(?P<asked>.*\w)\s*\?",
+    r"(?:possibl[ey]|probabl[ey]|questionable|question of|suspected|suspicion (?:of|for)|equivocal|indeterminate|maybe|perhaps|(?:may|might|could) be|(?:suspicious|concerning) for|\?)\s*(?:findings? )?(?P<rest>.*)|(?P<asked>.*\w)\s*\?",
     re.IGNORECASE,
 )
 _FIELD = re.compile(  # {"effusion": {"present": false}}, {"name": "effusion", "status": "absent"}

@@ -15,6 +15,7 @@ import hashlib
 import re
 from functools import lru_cache
 
+from modules.labelling.answers import FINDING
 from modules.labelling.structured import as_prose
 from modules.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
 
@@ -65,7 +66,7 @@ CUES = {
         r"(?<= )(?:possible|questionable|equivocal|indeterminate|maybe)$",  # an answer behind what it answers
     ),
     "post_negative": (
-        rf"(?:{_BE} |has |have )?no(?:t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
+        rf"(?:{_BE} |has |have )?no(?:t longer|t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
         rf"(?:{_BE}|has been|have been) {_EXCLUDED}",
         rf"(?:{_BE} |appears? |felt |thought )(?:to be )?(?:highly |very )?(?:unlikely|absent|negative)",
         r"(?:has|have|had) (?:completely |fully |since |now |been |nearly |essentially )*"
@@ -80,7 +81,7 @@ CUES = {
     "versus": (r"versus|vs",),
     # Uncertain even behind a negation: "no effusion possible infiltrate".
     "uncertain": (
-        r"(?:can ?not|cant|could not|unable to|difficult to|not) (?:\w+ )?(?:exclude|rule out|eliminate)|rule out",
+        r"(?:can ?not|cant|could not|unable to|difficult to|hard to|impossible to|not) (?:\w+ )?(?:exclude|rule out|eliminate)|rule out",
         r"(?:may|might|could|would)(?: (?:also|well|simply|possibly))*"
         r"(?: (?:be|represent\w*|reflect\w*|indicate|suggest|relate to|correspond to|have|include))?"
         rf"{_DUE_TO}",
@@ -89,6 +90,7 @@ CUES = {
         r"differential(?: diagnos[ei]s)?"
         r"(?: (?:include[sd]?|including|considerations?|would include|could include|is))?",
         r"suspected|suspect|suspicion (?:of|for)|doubt(?:ful)?|favou?r(?:ed|ing|s)?",
+        r"either(?! side| lung| hemi\w+| base| apex)(?= (?:\w+ ){1,4}or )",
     ),
     # Uncertain only where nothing is denied: "no opacity to suggest pneumonia" denies the pneumonia.
     "weakly_uncertain": (
@@ -129,12 +131,19 @@ RULES_CHECKSUM = hashlib.sha256(RULES.encode()).hexdigest()
 
 _SENTENCE_END = re.compile(r"[.!?;]+(?=\s|$)|(?<=[a-z]{2})\.(?=[a-z])|\n\s*\n")
 _NOT_WORDS = re.compile(r"[^a-z0-9]+")
+_GONE = re.compile(rf"({FINDING.pattern}) (?:resolved|cleared|gone)[,;]\s+")  # what follows is something else
+_RUN_ON = re.compile(
+    r"(?<=[a-z]{3}) (?=(?:No|Mild|Moderate|Severe|Small|Trace) [a-z])"
+)  # lines that were joined without a stop
 _APOSTROPHE = re.compile(r"['\u2019]")
 
 
 def normalised_sentences(report: str) -> list[str]:
     """Sentences of a raw or cleaned report: lower-case words and numbers between single spaces, never empty."""
-    text = _APOSTROPHE.sub("", as_prose(report).lower().replace("/or", " or"))
+    text = _APOSTROPHE.sub("", _RUN_ON.sub(". ", as_prose(report)).lower().replace("/or", " or"))
+    text = text.replace(" vs.", " vs")
+    if re.search("(?:resolved|cleared|gone)[,;]", text):
+        text = _GONE.sub(r"\1 has resolved. ", text)
     sentences = (_NOT_WORDS.sub(" ", piece).strip() for piece in _SENTENCE_END.split(text))
     return [sentence for sentence in sentences if sentence]
 

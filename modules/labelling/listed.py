@@ -8,15 +8,33 @@ from __future__ import annotations
 
 import re
 
-from modules.labelling.answers import FINDING, SIDES, answer_of, state_of
+from modules.labelling.answers import FINDING, PURE, SIDES, answer_of, state_of
 
 RULE = re.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|?)+\s*")
 _SIDE = re.compile(SIDES, re.IGNORECASE)
-_ORGAN = re.compile(
+ORGAN = re.compile(
     r"(?:the )?(?:heart(?: size)?|cardiac (?:silhouette|size)|cardiomediastinal (?:silhouette|contours?)|mediastin(?:um|al contours?)"
     r"|lungs?(?: fields?| volumes?)?|aorta|pulmonary vasculature|diaphragms?|hemidiaphragms?|bones?|spine|pleura|pleural spaces?)",
     re.IGNORECASE,
 )
+_ANSWERED = re.compile(  # "effusion yes, edema no", "Effusion / absent": a name and its answer, with no colon between them
+    r"(?:^|(?<=[,;:.]\s))[^\S\n]*(?P<name>[A-Za-z]+(?: [a-z]+){0,2})(?:[^\S\n]*(?:[/~;\u2026]|>>|_{2,})[^\S\n]*|[^\S\n])"
+    r"(?P<answer>yes|no|none|absent|present|negative|positive|possible|small|mild|moderate|large|severe)[^\S\n]*(?:[,;.][^\S\n]*|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_OPENED = re.compile(r"(?<=[a-z]):(?=[A-Za-z])")  # "Effusion:Yes"
+_NUMBERS = re.compile(r"(?:^|\s+)\(\d{1,2}\)\s+(?=[A-Za-z])")  # "(1) .. (2) .." in one line
+_OWN = re.compile(  # how a phrase begins that is not denied with what stands before it
+    r"(?:no|possible|probable|small|mild|moderate|severe|large|trace|tiny|minimal|new|stable|unchanged|persistent)\s",
+    re.IGNORECASE,
+)
+_SHORT = 6  # words of a phrase
+_ITEM = r"[A-Za-z]+(?:[ -][A-Za-z]+){0,3}?"
+_LIST_ANSWERED = re.compile(
+    rf"(?P<items>{_ITEM}(?:(?:,\s*(?:and |or )?|\s+(?:and|or)\s+){_ITEM})+):\s*(?:(?:all|both)\s+)?(?P<answer>{PURE})(?=\s*(?:[.;,]|$))",
+    re.IGNORECASE,
+)
+_NAMED_BEFORE = re.compile(r"(?:no|not|none|without|with|the|a|an|of|is|are|and|or|but|any)\b", re.IGNORECASE)
 _TITLE = re.compile(r"\s*(?:#{1,6}\s+|\*\*|__)(?P<name>[A-Za-z /-]{3,40}?)\s*:?(?:\*\*|__)?\s*:?\s*")
 _BULLET = re.compile(r"\s*(?:[-*+\u2022]|\d{1,2}[.)])\s+")
 _WORDS = 4  # of a line that says something of the organ above it and does not name it
@@ -29,7 +47,7 @@ _PAIRS = (
     (re.compile(r"\?\s*(?:A|Answer)\s*\d*\s*[:.]\s*", re.IGNORECASE), "? "),
     (re.compile(r"\s*[(\[]\s*(?:yes ?/ ?no|y ?/ ?n|present ?/ ?absent)\s*[)\]](?=\s*[:?])", re.IGNORECASE), ""),
     (re.compile(r"([(\[]\s*(?:[-+?]|neg|pos|no|yes)\s*[)\]])\s+(?=[A-Z][a-z]+\s?[(\[])"), r"\1. "),
-    (re.compile(r"(?<=\S)\s+[\u2022\u25cf\u25aa]\s+(?=\S)"), "\n\u2022 "),
+    (re.compile(r"(?<=\S)\s+[\u2022\u25cf\u25aa\u00b7\u2023\u25e6]\s+(?=\S)"), "\n\u2022 "),
 )
 _TICKED, _EMPTY = r"(?:\[\s*[xX]\s*\]|\(\s*[xX]\s*\)|[\u2611\u2612\u2705\u2713\u2714])", r"(?:\[\s*\]|\(\s*\)|\u2610)"
 _OPTION = r"(yes|no|present|absent|positive|negative|possible)"
@@ -46,13 +64,55 @@ _TICKS = (
 )
 
 
+def each_phrase(report: str) -> str:
+    """Short phrases in lines of their own, or between dashes or slashes, as sentences; equal to it where it has none."""
+    lines = [line for line in report.split("\n") if line.strip()]
+    if _are_phrases(lines):
+        return ".\n".join(lines)
+    return "\n".join(
+        ". ".join(pieces) if _are_phrases(pieces := re.split(r"\s+[-/\u2013\u2014]\s+", line)) else line
+        for line in report.split("\n")
+    )
+
+
+def _are_phrases(pieces: list[str]) -> bool:
+    return (
+        len(pieces) > 1
+        and all(len(piece.split()) <= _SHORT and FINDING.search(piece.lower()) and ":" not in piece for piece in pieces)
+        and all(_OWN.match(piece.strip()) for piece in pieces[1:])
+    )
+
+
+def each_answered(text: str) -> str:
+    """``effusion, edema: none`` as one answer for each."""
+    return _LIST_ANSWERED.sub(_one_each, text)
+
+
+def _one_each(match: re.Match[str]) -> str:
+    items = re.split(r",\s*(?:and |or )?|\s+(?:and|or)\s+", match["items"])
+    if not all(FINDING.search(item.lower()) and not _NAMED_BEFORE.match(item) for item in items):
+        return match[0]
+    return "; ".join(f"{item}: {match['answer']}" for item in items)
+
+
 def line_for_line(report: str) -> str:
     """The report with what belongs together in one line; equal to it where it has no such lists."""
+    report = re.sub(r"(?<=[a-z])_(?=[a-z])", " ", _OPENED.sub(": ", report))
+    if len(_NUMBERS.findall(report)) > 1:
+        report = _NUMBERS.sub("\n- ", report)
     for pattern, line in _PAIRS:
         report = pattern.sub(line, report)
+    if sum(map(_is_answered, _ANSWERED.finditer(report))) > 1:
+        report = _ANSWERED.sub(
+            lambda match: f"\n{match['name']}: {match['answer']}\n" if _is_answered(match) else match[0], report
+        )
     for ticks in _TICKS:
         report = ticks.sub(r": \1", report)
     return _named_organs(_stated_lists(report))
+
+
+def _is_answered(match: re.Match[str]) -> bool:
+    return bool(FINDING.search(match["name"].lower())) and not _NAMED_BEFORE.match(match["name"])
 
 
 def _stated_lists(report: str) -> str:
@@ -79,7 +139,7 @@ def _named_organs(report: str) -> str:
     for line in report.split("\n"):
         title = _TITLE.fullmatch(line)
         if title:
-            organ = title["name"].strip() if _ORGAN.fullmatch(title["name"].strip()) else ""
+            organ = title["name"].strip() if ORGAN.fullmatch(title["name"].strip()) else ""
             out.append("" if organ else line)
             continue
         said = _BULLET.sub("", line, count=1).strip()

@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 
 from modules.labelling.answers import FINDING, LEFT_OPEN, PURE, SIDES, answer_of, line_by_line, state_of
-from modules.labelling.listed import RULE, cells_of, line_for_line, table_row
+from modules.labelling.listed import ORGAN, RULE, cells_of, each_answered, each_phrase, line_for_line, table_row
 from modules.labelling.markup import without_tags
 
 _BULLET = re.compile(
-    r"\s*(?:[-*+\u2022\u25cf\u25b8\u25ba\u25a0\u25cb\u2192\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)"
+    r"\s*(?:[-*+\u2022\u25cf\u25b8\u25ba\u25a0\u25cb\u2192\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\)|[\[(]?\d{1,2}:\d\d(?:\s*[AaPp]\.?[Mm]\.?)?[\])]?\s*[:\u2013-]?)\s+(?=\S)"
 )
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
 _NAMED_BOX = re.compile(r"\s*([A-Za-z][A-Za-z /-]{2,40}?)\s*(\[\s*[xX\u2713\u2714+-]?\s*\]|[\u2610-\u2612])\s*[,;.|]?")
 _IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({PURE})\s*[)\]]", re.IGNORECASE)
 _DASHED = re.compile(
-    rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|\s[-\u2013\u2014]\s|$))",
+    rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|\s[-\u2013\u2014]\s|$)|(?:possible|questionable|suspected|equivocal)\s(?![^.,;]*{FINDING.pattern}))",
     re.IGNORECASE,
 )
 _SIGN = re.compile(
@@ -32,17 +32,14 @@ _NUMBERED = re.compile(
     r"(?<!grade)(?<!score)(?<!:)\s+(?=\(?[1-9]\d?[.)]\s+[A-Za-z][^.:\n]{2,40}?(?::|\s[-\u2013])\s)"
 )  # answers on one line: 1. .. 2. ..
 _ASKED_OF = re.compile(r"(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])")  # "?effusion"
-_ITEM = r"[A-Za-z]+(?:[ -][A-Za-z]+){0,3}?"
-_LIST_ANSWERED = re.compile(
-    rf"(?P<items>{_ITEM}(?:(?:,\s*(?:and |or )?|\s+(?:and|or)\s+){_ITEM})+):\s*(?:(?:all|both)\s+)?(?P<answer>{PURE})(?=\s*(?:[.;,]|$))",
-    re.IGNORECASE,
+_SIZED = re.compile(
+    r"(?:right|left|bilateral|bibasilar|mild|small|moderate|severe|large|trace|tiny|minimal|slight)\w*\b", re.IGNORECASE
 )
-_SIZED = re.compile(r"(?:mild|small|moderate|severe|large|trace|tiny|minimal|slight)\w*\b", re.IGNORECASE)
 _BEFORE = re.compile(r"\(?(?:previously|formerly|prior|earlier)\b", re.IGNORECASE)
 _SAID_AGAIN = re.compile(r"^(no|yes|none),\s+(?:there|it|they|this)\b[^.]*", re.IGNORECASE)  # "No, there is not"
 _HEADING = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9 /(),'&_-]{1,70}?)\s*(?P<mark>[:?])\s*(?P<rest>.*)", re.DOTALL)
 _NEXT_HEADING = re.compile(  # where one line holds several answers
-    r"(?:[,;.]\s+|(?<=[a-z0-9+?)-])\s+(?<=(?:none|sent|tive|ible|rmal|lear|s no|:\sno|\syes)\s))(?=[A-Z][A-Za-z /-]{2,40}:\s)|,\s+(?=[a-z_ ]{4,40}:\s)"
+    r"(?:[,;.]\s+|(?<=[a-z0-9+?)-])\s+(?<=(?i:none|sent|tive|ible|rmal|lear|s no|:\sno|\syes)\s))(?=[A-Z][A-Za-z /-]{2,40}:\s)|,\s+(?=[a-z_ ]{4,40}:\s)"
 )
 _LISTED = re.compile(r"(?<=\w )(none|absent|nil)[,;]\s+(?=\w)")
 _QUOTED = re.compile(
@@ -52,7 +49,7 @@ _SINGLE_QUOTED = re.compile(r"(?<![a-z])'([^'\n]{1,60})'(?=\s*[:,}])", re.IGNORE
 _TAG = re.compile(r"</?(?:li|ul|ol|p|br|div|tr|td|b|strong)\s*/?>", re.IGNORECASE)
 _BOX = re.compile(r"\s+(?=[\u2610-\u2612\u2705\u2714\u2713\u2717\u2718\u274c]|\[[ xX-]?\]|\(\s*[xX]?\s*\))")
 _SPEAKER = re.compile(r"(?:^|(?<=[.?!]\s))\s*(?:Q|A|question|answer)\s*\d*\s*[:.]\s+", re.IGNORECASE)
-_BETWEEN = re.compile(r"\s*[;|]\s*|[,.]\s+|\s+/\s+")
+_BETWEEN = re.compile(r"\s*[;|]\s*|[,.]\s+|\s+/\s+|\s+(?:but|and|while)\s+")
 _NAME = re.compile(r"\s*(?:[-*]\s+)?(?P<name>[A-Za-z][A-Za-z0-9 _/-]{1,40}?)\s*[:?=(]")
 _PAIR = re.compile(rf"\s*(?P<name>[A-Za-z][A-Za-z _/-]{{2,40}}?)[,;]\s*(?P<rest>{PURE})\s*\.?\s*", re.IGNORECASE)
 _TITLE = re.compile(
@@ -69,18 +66,19 @@ _UNCHANGED = re.compile(
     r"(?:no|not|without)(?: \w+){0,2} (?:change[ds]?|progression|improvement|worsening|enlarged|increased|decreased|larger|worse)|unchanged|stable"
 )
 _ASKED = re.compile(
-    r"(?:clinical |past |medical |patient )*(?:history|indications?|reason for (?:exam\w*|study)|question)",
+    r"(?:clinical |past |medical |patient )*(?:history|indications?|reason for (?:exam\w*|study)|question|comparisons?(?: stud(?:y|ies))?)",
     re.IGNORECASE,
 )
 _SAYS_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|within (?:normal )?limits)\b")
 _MARKS = re.compile(
     r"</?[A-Za-z][^<>\n]*>|[,;]\s*(?i:no|yes|none|absent|present|possible|true|false|[01])\s*\.?\s*(?:\n|$)|(?m:^\s*#{1,6}\s)|"
-    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?m:^\s*\d{1,2}[.)]\s)"
+    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?i:\w (?:yes|no|present)\s*[,;])|[~>\u2026]|__|[a-z]_[a-z]|\s/\s|(?m:^\s*\d{1,2}[.)]\s)"
 )
 
 
 def as_prose(report: str) -> str:
     """The report with its structured answers as sentences; equal to it where it has none."""
+    report = each_phrase(report)
     if not _MARKS.search(report):
         return report
     report = line_for_line(without_tags(report))
@@ -158,21 +156,13 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
     pair = _PAIR.fullmatch(text)
     if pair and FINDING.search(pair["name"].lower()) and not _NEGATED.match(pair["name"].lower()):
         text = f"{pair['name']}: {pair['rest']}"
-    text = _LIST_ANSWERED.sub(_each_answered, _SPEAKER.sub("", _plain_marks(_OF_SIDE.sub(r" \1", text))))
+    text = each_answered(_SPEAKER.sub("", _plain_marks(_OF_SIDE.sub(r" \1", text))))
     asked = [piece for part in _NEXT_HEADING.split(text) for piece in _entries(part)]
     pieces = [_entry(piece) for piece in asked]
     if pieces != asked or text != line:
         stop = "." if closes or pieces[-1] != asked[-1] else ""
         return ". ".join(piece.rstrip(" .") for piece in pieces if piece.strip(" .")) + stop
     return f"{text.rstrip()}." if closes and text.strip() and text.rstrip()[-1] not in ".!?:;" else text
-
-
-def _each_answered(match: re.Match[str]) -> str:
-    """``effusion, edema: none`` as one answer for each."""
-    items = re.split(r",\s*(?:and |or )?|\s+(?:and|or)\s+", match["items"])
-    if not all(FINDING.search(item.lower()) and not _NEGATED.match(item.lower()) for item in items):
-        return match[0]
-    return "; ".join(f"{item}: {match['answer']}" for item in items)
 
 
 def _plain_marks(text: str) -> str:
@@ -195,7 +185,9 @@ def _entries(text: str) -> list[str]:
 def _begins_name(text: str) -> bool:
     match = _NAME.match(text)
     return match is not None and (
-        bool(FINDING.search(match["name"].lower().replace("_", " "))) or state_of(match["name"]) is not None
+        bool(ORGAN.fullmatch(match["name"].strip()))
+        or bool(FINDING.search(match["name"].lower().replace("_", " ")))
+        or state_of(match["name"]) is not None
     )
 
 
@@ -207,14 +199,17 @@ def _entry(piece: str) -> str:
     name, rest = match["name"].strip(), _SAID_AGAIN.sub(r"\1", match["rest"].strip())
     plain = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
     if match["mark"] == "?":
+        rest = rest.lstrip("-\u2013\u2014 ")
         answer = answer_of(_CLAUSE.split(rest.rstrip(" ."))[0]) if rest else None
         if not FINDING.search(plain):
             return piece
         if answer is None and not _SIZED.match(rest):
             return f"possible {_without_question(plain)}. {_entry(rest)}"
     elif not FINDING.search(plain):
-        if _ASKED.fullmatch(name):  # what was asked, or was known before, is no finding
-            return _entry("".join(re.split(r"(?<=[.?])\s+", rest, maxsplit=1)[1:]))
+        asked, _, after = re.sub(r"(?<=[.?])\s+", "\n", rest, count=1).partition("\n")
+        if _ASKED.fullmatch(name) and (FINDING.search(asked.lower()) or not name.lower().startswith("comparison")):
+            # what was asked, or was known before, is no finding
+            return _entry(f"{asked} {after}" if asked.endswith("?") and answer_of(after) else after)
         state = state_of(name)
         if state is not None and FINDING.search(rest.lower()):
             items = re.split(r"\s*[,;]\s*(?:and\s+)?|\s+and\s+", rest.rstrip(" ."))
@@ -254,7 +249,12 @@ def _answered(name: str, rest: str) -> str:
         return f"{name} {rest}"
     sentences, open_answer, denied = [], False, False
     whole = re.sub(r",\s+(?=versus|vs\b)", " ", whole)
-    aside = _ASIDE.sub(lambda match: f", {match[1]}" if FINDING.search(match[1].lower()) else match[0], whole)
+    aside = _ASIDE.sub(
+        lambda match: (
+            "" if _BEFORE.match(match[1]) else f", {match[1]}" if FINDING.search(match[1].lower()) else match[0]
+        ),
+        whole,
+    )
     clauses = [whole] if answer_of(whole) is not None else _CLAUSE.split(aside)
     doubted = any((answer_of(clause) or "")[:1] == ("possible",) for clause in clauses)
     for clause in clauses:
