@@ -481,6 +481,12 @@ def test_maps_of_another_program(tmp_path, capsys):
     assert "no --ann_path was given" in shown
     assert "the boxes name no patients: what is said by patient is by film" in shown
     np.savez(tmp_path / "other.npz", x=grid)
+    for wrong, words in (
+        (grid * np.nan, "holds values that are not finite"),
+        (np.ones((4, 16)), "is 4 x 16: expected a square grid"),
+    ):
+        np.savez(tmp_path / "wrong.npz", **{"e5|pleural effusion": wrong})
+        refused(capsys, words, ground, *flags, "--maps", tmp_path / "wrong.npz", "--overwrite")
     refused(capsys, "name every array 'image|finding'", ground, *flags, "--maps", tmp_path / "other.npz", "--overwrite")
 
 

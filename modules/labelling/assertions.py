@@ -126,15 +126,15 @@ CUES = {
 _CUE = re.compile("|".join(rf"(?P<{kind}>\b(?:{'|'.join(patterns)})\b)" for kind, patterns in CUES.items()))
 _VERSUS_WORDS = 2  # how many words before "versus" it leaves open
 _POST_WORDS = 16  # how many words before "is not seen" it denies
-RULES = f"{_CUE.pattern} {_VERSUS_WORDS} {_POST_WORDS}"
-RULES_CHECKSUM = hashlib.sha256(RULES.encode()).hexdigest()
-
-_SENTENCE_END = re.compile(r"[.!?;]+(?=\s|$)|(?<=[a-z]{2})\.(?=[a-z])|\n\s*\n")
-_NOT_WORDS = re.compile(r"[^a-z0-9]+")
 _GONE = re.compile(rf"({FINDING.pattern}) (?:resolved|cleared|gone)[,;]\s+")  # what follows is something else
 _RUN_ON = re.compile(
     r"(?<=[a-z]{3}) (?=(?:No|Mild|Moderate|Severe|Small|Trace) [a-z])"
 )  # lines that were joined without a stop
+RULES = f"{_CUE.pattern} {_VERSUS_WORDS} {_POST_WORDS} {_GONE.pattern} {_RUN_ON.pattern}"
+RULES_CHECKSUM = hashlib.sha256(RULES.encode()).hexdigest()
+
+_SENTENCE_END = re.compile(r"[.!?;]+(?=\s|$)|(?<=[a-z]{2})\.(?=[a-z])|\n\s*\n")
+_NOT_WORDS = re.compile(r"[^a-z0-9]+")
 _APOSTROPHE = re.compile(r"['\u2019]")
 
 

@@ -200,7 +200,15 @@ class GroundRun:
     def _foreign_maps(self) -> tuple[dict[str, list[np.ndarray | None]], int]:
         """Maps that somebody else made: an array for each ``image|finding``."""
         with np.load(self.wanted.maps, allow_pickle=False) as file:
-            known = {name: np.asarray(file[name], dtype=np.float64).ravel() for name in file.files}
+            arrays = {name: np.squeeze(np.asarray(file[name], dtype=np.float64)) for name in file.files}
+        for name, found in arrays.items():
+            oblong = found.ndim > 2 or (found.ndim == 2 and found.shape[0] != found.shape[1])
+            if oblong or not np.isfinite(found).all():
+                what = f"is {' x '.join(map(str, found.shape))}" if oblong else "holds values that are not finite"
+                raise UserError(
+                    f"the map {name[:80]} of {self.wanted.maps} {what}: expected a square grid of numbers, correct it"
+                )
+        known = {name: found.ravel() for name, found in arrays.items()}
         maps = [known.get(f"{phrase.image}|{phrase.finding}") for phrase in self.phrases]
         there = [found for found in maps if found is not None]
         if not there or any(round(len(found) ** 0.5) ** 2 != len(found) for found in there):
