@@ -56,6 +56,22 @@ def test_errors_count_downwards_and_other_ratings_up(rated):
         read_rated(rated)
 
 
+@pytest.mark.parametrize(
+    "heading", ["discrepancies", "Severity", "mistakes", "num_edits", "penalty score", "mean rank", "Error count"]
+)
+def test_what_is_worse_when_it_is_larger_counts_downwards(rated, heading, capsys):
+    rated.write_text(rated.read_text().replace("total_errors", heading))
+    assert read_rated(rated, rating=heading).ratings[:3].tolist() == [0, -1, -2]
+    call(program, "--rated", rated, "--rating", heading, "--no-meteor", "--resamples", 5, "--chexbert_path", "none")
+    assert f"a larger {heading!r} is taken to be worse" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("heading", ["credits", "error-free score", "harmony", "prank", "stars"])
+def test_other_numbers_count_upwards(rated, heading):
+    rated.write_text(rated.read_text().replace("total_errors", heading))
+    assert read_rated(rated, rating=heading).ratings[:3].tolist() == [0, 1, 2]
+
+
 def test_a_report_without_a_reference_is_not_rated(rated):
     rated.write_text(rated.read_text().replace(f"3,{TRUTH},", "3,,"))
     with pytest.raises(UserError, match=r"2 of 20 rows of .* have no reference, the first is row 4:"):

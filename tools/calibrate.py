@@ -32,7 +32,9 @@ class RatedOptions(Group):
     )
     raters: str | None = flag(None, "what belongs to them: ReXVal's table of errors, RadPref's folder of annotations")
     significant: bool = flag(False, "of errors, count the clinically significant ones alone")
-    rating: str | None = flag(None, "heading of the ratings; a name with 'error' in it counts downwards")
+    rating: str | None = flag(
+        None, "heading of the ratings; one of errors, severity or ranks counts downwards, which is said"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

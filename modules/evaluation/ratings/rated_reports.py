@@ -11,6 +11,7 @@ The content decides which of them a file is.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,11 @@ from modules.messages import UserError, require_file
 from modules.records import read_json
 
 ERRORS = ("errors", "num_errors", "total_errors", "significant_errors", "clinically_significant_errors", "error_count")
+# A larger number of these is worse.
+_WORSE = re.compile(
+    r"(?<![a-z])(?:errors?(?![\W_]*free)|mistakes?|discrepan|sever|omission|missed|hallucinat|false|wrong|penalt|edits?|distance|cost|loss|ranks?|fail|harm|risk)(?!on)",
+    re.IGNORECASE,
+)
 RATINGS = ("rating", "ratings", "radiologist_rating", "human_score", "quality")
 EXPERT = ("ground_truth", "images_path", "prediction1", "annotation1")
 RADPREF = ("id", "ground_truth_report", "C1_report", "C2_report")
@@ -98,8 +104,9 @@ def _own(path: Path, rating: str | None) -> Rated:
     values = np.array([finite_number(path, found[0], row[found[0]]) for row in file.rows])
     ids = next(iter(file.keys.values()), None)
     studies = file.references if ids is None else [name or str(i) for i, name in enumerate(ids)]
-    sign = -1 if "error" in found[0].lower() else 1
-    return Rated(file.texts, file.references, studies, found[0], sign * values, rows=list(file.rows))
+    sign, larger = (-1, "worse") if _WORSE.search(found[0]) else (1, "better")
+    notes = [f"a larger {found[0]!r} is taken to be {larger}"]
+    return Rated(file.texts, file.references, studies, found[0], sign * values, rows=list(file.rows), notes=notes)
 
 
 def _is_category(value: object) -> bool:
