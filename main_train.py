@@ -106,7 +106,8 @@ def main() -> None:
         if training.resume:
             trainer.resume()
         if training.profile:
-            print(*(f"wrote {path}" for path in profile_training(trainer, training.profile)), sep="\n")
+            for path in profile_training(trainer, training.profile):
+                print(f"wrote {path}")
             return
         agree_on(lambda: begin_run(run_dir, found, options, data.train.tokenizer))
         trainer.fit()

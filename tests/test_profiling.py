@@ -34,6 +34,15 @@ def test_profile_writes_a_trace_and_no_checkpoint(prepared, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_of_several_processes_the_first_tells_of_itself(trainings, tmp_path):
+    """All of them wrote the same two files, and one of them ended for a trace that another had renamed."""
+    status, log = trainings.run(tmp_path, "--profile", 2, processes=2)
+    assert status == 0, log
+    assert log.count("| backward | 2 |") == log.count("profile.md") == 1
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+
+
+@pytest.mark.slow
 def test_a_trace_takes_no_more_than_its_limit(prepared, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(profiling, "LARGEST", 2 << 20)
     train(prepared, tmp_path, "--profile", 2)

@@ -13,7 +13,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from modules.corpus.dataloaders import evaluation_loader, training_loader
-from modules.distributed import autocast
+from modules.distributed import autocast, is_main
 from modules.retrieval.references import training_references
 from modules.training.trainer import Trainer
 
@@ -66,7 +66,7 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
         steps: training steps that are timed, after two that are not.
 
     Returns:
-        The files written.
+        The files written; of several processes those of the first, about itself.
     """
     device, options = trainer.device, trainer.options
     watch = Stopwatch(device)
@@ -86,6 +86,8 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
             _timed_step(trainer, batches, watch)
         trainer.model.eval()
         _evaluate(trainer, watch)
+    if not is_main():
+        return []
     paths = [trainer.run_dir / "profile.md", trainer.run_dir / "trace.json"]
     operators = profiler.key_averages().table(
         sort_by=f"self_{device.type}_time_total", row_limit=25, max_name_column_width=60
