@@ -98,6 +98,12 @@ class Page:
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    def upload(self, selector, path):
+        """Give a file to an input."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
     def size(self, width, height, dark=False):
         """Size of the window, and the colours that the user prefers."""
         self.send(

@@ -92,6 +92,20 @@ def test_the_page_writes_a_report_and_keeps_nothing(prepared, trained, tmp_path)
             page.run("document.querySelector('input[type=radio]').click()")
             page.wait("[...document.querySelectorAll('textarea')].some(box => box.value.includes('Research use only'))")
             page.wait("!!document.querySelector('[aria-label=Download], [title=Download]')")
+            broken = tmp_path / "broken.png"
+            broken.write_bytes(film.read_bytes()[:300])
+            given = "document.querySelector('#film').innerText"
+            picked = "document.querySelectorAll('input[type=radio]:checked').length"
+            reports = "[...document.querySelectorAll('textarea')].map(box => box.value).join('')"
+            page.upload("#film input[type=file]", film)
+            page.wait(f"{given}.includes('{film.name[:6]}') && {picked} === 0")
+            page.wait(f"{reports}.includes('Research use only')")
+            page.run("document.querySelector('input[type=radio]').click()")
+            page.wait(f"{given}.includes('Click to Upload') && {picked} === 1")
+            page.wait(f"{reports}.includes('Research use only')")
+            page.upload("#film input[type=file]", broken)
+            page.wait(f"{given}.includes('broken') && {reports} === ''")  # no report below a film that is not its own
+            page.wait("document.querySelector('[data-testid=toast-body]')?.innerText.includes('broken')")
             labels = (
                 "[...document.querySelectorAll('button')].map(b => `${b.ariaLabel} ${b.title} ${b.innerText}`).join()"
             )

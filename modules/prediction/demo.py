@@ -86,16 +86,17 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
     """The page, one column a model; a Gradio ``Blocks``."""
     import gradio as gr  # on demand: requirements/demo.txt
 
-    def answer(film: str | None) -> list[Any]:
-        found: list[Any] = []
+    nothing = [None, "", [], "", gr.update(choices=[], value=None), None] * len(reporters)
+
+    def answer(film: str) -> list[Any]:
+        """What the columns show, after what the other way of giving a film is set to: no report stands below a film of another."""
+        found: list[Any] = [None]
         for reporter in reporters.values():
-            if film is None:
-                found += [None, "", [], "", gr.update(choices=[], value=None), None]
-                continue
             try:
                 shown = look(reporter, film)
             except UserError as error:
-                raise gr.Error(str(error)) from error
+                gr.Warning(str(error))
+                return [None, *nothing]
             row = shown.row
             doubt = "This image is unlike the training images.\n\n" if row["unlike_training"] else ""
             states = [
@@ -136,8 +137,9 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
                         api_visibility="private",
                     )
                     outputs += [kept, report, states, retrieved, which, picture]
-        film.change(answer, film, outputs, api_name="report")
-        example.input(lambda number: answer(str(examples[number])), example, outputs, api_name="example")
+        film.upload(answer, film, [example, *outputs], api_name="report")
+        film.clear(lambda: nothing, None, outputs, api_visibility="private")
+        example.input(lambda number: answer(str(examples[number])), example, [film, *outputs], api_name="example")
     return page
 
 
