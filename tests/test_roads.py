@@ -229,6 +229,7 @@ def test_published_files_are_converted_trained_and_tested(checkout, forks, tmp_p
     shutil.copytree(source / "images", folder / "images", symlinks=True)
     missing = other.bash("train_mimic_cxr.sh", *TRAINING, *WRITING, status=2)
     command = re.search(r"convert them: (python main_prepare\.py .*)", missing)[1]
+    assert command.endswith("--published data/mimic_cxr")  # as docs/data.md writes it
     other.python("main_prepare.py", *command.split()[2:], "--device", "cpu", "--num_workers", 0)
     one, two = FeatureStore.open(source / "features"), FeatureStore.open(folder / "features")
     for name in ("labels", "region_scores", "region_text", "report_features", "sentence_features", "sentence_offsets"):
