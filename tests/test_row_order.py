@@ -74,6 +74,8 @@ COUNTED = {
     "inside a name": [f"sample_{i}_test" for i in range(6)],
     "with a letter behind": [f"{i}a" for i in range(6)],
     "letters": list("ABCDEF"),
+    "of batches": ["0_0", "0_1", "1_0", "1_1", "2_0", "2_1"],
+    "of batches, the last one short": ["b0-0", "b0-1", "b0-2", "b0-3", "b1-0", "b1-1"],
 }
 
 
@@ -95,13 +97,21 @@ def test_one_file_may_count_its_rows_and_the_other_not(tmp_path, capsys):
 
 
 def test_ids_that_only_look_alike_count_nothing():
-    assert all(map(count_up, (["s10", "s20", "s30"], ["b", "a"])))
+    numbered = (
+        ["s10", "s20", "s30"],
+        ["b", "a"],
+        sorted(map(str, range(12))),
+        sorted(f"case{i}" for i in range(1, 14)),
+    )
+    assert all(map(count_up, numbered))
     for ids in (
         ["50414267", "50578114", "50771383"],
         ["1.2", "2.3", "3.4"],
         ["a1", "b1", None],
         ["x", "x"],
         ["10", "20", "40"],
+        ["0_0", "1_0", "0_1"],
+        ["0_0", "0_1", "0_2", "1_0", "2_0"],
     ):
         assert not count_up(ids)
 

@@ -173,16 +173,25 @@ def count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool
 def count_up(values: Sequence[str | None]) -> bool:
     """Whether ids differ in one number, or letter, that grows or falls by one step from row to row (``case_10_test``, ``case_20_test``).
 
-    A program numbers so whatever it is given; ids of studies do not.
+    A program numbers so whatever it is given; ids of studies do not. The same numbers may have been sorted as text, and two
+    numbers may count batches and their rows (``0_3``, ``1_0``).
     """
     pieces = [_COUNTED.split(value or "") for value in values]
     if len({len(row) for row in pieces}) != 1:
         return False
     differing = [column for column in zip(*pieces, strict=True) if len(set(column)) > 1]
-    if len(differing) != 1 or not all(map(_COUNTED.fullmatch, differing[0])):
+    if not 1 <= len(differing) <= 2 or not all(_COUNTED.fullmatch(piece) for column in differing for piece in column):
         return False
-    numbers = [int(piece) if piece.isdecimal() else ord(piece) for piece in differing[0]]
-    return len({after - before for before, after in itertools.pairwise(numbers)}) == 1
+    rows = [
+        tuple(int(piece) if piece.isdecimal() else ord(piece) for piece in row) for row in zip(*differing, strict=True)
+    ]
+    steps = {tuple(b - a for a, b in zip(*pair, strict=True)) for pair in itertools.pairwise(rows)}
+    if len(differing) == 2:  # the second number begins anew where the first one grows
+        lengths = [len(list(group)) for _, group in itertools.groupby(rows, key=lambda row: row[0])]
+        return steps <= {(0, 1), (1, 1 - lengths[0])} and len(set(lengths[:-1])) == 1 and lengths[-1] <= lengths[0]
+    numbers = sorted(rows)
+    as_text = list(differing[0]) == sorted(differing[0]) and len(rows) == numbers[-1][0] - numbers[0][0] + 1
+    return len(steps) == 1 or (as_text and numbers[0][0] <= 1)
 
 
 def _counted(values: Sequence[str | None]) -> tuple[str, set[int], bool]:
