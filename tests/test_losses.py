@@ -1,5 +1,6 @@
 """modules/training/losses.py: published values, and gradients exactly where the docstrings say."""
 
+import numpy as np
 import pytest
 import torch
 from tiny import report_loss
@@ -249,3 +250,23 @@ def test_known_pairs_collapse_neither_texts_nor_maps():
     assert correlation(maps) < 0.3
     assert overlap > optimised("mentions", steps=1)[2] + 0.05
     assert kept == 1
+
+
+def test_known_pairs_are_two_means_and_what_is_not_known_or_no_sentence_counts_in_neither():
+    """The mean over what means the same, and a quarter of that over what does not."""
+    torch.manual_seed(3)
+    B, K, S, M = 2, 3, 4, 9
+    region_map, reference_map = torch.rand(B, K, M), torch.rand(B, S, M)
+    pairs = torch.tensor([0.0, 1.0, 0.25, -1.0]).repeat(B * K * S // 4).view(B, S, K).transpose(1, 2)
+    mask = torch.tensor([[True, True, True, False], [True, True, False, False]])
+    overlap = losses.soft_iou(region_map, reference_map)
+    parts = [[0.0, 0.0], [0.0, 0.0]]  # sum and weight of both
+    for b, k, s in np.ndindex(B, K, S):
+        same, iou = pairs[b, k, s].item(), overlap[b, k, s].item()
+        if mask[b, s] and same >= 0:
+            for part, value, weight in zip(parts, (1 - iou, iou), (same, 1 - same), strict=True):
+                part[0] += weight * value
+                part[1] += weight
+    (together, same), (apart, other) = parts
+    expected = together / same + 0.25 * apart / other
+    assert losses.known_pairs_loss(pairs, region_map, reference_map, mask).item() == pytest.approx(expected, rel=1e-5)

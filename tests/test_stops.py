@@ -69,6 +69,7 @@ def test_a_signal_saves_and_ends_with_its_status(number, place, count, processes
     saved = load_checkpoint(run / "current_checkpoint.pth")["run"]
     if place == "step":
         assert (saved["epoch"] - 1) * 6 // processes + saved["step"] == count
+        assert saved["seen"] == 8 * processes * saved["step"]
     status, log = trainings.run(run, *DROPOUT, "--resume", processes=processes)
     assert status == 0, log
     assert_same_run(run, uninterrupted(processes))

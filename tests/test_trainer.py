@@ -11,6 +11,7 @@ from modules.training import trainer as subject
 from modules.training.losses import updated_prior
 from modules.training.objective import loss_names
 from modules.training.optimizers import Schedule
+from modules.weights.checkpoints import load_checkpoint
 
 CLIP, SEED, EPOCHS = 1e-3, 12, 3
 SCHEDULE = Schedule(init_lr=1e-3, min_lr=1e-5, warmup_lr=1e-4, warmup_steps=4, epochs=EPOCHS)
@@ -100,6 +101,35 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
     assert found["val_BLEU_4"] == pytest.approx(1)
     assert (found["val_text_cosine"], found["val_map_correlation"]) == (0.5, 0.25)
     assert found["val_ce_f1_micro"] == pytest.approx(1)
+
+
+def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_best(prepared, tmp_path):
+    trainer = trainer_of(prepared, tmp_path, "--val_every", EPOCHS)
+    work, steps = trainer.train_step, []
+    trainer.train_step = lambda *batches: steps.append(work(*batches)) or steps[-1]
+    trainer._one_epoch()
+    trainer._one_epoch()
+    name = loss_names()[0]
+    expected = torch.stack(steps)[:, 0].double().view(2, -1).mean(dim=1)
+    np.testing.assert_allclose([row[name] for row in trainer.state.history], expected, rtol=1e-5)
+    metric = trainer.options.training.monitor_metric
+    trainer.state.history[0][metric] = 0.5
+    assert not trainer._keep_best({metric: 0.5})
+    assert not (tmp_path / "model_best.pth").exists()
+    assert trainer._keep_best({metric: 0.51})
+    assert (tmp_path / "model_best.pth").exists()
+
+
+def test_training_goes_on_with_the_prior_of_its_validation(prepared, tmp_path):
+    trainer = trainer_of(prepared, tmp_path, "--val_every", 1)
+    score, found = trainer.validation.score, []
+    trainer.validation.score = lambda *given: found.append(score(*given)) or found[0]
+    before = trainer.class_prior.clone()
+    trainer._one_epoch()
+    ((_, after),) = found
+    assert not torch.equal(after, before)
+    assert torch.equal(trainer.class_prior, after)
+    assert torch.equal(load_checkpoint(tmp_path / "current_checkpoint.pth")["run"]["class_prior"], after)
 
 
 @pytest.mark.parametrize(("flags", "layer"), [([], FastLinear), (["--no-fast_cpu"], torch.nn.Linear)])
