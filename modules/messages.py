@@ -17,6 +17,10 @@ from typing import IO, Any, NamedTuple
 from modules.processes.early_stop import begin_work
 from modules.processes.watch import launched, leave_silently, lost_another, may_speak, several
 
+STAND_INS = (  # how they begin, and what to do
+    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
+    (b"<", "a web page: the address led to no file, or asked to log in; download it again"),
+)
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -60,6 +64,15 @@ def require_file(path: str | Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path} does not exist: check the path")
     return path
+
+
+def refuse_stand_ins(path: Path) -> None:
+    """Refuse what a server or git gave in place of a file."""
+    with open(path, "rb") as file:
+        start = file.read(64).lstrip()
+    for mark, what in STAND_INS:
+        if start.startswith(mark):
+            raise UserError(f"{path} is {what}")
 
 
 def named(name: object) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from modules.messages import UserError
+from modules.messages import UserError, refuse_stand_ins
 
 TAR_ENDINGS = (".tgz", ".tar.gz", ".tar")
 ARCHIVES = (".zip", *TAR_ENDINGS)
@@ -28,6 +28,7 @@ def archive_members(path: Path, wanted: Callable[[str], bool], limit: int) -> It
         UserError: if the archive is damaged, or a wanted file is encrypted, packed in an unknown way or larger.
     """
     read = _zip_members if path.suffix.lower() == ".zip" else _tar_members
+    refuse_stand_ins(path)
     try:
         yield from read(path, wanted, limit)
     except UserError:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from modules.messages import UserError, named
+from modules.messages import STAND_INS, UserError, named
 from modules.weights.saving import MARK, is_whole, last_bytes, nonfinite_tensors, verified_checksum
 
 ZIP, LEGACY = (
@@ -20,8 +20,7 @@ ZIP, LEGACY = (
     b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
 )  # how files of torch.save begin, today's and older
 _OTHERS = (
-    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
-    (b"<", "a web page: the address led to no file, download it again"),
+    *STAND_INS,
     (b"{", "JSON: give the file of the weights"),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
     (b"\x80", "a pickle of another program: save its weights with torch.save in an environment you trust"),

@@ -194,6 +194,19 @@ def test_a_broken_table_of_mimic_is_refused(name, packed, tmp_path):
     assert not [*(tmp_path).glob("*.jpg")][1:]  # nothing but outside.jpg lies above the image folder
 
 
+@pytest.mark.parametrize("name", ["mimic-cxr-reports.zip", "mimic-cxr-2.0.0-split.csv", "mimic-cxr-2.0.0-split.csv.gz"])
+def test_a_page_that_asks_to_log_in_is_called_so(name, tmp_path):
+    """It was called cut off, and copied again it is the same page."""
+    raw = tree(tmp_path / "raw")
+    (raw / "mimic-cxr-reports.zip").write_bytes(zipped())
+    if "split" in name:
+        (raw / "mimic-cxr-2.0.0-split.csv").unlink()
+    (raw / name).write_text("\n<!DOCTYPE html><html>Log in</html>")
+    ending = prepare(tmp_path, "mimic_cxr")
+    assert_refused(ending, tmp_path)
+    assert f"{name} is a web page: the address led to no file, or asked to log in; download it again" in str(ending)
+
+
 def test_the_tree_that_led_out_is_refused(tmp_path):
     shutil.copytree(CASES / "raw/mimic_traversal", tmp_path / "raw")
     assert_refused(prepare(tmp_path, "mimic_cxr"), tmp_path)

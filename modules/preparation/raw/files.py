@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import leading_out
 from modules.corpus.archives import archive_members
-from modules.messages import UserError, named, require_file
+from modules.messages import UserError, named, refuse_stand_ins, require_file
 
 MAX_TEXT = 1 << 22  # bytes of one report; they have a few thousand
 MAX_LINE = 1 << 20  # characters of one line of a table
@@ -34,6 +34,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
         UserError: if there is no such file; if a column is missing, or the file is cut off or damaged.
     """
     path = require_file(path)
+    refuse_stand_ins(path)
     csv.field_size_limit(MAX_LINE)
     open_bytes = gzip.open if path.suffix == ".gz" else open
     try:
