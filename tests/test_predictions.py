@@ -59,7 +59,7 @@ def test_every_layout_gives_the_same_reports(layouts):
 def test_order_stands_in_for_ids(layouts):
     references = read_report_file(layouts["table"], "reference")
     matched = match({"a": read_report_file(layouts["r2gen"])}, references, "none", 0)
-    assert matched.ids == list(REPORTS)
+    assert matched.ids == ["s50414267", "s50414268", "x/y 3"]  # as the table writes them
     assert matched.systems["a"] == matched.references == list(REPORTS.values())
     assert any("by order" in note for note in matched.notes)
     with pytest.raises(UserError, match=r"c\.jsonl has no ids and .*b\.csv has: .*--by_order"):

@@ -1,5 +1,6 @@
 """main_score.py on small files that were once read wrongly: BLEU-1 of every one, through the program."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -88,6 +89,24 @@ def test_findings_beside_whole_references_are_said(tmp_path, capsys):
     )
     scored(tmp_path / "b", file, None, "--profile", "rexrank", "--section", "findings")
     assert "name both findings" not in capsys.readouterr().out
+
+
+def test_what_is_written_names_the_studies_as_the_references_do(tmp_path):
+    """Other tools are joined by these ids: IU X-Ray's are capitals, MIMIC-CXR's begin with s."""
+    ids = ["CXR1_IM-0001-4001", "s50414267", "p10/Case 7.JPG"]
+    folded = ["cxr1_im-0001-4001", "50414267.0", "p10/case 7"]
+    references, ours = write_table(tmp_path / "r.csv", ids), write_table(tmp_path / "a.csv", folded)
+    scored(tmp_path / "out", ours, references)
+    for name, column in (
+        ("per_study_a.csv", "study_id"),
+        ("cxr_report_metric_a.csv", "study_id"),
+        ("cxr_report_metric_gt.csv", "study_id"),
+    ):
+        with (tmp_path / "out" / name).open(newline="", encoding="utf-8") as file:
+            assert [row[column] for row in csv.DictReader(file)] == ids, name
+    assert list(json.loads((tmp_path / "out" / "rexrank_a.json").read_text())) == ids
+    again = scored(tmp_path / "again", tmp_path / "out" / "rexrank_a.json", None)
+    assert again == scored(tmp_path / "once more", ours, references)
 
 
 def test_references_that_say_nothing_are_named(tmp_path, capsys):

@@ -15,14 +15,24 @@ from modules.evaluation.reading.study_ids import (
     numbering_conflict,
     pair_rows,
     repeated,
+    written_id,
 )
 from modules.messages import UserError
 
 
 def labels_of(file: ReportFile) -> list[str]:
-    """What the studies of a file are called: their ids, or the numbers of their rows."""
-    ids = next(iter(file.keys.values()), [None] * len(file.texts))
-    return [str(number) if value is None else value for number, value in enumerate(ids, start=1)]
+    """What the studies of a file are called: their ids as they are written there, or the numbers of their rows.
+
+    Other programs find their studies by them, so that nothing is folded that is folded where ids are compared.
+    """
+    name, ids = next(iter(file.keys.items()), ("", [None] * len(file.texts)))
+    found = [str(number) if value is None else value for number, value in enumerate(ids, start=1)]
+    if not file.rows:
+        return found
+    return [
+        label if value is None else written_id(row[name])
+        for label, value, row in zip(found, ids, file.rows, strict=True)
+    ]
 
 
 def truth_of(

@@ -40,6 +40,13 @@ def plain_id(value: object) -> str | None:
     return None if text in ("nan", "none", "null", "<na>") else (number[1] if number else text) or None
 
 
+def written_id(value: object) -> str:
+    """An id as it was written; a whole float, which a program made of a number, without its ``.0``."""
+    if isinstance(value, list | tuple):
+        value = value[0]
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
 def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> dict[str, list[str | None]]:
     """Every way to read the ids of some rows.
 
