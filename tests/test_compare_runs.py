@@ -35,6 +35,17 @@ def test_two_runs_are_compared(runs, capsys):
     assert "poor minus good" in scores
 
 
+@pytest.mark.parametrize("common", [0, 2])
+def test_runs_of_other_studies_are_told_what_mends_it(runs, common, capsys):
+    """They were told flags that the program does not have."""
+    file = runs[1] / "predictions.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[common:] = [{**row, "id": f"other{row['id']}"} for row in rows[common:]]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    message = refused(capsys, f"the runs have {common} studies in common (good 30, poor 30)", compare_runs, *runs)
+    assert "--" not in message
+
+
 def test_what_is_no_run_is_named(runs, tmp_path, capsys):
     refused(capsys, "two tested runs at least", compare_runs, runs[0])
     assert "predictions.jsonl" in refused(capsys, "is missing", compare_runs, runs[0], tmp_path / "none")

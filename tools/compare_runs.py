@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     answer_early_stops()
 
 from models.config import FlagError, flag
-from modules.messages import Needed, require, run
+from modules.messages import Needed, UserError, require, run
 from modules.options.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
 from modules.options.parsing import parse_options
 from modules.options.programs import Program
@@ -82,10 +82,28 @@ def differing(options: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def refuse_others(studies: Mapping[str, Sequence[str]]) -> None:
+    """Refuse runs that have hardly a study in common; their ids are our programs' own, so that no flag mends it.
+
+    Args:
+        studies: ids by run.
+
+    Raises:
+        UserError: with the number of each.
+    """
+    shared = set.intersection(*(set(ids) for ids in studies.values()))
+    if 2 * len(shared) < min(map(len, studies.values())):
+        counts = ", ".join(f"{run} {len(ids)}" for run, ids in studies.items())
+        raise UserError(
+            f"the runs have {len(shared)} studies in common ({counts}): test them on the same split of the same annotation"
+        )
+
+
 def main() -> None:
     """Compare."""
     words = sys.argv[1:]
     options = parse_options(CompareRuns, ["--runs", *words] if words and not words[0].startswith("-") else words)
+    from modules.evaluation.reading.matching import labels_of
     from modules.evaluation.reading.predictions import match
     from modules.evaluation.reading.report_files import read_report_file
     from modules.evaluation.reports.results import comparison_lines, comparisons
@@ -102,6 +120,7 @@ def main() -> None:
     print("differing options:", *(lines or ["  none"]), sep="\n")
 
     files = {name: read_report_file(folder / "predictions.jsonl") for name, folder in runs.items()}
+    refuse_others({name: labels_of(file) for name, file in files.items()})
     matched = match(files, None, "auto", 100)
     labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, None)
     scorer = ReportScorer(matched.references, labeler, full=matched.full, raw=matched.raw_references)
