@@ -85,6 +85,8 @@ SHAPES = {
     "critical findings told": (f"{HEAD} FINDINGS: {F}\n\n NOTIFICATION OF CRITICAL FINDINGS: Told at 3 p.m.", F, "", ""),
     # no header for the findings
     "view as header": (f"{HEAD} PA AND LATERAL VIEWS OF THE CHEST:  {F}\n\n IMPRESSION: {I}", "", I, F),
+    "two views, MIMIC-CXR's own name of findings": (f"{HEAD} CHEST, TWO VIEWS:  {F}\n\n {G}\n\n IMPRESSION: {I}", f"{F} {G}", I, ""),
+    "two views above the findings": (f"{HEAD} CHEST, TWO VIEWS:  9:12 a.m.\n\n FINDINGS: {F}\n\n IMPRESSION: {I}", F, I, ""),
     "view with a time": (f" HISTORY: Cough.\n\n AP CHEST, 9:12 A.M., ___:  {F}\n\n IMPRESSION: {I}", "", I, F),
     "paragraph without header": (f" REASON FOR EXAM: Fall.\n\n {F}\n\n IMPRESSION: {I}", "", I, F),
     "paragraphs without header": (f"{HEAD} TECHNIQUE: Chest PA.\n\n {F}\n\n {G}", "", "", f"{F} {G}"),

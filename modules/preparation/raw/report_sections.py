@@ -251,6 +251,8 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     if inside in _OWNS_MORE:
         # LUNGS: or CHEST, PA AND LATERAL: inside the findings are text, other headers are not
         return None if _ORGAN.search(name) or _is_view(name) else (inside, match["rest"])
+    if name == "chest, two views":
+        return "report", match["rest"]  # MIMIC-CXR's own parser counts 1,735 of these, and calls their text findings
     return "unnamed", match["rest"] if _is_view(name) else line
 
 
