@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -21,6 +21,7 @@ STAND_INS = (  # how they begin, and what to do
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
     (b"<", "a web page: the address led to no file, or asked to log in; download it again"),
 )
+MOST_WORDS = 5  # of a name, a heading or a cell that a message quotes: what has more may be a report
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -76,9 +77,27 @@ def refuse_stand_ins(path: Path) -> None:
 
 
 def named(name: object) -> str:
-    """A name that a file claims, as a message may quote it: on one line, and of it no more than 80 letters."""
-    text = str(name)[:80]
+    """A name that a file claims, as a message may quote it: on one line, of it no more than 80 letters, of a text only how many.
+
+    Where a name stands a report may stand, as in the first line of a table without headings.
+    """
+    text = str(name)
+    if len(text.split()) > MOST_WORDS:
+        return f"a text of {len(text):,} letters"
+    text = text[:80]
     return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def quoted(value: object) -> str:
+    """As :func:`named`, between quotes if it is a name."""
+    return repr(value)[:82] if named(value) == str(value) else named(value)
+
+
+def all_quoted(names: Iterable[object]) -> str:
+    """Names beside each other, or of texts only that they are none: a short cell beside a long one may be a report too."""
+    names = list(names)
+    texts = sum(len(str(name).split()) > MOST_WORDS for name in names)
+    return f"{len(names)} cells of which {texts} are texts" if texts else ", ".join(map(quoted, names))
 
 
 _UP = "\x1b[A"  # moves the cursor of a terminal

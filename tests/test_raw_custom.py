@@ -103,17 +103,17 @@ def test_studies_without_images_are_left_out(tmp_path):
     [
         (
             "place,report\na.png,x\n",
-            "has no column of images (found place, report): call that of the images image_path",
+            "has no column of images (found 'place', 'report'): call that of the images image_path",
         ),
         (
             "Bild,Befund\na.png,x\n",
-            "has no column of images and none of texts (found Bild, Befund): call that of the images "
+            "has no column of images and none of texts (found 'Bild', 'Befund'): call that of the images "
             "image_path; call that of the texts report, or findings and impression",
         ),
         ("image_path,report\n,x\n", "line 2"),
         ("image_path,report\na.png,x\n/etc/a.png,x\n../b.png,x\n", "line 3: image_path is '/etc/a.png'"),
         ("image_path,report\n/etc/a.png,x\n../b.png,x\n", "2 of 2 rows are wrong:"),
-        ("image_path,words\na.png,x\n", "has no column of texts (found image_path, words)"),
+        ("image_path,words\na.png,x\n", "has no column of texts (found 'image_path', 'words')"),
         ("image_path,report\na.png,x\na.png,y\n", "the id a appears twice"),
         ("image_path,report,split\na.png,x,training\nb.png,y,dev2\n", "line 3: the split is 'dev2'"),
         ("image_path,report,split\na.png,x,train\nb.png,y,\n", "1 of 2 studies"),
@@ -421,7 +421,7 @@ def test_studies_of_one_image_stay_in_one_split_where_no_patient_is_named(tmp_pa
         read_custom(write(tmp_path, f"id,image_path,report,split\n{rows}"), options(), with_images=False)
     rows = "".join(f"{i},p{i},{i % 5}.png,Report {i}.,{('train', 'test')[i // 5]}\n" for i in range(10))
     dataset = read_custom(write(tmp_path, f"id,patient,image_path,report,split\n{rows}"), options(), with_images=False)
-    assert "warning: 5 images are of patients in several splits, first 0.png" in " ".join(dataset.notes)
+    assert "warning: 5 images are of patients in several splits, first '0.png'" in " ".join(dataset.notes)
 
 
 @pytest.mark.parametrize("name", ["id", "patient"])

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
-from modules.messages import UserError
+from modules.messages import UserError, all_quoted, named, quoted
 from modules.records import read_json
 
 SPLITS = ("train", "val", "test")
@@ -96,7 +96,7 @@ def annotation_items(path: str | Path) -> list[tuple[str, str, Any]]:
     for number, item in enumerate(content):
         split = item.get("split", "test") if isinstance(item, dict) else "test"
         if split not in SPLITS:
-            _reject(path, f"item {number}", f"the split is {split!r}", f"expected one of {SPLITS}", "correct it")
+            _reject(path, f"item {number}", f"the split is {quoted(split)}", f"expected one of {SPLITS}", "correct it")
         items.append((split, f"item {number}", item))
     return sorted(items, key=lambda item: SPLITS.index(item[0]))
 
@@ -150,14 +150,14 @@ def check_images(studies: Sequence[Study], image_dir: str | Path) -> None:
     missing = [study.image_path[0] for study in bar if not (image_dir / study.image_path[0]).is_file()]
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(studies)} images are not in {image_dir}, first {', '.join(missing[:3])}: give the "
+            f"{len(missing)} of {len(studies)} images are not in {image_dir}, first {', '.join(map(named, missing[:3]))}: give the "
             "folder that the paths of the annotation start from with --image_dir, or remove the studies without image"
         )
     outside = leading_out(image_dir, (study.image_path[0] for study in studies))
     if outside:
         raise UserError(
             f"{len(outside)} of {len(studies)} images are links, or below links, that lead out of {image_dir}, first "
-            f"{outside[0]}: give the folder that holds the images themselves with --image_dir"
+            f"{named(outside[0])}: give the folder that holds the images themselves with --image_dir"
         )
 
 
@@ -184,7 +184,7 @@ def _check_layout(path: str | Path, content: Any) -> None:
     if not isinstance(content, dict):
         found = f"a {type(content).__name__}"
     elif not content or not set(content) <= set(SPLITS):
-        found = f"an object with the keys {', '.join(map(repr, sorted(content)[:4])) or 'none'}"
+        found = f"an object with the keys {all_quoted(sorted(content)[:4]) or 'none'}"
     elif all(isinstance(items, list) for items in content.values()):
         return
     else:
@@ -225,7 +225,7 @@ def _read_report(path: str | Path, name: str, report: Any, split: str) -> str:
         _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
     refuse_odd(f"{path}, {name}", "report", report)
     if is_empty(report) or failed(report):
-        found = f"the report is {report.strip()[:12]!r}"
+        found = f"the report is {quoted(report.strip())}"
         _reject(
             path, name, found, "expected a text and not what programs write where there is none", "remove the study"
         )
@@ -286,7 +286,7 @@ def _read_memory_indices(path: str | Path, name: str, indices: Any) -> tuple[int
 
 def _short(value: Any) -> str:
     """A value as it appears in a message."""
-    text = repr(value)
+    text = quoted(value) if isinstance(value, str) else named(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -6,10 +6,10 @@ import math
 import re
 import unicodedata
 
-from modules.messages import UserError
+from modules.messages import UserError, named
 
 MAX_REPORT = 1 << 17  # characters; reports have a few thousand
-MAX_ID = 1000
+MAX_ID, MOST_WORDS_OF_ID = 1000, 8
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, invisible, half a character, ends of lines
 
 EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write where there is nothing
@@ -84,7 +84,7 @@ def refuse_odd(where: str, name: str, value: object) -> None:
         value: what stands there; it is not quoted but for an id.
 
     Raises:
-        UserError: if it is longer than any; if an id is a list or the like, or holds characters that nobody sees, so that
+        UserError: if it is longer than any; if an id is a list or the like, a text of many words, or holds characters that nobody sees, so that
             it looks like another.
     """
     if name in ("id", "patient") and (
@@ -92,6 +92,11 @@ def refuse_odd(where: str, name: str, value: object) -> None:
     ):
         raise UserError(f"{where}: the {name} is a {type(value).__name__}, expected text or a number: correct it")
     value = str(value)
+    if name in ("id", "patient") and len(value.split()) > MOST_WORDS_OF_ID:
+        raise UserError(
+            f"{where}: the {name} is a text of {len(value.split())} words, expected a short name: is it the column of another "
+            "thing?"
+        )
     most = MAX_ID if name == "id" else MAX_REPORT
     if len(value) > most:
         raise UserError(
@@ -99,5 +104,5 @@ def refuse_odd(where: str, name: str, value: object) -> None:
         )
     if name == "id" and not value.isprintable() and any(unicodedata.category(letter) in _UNSEEN for letter in value):
         raise UserError(
-            f"{where}: the id {value[:60]!a} holds characters that cannot be seen, expected none: correct it"
+            f"{where}: the id {named(value)} holds characters that cannot be seen, expected none: correct it"
         )

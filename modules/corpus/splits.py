@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from modules.messages import UserError
+from modules.messages import UserError, quoted
 
 SPLIT_NAMES = {
     "train": "train", "training": "train", "trn": "train", "val": "val", "validate": "val", "validation": "val", "valid": "val",
@@ -27,5 +27,5 @@ def split_name(name: str, where: str) -> str:
     """
     found = known_split(name)
     if found is None:
-        raise UserError(f"{where}: the split is {name!r}, expected train, val or test: correct it")
+        raise UserError(f"{where}: the split is {quoted(name)}, expected train, val or test: correct it")
     return found

@@ -36,7 +36,7 @@ from tqdm import tqdm
 from modules.corpus.manifest import AGAIN, IDS_OF, MANIFEST, READ_WHOLE, SHAPES, check_numbers, map_array, read_manifest
 from modules.distributed import is_main
 from modules.labels import CHEXPERT_CONDITIONS, STATES
-from modules.messages import UserError
+from modules.messages import UserError, named
 from modules.records import plain, read_json, read_jsonl, sha256_of
 
 BANK_REPORTS, BASE_RATES = "training.jsonl", "base_probs.json"
@@ -179,7 +179,7 @@ class FeatureStore:
         if missing:
             raise UserError(
                 f"{len(missing)} of {len(ids)} studies have no features in {self.directory}, first "
-                f"{', '.join(missing[:3])}: {AGAIN} and the same annotation"
+                f"{', '.join(map(named, missing[:3]))}: {AGAIN} and the same annotation"
             )
         return np.array([row_by_id[identifier] for identifier in ids], dtype=np.int64)
 

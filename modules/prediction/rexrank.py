@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.spelling import on_disk
-from modules.messages import UserError
+from modules.messages import UserError, named
 from modules.records import read_json, write_json
 
 THERE = "is there already and holds something else: give another file, or replace it with --overwrite"
@@ -34,13 +34,13 @@ def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Pat
         image = images[0] if isinstance(images, list) and images else images
         if not isinstance(image, str):
             raise UserError(
-                f"{path}, study {key}: it names no image, expected key_image_path or image_path: correct it"
+                f"{path}, study {named(key)}: it names no image, expected key_image_path or image_path: correct it"
             )
         films[key] = _film(Path(root), image)
-    missing = [str(film) for film in films.values() if not film.is_file()]
+    missing = [film for film in films.values() if not film.is_file()]
     if len(missing) == len(films):
         raise UserError(
-            f"none of the {len(films)} images of {path} is there, first {missing[:1]}: give the folder that their paths "
+            f"none of the {len(films)} images of {path} is there, first {missing[0].with_name(named(missing[0].name))}: give the folder that their paths "
             "start from with --img_root_dir"
         )
     return content, films

@@ -21,6 +21,7 @@ SANE = {  # flag of main_train.py: lowest and highest value that is not the firs
     "cls_weight": (0.0, 100.0),
     "align_weight": (0.0, 100.0),
     "rank_weight": (0.0, 100.0),
+    "presence_weight": (0.0, 100.0),
     "clip_grad_value": (0.0, 10.0),
     "weight_decay": (0.0, 1.0),
 }

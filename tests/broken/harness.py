@@ -13,6 +13,7 @@ from modules.messages import UserError, run
 
 ROOT = Path(__file__).parents[2]
 SECRET = "Mrs Examplename has a cavitary lesion"  # stands in every report: no message may hold it
+PARTS = (SECRET[:8], "Examplename", "cavitary")  # nor a part of it, such as its beginning
 SECONDS, BYTES = 10, 2 << 30
 
 
@@ -56,7 +57,7 @@ def assert_bounded(ending: Ending, folder: Path) -> None:
     assert ending.grown < BYTES
     assert [path for path in folder.rglob(".*.tmp") if path.is_file()] == []
     printed = ending.out + ending.err
-    assert SECRET not in printed
+    assert not any(part in printed for part in PARTS), printed
     assert "Traceback" not in printed
 
 

@@ -21,6 +21,10 @@ def studies(**changes):
 
 STATES = [0] * 14
 FILES = {
+    "a report as labels": studies(labels=SECRET),
+    "a report as image": studies(image_path={SECRET: 1}),
+    "a report as key": json.dumps({SECRET: [], "train": [GOOD]}),
+    "a report as memory": studies(clip_indices=[SECRET]),
     "empty file": "",
     "cut off": studies()[:-20],
     "cut in a character": studies(report="Größe").encode()[:-30],

@@ -21,6 +21,13 @@ def lines(*changes, drop=()):
 
 
 FILES = {
+    "CSV of reports without a heading": ("a.csv", f"1,{SECRET},{SECRET}\n2,{SECRET},{SECRET}\n"),
+    "CSV with a report as heading": ("a.csv", f"id,{SECRET},reference\n1,x,y\n2,y,z\n"),
+    "CSV with an unknown id of reports": (
+        "a.csv",
+        f"{SECRET},prediction,reference\na,{SECRET},{SECRET}\nb,x,{SECRET}\n",
+    ),
+    "a report as key": ("a.jsonl", json.dumps({SECRET: 1, "words": SECRET}) + "\n"),
     "empty": ("a.jsonl", ""),
     "blank": ("a.jsonl", "\n\n"),
     "no JSON": ("a.jsonl", f"{SECRET}\n"),

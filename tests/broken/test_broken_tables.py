@@ -28,6 +28,13 @@ def zipped(**members):
 
 
 REFUSED = {  # name of the file, content
+    "reports without a heading": ("t.csv", f"1,a.png,{SECRET}.\n2,b.png,{SECRET}!\n"),
+    "a report as heading": ("t.csv", f"id,image_path,{SECRET}\n1,a.png,Clear.\n"),
+    "a report as key": ("t.jsonl", json.dumps({"id": 1, "image_path": "a.png", SECRET: "x"}) + "\n"),
+    "a report as split": ("t.csv", table(f"1,a.png,x,{SECRET}", head="id,image_path,report,split\n").replace("Clear.", "Clear.,train")),
+    "a report as id": ("t.csv", table(f"{SECRET} and {SECRET},a.png,x")),
+    "a report as labels": ("t.csv", table(f"1,a.png,x,{SECRET}", head="id,image_path,report,labels\n").replace("Clear.", "Clear.,")),
+    "a report in an image path": ("t.jsonl", json.dumps({"id": 1, "image_path": {SECRET: 1}, "report": "x"}) + "\n"),
     "empty": ("t.csv", ""),
     "blank lines": ("t.csv", "\n\n \n"),
     "heading only": ("t.csv", HEAD),

@@ -26,7 +26,7 @@ from modules.evaluation.grounding.phrases import Phrase, checked
 from modules.evaluation.grounding.sign_scores import SIGN_ENTITIES, SIGNS
 from modules.labelling.mentions import EXCLUDED, PRESENT, TAIL, entity_mentions
 from modules.labels import CONDITIONS, ENTITIES, POSITIVE
-from modules.messages import UserError
+from modules.messages import UserError, all_quoted, named, quoted
 
 _PATIENT = re.compile(r"(?:^|/)(p\d{8})/")
 _MS_CXR = ("dicom_id", "category_name", "label_text", "path", "x", "y", "w", "h", "image_width", "image_height")
@@ -58,7 +58,7 @@ def read_boxes(path: str | Path, split: str | None = None, master_table: str | P
                 break
         else:
             raise UserError(
-                f"{path} has the columns {', '.join(table.headings)[:200]}; expected those of MS-CXR, Chest ImaGenome's gold "
+                f"{path} has the columns {all_quoted(table.headings)[:200]}; expected those of MS-CXR, Chest ImaGenome's gold "
                 "boxes or VinDr-CXR, or PadChest-GR's grounded_reports_*.json"
             )
     _refuse_failed(path, phrases)
@@ -73,13 +73,13 @@ def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
         for cell, what in ((phrase.image, "image"), (phrase.finding, "finding")):
             if is_empty(cell):
                 raise UserError(
-                    f"{path} holds a box without its {what} ({phrase.image[:40]} {phrase.finding[:40]}): correct it"
+                    f"{path} holds a box without its {what} ({named(phrase.image)} {named(phrase.finding)}): correct it"
                 )
         cells = (phrase.image, phrase.finding, phrase.text)
         wrong = next(((cell, kind) for cell in cells if (kind := failed(cell, text=False))), None)
         if wrong:
             raise UserError(
-                f"{path} names a finding or an image {wrong[0][:12]!r}, which {wrong[1]}: correct it, or remove the box"
+                f"{path} names a finding or an image {quoted(wrong[0])}, which {wrong[1]}: correct it, or remove the box"
             )
         found = (phrase.image, phrase.patient, phrase.path, phrase.size)
         first = films.setdefault(phrase.image.casefold(), found)
@@ -93,7 +93,7 @@ def mask_file(folder: Path, study: Study) -> Path:
     """The file of the drawn signs of a study; UserError if its id leads out of the folder."""
     if ".." in study.id or study.id.startswith("/"):
         raise UserError(
-            f"the study {study.id[:50]!r} has an id that leads out of {folder}: rename it in the annotation"
+            f"the study {quoted(study.id)} has an id that leads out of {folder}: rename it in the annotation"
         )
     return folder / study.split / f"{study.id}.npz"
 
@@ -150,7 +150,7 @@ def _ms_cxr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
             _number(path, row[name]) for name in ("x", "y", "w", "h", "imagewidth", "imageheight")
         )
         if not (1 < width < math.inf and 1 < height < math.inf):
-            raise UserError(f"{path} gives {row['dicomid'][:40]} a size of {width:g} x {height:g} pixels: correct it")
+            raise UserError(f"{path} gives {named(row['dicomid'])} a size of {width:g} x {height:g} pixels: correct it")
         key = (*(row[name] for name in ("dicomid", "path", "categoryname", "labeltext")), str(width), str(height))
         groups.setdefault(key, []).append([x, y, x + w, y + h])
     return [
@@ -184,7 +184,7 @@ def _vindr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
         empty = [is_empty(row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
         if all(empty) != (row["classname"].casefold() == "no finding"):
             raise UserError(
-                f"{path} has {row['classname'][:40]!r} {'without' if all(empty) else 'with'} a box on {row['imageid'][:40]}: correct it"
+                f"{path} has {quoted(row['classname'])} {'without' if all(empty) else 'with'} a box on {row['imageid'][:40]}: correct it"
             )
         if all(empty):
             normal.add(row["imageid"])
@@ -203,7 +203,7 @@ def _number(path: Path, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UserError(f"{path} holds {text[:30]!r} where a number of pixels is expected: correct it") from None
+        raise UserError(f"{path} holds {quoted(text)} where a number of pixels is expected: correct it") from None
 
 
 def _patient(path: str, image: str) -> str:

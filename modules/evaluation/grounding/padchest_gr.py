@@ -9,7 +9,7 @@ from typing import Any
 
 from modules.corpus.tables import read_table_file
 from modules.evaluation.grounding.phrases import Phrase, checked
-from modules.messages import UserError
+from modules.messages import UserError, named, quoted
 from modules.records import read_json
 
 _LAYOUT = 'PadChest-GR\'s list of {"StudyID", "ImageID", "findings": [{"sentence_en", "abnormal", "boxes", "labels"}]}'
@@ -39,11 +39,11 @@ def padchest_gr(path: Path, split: str | None, master_table: str | Path | None) 
     for study in content:
         image = study["ImageID"]
         if not isinstance(image, str) or image.casefold() in seen:
-            raise UserError(f"{path} holds the ImageID {str(image)[:40]!r}, which is none or stands twice: correct it")
+            raise UserError(f"{path} holds the ImageID {quoted(image)}, which is none or stands twice: correct it")
         seen.add(image.casefold())
         if known and image.casefold() not in known:
             raise UserError(
-                f"{master_table} does not name the image {image[:40]}: give the table that belongs to {path}"
+                f"{master_table} does not name the image {named(image)}: give the table that belongs to {path}"
             )
         patient, part = known.get(image.casefold(), (str(study.get("StudyID", image)), None))
         if split is None or part == split:
@@ -62,13 +62,13 @@ def _phrases(path: Path, image: str, patient: str, findings: Any) -> list[Phrase
             [*_list(path, image, finding, "boxes"), *_list(path, image, finding, "extra_boxes")],
         )
         if not isinstance(abnormal, bool):
-            raise UserError(f'{path} has "abnormal": {str(abnormal)[:20]!r} of {image}: expected true or false')
+            raise UserError(f'{path} has "abnormal": {quoted(abnormal)} of {image}: expected true or false')
         if boxes and abnormal:
             labels = finding.get("labels") or ["unnamed"]
             first = labels if isinstance(labels, str) else labels[0]
             if not isinstance(first, str) or not re.search("[a-z]", first, re.I):
                 raise UserError(
-                    f"{path} has the label {str(first)[:30]!r} of {image}, which names no finding: correct it"
+                    f"{path} has the label {quoted(str(first))} of {image}, which names no finding: correct it"
                 )
             name = first.casefold()
             groups.setdefault((name, str(finding.get("sentence_en") or name)), []).extend(boxes)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from modules.corpus.cells import is_empty
-from modules.messages import UserError
+from modules.messages import UserError, quoted
 
 
 @dataclass
@@ -62,5 +62,5 @@ def finite_number(path: Path, name: str, cell: object) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise UserError(f"the column {name!r} of {path} holds {str(cell)[:30]!r} and no number: correct it")
+        raise UserError(f"the column {name!r} of {path} holds {quoted(cell)} and no number: correct it")
     return value

@@ -27,7 +27,7 @@ from modules.evaluation.reading.headings import (
     hints_at_reference,
     side_of,
 )
-from modules.messages import UserError
+from modules.messages import UserError, all_quoted, quoted
 
 SECTIONS = ("findings", "impression", "both")
 _PARTS = SECTIONS[:2]
@@ -138,7 +138,7 @@ def _of_section(path: Path, headings: Sequence[str], names: list[str], section: 
     kept = [name for name, part in parts.items() if part in (None, section) or section == "both"]
     alone = section == "both" and len(names) == 1 and parts[names[0]]
     if names and (alone or not kept):
-        _refuse(path, headings, f"{' and '.join(map(repr, names))} hold another section than --section {section}")
+        _refuse(path, headings, f"{' and '.join(map(quoted, names))} hold another section than --section {section}")
     return kept
 
 
@@ -170,7 +170,7 @@ def _one(
     if _are_both(sure):
         return tuple(sure)
     if len(sure) > 1:
-        _refuse(path, headings, f"{' and '.join(map(repr, sure))} may both be the {what}")
+        _refuse(path, headings, f"{' and '.join(map(quoted, sure))} may both be the {what}")
     if sure:
         return (sure[0],)
     if neutral:
@@ -184,9 +184,9 @@ def _reference_beside(
     path: Path, headings: Sequence[str], named: Mapping[str, list[str]], neutral: tuple[str, ...]
 ) -> tuple[str, ...]:
     if len(named["reference"]) > 1 and not _are_both(named["reference"]):
-        _refuse(path, headings, f"{' and '.join(map(repr, named['reference']))} may both be the reference")
+        _refuse(path, headings, f"{' and '.join(map(quoted, named['reference']))} may both be the reference")
     if neutral and named["reference"] and all(plain_heading(name).startswith("label") for name in named["reference"]):
-        both = " and ".join(map(repr, [*named["reference"], *neutral]))
+        both = " and ".join(map(quoted, [*named["reference"], *neutral]))
         _refuse(path, headings, f"{both} are texts and may both be the reference")
     return tuple(named["reference"]) or neutral
 
@@ -236,7 +236,7 @@ def _refuse_strangers(
     others = [name for kind in ("report", "findings", "impression") for name in named[kind] if name not in neutral]
     twice = [name for name in others if is_text(columns[name]) and not _are_parts(columns, name, neutral)]
     if strangers or twice:
-        both = " and ".join(map(repr, [*neutral, *twice, *strangers]))
+        both = " and ".join(map(quoted, [*neutral, *twice, *strangers]))
         _refuse(path, headings, f"{both} are texts and it is not said which is the prediction")
 
 
@@ -263,7 +263,7 @@ def _refuse_hints(
     """Beside a column that is the reference because nothing else is, one whose heading speaks of a reference."""
     strangers = [name for name in _unknown(headings, columns, named) if hints_at_reference(name)]
     if neutral and strangers:
-        both = " and ".join(map(repr, [*neutral, *strangers]))
+        both = " and ".join(map(quoted, [*neutral, *strangers]))
         _refuse(path, headings, f"{both} may both be the reference")
 
 
@@ -276,7 +276,7 @@ def _refuse_unknown_ids(
         values = [str(row.get(name)).strip() for row in rows]
         numbered = name.strip() == "" or is_numbered(values)
         if name not in known and not numbered and len(set(values)) == len(values) and not is_text(values):
-            _refuse(path, headings, f"{name!r} may be the id and is not known")
+            _refuse(path, headings, f"{quoted(name)} may be the id and is not known")
 
 
 def _checked(path: Path, headings: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -293,6 +293,6 @@ def _checked(path: Path, headings: Sequence[str], given: Mapping[str, str]) -> d
 
 def _refuse(path: Path, headings: Sequence[str], why: str) -> None:
     raise UserError(
-        f"{path} has the columns {', '.join(repr(name) for name in headings)[:300]}: {why}; say which is which with "
+        f"{path} has the columns {all_quoted(headings)[:300]}: {why}; say which is which with "
         "--columns prediction=NAME reference=NAME id=NAME"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modules.corpus.cells import failed
 from modules.evaluation.reading.column_values import is_class
-from modules.messages import UserError
+from modules.messages import UserError, quoted
 
 _TOKENS = (
     r"</?(?:s|pad|bos|eos|think|thinking|answer|image|img|report|(?:start|end|bos|eos|pad|im|begin)_\w+|\w+_(?:start|end|of_turn|token))\s*/?>"
@@ -70,12 +70,12 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
         if wrong:
             kind, text = wrong[0]
             raise UserError(
-                f"{len(wrong)} of {len(texts)} reports in {path} are none, first {text.strip()[:12]!r}, which {kind}: it would be "
+                f"{len(wrong)} of {len(texts)} reports in {path} are none, first {quoted(text.strip())}, which {kind}: it would be "
                 "scored as words, so write the text, or leave the cell empty where there is none"
             )
         if len(texts) > 1 and all(map(is_class, texts)):
             raise UserError(
-                f"{path} holds names of classes where reports are expected, first {texts[0].strip()!r}: name the column of the texts with "
+                f"{path} holds names of classes where reports are expected, first {quoted(texts[0].strip())}: name the column of the texts with "
                 "--columns prediction=NAME reference=NAME"
             )
         found, seldom = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _SELDOM))
@@ -83,7 +83,7 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
         if found:
             raise UserError(
                 f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first "
-                f"{found[0].strip()[:12]!r}: it would be scored as words, so remove it"
+                f"{quoted(found[0].strip())}: it would be scored as words, so remove it"
             )
         _refuse_of_most(path, texts)
 

@@ -17,7 +17,7 @@ from modules.evaluation.reading.study_ids import (
     repeated,
     written_id,
 )
-from modules.messages import UserError
+from modules.messages import UserError, named, quoted
 
 
 def labels_of(file: ReportFile) -> list[str]:
@@ -64,7 +64,7 @@ def truth_of(
 
 def _headings_of(systems: Mapping[str, ReportFile]) -> str:
     """The headings of files that hold more than ids and generated reports."""
-    said = {name: [*map(repr, file.headings)] for name, file in systems.items() if len(file.headings) > 2}
+    said = {name: [*map(quoted, file.headings)] for name, file in systems.items() if len(file.headings) > 2}
     return "".join(f" ({name} has the columns {', '.join(headings)[:200]})" for name, headings in said.items())
 
 
@@ -178,7 +178,7 @@ def _order_conflict(
     ours, theirs = by
     other = disagreeing(system.keys, truth.keys, rows)
     if other is not None:
-        return f"the columns {ours!r} and {other!r} bring other rows together"
+        return f"the columns {quoted(ours)} and {quoted(other)} bring other rows together"
     counted = [count_up(file.keys[name]) for file, name in ((system, ours), (truth, theirs))]
     if not any(counted):
         return None
@@ -237,9 +237,9 @@ def say_missing(
     missing = [labels[i] for i in present if rows[i] is None]
     if missing:
         notes.append(
-            f"{name} has no report for {len(missing)} of {len(present)} studies, first {', '.join(missing[:3])}"
+            f"{name} has no report for {len(missing)} of {len(present)} studies, first {', '.join(map(named, missing[:3]))}"
         )
     used = {row for row in rows if row is not None}
     extra = [label for row, label in enumerate(labels_of(system)) if row not in used]
     if extra:
-        notes.append(f"{name} has {len(extra)} reports without a reference, first {', '.join(extra[:3])}")
+        notes.append(f"{name} has {len(extra)} reports without a reference, first {', '.join(map(named, extra[:3]))}")

@@ -27,7 +27,7 @@ from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
 from modules.evaluation.reading.matching import carried, labels_of, rows_of, say_missing, truth_of
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
-from modules.messages import UserError
+from modules.messages import UserError, named, quoted
 
 
 @dataclass
@@ -181,9 +181,9 @@ def _refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile], text
         raise UserError(
             f"{truth.path} has no reference that says anything in its {len(texts)} rows: give the file with the texts, or another --section"
         )
-    ours = "; ".join(f"{name}: {', '.join(labels_of(system)[:2])}" for name, system in systems.items())
+    ours = "; ".join(f"{name}: {', '.join(map(named, labels_of(system)[:2]))}" for name, system in systems.items())
     raise UserError(
-        f"no study is in all files ({truth.path.name}: {', '.join(labels_of(truth)[:2])}; {ours}): give files with the same ids, "
+        f"no study is in all files ({truth.path.name}: {', '.join(map(named, labels_of(truth)[:2]))}; {ours}): give files with the same ids, "
         "or --columns id=NAME"
     )
 
@@ -209,13 +209,13 @@ def _said_of(
     nothing = [key for key, text in zip(ids, reports, strict=True) if not text]
     if nothing:
         notes.append(
-            f"{name} has {len(nothing)} empty reports of {len(ids)}, first {', '.join(nothing[:3])}: they count as reports "
+            f"{name} has {len(nothing)} empty reports of {len(ids)}, first {', '.join(map(named, nothing[:3]))}: they count as reports "
             "that say nothing"
         )
     spoken = [start for text in reports if (start := said_to_a_reader(text))]
     if spoken:
         notes.append(
-            f"{len(spoken)} reports of {name} begin with words to a reader ({spoken[0]!r}): they are scored as words"
+            f"{len(spoken)} reports of {name} begin with words to a reader ({quoted(spoken[0])}): they are scored as words"
         )
     whole, ours = (sum(len(named_sections(text)) == 2 for text in side) for side in (references, reports))
     if abs(whole - ours) * 2 > len(ids):

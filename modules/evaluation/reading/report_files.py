@@ -28,7 +28,7 @@ from modules.evaluation.reading.headings import GENERATED, KNOWN, is_known, side
 from modules.evaluation.reading.one_section import one_section
 from modules.evaluation.reading.report_rows import is_json_lines, json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.reading.study_ids import id_columns
-from modules.messages import UserError, require_file
+from modules.messages import UserError, all_quoted, quoted, require_file
 from modules.records import parse_json
 
 _ID_BEFORE = re.compile(
@@ -136,7 +136,7 @@ def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None
     there = {plain_heading(heading) for file in files for heading in file.headings}
     for role, name in given.items():
         if plain_heading(name) not in there:
-            held = "; ".join(f"{file.path}: {', '.join(file.headings) or 'no headings'}" for file in files)
+            held = "; ".join(f"{file.path}: {all_quoted(file.headings) or 'no headings'}" for file in files)
             raise UserError(f"--columns {role}={name} names a column that no file has ({held[:400]}): correct the name")
 
 
@@ -156,12 +156,14 @@ def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapp
         return _one_column(path)
     if headings and not known:
         raise UserError(
-            f"{path} begins with {', '.join(map(repr, headings))[:120]}; expected the heading study_id,report, or one column "
+            f"{path} begins with {all_quoted(headings)[:120]}; expected the heading study_id,report, or one column "
             "of reports without a heading: add the heading, or name the columns with --columns"
         )
     twice = sorted({name for name in headings if name and headings.count(name) > 1})
     if twice:
-        raise UserError(f"{path} has two columns {twice[0]!r}: rename one of them, so that it is known which is which")
+        raise UserError(
+            f"{path} has two columns {quoted(twice[0])}: rename one of them, so that it is known which is which"
+        )
     rows, plain = [], sorted(map(plain_heading, headings))
     for line, cells in table.body():
         if (again := sorted(map(plain_heading, cells)) == plain) or {
@@ -192,15 +194,14 @@ def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
     ids = [match[1] for cell in cells if (match := _ID_BEFORE.match(cell))]
     if 1 < len(ids) == len(set(ids)) == sum(map(bool, cells)):
         raise UserError(
-            f"every report in {path} begins with what may be its id, first {ids[0]!r}: write a table study_id,report, or remove them"
+            f"every report in {path} begins with what may be its id, first {quoted(ids[0])}: write a table study_id,report, or remove them"
         )
     first, *others = [cell for cell in cells if cell] or [""]
     stopless = len(first.split()) <= 5 and first[-1:] not in ".!?" and all(cell[-1] in ".!?" for cell in others)
     one_word = is_known(first) or side_of(first) or re.fullmatch(r"[\w-]+", first)
     if others and (stopless or (one_word and sum(" " in cell for cell in others) * 2 >= len(others))):
-        raise UserError(
-            f"{path} begins with {first!r}, which may be a heading: call it report in a table, or remove it"
-        )
+        shown = f"{len(first.split())} words" if " " in first else repr(first)  # they may be a report too
+        raise UserError(f"{path} begins with {shown}, which may be a heading: call it report in a table, or remove it")
 
 
 def _read_annotation(
@@ -268,7 +269,7 @@ def _text(path: Path, row: Row, names: Sequence[str], section: str) -> str:
         if not is_empty(value):
             if not isinstance(value, str):
                 raise UserError(
-                    f"the column {name!r} of {path} holds a {type(value).__name__}; expected text: correct it"
+                    f"the column {quoted(name)} of {path} holds a {type(value).__name__}; expected text: correct it"
                 )
             pieces.append((name, value))
     if len(names) == 1:

@@ -19,7 +19,7 @@ from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.patients import patient_key
 from modules.corpus.pixels import open_image
 from modules.corpus.text import normalise_whitespace
-from modules.messages import UserError
+from modules.messages import UserError, named
 from modules.options.flags import DataOptions
 from modules.options.preparation_flags import CheckOptions
 from modules.preparation.doctor.findings import Diagnosis
@@ -81,8 +81,10 @@ def look_at_splits(studies: Sequence[Study], diagnosis: Diagnosis) -> None:
     patients = _splits_of((patient_key(study.patient), study.split) for study in studies if study.patient)
     images = _splits_of((image, study.split) for study in studies for image in study.image_path)
     text = "{count} patients are in two splits, so that a held-out study has relatives in training: split by patient"
-    diagnosis.add("error", "splits", text, patients)
-    diagnosis.add("error", "splits", "{count} images are in two splits: give each study its own image", images)
+    diagnosis.add("error", "splits", text, map(named, patients))
+    diagnosis.add(
+        "error", "splits", "{count} images are in two splits: give each study its own image", map(named, images)
+    )
     unknown = [study.id for study in studies if study.patient is None]
     text = "the patient of {count} studies is unknown, so two splits may share one: add 'patient'"
     diagnosis.add("warning" if unknown else "note", "splits", text, unknown)
@@ -152,9 +154,9 @@ def look_at_images(
     bar = tqdm([*first, *others], desc="images present", unit="file", leave=False)
     absent = {image for image in bar if not (folder / image).is_file()}
     text = f"{{count}} of {len(first):,} images are not in {folder}: give their folder with --image_dir"
-    diagnosis.add("error", "images", text, [image for image in first if image in absent])
+    diagnosis.add("error", "images", text, [named(image) for image in first if image in absent])
     text = f"{{count}} further images of studies are not in {folder}; only the first image of a study is read"
-    diagnosis.add("note", "images", text, [image for image in others if image in absent])
+    diagnosis.add("note", "images", text, [named(image) for image in others if image in absent])
     if thorough:
         split_of = {image: study.split for study in reversed(studies) for image in study.image_path}
         _look_inside([image for image in first if image not in absent], split_of, folder, options, diagnosis)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modules.corpus.annotations import SPLITS, leading_out
 from modules.corpus.patients import patient_key
-from modules.messages import UserError
+from modules.messages import UserError, quoted
 from modules.preparation.raw.studies import RawDataset
 
 
@@ -59,7 +59,7 @@ def refuse_shared_images(dataset: RawDataset, source: object) -> None:
         )
     if shared:
         dataset.notes.append(
-            f"warning: {len(shared)} images are of patients in several splits, first {shared[0]}: a test meets images of the training"
+            f"warning: {len(shared)} images are of patients in several splits, first {quoted(shared[0])}: a test meets images of the training"
         )
 
 

@@ -25,7 +25,7 @@ from modules.corpus.splits import split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
-from modules.messages import UserError
+from modules.messages import UserError, quoted
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
@@ -202,7 +202,7 @@ def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
             )
         if kind := failed(value, text=name in TEXTS):
             raise UserError(
-                f"{path}, {where}: the {name} is {value.strip()[:12]!r}, which {kind}: correct it, or leave the cell empty"
+                f"{path}, {where}: the {name} is {quoted(value.strip())}, which {kind}: correct it, or leave the cell empty"
             )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from modules.messages import Needed, UserError, require
+from modules.messages import Needed, UserError, quoted, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
@@ -135,7 +135,7 @@ def _study(report: _Report, options: RawOptions, views: dict[str, str], files: d
 def _checked(name: str, source: Path) -> str:
     """The name of an image, which becomes a path."""
     if not re.fullmatch(r"[\w-][\w.-]*", name, re.ASCII):
-        raise UserError(f"{source} names an image {name[:50]!r}, expected letters, digits, - and _: copy it again")
+        raise UserError(f"{source} names an image {quoted(name)}, expected letters, digits, - and _: copy it again")
     return name
 
 
@@ -171,7 +171,7 @@ def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
         number = row["uid"]
         if not re.fullmatch(r"\d{1,9}", number, re.ASCII) or number in seen:
             what = "twice" if number in seen else "which is no number"
-            raise UserError(f"{table} has the uid {number[:20]!r} {what}: copy the table again")
+            raise UserError(f"{table} has the uid {quoted(number)} {what}: copy the table again")
         seen.add(number)
         yield _Report(number, tuple(images.get(number, ())), row["findings"].strip(), row["impression"].strip())
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from modules.corpus.splits import split_name
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.messages import Needed, UserError, require
+from modules.messages import Needed, UserError, named, quoted, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.report_sections import extract
@@ -163,7 +163,7 @@ def _read_images(places: _Places) -> tuple[dict[str, list[tuple[int, str]]], dic
         study = row["study_id"]
         if not (_NAME.fullmatch(row["dicom_id"]) and _NUMBER.fullmatch(study) and _NUMBER.fullmatch(row["subject_id"])):
             raise UserError(  # they become paths
-                f"{places.split} has the ids {row['dicom_id'][:50]!r}, {study[:20]!r} and {row['subject_id'][:20]!r}, expected a "
+                f"{places.split} has the ids {quoted(row['dicom_id'])}, {quoted(study)} and {quoted(row['subject_id'])}, expected a "
                 "DICOM id and two numbers: copy the table again"
             )
         view = views.get(row["dicom_id"], "").strip().upper()
@@ -209,7 +209,7 @@ def _read_chexpert(table: Path) -> dict[str, tuple[int, ...]]:
             labels[row["study_id"]] = tuple(_CHEXPERT_STATES[row[_COLUMN_OF[name]]] for name in CHEXPERT_CONDITIONS)
         except KeyError as error:
             raise UserError(
-                f"{table}, study {row['study_id']}: the label {error} is none of -1.0, 0.0, 1.0 and empty: copy the "
+                f"{table}, study {named(row['study_id'])}: the label {quoted(error.args[0])} is none of -1.0, 0.0, 1.0 and empty: copy the "
                 "table again"
             ) from error
     return labels
