@@ -66,7 +66,7 @@ CUES = {
         r"(?<= )(?:possible|questionable|equivocal|indeterminate|maybe)$",  # an answer behind what it answers
     ),
     "post_negative": (
-        rf"(?:{_BE} |has |have )?no(?:t longer|t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
+        rf"(?:{_BE} (?:(?:\w+ly|likely|also|now) )?|has |have )?no(?:t longer|t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
         rf"(?:{_BE}|has been|have been) {_EXCLUDED}",
         rf"(?:{_BE} |appears? |felt |thought )(?:to be )?(?:highly |very )?(?:unlikely|absent|negative)",
         r"(?:has|have|had) (?:completely |fully |since |now |been |nearly |essentially )*"
@@ -90,16 +90,18 @@ CUES = {
         r"differential(?: diagnos[ei]s)?"
         r"(?: (?:include[sd]?|including|considerations?|would include|could include|is))?",
         r"suspected|suspect|suspicion (?:of|for)|doubt(?:ful)?|favou?r(?:ed|ing|s)?",
-        r"either(?! side| lung| hemi\w+| base| apex)(?= (?:\w+ ){1,4}or )",
     ),
     # Uncertain only where nothing is denied: "no opacity to suggest pneumonia" denies the pneumonia.
     "weakly_uncertain": (
         r"(?:suspicious|concerning|worrisome|concern|worry) (?:for|of|about)|evaluat(?:e|ion) for",
         r"suggest(?:ing|ive of|s|ed)?|suggestion of|raises?(?: the)?(?: \w+)?(?: of)?",
+        r"either(?! side| lung| hemi\w+| base| apex)(?= (?:\w+ ){1,4}or )",
     ),
     "negative": (
         r"(?:does |do |did )?not (?:\w+ )?(?:appear|seem|demonstrate|show|contain|have|reveal|represent)"
         r"(?: to)?(?: be)?",
+        r"neither (?:\w+ ){1,2}(?:shows?|has|contains?|demonstrates?)",
+        r"(?:can ?not|cant|could ?nt|could not|do not|dont|did not|didnt|(?:not able|unable) to) (?:\w+ly )?(?:see|identify|detect|appreciate|find|visuali[sz]e)",
         r"no|without|not|nor|neither|never|none|nothing|absen(?:ce|t)(?: of)?|neg(?:ative)?(?: for)?|den(?:y|ies|ied)|lack of",
         r"fails? to",
         r"free (?:of|from)|cleare?d? of|resol(?:ution of|ved)|removal of|interval clearing of|rul(?:ed|es) out",

@@ -72,7 +72,7 @@ _ASKED = re.compile(
 _SAYS_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|within (?:normal )?limits)\b")
 _MARKS = re.compile(
     r"</?[A-Za-z][^<>\n]*>|[,;]\s*(?i:no|yes|none|absent|present|possible|true|false|[01])\s*\.?\s*(?:\n|$)|(?m:^\s*#{1,6}\s)|"
-    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?i:\w (?:yes|no|present)\s*[,;])|[~>\u2026]|__|[a-z]_[a-z]|\s/\s|(?m:^\s*\d{1,2}[.)]\s)"
+    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?i:\w (?:yes|no|present|possible|small|mild|moderate|large|severe|negative|positive)\s*[,;])|[~>\u2026]|__|[a-z]_[a-z]|\s/\s|(?m:^\s*\d{1,2}[.)]\s)"
 )
 
 
