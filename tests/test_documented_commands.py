@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ DOCUMENTS = [
 ]
 STARTS = (
     r"(?:[A-Z_]+=\S+ )?(?:python3? \S|bash \S|pip install|pip-audit|pre-commit|torchrun \S|srun|git clone"
-    r"|hf (?:down|up)load|curl|xdg-open|(?:main_\w+|tools/\w+)\.py -)"
+    r"|hf (?:down|up)load|curl|xdg-open|tensorboard -|(?:main_\w+|tools/\w+)\.py -)"
 )
 SCORER = (
     "--visual_extractor resnet10q --image_size 64 --scorer_epochs 1 --scorer_width 16 --scorer_layers 1 --text_width 16 "
@@ -201,7 +202,7 @@ def test_it_does_what_the_document_says(command, what, clone):
         sizes = sizes.replace(name, flags)
     line = f"{command} {sizes}".replace("50414267 50578114", clone.ids)
     place = clone.interpreter.parents[1]
-    environment = {**os.environ, "VIRTUAL_ENV": str(place), "PATH": f"{place}/bin:{os.environ['PATH']}", "TQDM_DISABLE": "1"}  # fmt: skip
+    environment = {**os.environ, "VIRTUAL_ENV": str(place), "PATH": f"{place}/bin:{sys.prefix}/bin:{os.environ['PATH']}", "TQDM_DISABLE": "1"}  # fmt: skip
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     done = subprocess.run(
         ["bash", "-c", line], capture_output=True, text=True, timeout=600, env=environment, cwd=clone.folder

@@ -130,6 +130,8 @@ def test_a_table_that_is_not_there_is_called_a_table(tmp_path, capsys):
     missing = ["--raw_dir", tmp_path / "studies.csv"]
     refused(capsys, "give the table of your studies", main_prepare, "--dataset_name", "custom", *missing)
     refused(capsys, "give the folder of the raw files", main_prepare, "--dataset_name", "iu_xray", *missing)
+    with pytest.raises(UserError, match="give the path of a table"):  # train_custom.sh is given no flag
+        read_custom(missing[1], options())
 
 
 def test_the_file_must_be_clear(tmp_path):

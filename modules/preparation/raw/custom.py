@@ -104,7 +104,7 @@ def _table(place: Path) -> Path:
     if place.is_file():
         return place
     if not place.is_dir():
-        raise UserError(f"{place} does not exist: give --raw_dir a table or JSON-lines file of your studies")
+        raise UserError(f"{place} does not exist: give the path of a table or JSON-lines file of your studies")
     endings = (*TABLE_ENDINGS, ".jsonl")
     found = [path for path in find_below(place, r"[^~.].*", depth=1) if path.name.lower().endswith(endings)]
     if len(found) != 1:
