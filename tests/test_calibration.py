@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_a_parquet_of_ones_own_is_rated_as_its_csv(rated):
     assert (found.name, found.ratings.tolist()) == (expected.name, expected.ratings.tolist())
     errors = pyarrow.array([None, *table["total_errors"].to_pylist()[1:]])
     parquet.write_table(table.set_column(table.column_names.index("total_errors"), "total_errors", errors), path)
-    with pytest.raises(UserError, match="holds 'None' and no number"):
+    with pytest.raises(UserError, match="holds None and no number"):
         read_rated(path)
 
 
@@ -134,6 +135,24 @@ def test_rexval(tmp_path):
     samples.write_text(samples.read_text() + f'503,"{TRUTH}",a b,c d\n')
     with pytest.raises(UserError, match=r"errors of 2 studies in bleu, radgraph and .* has 3 studies"):
         read_rated(samples, counts)
+
+
+def test_studies_of_rexval_are_those_of_its_rows(tmp_path):
+    """By rows without a gap, or by the ids of both tables; what nobody rated has not 0 errors, and a rater who is missing is no 0."""
+    samples, counts = rexval(tmp_path)
+    whole, found = counts.read_text(), read_rated(samples, counts).ratings.tolist()
+    counts.write_text(whole.replace("\n1,", "\n7,"))
+    with pytest.raises(UserError, match="numbers its studies 0, 7; expected the numbers of the rows"):
+        read_rated(samples, counts)
+    counts.write_text(whole.replace("\n1,", "\n501,").replace("\n0,", "\n502,"))  # the rows of the samples: 501, 502
+    assert read_rated(samples, counts).ratings.tolist() == [*found[2:], *found[:2]]
+    counts.write_text("".join(line for line in whole.splitlines(keepends=True) if not line.startswith("1,bleu")))
+    with pytest.raises(UserError, match="no row of study 1 in bleu: a report that nobody rated has not 0 errors"):
+        read_rated(samples, counts)
+    counts.write_text(
+        "".join(line for line in whole.splitlines(keepends=True) if not re.match("1,bleu,.*,1,[01]$", line.strip()))
+    )
+    assert read_rated(samples, counts).ratings.tolist() == [*found[:2], -4.0, found[3]]
 
 
 KINDS = ["False prediction of finding", "Omission of finding", "Incorrect location/position of finding",

@@ -6,6 +6,7 @@ Source of the layouts: RadCliQ (Yu et al., 2023) and RadEval (Xu et al., 2025).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,6 @@ def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
             f"{samples} and {counts} are not ReXVal's two tables: {', '.join(missing) or 'gt_report'} is missing"
         )
     rows = [{name: cells[place] for name, place in places.items() if place is not None} for _, cells in errors.body()]
-    raters = {row["rater_index"] for row in rows}
     kinds = sorted({row["candidate_type"] for row in rows})
     numbers = sorted(
         {row["study_number"] for row in rows}, key=lambda text: finite_number(counts, "study_number", text)
@@ -44,6 +44,11 @@ def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
         raise UserError(
             f"{counts} counts the errors of {len(numbers)} studies in {', '.join(kinds)} and {samples} has {len(body)} studies with "
             f"{', '.join(reports.headings)}; expected the same: give the two files of one release"
+        )
+    numbers, by = _in_order_of(reports, body, numbers, samples, counts), _raters_of(rows)
+    if lacking := [f"study {number} in {kind}" for number in numbers for kind in kinds if (number, kind) not in by]:
+        raise UserError(
+            f"{counts} has no row of {', '.join(lacking)[:100]}: a report that nobody rated has not 0 errors, so give the whole table"
         )
     sums: dict[tuple[str, str], float] = {}
     for row in rows:
@@ -57,9 +62,34 @@ def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
             found.texts.append(cells[reports.headings.index(kind)])
             found.references.append(cells[truth])
             found.studies.append(number)
-            values.append(-sums.get((number, kind), 0.0) / len(raters))
+            values.append(-sums.get((number, kind), 0.0) / len(by[number, kind]))
     found.ratings = np.array(values)
     return found
+
+
+def _raters_of(rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], set[str]]:
+    """Who rated each report, by study and kind."""
+    by: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        by.setdefault((row["study_number"], row["candidate_type"]), set()).add(row["rater_index"])
+    return by
+
+
+def _in_order_of(
+    reports: Table, body: Sequence[Sequence[str]], numbers: Sequence[str], samples: Path, counts: Path
+) -> list[str]:
+    """The numbers of the studies as the rows of the reports have them: by their ids, or from 0 or 1 row by row."""
+    place = reports.column(["study_number", "study_id"])
+    ids = [] if place is None else [cells[place] for cells in body]
+    if sorted(ids) == sorted(numbers):
+        return ids
+    values = [finite_number(counts, "study_number", text) for text in numbers]
+    if values[0] not in (0, 1) or values != [values[0] + row for row in range(len(values))]:
+        raise UserError(
+            f"{counts} numbers its studies {', '.join(numbers)[:80]}; expected the numbers of the rows of {samples}, from 0 or from 1 "
+            "without a gap: give the two files of one release"
+        )
+    return list(numbers)
 
 
 def read_rad_eval_expert(path: Path, table: Table, significant: bool) -> Rated:

@@ -93,7 +93,7 @@ def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
         found = [match[0] for text in texts if (match := re.match(pattern, text, re.IGNORECASE))]
         if 2 * len(found) > len(texts) > 1:
             raise UserError(
-                f"{len(found)} of {len(texts)} reports in {path} {what}, first {found[0].strip()[:40]!r}: it would be scored as words, so "
+                f"{len(found)} of {len(texts)} reports in {path} {what}, first {quoted(found[0].strip())}: it would be scored as words, so "
                 "remove it, or name the column of the reports with --columns"
             )
 
