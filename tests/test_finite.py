@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import zlib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from programs import train
 
 from modules.corpus import store
 from modules.distributed import rank
+from modules.options.flags import TrainingOptions
 from modules.records import read_json, write_json
 from modules.training import update
+from modules.training.finite import SANE, suspects
 from modules.training.trainer import Trainer
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.saving import save_atomically
@@ -143,6 +146,13 @@ def test_the_input_that_is_none_is_named_with_its_study(prepared, tmp_path, caps
     assert name in torch.load(tmp_path / "run/nonfinite_step.pt", weights_only=True)["ids"]
     train(data, tmp_path / "run", *flags, "--resume", "--on_nan", "skip")
     assert f"region_scores of {name}" in capsys.readouterr().out
+
+
+def test_every_weight_that_may_be_as_large_as_one_likes_is_suspected():
+    free = [f.name for f in fields(TrainingOptions) if f.type == "float" and f.metadata["within"].endswith("inf)")]
+    assert len(free) > 4
+    assert set(free) <= set(SANE)
+    assert "--presence_weight 1e+30 is outside 0 to 100" in suspects({"presence_weight": 1e30, "precision": "fp32"})
 
 
 MOMENT = ("run", "optimizer", "state", 5, "exp_avg_sq")

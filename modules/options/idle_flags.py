@@ -40,6 +40,7 @@ OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches 
 )
 OF_ANY_TRAINING = (
     ReadWith(("batch_size",), "global_batch", False),
+    ReadWith(("sync_bn",), "freeze_bn", False),
     ReadWith(("init_visual",), "resnet_weights", False),
     ReadWith(("init_visual",), "visual_extractor", BACKBONES),
     ReadWith(("init_visual", "tokenizer"), "init_from", False),

@@ -66,6 +66,13 @@ class Program:
         dataset_name = found["dataset_name"][1] if "dataset_name" in found else ""
         refuse_idle(found, self.given, DATASET_DEFAULTS.get(dataset_name, {}), rows)
 
+    def refuse_idle_rerank(self, search: GenerationOptions) -> None:
+        """Refuse a choice among one; FlagError names the flags."""
+        if "rerank" in self.given and search.rerank != "none" and search.beam_size == 1:
+            raise FlagError(
+                f"--rerank {search.rerank} chooses among beams and --beam_size is 1: raise the second or leave the first out"
+            )
+
     def refuse_idle_bert(self, labeler: LabelerOptions, why: str) -> None:
         """Refuse a BERT that nobody would read, not its usual place, which the scripts name; FlagError says who would."""
         if labeler.bert_path not in (None, "", BERT_FOLDER) and not Path(labeler.chexbert_path).is_file():
@@ -103,6 +110,7 @@ class MainTrain(Program):
     runtime: RuntimeOptions
 
     def __post_init__(self) -> None:
+        self.refuse_idle_rerank(self.generation)
         longest = 19 + self.generation.gen_max_len
         if longest > self.model.max_positions:
             raise FlagError(
@@ -142,6 +150,7 @@ class MainTest(Program):
     runtime: RuntimeOptions
 
     def __post_init__(self) -> None:
+        self.refuse_idle_rerank(self.generation)
         if self.testing.plot and self.testing.plot_ids:
             raise FlagError("--plot draws the first studies and --plot_ids others: give one of them")
         self.refuse_idle(OF_A_TEST)
