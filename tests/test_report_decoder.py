@@ -228,6 +228,42 @@ def test_wide_beams_find_the_best_of_all_sequences():
     assert found[0, :2].tolist() == [0, 1]
 
 
+def searched_in_lists(table, prompt, limits, end):
+    """The rule of transformers 4.19 for one study, written down with lists; tokens without padding, and their score."""
+    open_beams, ended = [(0.0, prompt)], []
+    for follows in table:  # (V, V), one for each word
+        length = len(open_beams[0][1])
+        grown = [
+            (score + value, tokens, token)
+            for score, tokens in open_beams
+            for token, value in enumerate(follows[tokens[-1]].tolist())
+            if token != end or length >= limits.min_length
+        ]
+        best = sorted(grown, key=lambda one: -one[0])[: 2 * limits.beams]
+        ended += [(score / length, [*tokens, end]) for score, tokens, token in best[: limits.beams] if token == end]
+        ended = sorted(ended, key=lambda one: -one[0])[: limits.beams]
+        open_beams = [(score, [*tokens, token]) for score, tokens, token in best if token != end][: limits.beams]
+        if len(ended) == limits.beams and ended[-1][0] >= best[0][0] / length:
+            return max(ended)
+    return max([*ended, *((score / len(tokens), tokens) for score, tokens in open_beams)])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_study_is_done_when_its_worst_kept_hypothesis_is_as_good_as_the_best_open_one(seed):
+    """Of studies that are searched together each ends by itself."""
+    V, end = 9, 3
+    table = (3 * torch.randn(20, V, V, generator=torch.Generator().manual_seed(seed))).double().log_softmax(dim=-1)
+    prompts, words = [[0, token] for token in range(4, V)], iter(table)
+    limits = GenerationLimits(beams=3, min_length=4, max_new_tokens=len(table))
+    tokens, scores = beam_search(
+        lambda tokens, rows: next(words)[tokens[:, -1]].clone(), torch.tensor(prompts), limits, end_id=end, pad_id=1
+    )
+    for prompt, found, score in zip(prompts, tokens.tolist(), scores.tolist(), strict=True):
+        expected_score, expected = searched_in_lists(table, prompt, limits, end)
+        assert found == expected + [1] * (2 + len(table) - len(expected))
+        assert score == pytest.approx(expected_score)
+
+
 @pytest.mark.parametrize(("beams", "new"), [(0, 5), (3, 0)])
 def test_impossible_limits_are_refused(beams, new):
     with pytest.raises(ValueError, match="at least 1"):

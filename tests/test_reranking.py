@@ -18,7 +18,7 @@ EFFUSION, OPACITY = CONDITIONS.index("pleural effusion"), CONDITIONS.index("lung
 
 
 def hypotheses(*texts):
-    tokenizer = ReportTokenizer.from_reports(REPORTS + SIDED, 1)
+    tokenizer = ReportTokenizer.from_reports([*REPORTS, *SIDED, *texts], 1)
     rows = [tokenizer.encode(text, [0] * 18, 30) for text in texts]
     width = max(map(len, rows))
     return tokenizer, torch.tensor([[row + [tokenizer.pad_id] * (width - len(row)) for row in rows]])
@@ -52,6 +52,12 @@ def taken(fused, texts, scores=None, maps=False):
 )
 def test_the_hypothesis_with_the_fewest_differing_findings_is_taken(found, expected):
     assert taken(known(*found), REPORTS[:3]) == expected
+
+
+def test_what_is_denied_or_uncertain_differs_no_more_than_what_is_not_said():
+    texts = ["large pleural effusion . possible edema . no pneumothorax . no consolidation .", "cardiomegaly ."]
+    assert taken(known("pleural effusion"), texts) == 0
+    assert taken(known("cardiomegaly"), texts) == 1
 
 
 def test_a_place_without_a_hypothesis_is_never_taken_and_probability_decides_between_equals():

@@ -1,5 +1,6 @@
 """models/retrieval_towers.py and modules/training/towers.py: what is learnt, what it costs nobody else, and the search."""
 
+import copy
 import signal
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from tiny import tiny_config
 import main_test
 import main_train
 from models.manifolds import MANIFOLDS
-from models.retrieval_towers import GREYS, PLACES, film_style
+from models.retrieval_towers import GREYS, PLACES, Tower, film_style
 from models.revtaf import Revtaf
 from modules.labels import NEGATIVE, POSITIVE, UNCERTAIN
 from modules.messages import UserError
@@ -114,6 +115,37 @@ def test_a_site_is_known_by_the_borders_and_the_greys_of_its_films():
     torch.testing.assert_close(greys.sum(dim=1), torch.ones(2))
     counts = [np.histogram(part[0].numpy(), GREYS)[0] / (40 * 57) for part in image]
     np.testing.assert_allclose(greys, np.stack(counts), atol=1e-6)
+
+
+def test_the_query_tower_sees_scores_mean_and_largest_of_every_stage_states_and_film(tiny_model):
+    towers = tiny_model(enhancer="towers", tower_inputs="style").retrieval_enhancer
+    torch.manual_seed(0)
+    scores, stages = torch.rand(2, 5), [torch.randn(2, 3, 4, 6), torch.randn(2, 7, 2, 3)]
+    states, image = torch.randn(2, 4, 18), torch.randn(2, 3, 40, 57)
+    seen = towers.query_inputs(scores, stages, states, image)
+    levels = [pooled for stage in stages for pooled in (stage.mean(dim=(2, 3)), stage.amax(dim=(2, 3)))]
+    parts = [(scores / (1 - scores)).log(), *levels, states.log_softmax(dim=1).flatten(1), film_style(image)]
+    torch.testing.assert_close(seen, torch.cat(parts, dim=1))
+    patches = [stage.flatten(2).transpose(1, 2) for stage in stages]  # of a backbone that is seen as a whole
+    torch.testing.assert_close(towers.query_inputs(scores, patches, states, image), seen)
+
+
+def test_a_tower_standardises_what_it_sees_and_hides_some_of_it_in_training():
+    tower = Tower(6, 4, MANIFOLDS["poincare"](0.5))
+    training = torch.cat([torch.randn(50, 5) * 4 + 7, torch.full((50, 1), 2.0)], dim=1)  # the last one never varies
+    tower.standardise(training)
+    plain = copy.deepcopy(tower)
+    plain.mean.zero_()
+    plain.deviation.fill_(1 - 0.03)
+    x = training[:8] + torch.tensor([0.0, 0, 0, 0, 0, 0.03])
+    standardised = (x - training.mean(dim=0)) / (training.std(dim=0, correction=0) + 0.03)
+    torch.testing.assert_close(standardised[:, 5], torch.ones(8))
+    torch.testing.assert_close(tower(x), plain(standardised))
+    torch.manual_seed(3)
+    hidden = tower(x, 0.5)
+    torch.manual_seed(3)
+    torch.testing.assert_close(hidden, plain(torch.nn.functional.dropout(standardised, 0.5)))
+    assert not torch.allclose(hidden, tower(x))
 
 
 def test_the_key_tower_sees_how_a_report_begins_and_ends(tmp_path, tiny_model):
