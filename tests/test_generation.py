@@ -10,6 +10,7 @@ from programs import SMALL, places
 
 from modules.corpus.dataloaders import collate
 from modules.evaluation.generation import generate_reports, search_of, state_scores
+from modules.evaluation.sensitivity import loss_by_reference
 from modules.labels import CONDITIONS, POSITIVE
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTest
@@ -92,6 +93,21 @@ def test_the_certainty_is_that_of_the_tokens_of_the_report(tested):
     logits = output.token_logits[0, prompt - 1 : len(written) - 1].log_softmax(dim=-1)
     by_hand = logits.gather(1, tokens[0, prompt:, None]).mean().item()
     assert math.isclose(row["mean_token_log_probability"], by_hand, abs_tol=2e-3)
+
+
+def test_losses_by_reference_are_of_decoders_that_are_told_predicted_states(tested, monkeypatch):
+    options, split = tested
+    told = loss_by_reference(split.model, split.dataset, CPU, options)
+    diagnose = split.model.diagnose
+
+    def others(*given):
+        seen, state_logits = diagnose(*given)
+        return seen, state_logits.flip(1)
+
+    monkeypatch.setattr(split.model, "diagnose", others)
+    told_others = loss_by_reference(split.model, split.dataset, CPU, options)
+    assert told.pop("studies") == told_others.pop("studies") == len(split.dataset)
+    assert all(told[kind] != told_others[kind] for kind in told)
 
 
 def test_reranking_is_asked_for_by_its_flag_alone(tested):

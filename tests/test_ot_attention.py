@@ -107,6 +107,8 @@ def test_every_patch_receives_a_convex_combination_of_texts():
     plan = block.weights(block.cosine(block.q(image), block.k(text))[0], mask)
     torch.testing.assert_close(9 * plan.sum(dim=1), torch.ones(2, 9))
     assert plan.min() >= 0
+    message, _ = block(image, text, mask)
+    torch.testing.assert_close(message, block.proj(9 * plan.transpose(1, 2) @ block.v(text)))
 
 
 @pytest.mark.parametrize("kind", ["ot", "softmax", "none"])
