@@ -174,13 +174,20 @@ def test_references_that_are_worth_nothing_stand_as_they_were_measured(row, refe
     assert "[-" in more, "the interval excludes zero: the sentence is no longer true"
 
 
+def test_the_label_oracle_stands_as_it_was_measured():
+    loss = [figures("synth_cxr", "label oracle", f"reference_sensitivity.{name}") for name in ("retrieved", "none")]
+    bleu, _, macro, tail, _ = (figures("synth_cxr", "label oracle", name).mean() for name in CE)
+    said = f"BLEU-4 {bleu:.3f}, macro F1 {macro:.3f}, tail F1 {tail:.3f}. What it retrieves costs {(loss[0] - loss[1]).mean():.3f} nats"
+    assert said.replace("0.", ".") in " ".join(NOW.split())
+
+
 def test_only_what_the_corrected_p_carry_is_said_to_be_carried():
     """The columns of the table of rows: macro F1, tail F1, tail F1 of the states, BLEU-4."""
     lines = (DOCS / "ablations" / "synth_cxr.md").read_text().split("What the full model retrieves")[0].splitlines()
     cells = [line.split("|")[3:7] for line in lines if line.startswith("| minus full")]
     several = [row for row in cells if all(" p " in cell for cell in row)]  # seeds: of one there is no p
     p = np.array([[float(cell.split(" p ")[1]) for cell in row] for row in several])
-    assert p.shape[0] == 7
+    assert p.shape[0] == 8
     assert (p < 0.05).sum() == (p[:, 3] < 0.05).sum() == 5
     carried = p[p < 0.05]
     assert f"({carried.min():.3f} to {carried.max():.3f})".replace("0.", ".") in NOW
