@@ -222,6 +222,12 @@ def test_a_switch_is_turned_off_by_no():
         (MainPrepare, "--num_studies 9", "--num_studies draws SynthCXR: give --dataset_name synth_cxr"),
         (MainPrepare, "--check", "--check is a program of its own now: python tools/check.py"),
         (MainPrepare, "--convert m.pth", "python tools/convert.py --model FILE"),
+        (MainPrepare, "--no-strict", "--no-strict is a program of its own now: python tools/check.py"),
+        (
+            MainPrepare,
+            "--write-published=d",
+            "--write-published is a program of its own now: python tools/write_published",
+        ),
         (MainPrepare, "--write_published=d", "python tools/write_published.py --out FOLDER"),
         (MainPrepare, "--measure_labeler f", "python tools/measure_labeler.py --reports FILE"),
         (MainPrepare, "--contact_sheet f", "python tools/draw_sheet.py --out FILE"),

@@ -204,8 +204,9 @@ def share(words: Sequence[str]) -> None:
 
 def _unknown(program: type[Program], parser: ArgumentParser, word: str) -> str:
     name = word.split("=")[0]
-    if name in program.moved:
-        return f"{name} is a program of its own now: {program.moved[name]}"
+    earlier = "--" + name.removeprefix("--").removeprefix("no-").replace("-", "_")
+    if name.startswith("--") and earlier in program.moved:
+        return f"{name} is a program of its own now: {program.moved[earlier]}"
     if not name.startswith("--"):
         return f"{word!r} belongs to no flag: see --help"
     near = _near(name, parser._option_string_actions)
