@@ -81,7 +81,7 @@ def extended(prepared, forks, tmp_path_factory):
 
 
 def test_every_snippet_says_where_it_goes():
-    assert len(SNIPPETS) == TEXT.count("```python") == 9
+    assert len(SNIPPETS) == TEXT.count("```python") == 10
 
 
 @pytest.mark.slow
@@ -113,10 +113,16 @@ def test_the_metric_is_in_validation_test_and_scoring(extended):
     )
     ratio = tested["scores"]["test_length_ratio"]
     assert ratio > 0
+    assert tested["names"]["test_length_ratio"].startswith("words of a report over")
     (system,) = scored["systems"].values()
     assert system["scores"]["test_length_ratio"] == pytest.approx(ratio)
     low, high = system["intervals"]["test_length_ratio"]
     assert low <= ratio <= high
+
+
+def test_what_is_added_fits_into_its_file(extended):
+    for file in {file for file, *_ in SNIPPETS}:
+        assert len((extended.parents[1] / file).read_text(encoding="utf-8").splitlines()) <= 300, file
 
 
 def test_the_maps_have_the_grid_of_the_backbone(extended):

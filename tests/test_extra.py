@@ -10,7 +10,7 @@ import pytest
 
 from modules.evaluation.metrics.extra import context_of, local_models
 from modules.messages import UserError
-from modules.options.flags import EXTRA_METRICS
+from modules.options.scoring_flags import EXTRA_METRICS
 
 ROOT = Path(__file__).parents[1]
 NEEDS = pytest.mark.skipif(

@@ -19,6 +19,7 @@ import modules.options.parsing
 import modules.options.prediction_flags
 import modules.options.preparation_flags
 import modules.options.programs
+import modules.options.scoring_flags
 import modules.training.optimizers
 from models.config import ModelOptions, flag
 from modules.options.flags import Group, RuntimeOptions
@@ -28,7 +29,7 @@ from modules.training.optimizers import Schedule
 
 DECLARING = (  # they check and copy all fields alike; whoever obeys a flag reads it elsewhere
     dataclasses, models.config, modules.options.parsing, modules.options.flags, modules.options.preparation_flags, modules.options.prediction_flags,
-    modules.options.programs, modules.training.optimizers,
+    modules.options.programs, modules.options.scoring_flags, modules.training.optimizers,
 )  # fmt: skip
 FILES = {module.__file__ for module in DECLARING}
 

@@ -122,7 +122,7 @@ def test_no_size_needs_to_be_a_multiple_of_anything(family, size):
         assert encoder(torch.zeros(1, 3, size, size))[0].shape == (1, encoder.grid**2, encoder.width)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name.startswith("resnet")])
 @pytest.mark.parametrize("size", [64, 70, 97])
 def test_the_grid_of_a_resnet_is_that_of_its_patches(name, size):
     with torch.device("meta"):

@@ -18,9 +18,10 @@ if __name__ == "__main__":
 
 from models.config import FlagError, flag
 from modules.messages import run
-from modules.options.flags import ExtraMetricOptions, Group, LabelerOptions, RuntimeOptions, StatisticsOptions
+from modules.options.flags import Group, LabelerOptions, RuntimeOptions, StatisticsOptions
 from modules.options.parsing import parse_options
 from modules.options.programs import Program
+from modules.options.scoring_flags import ExtraMetricOptions
 
 
 @dataclass(kw_only=True)

@@ -13,15 +13,12 @@ from modules.options.flags import (
     BERT_FOLDER,
     ComputeOptions,
     DataOptions,
-    ExtraMetricOptions,
     GenerationOptions,
     Group,
     LabelerOptions,
     LoadingOptions,
     RunOptions,
     RuntimeOptions,
-    ScoreRunOptions,
-    ScoringOptions,
     SpeedOptions,
     StartOptions,
     StatisticsOptions,
@@ -42,6 +39,7 @@ from modules.options.idle_flags import (
 )
 from modules.options.prediction_flags import PredictionOptions, ReleaseOptions, ServeOptions
 from modules.options.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
+from modules.options.scoring_flags import ExtraMetricOptions, ScoreRunOptions, ScoringOptions
 
 
 @dataclass(kw_only=True)

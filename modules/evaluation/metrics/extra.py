@@ -33,7 +33,7 @@ from modules.corpus.tables import plain_heading
 from modules.corpus.text import normalise_whitespace
 from modules.evaluation.metrics.sufficient_sums import StudySums, means, ratio
 from modules.messages import UserError
-from modules.options.flags import EXTRA_METRICS
+from modules.options.scoring_flags import EXTRA_METRICS
 
 HOW = (
     "pip install -r requirements/metrics.txt (on Python 3.11 then pip install 'spacy>=3.8,<4'), then --extra_metrics "

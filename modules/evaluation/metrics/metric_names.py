@@ -26,7 +26,7 @@ _CLINICAL = re.compile(
     r"(?P<what>ce|state)_(?P<measure>precision|recall|f1)(?:_(?P<average>example|micro|macro))?"
     r"(?:_(?P<group>5|head|medium|tail))?(?P<uncertain>_uncertain_positive)?"
 )
-_EXTRA = {
+FURTHER = {
     "ROUGE_L_single_blanks": "ROUGE-L, mean over reports (pycocoevalcap, beta 1.2), every blank single as R2Gen decodes",
     "BLEU_2_sentence": "BLEU-2, mean over reports of raw text (CXR-Report-Metric, ReXrank)",
     "ROUGE_L_f1": "ROUGE-L F1, mean over reports of raw text (rouge-score without stemming)",
@@ -68,4 +68,4 @@ def full_name(name: str, max_words: int) -> str:
         uncertain = "positive" if match["uncertain"] else "negative"
         average = _AVERAGES[match["average"] or "example"]
         return f"{match['measure']}, {average}; {_GROUPS[match['group']]}; uncertain as {uncertain}; {source}"
-    return _EXTRA.get(name, name)
+    return FURTHER.get(name, name)

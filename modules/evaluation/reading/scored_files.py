@@ -8,7 +8,7 @@ from modules.evaluation.metrics.profiles import PROFILES
 from modules.evaluation.reading.predictions import Matched, match, named_files
 from modules.evaluation.reading.report_files import check_columns, named_columns, read_report_file
 from modules.messages import UserError
-from modules.options.flags import ScoringOptions
+from modules.options.scoring_flags import ScoringOptions
 from modules.records import sha256_of
 
 
