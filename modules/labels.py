@@ -23,7 +23,6 @@ CONDITIONS = (  # L, in this order everywhere
     "lung volume abnormal",
 )
 CHEXPERT_CONDITIONS = CONDITIONS[:14]  # what CheXbert labels and clinical efficacy is measured on
-AUXILIARY_CONDITIONS = CONDITIONS[14:]
 FIVE_CONDITIONS = ("cardiomegaly", "edema", "consolidation", "atelectasis", "pleural effusion")
 
 STATES = ("blank", "positive", "negative", "uncertain")  # P, the value of a label is its index here

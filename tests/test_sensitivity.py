@@ -9,6 +9,7 @@ from small_set import small_bank, small_set
 from tiny import tiny_study
 
 from modules.evaluation.sensitivity import Distinctness, mean_of_pairs, reference_kinds, sensitivity_lines, warnings
+from modules.retrieval.retriever import random_rows
 
 
 @pytest.fixture
@@ -74,7 +75,10 @@ def test_the_oracle_knows_the_words_and_nobody_gets_his_own_report(dataset):
     assert kinds["retrieved"].tolist() == [3, 0, 1]
     assert kinds["most_different"].tolist() == [3, 1, 3]
     assert kinds["none"].tolist() == [-1] * 3
-    for seed in range(30):
+    groups = dataset.bank.groups(dataset.studies, False)
+    for seed in range(30):  # the draw of --retrieval random
+        expected = random_rows(*groups, dataset.studies, seed)
+        np.testing.assert_array_equal(reference_kinds(dataset, seed)["random"], expected)
         drawn = reference_kinds(dataset, seed)["random"][:, 0]
         assert drawn[0] != 1
         assert drawn[1] != 3

@@ -13,7 +13,6 @@ from typing import IO, cast
 from modules.messages import UserError, refuse_stand_ins
 
 TAR_ENDINGS = (".tgz", ".tar.gz", ".tar")
-ARCHIVES = (".zip", *TAR_ENDINGS)
 
 
 def archive_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:

@@ -32,6 +32,7 @@ from modules.distributed import autocast, gather_list
 from modules.labels import POSITIVE
 from modules.options.programs import MainTest
 from modules.options.set_size import FEW_STEPS
+from modules.retrieval.retriever import random_rows
 from modules.retrieval.text_oracle import most_alike
 
 COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one
@@ -176,7 +177,7 @@ def reference_kinds(dataset: ReportDataset, seed: int) -> dict[str, np.ndarray]:
     row_of = {identifier: row for row, identifier in enumerate(dataset.bank.ids)}
     own = np.array([row_of.get(study.id, -1) for study in dataset.studies])  # (n,), -1 outside the bank
     (n, k), N = dataset.read_rows.shape, len(dataset.bank)
-    drawn = np.random.default_rng(seed).integers(0, N - 1, (n, k))
+    bank_groups, query_groups = dataset.bank.groups(dataset.studies, False)
     positive = dataset.bank.labels == POSITIVE  # (N, L)
     differing = [
         _largest((positive != (labels == POSITIVE)).sum(axis=1).astype(np.float32), row, k)
@@ -185,7 +186,7 @@ def reference_kinds(dataset: ReportDataset, seed: int) -> dict[str, np.ndarray]:
     return {
         "oracle": most_alike([dataset.reports[i] for i in range(n)], dataset.bank, (np.arange(N), own), k),
         "retrieved": dataset.read_rows,
-        "random": drawn + ((own >= 0)[:, None] & (drawn >= own[:, None])),
+        "random": random_rows(bank_groups, query_groups, dataset.studies, seed, k),
         "most_different": np.array(differing),
         "none": np.full((n, k), -1),
     }
