@@ -7,10 +7,11 @@ import time
 import pytest
 import torch
 from programs import SMALL, SMALL_IMAGE, call, places, prepare, refused
-from test_raw_mimic import write_tree
+from test_prepare_scripts import items_of_the_tree
+from test_raw_mimic import VIEWS, write_tree
 
 import main_prepare
-from modules.corpus.annotations import read_annotation
+from modules.corpus.annotations import SPLITS, read_annotation
 from modules.corpus.store import FeatureStore
 from modules.options.parsing import parse_options
 from modules.options.programs import MainPrepare
@@ -97,14 +98,18 @@ def test_the_whole_road_is_estimated_from_raw_files_and_nothing_is_written(tmp_p
     flags = [*SMALL, *SMALL_IMAGE, *SCORER, "--visual_extractor", "resnet10n", "--resize", 16, "--items", "image"]
     call(main_prepare, "--dataset_name", "mimic_cxr", "--raw_dir", raw, *argv, *flags, "--estimate")
     printed = capsys.readouterr().out
+    items = {split: len(VIEWS) * count for split, count in items_of_the_tree().items()}
+    counts = ", ".join(f"{items[split]} {split}" for split in SPLITS)
     assert "warning: other programs run here (1000 on " in printed
     assert re.search(
-        r"^84 train, 76 val, 80 test items on cpu, \d+ CPU cores; measured on a few of them in [\d.]+ s, [\d.]+ s of a core$",
+        rf"^{counts} items on cpu, \d+ CPU cores; measured on a few of them in [\d.]+ s, [\d.]+ s of a core$",
         printed,
         re.MULTILINE,
     )
     assert re.search(
-        r"^\| copies of 240 images \| .* \| 0\.\d MB \| \d\.\d{3} s an image, 1 workers \|$", printed, re.MULTILINE
+        rf"^\| copies of {sum(items.values())} images \| .* \| 0\.\d MB \| \d\.\d+ s an image, 1 workers \|$",
+        printed,
+        re.MULTILINE,
     )
     for work in (
         "labels \\(rule\\)",
@@ -116,7 +121,7 @@ def test_the_whole_road_is_estimated_from_raw_files_and_nothing_is_written(tmp_p
         "together",
     ):
         assert re.search(rf"^\| {work} \| [\d.]+ (?:s|min|h) \|", printed, re.MULTILINE), work
-    assert said == [("mimic_cxr", (84, 76, 80))]
+    assert said == [("mimic_cxr", tuple(items[split] for split in SPLITS))]
     assert not out.exists()
 
 

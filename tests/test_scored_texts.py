@@ -108,7 +108,7 @@ def test_a_blank_is_a_blank_however_it_is_written(tmp_path, plain, blank):
 
 
 REFUSED = {
-    "invisible": (told("{}\u200b"), "3 of 3 reports in .* hold what a program left in them, first '.u200b'"),
+    "invisible": (told("{}\u200b"), "3 of 3 reports in .* hold what a program left in them, first .u200b"),
     "soft hyphens": (lambda i, ours, theirs: (i, theirs, ours.replace("e", "\u00ade")), "hold what a program left"),
     "ligatures": (lambda i, ours, theirs: (i, theirs.replace("e", "\ufb01"), ours), "hold what a program left"),
     "letters that look alike": (lambda i, ours, theirs: (i, theirs, ours.replace("a", "\u0430")), "hold what a program left"),
@@ -220,7 +220,8 @@ def test_splits_by_their_other_names(tmp_path, capsys, names):
 def test_a_heading_of_several_words_is_no_report(tmp_path, capsys, heading):
     for name, texts in (("res.csv", OURS), ("gts.csv", THEIRS)):
         (tmp_path / name).write_text(heading + "\n" + "".join(f'"{text}"\n' for text in texts.values()))
-    refused(capsys, heading, main_score, "--predictions", tmp_path / "res.csv", "--save_dir", tmp_path / "out")
+    said = refused(capsys, "heading", main_score, "--predictions", tmp_path / "res.csv", "--save_dir", tmp_path / "out")
+    assert heading in said or f"begins with {len(heading.split())} words, which may be a heading" in said
 
 
 def test_ids_that_are_the_rows_of_both_files_are_said(tmp_path, capsys):
