@@ -1,5 +1,6 @@
 """The programs are run with options that remember what was read: a flag that nothing asks for changes nothing."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -26,6 +27,7 @@ from modules.options.flags import Group, RuntimeOptions
 from modules.options.parsing import flags_of, groups_of
 from modules.options.programs import MainPredict, MainPrepare, MainScore, MainTest, MainTrain
 from modules.training.optimizers import Schedule
+from tools import calibrate, check, compare_runs, convert, draw_sheet, ground, measure_labeler, write_published
 
 DECLARING = (  # they check and copy all fields alike; whoever obeys a flag reads it elsewhere
     dataclasses, models.config, modules.options.parsing, modules.options.flags, modules.options.preparation_flags, modules.options.prediction_flags,
@@ -102,6 +104,43 @@ def scored(tmp_path):
 def test_a_scoring_reads_every_flag(scored, read):
     scored("--page")
     assert unread(MainScore, read) == {"metric_models"}  # of extra metrics, test_extra.py
+
+
+@pytest.mark.slow
+def test_the_small_programs_read_every_flag(prepared, trained, tmp_path, read):
+    here = ["--ann_path", prepared / "annotation.json", "--image_dir", prepared / "images"]
+    features = ["--feature_dir", prepared / "features", "--dataset_name", "synth_cxr"]
+    report, other = "the heart is enlarged . no effusion .", "the heart is normal . a left effusion ."
+    rated = "".join(f'{n},"{report} {n} .","{(report, other)[n % 2]} {n} .",{n % 5}\n' for n in range(12))
+    (tmp_path / "rated.csv").write_text("study_id,gt_report,prediction,total_errors\n" + rated)
+    labelled = {"findings": "Mild edema.", "impression": None, "labels_mesh": [1] + [0] * 13}
+    (tmp_path / "labelled.jsonl").write_text((json.dumps(labelled) + "\n") * 3)
+    for name in ("one", "two"):
+        rows = [{"id": f"s{n}", "prediction": other, "reference": f"{report} {n} ."} for n in range(9)]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (tmp_path / name / "options.json").write_text(json.dumps({"options": {"save_dir": name}}))
+    few = ["--no-meteor", "--resamples", 5]
+    masks = ["--boxes", prepared / "masks", "--model", trained, "--save_dir", tmp_path / "grounded", "--figures", 1]
+    for program, options, words, elsewhere in (
+        (calibrate, "Calibrate", ["--rated", tmp_path / "rated.csv", *few], {"metric_models"}),  # test_extra.py
+        (compare_runs, "CompareRuns", [tmp_path / "one", tmp_path / "two", *few], set()),
+        (convert, "Convert", ["--model", trained / "model_best.pth", "--out", tmp_path / "ours.pth"], set()),
+        (draw_sheet, "DrawSheet", ["--out", tmp_path / "sheet.jpg"], set()),
+        (
+            ground,
+            "Ground",
+            [*here, *masks, *few[1:], "--device", "cpu"],
+            {"master_table"},
+        ),  # of PadChest-GR, test_ground.py
+        (measure_labeler, "MeasureLabeler", ["--reports", tmp_path / "labelled.jsonl"], set()),
+        (write_published, "WritePublished", [*here, *features, "--out", tmp_path / "published"], set()),
+        (check, "Check", [*here, *features], set()),
+    ):
+        read.clear()
+        with contextlib.suppress(SystemExit):  # of the doctor, whose status is what it found
+            call(program, *words)
+        assert unread(getattr(program, options), read) == elsewhere, options
 
 
 def test_a_flag_that_nothing_asks_for_is_found(scored, read, monkeypatch):

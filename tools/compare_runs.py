@@ -103,6 +103,7 @@ def main() -> None:
     """Compare."""
     words = sys.argv[1:]
     options = parse_options(CompareRuns, ["--runs", *words] if words and not words[0].startswith("-") else words)
+    from modules.distributed import processes
     from modules.evaluation.reading.matching import labels_of
     from modules.evaluation.reading.predictions import match
     from modules.evaluation.reading.report_files import read_report_file
@@ -122,7 +123,8 @@ def main() -> None:
     files = {name: read_report_file(folder / "predictions.jsonl") for name, folder in runs.items()}
     refuse_others({name: labels_of(file) for name, file in files.items()})
     matched = match(files, None, "auto", 100)
-    labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, None)
+    with processes(options.runtime.device) as device:
+        labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
     scorer = ReportScorer(matched.references, labeler, full=matched.full, raw=matched.raw_references)
     systems = scorer.systems(matched.systems, options.statistics.meteor, matched.raw_systems)
     draws = (options.statistics.resamples, options.runtime.seed)
