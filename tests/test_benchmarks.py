@@ -56,6 +56,7 @@ def test_the_gpu_script_runs_and_keeps_every_figure(capsys, monkeypatch, tmp_pat
     assert kept[whats.index("train, recorded, batch 2")]["studies_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_onto_a_card_is_a_line_and_the_rest_is_measured(monkeypatch, tmp_path):
     """A step says in a sentence that memory ran out, where torch raises."""
     record = gpu.Record(tmp_path / "gpu.json")

@@ -89,6 +89,7 @@ def write_reports(words):
     call(main_test, *words)
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_reports_as_one(trainings, prepared, trained, tmp_path):
     arguments = [
         *places(prepared), *SMALL, "--load_pretrained", trained / "model_best.pth", "--gen_min_len", 25,

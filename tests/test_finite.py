@@ -219,6 +219,7 @@ def poisoned_process(data, folder, flags):
             write_json(Path(folder) / f"{os.environ['RANK']}.json", seen)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_none_in_one_of_two_processes_is_left_out_in_both(trainings, tmp_path):
     flags = ["--on_nan", "skip", "--save_every", 1, "--grad_accum", 2, "--batch_size", 3, "--no-check"]
     trainings.call(poisoned_process, 2, data=str(trainings.prepared), folder=str(tmp_path), flags=flags)

@@ -36,6 +36,7 @@ def column(folder, name, *flags):
 
 
 @needs_java
+@pytest.mark.slow
 def test_meteor_of_a_study_is_that_of_its_own_program(tmp_path, monkeypatch):
     meteor = pytest.importorskip("pycocoevalcap.meteor.meteor")
     if shutil.which("java") is None:

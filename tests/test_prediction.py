@@ -211,6 +211,7 @@ def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, 
     assert len(read_jsonl(tmp_path / "out" / "predictions.jsonl")) == 1
 
 
+@pytest.mark.slow
 def test_reports_of_other_images_or_of_what_an_image_was_are_not_mixed_in(prepared, trained, tmp_path, capsys):
     """The old report of a film that was replaced stayed as that of the new one; those of a folder stood among another's."""
     films = sorted((prepared / "images" / "test").iterdir())[:3]

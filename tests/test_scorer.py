@@ -349,6 +349,7 @@ def test_yardsticks():
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.slow
 def test_real_reports_against_themselves_are_at_the_maximum(profile, real_cxr):
     """Whatever a profile does to a text, it does to both sides."""
     rows = [row for row in read_jsonl(real_cxr / "reports.jsonl") if len((row["findings"] or "").split()) > 1]

@@ -82,6 +82,7 @@ def test_a_signal_saves_and_ends_with_its_status(number, place, count, processes
         (1, "report", 1), (1, "forget", 1), (1, "forget", 2), (2, "step", 4), (2, "report", 1), (2, "rename", 5),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_kill_loses_at_most_what_was_not_saved(processes, place, count, trainings, uninterrupted, tmp_path):
     run, plant = tmp_path / "run", {"at": place, "count": count, "do": [signal.SIGKILL]}
     status, log = trainings.run(run, *DROPOUT, "--save_every", 2, processes=processes, plant=[plant])
