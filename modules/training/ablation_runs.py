@@ -215,8 +215,9 @@ def _trained_as(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def searched_as(options: Mapping[str, Any]) -> list[str]:
     """Flags of ``main_test.py`` that search for reports as the validations of a training with these options did."""
-    alone = {"rerank": "none"} if options["beam_size"] == 1 else {}  # one beam leaves no choice
-    return [word for name in SEARCH for word in (f"--{name}", str({**options, **alone}[name]))]
+    if options["beam_size"] == 1:
+        options = {**options, "rerank": "none"}  # one beam leaves no choice
+    return [word for name in SEARCH for word in (f"--{name}", str(options[name]))]
 
 
 def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:

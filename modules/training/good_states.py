@@ -31,11 +31,8 @@ class GoodStates:
     def __init__(self, watch: FiniteWatch, train_set: ReportDataset, options: MainTrain) -> None:
         self.watch, self.train_set, self.options = watch, train_set, options
         self.run_dir = Path(options.run.save_dir)
-        self.newest, self.tried, self.before = (
-            "",
-            False,
-            "",
-        )  # state on disk, a finite step from it, the good one before
+        self.newest = self.before = ""  # state on disk, and the good one before it
+        self.tried = False  # whether a step from the newest was finite
         self.none_finite = 0  # steps in a row
 
     def look(self, state: RunState) -> None:
