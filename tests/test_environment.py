@@ -10,10 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def shell(folder, commands, active="VIRTUAL_ENV", files="requirements.txt", status=0):
-    """What a script that has sourced environment.sh prints, in a folder of its own; ``active`` names this environment to it."""
+def shell(folder, commands, active="VIRTUAL_ENV", files="", status=0):
+    """What a script that has sourced environment.sh prints, in a folder of its own; ``active`` names this environment to it.
+
+    That folder has no .venv: a tree whose own .venv runs the tests would fill it with what ``files`` name.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
-    text = f"set -euo pipefail\ncd {ROOT}\nsource ./environment.sh {files}\ncd {folder}\n{commands}"
+    text = f"set -euo pipefail\ncd {folder}\nsource {ROOT}/environment.sh {ROOT}/requirements.txt {files}\n{commands}"
     done = subprocess.run(
         ["bash", "-c", text], capture_output=True, text=True, env={**environment, active: sys.prefix}, timeout=60
     )
@@ -32,7 +35,7 @@ def test_a_package_that_it_lacks_is_named_with_its_file(tmp_path):
     more = tmp_path / "more.txt"
     more.write_text("revtaf-no-such-package>=1\n")
     for active in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        (message,) = shell(tmp_path, "", active, f"requirements.txt {more}", status=2)
+        (message,) = shell(tmp_path, "", active, more, status=2)
         assert f"the environment {sys.prefix} lacks a package: pip install -r {more}" in message
 
 
