@@ -7,8 +7,8 @@ import pytest
 from programs import call, refused
 
 import main_score
+from modules.evaluation.reading.counters import count_up
 from modules.evaluation.reading.row_order import WINDOW, speaks_for_order
-from modules.evaluation.reading.study_ids import count_up
 from modules.records import read_jsonl
 
 THEIRS = (
@@ -76,6 +76,21 @@ COUNTED = {
     "letters": list("ABCDEF"),
     "of batches": ["0_0", "0_1", "1_0", "1_1", "2_0", "2_1"],
     "of batches, the last one short": ["b0-0", "b0-1", "b0-2", "b0-3", "b1-0", "b1-1"],
+    "of batches and of all rows": ["b0_s0", "b0_s1", "b0_s2", "b0_s3", "b1_s4", "b1_s5"],
+    "of three depths": ["0_0_0", "0_0_1", "0_1_0", "0_1_1", "1_0_0", "1_0_1"],
+    "twice": [f"p{i}/s{i}" for i in range(6)],
+    "hexadecimal": ["0x0d", "0x0e", "0x0f", "0x10", "0x11", "0x12"],
+    "binary": ["0", "1", "10", "11", "100", "101"],
+    "of a spreadsheet": ["Y", "Z", "AA", "AB", "AC", "AD"],
+    "of 36 signs": ["x", "y", "z", "10", "11", "12"],
+    "as a UUID": [f"00000000-0000-0000-0000-00000000000{i}" for i in range(6)],
+    "with an ending": ["1st", "2nd", "3rd", "4th", "5th", "6th"],
+    "in tenths": ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6"],
+    "in circles": list("\u2460\u2461\u2462\u2463\u2464\u2465"),
+    "words": ["one", "two", "three", "four", "five", "six"],
+    "ordinal words": [f"case {word}" for word in ("first", "second", "third", "fourth", "fifth", "sixth")],
+    "Roman": ["I", "II", "III", "IV", "V", "VI"],
+    "Greek": ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"],
 }
 
 
@@ -106,10 +121,13 @@ def test_ids_that_only_look_alike_count_nothing():
     assert all(map(count_up, numbered))
     for ids in (
         ["50414267", "50578114", "50771383"],
-        ["1.2", "2.3", "3.4"],
         ["a1", "b1", None],
         ["x", "x"],
         ["10", "20", "40"],
+        ["1", "2", "4", "5"],
+        ["08a1", "1f03", "93bc", "c77e"],
+        ["CXR1004_IM-0005-1001", "CXR1016_IM-0013-1001", "CXR1029_IM-0022-3001"],
+        ["p10/a1", "p11/c9", "p12/b4"],
         ["0_0", "1_0", "0_1"],
         ["0_0", "0_1", "0_2", "1_0", "2_0"],
     ):

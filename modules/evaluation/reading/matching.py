@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from modules.corpus.cells import is_empty
 from modules.corpus.text import normalise_whitespace
+from modules.evaluation.reading.counters import count_up
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
 from modules.evaluation.reading.study_ids import (
     count_rows,
-    count_up,
     disagreeing,
     numbering_conflict,
     pair_rows,

@@ -7,7 +7,6 @@ brings most rows together.
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +24,6 @@ _FOLDERS = re.compile(r"[/\\]+")
 _MOST_FOLDERS = 5  # of a path, compared together
 _NUMBERED = re.compile(r"(\D*?)0*(\d{1,9})")
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
-_COUNTED = re.compile(r"(\d+|(?<![a-z])[a-z](?![a-z]))")  # what a program may count with: numbers, or single letters
 _WEAK = re.compile(r"0*\d{0,5}|\D")  # a part that tells no study apart: val_17 is not test_17
 
 
@@ -175,30 +173,6 @@ def numbering_conflict(ours: Sequence[str | None], theirs: Sequence[str | None])
 def count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
     """Whether the ids of both files are the numbers of their rows: they then say no more than the order does."""
     return all(_counted(values)[2] for values in (ours, theirs))
-
-
-def count_up(values: Sequence[str | None]) -> bool:
-    """Whether ids differ in one number, or letter, that grows or falls by one step from row to row (``case_10_test``, ``case_20_test``).
-
-    A program numbers so whatever it is given; ids of studies do not. The same numbers may have been sorted as text, and two
-    numbers may count batches and their rows (``0_3``, ``1_0``).
-    """
-    pieces = [_COUNTED.split(value or "") for value in values]
-    if len({len(row) for row in pieces}) != 1:
-        return False
-    differing = [column for column in zip(*pieces, strict=True) if len(set(column)) > 1]
-    if not 1 <= len(differing) <= 2 or not all(_COUNTED.fullmatch(piece) for column in differing for piece in column):
-        return False
-    rows = [
-        tuple(int(piece) if piece.isdecimal() else ord(piece) for piece in row) for row in zip(*differing, strict=True)
-    ]
-    steps = {tuple(b - a for a, b in zip(*pair, strict=True)) for pair in itertools.pairwise(rows)}
-    if len(differing) == 2:  # the second number begins anew where the first one grows
-        lengths = [len(list(group)) for _, group in itertools.groupby(rows, key=lambda row: row[0])]
-        return steps <= {(0, 1), (1, 1 - lengths[0])} and len(set(lengths[:-1])) == 1 and lengths[-1] <= lengths[0]
-    numbers = sorted(rows)
-    as_text = list(differing[0]) == sorted(differing[0]) and len(rows) == numbers[-1][0] - numbers[0][0] + 1
-    return len(steps) == 1 or (as_text and numbers[0][0] <= 1)
 
 
 def _counted(values: Sequence[str | None]) -> tuple[str, set[int], bool]:
