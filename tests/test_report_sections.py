@@ -40,6 +40,11 @@ def test_text_under_no_header_is_taken_where_a_report_names_nothing():
     assert extract(alone, "findings", unnamed=False) == ("", "header")
     assert extract(alone, "impression") == ("", "header")
     assert extract(f"{HEAD} Comparison is made with the prior study.\n", "findings") == ("", "header")
+    for looked_at in (
+        "Comparison is made with ___.",
+        "Portable AP radiograph of the chest was reviewed in comparison to ___.",
+    ):
+        assert extract(f"{HEAD} {looked_at}\n \n {F}\n", "findings") == (F, "no header")
     assert extract(f"FINDINGS: {F}\n\n COMPARISON: ___.\n\n {G}", "findings") == (F, "header")
 
 
@@ -57,6 +62,7 @@ KINDS = {
     "pfi": (f"FINDINGS:  {F}\n \n PFI:  {G}\n", F, ""),
     "end of report": (f"FINDINGS:  {F}\n END OF REPORT\n Printed at noon.", F, ""),
     "end of impression": (f"FINDINGS:  {F}\n IMPRESSION: {I}\n END OF IMPRESSION:\n", F, I),
+    "copies": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n \n cc: Dr. ___\n", F, I),
     "doctor": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n DR. ___ ___\n", F, I),
     "summary": (f"FINDINGS:  {F}\n \n SUMMARY:  {I}\n", F, I),
     "opinion": (f"FINDINGS:  {F}\n \n OPINION:  {I}\n", F, I),

@@ -54,7 +54,7 @@ _MARKED = re.compile(
 )
 _ASIDE_IN_ANY_CASE = re.compile(
     r"\s*(?P<name>indications?|(?:clinical )?history|technique|comparisons?|examination|reason for exam(?:ination)?|"
-    r"recommendations?|notification|addendum|clinical information)\s*:(?P<rest>.*)",
+    r"recommendations?|notification|addendum|clinical information|cc)\s*:(?P<rest>.*)",
     re.IGNORECASE,
 )
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
@@ -97,6 +97,11 @@ _ORGAN = re.compile(
 _OF_THE_STUDY = re.compile(
     r"\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b", re.IGNORECASE
 )
+_OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with what it was compared
+    r"(?:(?:[\w-]+ ){0,6}(?:radiographs?|views?|films?|images?|study|studies|examination)(?: of the chest)? (?:was|were|is|are) "
+    r"(?:reviewed|compared|obtained|provided|submitted|performed)|comparison (?:is|was) made)\b[^.;]*\.?",
+    re.IGNORECASE,
+)
 _OWNS_MORE = ("findings", "impression", "combined", "report")
 _ENDS_SENTENCE = re.compile(r"[.:;?!]\s*$")
 
@@ -121,7 +126,7 @@ def find_sections(report: str) -> Sections:
     texts: dict[str, list[str]] = {"findings": [], "impression": [], "unnamed": [], "aside": [], "report": []}
     for kind, paragraphs in _sections(_with_plain_headers(_final_part(report))):
         text = " ".join(" ".join(paragraphs).split())
-        if not text or _POINTER.fullmatch(text):
+        if not text or _POINTER.fullmatch(text) or (kind == "unnamed" and _OF_THE_VIEW.fullmatch(text)):
             continue
         for part in ("findings", "impression") if kind == "combined" else (kind,):
             if text not in texts[part]:
