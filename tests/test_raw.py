@@ -130,6 +130,63 @@ def test_what_somebody_else_made_is_not_replaced(tree, tmp_path, capsys):
     refused(capsys, "holds files already", tmp_path, "mimic_cxr", "--raw_dir", tree)
 
 
+def own_table(folder, reports):
+    """A table of one's own studies beside their images; its path."""
+    folder.mkdir()
+    for study in reports:
+        Image.new("L", (30, 24), 9).save(folder / f"{study}.png")
+    (folder / "t.csv").write_text("".join(["image_path,report\n", *(f"{s}.png,{r}\n" for s, r in reports.items())]))
+    return folder / "t.csv"
+
+
+@pytest.mark.parametrize(
+    ("reports", "lost"),
+    [
+        ({"d": "Clear.", "e": "Small effusion.", "f": "Cardiomegaly."}, 3),
+        ({"a": "Clear.", "b": "Large effusion.", "c": "Cardiomegaly."}, 1),
+    ],
+    ids=["other studies", "another report"],
+)
+def test_another_table_replaces_an_annotation_only_if_it_is_told_to(tmp_path, capsys, reports, lost):
+    one = own_table(tmp_path / "one", {"a": "Clear.", "b": "Small effusion.", "c": "Cardiomegaly."})
+    other = own_table(tmp_path / "other", reports)
+    data = tmp_path / "data"
+    build(data, "custom", one)
+    before = contents(data)
+    refused(capsys, f"{lost} of its 3 items are not in {other}", data, "custom", "--raw_dir", other)
+    assert contents(data) == before
+    annotation = build(data, "custom", other, "--overwrite")
+    assert {study.id: study.report for split in annotation.values() for study in split} == reports
+
+
+def test_the_same_preparation_may_be_repeated_corrected_moved_and_grow(tmp_path, monkeypatch):
+    reports = {"a": "Clear.", "b": "Small effusion.", "c": "Cardiomegaly."}
+    one, data = own_table(tmp_path / "one", reports), tmp_path / "data"
+    build(data, "custom", one)
+    before = contents(data)
+    build(data, "custom", one)
+    assert contents(data) == before
+    one.write_text(one.read_text().replace("Small", "Large"))  # somebody corrects a report
+    monkeypatch.chdir(tmp_path)
+    build(data, "custom", Path("one/t.csv"))
+    moved = own_table(tmp_path / "moved", {**reports, "b": "Large effusion.", "d": "Clear lungs."})
+    annotation = build(data, "custom", moved)
+    assert {study.id for split in annotation.values() for study in split} == {*"abcd"}
+
+
+def test_an_annotation_that_somebody_corrected_is_not_made_again(tmp_path, capsys):
+    table = own_table(tmp_path / "one", {"a": "Clear.", "b": "Effusion.", "c": "Cardiomegaly."})
+    data = tmp_path / "data"
+    build(data, "custom", table)
+    content = read_json(data / "annotation.json")
+    corrected = json.dumps({split: items for split, items in content.items() if split != "test"})
+    (data / "annotation.json").write_text(corrected)
+    refused(capsys, "has been changed since it was made from", data, "custom", "--raw_dir", table)
+    assert (data / "annotation.json").read_text() == corrected
+    build(data, "custom", table, "--overwrite")
+    assert read_json(data / "annotation.json") == content
+
+
 def test_bad_input_is_told(tmp_path, capsys):
     refused(capsys, "does not exist", tmp_path, "mimic_cxr", "--raw_dir", tmp_path / "nowhere")
     refused(capsys, "4 files or folders are missing", tmp_path, "mimic_cxr", "--raw_dir", tmp_path)

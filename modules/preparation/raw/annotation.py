@@ -14,15 +14,19 @@ The annotation is written last: its presence says that everything is there.
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from modules.corpus.annotations import SPLITS
+from modules.corpus.annotations import SPLITS, annotation_items
 from modules.distributed import agree_on, barrier, gather_list, is_main
 from modules.messages import UserError
 from modules.options.parsing import flat
+from modules.options.preparation_flags import RawOptions
 from modules.options.programs import MainPrepare
 from modules.preparation.raw.acceptance import refuse_links, refuse_shared_patients
 from modules.preparation.raw.custom import read_custom
@@ -30,7 +34,7 @@ from modules.preparation.raw.images import copy_images, copy_path
 from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation.raw.studies import RawDataset, RawStudy
-from modules.records import atomic_write, provenance, read_object, write_json
+from modules.records import atomic_write, plain, provenance, read_object, sha256_of, write_json
 from modules.throughput import speed_line
 
 FORMAT = "revtaf_raw/1"
@@ -53,7 +57,7 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
 
     Raises:
         UserError: listing the raw files that are missing; if a raw file is damaged, or the annotation that is there was
-            not made from raw files.
+            not made from raw files, was made from others or has been changed since, unless ``--overwrite`` says so.
     """
     annotation, image_dir = Path(options.data.ann_path), Path(options.data.image_dir)
     if options.data.dataset_name not in READERS:
@@ -62,7 +66,7 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
     if not Path(raw_dir).exists():
         wanted = "table of your studies" if options.data.dataset_name == "custom" else "folder of the raw files"
         raise UserError(f"--raw_dir {raw_dir} does not exist: give the {wanted}")
-    _check_ours(annotation)
+    _check_ours(annotation, options.raw.overwrite)
     with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()
     # One process reads: eight would read the same 227,835 reports.
@@ -73,6 +77,7 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
         count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
     dataset.require_studies(raw_dir)
+    agree_on(lambda: _refuse_replacing(annotation, dataset, options.raw))
     if agree is not None:
         agree_on(lambda: agree(dataset))
     if with_images and options.raw.resize:
@@ -135,12 +140,35 @@ def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> N
         dataset.notes.append(f"{len(unreadable)} images cannot be decoded, first: {next(iter(unreadable.values()))}")
 
 
-def _check_ours(annotation: Path) -> None:
-    """Refuse to replace an annotation that somebody else made."""
+def _check_ours(annotation: Path, overwrite: bool) -> None:
+    """Refuse to replace an annotation that somebody else made, or has changed, before hours of reading."""
     record = _beside(annotation, "raw.json")
-    if annotation.is_file() and not (record.is_file() and read_object(record).get("format") == FORMAT):
+    known = read_object(record) if annotation.is_file() and record.is_file() else {}
+    if annotation.is_file() and known.get("format") != FORMAT:
         raise UserError(
             f"{annotation} is there already and was not made from raw files: move it away, or give another --ann_path"
+        )
+    if not overwrite and known and known.get("annotation", found := sha256_of(annotation)) != found:
+        raise UserError(
+            f"{annotation} has been changed since it was made from {known.get('raw_dir')}: go on with it without --raw_dir, move "
+            "it away, or replace it with --overwrite"
+        )
+
+
+def _refuse_replacing(annotation: Path, dataset: RawDataset, raw: RawOptions) -> None:
+    """Refuse to replace the annotation of other raw files by one that lacks its studies or reports; they may have moved."""
+    if raw.overwrite or not annotation.is_file():
+        return
+    there, raw_dir = str(read_object(_beside(annotation, "raw.json")).get("raw_dir")), str(raw.raw_dir)
+    if os.path.realpath(there) == os.path.realpath(raw_dir):
+        return
+    reports = {study.id: study.report for study in dataset.studies}
+    items = [item for _, _, item in annotation_items(annotation)]
+    lost = sum(reports.get(item["id"]) != item["report"] for item in items)
+    if lost:
+        raise UserError(
+            f"{annotation} was made from {there}, and {lost} of its {len(items)} items are not in {raw_dir} or have another report "
+            "there: give another --ann_path, --image_dir and --feature_dir, or replace it with --overwrite"
         )
 
 
@@ -172,6 +200,8 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
     with atomic_write(_beside(annotation, "dropped.csv")) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([("id", "reason"), *dataset.dropped.items()])
+    splits = {split: [_item(study) for study in dataset.studies if study.split == split] for split in SPLITS}
+    content = json.dumps(plain(splits["test"] if options.raw.all_test else splits), ensure_ascii=False) + "\n"
     record = {
         "format": FORMAT,
         "options": {name: value for name, value in flat(options).items() if name in _RECORDED},
@@ -179,11 +209,13 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
         "items": {split: sum(study.split == split for study in dataset.studies) for split in SPLITS},
         "dropped": Counter(dataset.dropped.values()),
         "notes": dataset.notes,
+        "annotation": hashlib.sha256(content.encode()).hexdigest(),
         **provenance(),
     }
+    annotation.unlink(missing_ok=True)  # a kill must not leave an earlier one beside what this one was made from
     write_json(_beside(annotation, "raw.json"), record)
-    content = {split: [_item(study) for study in dataset.studies if study.split == split] for split in SPLITS}
-    write_json(annotation, content["test"] if options.raw.all_test else content, indent=None)
+    with atomic_write(annotation) as file:
+        file.write(content)
 
 
 def _item(study: RawStudy) -> dict:
