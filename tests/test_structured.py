@@ -246,7 +246,7 @@ def test_more_structured_answers():
     assert len(lines) >= 200
     wrong = []
     for line in lines:
-        text, _, words = line.partition(" => ")
+        text, _, words = line.rpartition(" => ")
         text, wanted = text.replace("\\n", "\n").replace("\\t", "\t"), expected(words)
         if found(text, wanted) != wanted:
             wrong.append((line, as_prose(text)))

@@ -11,22 +11,22 @@ _SEEN = r"(?:seen|identified|visuali[sz]ed|noted|demonstrated|detected|evident|a
 SIDES = r"(?:on the |in the )?(?:left|right|bilateral(?:ly)?|both sides|either side|lt|rt|l|r)(?: side| lung)?"
 _ANSWERS = {
     "no": (
-        rf"(?:no|none|nil|absent|negative|neg|false|0(?:\.0+|\s*/\s*\d)?|grade 0|\u00d8|\u2205|n|nope|non-?visuali[sz]ed|(?:there (?:is|are)|i see|we see) none|can be excluded|not (?:clearly |definitely )?{_SEEN}|nothing|(?:highly |very |most )?unlikely|(?:probably|likely) not|not likely|-|\u2212|\u2013|-ve|\(-\)"
-        rf"|no evidence|without evidence|excluded|ruled out|normal|unremarkable|clear|resolved(?: (?:since|after|compared|in the interval)\b[^.;]*)?|(?:has been |have been |since )?removed|0\s*%|\U0001f6ab|no longer {_SEEN}|none {_SEEN}"
+        rf"(?:(?:it|there|they|this|i|we) (?:(?:is|are|do|does|can) ?not|isn['\u2019]?t|aren['\u2019]?t|don['\u2019]?t)(?: any)?|no|none|nil|absent|negative|neg|false|f|(?:nearly |almost |now )?(?:gone|cleared)|0(?:\.0+)?\s*(?:mm|cm|ml|cc)|0(?:\.0+|\s*/\s*\d)?|grade 0(?:\s*/\s*\d)?|\u00d8|\u2205|n|nope|non-?visuali[sz]ed|(?:there (?:is|are)|i see|we see) none|can be excluded|not (?:clearly |definitely )?{_SEEN}|nothing|(?:highly |very |most )?unlikely|(?:probably|likely) not|not likely|-|\u2212|\u2013|-ve|\(-\)"
+        rf"|no evidence|without evidence|excluded|ruled out|normal|unremarkable|clear|(?:(?:completely|fully|entirely|now|since|interval) )*resolved(?: (?:since|after|compared|in the interval)\b[^.;]*)?|(?:has been |have been |since )?removed|0\s*%|\U0001f6ab|no longer {_SEEN}|none {_SEEN}"
         rf"|no {_SEEN}|within normal limits|wnl|none acute|not any|not there|zero|not that (?:i|we) can see|(?:it|this|one|they|these) (?:is|was|are|were) not {_SEEN}|(?:i|we) (?:do not|don't|can(?:not|'t)) see (?:one|any|it)|denied|\u2717|\u2718|\u274c|no evidence (?:of|for) (?:this|it|one)"
         r"|(?:interval |complete )*resolution|(?:previously|formerly) (?:seen|noted|present),? (?:but )?(?:is |has )?(?:now |since )*"
         rf"(?:resolved|gone|cleared|absent|no longer {_SEEN})|(?:now|since|has|have) (?:now |since )?(?:resolved|cleared)"
         r"|no (?:acute|significant|definite|obvious|focal|large|discrete|convincing|radiographic)(?: evidence)?)"
     ),
-    "yes": rf"(?:yes|y|{_SEEN}|positive|pos|true|1(?:\.0+)?|\+|\+ve|\(\+\)|confirmed|definite(?:ly)?|grade [1-9]|\u2713|\u2714|\u2705|\u2611)",
+    "yes": rf"(?:yes|y|(?:it|there|they) (?:is|are)|i do|(?:most |very |quite )?likely|{_SEEN}|positive|pos|true|t|1(?:\.0+)?|\+{{1,3}}|\+ve|\(\+\)|confirmed|definite(?:ly)?|grade [1-9]|\u2713|\u2714|\u2705|\u2611)",
     "possible": (
         r"(?:possible|possibly|-1(?:\.0+)?|(?:can be )?neither confirmed nor excluded|(?:hard|difficult|impossible) to (?:exclude|rule out)(?: on [^.;]*)?|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
-        r"|doubtful|improbable|considered|not favou?red|not definite(?:ly)?|to be (?:excluded|ruled out)|can(?: ?not|'?t|\u2019t) (?:be (?:\w+ )?excluded|exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|unsure|borderline|suspicious|may be present"
+        r"|doubtful|improbable|considered|not favou?red|not definite(?:ly)?|to be (?:excluded|ruled out)|can(?: ?not|'?t|\u2019t) (?:be (?:\w+ )?excluded|exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|u|unsure|(?:i am |i'm )?not sure|(?:hard|difficult) to say|50 ?/ ?50|(?:low|moderate) suspicion|borderline|suspicious|may be present"
         r"|\u00b1|\+\s*/\s*-|(?:minimal|trace|small|little|none),? if any|(?:none|no) to (?:minimal|trace|mild))"
     ),
     "": (
-        r"(?:not (?:assessed|evaluated|mentioned|applicable|reported|stated|commented (?:on|upon)|imaged|included|done|described)(?: upon| on)?|n/?a|unknown|null|nan"
-        r"|null|nan|0?\.\d+|yes ?/ ?no|not available|limited(?: evaluation)?|undetermined|(?:see|as|same as) (?:above|below|before|impression)|tbd|blank|-{2,}|_+)"
+        r"(?:not (?:assessed|evaluated|mentioned|applicable|reported|stated|commented (?:on|upon)|imaged|included|done|described)(?: upon| on)?(?: (?:due to|because|owing to|on|in|by)\b[^.;]*)?|n/?a|unknown|null|nan"
+        r"|null|nan|yes ?/ ?no|not available|limited(?: evaluation| assessment)?|undetermined|unable to (?:assess|evaluate|determine)|can ?not be (?:\w+ly )?(?:assessed|evaluated|determined)|not (?:well )?assessable|(?:see|as|same as) (?:above|below|before|impression)|tbd|blank|-{2,}|_+)"
     ),
 }
 _ANSWER = {
@@ -52,7 +52,7 @@ LEFT_OPEN = re.compile(  # the beginning of an answer that leaves it open, befor
     re.IGNORECASE,
 )
 _FIELD = re.compile(  # {"effusion": {"present": false}}, {"name": "effusion", "status": "absent"}
-    r"(?<=:)\s*\{\s*[\"']?(?:present|presence|status|value|answer|state)[\"']?\s*:|[\"']\s*,\s*[\"'](?:present|presence|status|value|answer|state)[\"'](?=\s*:)"
+    r"(?<=:)\s*\{\s*[\"']?(?:present|presence|status|value|answer|state|probability|confidence|score)[\"']?\s*:|[\"']\s*,\s*[\"'](?:present|presence|status|value|answer|state|probability|confidence|score)[\"'](?=\s*:)"
     r"|[\"'](?:name|finding|condition|observation)[\"']\s*:\s*[\"']|\[(?=\s*\{)|(?<=\})\s*\]"
 )
 _CAMEL = re.compile(r"(?m)(?<=^)(\W*[A-Z][a-z]+)([A-Z][a-z]+)(?=\W*:)")  # PleuralEffusion: false

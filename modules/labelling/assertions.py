@@ -57,8 +57,8 @@ CUES = {
     ),
     "post_uncertain": (
         rf"(?:can ?not|cant|could not|may not) be (?:\w+ )?{_EXCLUDED}|not (?:\w+ )?{_EXCLUDED}",
-        rf"(?:is|are|would be|may be|remains?) (?:also )?(?:not (?:\w+ )?{_EXCLUDED}|difficult to exclude|possible"
-        r"|favou?red|possibilities|questioned|questionable|suspected|considered"
+        rf"(?:is|are|would be|may be|remains?) (?:also )?(?:not (?:\w+ )?{_EXCLUDED}|(?:difficult|hard|impossible) to (?:exclude|rule out)|possible"
+        r"|favou?red(?! over)|possibilities|questioned|questionable|suspected|considered"
         r"|an? (?:\w+ )?(?:consideration|possibility|concern))",
         r"(?:should|may|could|must|would|to) (?:also )?be (?:considered|present)|suspected$",
         r"(?:is|are|would be|felt|thought|considered|appears?) (?:to be )?less likely",
@@ -68,17 +68,18 @@ CUES = {
     "post_negative": (
         rf"(?:{_BE} (?:(?:\w+ly|likely|also|now) )?|has |have )?no(?:t longer|t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
         rf"(?:{_BE}|has been|have been) {_EXCLUDED}",
-        rf"(?:{_BE} |appears? |felt |thought )(?:to be )?(?:highly |very )?(?:unlikely|absent|negative)",
-        r"(?:has|have|had) (?:completely |fully |since |now |been |nearly |essentially )*"
+        rf"(?:{_BE} |appears? |felt |thought |considered )+(?:to be )?(?:highly |very )?(?:unlikely|absent|negative)",
+        r"(?:has|have|had) (?:completely |fully |since |now |been |nearly |almost |essentially )*"
         r"(?:resolved|cleared|disappeared|removed|gone(?! (?:up|down)))",
         r"(?:is|are|was|were) (?:now |completely )*(?:resolved|removed|gone)",
         rf"(?:was|were) (?:\w+ )?{_SEEN} (?:\w+ ){{0,3}}?(?:is |are )?(?:now|since) (?:gone|absent|resolved|cleared)",
         r"interval (?:removal|resolution|clearing)(?! of)",
         r"(?<= )(?:none|absent|negative|neg|nil|no|false|0|resolved|removed|gone|unlikely)$",  # an answer behind what it answers
+        rf"(?:isnt|arent|wasnt|werent) (?:\w+ly )?{_SEEN}|(?<= )(?:{_BE}|has|have) not$",
         r"(?<= )unlikely(?= (?:given|in view of|based on|as|because)\b)",
     ),
     # Leaves open what stands on both sides, unless it is denied.
-    "versus": (r"versus|vs",),
+    "versus": (r"versus|vs|(?:is |are )?favou?red over",),
     # Uncertain even behind a negation: "no effusion possible infiltrate".
     "uncertain": (
         r"(?:can ?not|cant|could not|unable to|difficult to|hard to|impossible to|not) (?:\w+ )?(?:exclude|rule out|eliminate)|rule out",
@@ -89,7 +90,7 @@ CUES = {
         r"questionabl[ey]|questions?(?: of| whether)?|questioned|equivocal(?: for)?|borderline|indeterminate|whether",
         r"differential(?: diagnos[ei]s)?"
         r"(?: (?:include[sd]?|including|considerations?|would include|could include|is))?",
-        r"suspected|suspect|suspicion (?:of|for)|doubt(?:ful)?|favou?r(?:ed|ing|s)?",
+        r"suspected|suspect|(?:low (?:likelihood|probability|risk)|suspicion) (?:of|for)|doubt(?:ful)?|favou?r(?:ed|ing|s)?",
     ),
     # Uncertain only where nothing is denied: "no opacity to suggest pneumonia" denies the pneumonia.
     "weakly_uncertain": (
@@ -103,9 +104,9 @@ CUES = {
         r"neither (?:\w+ ){1,2}(?:shows?|has|contains?|demonstrates?)",
         r"(?:can ?not|cant|could ?nt|could not|do not|dont|did not|didnt|(?:not able|unable) to) (?:\w+ly )?(?:see|identify|detect|appreciate|find|visuali[sz]e)",
         r"no|without|not|nor|neither|never|none|nothing|absen(?:ce|t)(?: of)?|neg(?:ative)?(?: for)?|den(?:y|ies|ied)|lack of",
-        r"fails? to",
+        r"fails? to|isnt|arent|wasnt|werent|doesnt|hasnt",
         r"free (?:of|from)|cleare?d? of|resol(?:ution of|ved)|removal of|interval clearing of|rul(?:ed|es) out",
-        r"unlikely(?: to)?|rather than",
+        r"unlikely(?: to)?|rather than|in place of|instead of",
     ),
     # About the patient, or about what to do next, not about this image.
     "aside": (
@@ -129,13 +130,29 @@ _CUE = re.compile("|".join(rf"(?P<{kind}>\b(?:{'|'.join(patterns)})\b)" for kind
 _VERSUS_WORDS = 2  # how many words before "versus" it leaves open
 _POST_WORDS = 16  # how many words before "is not seen" it denies
 _GONE = re.compile(rf"({FINDING.pattern}) (?:resolved|cleared|gone)[,;]\s+")  # what follows is something else
+_IS_CHANGED = r"(?:larger|smaller|increased|decreased|unchanged|stable|improved|better|worse),\s"
+_CHANGED = re.compile(rf"({FINDING.pattern} {_IS_CHANGED})")
+_SIZE = r"(?:mild|moderate|severe|small|trace|tiny|minimal)"
+_SIZED_ANEW = (
+    re.compile(  # "no effusion, mild edema" denies the first; in "no effusion, small nodule or edema" the list goes on
+        rf"(\bno (?:\w+ ){{0,2}}?{FINDING.pattern}),? (?={_SIZE}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))"
+    )
+)
 _RUN_ON = re.compile(
     r"(?<=[a-z]{3}) (?=(?:No|Mild|Moderate|Severe|Small|Trace) [a-z])"
 )  # lines that were joined without a stop
-RULES = f"{_CUE.pattern} {_VERSUS_WORDS} {_POST_WORDS} {_GONE.pattern} {_RUN_ON.pattern}"
+RULES = f"{_CUE.pattern} {_VERSUS_WORDS} {_POST_WORDS} {_GONE.pattern} {_CHANGED.pattern} {_SIZED_ANEW.pattern} {_RUN_ON.pattern}"
 RULES_CHECKSUM = hashlib.sha256(RULES.encode()).hexdigest()
 
-_SENTENCE_END = re.compile(r"[.!?;]+(?=\s|$)|(?<=[a-z]{2})\.(?=[a-z])|\n\s*\n")
+_SHORT_WORDS = (  # with a slash, and as the published cleaner leaves them
+    (re.compile(r"\bw ?/?o\b(?! ?/)"), "without"), (re.compile(r"\bw/ ?(?=[a-z])"), "with "), (re.compile(r"\br/?o\b"), "rule out"),
+    (re.compile(r"\bc/?w\b"), "consistent with"), (re.compile(r"\bs/p\b"), "status post"), (re.compile(r"\bh/o\b"), "history of"),
+    (re.compile(r"\b(?:d/t|2/2)\b"), "due to"),
+)  # fmt: skip
+_GRANTED = re.compile(  # "While there is no effusion, mild edema is seen": the comma ends what is denied
+    r"(\b(?:while|although|though) there (?:is|are) no [^,.;]+),(?= (?!(?:or|nor|and)\b)(?:(?!or\b|nor\b|and\b)\w+ ){1,5}(?:is|are|was|were|has|have|remains?|persists?)\b)"
+)
+_SENTENCE_END = re.compile(r"[.!?;]+\)?(?=\s|$)|(?<=[a-z]{2})\.(?=[a-z])|\n\s*\n")
 _NOT_WORDS = re.compile(r"[^a-z0-9]+")
 _APOSTROPHE = re.compile(r"['\u2019]")
 
@@ -143,9 +160,16 @@ _APOSTROPHE = re.compile(r"['\u2019]")
 def normalised_sentences(report: str) -> list[str]:
     """Sentences of a raw or cleaned report: lower-case words and numbers between single spaces, never empty."""
     text = _APOSTROPHE.sub("", _RUN_ON.sub(". ", as_prose(report)).lower().replace("/or", " or"))
-    text = text.replace(" vs.", " vs")
+    text = _GRANTED.sub(r"\1.", text.replace(" vs.", " vs"))
+    if "/" in text or re.search(r"\b(?:wo|ro|cw)\b", text):
+        for short, words in _SHORT_WORDS:
+            text = short.sub(words, text)
     if re.search("(?:resolved|cleared|gone)[,;]", text):
         text = _GONE.sub(r"\1 has resolved. ", text)
+    if re.search(rf"\bno\b[^.]*\b{_SIZE}\b", text):
+        text = _SIZED_ANEW.sub(r"\1. ", text)
+    if re.search(_IS_CHANGED, text):
+        text = _CHANGED.sub(lambda change: change[0].replace(",", "."), text)
     sentences = (_NOT_WORDS.sub(" ", piece).strip() for piece in _SENTENCE_END.split(text))
     return [sentence for sentence in sentences if sentence]
 

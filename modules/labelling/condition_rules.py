@@ -22,7 +22,7 @@ _LIST = (
 )
 _NORMAL = (
     r"(?:normal|unremarkable|within (?:the )?(?:normal|limits)|in normal|intact|nonenlarged|negative|wnl"
-    r"|not (?:\w+ )?enlarged|not? (?:\w+ )?abnormal\w*)"
+    r"|not (?:\w+ )?(?:enlarged|widened)|not? (?:\w+ )?abnormal\w*)"
 )
 _LIMIT = r"(?:borderline|upper (?:limits? |range )?(?:of )?normal|top normal|upper limits?|high normal)"
 _LARGE = r"(?:enlarge(?:d|ment|s)?|increased in size|dilated|prominent|prominence|large|widened|widening)"
@@ -82,7 +82,7 @@ PRESENT: dict[str, tuple[str, ...]] = {
         r"infiltrat(?:es?|ions?|ive)",
         r"air ?space (?:disease|process|changes?|shadow\w*)|ground glass",
         r"(?:alveolar|interstitial) (?:disease|process|changes?)",
-        r"consolidat\w+",
+        r"consolidat\w+|consol",
         r"densit(?:y|ies)(?! of)",
         r"(?:increased|prominent|coarse\w*|diffuse) (?:\w+ )?interstitial (?:\w+ )?(?:markings?|pattern)",
     ),
@@ -95,26 +95,26 @@ PRESENT: dict[str, tuple[str, ...]] = {
     ),
     "edema": (
         r"o?edema",
-        r"congestion|engorge\w*|cephali[sz]ation|kerley b lines|vascular redistribution|venous hypertension",
+        r"congest(?:ion|ed)|engorge\w*|cephali[sz]ation|kerley b lines|vascular redistribution|venous hypertension",
         r"congesti(?:ve|on) changes?",
         r"(?:congestive|heart|cardiac|early|mild|ventricular) failure|chf|cardiac decompensation",
         r"(?:fluid|volume) overload",
         r"vascular(?:ity|ature)? (?:is |are |appears? )?(?:\w+ )?prominen(?:t|ce)",
         r"prominen(?:t|ce)(?: of the)?(?: \w+)? pulmonary vascul\w+",
     ),
-    "consolidation": (r"consolidat\w+",),
+    "consolidation": (r"consolidat\w+|consol",),
     "pneumonia": (
-        r"(?:broncho|pleuro)?pneumoni(?:a|as|c)|pneumonitis",
+        r"(?:broncho|pleuro)?pneumoni(?:a|as|c)|pneumonitis|pna",
         r"infect(?:ions?|ious)",
     ),
     "atelectasis": (
-        r"atelecta\w+",
+        r"atelecta\w+|atx|atel",
         r"(?:lung|lobe|lobar|lobes|pulmonary) (?:\w+ )?collapse",
         r"collapsed? (?:\w+ ){0,5}?(?:lung|lobe)",
     ),
     "pneumothorax": (r"(?:hydro|haemo|hemo)?pneumo ?thora(?:x|ces|xes|cies)|ptx",),
     "pleural effusion": (
-        r"effusions?",
+        r"effusions?|effs?",
         r"pleural (?:\w+ )?fluid|fluid (?:\w+ ){0,3}?(?:pleural|fissures?)",
         r"ha?emothora\w+|hydro(?:pneumo)?thora\w+",
     ),
@@ -188,7 +188,7 @@ NORMAL: dict[str, tuple[str, ...]] = {
     "lung opacity": _CLEAR_LUNGS,
     "consolidation": _CLEAR_LUNGS,
     "pleural effusion": (
-        r"(?:pleural|costophrenic|cp)(?: \w+){0,4}? (?:clear|sharp|normal|unremarkable|preserved|dry)",
+        r"(?:pleurae?|pleural|costophrenic|cp)(?: \w+){0,4}? (?:clear|sharp|normal|unremarkable|preserved|dry)",
         r"(?:clear|sharp|normal|unremarkable) (?:\w+ ){0,3}?(?:pleural|costophrenic)(?! thick)",
     ),
     "pleural other": (

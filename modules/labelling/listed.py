@@ -7,6 +7,7 @@ is ticked, a table with a column for yes and one for no, and short lines under t
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from modules.labelling.answers import FINDING, PURE, SIDES, answer_of, state_of
 
@@ -22,7 +23,11 @@ _ANSWERED = re.compile(  # "effusion yes, edema no", "Effusion / absent": a name
     r"(?P<answer>yes|no|none|absent|present|negative|positive|possible|small|mild|moderate|large|severe)[^\S\n]*(?:[,;.][^\S\n]*|$)",
     re.IGNORECASE | re.MULTILINE,
 )
-_OPENED = re.compile(r"(?<=[a-z]):(?=[A-Za-z])")  # "Effusion:Yes"
+_OPENED = re.compile(r"(?<=[a-z]):(?=[A-Za-z]|-?[01]\b)")  # "Effusion:Yes"
+_BELOW = re.compile(
+    rf"(?im)^[^\S\n]*([a-z][a-z ]{{2,40}})\n+[^\S\n]*({PURE})\.?[^\S\n]*$"
+)  # an answer in the line below its finding
+_NAMES = re.compile(r"(?m)^(?=.*[a-z]_[a-z])(\s*\w+(?:,\s*\w+)+)\s*\.?$")  # no_edema, pleural_effusion
 _NUMBERS = re.compile(r"(?:^|\s+)\(\d{1,2}\)\s+(?=[A-Za-z])")  # "(1) .. (2) .." in one line
 _OWN = re.compile(  # how a phrase begins that is not denied with what stands before it
     r"(?:no|possible|probable|small|mild|moderate|severe|large|trace|tiny|minimal|new|stable|unchanged|persistent)\s",
@@ -36,36 +41,83 @@ _LIST_ANSWERED = re.compile(
 )
 _NAMED_BEFORE = re.compile(r"(?:no|not|none|without|with|the|a|an|of|is|are|and|or|but|any)\b", re.IGNORECASE)
 _TITLE = re.compile(r"\s*(?:#{1,6}\s+|\*\*|__)(?P<name>[A-Za-z /-]{3,40}?)\s*:?(?:\*\*|__)?\s*:?\s*")
-_BULLET = re.compile(r"\s*(?:[-*+\u2022]|\d{1,2}[.)])\s+")
+_BULLET = re.compile(r"\s*(?:[-*+>\u2022]|\d{1,2}[.)])\s+")
 _WORDS = 4  # of a line that says something of the organ above it and does not name it
 _STATE_TITLE = re.compile(r"\s*(?:#{1,6}\s+|\*\*|__)?(?P<name>[A-Za-z][A-Za-z ]{1,40}?)(?:\*\*|__)?\s*:?(?:\*\*)?\s*")
 _NAMED = r"(?:finding|name|observation|condition|abnormality)"
 _STATUS = r"(?:status|present|presence|state|answer|value)"
 _PAIRS = (
+    (re.compile(r"\s*\(?\bL(?:eft)? ?/ ?R(?:ight)?\)?\s*:\s*([^/\n;.]+)/\s*([^/\n;.,]+)"), r": left \1, right \2"),
+    (re.compile(r"\s*\(?\bR(?:ight)? ?/ ?L(?:eft)?\)?\s*:\s*([^/\n;.]+)/\s*([^/\n;.,]+)"), r": right \1, left \2"),
+    (
+        re.compile(r"(?<=[a-z])\s+-\s+(left|right):\s*([^:;\n-]+?)\s*[-;,]\s*(left|right):\s*", re.IGNORECASE),
+        r": \1 \2, \3 ",
+    ),
+    (re.compile(r"(?<=[a-z])\s*(?:[-=]>|\u2192)\s*(?=(?:left|right|[lr])\s)", re.IGNORECASE), ": "),
+    (re.compile(r"(?<=[a-z])\s*\.{3,}\s*(?=[\[(\u2610-\u2612])"), " "),
     (re.compile(rf"\b{_NAMED}\s*:\s*([^;:,\n]+?)\s*[;,\n]\s*(?:-\s+)?{_STATUS}\s*:\s*", re.IGNORECASE), r"\1: "),
     (re.compile(rf"(?m)^([^\S\n]*(?:-\s+)?[A-Za-z][\w ]*):[^\S\n]*\n\s+{_STATUS}\s*:\s*", re.IGNORECASE), r"\1: "),
+    (
+        re.compile(
+            r"(?m)(?:^|(?<=[.?!]\s))\s*(?:Q|question)\s*\d*\s*[:.]\s*([^.?\n]+)\.\s*(?:A|answer)\s*\d*\s*[:.]\s*",
+            re.IGNORECASE,
+        ),
+        r"\1? ",
+    ),
     (re.compile(r"\?\s*(?:A|Answer)\s*\d*\s*[:.]\s*", re.IGNORECASE), "? "),
+    (
+        re.compile(
+            rf"[(\[]\s*['\"]?([A-Za-z][A-Za-z _-]{{2,40}}?)['\"]?\s*[:,=]\s*['\"]?({PURE})['\"]?\s*[)\]]\s*[,;]?",
+            re.IGNORECASE,
+        ),
+        r"\n\1: \2\n",
+    ),
+    (re.compile(r"[\[(]\s*([\u2713\u2714\u2717\u2718\u2610\u2611])\s*[\])]"), r"\1"),
     (re.compile(r"\s*[(\[]\s*(?:yes ?/ ?no|y ?/ ?n|present ?/ ?absent)\s*[)\]](?=\s*[:?])", re.IGNORECASE), ""),
+    (
+        re.compile(
+            r"\s*:?\s*\b(?:yes ?/ ?no|y ?/ ?n|present ?/ ?absent)\s*(?::|=|-+>|=>|\u2192)(?=\s*\w)", re.IGNORECASE
+        ),
+        ":",
+    ),
     (re.compile(r"([(\[]\s*(?:[-+?]|neg|pos|no|yes)\s*[)\]])\s+(?=[A-Z][a-z]+\s?[(\[])"), r"\1. "),
     (re.compile(r"(?<=\S)\s+[\u2022\u25cf\u25aa\u00b7\u2023\u25e6]\s+(?=\S)"), "\n\u2022 "),
 )
 _TICKED, _EMPTY = r"(?:\[\s*[xX]\s*\]|\(\s*[xX]\s*\)|[\u2611\u2612\u2705\u2713\u2714])", r"(?:\[\s*\]|\(\s*\)|\u2610)"
-_OPTION = r"(yes|no|present|absent|positive|negative|possible)"
-_OTHER = _OPTION.replace("(", "(?:")
-_TICKS = (
-    re.compile(
-        rf"(?::|(?<=\?))\s*(?:{_EMPTY}\s*{_OTHER}\s*)?{_TICKED}\s*{_OPTION}(?:\s*{_EMPTY}\s*{_OTHER})?(?=\s*(?:$|[.;\n]))",
-        re.IGNORECASE,
-    ),
-    re.compile(
-        rf":\s*(?:{_OTHER}\s*{_EMPTY}\s*)?{_OPTION}\s*{_TICKED}(?:\s*{_OTHER}\s*{_EMPTY})?(?=\s*(?:$|[.;\n]))",
-        re.IGNORECASE,
-    ),
+_OPTION = (
+    r"(?:yes|no|present|absent|positive|negative|possible|possibly|uncertain|indeterminate|equivocal|unclear|unsure|maybe|unknown|none"
+    r"|not (?:assessed|evaluated)|n/a)"
 )
+_BOX = rf"(?:{_TICKED}|{_EMPTY})"
+_TICKS = tuple(  # the box stands before its word, or behind it
+    (
+        re.compile(
+            rf"(?:(?::|(?<=\?))\s*(?:{choice}[\s,/|]*)+|(?<=\w)\s+(?:{choice}[\s,/|]*){{2,}})(?=\s*(?:$|[.;\n]))",
+            re.IGNORECASE,
+        ),
+        re.compile(ticked, re.IGNORECASE),
+    )
+    for choice, ticked in (
+        (rf"{_BOX}\s*{_OPTION}", rf"{_TICKED}\s*({_OPTION})"),
+        (rf"{_OPTION}\s*{_BOX}", rf"({_OPTION})\s*{_TICKED}"),
+    )
+)
+_SIGN = r"\(\s*[+-]+\s*\)|[+-]{1,3}"
+_SIGNED = (  # "+effusion, -edema", "effusion+, edema-"
+    (re.compile(r"(?:(?:^|[\s,;]+)(?:\([+-]\)\s*|[+-](?=[A-Za-z]))[A-Za-z ]+){2,}[.,;]?"), re.compile(r"(?P<sign>[+-])\)?\s*(?P<name>[A-Za-z ]+)")),
+    (re.compile(rf"(?:(?:^|[\s,;]+)[A-Za-z][A-Za-z ]*?\s?(?:{_SIGN})(?=[,;.]|$)){{2,}}[.,;]?"), re.compile(rf"(?P<name>[A-Za-z][A-Za-z ]*?)\s?(?P<sign>{_SIGN})(?=[,;.]|$)")),
+)  # fmt: skip
+_MARKED = re.compile(
+    r"([\u2713\u2714\u2705\u2717\u2718\u274c])\s+(?=[A-Z])"
+)  # "Edema \u2713 Fracture \u2717" in one line
 
 
 def each_phrase(report: str) -> str:
     """Short phrases in lines of their own, or between dashes or slashes, as sentences; equal to it where it has none."""
+    if len(_BELOW.findall(report)) > 1:
+        report = _BELOW.sub(
+            lambda below: f"{below[1]}: {below[2]}." if FINDING.search(below[1].lower()) else below[0], report
+        )
     lines = [line for line in report.split("\n") if line.strip()]
     if _are_phrases(lines):
         return ".\n".join(lines)
@@ -97,6 +149,7 @@ def _one_each(match: re.Match[str]) -> str:
 
 def line_for_line(report: str) -> str:
     """The report with what belongs together in one line; equal to it where it has no such lists."""
+    report = _NAMES.sub(lambda names: names[1].replace(",", ".\n"), report)
     report = re.sub(r"(?<=[a-z])_(?=[a-z])", " ", _OPENED.sub(": ", report))
     if len(_NUMBERS.findall(report)) > 1:
         report = _NUMBERS.sub("\n- ", report)
@@ -106,9 +159,25 @@ def line_for_line(report: str) -> str:
         report = _ANSWERED.sub(
             lambda match: f"\n{match['name']}: {match['answer']}\n" if _is_answered(match) else match[0], report
         )
-    for ticks in _TICKS:
-        report = ticks.sub(r": \1", report)
-    return _named_organs(_stated_lists(report))
+    for choices, ticked in _TICKS:
+        report = choices.sub(partial(_chosen, ticked), report)
+    report = re.sub(r"(?m)^[^\S\n]*[A-Za-z].*", lambda line: _MARKED.sub(r"\1. ", line[0]), report)
+    return _named_organs(_stated_lists("\n".join(map(_signed, report.split("\n")))))
+
+
+def _signed(line: str) -> str:
+    """Findings with a plus or a minus each as sentences; the line itself if it is no such list."""
+    for whole, one in _SIGNED:
+        found = list(one.finditer(line)) if whole.fullmatch(line.strip()) else []
+        if found and all(FINDING.search(match["name"].lower()) for match in found):
+            return " ".join(f"{'no ' if '-' in match['sign'] else ''}{match['name'].strip()}." for match in found)
+    return line
+
+
+def _chosen(ticked: re.Pattern[str], choices: re.Match[str]) -> str:
+    """The one word of some that is ticked; the choices themselves if none or several are."""
+    words = [match[1] for match in ticked.finditer(choices[0])]
+    return f": {words[0]}\n" if len(words) == 1 else choices[0]
 
 
 def _is_answered(match: re.Match[str]) -> bool:

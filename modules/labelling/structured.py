@@ -12,14 +12,15 @@ import re
 from modules.labelling.answers import FINDING, LEFT_OPEN, PURE, SIDES, answer_of, line_by_line, state_of
 from modules.labelling.listed import ORGAN, RULE, cells_of, each_answered, each_phrase, line_for_line, table_row
 from modules.labelling.markup import without_tags
+from modules.labelling.numbers import answered_numbers
 
 _BULLET = re.compile(
-    r"\s*(?:[-*+\u2022\u25cf\u25b8\u25ba\u25a0\u25cb\u2192\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\)|[\[(]?\d{1,2}:\d\d(?:\s*[AaPp]\.?[Mm]\.?)?[\])]?\s*[:\u2013-]?)\s+(?=\S)"
+    r"\s*(?:[-*+>\u2022\u25cf\u25b8\u25ba\u25a0\u25cb\u2192\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\)|[\[(]?\d{1,2}:\d\d(?:\s*[AaPp]\.?[Mm]\.?)?[\])]?\s*[:\u2013-]?)\s+(?=\S)"
 )
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
 _NAMED_BOX = re.compile(r"\s*([A-Za-z][A-Za-z /-]{2,40}?)\s*(\[\s*[xX\u2713\u2714+-]?\s*\]|[\u2610-\u2612])\s*[,;.|]?")
-_IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({PURE})\s*[)\]]", re.IGNORECASE)
+_IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({PURE})\s*(?:,[^()\[\]]*)?[)\]]", re.IGNORECASE)
 _DASHED = re.compile(
     rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|\s[-\u2013\u2014]\s|$)|(?:possible|questionable|suspected|equivocal)\s(?![^.,;]*{FINDING.pattern}))",
     re.IGNORECASE,
@@ -35,11 +36,11 @@ _ASKED_OF = re.compile(r"(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])")  # "?effusion"
 _SIZED = re.compile(
     r"(?:right|left|bilateral|bibasilar|mild|small|moderate|severe|large|trace|tiny|minimal|slight)\w*\b", re.IGNORECASE
 )
-_BEFORE = re.compile(r"\(?(?:previously|formerly|prior|earlier)\b", re.IGNORECASE)
+_BEFORE = re.compile(r"\(?(?:previously|formerly|prior|earlier|was|were)\b", re.IGNORECASE)
 _SAID_AGAIN = re.compile(r"^(no|yes|none),\s+(?:there|it|they|this)\b[^.]*", re.IGNORECASE)  # "No, there is not"
 _HEADING = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9 /(),'&_-]{1,70}?)\s*(?P<mark>[:?])\s*(?P<rest>.*)", re.DOTALL)
 _NEXT_HEADING = re.compile(  # where one line holds several answers
-    r"(?:[,;.]\s+|(?<=[a-z0-9+?)-])\s+(?<=(?i:none|sent|tive|ible|rmal|lear|s no|:\sno|\syes)\s))(?=[A-Z][A-Za-z /-]{2,40}:\s)|,\s+(?=[a-z_ ]{4,40}:\s)"
+    r"(?:[,;.]\s+|(?<=[a-z0-9+?)-])\s+(?<=(?i:none|sent|tive|ible|rmal|lear|s no|:\sno|\syes|\w:\s[01]|:\s-1)\s))(?=[A-Z][A-Za-z /-]{2,40}:\s)|,\s+(?=[a-z_ ]{4,40}:\s)"
 )
 _LISTED = re.compile(r"(?<=\w )(none|absent|nil)[,;]\s+(?=\w)")
 _QUOTED = re.compile(
@@ -56,6 +57,7 @@ _TITLE = re.compile(
     r"\s*(?:[-*\u2022]\s+)?(?P<mark>#{1,6}\s+|\*\*|__)?(?P<name>[A-Za-z][A-Za-z /-]{2,40}?)(?:\*\*|__)?\s*(?P<colon>:?)(?:\*\*)?\s*"
 )
 _OF_SIDE = re.compile(r"\s*\((left|right|bilateral(?:ly)?)\)", re.IGNORECASE)
+_RULED_OUT = re.compile(r"^(?:rule out|r ?o|query) ")
 _EVIDENCE = re.compile(r"^(?:suspicion|concern|evidence|signs?|presence) (?:of|for) ")
 _EXCLUDED = re.compile(r"(?P<name>.+) (?:is |are |was |were )?(?:excluded|ruled out|resolved|absent)")
 _CLAUSE = re.compile(r"\s*[,;]\s*|\s+and\s+(?=(?:left|right)\b)|(?<=\w{3})\.\s+")
@@ -66,13 +68,13 @@ _UNCHANGED = re.compile(
     r"(?:no|not|without)(?: \w+){0,2} (?:change[ds]?|progression|improvement|worsening|enlarged|increased|decreased|larger|worse)|unchanged|stable"
 )
 _ASKED = re.compile(
-    r"(?:clinical |past |medical |patient )*(?:history|indications?|reason for (?:exam\w*|study)|question|comparisons?(?: stud(?:y|ies))?)",
+    r"(?:clinical |past |medical |patient )*(?:history|indications?|reason for (?:exam\w*|study)|question|comparisons?(?: stud(?:y|ies))?|(?:prior|previous)(?:ly)?(?: (?:study|film|exam\w*|report))?|before)",
     re.IGNORECASE,
 )
 _SAYS_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|within (?:normal )?limits)\b")
 _MARKS = re.compile(
     r"</?[A-Za-z][^<>\n]*>|[,;]\s*(?i:no|yes|none|absent|present|possible|true|false|[01])\s*\.?\s*(?:\n|$)|(?m:^\s*#{1,6}\s)|"
-    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?i:\w (?:yes|no|present|possible|small|mild|moderate|large|severe|negative|positive)\s*[,;])|[~>\u2026]|__|[a-z]_[a-z]|\s/\s|(?m:^\s*\d{1,2}[.)]\s)"
+    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|\w[+-](?=[,;]|\s*$)|\w/(?i:yes|no|none|absent|present)\b|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?i:\w (?:yes|no|present|possible|small|mild|moderate|large|severe|negative|positive)\s*[,;])|[~>\u2026]|__|[a-z]_[a-z]|\s/\s|%|(?m:^\s*\d{1,2}[.)]\s)"
 )
 
 
@@ -82,7 +84,7 @@ def as_prose(report: str) -> str:
     if not _MARKS.search(report):
         return report
     report = line_for_line(without_tags(report))
-    report = _ASKED_OF.sub("possible ", _NUMBERED.sub("\n", line_by_line(report)))
+    report = _ASKED_OF.sub("possible ", _NUMBERED.sub("\n", answered_numbers(line_by_line(report))))
     report = _LISTED.sub(r"\1. ", _TAG.sub("\n", report).replace("{", "").replace("}", ""))
     lines = _SINGLE_QUOTED.sub(r"\1", _QUOTED.sub(r"\1", report.replace("**", "").replace("__", ""))).split("\n")
     marked = _TAG.sub("\n", report).split("\n")
@@ -200,7 +202,10 @@ def _entry(piece: str) -> str:
     plain = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
     if match["mark"] == "?":
         rest = rest.lstrip("-\u2013\u2014 ")
-        answer = answer_of(_CLAUSE.split(rest.rstrip(" ."))[0]) if rest else None
+        first = _CLAUSE.split(rest.rstrip(" ."))[0]
+        answer = answer_of(first) if rest else None
+        if answer and _VERB.search(first.lower()):  # "It is, on the left."
+            rest = f"{answer[0]}{rest[len(first) :]}"
         if not FINDING.search(plain):
             return piece
         if answer is None and not _SIZED.match(rest):
@@ -239,6 +244,8 @@ def _without_question(plain: str) -> str:
 
 def _answered(name: str, rest: str) -> str:
     """A finding and what is said of it."""
+    name = _RULED_OUT.sub("", name)
+    rest = re.sub(r"\s*\((?:was|were)\b[^()]*\)", "", rest)
     whole = rest.strip().rstrip(" .")
     lower = whole.lower()
     stems = {word[:6] for word in name.split() if len(word) > 3}
@@ -271,11 +278,11 @@ def _answered(name: str, rest: str) -> str:
             open_answer = True
             sentences.append(f"possible {name} {left_open['rest'] or left_open['asked'] or ''}")
         elif re.search(r"\b(?:versus|vs)\b", clause):
-            sentences.append(f"possible {name} {clause}")
+            sentences.append(f"possible {name} {re.sub(r'(?:versus|vs) (?:none|no)$', '', clause)}")
         elif FINDING.search(clause.lower()) and not open_answer and not _NEGATED.match(clause.lower()):
             sentences.append(re.sub(r"^but\s+", "", _entry(clause)))  # speaks of something else
         elif _UNCHANGED.match(clause.lower()):
-            sentences += [] if denied else [f"{name} unchanged"]
+            sentences += [] if denied or ("no", "") in map(answer_of, clauses) else [f"{name} unchanged"]
         elif _NEGATED.match(clause.lower()):
             bare = re.sub(r"^(?:none|not|no|without|absent|negative)\b(?: evidence of| for)?\s*", "", clause.lower())
             sentences.append(clause if FINDING.search(bare) else f"no {name} {bare}")
