@@ -1,6 +1,7 @@
 """The ablation runner: a real run from drawing to table, what is repeated, and what a failure leaves."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,9 @@ def settings_in(folder, **changes):
 
 
 @pytest.mark.slow
-def test_a_run_from_drawing_to_table(tmp_path, capsys):
+def test_a_run_from_drawing_to_table(tmp_path, capsys, forks, monkeypatch):
     """The real programs: drawn, prepared, trained, tested; then a line, a table, and nothing to do the second time."""
+    monkeypatch.setattr(sys, "executable", str(forks.python))
     settings = settings_in(tmp_path)
     rows, named = [Ablation("full")], {"full": [], "broken": ["init_from"], "two beams": ["beam_size"]}
     run_ablation(TINY, rows, named, settings)
