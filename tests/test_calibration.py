@@ -39,7 +39,7 @@ def test_tau_is_kendalls():
         assert tau_b(first, second, weights)[0] == pytest.approx(
             stats.kendalltau(first[drawn], second[drawn]).statistic
         )
-    assert tau_b(np.zeros(5), np.arange(5.0), np.ones((1, 5)))[0] == 0
+    assert np.isnan(tau_b(np.zeros(5), np.arange(5.0), np.ones((1, 5)))[0])
 
 
 def test_errors_count_downwards_and_other_ratings_up(rated):
@@ -58,7 +58,19 @@ def test_errors_count_downwards_and_other_ratings_up(rated):
 
 
 @pytest.mark.parametrize(
-    "heading", ["discrepancies", "Severity", "mistakes", "num_edits", "penalty score", "mean rank", "Error count"]
+    "heading",
+    [
+        "discrepancies",
+        "Severity",
+        "mistakes",
+        "num_edits",
+        "penalty score",
+        "mean rank",
+        "Error count",
+        "missing findings",
+        "incorrectness",
+        "TotalErrors",
+    ],
 )
 def test_what_is_worse_when_it_is_larger_counts_downwards(rated, heading, capsys):
     rated.write_text(rated.read_text().replace("total_errors", heading))
@@ -67,10 +79,63 @@ def test_what_is_worse_when_it_is_larger_counts_downwards(rated, heading, capsys
     assert f"a larger {heading!r} is taken to be worse" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("heading", ["credits", "error-free score", "harmony", "prank", "stars"])
+@pytest.mark.parametrize("heading", ["credits", "error-free score", "Likert", "rating_1", "stars", "percent_correct"])
 def test_other_numbers_count_upwards(rated, heading):
     rated.write_text(rated.read_text().replace("total_errors", heading))
     assert read_rated(rated, rating=heading).ratings[:3].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "heading", ["grade", "harmony", "prank", "no_errors", "harmless", "score (lower is better)", "Fehler"]
+)
+def test_a_direction_that_no_heading_says_is_asked_for(rated, heading, capsys):
+    rated.write_text(rated.read_text().replace("total_errors", heading))
+    flags = "--rated", rated, "--rating", heading, "--no-meteor", "--resamples", 5, "--chexbert_path", "none"
+    refused(capsys, "does not say whether a larger number is better: say it with --larger better or --larger worse", program, *flags)  # fmt: skip
+    taus = []
+    for larger in ("better", "worse"):
+        call(program, *flags, "--larger", larger)
+        printed = capsys.readouterr().out
+        assert f"a larger {heading!r} is taken to be {larger}" in printed
+        taus.append(float(re.search(r"BLEU_1 +([-+]\d.\d+)", printed)[1]))
+    assert taus[0] == -taus[1] < 0
+
+
+@pytest.mark.parametrize(("value", "refused_as"), [("-1", "holds -1 beside numbers from 0 to 3"), ("99", "holds 99 beside numbers from 0 to 3"), ("5", None)])  # fmt: skip
+def test_a_number_that_stands_for_no_rating_is_refused(rated, value, refused_as):
+    rated.write_text(rated.read_text().replace(",4\n", f",{value}\n"))
+    if refused_as is None:
+        assert read_rated(rated).ratings.min() == -5
+        return
+    with pytest.raises(UserError, match=f"{refused_as}, which may stand for no rating"):
+        read_rated(rated)
+
+
+def test_the_ratings_of_several_raters_are_one_of_each_report(rated):
+    heading, *rows = rated.read_text().splitlines()
+    second = [re.sub(r"(\d)$", lambda number: str(int(number[1]) + 2), row) for row in rows]
+    rated.write_text("\n".join([heading, *rows, *second]))
+    found = read_rated(rated)
+    assert (len(found.texts), found.ratings[:3].tolist()) == (20, [-1, -2, -3])
+    assert "40 ratings of 20 reports: the mean of a report is compared" in found.notes
+
+
+def test_ids_of_reports_are_no_studies(tmp_path):
+    """Two systems, each report with an id of its own: the interval draws studies, and their references say which."""
+    rows = [
+        (f"{i}_{name}", f"{TRUTH} {i} cm.", text, i) for i in range(3) for name, text in zip("ab", WORSE, strict=False)
+    ]
+    with (tmp_path / "rated.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "reference", "prediction", "rating"), *rows])
+    found = read_rated(tmp_path / "rated.csv")
+    assert len(set(found.studies)) == 3
+    assert "reports with one reference are taken to be of one study: every id stands once" in found.notes
+
+
+def test_equal_ratings_order_nothing(rated):
+    rated.write_text(re.sub(r",\d\n", ",3\n", rated.read_text()))
+    with pytest.raises(UserError, match=r"all 20 reports of .* have the same total_errors"):
+        read_rated(rated)
 
 
 def test_a_report_without_a_reference_is_not_rated(rated):
@@ -150,9 +215,27 @@ def test_studies_of_rexval_are_those_of_its_rows(tmp_path):
     with pytest.raises(UserError, match="no row of study 1 in bleu: a report that nobody rated has not 0 errors"):
         read_rated(samples, counts)
     counts.write_text(
-        "".join(line for line in whole.splitlines(keepends=True) if not re.match("1,bleu,.*,1,[01]$", line.strip()))
+        "".join(line for line in whole.splitlines(keepends=True) if not re.match(r"1,bleu,.*,1,\d$", line.strip()))
     )
     assert read_rated(samples, counts).ratings.tolist() == [*found[:2], -4.0, found[3]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (lambda text: text.replace("1,bleu,2,False,1,1\n", ""), "does not count the errors of category 2 (significant: False) in bleu of study 1 by rater 1"),
+        (lambda text: f"{text}1,bleu,2,False,1,1\n", "category 2 (significant: False) in bleu of study 1 by rater 1 twice"),
+        (lambda text: text.replace("False", "no"), "holds 'no' under clinically_significant"),
+        (lambda text: text.replace("1,bleu,1,True,0,4", "1,bleu,1,True,0,-4"), "holds -4 errors of category 1"),
+        (lambda text: "".join(line for line in text.splitlines(keepends=True) if "False" not in line), "counts clinically significant errors alone"),
+        (lambda text: re.sub(r"\d\n", "2\n", text), "all 4 reports of"),
+    ],
+)  # fmt: skip
+def test_counts_of_rexval_that_would_give_another_sum_are_refused(tmp_path, wrong, why):
+    samples, counts = rexval(tmp_path)
+    counts.write_text(wrong(counts.read_text()))
+    with pytest.raises(UserError, match=re.escape(why)):
+        read_rated(samples, counts)
 
 
 KINDS = ["False prediction of finding", "Omission of finding", "Incorrect location/position of finding",
@@ -217,6 +300,19 @@ def test_an_error_that_is_counted_twice_is_not_known(tmp_path):
         read_rated(path, rating="annotator")
 
 
+def test_a_report_that_two_radiologists_read_is_one(tmp_path):
+    none, some = [0] * 7, [1, 2, 0, 0, 0, 0, 0]
+    path = rad_eval_expert(tmp_path, [(counted(none, none), counted(some, none), counted(none, some))])
+    with path.open(newline="") as file:
+        heading, first = csv.reader(file)
+    with path.open("a", newline="") as file:
+        csv.writer(file).writerow([cell.replace(counted(none, none), counted(some, none)) for cell in first])
+    found = read_rated(path)
+    assert heading[0] == "annotator"
+    assert (found.texts, found.ratings.tolist()) == (WORSE[:3], [-1.5, -3, -3])
+    assert "6 counts of 3 reports: the mean of a report is compared" in found.notes
+
+
 def radpref(folder):
     """Two cases of two reports, and the ratings of two radiologists; one of them did not finish."""
     cases = [
@@ -260,6 +356,46 @@ RANKING_TESTS = [
 ]
 print(1 / 0)
 """
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"0": {"C1": {"rating": 7}, "C2": {"rating": 1}}}, "rates case 0 7 and 1; expected 1 to 5"),
+        ({"0": {"C1": 5, "C2": 1}}, "is not RadPref's"),
+        ({"0": {"C1": {"rating": 3}, "C2": {"rating": 3}}}, "both reports of every case of"),
+    ],
+)
+def test_ratings_of_radpref_that_say_no_order_are_refused(tmp_path, said, why):
+    path, raters = radpref(tmp_path)
+    for file in raters.glob("*.json"):
+        file.write_text(json.dumps({"annotations": said}))
+    with pytest.raises(UserError, match=why):
+        read_rated(path, raters)
+
+
+def test_cases_of_radpref_are_those_that_were_rated(tmp_path):
+    path, raters = radpref(tmp_path)
+    (raters / "user_3.json").write_text(json.dumps({"annotations": {"77": {"C1": {"rating": 1}, "C2": {"rating": 5}}}}))
+    assert (
+        read_rated(path, raters).notes[-1] == "1 rated cases are not in preference_data.json and are left out, first 77"
+    )
+    cases = json.loads(path.read_text())
+    path.write_text(json.dumps([*cases, {**cases[0], "C1_report": WORSE[3]}]))
+    with pytest.raises(UserError, match="has case 0 twice"):
+        read_rated(path, raters)
+
+
+@pytest.mark.parametrize(
+    ("orders", "why"), [(["C1 > C1"], "expects 'C1 > C1'"), ([], "expects no order of any reports")]
+)
+def test_cases_of_radjudge_that_order_nothing_are_refused(tmp_path, orders, why):
+    path = tmp_path / "test_cases.json"
+    candidates = {"C1": {"text": WORSE[0]}, "C2": {"text": WORSE[3]}}
+    case = {"id": "1a", "ground_truth": TRUTH, "candidates": candidates, "expected_ranking": orders}
+    path.write_text(json.dumps([{"category": "a", "tests": [case]}]))
+    with pytest.raises(UserError, match=why):
+        read_rated(path)
 
 
 def test_radjudge_is_read_as_data_and_never_run(tmp_path):

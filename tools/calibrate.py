@@ -36,6 +36,9 @@ class RatedOptions(Group):
     rating: str | None = flag(
         None, "heading of the ratings; one of errors, severity or ranks counts downwards, which is said"
     )
+    larger: str | None = flag(
+        None, "what a larger rating is, if its heading does not say it", choices=("better", "worse")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,7 +74,7 @@ def main() -> None:
     from modules.labelling.labelers import find_labeler
 
     wanted = options.rated
-    rated = read_rated(wanted.rated, wanted.raters, wanted.significant, wanted.rating)
+    rated = read_rated(wanted.rated, wanted.raters, wanted.significant, wanted.rating, wanted.larger)
     with processes(options.runtime.device) as device:
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)
     scorer = ReportScorer(rated.references, labeler, published=False)

@@ -25,12 +25,12 @@ class Agreement:
 def tau_b(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Kendall's tau-b of two orders ``(n,)`` in every row of ``weights`` ``(R, n)``, how often each pair was drawn.
 
-    Source: Kendall, 1945; 0 where one of the orders is constant.
+    Source: Kendall, 1945; nan where one of the orders is constant.
     """
     signs = [np.sign(values[:, None] - values[None, :]) for values in (first, second)]  # (n, n)
     products = (signs[0] * signs[1], signs[0] ** 2, signs[1] ** 2)
     both, left, right = (np.einsum("rn,nm,rm->r", weights, product, weights, optimize=True) for product in products)
-    return np.divide(both, np.sqrt(left * right), out=np.zeros(len(weights)), where=left * right > 0)
+    return np.divide(both, np.sqrt(left * right), out=np.full(len(weights), np.nan), where=left * right > 0)
 
 
 def calibrate(rated: Rated, per_report: Mapping[str, np.ndarray], *, resamples: int, seed: int) -> dict[str, Agreement]:
@@ -58,7 +58,7 @@ def calibrate(rated: Rated, per_report: Mapping[str, np.ndarray], *, resamples: 
             low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
             interval = (float(low), float(high)) if len(studies) > 1 and len(known) else None
             found[name] = Agreement(float(taus[0]), interval, passed)
-    return dict(sorted(found.items(), key=lambda item: -item[1].tau))
+    return dict(sorted(found.items(), key=lambda item: -np.nan_to_num(item[1].tau, nan=-2)))
 
 
 def _taus(rated: Rated, values: np.ndarray, of: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, float | None]:
@@ -90,5 +90,6 @@ def calibration_lines(found: Mapping[str, Agreement], rated: Rated) -> list[str]
     for name, one in found.items():
         span = "no interval: one study" if one.interval is None else f"[{one.interval[0]:+.3f}, {one.interval[1]:+.3f}]"
         passed = "" if one.passed is None else f"  {one.passed:.1%}"
-        lines.append(f"  {name:34s} {one.tau:+.3f}  {span}{passed}")
+        tau = f"{one.tau:+.3f}" if np.isfinite(one.tau) else "   n/a"
+        lines.append(f"  {name:34s} {tau}  {span}{passed}")
     return lines

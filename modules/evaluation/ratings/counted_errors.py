@@ -14,9 +14,10 @@ import numpy as np
 from modules.corpus.cells import is_empty
 from modules.corpus.tables import Table, plain_heading, read_table_file
 from modules.evaluation.ratings.rated import Rated, finite_number
-from modules.messages import UserError
+from modules.messages import UserError, quoted
 
 REXVAL = ("study_number", "candidate_type", "error_category", "clinically_significant", "rater_index", "num_errors")
+_YES, _NO = {"true", "1", "1.0"}, {"false", "0", "0.0"}
 KINDS = 7  # of errors that RadEvalExpert's readers count, each of them significant and not
 _SIDE = re.compile(r"[^a-z]*(?:clinically )?(in)?significant(?: errors)?[^a-z]*")
 _COUNT = re.compile(r"\s*([1-7])[.)]\s*\S.*?[:=]\s*(\d{1,3})\s*[.;]?\s*")
@@ -50,9 +51,10 @@ def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
         raise UserError(
             f"{counts} has no row of {', '.join(lacking)[:100]}: a report that nobody rated has not 0 errors, so give the whole table"
         )
+    _check_counts(counts, rows, significant)
     sums: dict[tuple[str, str], float] = {}
     for row in rows:
-        if not significant or row["clinically_significant"].casefold() in ("true", "1", "1.0"):
+        if not significant or row["clinically_significant"].casefold() in _YES:
             key = (row["study_number"], row["candidate_type"])
             sums[key] = sums.get(key, 0.0) + finite_number(counts, "num_errors", row["num_errors"])
     found = Rated([], [], [], "significant errors" if significant else "errors")
@@ -65,6 +67,37 @@ def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
             values.append(-sums.get((number, kind), 0.0) / len(by[number, kind]))
     found.ratings = np.array(values)
     return found
+
+
+def _check_counts(counts: Path, rows: Sequence[Mapping[str, str]], significant: bool) -> None:
+    """Check that every rater of a report counts the errors of all kinds, once each: where zeros are written, a count that is not there is none.
+
+    Raises:
+        UserError: naming the first count that is missing, stands twice, is below 0, or of which it is not said whether it is significant.
+    """
+    said = {row["clinically_significant"].casefold() for row in rows}
+    if odd := sorted(said - {*_YES, *_NO}):
+        raise UserError(
+            f"{counts} holds {quoted(odd[0])} under clinically_significant; expected True or False: correct it"
+        )
+    if not significant and said <= _YES:
+        raise UserError(f"{counts} counts clinically significant errors alone: give --significant, or the whole table")
+    given: dict[tuple[str, str, str], set[tuple[str, str]]] = {}
+    for row in rows:
+        rated, kind = (row["study_number"], row["candidate_type"], row["rater_index"]), (row["error_category"], row["clinically_significant"])  # fmt: skip
+        where = f"errors of category {kind[0]} (significant: {kind[1]}) in {rated[1]} of study {rated[0]} by rater {rated[2]}"
+        if kind in given.setdefault(rated, set()):
+            raise UserError(f"{counts} counts the {where} twice: remove one of them")
+        if finite_number(counts, "num_errors", row["num_errors"]) < 0:
+            raise UserError(f"{counts} holds {row['num_errors']} {where}; expected 0 or more: correct it")
+        given[rated].add(kind)
+    every = set().union(*given.values()) if any(float(row["num_errors"]) == 0 for row in rows) else set()
+    for (number, candidate, rater), kinds in given.items():
+        if lacking := sorted(every - kinds):
+            raise UserError(
+                f"{counts} does not count the errors of category {lacking[0][0]} (significant: {lacking[0][1]}) in {candidate} of study {number} by rater "
+                f"{rater}: a count that is not there is not 0, so give the whole table"
+            )
 
 
 def _raters_of(rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], set[str]]:
@@ -96,10 +129,10 @@ def read_rad_eval_expert(path: Path, table: Table, significant: bool) -> Rated:
     """Three reports of every section of a study, and beside each a text in which a radiologist counts its errors."""
     found = Rated([], [], [], "significant errors" if significant else "errors")
     names = {plain_heading(name): i for i, name in enumerate(table.headings)}
-    values, without = [], 0
+    counts: dict[tuple[str, str, int, str], list[int]] = {}  # of every radiologist who read the report
+    without = 0
     for _, cells in table.body():
         film, truth = cells[names["imagespath"]], cells[names["groundtruth"]]
-        patient = _PATIENT.search(film)
         for slot in (1, 2, 3):
             text, said = (
                 cells[names[f"{name}{slot}"]] if f"{name}{slot}" in names else ""
@@ -109,11 +142,15 @@ def read_rad_eval_expert(path: Path, table: Table, significant: bool) -> Rated:
             if count is None or is_empty(text) or is_empty(truth):
                 without += bool(text.strip() or said.strip())
                 continue
-            found.texts.append(text)
-            found.references.append(truth)
-            found.studies.append(patient[1] if patient else film)
-            values.append(-count)
-    found.ratings = np.array(values, dtype=np.float64)
+            counts.setdefault((film, truth, slot, text), []).append(count)
+    for film, truth, _, text in counts:
+        patient = _PATIENT.search(film)
+        found.texts.append(text)
+        found.references.append(truth)
+        found.studies.append(patient[1] if patient else film)
+    found.ratings = np.array([-np.mean(several) for several in counts.values()], dtype=np.float64)
+    if len(counts) < (rated := sum(map(len, counts.values()))):
+        found.notes.append(f"{rated} counts of {len(counts)} reports: the mean of a report is compared")
     if without:
         found.notes.append(
             f"{without} reports are left out: an error is not counted in all {KINDS} kinds, or a text is empty"
