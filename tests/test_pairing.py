@@ -108,7 +108,7 @@ def test_the_bank_is_left_out(own, zero_shot, other, trained, tmp_path, capsys):
     argv = test_argv(own, own / "features", own / "features", trained / "model_best.pth", tmp_path)
     refused(capsys, "was trained on scores of scorer", main_test, *argv)
     argv = test_argv(other, zero_shot, zero_shot, trained / "model_best.pth", tmp_path)
-    refused(capsys, "has no array report_features", main_test, *argv)
+    refused(capsys, "(zero-shot) and holds none: give", main_test, *argv)
 
 
 def test_a_model_is_tested_with_another_data_sets_bank(own, prepared, other, zero_shot, trained, tmp_path, capsys):
@@ -152,6 +152,25 @@ def test_the_scorer_beside_the_bank_is_another(prepared, copied, trained, own, t
     refused(capsys, "was trained with other text features", main_predict, *argv)
 
 
+def test_as_many_words_of_another_vocabulary_are_refused(prepared, trained, tmp_path, capsys):
+    model = shutil.copytree(trained, tmp_path / "model")
+    content = read_json(model / "tokenizer.json")
+    words = content["model"]["vocab"]
+    one, other = [word for word in words if not word.startswith("[")][:2]
+    words[one], words[other] = words[other], words[one]
+    (model / "tokenizer.json").write_text(json.dumps(content))
+    argv = test_argv(
+        prepared, prepared / "features", prepared / "features", model / "model_best.pth", tmp_path / "results"
+    )
+    refused(capsys, "and some of them are others: copy both files of one run", main_test, *argv)
+    image = next((prepared / "images").rglob("*.png"))
+    refused(
+        capsys, "some of them are others", main_predict, "--images", image, "--model", model, "--out", tmp_path / "out"
+    )
+    start = [*places(prepared), *SMALL, "--init_from", model / "model_best.pth", "--save_dir", tmp_path / "run"]
+    refused(capsys, "some of them are others", main_train, *start)
+
+
 def test_training_wants_the_bank_of_its_own_data(other, own, zero_shot, prepared, tmp_path, capsys):
     def argv(folder, features):
         return [
@@ -160,10 +179,10 @@ def test_training_wants_the_bank_of_its_own_data(other, own, zero_shot, prepared
         ]  # fmt: skip
 
     train = [*argv(own, own / "features"), "--bank_dir", prepared / "features"]
-    refused(capsys, "leave it out", main_train, *train, "--no-check")
+    refused(capsys, "leave it out", main_train, *train)
     mixed = own / "mixed"
     shutil.copytree(zero_shot, mixed)
-    refused(capsys, "(zero-shot) and holds none of its own", main_train, *argv(own, mixed), "--no-check")
+    refused(capsys, "(zero-shot) and holds none of its own", main_train, *argv(own, mixed))
 
 
 @pytest.mark.parametrize("name", ["region_scores", "label_neighbours", "memory_indices", "region_text"])

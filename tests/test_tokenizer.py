@@ -7,7 +7,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from modules.corpus.tokenizer import PROMPT_TOKENS, ReportTokenizer, bert_folder
+from modules.corpus.tokenizer import PROMPT_TOKENS, ReportTokenizer
+from modules.corpus.vocabularies import bert_folder
 from modules.labels import STATE_TOKENS
 from modules.messages import UserError
 

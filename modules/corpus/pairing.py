@@ -63,6 +63,11 @@ def refuse_wrong_pairing(store: FeatureStore, bank: FeatureStore, features: str 
             f"the images of {here} were read by {scorer_of(store)}, those of the bank {there} by {scorer_of(bank)}, so that "
             f"their scores do not compare: give the feature folder that was prepared for this bank, or make it: {again}"
         )
+    if "memory_indices" in store and "report_features" not in bank:
+        raise UserError(
+            f"{there} was prepared for a test with another data set's bank (zero-shot) and holds none: give the feature folder of "
+            "the data set that the model was trained on with --bank_dir"
+        )
     if "memory_indices" in store:
         known, entry = store.entry("memory_indices")["made_by"].get("bank"), bank.entry("report_features")
         found = entry["shape"][0] if isinstance(known, int) else entry["sha256"]

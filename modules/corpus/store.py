@@ -17,9 +17,9 @@
 
 * float16 or float32, --feature_dtype. "sentences" are the sentences of all training reports in order; they have no ids
 of their own and go stale with "training". Beside the arrays lie base_probs.json (positive rate of the 14 conditions in
-the training split, as published) and, where it was trained here, entity_scorer.pth.
+training, as published), made_from.json (what some films and reports were) and, if trained here, entity_scorer.pth.
 
-``feature_writing`` fills the folder; one program writes at a time, any number may read.
+``store_writing`` fills the folder; one program writes at a time, any number may read.
 """
 
 from __future__ import annotations

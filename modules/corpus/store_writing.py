@@ -127,7 +127,7 @@ def write_bank_reports(directory: str | Path, rows: Iterable[Mapping[str, Any]])
     """Write ``id``, ``patient`` and cleaned ``report`` of every bank row, in the order of the ``"training"`` axis."""
     if is_main():
         write_jsonl(Path(directory) / BANK_REPORTS, rows)
-        _enter_file(Path(directory), BANK_REPORTS)
+        enter_file(Path(directory), BANK_REPORTS)
     barrier()
 
 
@@ -144,11 +144,11 @@ def write_base_rates(directory: str | Path, labels: np.ndarray, published: Seque
     if is_main():
         if not (path.is_file() and read_json(path) == rates):
             write_json(path, rates)
-        _enter_file(path.parent, BASE_RATES)
+        enter_file(path.parent, BASE_RATES)
     barrier()
 
 
-def _enter_file(directory: Path, name: str) -> None:
+def enter_file(directory: Path, name: str) -> None:
     """Note the checksum of a file beside the arrays; what a kill leaves between the two is written again."""
     manifest, checksum = read_manifest(directory), sha256_of(directory / name)
     files = manifest.setdefault("files", {})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel, WordPiece
@@ -15,12 +17,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 from modules.corpus.text import attach_punctuation, postprocess_prediction
 from modules.labels import START_TOKEN, STATE_TOKENS
 from modules.messages import UserError
-from modules.options.flags import BERT_FOLDER
 from modules.records import atomic_write
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
 PROMPT_TOKENS = (START_TOKEN, *STATE_TOKENS)
-HUB_PREFIX = "hub:"  # in front of a model name that may be downloaded
 
 
 class ReportTokenizer:
@@ -135,6 +135,12 @@ class ReportTokenizer:
         """Number of tokens V, prompt tokens included."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
+    @property
+    def checksum(self) -> str:
+        """Of every token and its number: as many tokens may be others."""
+        tokens = sorted(self._tokenizer.get_vocab(with_added_tokens=True).items())
+        return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
+
     def _number(self, token: str) -> int:
         return cast(int, self._tokenizer.token_to_id(token))  # there since the tokenizer was made
 
@@ -221,76 +227,6 @@ def word_pieces(path: Path, lowercase: bool = True) -> Tokenizer:
     tokenizer.normalizer = BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     return tokenizer
-
-
-def bert_vocabulary(bert_path: str | Path | None) -> Path | None:
-    """The ``vocab.txt`` of bert-base-uncased that ``--bert_path`` names, or of ``BERT_FOLDER``; None if it is missing."""
-    folder = bert_folder(bert_path or BERT_FOLDER)
-    path = folder / "vocab.txt" if folder.is_dir() else folder
-    return path if path.is_file() else None
-
-
-def tokenizer_of(
-    checkpoint_path: str | Path, checkpoint: Mapping[str, Any], bert_path: str | Path | None
-) -> ReportTokenizer:
-    """Vocabulary of a trained model: the file beside it; a released model has none and speaks BERT's.
-
-    Args:
-        checkpoint_path: where the model stands.
-        checkpoint: as :func:`modules.weights.checkpoints.load_checkpoint` returns it.
-        bert_path: where the vocabulary of a released model is, see :func:`bert_vocabulary`.
-
-    Raises:
-        UserError: if the vocabulary is missing; if it is not that of the model.
-    """
-    path, config = Path(checkpoint_path).with_name("tokenizer.json"), checkpoint["config"]
-    remedy = "copy both files of one run"
-    if "released" in checkpoint["run"]:
-        vocabulary, remedy = bert_vocabulary(bert_path), "give the folder of bert-base-uncased with --bert_path"
-        if vocabulary is None:
-            raise UserError(
-                f"{checkpoint_path} is a released model, which has no tokenizer.json, and {bert_path or BERT_FOLDER} "
-                "holds no vocab.txt: give the folder of bert-base-uncased (30,522 words, to which 5 are added) with "
-                "--bert_path"
-            )
-        path, tokenizer = vocabulary, ReportTokenizer.from_bert(vocabulary)
-    else:
-        tokenizer = ReportTokenizer.load(path)
-    found = (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.end_id)
-    if found != (config["vocab_size"], config["pad_id"], config["end_id"]):
-        raise UserError(
-            f"{path} makes {found[0]} tokens with padding {found[1]} and end {found[2]} but {checkpoint_path} was "
-            f"trained with {config['vocab_size']}, {config['pad_id']} and {config['end_id']}: {remedy}"
-        )
-    return tokenizer
-
-
-def bert_folder(bert_path: str | Path) -> Path:
-    """The local folder of a BERT.
-
-    Args:
-        bert_path: a folder, or ``hub:<name>`` to fetch the model ``<name>`` from the Hugging Face hub, once.
-
-    Raises:
-        UserError: if the hub cannot be reached or has no such model.
-    """
-    if not str(bert_path).startswith(HUB_PREFIX):
-        return Path(bert_path)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    name = str(bert_path).removeprefix(HUB_PREFIX)
-    try:
-        small = ["config.json", "vocab.txt", "tokenizer_config.json"]
-        folder = Path(snapshot_download(name, allow_patterns=[*small, "model.safetensors"]))
-        if not (folder / "model.safetensors").is_file():  # older models have weights of the older kind only
-            folder = Path(snapshot_download(name, allow_patterns=[*small, "pytorch_model.bin"]))
-        return folder
-    except (OSError, HFValidationError) as error:
-        raise UserError(
-            f"{name} cannot be fetched from the Hugging Face hub ({type(error).__name__}): check the name and the "
-            "connection, or copy the folder here and give it with --bert_path"
-        ) from error
 
 
 def _with_prompt_tokens(tokenizer: Tokenizer) -> Tokenizer:

@@ -130,7 +130,7 @@ class RuleLabeler:
 
 def labeler_files(chexbert_path: str | Path | None, bert_path: str | Path | None) -> list[Needed]:
     """What labelling needs besides CheXbert's checkpoint, where that is there: known before any work begins."""
-    from modules.corpus.tokenizer import HUB_PREFIX
+    from modules.corpus.vocabularies import HUB_PREFIX
     from modules.options.flags import BERT_FOLDER
 
     if not (chexbert_path and Path(chexbert_path).is_file()) or str(bert_path).startswith(HUB_PREFIX):
@@ -165,7 +165,7 @@ def find_labeler(
                 f"{chexbert_path} is CheXbert, which needs torch: pip install -r requirements.txt, or give --chexbert_path none "
                 "and label by rule"
             )
-        from modules.corpus.tokenizer import bert_folder
+        from modules.corpus.vocabularies import bert_folder
         from modules.labelling.chexbert import ChexbertLabeler
         from modules.options.flags import BERT_FOLDER
 

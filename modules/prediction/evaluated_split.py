@@ -14,9 +14,11 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import Batch, ReportDataset, sizes_read
+from modules.corpus.made_from import refuse_other_inputs
 from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
 from modules.corpus.store import FeatureStore
-from modules.corpus.tokenizer import ReportTokenizer, bert_vocabulary, tokenizer_of
+from modules.corpus.tokenizer import ReportTokenizer
+from modules.corpus.vocabularies import bert_vocabulary, tokenizer_of
 from modules.distributed import is_main
 from modules.evaluation.generation import generate_reports, search_of
 from modules.evaluation.rescoring import kept_reports
@@ -104,6 +106,7 @@ class EvaluatedSplit:
             )
             print(f"{alone} of {len(studies)} studies have no report of their own: theirs are written, {rest}")
         features = _features(options, checkpoint["run"].get("trained_on"))
+        refuse_other_inputs(features[0], studies, options.data.image_dir)
         dataset = _study_set(options.data, studies, features, model.config, tokenizer, device)
         labeler = _labeler(options, features[0], device)
         return cls(model, dataset, annotation, labeler, checkpoint["run"].get("steps"))

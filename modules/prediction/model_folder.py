@@ -14,7 +14,8 @@ from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
 from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
 from modules.corpus.store import FeatureStore
-from modules.corpus.tokenizer import ReportTokenizer, tokenizer_of
+from modules.corpus.tokenizer import ReportTokenizer
+from modules.corpus.vocabularies import tokenizer_of
 from modules.labelling.mentions import entity_mentions
 from modules.messages import UserError
 from modules.preparation.features.entities import load_entity_scorer

@@ -16,6 +16,7 @@ from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study, check_images, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
+from modules.corpus.made_from import remember_inputs
 from modules.corpus.store import BANK_REPORTS, FeatureStore
 from modules.corpus.store_writing import (
     all_current,
@@ -33,10 +34,9 @@ from modules.labels import CONDITIONS, ENTITIES
 from modules.messages import UserError
 from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import (
-    auroc_lines,
-    entity_aurocs,
     fill_scores,
     load_entity_scorer,
+    report_aurocs,
     save_entity_scorer,
     score_images,
     scorer_origin,
@@ -47,7 +47,7 @@ from modules.preparation.features.medklip import check_same_scorer, write_medkli
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
 from modules.preparation.prepared_files import refuse_other_studies
 from modules.preparation.published.conversion import PublishedFiles
-from modules.records import sha256_of, write_json
+from modules.records import sha256_of
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.run_folder import refuse_run
 from modules.throughput import measured
@@ -95,6 +95,7 @@ class Preparation:
         write_axis(self.folder, "studies", [study.id for study in self.studies])
         if self.owns_bank:
             write_axis(self.folder, "training", [study.id for study in self.training])
+        remember_inputs(self.folder, self.splits, self.image_dir, self.options.data.ann_path)
         self.labels()
         if self.published:
             self.published.convert(self.folder, np.dtype(self.options.preparation.feature_dtype), self.source)
@@ -147,7 +148,7 @@ class Preparation:
         else:
             made = self.own_scores()
         if made or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
-            self.report_aurocs()
+            report_aurocs(self.folder, self.splits["val"])
 
     def own_scores(self) -> bool:
         """Scores and embeddings by our own scorer; returns whether there was anything to do."""
@@ -167,17 +168,6 @@ class Preparation:
         if self.owns_bank:
             keep_familiarity(self.folder, scorer, made_by["scorer"], self.training, options)
         return bool(plans)
-
-    def report_aurocs(self) -> None:
-        """Print and store how well the scores of validation images agree with the mentions in their reports."""
-        validation = self.splits["val"]
-        if is_main() and validation:
-            store = FeatureStore.open(self.folder)
-            scores = store["region_scores"][store.rows("studies", [study.id for study in validation])]
-            aurocs = entity_aurocs(scores, entity_mentions([study.report for study in validation]))
-            write_json(self.folder / "entity_auroc_val.json", aurocs)
-            print(*auroc_lines(aurocs, len(validation)), sep="\n")
-        barrier()
 
     def entity_scorer(self) -> tuple[EntityScorer, dict[str, Any]]:
         """The scorer of the bank, trained first if this is its own data set, and what its features are made by."""

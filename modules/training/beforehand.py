@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.annotations import SPLITS
-from modules.corpus.tokenizer import tokenizer_of
+from modules.corpus.vocabularies import tokenizer_of
 from modules.messages import UserError, require, run
 from modules.options.parsing import parse_options, words_for
 from modules.options.programs import MainPrepare, MainTrain

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.revtaf import Revtaf
-from modules.corpus.tokenizer import bert_folder
+from modules.corpus.vocabularies import bert_folder
 from modules.messages import UserError
 from modules.options.programs import MainTrain
 from modules.weights.backbones import starting_weights

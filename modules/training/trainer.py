@@ -73,7 +73,10 @@ class Trainer:
         has_towers, bank = isinstance(model.retrieval_enhancer, RetrievalTowers), train_set.bank
         self.wanted = Wanted(bank.reports, bank.labels) if has_towers else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
-        self.state, self.origin = RunState(), training_origin(train_set.bank.store)
+        self.state = RunState()
+        self.origin = {  # what a test compares with what it reads
+            "trained_on": training_origin(train_set.bank.store), "vocabulary": train_set.tokenizer.checksum,
+        }  # fmt: skip
         self.sums = torch.zeros(1 + len(loss_names()), device=device)  # steps and losses of this epoch and process
         self.referenced = 0  # epoch that the training studies have their references of
         self.stop, self.watch = StopRequest(), watch()
@@ -98,7 +101,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "class_prior": self.class_prior.cpu(),
             "features": self.train_set.store.checksums,
-            "trained_on": self.origin,
+            **self.origin,
         }
         if state.step:
             run["reference_rows"] = stored_rows(self.train_set.read_rows)
@@ -269,6 +272,6 @@ class Trainer:
         metric = self.options.training.monitor_metric
         best = is_main() and row[metric] > self.state.best(metric)  # the others have no scores
         if best:
-            run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row[metric], "trained_on": self.origin}
+            run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row[metric], **self.origin}
             saving.save_checkpoint(self.run_dir / saving.BEST, self.model, run)
         return best

@@ -13,9 +13,11 @@ from models.config import RevtafConfig
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset, prepare_reports, sizes_read
+from modules.corpus.made_from import refuse_other_inputs
 from modules.corpus.pairing import refuse_wrong_pairing, require_own_bank
 from modules.corpus.store import FeatureStore
-from modules.corpus.tokenizer import ReportTokenizer, bert_folder, tokenizer_of
+from modules.corpus.tokenizer import ReportTokenizer
+from modules.corpus.vocabularies import bert_folder, tokenizer_of
 from modules.distributed import is_main
 from modules.labelling.labelers import labeler_files
 from modules.labels import CONDITIONS
@@ -104,8 +106,10 @@ class TrainingData:
             UserError: if the doctor finds errors, a split is empty or images are missing; if features, bank and scorer do
                 not belong together; if a size that was chosen does not fit them.
         """
+        require_own_bank(FeatureStore.open(options.data.feature_dir), options.data.feature_dir, options.data.bank_dir)
         splits = _studies(options)
         store = _features(options.data)
+        refuse_other_inputs(store, [study for part in splits.values() for study in part], options.data.image_dir)
         tokenizer = _tokenizer(options, splits["train"], checkpoint)
         scorer = find_scorer(options.data.features, options.data.bank_dir, device)
         config = model_config(
@@ -144,7 +148,6 @@ def _studies(options: MainTrain) -> dict[str, list[Study]]:
 def _features(data: DataOptions) -> FeatureStore:
     """The features of the annotation, which are whole and hold their own bank."""
     store = FeatureStore.open(data.feature_dir, data.ann_path)
-    require_own_bank(store, data.feature_dir, data.bank_dir)
     refuse_wrong_pairing(store, store, data.features)
     return store
 

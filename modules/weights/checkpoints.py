@@ -28,7 +28,14 @@ from modules.weights.released import (
 from modules.weights.saving import FORMAT
 
 _COUNTS = ("epoch", "step", "steps", "seen", "seconds", "world_size")  # of the state of a run
-_STATE: dict[str, type] = {"history": list, "processes": list, "features": dict, "class_prior": Tensor, "released": str}
+_STATE: dict[str, type] = {
+    "history": list,
+    "processes": list,
+    "features": dict,
+    "class_prior": Tensor,
+    "released": str,
+    "vocabulary": str,
+}
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
 

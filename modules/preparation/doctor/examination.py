@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modules.corpus.made_from import refuse_other_inputs
 from modules.messages import UserError
 from modules.options.flags import DataOptions
 from modules.options.preparation_flags import CheckOptions
@@ -45,6 +46,11 @@ def examine(data: DataOptions, options: CheckOptions, thorough: bool = True) -> 
     found = open_features(data, studies, diagnosis)
     if found:
         look_at_values(found, diagnosis, thorough)
+    if found and found.store and thorough:
+        try:
+            refuse_other_inputs(found.store, studies, data.image_dir)
+        except UserError as error:
+            diagnosis.add("error", "features", str(error))
     if found and studies:
         look_at_retrieval(found, studies, diagnosis)
         look_for_leaks(found, data, diagnosis, thorough)

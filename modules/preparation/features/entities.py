@@ -16,11 +16,13 @@ from tqdm import tqdm
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study
 from modules.corpus.images import normalise_pixels, read_image
+from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import FeatureRows
 from modules.distributed import barrier, is_main, shard
-from modules.labelling.mentions import PRESENT
+from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.labels import ENTITIES
 from modules.messages import UserError
+from modules.records import write_json
 from modules.throughput import measured
 from modules.weights.checkpoints import load_weights
 from modules.weights.layouts import check_weights, weights_of
@@ -129,6 +131,17 @@ def entity_aurocs(scores: np.ndarray, mentions: np.ndarray) -> dict[str, float]:
     present = mentions == PRESENT
     varied = [k for k in range(len(ENTITIES)) if 0 < present[:, k].sum() < len(present)]
     return {ENTITIES[k]: float(roc_auc_score(present[:, k], scores[:, k])) for k in varied}
+
+
+def report_aurocs(folder: Path, validation: Sequence[Study]) -> None:
+    """Print and store how well the scores of validation images agree with the mentions in their reports."""
+    if is_main() and validation:
+        store = FeatureStore.open(folder)
+        scores = store["region_scores"][store.rows("studies", [study.id for study in validation])]
+        aurocs = entity_aurocs(scores, entity_mentions([study.report for study in validation]))
+        write_json(folder / "entity_auroc_val.json", aurocs)
+        print(*auroc_lines(aurocs, len(validation)), sep="\n")
+    barrier()
 
 
 def auroc_lines(aurocs: dict[str, float], studies: int) -> list[str]:

@@ -24,7 +24,8 @@ from modules.corpus.annotations import Study
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import all_current
-from modules.corpus.tokenizer import HUB_PREFIX, bert_folder, word_pieces
+from modules.corpus.tokenizer import word_pieces
+from modules.corpus.vocabularies import HUB_PREFIX, bert_folder
 from modules.distributed import autocast, is_main
 from modules.labels import ENTITIES
 from modules.messages import Needed, UserError
