@@ -270,6 +270,32 @@ def test_what_may_be_the_wrong_file_is_said(tmp_path, capsys):
     assert "every report of a is its reference, word for word: a.csv may be the wrong file" in shown
 
 
+IDS = ["s90217", "s40114", "s73001", "s11850"]
+
+
+def test_references_under_the_ids_of_other_studies_are_refused(tmp_path, capsys):
+    """The file with the reports carries its own, cleaned; somebody's annotation has them in another order."""
+    texts = ["The heart is large. No effusion.", "Lungs are clear.", "Small left effusion.", "Edema. Cardiomegaly."]
+    pair = tmp_path / "a.csv"
+    rows = (
+        f'{i},"The lungs are clear and the heart is normal.","{text.lower().replace(".", " .")}"\n'
+        for i, text in zip(IDS, texts, strict=True)
+    )
+    pair.write_text("id,prediction,reference\n" + "".join(rows))
+
+    def table(name, ids):
+        path = tmp_path / name
+        path.write_text("id,report\n" + "".join(f'{i},"{text}"\n' for i, text in zip(ids, texts, strict=True)))
+        return path
+
+    flags = ["--save_dir", tmp_path / "out", "--no-meteor", "--resamples", 5]
+    argv = ["--predictions", pair, "--references", table("moved.csv", IDS[1:] + IDS[:1]), *flags]
+    refused(capsys, "but 4 of 4 to other studies", main_score, *argv)
+    assert not (tmp_path / "out/metrics.json").exists()
+    call(main_score, "--predictions", pair, "--references", table("same.csv", IDS), *flags)
+    assert "4 of 4 differ from those given" in capsys.readouterr().out
+
+
 def test_empty_predictions_find_nothing(tmp_path):
     assert scored(tmp_path, "emptypred.jsonl", None)["test_ce_f1"] == 0
 

@@ -231,14 +231,27 @@ def _said_of(
 def _said_of_unused(
     name: str, file: ReportFile, rows: Sequence[int | None], texts: Sequence[str], kept: Sequence[int]
 ) -> list[str]:
-    """References that stand beside the reports though others were given."""
+    """References that stand beside the reports though others were given; UserError if they are those of other studies."""
     if file.references is None:
         return []
     own = [carried(file)[row] for i in kept if (row := rows[i]) is not None]
+    beside, given = ([_first_words(text) for text in side] for side in (own, [texts[i] for i in kept]))
+    others = {*given}
+    foreign = [a for a, b in zip(beside, given, strict=True) if a != b and a in others]
+    if len(foreign) * 2 > len(kept) and len({*foreign}) > 1:
+        raise UserError(
+            f"the references beside the reports of {name} are given too, but {len(foreign)} of {len(kept)} to other studies: the ids "
+            "of one of the two files are wrong, or leave out --references"
+        )
     differ = sum(normalise_whitespace(a) != normalise_whitespace(texts[i]) for a, i in zip(own, kept, strict=True))
     return [
         f"the references beside the reports of {name} are not used; {differ} of {len(kept)} differ from those given"
     ]
+
+
+def _first_words(text: str) -> tuple[str, ...]:
+    """What a report begins with, however it was cleaned and cut."""
+    return tuple(re.findall(r"[a-z]+", text.casefold())[:30])
 
 
 def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> list[str]:
