@@ -14,7 +14,8 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.images import crop_image
 from modules.corpus.store import FeatureStore
 from modules.corpus.text import split_sentences
-from modules.evaluation.grounding.boxes import Phrase, entities_of, mask_file, read_boxes
+from modules.evaluation.grounding.boxes import Phrase, entities_of, mask_file, read_boxes, read_masks
+from modules.evaluation.grounding.phrases import require_on_film
 from modules.evaluation.grounding.region_table import measured_rows, prior_maps, region_lines, region_table
 from modules.evaluation.grounding.regions import (
     MEASURES,
@@ -386,6 +387,13 @@ def test_boxes_of_ms_cxr_and_films_of_training_patients(trained, prepared, tmp_p
     )
     study = {"id": "x", "report": "a .", "image_path": ["files/p10/p10000002/s50000099/zz.jpg"]}
     annotation = write(tmp_path, "annotation.json", {"train": [study], "val": [], "test": []})
+    bare = {
+        "id": "x",
+        "report": "a .",
+        "image_path": ["zz.jpg"],
+        "patient": "10000002",
+    }  # as other annotations write it
+    upper = {"id": "x", "report": "a .", "image_path": ["BB-2.JPG"]}
     flags = [
         "--boxes",
         boxes,
@@ -404,6 +412,10 @@ def test_boxes_of_ms_cxr_and_films_of_training_patients(trained, prepared, tmp_p
     shown = capsys.readouterr().out
     assert "1 films of training patients are left out, with 1 phrases" in shown
     assert "1 boxed films are not in" in shown
+    for other in (bare, upper):
+        write(tmp_path, "annotation.json", {"train": [other], "val": [], "test": []})
+        call(ground, *flags, "--ann_path", annotation, "--overwrite")
+        assert "1 films of training patients are left out, with 1 phrases" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "grounding.json").read_text())["rows"]
     for name in ("entity maps", "phrase maps"):
         assert found[name]["pneumothorax"]["phrases"] == found[name]["all"]["phrases"] == 1
@@ -527,6 +539,55 @@ def test_ids_that_padchest_gr_does_not_know_are_refused(tmp_path):
         read_boxes(write(tmp_path, "g.json", twice))
     with pytest.raises(UserError, match=r"label '3' of i\.png, which names no finding"):
         read_boxes(write(tmp_path, "g.json", [{"ImageID": "i.png", "findings": [{**GROUNDED, "labels": [3]}]}]))
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.full((40, 40), 255, np.uint8), "of 40 x 40 uint8: expected true and false"),
+        (np.ones((1, 40, 40), bool), "of 1 x 40 x 40 bool: expected true and false"),
+    ],
+)
+def test_a_mask_is_true_or_false_of_a_film(mask, words, tmp_path):
+    """One of 0 and 255 had 255 times its area."""
+    study = Study(id="a", image_path=("a.png",), report="Clear.", split="test")
+    path = mask_file(tmp_path, study)
+    path.parent.mkdir()
+    np.savez(path, **{"pleural effusion": mask})
+    with pytest.raises(UserError, match=words):
+        read_masks(tmp_path, [study])
+
+
+def test_a_mask_of_another_film_is_refused(tmp_path):
+    study = Study(id="a", image_path=("a.png",), report="Clear.", split="test")
+    path = mask_file(tmp_path, study)
+    path.parent.mkdir()
+    np.savez(path, **{"pleural effusion": np.ones((40, 50), bool)})
+    (phrase,) = read_masks(tmp_path, [study])
+    require_on_film(phrase, tmp_path / "a.png", 100, 80)
+    with pytest.raises(UserError, match="has 80 x 80 pixels, the image that was boxed 50 x 40"):
+        require_on_film(phrase, tmp_path / "a.png", 80, 80)
+
+
+def test_boxes_of_vindr_may_say_the_size_of_their_film(tmp_path, capsys):
+    """Copies of the set give it beside the boxes, and films that were made smaller: the boxes shrink with them."""
+    lines = VINDR.replace("y_max", "y_max,width,height").replace("300,400", "300,400,1600,1600")
+    boxes = write(
+        tmp_path, "boxes.csv", lines.replace("700,400", "700,400,1600,1600").replace(",,,,", ",,,,,1600,1600")
+    )
+    (phrase,) = read_boxes(boxes)
+    assert phrase.size == (1600, 1600)
+    grid = np.zeros((16, 16))
+    grid[2:4, 1:3] = grid[2:4, 5:7] = 1  # of the half
+    np.savez(tmp_path / "maps.npz", **{"e5|pleural effusion": grid})
+    flags = ["--boxes", boxes, "--maps", tmp_path / "maps.npz", "--save_dir", tmp_path / "out", "--fit", "pad", "--cells", 0, "--resamples", 5]  # fmt: skip
+    call(ground, *flags, "--image_dir", films(tmp_path / "films", ["e5.png"], (800, 800)))
+    found = json.loads((tmp_path / "out" / "grounding.json").read_text())["rows"]["maps"]["all"]
+    assert found["hit"] > 0.9
+    cut = films(tmp_path / "cut", ["e5.png"], (800, 700))
+    refused(capsys, "the image that was boxed 1600 x 1600", ground, *flags, "--image_dir", cut, "--overwrite")
+    with pytest.raises(UserError, match="a size of 0 x 1600 pixels"):
+        read_boxes(write(tmp_path, "boxes.csv", boxes.read_text().replace("1600,1600", "0,1600", 1)))
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc/outside", "a/../../outside"])

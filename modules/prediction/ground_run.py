@@ -16,6 +16,7 @@ from PIL import Image
 from modules.corpus.annotations import read_annotation, require_split
 from modules.corpus.bank import TrainingBank
 from modules.corpus.images import RESIZE_RATIO
+from modules.corpus.patients import patient_key
 from modules.corpus.pixels import open_image
 from modules.distributed import processes
 from modules.evaluation.grounding.boxes import Phrase, entities_of, read_boxes, read_masks
@@ -80,9 +81,16 @@ class GroundRun:
             self.notes.append("no --ann_path was given: films that the model was trained on may be among these")
             return phrases
         train = read_annotation(self.wanted.ann_path)["train"]
-        known = {study.patient for study in train if study.patient} | {study.id for study in train}
-        known |= {Path(path).stem for study in train for path in study.image_path}
-        kept = [p for p in phrases if not {p.patient, p.image, Path(p.image).stem} & known]
+        patients = {patient_key(study.patient) for study in train if study.patient}
+        names = {
+            name.casefold() for study in train for name in (study.id, *(Path(path).stem for path in study.image_path))
+        }
+        kept = [
+            p
+            for p in phrases
+            if patient_key(p.patient) not in patients
+            and not {name.casefold() for name in (p.patient, p.image, Path(p.image).stem)} & names
+        ]
         films = len({p.image for p in phrases}) - len({p.image for p in kept})
         self.notes.append(f"{films} films of training patients are left out, with {len(phrases) - len(kept)} phrases")
         if not kept:

@@ -106,7 +106,7 @@ def read_masks(folder: str | Path, studies: Sequence[Study]) -> list[Phrase]:
         studies: whose masks to read.
 
     Raises:
-        UserError: if a study has no file there.
+        UserError: if a study has no file there, or a mask is none.
     """
     phrases = []
     for study in studies:
@@ -115,11 +115,16 @@ def read_masks(folder: str | Path, studies: Sequence[Study]) -> list[Phrase]:
             raise UserError(f"{path} does not exist: give SynthCXR's folder of masks with --boxes, and its annotation")
         with np.load(path) as masks:
             for sign in sorted(set(masks.files) & set(SIGNS)):
+                mask = masks[sign]
+                if mask.ndim != 2 or mask.dtype != bool:
+                    raise UserError(
+                        f"{path} holds a mask of {sign} of {' x '.join(map(str, mask.shape))} {mask.dtype}: expected true and false of a whole film, (h, w)"
+                    )
                 shown = study.labels is None or study.labels[CONDITIONS.index(sign)] == POSITIVE
-                if shown and masks[sign].any():
+                if shown and mask.any():
                     patient = study.patient or study.id
                     phrases.append(
-                        Phrase(study.id, study.image_path[0], patient, sign, sign, np.empty((0, 4)), None, masks[sign])
+                        Phrase(study.id, study.image_path[0], patient, sign, sign, np.empty((0, 4)), None, mask)
                     )
     return phrases
 
@@ -146,11 +151,8 @@ def _of_split(path: Path, rows: list[dict[str, str]], split: str | None) -> list
 def _ms_cxr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
     groups: dict[tuple[str, ...], list[list[float]]] = {}
     for row in rows:
-        x, y, w, h, width, height = (
-            _number(path, row[name]) for name in ("x", "y", "w", "h", "imagewidth", "imageheight")
-        )
-        if not (1 < width < math.inf and 1 < height < math.inf):
-            raise UserError(f"{path} gives {named(row['dicomid'])} a size of {width:g} x {height:g} pixels: correct it")
+        x, y, w, h = (_number(path, row[name]) for name in ("x", "y", "w", "h"))
+        width, height = _size(path, row, row["dicomid"]) or (math.inf, math.inf)
         key = (*(row[name] for name in ("dicomid", "path", "categoryname", "labeltext")), str(width), str(height))
         groups.setdefault(key, []).append([x, y, x + w, y + h])
     return [
@@ -178,7 +180,7 @@ def _vindr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
         raise UserError(
             f"{path} holds the boxes of {len(readers)} radiologists, which are no one region: give annotations_test.csv, or one rad_id"
         )
-    groups: dict[tuple[str, str], list[list[float]]] = {}
+    groups: dict[tuple[str, str, tuple[float, float] | None], list[list[float]]] = {}
     normal: set[str] = set()
     for row in rows:
         empty = [is_empty(row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
@@ -190,13 +192,26 @@ def _vindr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
             normal.add(row["imageid"])
         else:
             corners = [_number(path, row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
-            groups.setdefault((row["imageid"], row["classname"].casefold()), []).append(corners)
-    if both := sorted(normal & {image for image, _ in groups}):
+            groups.setdefault(
+                (row["imageid"], row["classname"].casefold(), _size(path, row, row["imageid"])), []
+            ).append(corners)
+    if both := sorted(normal & {image for image, *_ in groups}):
         raise UserError(f"{path} has boxes and 'No finding' on {both[0][:40]}: correct it")
     return [
-        Phrase(image, None, image, name, name, checked(path, image, boxes, math.inf, math.inf))
-        for (image, name), boxes in groups.items()
+        Phrase(image, None, image, name, name, checked(path, image, boxes, *(size or (math.inf, math.inf))), size)
+        for (image, name, size), boxes in groups.items()
     ]
+
+
+def _size(path: Path, row: Mapping[str, str], image: str) -> tuple[float, float] | None:
+    """Width and height of the image that was boxed; None where the table has no such columns, as VinDr-CXR's own."""
+    names = [next((name for name in (f"image{side}", side) if name in row), None) for side in ("width", "height")]
+    if None in names:
+        return None
+    width, height = (_number(path, row[str(name)]) for name in names)
+    if not (1 < width < math.inf and 1 < height < math.inf):
+        raise UserError(f"{path} gives {named(image)} a size of {width:g} x {height:g} pixels: correct it")
+    return width, height
 
 
 def _number(path: Path, text: str) -> float:

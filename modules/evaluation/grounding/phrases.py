@@ -84,10 +84,11 @@ def require_on_film(phrase: Phrase, film: Path, width: int, height: int) -> None
     Raises:
         UserError: if a box lies beyond the film, or the boxed image had other proportions: the film was resized or cut since.
     """
-    if phrase.size is None and len(phrase.boxes):
+    size = phrase.size if phrase.mask is None else (phrase.mask.shape[1], phrase.mask.shape[0])
+    if size is None:
         checked(film, phrase.image, phrase.boxes.tolist(), width, height)
-    elif phrase.size not in (None, (1, 1)):
-        across, down = phrase.size
+    elif size != (1, 1):
+        across, down = size
         if abs(across * height / (down * width) - 1) > PROPORTIONS:
             raise UserError(
                 f"{film} has {width} x {height} pixels, the image that was boxed {across:g} x {down:g}: give films that were not cut"
