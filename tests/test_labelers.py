@@ -203,3 +203,10 @@ def test_real_reports_against_their_human_index(capsys, real_cxr):
     assert f1[n_index >= 30].mean() > 0.884
     cleaned = LABELER([clean_report(text) for text in texts])
     assert (states == cleaned).mean() > 0.998
+
+
+def test_rules_that_were_asked_for_are_not_called_a_missing_file(tmp_path, capsys):
+    find_labeler("none")
+    assert "--chexbert_path none asks for it" in capsys.readouterr().out
+    find_labeler(tmp_path / "chexbert.pth")
+    assert f"there is no {tmp_path / 'chexbert.pth'}" in capsys.readouterr().out

@@ -24,6 +24,7 @@ DIFFERENT = [
     ("grade", "Large right and small left pleural effusions.", "Small right and large left pleural effusions."),
     ("grade", "Bilateral effusions, small on the left, large on the right.", "Small right and large left effusions."),
     ("grade", "Left effusion and severe cardiomegaly.", "Left effusion and mild cardiomegaly."),
+    ("grade", "Small right and large left effusion.", "Effusion on the left is small, and large on the right."),
     ("device", "Tracheostomy tube in place.", "Endotracheal tube in place."),
     ("device", "ECG leads overlie the chest.", "Pacemaker in place."),
     ("device", "Right PICC line.", "Right port."),
@@ -54,6 +55,8 @@ ALIKE = [
     ("Intubated. NG tube in the stomach.", "Endotracheal and nasogastric tubes."),
     ("Questionable small left pneumothorax.", "Possible left pneumothorax."),
     ("Right pneumothorax.", "Pneumothorax on the right, left lung is clear."),
+    ("Effusion on the left is small, and large on the right.", "Small left, large right effusion."),
+    ("Small left, large right effusion.", "Effusion on the left is small, and large on the right."),
     ("Left effusion and mild cardiomegaly.", "Large left effusion and mild cardiomegaly."),
 ]
 

@@ -174,6 +174,8 @@ def find_labeler(
         )
     labeler = RuleLabeler()
     reason = f"there is no {chexbert_path}" if chexbert_path else "no CheXbert checkpoint was given"
+    if str(chexbert_path) == "none":
+        reason = "--chexbert_path none asks for it"
     if is_main():
         print(f"conditions are labelled by rule ({labeler.checksum}): {reason}", flush=True)
     return labeler

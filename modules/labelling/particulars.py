@@ -14,7 +14,7 @@ from modules.labels import POSITIVE, UNCERTAIN
 
 PARTICULARS = ("side", "grade", "device")
 _AFTER_STOP = re.compile(r"(?<=[.!?])\s+")
-_CLAUSE = re.compile(r"\s+(?:and|with|but|while)\s+|\s*[,;:]\s*|\s*\.\s+")
+_CLAUSE = re.compile(r"\s+(?:and|with|but|while)\s+|\s*[,;:]\s*(?:(?:and|with|but|while)\s+)?|\s*\.\s+")
 _ABSENT = re.compile(r"\bwithout\b[^,;:.]*")  # "without tension" is no grade
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "side": {
