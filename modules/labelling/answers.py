@@ -30,7 +30,10 @@ _ANSWERS = {
     ),
 }
 _ANSWER = {
-    word: re.compile(rf"(?:(?P<side>{SIDES})\s+)?{pattern}(?:\s+(?P<place>{SIDES}))?", re.IGNORECASE)
+    word: re.compile(
+        rf"(?:(?P<side>{SIDES})\s+)?{pattern}(?:\s+(?P<place>{SIDES}))?(?: now| today| currently| at present)?",
+        re.IGNORECASE,
+    )
     for word, pattern in _ANSWERS.items()
 }
 PURE = "|".join(_ANSWERS.values())
@@ -50,6 +53,14 @@ _STATE = {
 LEFT_OPEN = re.compile(  # the beginning of an answer that leaves it open, before a size or a place
     r"(?:possibl[ey]|probabl[ey]|questionable|question of|suspected|suspicion (?:of|for)|equivocal|indeterminate|maybe|perhaps|(?:may|might|could) be|(?:suspicious|concerning) for|\?)\s*(?:findings? )?(?P<rest>.*)|(?P<asked>.*\w)\s*\?",
     re.IGNORECASE,
+)
+BEFORE = re.compile(r"\(?(?:previously|formerly|prior|earlier|was|were)\b", re.IGNORECASE)
+THEN = re.compile(  # what was before: "(was large)", "was moderate, now ..", "present before, .."
+    r"\s*\((?:was|were)\b[^()]*\)|^(?:was|were)\b[^,;]*[,;]\s*(?=(?:now|currently|today)\b)|^[^,;:]*\b(?:before|previously|earlier)\s*[,;]\s*(?=\w)",
+    re.IGNORECASE,
+)
+OTHER = re.compile(
+    r"(?!(?:left|right|bilateral|size|location|side|severity|grade|degree|type|laterality|extent|change|status|r|l|small|mild|moderate|large|severe|trace|tiny|minimal|none|no|yes|present|absent|possible)\b)[a-z][a-z ]{2,30}:\s"
 )
 _FIELD = re.compile(  # {"effusion": {"present": false}}, {"name": "effusion", "status": "absent"}
     r"(?<=:)\s*\{\s*[\"']?(?:present|presence|status|value|answer|state|probability|confidence|score)[\"']?\s*:|[\"']\s*,\s*[\"'](?:present|presence|status|value|answer|state|probability|confidence|score)[\"'](?=\s*:)"

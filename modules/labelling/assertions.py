@@ -11,7 +11,6 @@ Harkema et al., ConText, 2009. The cues and the rules of scope are our own.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import lru_cache
 
@@ -33,6 +32,7 @@ _UNCHANGED = (
     r"(?:a|any|evidence of|significant(?:ly)?|interval|appreciabl[ey]|definitely?|substantial(?:ly)?|major|markedly"
     r"|greatly|much|short term|acute|obvious)"
 )
+_THAT = r"(?: (?:that|if|whether))?(?: there (?:is|are|may be|might be))?"
 _DUE_TO = r"(?: (?:partially |partly |in part |simply )?(?:due|related|secondary) to| from| on the basis of)?"
 
 # Patterns over normalised words, by kind of cue. Of two kinds that fit at one word the one that stands earlier wins.
@@ -61,6 +61,7 @@ CUES = {
         r"|favou?red(?! over)|possibilities|questioned|questionable|suspected|considered"
         r"|an? (?:\w+ )?(?:consideration|possibility|concern))",
         r"(?:should|may|could|must|would|to) (?:also )?be (?:considered|present)|suspected$",
+        rf"(?:should|must|needs? to|has to) be {_EXCLUDED}",
         r"(?:is|are|would be|felt|thought|considered|appears?) (?:to be )?less likely",
         r"(?:is|are|remains?) (?:also )?(?:in|on|part of) the differential|if present|if any(?= (?:is|are|was|were)\b|$)",
         r"(?<= )(?:possible|questionable|equivocal|indeterminate|maybe)$",  # an answer behind what it answers
@@ -75,11 +76,13 @@ CUES = {
         rf"(?:was|were) (?:\w+ )?{_SEEN} (?:\w+ ){{0,3}}?(?:is |are )?(?:now|since) (?:gone|absent|resolved|cleared)",
         r"interval (?:removal|resolution|clearing)(?! of)",
         r"(?<= )(?:none|absent|negative|neg|nil|no|false|0|resolved|removed|gone|unlikely)$",  # an answer behind what it answers
-        rf"(?:isnt|arent|wasnt|werent) (?:\w+ly )?{_SEEN}|(?<= )(?:{_BE}|has|have) not$",
+        rf"(?:isnt|arent|wasnt|werent) (?:\w+ly )?{_SEEN}|(?<= )(?:(?:{_BE}|has|have) not|cannot|can not|cant)$",
         r"(?<= )unlikely(?= (?:given|in view of|based on|as|because)\b)",
     ),
     # Leaves open what stands on both sides, unless it is denied.
-    "versus": (r"versus|vs|(?:is |are )?favou?red over",),
+    "versus": (
+        r"versus|vs|(?:is |are )?favou?red over|can ?not be (?:distinguished|differentiated) from|indistinguishable from",
+    ),
     # Uncertain even behind a negation: "no effusion possible infiltrate".
     "uncertain": (
         r"(?:can ?not|cant|could not|unable to|difficult to|hard to|impossible to|not) (?:\w+ )?(?:exclude|rule out|eliminate)|rule out",
@@ -87,7 +90,8 @@ CUES = {
         r"(?: (?:be|represent\w*|reflect\w*|indicate|suggest|relate to|correspond to|have|include))?"
         rf"{_DUE_TO}",
         rf"possibl[ey]{_DUE_TO}|possibilit(?:y|ies)|perhaps|maybe|potential(?:ly)?|presum(?:ed|ably)|less likely",
-        r"questionabl[ey]|questions?(?: of| whether)?|questioned|equivocal(?: for)?|borderline|indeterminate|whether",
+        r"questionabl[ey]|questions?(?: of| whether)?|questioned|equivocal(?: for)?|borderline|indeterminate",
+        rf"(?:whether|(?:unclear|uncertain|not (?:sure|certain|clear))(?= (?:if|whether|that)\b)){_THAT}|more likely than",
         r"differential(?: diagnos[ei]s)?"
         r"(?: (?:include[sd]?|including|considerations?|would include|could include|is))?",
         r"suspected|suspect|(?:low (?:likelihood|probability|risk)|suspicion) (?:of|for)|doubt(?:ful)?|favou?r(?:ed|ing|s)?",
@@ -106,7 +110,7 @@ CUES = {
         r"no|without|not|nor|neither|never|none|nothing|absen(?:ce|t)(?: of)?|neg(?:ative)?(?: for)?|den(?:y|ies|ied)|lack of",
         r"fails? to|isnt|arent|wasnt|werent|doesnt|hasnt",
         r"free (?:of|from)|cleare?d? of|resol(?:ution of|ved)|removal of|interval clearing of|rul(?:ed|es) out",
-        r"unlikely(?: to)?|rather than|in place of|instead of",
+        rf"unlikely(?: to)?{_THAT}|rather than|in place of|instead of",
     ),
     # About the patient, or about what to do next, not about this image.
     "aside": (
@@ -141,8 +145,6 @@ _SIZED_ANEW = (
 _RUN_ON = re.compile(
     r"(?<=[a-z]{3}) (?=(?:No|Mild|Moderate|Severe|Small|Trace) [a-z])"
 )  # lines that were joined without a stop
-RULES = f"{_CUE.pattern} {_VERSUS_WORDS} {_POST_WORDS} {_GONE.pattern} {_CHANGED.pattern} {_SIZED_ANEW.pattern} {_RUN_ON.pattern}"
-RULES_CHECKSUM = hashlib.sha256(RULES.encode()).hexdigest()
 
 _SHORT_WORDS = (  # with a slash, and as the published cleaner leaves them
     (re.compile(r"\bw ?/?o\b(?! ?/)"), "without"), (re.compile(r"\bw/ ?(?=[a-z])"), "with "), (re.compile(r"\br/?o\b"), "rule out"),

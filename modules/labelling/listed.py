@@ -247,6 +247,12 @@ def table_row(cells: list[str], headings: list[str]) -> str:
     name, *rest = cells
     if len(headings) == len(cells) and all(map(FINDING.search, map(str.lower, headings))) and answer_of(name):
         return "; ".join(f"{heading}: {cell}" for heading, cell in zip(headings, cells, strict=True))
+    if (
+        len(headings) == len(cells) > 1
+        and all(map(FINDING.search, map(str.lower, headings[1:])))
+        and all(map(answer_of, rest))
+    ):
+        return "; ".join(f"{heading}: {cell}" for heading, cell in zip(headings[1:], rest, strict=True))
     if all(map(FINDING.search, map(str.lower, cells))) and answer_of(name.split()[-1]):
         return ". ".join(cells)  # "effusion none | pneumothorax small"
     if len(headings) == len(cells) > 2 and all(map(answer_of, headings[1:])):

@@ -9,8 +9,19 @@ from __future__ import annotations
 
 import re
 
-from modules.labelling.answers import FINDING, LEFT_OPEN, PURE, SIDES, answer_of, line_by_line, state_of
+from modules.labelling.answers import (
+    BEFORE,
+    FINDING,
+    LEFT_OPEN,
+    OTHER,
+    PURE,
+    THEN,
+    answer_of,
+    line_by_line,
+    state_of,
+)
 from modules.labelling.listed import ORGAN, RULE, cells_of, each_answered, each_phrase, line_for_line, table_row
+from modules.labelling.marks import DASHED, IN_BRACKETS, plain_marks
 from modules.labelling.markup import without_tags
 from modules.labelling.numbers import answered_numbers
 
@@ -20,23 +31,15 @@ _BULLET = re.compile(
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
 _NAMED_BOX = re.compile(r"\s*([A-Za-z][A-Za-z /-]{2,40}?)\s*(\[\s*[xX\u2713\u2714+-]?\s*\]|[\u2610-\u2612])\s*[,;.|]?")
-_IN_BRACKETS = re.compile(rf"\s*[(\[]\s*({PURE})\s*(?:,[^()\[\]]*)?[)\]]", re.IGNORECASE)
-_DASHED = re.compile(
-    rf"(?<=[\w)])\s*(?:\s[-\u2013\u2014]+\s|\s*(?:->|=>|\u2192|=|\.{{3,}}|\t)\s*)\s*(?=(?:{SIDES}\s+)?(?:{PURE})\s*(?:[.,;|]|\s[-\u2013\u2014]\s|$)|(?:possible|questionable|suspected|equivocal)\s(?![^.,;]*{FINDING.pattern}))",
-    re.IGNORECASE,
-)
-_SIGN = re.compile(
-    r"(?<=[a-z])\s+([-+\u2212\u2013]|[-+\u2212]ve|[\u2713\u2714\u2705\u2717\u2718\u274c\U0001f6ab])\s*(?=$|[.,;])",
-    re.IGNORECASE,
-)
 _NUMBERED = re.compile(
     r"(?<!grade)(?<!score)(?<!:)\s+(?=\(?[1-9]\d?[.)]\s+[A-Za-z][^.:\n]{2,40}?(?::|\s[-\u2013])\s)"
 )  # answers on one line: 1. .. 2. ..
-_ASKED_OF = re.compile(r"(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])")  # "?effusion"
+_ASKED_OF = re.compile(
+    r"(?m)(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])|(?:^|(?<=[.;,:]\s))\(?\?\)?\s*(?=[A-Za-z])"
+)  # "?effusion"
 _SIZED = re.compile(
     r"(?:right|left|bilateral|bibasilar|mild|small|moderate|severe|large|trace|tiny|minimal|slight)\w*\b", re.IGNORECASE
 )
-_BEFORE = re.compile(r"\(?(?:previously|formerly|prior|earlier|was|were)\b", re.IGNORECASE)
 _SAID_AGAIN = re.compile(r"^(no|yes|none),\s+(?:there|it|they|this)\b[^.]*", re.IGNORECASE)  # "No, there is not"
 _HEADING = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9 /(),'&_-]{1,70}?)\s*(?P<mark>[:?])\s*(?P<rest>.*)", re.DOTALL)
 _NEXT_HEADING = re.compile(  # where one line holds several answers
@@ -131,7 +134,7 @@ def _begins_entry(line: str) -> bool:
     heading = _HEADING.match(line.strip())
     return bool(
         _BULLET.match(line) or _CHECKED.match(line) or _UNCHECKED.match(line) or "|" in line
-        or (heading and len(heading["name"].split()) <= 6) or _DASHED.search(line) or _IN_BRACKETS.search(line)
+        or (heading and len(heading["name"].split()) <= 6) or DASHED.search(line) or IN_BRACKETS.search(line)
     )  # fmt: skip
 
 
@@ -147,7 +150,7 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
         return " ".join(f"{'' if _CHECKED.fullmatch(box) else 'no '}{name}." for name, box in behind)
     if line.count("|") >= 1:
         cells = cells_of(line)
-        if sum(bool(_NAME.match(_plain_marks(cell))) for cell in cells) < 2:
+        if sum(bool(_NAME.match(plain_marks(cell))) for cell in cells) < 2:
             line, closes = table_row(cells, headings), True
     text = re.sub(r"^\s*#{1,6}\s+", "", _BULLET.sub("", line, count=1) if _BULLET.match(line) else line)
     unchecked, checked = _UNCHECKED.match(text), _CHECKED.match(text)
@@ -158,18 +161,13 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
     pair = _PAIR.fullmatch(text)
     if pair and FINDING.search(pair["name"].lower()) and not _NEGATED.match(pair["name"].lower()):
         text = f"{pair['name']}: {pair['rest']}"
-    text = each_answered(_SPEAKER.sub("", _plain_marks(_OF_SIDE.sub(r" \1", text))))
+    text = each_answered(_SPEAKER.sub("", plain_marks(_OF_SIDE.sub(r" \1", text))))
     asked = [piece for part in _NEXT_HEADING.split(text) for piece in _entries(part)]
     pieces = [_entry(piece) for piece in asked]
     if pieces != asked or text != line:
         stop = "." if closes or pieces[-1] != asked[-1] else ""
         return ". ".join(piece.rstrip(" .") for piece in pieces if piece.strip(" .")) + stop
     return f"{text.rstrip()}." if closes and text.strip() and text.rstrip()[-1] not in ".!?:;" else text
-
-
-def _plain_marks(text: str) -> str:
-    """Dashes, arrows, signs and brackets before an answer as a colon."""
-    return _SIGN.sub(r": \1", _DASHED.sub(": ", _IN_BRACKETS.sub(r": \1", text)))
 
 
 def _entries(text: str) -> list[str]:
@@ -245,7 +243,7 @@ def _without_question(plain: str) -> str:
 def _answered(name: str, rest: str) -> str:
     """A finding and what is said of it."""
     name = _RULED_OUT.sub("", name)
-    rest = re.sub(r"\s*\((?:was|were)\b[^()]*\)", "", rest)
+    rest = THEN.sub("", rest)
     whole = rest.strip().rstrip(" .")
     lower = whole.lower()
     stems = {word[:6] for word in name.split() if len(word) > 3}
@@ -258,7 +256,7 @@ def _answered(name: str, rest: str) -> str:
     whole = re.sub(r",\s+(?=versus|vs\b)", " ", whole)
     aside = _ASIDE.sub(
         lambda match: (
-            "" if _BEFORE.match(match[1]) else f", {match[1]}" if FINDING.search(match[1].lower()) else match[0]
+            "" if BEFORE.match(match[1]) else f", {match[1]}" if FINDING.search(match[1].lower()) else match[0]
         ),
         whole,
     )
@@ -266,7 +264,7 @@ def _answered(name: str, rest: str) -> str:
     doubted = any((answer_of(clause) or "")[:1] == ("possible",) for clause in clauses)
     for clause in clauses:
         answer = answer_of(clause)
-        if answer is None and len(clauses) > 1 and _BEFORE.match(clause):
+        if answer is None and len(clauses) > 1 and BEFORE.match(clause):
             continue  # what was there before
         if answer is not None:
             word, side = answer
@@ -274,8 +272,13 @@ def _answered(name: str, rest: str) -> str:
             name = _EVIDENCE.sub("", name) if denied else name
             said = {"yes": "", "": None}.get(word, word)
             sentences.append("" if said is None else f"{said} {side} {name}")
+        elif OTHER.match(clause.lower()):
+            sentences.append(clause)  # an answer to something that is none of the findings
         elif left_open := LEFT_OPEN.fullmatch(clause.strip()):
             open_answer = True
+            if FINDING.search((left_open["rest"] or "").lower()):  # what the finding may be
+                sentences += [name, f"possible {left_open['rest']}"]
+                continue
             sentences.append(f"possible {name} {left_open['rest'] or left_open['asked'] or ''}")
         elif re.search(r"\b(?:versus|vs)\b", clause):
             sentences.append(f"possible {name} {re.sub(r'(?:versus|vs) (?:none|no)$', '', clause)}")
