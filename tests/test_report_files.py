@@ -156,6 +156,10 @@ def test_sections_of_rexrank(tmp_path):
         ("FINDINGS AND IMPRESSION: Clear.", "findings", "Clear."),
         ("FINDINGS/IMPRESSION: Clear.", "impression", "Clear."),
         ("Findings: Clear. Impressions: Normal.", "impression", "Normal."),
+        ("Findings: Clear. | Impression: Normal.", "findings", "Clear."),
+        ("Findings: Clear. // Impression: Normal.", "findings", "Clear."),
+        ("Findings: Clear - Impression: Normal.", "impression", "Normal."),
+        ("Findings: Clear / free. Impression: Normal.", "findings", "Clear / free."),
         ("No other findings\nare seen - clear.", "findings", "No other findings\nare seen - clear."),
     ],
 )

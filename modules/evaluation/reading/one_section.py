@@ -7,9 +7,10 @@ import re
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _BOTH = r"findings?\s*(?:and|&|/)\s*impressions?"  # one section that is both
 _NAMES = rf"{_BOTH}|findings|impressions?|{_CONCLUSION}"
+_MARKS = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
 _HEADER = re.compile(
     # "Findings: ..", "1. Findings - .." or "[Findings] .." at the beginning of a text, line or sentence
-    rf"(?:^|\n|(?<=[.!?:]\s))\s*(?:\d[.)]\s+)?(?:#{{1,6}}\s+)?\**(?:({_NAMES})\**\s*(?:[:=]\**|[^\S\n]+[-\u2013\u2014](?=\s))|\[({_NAMES})\]:?)\s*"
+    rf"(?:^|\n|(?<=[.!?:]\s)|\s{_MARKS}(?=\s))\s*(?:{_MARKS}\s+)?(?:\d[.)]\s+)?(?:#{{1,6}}\s+)?\**(?:({_NAMES})\**\s*(?:[:=]\**|[^\S\n]+[-\u2013\u2014](?=\s))|\[({_NAMES})\]:?)\s*"
     # "## Findings", or "FINDINGS" and a text below it, on a line of its own
     rf"|(?:^|\n)\s*(?:#{{1,6}}\s+\**|\*\*)({_NAMES})\**\s*(?=\n)|(?:^|\n)\s*(?-i:(FINDINGS|Findings|IMPRESSION|Impression))[^\S\n]*(?=\n)"
     r"|(?-i:(?<=[a-z0-9,;)])\s+(FINDINGS|IMPRESSION|Impression)):\s*",  # these need no end of a sentence before them
