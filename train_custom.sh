@@ -4,7 +4,7 @@
 # From a table of your own studies beside their images (docs/own_data.md) to prepared data and a trained model, offline:
 # vocabulary, network, passes and learning rate follow the number of studies and are printed; flags that you give win.
 # BERT, ImageNet: --bert_path DIR, --resnet_weights FILE. A trained model to start from: --init_from FILE.
-# Then bash test_custom.sh. A second run goes on where the first was interrupted.
+# Then bash test_custom.sh. A second run goes on where the first was interrupted; --overwrite begins anew, the first moved aside.
 set -euo pipefail
 if [ $# -eq 0 ] || [[ $1 == --* ]]; then
     echo "usage: bash train_custom.sh studies.csv [flags of main_prepare.py and main_train.py]" >&2
@@ -25,7 +25,7 @@ mapfile -t preparing < <("${known[@]}" MainPrepare -- "$@")
 mapfile -t training < <("${known[@]}" MainTrain -- "$@")
 save_dir=$(save_dir_of results/custom "$@")
 resume=()
-[ -f "$save_dir/current_checkpoint.pth" ] && resume=(--resume)
+[ -f "$save_dir/current_checkpoint.pth" ] && [[ " $* " != *" --overwrite "* ]] && resume=(--resume)
 
 # what the training would refuse, a missing vocabulary or a model of other widths, is refused before hours of preparation
 "$PYTHON" -m modules.training.beforehand --dataset_name custom --raw_dir "$table" --resize 256 "${resume[@]}" "$@"

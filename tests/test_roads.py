@@ -291,6 +291,17 @@ def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(forks, tmp
         "so few studies are validated once, at the end"
     )
     assert "resuming at epoch 3" in checkout.bash("train_custom.sh", place / "studies.csv", *small)
+    other = tmp_path / "other"
+    shutil.copytree(place, other)
+    (other / "studies.csv").write_text((place / "studies.csv").read_text().replace("Small left", "Large right"))
+    refused = checkout.bash("train_custom.sh", other / "studies.csv", *small, status=2)
+    assert f"are not in {other}" in refused
+    shutil.rmtree(tmp_path / "data/custom/images")  # are those of the first table
+    anew = checkout.bash("train_custom.sh", other / "studies.csv", *small, "--overwrite")
+    assert "moved what results/custom held to results/custom.1" in anew
+    assert "resuming" not in anew
+    annotation = read_annotation(tmp_path / "data/custom/annotation.json")
+    assert any("Large right" in study.report for study in annotation["train"])
     checkout.bash("test_custom.sh", *TESTING[len(WRITING) :])
     check_results(tmp_path / "results/custom", "test", len(annotation["test"]))
     assert (tmp_path / "results/custom/index.html").is_file()
