@@ -48,6 +48,14 @@ def test_two_labelers_are_warned_of_and_refused_for_mimic(tmp_path):
         check_one_labeler(store, RULES, "mimic_cxr", False)
 
 
+def test_rules_that_have_changed_need_another_preparation_and_no_weights(tmp_path):
+    store = store_of(tmp_path, labeler="rule 0123456789ab")
+    with pytest.raises(UserError, match="the rules have changed since") as caught:
+        check_one_labeler(store, RULES, "mimic_cxr", False)
+    assert "run main_prepare.py again" in str(caught.value)
+    assert "--chexbert_path" not in str(caught.value)
+
+
 @pytest.fixture
 def small_chexbert(tmp_path, monkeypatch):
     """Weights of a reduced CheXbert, without its vocabulary."""

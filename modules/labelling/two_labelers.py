@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from modules.corpus.manifest import AGAIN
 from modules.corpus.store import FeatureStore
-from modules.labelling.labelers import Labeler
+from modules.labelling.labelers import Labeler, RuleLabeler
 from modules.messages import UserError
 
 ANNOTATION = "annotation"  # what a manifest calls labels that the annotation brought along
@@ -35,6 +36,8 @@ def check_one_labeler(store: FeatureStore, labeler: Labeler, dataset_name: str, 
         return [line]
     found = f"the labels in {store.directory} were made by {made} and reports are scored by {scores}"
     remedy = "prepare again with the --chexbert_path of this run, or give here the one of the preparation"
+    if labeler.name == RuleLabeler.name and str(made).startswith(f"{labeler.name} "):
+        remedy = f"the rules have changed since: {AGAIN} and its other flags, which makes labels and neighbours anew"
     if dataset_name == "mimic_cxr" and not allowed:
         raise UserError(f"{found}: {remedy}, or accept it with --allow_two_labelers")
     return [line, f"warning: {found}, so that training and scores speak of different conditions: {remedy}"]
