@@ -45,6 +45,7 @@ from modules.preparation.stages import Preparation
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 from modules.throughput import agree_to_long, cost_table, duration, estimates_for_mimic
 from modules.training.costs import training_costs
+from modules.training.training_data import fit_to_reports
 from modules.weights.backbones import needed_backbone, read_folder
 
 HOURS_OF_A_STAGE = 48  # that processes wait for one that works alone
@@ -99,9 +100,14 @@ def print_estimate(options: MainPrepare, device: torch.device) -> None:
     load, cores = os.getloadavg()[0], os.cpu_count() or 1  # of the last minute, before the measuring
     busy = f"warning: other programs run here ({load:.0f} on {cores} cores): alone it takes less"
     wall, processor = time.perf_counter(), time.process_time()
-    costs, items = estimate(options, device)
-    words = ["--dataset_name", options.data.dataset_name, "--precision", options.compute.precision]
-    costs += training_costs(parse_options(MainTrain, words), items["train"], items["val"], items["test"], device)
+    costs, reports = estimate(options, device)
+    items = {split: len(part) for split, part in reports.items()}
+    training = parse_options(
+        MainTrain, ["--dataset_name", options.data.dataset_name, "--precision", options.compute.precision]
+    )
+    if options.data.dataset_name == "custom" and reports["train"]:
+        fit_to_reports(training, reports["train"])
+    costs += training_costs(training, items["train"], items["val"], items["test"], device)
     took = f"{duration(time.perf_counter() - wall)}, {duration(time.process_time() - processor)} of a core"
     print(
         f"{', '.join(f'{count:,} {split}' for split, count in items.items())} items on {device}, {cores} CPU cores; "
@@ -119,7 +125,7 @@ def ask_before_copies(options: MainPrepare, dataset: RawDataset, device: torch.d
     asked = deepcopy(options)  # whose sizes are set again for the studies that are left when all are copied
     if options.data.dataset_name == "custom" and (training := sum(s.split == "train" for s in dataset.studies)):
         fit_to_size(asked, size_defaults(training))
-    agree_to_long(raw_costs(asked, dataset, device)[0], False)
+    agree_to_long(raw_costs(asked, dataset, device), False)
 
 
 def main() -> None:

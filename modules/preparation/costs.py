@@ -27,6 +27,7 @@ from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.options.flags import DataOptions
 from modules.options.preparation_flags import PreparationOptions
 from modules.options.programs import MainPrepare
+from modules.options.set_size import fit_to_size, size_defaults
 from modules.preparation.features.entities import scorer_origin
 from modules.preparation.features.entity_training import scorer_recipe
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
@@ -42,11 +43,15 @@ FILMS, REPORTS = 4, 400  # looked at; a full-size step of four films takes secon
 BANK, QUERIES = 8192, 256  # rows of the searches that are timed
 
 
-def estimate(options: MainPrepare, device: torch.device) -> tuple[list[Cost], dict[str, int]]:
+def estimate(options: MainPrepare, device: torch.device) -> tuple[list[Cost], dict[str, list[str]]]:
     """What preparing from the raw files, or from the annotation if there are none, would take; nothing is written.
 
+    Args:
+        options: of ``main_prepare.py``; for one's own data set changed to fit the number of studies, as the preparation does.
+        device: where networks run.
+
     Returns:
-        The costs, and the number of studies by split.
+        The costs, and the reports by split.
 
     Raises:
         UserError: if the raw files or the annotation cannot be used.
@@ -54,13 +59,22 @@ def estimate(options: MainPrepare, device: torch.device) -> tuple[list[Cost], di
     if not options.raw.raw_dir:
         splits = read_annotation(options.data.ann_path)
         check_images([study for studies in splits.values() for study in studies], options.data.image_dir)
-        return preparation_costs(options, splits, device), {split: len(studies) for split, studies in splits.items()}
+        reports = {split: [study.report for study in studies] for split, studies in splits.items()}
+        _fit(options, reports)
+        return preparation_costs(options, splits, device), reports
     dataset = read_raw(options, True)
     dataset.require_studies(options.raw.raw_dir)
-    return raw_costs(options, dataset, device)
+    reports = {split: [study.report for study in dataset.studies if study.split == split] for split in SPLITS}
+    _fit(options, reports)
+    return raw_costs(options, dataset, device), reports
 
 
-def raw_costs(options: MainPrepare, dataset: RawDataset, device: torch.device) -> tuple[list[Cost], dict[str, int]]:
+def _fit(options: MainPrepare, reports: dict[str, list[str]]) -> None:
+    if options.data.dataset_name == "custom" and reports["train"]:
+        fit_to_size(options, size_defaults(len(reports["train"])))
+
+
+def raw_costs(options: MainPrepare, dataset: RawDataset, device: torch.device) -> list[Cost]:
     """:func:`estimate` of raw files that have been read, their images among them."""
     splits: dict[str, list[Study]] = {split: [] for split in SPLITS}
     raw_path: dict[str, str] = {}
@@ -88,7 +102,7 @@ def raw_costs(options: MainPrepare, dataset: RawDataset, device: torch.device) -
         costs = preparation_costs(there, splits, device)
     if options.raw.resize:
         costs.insert(0, copying_costs(options, [*raw_path.values()], root))
-    return costs, {split: len(studies) for split, studies in splits.items()}
+    return costs
 
 
 def _some(things: Sequence, count: int) -> list:

@@ -49,7 +49,7 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     Args:
         options: of ``main_train.py``.
         train: training studies.
-        val: validation studies, written about after every epoch.
+        val: validation studies, written about after every ``--val_every`` epochs and at the end.
         test: test studies.
         device: where the network runs.
     """
@@ -72,11 +72,12 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     towers = _tower_costs(model, options, batch, train, device)
     del model
     epochs = options.training.epochs
+    validations = -(-epochs // options.training.val_every)
     weights = parameters * 4
     return [
         Cost(f"training, {epochs} epochs", step * train * epochs, f"{step:.4f} s a study", 3 * weights),
         *towers,
-        Cost(f"validation, {epochs} times", report * val * epochs, f"{report:.4f} s a report"),
+        Cost(f"validation, {validations} times", report * val * validations, f"{report:.4f} s a report"),
         Cost("test", report * test, "the same"),
         Cost(
             f"memory of a step of {size}: {(parameters * STATE_BYTES + kept * size) / 1e9:.1f} GB in float32",
