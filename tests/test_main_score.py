@@ -125,6 +125,24 @@ def scores_of(folder, predictions, references=None, *more):
     ]
 
 
+def test_one_study_has_no_interval_and_no_comparison(tmp_path):
+    """Drawn again and again it is always the same: an interval without width would say that nothing can differ."""
+    for name, report in (("a", "The heart is enlarged."), ("b", "The lungs are clear.")):
+        row = {"id": "s1", "prediction": report, "reference": "The heart is mildly enlarged."}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    call(
+        "--predictions", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--baseline", "a", "--page", "--no-meteor",
+        "--save_dir", tmp_path / "out",
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["systems"]["a"]["scores"]["test_BLEU_1"] > 0
+    assert metrics["systems"]["a"]["intervals"] == metrics["comparison"] == {}
+    assert metrics["systems"]["a"]["per_class"]["cardiomegaly"]["f1_low"] is None
+    (row,) = (line for line in (tmp_path / "out" / "table.md").read_text().splitlines() if "95 % interval, a" in line)
+    assert set(row.split("|")[2:-1]) == {row.split("|")[2]}
+    assert "n/a" in row
+
+
 def test_files_that_were_scored_against_themselves(tmp_path):
     """Each of these files gave 1.000, or a figure of reports that do not belong together, and exit status 0."""
     crimson, notes = scores_of(tmp_path, "crimson.csv")

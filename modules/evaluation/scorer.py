@@ -183,7 +183,7 @@ class ReportScorer:
         return labels
 
     def per_class(self, system: SystemScores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]]:
-        """Precision, recall, F1 with its interval, support and third of every condition."""
+        """Precision, recall, F1 with its interval, if there is one, support and third of every condition."""
         values, spans = system.classes.scores(), intervals(system.classes, resamples, seed)
         counts = system.classes.values.sum(axis=0).reshape(3, -1)  # hits, found, expected
         return {
@@ -191,8 +191,7 @@ class ReportScorer:
                 **{measure: values[f"{condition}/{measure}"] for measure in ("precision", "recall", "f1")},
                 "support": int(counts[2, i]),
                 "predicted": int(counts[1, i]),
-                "f1_low": spans[f"{condition}/f1"][0],
-                "f1_high": spans[f"{condition}/f1"][1],
+                **dict(zip(("f1_low", "f1_high"), spans.get(f"{condition}/f1", (None, None)), strict=True)),
                 "third": (self.thirds or {}).get(condition),
             }
             for i, condition in enumerate(CHEXPERT_CONDITIONS)

@@ -70,8 +70,10 @@ def intervals(
         level: share of the resamples that the interval covers.
 
     Returns:
-        Low and high end by figure.
+        Low and high end by figure; none of one study, which says nothing of others.
     """
+    if len(sums.values) < 2:
+        return {}
     figures = sums.figures(_resampled(sums.values, resamples, np.random.default_rng(seed)))
     return {name: _interval(values, level) for name, values in figures.items()}
 

@@ -69,8 +69,11 @@ def comparisons(
         seed: of everything drawn.
 
     Returns:
-        By ``"<first> minus <second>"`` and figure of ``COMPARED``; Holm's correction is over all of it.
+        By ``"<first> minus <second>"`` and figure of ``COMPARED``; Holm's correction is over all of it. Nothing of one study,
+        of which no other can be drawn.
     """
+    if any(len(system.sums.values) < 2 for system in systems.values()):
+        return {}
     names = [name for name in COMPARED if all(system.scores.get(name) is not None for system in systems.values())]
     found = [compare(systems[a].sums, systems[b].sums, names, resamples=resamples, seed=seed) for a, b in pairs]
     return {
