@@ -208,6 +208,15 @@ def test_preparation_reads_images_with_the_scorer_of_the_bank(other, prepared, t
     refused(capsys, "were read with --entity_scorer own", main_prepare, *argv, *where, *medklip, *SMALL)
 
 
+def test_features_with_a_bank_of_their_own_are_not_replaced_by_those_for_another(own, prepared, tmp_path, capsys):
+    """The scorer of the one would have read the images of the other, and its hours be lost."""
+    before = {path.name: path.read_bytes() for path in (own / "features").iterdir() if path.is_file()}
+    argv = ["--ann_path", own / "annotation.json", "--image_dir", own / "images", "--dataset_name", "iu_xray", *SMALL]
+    where = ["--feature_dir", own / "features", "--bank_dir", prepared / "features"]
+    refused(capsys, "holds a bank of its own", main_prepare, *argv, *where)
+    assert {path.name: path.read_bytes() for path in (own / "features").iterdir() if path.is_file()} == before
+
+
 def test_an_annotation_of_other_studies_is_refused(zero_shot, prepared, trained, tmp_path, capsys):
     argv = test_argv(prepared, zero_shot, prepared / "features", trained / "model_best.pth", tmp_path)
     refused(capsys, f"studies have no features in {zero_shot}", main_test, *argv)

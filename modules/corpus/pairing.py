@@ -61,7 +61,8 @@ def refuse_wrong_pairing(store: FeatureStore, bank: FeatureStore, features: str 
     if here != there and not _one_scorer(scorer_of(store), scorer_of(bank)):
         raise UserError(
             f"the images of {here} were read by {scorer_of(store)}, those of the bank {there} by {scorer_of(bank)}, so that "
-            f"their scores do not compare: give the feature folder that was prepared for this bank, or make it: {again}"
+            f"their scores do not compare: give the feature folder that was prepared for this bank, or make it: python main_prepare.py "
+            f"with --bank_dir {there} and a new --feature_dir"
         )
     if "memory_indices" in store and "report_features" not in bank:
         raise UserError(

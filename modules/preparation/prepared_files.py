@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from modules.corpus.manifest import MANIFEST
+from modules.corpus.manifest import MANIFEST, read_manifest
 from modules.messages import Needed, UserError
 from modules.options.flags import DataOptions
 from modules.preparation.published.recognition import FROM_RAW, from_raw_files, how_to_prepare
@@ -39,6 +39,19 @@ def prepared_files(data: DataOptions) -> list[Needed]:
         image_folder(data),
         Needed(Path(data.feature_dir) / MANIFEST, "prepared features", how_to_prepare(data)),
     ]
+
+
+def refuse_another_bank(folder: Path, bank_dir: str | Path) -> None:
+    """Refuse to replace the scores and memory of a folder with a bank of its own by those for another bank.
+
+    Raises:
+        UserError: if the folder holds a bank and another is named.
+    """
+    if Path(bank_dir) != folder and "report_features" in read_manifest(folder)["arrays"]:
+        raise UserError(
+            f"{folder} holds a bank of its own, whose scores and memory would be replaced by those for {bank_dir}: give another "
+            "--feature_dir for these, or leave out --bank_dir"
+        )
 
 
 def refuse_other_studies(folder: Path, ids: Collection[str], ann_path: str | Path) -> None:

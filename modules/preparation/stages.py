@@ -45,7 +45,7 @@ from modules.preparation.features.entity_training import scorer_recipe, train_en
 from modules.preparation.features.familiarity import keep_familiarity
 from modules.preparation.features.medklip import check_same_scorer, write_medklip_features
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
-from modules.preparation.prepared_files import refuse_other_studies
+from modules.preparation.prepared_files import refuse_another_bank, refuse_other_studies
 from modules.preparation.published.conversion import PublishedFiles
 from modules.records import sha256_of
 from modules.retrieval.neighbours import label_neighbours, memory_indices
@@ -73,6 +73,7 @@ class Preparation:
         self.splits = read_annotation(options.data.ann_path)
         self.studies = [study for studies in self.splits.values() for study in studies]
         refuse_other_studies(self.folder, [study.id for study in self.studies], options.data.ann_path)
+        refuse_another_bank(self.folder, options.data.bank_dir)
         check_images(self.studies, self.image_dir)
         self.training = self.splits["train"]
         self.owns_bank = Path(options.data.bank_dir) == self.folder
