@@ -78,7 +78,7 @@ def test_copies_of_the_films_in_another_size_are_the_same_films(folder, trained,
 
 
 @pytest.mark.parametrize(
-    ("key", "words"), [("image_path", "were made from"), ("report", "has another report than its features")]
+    ("key", "words"), [("image_path", "has the film"), ("report", "has another report than its features")]
 )
 def test_an_annotation_whose_studies_have_exchanged_something_is_refused(folder, trained, tmp_path, capsys, key, words):
     exchange(folder, "test", key)

@@ -149,7 +149,9 @@ def test_the_scorer_beside_the_bank_is_another(prepared, copied, trained, own, t
     shutil.copy(prepared / "features" / "entity_scorer.pth", bank)
     rewrite(bank, "report_features", lambda array: array[:, ::-1], seed=7)
     rewrite(bank, "memory_indices", bank=sha256_of(bank / "report_features.npy"))
-    refused(capsys, "was trained with other text features", main_predict, *argv)
+    message = refused(capsys, "was trained with other text features", main_predict, *argv)
+    assert "train the model again" in message
+    assert "--bank_dir" not in message  # main_predict.py has no such flag
 
 
 def test_as_many_words_of_another_vocabulary_are_refused(prepared, trained, tmp_path, capsys):

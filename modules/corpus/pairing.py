@@ -19,6 +19,10 @@ from modules.records import sha256_of
 
 _MEDKLIP = ("checkpoint", "descriptions", "bert", "description_tokens")
 PUBLISHED = "the published files"  # they come from MedKLIP
+GIVE_BANK = (
+    "give the bank of its training with --bank_dir and features that were prepared for it (zero-shot: --feature_dir "
+    "features_zero_shot)"
+)
 
 
 def scorer_of(store: FeatureStore) -> str | None:
@@ -86,13 +90,16 @@ def refuse_wrong_pairing(store: FeatureStore, bank: FeatureStore, features: str 
         )
 
 
-def refuse_other_features(origin: Mapping[str, Any] | None, bank: FeatureStore, model: Path) -> None:
+def refuse_other_features(
+    origin: Mapping[str, Any] | None, bank: FeatureStore, model: Path, remedy: str = GIVE_BANK
+) -> None:
     """Refuse to test a model with scores or text features that mean something else than those it was trained on.
 
     Args:
         origin: :func:`training_origin` in the checkpoint; None in one that does not have it.
         bank: whose training split is retrieved from, and for which the studies were prepared.
         model: the checkpoint, for the message.
+        remedy: what whoever reads the message can do.
 
     Raises:
         UserError: naming the folder and what differs.
@@ -102,16 +109,14 @@ def refuse_other_features(origin: Mapping[str, Any] | None, bank: FeatureStore, 
     if not _one_scorer(origin["scorer"], scorer_of(bank)) and origin["scores"] != _training_scores(bank):
         raise UserError(
             f"{model} was trained on scores of {origin['scorer']} and the images of {bank.directory} were read by "
-            f"{scorer_of(bank)}: give the bank of its training with --bank_dir and features that were prepared for it "
-            "(zero-shot: --feature_dir features_zero_shot)"
+            f"{scorer_of(bank)}: {remedy}"
         )
     entry, trained = bank.entry("report_features"), origin["report_features"]
     if trained["sha256"] != entry["sha256"] and trained["made_by"] != entry["made_by"]:
         names = sorted(trained["made_by"].keys() | entry["made_by"].keys())
         first = next(name for name in names if trained["made_by"].get(name) != entry["made_by"].get(name))
         raise UserError(
-            f"{model} was trained with other text features than those of {bank.directory} (first difference: {first}): give "
-            "the bank of its training with --bank_dir"
+            f"{model} was trained with other text features than those of {bank.directory} (first difference: {first}): {remedy}"
         )
 
 

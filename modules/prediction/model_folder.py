@@ -26,6 +26,7 @@ from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
 
 CHECKPOINTS = ("model_best.pth", "current_checkpoint.pth")
+MADE_ANEW = "they have been made anew since: train the model again, or copy the features of its training there"
 WRITING = (  # options of a training that say how reports are written after it
     "dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len", "rerank",
 )  # fmt: skip
@@ -86,7 +87,7 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     _refuse_foreign_scores(store, bank_dir)
     refuse_wrong_pairing(store, store, "online")  # images are read by the scorer beside the bank
     checkpoint = load_checkpoint(path)
-    refuse_other_features(checkpoint["run"].get("trained_on"), store, path)
+    refuse_other_features(checkpoint["run"].get("trained_on"), store, path, MADE_ANEW)
     tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
     model = build_model(checkpoint).to(device).eval()
     speed_up(model, device)
