@@ -111,6 +111,29 @@ def test_one_file_may_count_its_rows_and_the_other_not(tmp_path, capsys):
     call(main_score, *flags(tmp_path))
 
 
+def test_ids_of_studies_whose_reports_moved_are_said(tmp_path):
+    """Such ids are believed, since a weak model's reports are no nearer either; but not in silence."""
+    ids = ["50414267", "50578114", "50771383", "51033740", "51262132", "51613820"]
+    said = "the reports of a are no nearer to their own references than to those of other studies"
+    write(tmp_path / "r.csv", ids, THEIRS)
+    for order, expected in ((MOVED, True), (range(6), False)):
+        write(tmp_path / "a.csv", ids, [OURS[i] for i in order])
+        call(main_score, *flags(tmp_path), "--overwrite")
+        notes = json.loads((tmp_path / "out" / "metrics.json").read_text())["protocol"]["matching"]
+        assert any(note.startswith(said) for note in notes) is expected
+
+
+def test_one_report_beside_references_that_differ_is_refused(tmp_path, capsys):
+    """A report counts for every image of its study, and these have one reference; those of one patient's studies differ."""
+    images = [f"{7 * i}ab-c" for i in range(12)]
+    studies = [f"5041426{i // 2}" for i in range(12)]
+    write(tmp_path / "r.csv", studies, [*THEIRS, *THEIRS], dicom_id=images)
+    write(tmp_path / "a.csv", studies[::2], OURS)
+    refused(capsys, "has references of '50414260' that differ, and", main_score, *flags(tmp_path))
+    write(tmp_path / "r.csv", studies, [THEIRS[i // 2] for i in range(12)], dicom_id=images)
+    call(main_score, *flags(tmp_path))
+
+
 def test_ids_that_only_look_alike_count_nothing():
     numbered = (
         ["s10", "s20", "s30"],

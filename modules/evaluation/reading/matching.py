@@ -134,13 +134,28 @@ def rows_of(
         )
     rows, ours, theirs = pair_rows(system.keys, truth.keys)
     found = [row for row in rows if row is not None]
-    if not ours:
-        _refuse_several(system, truth)
+    _check_pairs(system, truth, rows)
     if ours and not named_ids:
         conflict = numbering_conflict(system.keys[ours], truth.keys[theirs])
         _check_chance(system, truth, len(set(found)), conflict or _order_conflict(system, truth, rows, (ours, theirs)))
     _say_how(name, system, truth, (ours, theirs), found, notes)
     return rows
+
+
+def _check_pairs(system: ReportFile, truth: ReportFile, rows: Sequence[int | None]) -> None:
+    """Refuse one report beside references that differ: they are of one patient perhaps, and not of one study."""
+    if all(row is None for row in rows):
+        _refuse_several(system, truth)
+    first: dict[int, str] = {}
+    for found, reference in zip(rows, _references_of(truth), strict=True):
+        if found is None or is_empty(reference):
+            continue
+        text = normalise_whitespace(reference)
+        if first.setdefault(found, text) != text:
+            raise UserError(
+                f"{truth.path} has references of {quoted(labels_of(system)[found])} that differ, and {system.path} one report: give a report of "
+                "every reference, with the same ids, or one reference of every study"
+            )
 
 
 def _say_how(

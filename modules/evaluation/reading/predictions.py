@@ -27,6 +27,7 @@ from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
 from modules.evaluation.reading.matching import carried, labels_of, rows_of, say_missing, truth_of
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
+from modules.evaluation.reading.row_order import speaks_for_order
 from modules.messages import UserError, named, quoted
 
 
@@ -216,6 +217,11 @@ def _said_of(
     if spoken:
         notes.append(
             f"{len(spoken)} reports of {name} begin with words to a reader ({quoted(spoken[0])}): they are scored as words"
+        )
+    if not speaks_for_order(reports, references):
+        notes.append(
+            f"the reports of {name} are no nearer to their own references than to those of other studies: it says much the same of all, or its ids "
+            "are those of other studies"
         )
     whole, ours = (sum(len(named_sections(text)) == 2 for text in side) for side in (references, reports))
     if abs(whole - ours) * 2 > len(ids):

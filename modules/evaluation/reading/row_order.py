@@ -27,7 +27,11 @@ def speaks_for_order(reports: Sequence[str], references: Sequence[str]) -> bool:
         reports: by row, ``""`` where there is none.
         references: of the same rows.
     """
-    rows = [i for i, pair in enumerate(zip(reports, references, strict=True)) if not any(map(is_empty, pair))]
+    first: dict[tuple[str, str], int] = {}  # the images of one study are no evidence against each other
+    for i, pair in enumerate(zip(reports, references, strict=True)):
+        if not any(map(is_empty, pair)):
+            first.setdefault(pair, i)
+    rows = list(first.values())
     windows = np.array_split(np.array(rows, dtype=int), max(len(rows) // WINDOW, 1))
     return all(_fit([reports[i] for i in window], [references[i] for i in window]) for window in windows)
 
