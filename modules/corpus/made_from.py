@@ -25,9 +25,7 @@ from modules.records import read_object, sha256_of, write_json
 FILE = "made_from.json"
 _PER_SPLIT = 64
 _SIDE = 16  # of a thumbnail
-_TOLERANCE = (
-    3  # grey levels between thumbnails: copies of 120 real films differed by .6 at most, two of them by 5.9 or more
-)
+_TOLERANCE = 3  # grey levels: copies of 120 real films differed by .6 at most, two of them by 5.9 or more
 _CORRECTED = 0.1  # share of the reports that somebody may have corrected since, and one at least
 
 
