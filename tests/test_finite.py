@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs import train
+from programs import SMALL, places, refused, train
 
+import main_test
+from models.config import out_of_range
 from modules.corpus import store
 from modules.distributed import rank
 from modules.options.flags import TrainingOptions
@@ -148,11 +150,28 @@ def test_the_input_that_is_none_is_named_with_its_study(prepared, tmp_path, caps
     assert f"region_scores of {name}" in capsys.readouterr().out
 
 
-def test_every_weight_that_may_be_as_large_as_one_likes_is_suspected():
-    free = [f.name for f in fields(TrainingOptions) if f.type == "float" and f.metadata["within"].endswith("inf)")]
+def test_a_report_is_not_written_from_features_that_are_none(prepared, trained, tmp_path, capsys, monkeypatch):
+    """In a large array, of which the opening reads the head alone; the report would be one like any other."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(prepared, data)
+    shutil.copytree(trained, run)
+    ids = read_json(data / "features/studies.json")
+    tested = read_json(data / "annotation.json")["test"][0]["id"]
+    texts = np.load(data / "features/region_text.npy")
+    texts[ids.index(tested), 7, 3] = np.inf
+    np.save(data / "features/region_text.npy", texts)
+    monkeypatch.setattr(store, "READ_WHOLE", 0)
+    words = f"not finite in the features: region_text of {tested}, run main_prepare.py again"
+    refused(capsys, words, main_test, *places(data), *SMALL, "--save_dir", run, "--no-meteor", "--resamples", 5)
+    assert not (run / "predictions.jsonl").exists()
+
+
+def test_every_weight_that_may_be_large_is_suspected():
+    floats = [f for f in fields(TrainingOptions) if f.type == "float" and f.name != "timeout"]
+    free = [f.name for f in floats if not out_of_range(5000.0, f.metadata["within"])]
     assert len(free) > 4
     assert set(free) <= set(SANE)
-    assert "--presence_weight 1e+30 is outside 0 to 100" in suspects({"presence_weight": 1e30, "precision": "fp32"})
+    assert "--presence_weight 5000 is outside 0 to 100" in suspects({"presence_weight": 5000.0, "precision": "fp32"})
 
 
 MOMENT = ("run", "optimizer", "state", 5, "exp_avg_sq")

@@ -73,6 +73,20 @@ def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", [OURS, TORCHRUN], ids=["ours", "torchrun"])
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--epochs", 0], "--epochs must be at least 1"), (["--monitor_metric", "val_luck"], "--monitor_metric val_luck")],
+    ids=["range", "name"],
+)
+def test_a_mistake_that_every_process_finds_is_said_once(launcher, flags, words, prepared, forks, tmp_path):
+    done = start(launcher, 2, prepared, tmp_path, *flags, python=forks.python)
+    assert done.returncode
+    assert done.stderr.count("main_train.py: error: ") == 1, done.stderr
+    assert done.stderr.count(f"main_train.py: error: {words}") == 1, done.stderr
+
+
+@pytest.mark.slow
 def test_four_processes_whose_studies_do_not_come_out_even(trainings, tmp_path):
     status, log = trainings.run(tmp_path / "run", "--epochs", 1, "--batch_size", 3, "--enhancer", "towers", processes=4)
     assert status == 0, log

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
+from safetensors.torch import load_file, save_file
 from tiny import tiny_config
 from transformers import AutoConfig, AutoModel
 
@@ -152,8 +153,13 @@ def test_what_is_no_vision_model_is_refused_in_a_sentence(tmp_path):
     name = save_folder(tmp_path, "vit")
     with pytest.raises(UserError, match=r"cannot read images of 8 pixels|no square of patches"):
         read_folder(name, 8)
-    (tmp_path / "model.safetensors").write_bytes(b"cut")
     encoder = VisualEncoder(name, 64, read_folder(name, 64))
+    weights = load_file(tmp_path / "model.safetensors")
+    next(iter(weights.values())).view(-1)[0] = float("nan")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="holds weights that are not finite"):
+        folder_weights(name, encoder.backbone)
+    (tmp_path / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(UserError, match="no weights that transformers can load"):
         folder_weights(name, encoder.backbone)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5], "image_std": [0.5]}))

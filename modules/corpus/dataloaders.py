@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from modules.corpus.datasets import ReportDataset, collate
+from modules.corpus.datasets import Batch, ReportDataset, collate
 from modules.distributed import rank, world_size
 from modules.labels import POSITIVE
 from modules.processes.stops import ignore_stops
@@ -143,3 +144,12 @@ def _settle(_: int) -> None:
     """A data-loading process begins: a signal that goes to all processes is for the one that started them."""
     ignore_stops()
     spare_inherited()
+
+
+def blamed_inputs(ids: Sequence[str], batch: Batch) -> str:
+    """Which input of which study of a batch holds a number that is none; empty if none does."""
+    fractions = {n: v for n, v in vars(batch.study).items() if isinstance(v, Tensor) and v.is_floating_point()}
+    whole = {name: value.flatten(1).isfinite().all(dim=1).tolist() for name, value in fractions.items()}
+    found = [f"{name} of {ids[b]}" for name, rows in whole.items() for b, good in enumerate(rows) if not good]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"not finite in the features: {', '.join(found[:3])}{more}, run main_prepare.py again" if found else ""

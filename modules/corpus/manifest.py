@@ -53,7 +53,7 @@ def _is_whole(manifest: Mapping[str, Any]) -> bool:
             and isinstance(entry.get("shape"), list)
             and all(type(length) is int and length >= 0 for length in entry["shape"])
             and entry.get("dtype") in DTYPES
-            and entry.get("axis") in IDS_OF
+            and entry.get("axis") in list(IDS_OF)  # in which a list can be looked for
             and isinstance(entry.get("made_by"), dict)
             and {"ids_sha256", "sha256"} <= set(entry)
         )

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
 from models.revtaf import FusedStudy, Revtaf
-from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
+from modules.corpus.dataloaders import blamed_inputs, evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.kept_rows import KeptRows
@@ -22,6 +22,7 @@ from modules.evaluation.metrics.sufficient_sums import StudySums
 from modules.evaluation.reranking import best_hypothesis
 from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, POSITIVE
+from modules.messages import UserError
 from modules.options.flags import GenerationOptions, LoadingOptions
 
 
@@ -88,7 +89,7 @@ def generate_reports(
         for batch in loader:
             if kept is not None:
                 kept.between()
-            batch = dataset.to_device(batch, device)
+            batch = dataset.to_device(_finite(dataset, batch), device)
             with autocast(device, precision):
                 tokens, certainty, fused = model.generate(
                     batch.study, tokenizer.start_id, state_ids, search.limits, choose
@@ -109,6 +110,13 @@ def generate_reports(
             bar.update(len(batch.index))
             bar.set_postfix(words=len(rows[-1][1]["prediction"].split()))
     return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]
+
+
+def _finite(dataset: ReportDataset, batch: Batch) -> Batch:
+    """A batch, or UserError if a feature of a study is not finite: of a large array its opening read only the head."""
+    if wrong := blamed_inputs([dataset.studies[index].id for index in batch.index], batch):
+        raise UserError(wrong)
+    return batch
 
 
 def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:

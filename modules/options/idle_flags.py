@@ -83,13 +83,12 @@ OF_A_SCORING = (
     ReadWith(("metric_models",), "extra_metrics", True),
     ReadWith(("cleaning", "max_words"), "profile", CLEANED),
 )
+_OF_REPORTS = ("out", "overwrite", "text", "plot", "show", "viewer", "viewer_studies")
 OF_A_PREDICTION = (
     ReadWith(("viewer_studies",), "viewer", True),
     ReadWith(("img_root_dir",), "input_json_file", True),
     ReadWith(("bank_text", "bank_size", "half"), "export", True),
-    ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "export", False),
-    ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "scores", False),
-    ReadWith(("out", "text", "plot", "show", "viewer", "viewer_studies"), "serve", False),
+    *(ReadWith(_OF_REPORTS, other, False) for other in ("export", "scores", "serve")),
 )
 
 

@@ -19,14 +19,15 @@ from modules.messages import UserError, named
 from modules.options.agreeing_widths import refuse_heads
 from modules.options.dataset_defaults import DATASET_DEFAULTS, SMALL_SET, without_brought
 from modules.options.programs import PROGRAMS, MainPrepare, MainTrain, Program
+from modules.processes.watch import may_speak
 
 P = TypeVar("P", bound=Program)
 
 
 class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One sentence, without the two screens of usage."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        """One sentence, without the two screens of usage; of several processes the first says it."""
+        self.exit(2, f"{self.prog}: error: {message}\n" if may_speak() else None)
 
 
 def groups_of(program: type[Program]) -> dict[str, type]:
@@ -150,11 +151,10 @@ def require_packages(program: type[Program]) -> None:
     """Leave with one sentence if this Python lacks what a program imports: most often it is another environment's."""
     missing = [name for name in program.packages if importlib.util.find_spec(name) is None]
     if missing:
-        sys.stderr.write(
-            f"{program.file}: error: {sys.executable} has no {', '.join(missing)}: enter the environment first (source "
-            f".venv/bin/activate, or conda activate), or fill it with pip install -r {program.requirements}\n"
+        _Parser(prog=program.file).error(
+            f"{sys.executable} has no {', '.join(missing)}: enter the environment first (source .venv/bin/activate, or "
+            f"conda activate), or fill it with pip install -r {program.requirements}"
         )
-        sys.exit(2)
 
 
 def as_declared(program: type[Program], argv: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 LOST = 70  # exit status of a process that ends because of another one, which has said why
@@ -18,7 +19,7 @@ SECONDS_BETWEEN = 0.5
 
 def may_speak() -> bool:
     """Whether this process is the first of several to say what went wrong; alone it always is."""
-    path = os.environ.get(SPOKEN)
+    path = os.environ.get(SPOKEN) or _shared_by_torchrun()
     if not path:
         return True
     try:
@@ -28,6 +29,12 @@ def may_speak() -> bool:
     except OSError:
         return True
     return True
+
+
+def _shared_by_torchrun() -> str:
+    """A file in the folder that ``torchrun`` gives the processes of one start for their errors; empty without it."""
+    own = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    return str(Path(own).parents[1] / "spoken") if own else ""
 
 
 def several() -> bool:

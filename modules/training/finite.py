@@ -153,15 +153,6 @@ def suspects(options: Mapping[str, Any]) -> str:
 FLAGS = {"curvature": "c"}
 
 
-def blamed_inputs(ids: Sequence[str], batch: Any) -> str:
-    """Which input of which study of a batch holds a number that is none; empty if none does."""
-    fractions = {n: v for n, v in vars(batch.study).items() if isinstance(v, Tensor) and v.is_floating_point()}
-    whole = {name: value.flatten(1).isfinite().all(dim=1).tolist() for name, value in fractions.items()}
-    found = [f"{name} of {ids[b]}" for name, rows in whole.items() for b, good in enumerate(rows) if not good]
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"not finite in the features: {', '.join(found[:3])}{more}, run main_prepare.py again" if found else ""
-
-
 def content_of_step(found: Nonfinite, epoch: int, ids: Sequence[str], batch: Any) -> dict[str, Any]:
     """What ``nonfinite_step.pt`` holds; it is read with ``torch.load(weights_only=True)``."""
     study = {name: value for name, value in vars(batch.study).items() if isinstance(value, Tensor)}

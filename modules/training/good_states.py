@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modules.corpus.dataloaders import blamed_inputs
 from modules.corpus.datasets import ReportDataset, collate
 from modules.distributed import agree_on, is_main
 from modules.messages import UserError
 from modules.options.parsing import flat
 from modules.options.programs import MainTrain
-from modules.training.finite import FiniteWatch, Nonfinite, blamed_inputs, content_of_step, suspects
+from modules.training.finite import FiniteWatch, Nonfinite, content_of_step, suspects
 from modules.training.run_state import RunState
 from modules.weights import saving
 

@@ -14,6 +14,7 @@ from models.huggingface_backbone import first_line
 from models.visual_encoder import build
 from modules.messages import Needed, UserError, named
 from modules.records import read_object
+from modules.weights.reading import check_finite
 
 FOLDER = "hf:"  # before the folder in --visual_extractor
 TRAINING_ONLY = (
@@ -117,7 +118,7 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
     """The weights of ``hf:DIR`` by the names of a :class:`models.huggingface_backbone.HuggingFacePatches`.
 
     Raises:
-        UserError: if the folder has no weights, or not those that patches depend on.
+        UserError: if the folder has no weights, not those that patches depend on, or some that are not finite.
     """
     from transformers import AutoModel  # on demand, as above
 
@@ -136,6 +137,7 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
     missing = sorted(trained & set(report["missing_keys"]))
     if missing:
         raise UserError(f"{folder} lacks {len(missing)} of {len(trained)} weights, first {missing[0]}: copy it again")
+    check_finite(network.state_dict(), folder)
     return {f"network.{key}": value for key, value in network.state_dict().items()}
 
 

@@ -46,7 +46,7 @@ def load_weights(path: str | Path) -> Any:
         else:
             _check_start(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-        _check_finite(content, path)
+        check_finite(content, path)
         return content
     except UserError:
         raise
@@ -83,8 +83,8 @@ def _check_start(path: Path) -> None:
         raise UserError(f"{path} is no weights file but {what}")
 
 
-def _check_finite(content: Any, path: Path) -> None:
-    """Refuse weights that would write nonsense, or end a training that goes on from them."""
+def check_finite(content: Any, path: str | Path) -> None:
+    """Refuse weights that would write nonsense, or end a training that goes on from them; UserError names their file."""
     if bad := nonfinite_tensors(content):
         raise UserError(
             f"{path} holds weights that are not finite ({len(bad)} tensors, first {named(bad[0].removeprefix('state_dict.'))}): "

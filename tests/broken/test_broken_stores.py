@@ -134,6 +134,7 @@ DAMAGE = {
     "manifest without arrays": manifest(lambda content: content.pop("arrays")),
     "manifest without axes": manifest(lambda content: content.pop("axes")),
     "arrays are a list": manifest(lambda content: content.update(arrays=[])),
+    "an axis is a list": manifest(lambda content: content["arrays"]["labels"].update(axis=["studies"])),
     "an array is null": manifest(lambda content: content["arrays"].update(labels=None)),
     "an array leads out": manifest(lambda content: content["arrays"].update({"../labels": content["arrays"]["labels"]})),
     "an unknown axis": entry("labels", axis="pages"),
