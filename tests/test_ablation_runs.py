@@ -96,6 +96,15 @@ def test_prepared_data_of_ones_own_are_a_benchmark_of_their_name():
     assert benchmark == Benchmark("mimic_cxr", None, "--epochs 2")
 
 
+def test_the_quick_benchmark_trains_longer_where_it_is_told_to():
+    """As the small model of docs/findings.md, whose rows these are."""
+    options = AblateOptions(quick=True, training="--epochs 8 --val_every 8", rows=("full", "one reference"))
+    benchmark, rows = benchmark_of(options), chosen_rows(options)
+    trained = flat(parse_options(MainTrain, [*DATA, *benchmark.training.split()]))
+    assert (trained["epochs"], trained["val_every"], trained["decoder_layers"]) == (8, 8, 2)
+    assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["references"]]
+
+
 def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
     path = tmp_path / "runs.jsonl"
     path.write_text(

@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 NOW, BEFORE = (DOCS / "findings.md").read_text().split("\n## Shorter trainings")
 LINES = [json.loads(line) for line in (DOCS / "ablations" / "runs.jsonl").read_text().splitlines()]
 TABLES = {  # where each benchmark is told
-    "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
+    "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_small": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
 }  # fmt: skip
 RUNS = {benchmark: latest_runs(LINES, benchmark) for benchmark in TABLES}
 THREE = [(benchmark, row) for benchmark, rows in RUNS.items() for row in rows if len(rows[row]) >= 3]
@@ -86,7 +86,24 @@ def test_retrieval_stands_as_it_was_measured(name, row):
 def test_the_losses_stand_as_they_were_measured(benchmark):
     losses = [figures(benchmark, "full", f"reference_sensitivity.{name}").mean() for name in
               ("oracle", "retrieved", "none", "random", "most_different")]  # fmt: skip
-    assert "| full | " + " | ".join(f"{loss:.3f}"[1:] for loss in losses) + " |" in TABLES[benchmark]
+    assert "| full | " + " | ".join(f"{loss:.3f}".removeprefix("0") for loss in losses) + " |" in TABLES[benchmark]
+
+
+def test_what_a_small_model_reads_stands_as_it_was_measured():
+    rows = {
+        row: {name: figures("synth_cxr_small", row, f"reference_sensitivity.{name}") for name in ("retrieved", "none")}
+        for row in ("full", "references not read as text")
+    }
+    saved, unread = (loss["none"] - loss["retrieved"] for loss in rows.values())
+    told = " ".join(NOW.split())
+    assert f"the retrieved reference saves {difference('', [saved - unread])[6:-2]} nats less" in told
+    f1 = figures("synth_cxr_small", "one reference", CE[1]) - figures("synth_cxr_small", "full", CE[1])
+    assert f"and {difference('', [f1])[6:-2]} F1 less" in told
+    no_message = [figures("synth_cxr_small", "full", name) - figures("synth_cxr_small", "no attention to text", name)
+                  for name in (*CE, "grounding.rows.maps.hit_rate")]  # fmt: skip
+    assert difference("", no_message).count("[-") == len(no_message), (
+        "an interval excludes zero: the sentence is no longer true"
+    )
 
 
 @pytest.mark.parametrize("benchmark", TABLES)
