@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # bash run_tests.sh [--slow] [flags of pytest]
 #
-# From a fresh clone to all tests, by two processes that share the files (-n 4: by four); needs no GPU and no network beyond
-# pip. --slow: then a minute of fuzzing every reader.
+# From a fresh clone to all tests, by three processes that share the files: some tests wait, so that two cores have time for a
+# third (-n 4: by four). Needs no GPU and no network beyond pip. --slow: then a minute of fuzzing every reader.
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt requirements/dev.txt
@@ -15,5 +15,5 @@ fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
-"$PYTHON" -m pytest -n 2 "$@"
+"$PYTHON" -m pytest -n 3 "$@"
 if $fuzz; then "$PYTHON" tests/broken/fuzz.py --seconds 60; fi

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items):
     A file that imports what runs a program or what makes up inputs (hypothesis), and a test that asks for such a fixture, for a
     browser or for real reports, is not quick.
 
-    Two processes share the files, so that neither is left with a long one when the other has ended.
+    Several processes share the files, so that none is left with a long one when the others have ended.
     """
     slow = Counter()
     for item in items:
