@@ -177,6 +177,9 @@ class RevtafConfig(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("report_feature_dim", "entity_text_dim", "num_conditions", "num_states", "num_entities"):
+            if getattr(self, name) < 1:
+                raise FlagError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.memory_layers and self.report_feature_dim % self.num_heads:
             raise FlagError(
                 f"--nhead {self.num_heads} must divide the width of the report features, {self.report_feature_dim}: "

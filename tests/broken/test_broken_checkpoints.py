@@ -21,6 +21,8 @@ import main_predict
 import main_test
 import main_train
 from models.revtaf import Revtaf
+from modules.messages import UserError
+from modules.weights.checkpoints import load_checkpoint
 from modules.weights.saving import save_atomically
 from tools import convert
 
@@ -272,6 +274,17 @@ def test_a_broken_checkpoint_is_refused(name, whole, data, tmp_path, capfd):
     assert_refused(ending, tmp_path, str(path))
     assert not (tmp_path / "out.pth").exists()
     assert "code was run" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["report_feature_dim", "entity_text_dim", "num_conditions", "num_states", "num_entities"]
+)
+def test_a_network_of_nothing_is_refused_before_it_is_made(name, whole, tmp_path):
+    """Made, it has empty tensors, of which torch warns in words of its own."""
+    path = tmp_path / "model.pth"
+    path.write_bytes(configured(**{name: 0})(whole))
+    with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
+        load_checkpoint(path)
 
 
 def test_a_conversion_replaces_no_file_unasked(whole, tmp_path):
