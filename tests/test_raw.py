@@ -183,8 +183,14 @@ def test_an_annotation_that_somebody_corrected_is_not_made_again(tmp_path, capsy
     (data / "annotation.json").write_text(corrected)
     refused(capsys, "has been changed since it was made from", data, "custom", "--raw_dir", table)
     assert (data / "annotation.json").read_text() == corrected
-    build(data, "custom", table, "--overwrite")
-    assert read_json(data / "annotation.json") == content
+    for kept in ("annotation.1.json", "annotation.2.json"):
+        build(data, "custom", table, "--overwrite")
+        assert f"moved the annotation that had been changed to {data / kept}" in capsys.readouterr().out
+        assert (data / kept).read_text() == corrected
+        assert read_json(data / "annotation.json") == content
+        build(data, "custom", table, "--overwrite")
+        assert "moved" not in capsys.readouterr().out
+        (data / "annotation.json").write_text(corrected)
 
 
 def test_bad_input_is_told(tmp_path, capsys):

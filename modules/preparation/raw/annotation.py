@@ -66,7 +66,7 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
     if not Path(raw_dir).exists():
         wanted = "table of your studies" if options.data.dataset_name == "custom" else "folder of the raw files"
         raise UserError(f"--raw_dir {raw_dir} does not exist: give the {wanted}")
-    _check_ours(annotation, options.raw.overwrite)
+    changed = _check_ours(annotation, options.raw.overwrite)
     with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()
     # One process reads: eight would read the same 227,835 reports.
@@ -92,6 +92,8 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
         if is_main():
             _link(image_dir, _root_of(dataset))
     if is_main():
+        if changed:
+            print(_keep(annotation))
         _write(annotation, dataset, options)
         print(*dataset.summary(), f"wrote {annotation}", sep="\n")
     barrier()
@@ -140,19 +142,33 @@ def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> N
         dataset.notes.append(f"{len(unreadable)} images cannot be decoded, first: {next(iter(unreadable.values()))}")
 
 
-def _check_ours(annotation: Path, overwrite: bool) -> None:
-    """Refuse to replace an annotation that somebody else made, or has changed, before hours of reading."""
+def _check_ours(annotation: Path, overwrite: bool) -> bool:
+    """Whether somebody has changed our annotation, before hours of reading.
+
+    Raises:
+        UserError: if somebody else made it; if it has been changed and is not to be replaced.
+    """
     record = _beside(annotation, "raw.json")
     known = read_object(record) if annotation.is_file() and record.is_file() else {}
     if annotation.is_file() and known.get("format") != FORMAT:
         raise UserError(
             f"{annotation} is there already and was not made from raw files: move it away, or give another --ann_path"
         )
-    if not overwrite and known and known.get("annotation", found := sha256_of(annotation)) != found:
+    changed = bool(known) and known.get("annotation", found := sha256_of(annotation)) != found
+    if changed and not overwrite:
         raise UserError(
             f"{annotation} has been changed since it was made from {known.get('raw_dir')}: go on with it without --raw_dir, move "
             "it away, or replace it with --overwrite"
         )
+    return changed
+
+
+def _keep(annotation: Path) -> str:
+    """Give an annotation that somebody changed another name; returns one line that says which."""
+    names = (annotation.with_suffix(f".{number}.json") for number in range(1, 10_000))
+    target = next(path for path in names if not path.exists())
+    os.replace(annotation, target)
+    return f"moved the annotation that had been changed to {target}"
 
 
 def _refuse_replacing(annotation: Path, dataset: RawDataset, raw: RawOptions) -> None:
