@@ -21,6 +21,7 @@ if __name__ == "__main__":
     parse_options(MainPredict)  # now already: --help and a mistyped flag are answered before torch is imported
     gc.disable()  # none of what is imported below is garbage, and looking for some takes as long as a report
 
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from modules.prediction.reporter import Reporter
 from modules.prediction.rexrank import THERE, read_studies, write_studies
 from modules.prediction.writing import ROWS, PredictionFolder
 from modules.run_folder import locked
+
+NOT_SHOWN = "reports are printed on a terminal, or with --verbose_text"
 
 
 def export(options: MainPredict, reporter: Reporter) -> None:
@@ -111,7 +114,8 @@ def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
     ):  # before hours of writing
         raise UserError(f"--save_json_file {saved} {THERE}")
     folder = PredictionFolder(out, reporter.trained.checksum, films, wanted.overwrite)
-    left = wanted.show
+    shown = wanted.verbose_text or sys.stdout.isatty()  # what is no terminal may be a log
+    left = wanted.show if shown else 0
     for row in islice(folder.rows(), left):  # of an earlier start
         left -= show(row)
     for row in folder.keep(reporter.stream(folder.waiting(films)), len(films)):
@@ -121,7 +125,7 @@ def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
         of_study = {key: reports.get(str(film.resolve()), "") for key, film in studies.items()}
         write_studies(saved, content, str(wanted.input_json_file), of_study, wanted.overwrite)
     look_at(wanted, reporter, folder)
-    print(folder.summary())
+    print(folder.summary(), *([] if shown or not wanted.show else [NOT_SHOWN]), sep="\n")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -21,7 +21,7 @@ STAND_INS = (  # how they begin, and what to do
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
     (b"<", "a web page: the address led to no file, or asked to log in; download it again"),
 )
-MOST_WORDS = 5  # of a name, a heading or a cell that a message quotes: what has more may be a report
+MOST_WORDS = 5  # of an id, a path or a heading that a message names: what has more may be a report
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -82,22 +82,36 @@ def named(name: object) -> str:
     Where a name stands a report may stand, as in the first line of a table without headings.
     """
     text = str(name)
-    if len(text.split()) > MOST_WORDS:
+    words = text.split()
+    if len(words) > MOST_WORDS or (len(words) > 1 and text.rstrip().endswith((".", "!", "?"))):
         return f"a text of {len(text):,} letters"
     text = text[:80]
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def quoted(value: object) -> str:
-    """As :func:`named`, between quotes if it is a name."""
-    return repr(value)[:82] if named(value) == str(value) else named(value)
+def quoted_name(name: object) -> str:
+    """As :func:`named`, between quotes if it is a name: of headings above which none stands, and of what a user typed."""
+    return repr(name)[:82] if named(name) == str(name) else named(name)
 
 
-def all_quoted(names: Iterable[object]) -> str:
-    """Names beside each other, or of texts only that they are none: a short cell beside a long one may be a report too."""
-    names = list(names)
-    texts = sum(len(str(name).split()) > MOST_WORDS for name in names)
-    return f"{len(names)} cells of which {texts} are texts" if texts else ", ".join(map(quoted, names))
+def quoted(cell: object) -> str:
+    """A cell between quotes if it is one word, or holds single ones, else what it is: two may be a whole report in the wrong column."""
+    if _holds_texts(cell):
+        return f"a text of {len(cell):,} letters" if isinstance(cell, str) else f"a {type(cell).__name__} of texts"
+    return quoted_name(cell)
+
+
+def _holds_texts(value: object) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(map(_holds_texts, [*value, *value.values()] if isinstance(value, dict) else value))
+    return len(str(value).split()) > 1
+
+
+def shown_headings(names: Sequence[str], known: bool) -> str:
+    """The cells of a first row, quoted if one is a known heading or all are single words: else they may be a study with its report."""
+    if known or not any(map(_holds_texts, names)):
+        return ", ".join(map(quoted_name, names)) or "none"
+    return f"{len(names)} cells, none of which is a known heading"
 
 
 _UP = "\x1b[A"  # moves the cursor of a terminal

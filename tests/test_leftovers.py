@@ -58,7 +58,7 @@ def test_no_real_report_is_refused_for_what_it_holds(real_cxr):
 
 def test_words_to_a_reader():
     assert said_to_a_reader("Sure! Here is the report: clear.") == "Sure"
-    assert said_to_a_reader("I'm sorry, but I can't read X-rays.") == "I'm sorry, but I can't read X-rays"
+    assert said_to_a_reader("I'm sorry, but I can't read X-rays.") == "I'm sorry"
     assert [said_to_a_reader(text) for text in (HEART, "Hereditary changes.", "The provided history is short.")] == [
         None
     ] * 3

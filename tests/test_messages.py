@@ -13,7 +13,7 @@ import pytest
 from tqdm import tqdm
 
 from modules import messages
-from modules.messages import Needed, UserError, require, require_file, run
+from modules.messages import Needed, UserError, quoted, quoted_name, require, require_file, run, shown_headings
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,6 +78,21 @@ def test_whoever_reads_only_the_beginning_sees_no_traceback():
     assert process.returncode == 141
     with pytest.raises(BrokenPipeError):  # another pipe, to a process of ours, say
         run(raising(BrokenPipeError()))
+
+
+def test_a_message_quotes_no_cell_of_two_words():
+    """Two words may be a whole report that stands in the wrong column."""
+    held = [["Normal chest"], {"Normal chest": 1}, [[1, "Normal chest"]], "Normal chest", "No effusion."]
+    assert not any("ormal" in quoted(cell) or "effusion" in quoted(cell) for cell in held)
+    assert list(map(quoted, ["fold3", 4, 0.5, None, [1, "a"], {}])) == ["'fold3'", "4", "0.5", "None", "[1, 'a']", "{}"]
+
+
+def test_a_first_row_is_quoted_only_where_it_is_headings():
+    """Names of a few words are quoted where names stand; a sentence is none."""
+    assert shown_headings(["Image Index", "report"], known=True) == "'Image Index', 'report'"
+    assert shown_headings(["Bild", "Befund"], known=False) == "'Bild', 'Befund'"
+    assert shown_headings(["1", "a.png", "Normal chest"], known=False) == "3 cells, none of which is a known heading"
+    assert quoted_name("Normal chest.") == "a text of 13 letters"
 
 
 def test_an_interruption_says_how_to_go_on(capsys):

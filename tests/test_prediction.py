@@ -1,5 +1,6 @@
 """main_predict.py and modules/prediction: the report of a film is the one that a test writes, wherever it is asked for."""
 
+import contextlib
 import csv
 import json
 import os
@@ -143,14 +144,28 @@ def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_p
     read = []
     original = Reporter.stream
     monkeypatch.setattr(Reporter, "stream", lambda self, paths: (read.extend(paths), original(self, paths))[1])
-    rows = predict(trained, tmp_path / "out", *films)
+    capsys.readouterr()
+    rows = predict(trained, tmp_path / "out", *films, "--verbose_text")
     assert read == [films[2]]
     assert rows[:2] == first
     shown = capsys.readouterr().out
-    predict(trained, tmp_path / "out", *films)
-    assert all(shown.count(f"{row['image']}\n") + shown.count(f"{row['image']}  (unlike") == 2 for row in first)
+    predict(trained, tmp_path / "out", *films, "--verbose_text")
+    assert all(shown.count(f"{row['image']}\n") + shown.count(f"{row['image']}  (unlike") == 1 for row in first)
     assert capsys.readouterr().out.count(rows[2]["image"]) == 1  # shown again, though nothing was read
     assert [Path(row["image"]).name for row in rows] == [film.name for film in films]
+
+
+def test_reports_are_printed_on_a_terminal_and_into_no_log(prepared, trained, tmp_path, capsys):
+    film = min((prepared / "images" / "test").iterdir())
+    (row,) = predict(trained, tmp_path / "out", film)
+    printed = capsys.readouterr().out
+    assert row["report"] not in printed
+    assert "reports are printed on a terminal, or with --verbose_text" in printed
+    screen, ours = os.openpty()
+    with open(ours, "w") as terminal, contextlib.redirect_stdout(terminal):
+        predict(trained, tmp_path / "out", film)
+    with open(screen, "rb") as file:
+        assert row["report"] in file.read1(65536).decode()
 
 
 @pytest.mark.slow

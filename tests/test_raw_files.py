@@ -25,7 +25,7 @@ def test_a_table_is_read_packed_or_not(name, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"id\ns1\n", r"has no column split \(found id\)"),
+        (b"id\ns1\n", r"has no column split \(found 'id'\)"),
         (b"", r"has no column id, split \(found none\)"),
         (b"id,split\ns1,a,b\n", "has more cells than headings in line 2"),
         (b"id,split\n\xff,a\n", r"cannot be read \(UnicodeDecodeError\)"),

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
-from modules.messages import UserError, all_quoted, named, quoted
+from modules.messages import UserError, named, quoted
 from modules.records import read_json
 
 SPLITS = ("train", "val", "test")
@@ -184,7 +184,7 @@ def _check_layout(path: str | Path, content: Any) -> None:
     if not isinstance(content, dict):
         found = f"a {type(content).__name__}"
     elif not content or not set(content) <= set(SPLITS):
-        found = f"an object with the keys {all_quoted(sorted(content)[:4]) or 'none'}"
+        found = f"an object with the keys {', '.join(map(quoted, sorted(content)[:4])) or 'none'}"
     elif all(isinstance(items, list) for items in content.values()):
         return
     else:
@@ -286,7 +286,7 @@ def _read_memory_indices(path: str | Path, name: str, indices: Any) -> tuple[int
 
 def _short(value: Any) -> str:
     """A value as it appears in a message."""
-    text = quoted(value) if isinstance(value, str) else named(repr(value))
+    text = quoted(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -83,7 +83,7 @@ OF_A_SCORING = (
     ReadWith(("metric_models",), "extra_metrics", True),
     ReadWith(("cleaning", "max_words"), "profile", CLEANED),
 )
-_OF_REPORTS = ("out", "overwrite", "text", "plot", "show", "viewer", "viewer_studies")
+_OF_REPORTS = ("out", "overwrite", "text", "plot", "show", "verbose_text", "viewer", "viewer_studies")
 OF_A_PREDICTION = (
     ReadWith(("viewer_studies",), "viewer", True),
     ReadWith(("img_root_dir",), "input_json_file", True),

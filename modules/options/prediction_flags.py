@@ -25,7 +25,10 @@ class PredictionOptions(Group):
         "folder of predictions.jsonl, predictions.csv and the page; results/predictions/MODEL/NAME of what is read if absent",
     )
     overwrite: bool = flag(False, "move what --out holds of other images or another model aside")
-    show: int = flag(5, "reports printed", within="[0, inf)")
+    show: int = flag(
+        5, "reports printed on a terminal; into a file or pipe only with --verbose_text", within="[0, inf)"
+    )
+    verbose_text: bool = flag(False, "print reports into a file or pipe too; else their text is in files of --out only")
     text: bool = flag(False, "write every report into a text file of its own too")
     plot: int = flag(0, "attention figures to write, of the first images", within="[0, inf)")
     viewer: bool = flag(True, "write index.html, a page to read the reports")

@@ -12,8 +12,9 @@ from pathlib import Path
 from modules.messages import UserError, run
 
 ROOT = Path(__file__).parents[2]
-SECRET = "Mrs Examplename has a cavitary lesion"  # stands in every report: no message may hold it
-PARTS = (SECRET[:8], "Examplename", "cavitary")  # nor a part of it, such as its beginning
+SECRET = "Examplename cavitary"  # stands in every report, as short as one may be: no message may hold it
+PARTS = (SECRET[:8], "cavitary")  # nor a part of it, such as its beginning
+LONG = f"{SECRET} lesion in the right lung"  # where a heading or an id belongs, of which one of a few words is quoted
 SECONDS, BYTES = 10, 2 << 30
 
 

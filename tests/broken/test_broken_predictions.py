@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness import SECRET, assert_refused, end_of
+from harness import LONG, SECRET, assert_refused, end_of
 
 import main_score
 
@@ -22,18 +22,18 @@ def lines(*changes, drop=()):
 
 FILES = {
     "CSV of reports without a heading": ("a.csv", f"1,{SECRET},{SECRET}\n2,{SECRET},{SECRET}\n"),
-    "CSV with a report as heading": ("a.csv", f"id,{SECRET},reference\n1,x,y\n2,y,z\n"),
+    "CSV with a report as heading": ("a.csv", f"id,{LONG},reference\n1,x,y\n2,y,z\n"),
     "CSV with an unknown id of reports": (
         "a.csv",
-        f"{SECRET},prediction,reference\na,{SECRET},{SECRET}\nb,x,{SECRET}\n",
+        f"{LONG},prediction,reference\na,{SECRET},{SECRET}\nb,x,{SECRET}\n",
     ),
-    "a report as key": ("a.jsonl", json.dumps({SECRET: 1, "words": SECRET}) + "\n"),
+    "a report as key": ("a.jsonl", json.dumps({LONG: 1, "words": SECRET}) + "\n"),
     "empty": ("a.jsonl", ""),
     "blank": ("a.jsonl", "\n\n"),
     "no JSON": ("a.jsonl", f"{SECRET}\n"),
     "cut off": ("a.jsonl", lines()[:-30]),
     "deep": ("a.jsonl", "[" * 100_000),
-    "half a character": ("a.jsonl", lines().replace("Mrs", "\\ud800", 1)),
+    "half a character": ("a.jsonl", lines().replace(SECRET[:3], "\\ud800", 1)),
     "zeros": ("a.jsonl", bytes(300)),
     "numbers": ("a.jsonl", "1\n2\n"),
     "lists": ("a.jsonl", "[1]\n[2]\n"),
@@ -64,7 +64,7 @@ FILES = {
     "JSON of nothing": ("a.json", "[]"),
     "JSON of numbers": ("a.json", "[1, 2]"),
     "JSON of an empty object": ("a.json", "{}"),
-    "JSON of half characters": ("a.json", json.dumps(GOOD).replace("Mrs", "\\udfff", 1)),
+    "JSON of half characters": ("a.json", json.dumps(GOOD).replace(SECRET[:3], "\\udfff", 1)),
     "a picture": ("a.png", b"\x89PNG\r\n\x1a\n"),
     "no suffix": ("reports", f"{SECRET}\n"),
     "a workbook of nothing": ("a.xlsx", b"PK\x03\x04 hello"),

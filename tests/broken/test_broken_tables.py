@@ -6,7 +6,7 @@ import json
 import zipfile
 
 import pytest
-from harness import SECRET, assert_left_out, assert_refused, end_of
+from harness import LONG, SECRET, assert_left_out, assert_refused, end_of
 from PIL import Image
 
 import main_prepare
@@ -29,10 +29,10 @@ def zipped(**members):
 
 REFUSED = {  # name of the file, content
     "reports without a heading": ("t.csv", f"1,a.png,{SECRET}.\n2,b.png,{SECRET}!\n"),
-    "a report as heading": ("t.csv", f"id,image_path,{SECRET}\n1,a.png,Clear.\n"),
-    "a report as key": ("t.jsonl", json.dumps({"id": 1, "image_path": "a.png", SECRET: "x"}) + "\n"),
+    "a report as heading": ("t.csv", f"id,image_path,{LONG}\n1,a.png,Clear.\n"),
+    "a report as key": ("t.jsonl", json.dumps({"id": 1, "image_path": "a.png", LONG: "x"}) + "\n"),
     "a report as split": ("t.csv", table(f"1,a.png,x,{SECRET}", head="id,image_path,report,split\n").replace("Clear.", "Clear.,train")),
-    "a report as id": ("t.csv", table(f"{SECRET} and {SECRET},a.png,x")),
+    "a report as id": ("t.csv", table(f"{LONG} and {LONG},a.png,x")),
     "a report as labels": ("t.csv", table(f"1,a.png,x,{SECRET}", head="id,image_path,report,labels\n").replace("Clear.", "Clear.,")),
     "a report in an image path": ("t.jsonl", json.dumps({"id": 1, "image_path": {SECRET: 1}, "report": "x"}) + "\n"),
     "empty": ("t.csv", ""),
@@ -110,7 +110,7 @@ REFUSED = {  # name of the file, content
     "id that runs backwards": ("t.csv", table("\u202e1,a.png,x")),
     "id of 2,000 letters": ("t.csv", table(f"{'z' * 2000},a.png,x")),
     "id twice, beside a blank that is none": ("t.csv", table("g\u00a0,a.png,x")),
-    "report of a book": ("t.csv", table(f"1,a.png,{SECRET * 5000}")),
+    "report of a book": ("t.csv", table(f"1,a.png,{SECRET * 9000}")),
     "report that is no cell": ("t.csv", table(f"1,a.png,{'w' * (17 << 20)}")),
     "path on a share, forwards": ("t.csv", table("1,//server/share/a.png,x")),
     "path of a device": ("t.csv", table("1,\\\\.\\PhysicalDrive0,x")),

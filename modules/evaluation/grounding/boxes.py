@@ -26,7 +26,7 @@ from modules.evaluation.grounding.phrases import Phrase, checked
 from modules.evaluation.grounding.sign_scores import SIGN_ENTITIES, SIGNS
 from modules.labelling.mentions import EXCLUDED, PRESENT, TAIL, entity_mentions
 from modules.labels import CONDITIONS, ENTITIES, POSITIVE
-from modules.messages import UserError, all_quoted, named, quoted
+from modules.messages import UserError, named, quoted, quoted_name, shown_headings
 
 _PATIENT = re.compile(r"(?:^|/)(p\d{8})/")
 _MS_CXR = ("dicom_id", "category_name", "label_text", "path", "x", "y", "w", "h", "image_width", "image_height")
@@ -58,7 +58,7 @@ def read_boxes(path: str | Path, split: str | None = None, master_table: str | P
                 break
         else:
             raise UserError(
-                f"{path} has the columns {all_quoted(table.headings)[:200]}; expected those of MS-CXR, Chest ImaGenome's gold "
+                f"{path} has the columns {shown_headings(table.headings, False)[:200]}; expected those of MS-CXR, Chest ImaGenome's gold "
                 "boxes or VinDr-CXR, or PadChest-GR's grounded_reports_*.json"
             )
     _refuse_failed(path, phrases)
@@ -73,7 +73,7 @@ def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
         for cell, what in ((phrase.image, "image"), (phrase.finding, "finding")):
             if is_empty(cell):
                 raise UserError(
-                    f"{path} holds a box without its {what} ({named(phrase.image)} {named(phrase.finding)}): correct it"
+                    f"{path} holds a box without its {what} ({quoted(phrase.image)}, {quoted(phrase.finding)}): correct it"
                 )
         cells = (phrase.image, phrase.finding, phrase.text)
         wrong = next(((cell, kind) for cell in cells if (kind := failed(cell, text=False))), None)
@@ -93,7 +93,7 @@ def mask_file(folder: Path, study: Study) -> Path:
     """The file of the drawn signs of a study; UserError if its id leads out of the folder."""
     if ".." in study.id or study.id.startswith("/"):
         raise UserError(
-            f"the study {quoted(study.id)} has an id that leads out of {folder}: rename it in the annotation"
+            f"the study {quoted_name(study.id)} has an id that leads out of {folder}: rename it in the annotation"
         )
     return folder / study.split / f"{study.id}.npz"
 
@@ -186,7 +186,7 @@ def _vindr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
         empty = [is_empty(row[name]) for name in ("xmin", "ymin", "xmax", "ymax")]
         if all(empty) != (row["classname"].casefold() == "no finding"):
             raise UserError(
-                f"{path} has {quoted(row['classname'])} {'without' if all(empty) else 'with'} a box on {row['imageid'][:40]}: correct it"
+                f"{path} has {quoted_name(row['classname'])} {'without' if all(empty) else 'with'} a box on {row['imageid'][:40]}: correct it"
             )
         if all(empty):
             normal.add(row["imageid"])

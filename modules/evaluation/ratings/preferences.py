@@ -15,7 +15,7 @@ import numpy as np
 
 from modules.corpus.tables import read_text_file
 from modules.evaluation.ratings.rated import Rated, finite_number
-from modules.messages import UserError, named, quoted
+from modules.messages import UserError, named, quoted_name
 from modules.records import read_json
 
 POINTS = 5  # of RadPref's scale
@@ -93,7 +93,9 @@ def read_radjudge(path: Path, content: Any) -> Rated:
         for words in [said] if isinstance(said, str) else said:
             match = _ORDER.fullmatch(str(words))
             if match is None or match[1] == match[3] or not {match[1], match[3]} <= set(row_of):
-                raise UserError(f"case {case['id']} of {path} expects {quoted(words)}; expected 'C1 > C2' or 'C1 = C2'")
+                raise UserError(
+                    f"case {case['id']} of {path} expects {quoted_name(words)}; expected 'C1 > C2' or 'C1 = C2'"
+                )
             first, second = (match[1], match[3]) if match[2] != "<" else (match[3], match[1])
             orders.append((row_of[first], row_of[second], int(match[2] != "=")))
     if found.texts and not orders:

@@ -25,9 +25,10 @@ from modules.evaluation.reading.headings import (
     RETRIEVED,
     WHOLE,
     hints_at_reference,
+    is_known,
     side_of,
 )
-from modules.messages import UserError, all_quoted, quoted
+from modules.messages import UserError, quoted_name, shown_headings
 
 SECTIONS = ("findings", "impression", "both")
 _PARTS = SECTIONS[:2]
@@ -138,7 +139,9 @@ def _of_section(path: Path, headings: Sequence[str], names: list[str], section: 
     kept = [name for name, part in parts.items() if part in (None, section) or section == "both"]
     alone = section == "both" and len(names) == 1 and parts[names[0]]
     if names and (alone or not kept):
-        _refuse(path, headings, f"{' and '.join(map(quoted, names))} hold another section than --section {section}")
+        _refuse(
+            path, headings, f"{' and '.join(map(quoted_name, names))} hold another section than --section {section}"
+        )
     return kept
 
 
@@ -170,7 +173,7 @@ def _one(
     if _are_both(sure):
         return tuple(sure)
     if len(sure) > 1:
-        _refuse(path, headings, f"{' and '.join(map(quoted, sure))} may both be the {what}")
+        _refuse(path, headings, f"{' and '.join(map(quoted_name, sure))} may both be the {what}")
     if sure:
         return (sure[0],)
     if neutral:
@@ -184,9 +187,9 @@ def _reference_beside(
     path: Path, headings: Sequence[str], named: Mapping[str, list[str]], neutral: tuple[str, ...]
 ) -> tuple[str, ...]:
     if len(named["reference"]) > 1 and not _are_both(named["reference"]):
-        _refuse(path, headings, f"{' and '.join(map(quoted, named['reference']))} may both be the reference")
+        _refuse(path, headings, f"{' and '.join(map(quoted_name, named['reference']))} may both be the reference")
     if neutral and named["reference"] and all(plain_heading(name).startswith("label") for name in named["reference"]):
-        both = " and ".join(map(quoted, [*named["reference"], *neutral]))
+        both = " and ".join(map(quoted_name, [*named["reference"], *neutral]))
         _refuse(path, headings, f"{both} are texts and may both be the reference")
     return tuple(named["reference"]) or neutral
 
@@ -236,7 +239,7 @@ def _refuse_strangers(
     others = [name for kind in ("report", "findings", "impression") for name in named[kind] if name not in neutral]
     twice = [name for name in others if is_text(columns[name]) and not _are_parts(columns, name, neutral)]
     if strangers or twice:
-        both = " and ".join(map(quoted, [*neutral, *twice, *strangers]))
+        both = " and ".join(map(quoted_name, [*neutral, *twice, *strangers]))
         _refuse(path, headings, f"{both} are texts and it is not said which is the prediction")
 
 
@@ -263,7 +266,7 @@ def _refuse_hints(
     """Beside a column that is the reference because nothing else is, one whose heading speaks of a reference."""
     strangers = [name for name in _unknown(headings, columns, named) if hints_at_reference(name)]
     if neutral and strangers:
-        both = " and ".join(map(quoted, [*neutral, *strangers]))
+        both = " and ".join(map(quoted_name, [*neutral, *strangers]))
         _refuse(path, headings, f"{both} may both be the reference")
 
 
@@ -276,23 +279,21 @@ def _refuse_unknown_ids(
         values = [str(row.get(name)).strip() for row in rows]
         numbered = name.strip() == "" or is_numbered(values)
         if name not in known and not numbered and len(set(values)) == len(values) and not is_text(values):
-            _refuse(path, headings, f"{quoted(name)} may be the id and is not known")
+            _refuse(path, headings, f"{quoted_name(name)} may be the id and is not known")
 
 
 def _checked(path: Path, headings: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     """``--columns`` with the headings as the file writes them; roles whose column another file has are left out."""
     found = {}
     for role, name in given.items():
-        matches = [heading for heading in headings if heading == name] or [
-            heading for heading in headings if plain_heading(heading) == plain_heading(name)
-        ]
-        if matches:
-            found[role] = matches[0]
+        same = [heading for heading in headings if plain_heading(heading) == plain_heading(name)]
+        if same:
+            found[role] = name if name in same else same[0]
     return found
 
 
 def _refuse(path: Path, headings: Sequence[str], why: str) -> None:
     raise UserError(
-        f"{path} has the columns {all_quoted(headings)[:300]}: {why}; say which is which with "
+        f"{path} has the columns {shown_headings(headings, any(map(is_known, headings)))[:300]}: {why}; say which is which with "
         "--columns prediction=NAME reference=NAME id=NAME"
     )

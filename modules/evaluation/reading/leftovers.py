@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modules.corpus.cells import failed
 from modules.evaluation.reading.column_values import is_class
-from modules.messages import UserError, quoted
+from modules.messages import UserError, quoted, quoted_name
 
 _TOKENS = (
     r"</?(?:s|pad|bos|eos|think|thinking|answer|image|img|report|(?:start|end|bos|eos|pad|im|begin)_\w+|\w+_(?:start|end|of_turn|token))\s*/?>"
@@ -32,24 +32,24 @@ _SELDOM = re.compile(
     rf"{_UNSEEN}|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
-_OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it
+_OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it; of it the group is shown
     (
         "ask for a report",
-        r"\s*(?:<image>\s*)?(?:please |can you |could you )?(?:describe|provide|generate|write|produce|give|create|summari[sz]e|analy[sz]e|interpret|what)\b"
+        r"\s*(?:<image>\s*)?(?:please |can you |could you )?(describe|provide|generate|write|produce|give|create|summari[sz]e|analy[sz]e|interpret|what)\b"
         r"[^.?!\n]*\b(?:reports?|findings|images?|x-?rays?|films?|radiographs?|cxr|scan)\b",
     ),
     (
         "begin with a label",
-        r"\W*(?:(?:(?:radiology |generated |predicted |reference )?reports?|prediction|reference|ground truth|(?:final |model )?(?:answer|output|response))\s*[:=\n]"
+        r"\W*((?:(?:radiology |generated |predicted |reference )?reports?|prediction|reference|ground truth|(?:final |model )?(?:answer|output|response))\s*[:=\n]"
         r"|(?:findings|impression)\b(?!\**\s*:)|finding\s*:(?![\s\S]*\bfinding\s*:))",
     ),
-    ("end with a number", r"[\s\S]*[.!?]\s+[01]?\.\d+\s*\Z"),
-    ("begin with a number, which may be an id", r"\W*s?\d{4,}\b"),
+    ("end with a number", r"[\s\S]*[.!?]\s+([01]?\.\d+)\s*\Z"),
+    ("begin with a number, which may be an id", r"\W*(s?\d{4,})\b"),
 )
 FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
 _TO_A_READER = re.compile(
-    r"\s*(?:sure|certainly|of course|here(?:'s| is| are)|i'm sorry|i am sorry|i apologi[sz]e|i can(?:'t|not)|i'm unable|i am unable|as an ai"
-    r"|based on the (?:provided|given|image)|the (?:provided|given) (?:image|x-?ray|chest))\b[^.!?\n]{0,30}",
+    r"\s*(sure|certainly|of course|here(?:'s| is| are)|i'm sorry|i am sorry|i apologi[sz]e|i can(?:'t|not)|i'm unable|i am unable|as an ai"
+    r"|based on the (?:provided|given|image)|the (?:provided|given) (?:image|x-?ray|chest))\b",
     re.IGNORECASE,
 )
 
@@ -90,10 +90,10 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
 
 def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
     for what, pattern in _OF_MOST:
-        found = [match[0] for text in texts if (match := re.match(pattern, text, re.IGNORECASE))]
+        found = [match[1] for text in texts if (match := re.match(pattern, text, re.IGNORECASE))]
         if 2 * len(found) > len(texts) > 1:
             raise UserError(
-                f"{len(found)} of {len(texts)} reports in {path} {what}, first {quoted(found[0].strip())}: it would be scored as words, so "
+                f"{len(found)} of {len(texts)} reports in {path} {what}, first {quoted_name(found[0].strip())}: it would be scored as words, so "
                 "remove it, or name the column of the reports with --columns"
             )
 
@@ -101,4 +101,4 @@ def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
 def said_to_a_reader(text: str) -> str | None:
     """The first words of a text that speaks to whoever asked for it (``Sure! Here is``), None of a report."""
     match = _TO_A_READER.match(text)
-    return match[0].strip() if match else None
+    return match[1] if match else None

@@ -17,7 +17,7 @@ from modules.evaluation.reading.study_ids import (
     repeated,
     written_id,
 )
-from modules.messages import UserError, named, quoted
+from modules.messages import UserError, named, quoted_name
 
 
 def labels_of(file: ReportFile) -> list[str]:
@@ -64,7 +64,7 @@ def truth_of(
 
 def _headings_of(systems: Mapping[str, ReportFile]) -> str:
     """The headings of files that hold more than ids and generated reports."""
-    said = {name: [*map(quoted, file.headings)] for name, file in systems.items() if len(file.headings) > 2}
+    said = {name: [*map(quoted_name, file.headings)] for name, file in systems.items() if len(file.headings) > 2}
     return "".join(f" ({name} has the columns {', '.join(headings)[:200]})" for name, headings in said.items())
 
 
@@ -153,7 +153,7 @@ def _check_pairs(system: ReportFile, truth: ReportFile, rows: Sequence[int | Non
         text = normalise_whitespace(reference)
         if first.setdefault(found, text) != text:
             raise UserError(
-                f"{truth.path} has references of {quoted(labels_of(system)[found])} that differ, and {system.path} one report: give a report of "
+                f"{truth.path} has references of {quoted_name(labels_of(system)[found])} that differ, and {system.path} one report: give a report of "
                 "every reference, with the same ids, or one reference of every study"
             )
 
@@ -193,7 +193,7 @@ def _order_conflict(
     ours, theirs = by
     other = disagreeing(system.keys, truth.keys, rows)
     if other is not None:
-        return f"the columns {quoted(ours)} and {quoted(other)} bring other rows together"
+        return f"the columns {quoted_name(ours)} and {quoted_name(other)} bring other rows together"
     counted = [count_up(file.keys[name]) for file, name in ((system, ours), (truth, theirs))]
     if not any(counted):
         return None

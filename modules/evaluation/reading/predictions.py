@@ -28,7 +28,7 @@ from modules.evaluation.reading.matching import carried, labels_of, rows_of, say
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
-from modules.messages import UserError, named, quoted
+from modules.messages import UserError, named, quoted_name
 
 
 @dataclass
@@ -216,7 +216,7 @@ def _said_of(
     spoken = [start for text in reports if (start := said_to_a_reader(text))]
     if spoken:
         notes.append(
-            f"{len(spoken)} reports of {name} begin with words to a reader ({quoted(spoken[0])}): they are scored as words"
+            f"{len(spoken)} reports of {name} begin with words to a reader ({quoted_name(spoken[0])}): they are scored as words"
         )
     if not speaks_for_order(reports, references):
         notes.append(

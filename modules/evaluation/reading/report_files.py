@@ -28,7 +28,7 @@ from modules.evaluation.reading.headings import GENERATED, KNOWN, is_known, side
 from modules.evaluation.reading.one_section import one_section
 from modules.evaluation.reading.report_rows import is_json_lines, json_rows, jsonl_rows, of_split, parquet_rows
 from modules.evaluation.reading.study_ids import id_columns
-from modules.messages import UserError, all_quoted, quoted, require_file
+from modules.messages import UserError, quoted, quoted_name, require_file, shown_headings
 from modules.records import parse_json
 
 _ID_BEFORE = re.compile(
@@ -136,7 +136,9 @@ def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None
     there = {plain_heading(heading) for file in files for heading in file.headings}
     for role, name in given.items():
         if plain_heading(name) not in there:
-            held = "; ".join(f"{file.path}: {all_quoted(file.headings) or 'no headings'}" for file in files)
+            held = "; ".join(
+                f"{file.path}: {', '.join(map(quoted_name, file.headings)) or 'no headings'}" for file in files
+            )
             raise UserError(f"--columns {role}={name} names a column that no file has ({held[:400]}): correct the name")
 
 
@@ -156,13 +158,13 @@ def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapp
         return _one_column(path)
     if headings and not known:
         raise UserError(
-            f"{path} begins with {all_quoted(headings)[:120]}; expected the heading study_id,report, or one column "
+            f"{path} begins with {shown_headings(headings, False)[:120]}; expected the heading study_id,report, or one column "
             "of reports without a heading: add the heading, or name the columns with --columns"
         )
     twice = sorted({name for name in headings if name and headings.count(name) > 1})
     if twice:
         raise UserError(
-            f"{path} has two columns {quoted(twice[0])}: rename one of them, so that it is known which is which"
+            f"{path} has two columns {quoted_name(twice[0])}: rename one of them, so that it is known which is which"
         )
     rows, plain = [], sorted(map(plain_heading, headings))
     for line, cells in table.body():
@@ -269,7 +271,7 @@ def _text(path: Path, row: Row, names: Sequence[str], section: str) -> str:
         if not is_empty(value):
             if not isinstance(value, str):
                 raise UserError(
-                    f"the column {quoted(name)} of {path} holds a {type(value).__name__}; expected text: correct it"
+                    f"the column {quoted_name(name)} of {path} holds a {type(value).__name__}; expected text: correct it"
                 )
             pieces.append((name, value))
     if len(names) == 1:

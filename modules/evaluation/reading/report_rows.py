@@ -11,7 +11,7 @@ from modules.corpus.tables import plain_heading, read_text_file
 from modules.evaluation.reading.column_values import is_numbered
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.headings import IDS, is_known
-from modules.messages import UserError, named, quoted
+from modules.messages import UserError, named, quoted, quoted_name
 from modules.records import parse_json
 
 _YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
@@ -88,7 +88,7 @@ def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
     keys = list(next(iter(mappings.values())))
     if len(mappings) < len(content) or any(set(values) != set(keys) for values in mappings.values()):
         raise UserError(
-            f"{', '.join(map(quoted, content))} of {path} are not of the same keys: give all of them the same ids"
+            f"{', '.join(map(quoted_name, content))} of {path} are not of the same keys: give all of them the same ids"
         )
     rows: list[Row] = [{name: values[key] for name, values in mappings.items()} for key in keys]
     named = is_numbered([str(key) for key in keys]) or {plain_heading(name) for name in content} & {
@@ -131,7 +131,7 @@ def of_split(path: Path, rows: Sequence[Row], split: str) -> Sequence[Row]:
     headings = [name for name in named_so if name in several] or several
     if len(headings) > 1:
         raise UserError(
-            f"{path} has the columns {' and '.join(map(quoted, headings))}, which both name splits: remove one of them"
+            f"{path} has the columns {' and '.join(map(quoted_name, headings))}, which both name splits: remove one of them"
         )
     _refuse_unknown_splits(path, rows, found)
     splits = found[(headings or named_so)[0]] if headings or named_so else []
@@ -153,6 +153,6 @@ def _refuse_unknown_splits(path: Path, rows: Sequence[Row], found: Mapping[str, 
         flag = LIKE_SPLIT.fullmatch(plain_heading(name)) and values <= _YES_OR_NO
         if None in splits and 1 < len(values) <= MOST_SPLITS and (like or flag):
             raise UserError(
-                f"the column {quoted(name)} of {path} holds {', '.join(map(quoted, sorted(values)))}; expected train, val and test: correct "
+                f"the column {quoted_name(name)} of {path} holds {', '.join(map(quoted, sorted(values)))}; expected train, val and test: correct "
                 "it, or leave the column out if all rows are to be scored"
             )

@@ -28,7 +28,7 @@ from modules.corpus.tokenizer import word_pieces
 from modules.corpus.vocabularies import HUB_PREFIX, bert_folder
 from modules.distributed import autocast, is_main
 from modules.labels import ENTITIES
-from modules.messages import Needed, UserError
+from modules.messages import Needed, UserError, quoted
 from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import fill_scores
 from modules.records import read_json, read_object, sha256_of
@@ -90,7 +90,7 @@ def read_descriptions(path: str | Path) -> list[str]:
     for position, (name, text) in enumerate(content.items()):
         if name not in (ENTITIES[position], MISSPELT.get(position)) or not isinstance(text, str) or not text.strip():
             raise UserError(
-                f"entry {position} of {path} is {name!r} with {str(text)[:30]!r}, where a description of "
+                f"entry {position} of {path} is {quoted(name)} with {quoted(text)}, where a description of "
                 f"{ENTITIES[position]!r} belongs; {expected}"
             )
     return list(content.values())

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import leading_out
 from modules.corpus.archives import archive_members
-from modules.messages import UserError, named, refuse_stand_ins, require_file
+from modules.messages import UserError, refuse_stand_ins, require_file, shown_headings
 
 MAX_TEXT = 1 << 22  # bytes of one report; they have a few thousand
 MAX_LINE = 1 << 20  # characters of one line of a table
@@ -43,7 +43,8 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
             found = reader.fieldnames or ()
             missing = [name for name in columns if name not in found]
             if missing:
-                shown = ", ".join(named(name.split("\n")[0]) for name in found)[:200]  # a lost quote takes rows in
+                first = [name.split("\n")[0] for name in found]  # a lost quote takes rows in
+                shown = shown_headings(first, len(missing) < len(columns))[:200]
                 raise UserError(
                     f"{path} has no column {', '.join(missing)} (found {shown or 'none'}): "
                     "give the table as it is published"

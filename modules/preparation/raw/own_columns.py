@@ -12,7 +12,7 @@ from modules.corpus.cells import is_empty
 from modules.corpus.spelling import on_disk
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
-from modules.messages import UserError, all_quoted, quoted
+from modules.messages import UserError, quoted_name, shown_headings
 
 COLUMNS = {  # what is read: headings that mean it, the surest first
     "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
@@ -59,13 +59,13 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         candidates = [written[plain_heading(known)] for known in names if plain_heading(known) in written]
         if any(len(same) > 1 for same in candidates):
             raise UserError(
-                f"{path} has two columns {quoted(candidates[0][0])}, expected one: rename or remove one of them"
+                f"{path} has two columns {quoted_name(candidates[0][0])}, expected one: rename or remove one of them"
             )
         if candidates:
             found[name] = candidates[0][0]
         if name == "id" and len(candidates) > 1:  # a study of several images in as many rows is told by its images
             found[name] = next((same[0] for same in candidates if _tells_apart(rows, same[0])), found[name])
-    shown = all_quoted(headings[:12]) or "none"
+    shown = shown_headings(headings[:12], bool(found))
     lacking = {} if "image_path" in found else {"images": "image_path"}
     if not found.keys() & {"report", "findings", "impression"}:
         lacking["texts"] = "report, or findings and impression"
@@ -83,8 +83,8 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         if repeated:  # the images of one study stay in one split
             found["patient"] = repeated[0]
             unused.remove(repeated[0])
-    taken = ", ".join(f"{name} from {quoted(heading)}" for name, heading in found.items() if name != heading)
-    left = [*map(quoted, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
+    taken = ", ".join(f"{name} from {quoted_name(heading)}" for name, heading in found.items() if name != heading)
+    left = [*map(quoted_name, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
     return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
 
 
@@ -119,7 +119,7 @@ def _repeats(rows: Rows, heading: str) -> bool:
 def _ask(path: Path, headings: Sequence[str], name: str) -> None:
     if headings:
         raise UserError(
-            f"{path} has no column {name}, but {quoted(headings[0])} looks like one: call it {name} if it is, else remove it or call "
+            f"{path} has no column {name}, but {quoted_name(headings[0])} looks like one: call it {name} if it is, else remove it or call "
             f"another column {name}"
         )
 

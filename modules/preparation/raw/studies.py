@@ -13,7 +13,7 @@ from tqdm import tqdm
 from modules.corpus.annotations import SPLITS
 from modules.corpus.splits import split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
-from modules.messages import UserError, all_quoted
+from modules.messages import UserError, shown_headings
 from modules.records import read_json
 
 NOT_LISTED = "not in the split file"
@@ -197,7 +197,7 @@ def _split_table(path: Path) -> dict[str, str]:
     table = read_table_file(path, ("id", "split"))
     identifier, split = table.column(("id", "study_id", "dicom_id")), table.column(("split",))
     if identifier is None or split is None:
-        found = all_quoted(table.headings[:8]) or "none"
+        found = shown_headings(table.headings[:8], identifier is not None or split is not None)
         raise UserError(f"{path} needs the columns id and split (found {found}): name them so")
     return {cells[identifier]: split_name(cells[split], f"{path}, line {line}") for line, cells in table.body()}
 
