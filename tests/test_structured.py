@@ -18,7 +18,6 @@ SHORT = {
     "pna": "pneumonia", "atel": "atelectasis", "frac": "fracture", "dev": "support devices", "les": "lung lesion",
     "op": "lung opacity", "pl": "pleural other", "med": "enlarged cardiomediastinum",
 }  # fmt: skip
-
 # One form a line; "/" stands for a line break; behind "=>" the conditions that are looked at.
 FORMS = """
 Pleural effusion: None. => eff -

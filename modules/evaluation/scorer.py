@@ -20,6 +20,7 @@ from modules.evaluation.metrics.significance import RESAMPLES, intervals
 from modules.evaluation.metrics.sufficient_sums import StudySums, joined, renamed
 from modules.labelling.cache import cached_labels
 from modules.labelling.labelers import Labeler
+from modules.labelling.labelled_texts import labelled_texts
 from modules.labels import BLANK, CHEXPERT_CONDITIONS
 
 _BESIDE = re.compile(r"_uncertain_positive$|_(?:head|medium|tail)$")
@@ -61,7 +62,8 @@ class ReportScorer:
         references: cleaned references, cut as published; what the plain names are scored against.
         labeler: labels references and predictions alike.
         full: the same references uncut, for the names that end in ``_full``; those are left out if absent.
-        raw: the same references as they were found, for metrics that read raw text; ``full`` if absent.
+        raw: the same references as they were found, for metrics that read raw text and for structured answers, which the
+            rules label as sentences; ``full`` if absent.
         thirds: what :func:`modules.evaluation.metrics.clinical.frequency_thirds` returned.
         cache: folder that keeps the labels of the references, if any.
         published: space predictions alone, as the published scorer does; else both sides alike, which raw text needs.
@@ -82,7 +84,8 @@ class ReportScorer:
         self.full = None if full is None else list(full)
         self.raw = list(raw if raw is not None else full if full is not None else references)
         self.published = published
-        self.reference_labels = cached_labels(labeler, self.references, cache)  # (n, 14 or 18)
+        texts = self._labelled(self.references, self.raw, self.full)
+        self.reference_labels = cached_labels(labeler, texts, cache)  # (n, 14 or 18)
         self.notes = [NO_CIDER] if len(self.references) == 1 else []
 
     def __call__(self, predictions: Sequence[str], meteor: bool = True) -> dict[str, float | None]:
@@ -156,7 +159,7 @@ class ReportScorer:
         self, reports: Sequence[str], spaced: list[str], targets: Mapping[str, list[str]], raw: Sequence[str]
     ) -> dict[str, Scored]:
         """What the metrics read of one system, by suffix of the reference."""
-        labels, conditions = self._labels(reports), self.labeler.conditions
+        labels, conditions = self._labels(reports, raw), self.labeler.conditions
         embed = getattr(self.labeler, "embed", None)
         return {
             suffix: Scored(
@@ -176,9 +179,13 @@ class ReportScorer:
         ranked = sorted(scores, key=lambda name: order.index(name) if name in order else len(order))
         return SystemScores({name: scores[name] for name in ranked}, sums, classes, scored.predicted_labels)
 
-    def _labels(self, reports: Sequence[str]) -> np.ndarray:
+    def _labelled(self, reports: Sequence[str], raw: Sequence[str], whole: Sequence[str] | None) -> list[str]:
+        """What is labelled: the scored texts, but by the rules the structured answers of the raw ones as sentences."""
+        return labelled_texts(reports, raw, whole) if self.labeler.name == "rule" else list(reports)
+
+    def _labels(self, reports: Sequence[str], raw: Sequence[str]) -> np.ndarray:
         """Labels ``(n, 14 or 18)``; an empty report says nothing, "no finding" neither."""
-        labels = np.array(self.labeler(list(reports)))
+        labels = np.array(self.labeler(self._labelled(reports, raw, None)))
         labels[[not any(map(str.isalnum, text)) for text in reports]] = BLANK
         return labels
 

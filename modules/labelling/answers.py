@@ -18,7 +18,7 @@ _ANSWERS = {
         rf"(?:resolved|gone|cleared|absent|no longer {_SEEN})|(?:now|since|has|have) (?:now |since )?(?:resolved|cleared)"
         r"|no (?:acute|significant|definite|obvious|focal|large|discrete|convincing|radiographic)(?: evidence)?)"
     ),
-    "yes": rf"(?:yes|y|(?:it|there|they) (?:is|are)|i do|(?:most |very |quite )?likely|{_SEEN}|positive|pos|true|t|1(?:\.0+)?|\+{{1,3}}|\+ve|\(\+\)|confirmed|definite(?:ly)?|grade [1-9]|\u2713|\u2714|\u2705|\u2611)",
+    "yes": rf"(?:yes|y|(?:it|there|they) (?:is|are)|i do|(?:not (?:yet |fully |completely |entirely )*|incompletely |partial(?:ly)? |partly )(?:resolved|cleared|removed|gone)|(?:most |very |quite )?likely|{_SEEN}|positive|pos|true|t|1(?:\.0+)?|\+{{1,3}}|\+ve|\(\+\)|confirmed|definite(?:ly)?|grade [1-9]|\u2713|\u2714|\u2705|\u2611)",
     "possible": (
         r"(?:possible|possibly|-1(?:\.0+)?|(?:can be )?neither confirmed nor excluded|(?:hard|difficult|impossible) to (?:exclude|rule out)(?: on [^.;]*)?|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
         r"|doubtful|improbable|considered|not favou?red|not definite(?:ly)?|to be (?:excluded|ruled out)|can(?: ?not|'?t|\u2019t) (?:be (?:\w+ )?excluded|exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|u|unsure|(?:i am |i'm )?not sure|(?:hard|difficult) to say|50 ?/ ?50|(?:low|moderate) suspicion|borderline|suspicious|may be present"
@@ -29,9 +29,14 @@ _ANSWERS = {
         r"|null|nan|yes ?/ ?no|not available|limited(?: evaluation| assessment)?|undetermined|unable to (?:assess|evaluate|determine)|can ?not be (?:\w+ly )?(?:assessed|evaluated|determined)|not (?:well )?assessable|(?:see|as|same as) (?:above|below|before|impression)|tbd|blank|-{2,}|_+)"
     ),
 }
+_WHEN = (
+    r"(?: now| today| currently| at (?:this time|present|the moment)"
+    r"|,? (?:on|in|at|by) (?:this|the|today['\u2019]?s) (?:current |present |available |submitted |given |single )?"
+    r"(?:exam\w*|study|images?|film|(?:chest )?(?:radiographs?|x-?rays?)|views?|time))?"
+)
 _ANSWER = {
     word: re.compile(
-        rf"(?:(?P<side>{SIDES})\s+)?{pattern}(?:\s+(?P<place>{SIDES}))?(?: now| today| currently| at present)?",
+        rf"(?:(?P<side>{SIDES})\s+)?{pattern}(?:\s+(?P<place>{SIDES}))?{_WHEN}",
         re.IGNORECASE,
     )
     for word, pattern in _ANSWERS.items()
@@ -62,6 +67,10 @@ THEN = re.compile(  # what was before: "(was large)", "was moderate, now ..", "p
 OTHER = re.compile(
     r"(?!(?:left|right|bilateral|size|location|side|severity|grade|degree|type|laterality|extent|change|status|r|l|small|mild|moderate|large|severe|trace|tiny|minimal|none|no|yes|present|absent|possible)\b)[a-z][a-z ]{2,30}:\s"
 )
+ASKED_OF = re.compile(r"(?m)(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])|(?:^|(?<=[.;,:]\s))\(?\?\)?\s*(?=[A-Za-z])")  # "?effusion"
+DESCRIBED = re.compile(
+    rf"{FINDING.pattern}\s*(?:\s[-\u2013]\s*)?(?:mild|moderate|severe|small|large|trace|tiny|minimal|present)\b"
+)
 _FIELD = re.compile(  # {"effusion": {"present": false}}, {"name": "effusion", "status": "absent"}
     r"(?<=:)\s*\{\s*[\"']?(?:present|presence|status|value|answer|state|probability|confidence|score)[\"']?\s*:|[\"']\s*,\s*[\"'](?:present|presence|status|value|answer|state|probability|confidence|score)[\"'](?=\s*:)"
     r"|[\"'](?:name|finding|condition|observation)[\"']\s*:\s*[\"']|\[(?=\s*\{)|(?<=\})\s*\]"
@@ -91,3 +100,9 @@ def answer_of(clause: str) -> tuple[str, str] | None:
 def state_of(heading: str) -> str | None:
     """The word that a heading says of everything listed under it (``Not seen:``), None if it is another heading."""
     return next((word for word, pattern in _STATE.items() if pattern.fullmatch(heading.strip())), None)
+
+
+def without_question(plain: str) -> str:
+    """What a question asks for: ``is there any effusion`` asks for ``effusion``."""
+    plain = re.sub(r"^(?:do|does|did|can) (?:the |this |these )?\w+ (?:show|demonstrate|reveal|have|see) ", "", plain)
+    return re.sub(r"^(?:is|are|was|were)?(?: ?there)?(?: ?(?:any|an?|evidence of|signs of))* ", "", f"{plain}")

@@ -15,6 +15,7 @@ import re
 from functools import lru_cache
 
 from modules.labelling.answers import FINDING
+from modules.labelling.condition_rules import PRESENT
 from modules.labelling.structured import as_prose
 from modules.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
 
@@ -28,18 +29,26 @@ _CHANGE = (
     r"(?:changes?|changed|increase[ds]?|decrease[ds]?|improve(?:ment|d)?|progress(?:ion|ed)?|differen(?:ce|t)"
     r"|resol(?:ution|ved)|worsen(?:ing|ed)|development|enlargement (?:since|from|of the (?:effusion|heart)))"
 )
+_ENDED = r"(?:resol(?:ution|ved)|clear(?:ing|ed)|gone|disappeared|removed)"
 _UNCHANGED = (
     r"(?:a|any|evidence of|significant(?:ly)?|interval|appreciabl[ey]|definitely?|substantial(?:ly)?|major|markedly"
     r"|greatly|much|short term|acute|obvious)"
 )
 _THAT = r"(?: (?:that|if|whether))?(?: there (?:is|are|may be|might be))?"
+_END = (  # of a sentence, or what says only that this film is meant
+    r"(?:$|(?= (?:now|today|currently|at present|(?:on|in|at|by) (?:this|the|todays) (?:\w+ ){0,2}?"
+    r"(?:exam\w*|study|images?|film|radiographs?|x ?rays?|views?|time))$))"
+)
 _DUE_TO = r"(?: (?:partially |partly |in part |simply )?(?:due|related|secondary) to| from| on the basis of)?"
 
 # Patterns over normalised words, by kind of cue. Of two kinds that fit at one word the one that stands earlier wins.
 CUES = {
+    # "as is edema", "nor is edema": what was said last holds again.
+    "again": (r"(?:as|so|nor|neither) (?:is|are|was|were|has|have|does|do|can|could)(?: there)?(?: (?:an?|any|the))?",),
     # Looks like a cue and is none: whatever assertion holds goes on.
     "pseudo": (
         rf"(?:no|not|without)(?: {_UNCHANGED})* {_CHANGE}(?! (?:of|suggest|to suggest|consistent|compatible))",
+        rf"(?:(?:no|not|without|never|lack of)(?: (?:yet|been|interval|complete(?:ly)?|full(?:y)?|entirely|any|evidence of|definite))*|(?:has |have |had |is |are )?(?:incomplete(?:ly)?|partial(?:ly)?|partly)) (?:interval )?{_ENDED}(?: of)?",
         r"not only|no further|no doubt|no (?:prior|previous|comparison)|if clinically",
         r"not (?:as )?well (?:seen|demonstrated|visuali[sz]ed|appreciated|defined)",
         r"not (?:completely |fully |entirely |well |clearly |optimally |adequately )?"
@@ -61,10 +70,11 @@ CUES = {
         r"|favou?red(?! over)|possibilities|questioned|questionable|suspected|considered"
         r"|an? (?:\w+ )?(?:consideration|possibility|concern))",
         r"(?:should|may|could|must|would|to) (?:also )?be (?:considered|present)|suspected$",
-        rf"(?:should|must|needs? to|has to) be {_EXCLUDED}",
+        rf"(?:should|must|needs? to|has to|to) be {_EXCLUDED}",
         r"(?:is|are|would be|felt|thought|considered|appears?) (?:to be )?less likely",
+        rf"(?<= )(?:much |also )?less likely(?:{_END}|(?= (?:given|in view of|based on|as|because|but)\b))",
         r"(?:is|are|remains?) (?:also )?(?:in|on|part of) the differential|if present|if any(?= (?:is|are|was|were)\b|$)",
-        r"(?<= )(?:possible|questionable|equivocal|indeterminate|maybe)$",  # an answer behind what it answers
+        rf"(?<= )(?:possible|questionable|equivocal|indeterminate|maybe){_END}",  # an answer behind what it answers
     ),
     "post_negative": (
         rf"(?:{_BE} (?:(?:\w+ly|likely|also|now) )?|has |have )?no(?:t longer|t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
@@ -75,7 +85,7 @@ CUES = {
         r"(?:is|are|was|were) (?:now |completely )*(?:resolved|removed|gone)",
         rf"(?:was|were) (?:\w+ )?{_SEEN} (?:\w+ ){{0,3}}?(?:is |are )?(?:now|since) (?:gone|absent|resolved|cleared)",
         r"interval (?:removal|resolution|clearing)(?! of)",
-        r"(?<= )(?:none|absent|negative|neg|nil|no|false|0|resolved|removed|gone|unlikely)$",  # an answer behind what it answers
+        rf"(?<= )(?:none|absent|negative|neg|nil|no|false|0|resolved|removed|gone|unlikely|{_EXCLUDED}){_END}",  # an answer behind what it answers
         rf"(?:isnt|arent|wasnt|werent) (?:\w+ly )?{_SEEN}|(?<= )(?:(?:{_BE}|has|have) not|cannot|can not|cant)$",
         r"(?<= )unlikely(?= (?:given|in view of|based on|as|because)\b)",
     ),
@@ -131,6 +141,12 @@ CUES = {
     "verb": (r"is|are|was|were|has|have|had|appears?|remains?|shows?|demonstrates?|contains?",),
 }
 _CUE = re.compile("|".join(rf"(?P<{kind}>\b(?:{'|'.join(patterns)})\b)" for kind, patterns in CUES.items()))
+_SINGULAR = re.compile(r"(?:is|was|has|isnt|wasnt|cannot|cant|can not|could not|not|would be|remains)\b")
+_SIDE_BY_SIDE = re.compile(  # between findings of which only the second is the subject of what follows
+    r"(?: (?:in|at|of|on) (?:the )?(?:\w+ ){0,3}?(?:lobes?|lungs?|bases?|sides?|apex|zones?|hemithorax|hilum))?"
+    r"(?: (?:a|an|the|any|no|left|right|bilateral|small|mild|large|superimposed|underlying|concurrent|coexisting|associated|early|new|old|acute|focal|definite|developing|pulmonary|pleural|apical|basilar|rib|lung|vertebral|hilar|mediastinal))* "
+)
+_CONDITIONS = [re.compile(f"(?:{'|'.join(patterns)})") for patterns in PRESENT.values()]
 _VERSUS_WORDS = 2  # how many words before "versus" it leaves open
 _POST_WORDS = 16  # how many words before "is not seen" it denies
 _GONE = re.compile(rf"({FINDING.pattern}) (?:resolved|cleared|gone)[,;]\s+")  # what follows is something else
@@ -146,6 +162,13 @@ _RUN_ON = re.compile(
     r"(?<=[a-z]{3}) (?=(?:No|Mild|Moderate|Severe|Small|Trace) [a-z])"
 )  # lines that were joined without a stop
 
+_OTHER_ONE = re.compile(  # "the right effusion is gone, the left one is unchanged"
+    rf"({FINDING.pattern})(\b[^.]*? (?:the|an?)(?: [a-z-]+){{1,3}}) ones?\b"
+)
+_OWN_WORD = r"(?:old|healed|chronic|remote|new|stable|unchanged|persistent|residual)"
+_OWN_PHRASE = re.compile(  # "no fracture or dislocation, old rib fracture", "resolved edema, new effusion"
+    rf"(\b(?:no|without|resolved) [^,.;:\n]*{FINDING.pattern}[^,.;:\n]*),\s+(?={_OWN_WORD}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))"
+)
 _SHORT_WORDS = (  # with a slash, and as the published cleaner leaves them
     (re.compile(r"\bw ?/?o\b(?! ?/)"), "without"), (re.compile(r"\bw/ ?(?=[a-z])"), "with "), (re.compile(r"\br/?o\b"), "rule out"),
     (re.compile(r"\bc/?w\b"), "consistent with"), (re.compile(r"\bs/p\b"), "status post"), (re.compile(r"\bh/o\b"), "history of"),
@@ -170,6 +193,10 @@ def normalised_sentences(report: str) -> list[str]:
         text = _GONE.sub(r"\1 has resolved. ", text)
     if re.search(rf"\bno\b[^.]*\b{_SIZE}\b", text):
         text = _SIZED_ANEW.sub(r"\1. ", text)
+    if " one" in text:
+        text = _OTHER_ONE.sub(r"\1\2 \1", text)
+    if re.search(rf",\s+{_OWN_WORD}\b", text):
+        text = _OWN_PHRASE.sub(r"\1. ", text)
     if re.search(_IS_CHANGED, text):
         text = _CHANGED.sub(lambda change: change[0].replace(",", "."), text)
     sentences = (_NOT_WORDS.sub(" ", piece).strip() for piece in _SENTENCE_END.split(text))
@@ -190,15 +217,15 @@ def assertion_map(sentence: str) -> bytes:
         nothing is said about this image ("history of", "recommend").
     """
     states = bytearray([POSITIVE]) * len(sentence)
-    current, written, boundary = POSITIVE, 0, 0
+    current, said, written, boundary = POSITIVE, POSITIVE, 0, 0
     for cue in _CUE.finditer(sentence):
         kind, start, end = cue.lastgroup, cue.start(), cue.end()
         states[written:end] = bytes([current]) * (end - written)  # a cue is not in its own scope: "free of effusion"
         written = end
-        if kind == "post_uncertain":
-            _mark_back(states, sentence, (boundary, start), _POST_WORDS, UNCERTAIN)
-        elif kind == "post_negative":
-            _mark_back(states, sentence, (boundary, start), _POST_WORDS, NEGATIVE)
+        if kind in ("post_uncertain", "post_negative"):
+            said = UNCERTAIN if kind == "post_uncertain" else NEGATIVE
+            begin = _own_clause(sentence, boundary, start) if _SINGULAR.match(cue[0]) else boundary
+            _mark_back(states, sentence, (begin, start), _POST_WORDS, said)
         if kind == "versus" and current == POSITIVE:
             _mark_back(states, sentence, (boundary, start), _VERSUS_WORDS, UNCERTAIN)
             current = UNCERTAIN
@@ -208,12 +235,29 @@ def assertion_map(sentence: str) -> bytes:
             current = NEGATIVE
         elif kind == "aside":
             current = BLANK
+        elif kind == "again":
+            current = said if said != POSITIVE or cue[0][0] in "as" else NEGATIVE
         elif kind == "stop" or (kind in ("verb", "post_uncertain", "post_negative") and current == NEGATIVE):
             current = POSITIVE
-        if kind in ("post_uncertain", "post_negative", "stop", "verb"):
+        if kind in ("post_uncertain", "post_negative", "stop", "verb", "again"):
             boundary = end
     states[written:] = bytes([current]) * (len(sentence) - written)
     return bytes(states)
+
+
+def _own_clause(sentence: str, first: int, last: int) -> int:
+    """Where the subject of ``is not seen`` begins: of two findings side by side (``cardiomegaly, pneumothorax``) at the second."""
+    *_, before, after = (None, None, *FINDING.finditer(sentence, first, last))
+    if before is None or after is None or _of_one_thing(before[0], after[0]):
+        return first
+    return before.end() + 1 if _SIDE_BY_SIDE.fullmatch(sentence[before.end() : after.start()]) else first
+
+
+def _of_one_thing(one: str, other: str) -> bool:
+    """Whether two names side by side are one: ``mass lesion``, ``nodular density``."""
+    return one.endswith(("ar", "ic", "ous", "ed", "ant", "ive")) or any(
+        pattern.fullmatch(one) and pattern.fullmatch(other) for pattern in _CONDITIONS
+    )
 
 
 def _mark_back(states: bytearray, sentence: str, span: tuple[int, int], words: int, value: int) -> None:

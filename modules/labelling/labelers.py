@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import Study
 from modules.distributed import gather_list, is_main, shard
-from modules.labelling import answers, assertions, condition_rules, listed, marks, markup, numbers, structured
+from modules.labelling import answers, assertions, condition_rules, entries, listed, marks, markup, numbers, structured
 from modules.labelling.assertions import assertion_map, normalised_sentences
 from modules.labels import BLANK, CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
 from modules.messages import Needed, UserError
@@ -86,7 +86,7 @@ class RuleLabeler:
     def __init__(self) -> None:
         tables = (condition_rules.PRESENT, condition_rules.NORMAL, condition_rules.BORDERLINE, condition_rules.MASKED)
         code = "".join(
-            map(inspect.getsource, (answers, assertions, listed, marks, markup, numbers, structured))
+            map(inspect.getsource, (answers, assertions, entries, listed, marks, markup, numbers, structured))
         ).encode()  # their order of rules is no pattern
         rules = f"{tables}".encode()
         self.checksum = hashlib.sha256(rules + code).hexdigest()[:12]

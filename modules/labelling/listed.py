@@ -13,6 +13,7 @@ from modules.labelling.answers import FINDING, PURE, SIDES, answer_of, state_of
 
 RULE = re.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|?)+\s*")
 _SIDE = re.compile(SIDES, re.IGNORECASE)
+_ANY_SIDE = re.compile(r"\b(?:left|right|bilateral)\b", re.IGNORECASE)
 ORGAN = re.compile(
     r"(?:the )?(?:heart(?: size)?|cardiac (?:silhouette|size)|cardiomediastinal (?:silhouette|contours?)|mediastin(?:um|al contours?)"
     r"|lungs?(?: fields?| volumes?)?|aorta|pulmonary vasculature|diaphragms?|hemidiaphragms?|bones?|spine|pleura|pleural spaces?)",
@@ -20,13 +21,17 @@ ORGAN = re.compile(
 )
 _ANSWERED = re.compile(  # "effusion yes, edema no", "Effusion / absent": a name and its answer, with no colon between them
     r"(?:^|(?<=[,;:.]\s))[^\S\n]*(?P<name>[A-Za-z]+(?: [a-z]+){0,2})(?:[^\S\n]*(?:[/~;\u2026]|>>|_{2,})[^\S\n]*|[^\S\n])"
-    r"(?P<answer>yes|no|none|absent|present|negative|positive|possible|small|mild|moderate|large|severe)[^\S\n]*(?:[,;.][^\S\n]*|$)",
+    r"(?P<answer>[01]|yes|no|none|nil|(?:un)?likely|excluded|resolved|uncertain|not (?:present|seen|identified)|absent|present|negative|positive|possible|small|mild|moderate|large|severe)[^\S\n]*(?:[,;.][^\S\n]*|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPENED = re.compile(r"(?<=[a-z]):(?=[A-Za-z]|-?[01]\b)")  # "Effusion:Yes"
 _BELOW = re.compile(
     rf"(?im)^[^\S\n]*([a-z][a-z ]{{2,40}})\n+[^\S\n]*({PURE})\.?[^\S\n]*$"
 )  # an answer in the line below its finding
+_NEXT_SENTENCE = re.compile(  # "Pneumothorax. None."
+    r"(?:^|(?<=[.\n]))([^\S\n]*(?!(?:no|not|without|the)\b)[A-Za-z]+(?: [a-z]+){0,3})\.\s+(absent|none|nil|negative|present|positive|yes|no|possible)(?=\.)",
+    re.IGNORECASE,
+)
 _NAMES = re.compile(r"(?m)^(?=.*[a-z]_[a-z])(\s*\w+(?:,\s*\w+)+)\s*\.?$")  # no_edema, pleural_effusion
 _NUMBERS = re.compile(r"(?:^|\s+)\(\d{1,2}\)\s+(?=[A-Za-z])")  # "(1) .. (2) .." in one line
 _OWN = re.compile(  # how a phrase begins that is not denied with what stands before it
@@ -40,6 +45,9 @@ _LIST_ANSWERED = re.compile(
     re.IGNORECASE,
 )
 _NAMED_BEFORE = re.compile(r"(?:no|not|none|without|with|the|a|an|of|is|are|and|or|but|any)\b", re.IGNORECASE)
+_BESIDE_VERB = re.compile(
+    r"\b(?:be|been|is|are|was|were|has|have|had|can|cannot|not|no|to)$"
+)  # "is absent" is a sentence
 _TITLE = re.compile(r"\s*(?:#{1,6}\s+|\*\*|__)(?P<name>[A-Za-z /-]{3,40}?)\s*:?(?:\*\*|__)?\s*:?\s*")
 _BULLET = re.compile(r"\s*(?:[-*+>\u2022]|\d{1,2}[.)])\s+")
 _WORDS = 4  # of a line that says something of the organ above it and does not name it
@@ -105,7 +113,7 @@ _TICKS = tuple(  # the box stands before its word, or behind it
 _SIGN = r"\(\s*[+-]+\s*\)|[+-]{1,3}"
 _SIGNED = (  # "+effusion, -edema", "effusion+, edema-"
     (re.compile(r"(?:(?:^|[\s,;]+)(?:\([+-]\)\s*|[+-](?=[A-Za-z]))[A-Za-z ]+){2,}[.,;]?"), re.compile(r"(?P<sign>[+-])\)?\s*(?P<name>[A-Za-z ]+)")),
-    (re.compile(rf"(?:(?:^|[\s,;]+)[A-Za-z][A-Za-z ]*?\s?(?:{_SIGN})(?=[,;.]|$)){{2,}}[.,;]?"), re.compile(rf"(?P<name>[A-Za-z][A-Za-z ]*?)\s?(?P<sign>{_SIGN})(?=[,;.]|$)")),
+    (re.compile(rf"(?:(?:^|[\s,;/|]+)[A-Za-z][A-Za-z ]*?\s?(?:{_SIGN})(?=\s?[,;./|]|$)){{2,}}[.,;]?"), re.compile(rf"(?P<name>[A-Za-z][A-Za-z ]*?)\s?(?P<sign>{_SIGN})(?=\s?[,;./|]|$)")),
 )  # fmt: skip
 _MARKED = re.compile(
     r"([\u2713\u2714\u2705\u2717\u2718\u274c])\s+(?=[A-Z])"
@@ -151,6 +159,9 @@ def line_for_line(report: str) -> str:
     """The report with what belongs together in one line; equal to it where it has no such lists."""
     report = _NAMES.sub(lambda names: names[1].replace(",", ".\n"), report)
     report = re.sub(r"(?<=[a-z])_(?=[a-z])", " ", _OPENED.sub(": ", report))
+    report = _NEXT_SENTENCE.sub(
+        lambda pair: f"{pair[1]}: {pair[2]}" if FINDING.search(pair[1].lower()) else pair[0], report
+    )
     if len(_NUMBERS.findall(report)) > 1:
         report = _NUMBERS.sub("\n- ", report)
     for pattern, line in _PAIRS:
@@ -181,7 +192,8 @@ def _chosen(ticked: re.Pattern[str], choices: re.Match[str]) -> str:
 
 
 def _is_answered(match: re.Match[str]) -> bool:
-    return bool(FINDING.search(match["name"].lower())) and not _NAMED_BEFORE.match(match["name"])
+    name = match["name"].lower()
+    return bool(FINDING.search(name)) and not (_NAMED_BEFORE.match(name) or _BESIDE_VERB.search(name))
 
 
 def _stated_lists(report: str) -> str:
@@ -232,6 +244,19 @@ def _names_another(said: str) -> bool:
             r"\b(?:effusions?|opacit|nodul|edema|consolidat|atelecta|pneumo|line|tube|catheter)", said, re.IGNORECASE
         )
     )
+
+
+def sides_below(lines: list[str], title: str) -> list[str]:
+    """What the lines of a list below a finding say of each side, up to the first that names none or another finding."""
+    said = []
+    for line in lines:
+        bare = _BULLET.sub("", line, count=1).strip(" .")
+        inner = len(line) - len(line.lstrip()) > len(title) - len(title.lstrip())
+        listed = _BULLET.match(line) and not _BULLET.match(title)
+        if not (inner or listed) or not _ANY_SIDE.search(bare) or FINDING.search(bare.lower()):
+            break
+        said.append(re.sub(r"^(\w+(?: \w+)?)\s*(?::|\s[-\u2013\u2014]\s)\s*", r"\1 ", bare))
+    return said
 
 
 def cells_of(line: str) -> list[str]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 
 from modules.labelling.answers import (
+    ASKED_OF,
     BEFORE,
+    DESCRIBED,
     FINDING,
     LEFT_OPEN,
     OTHER,
@@ -19,8 +21,18 @@ from modules.labelling.answers import (
     answer_of,
     line_by_line,
     state_of,
+    without_question,
 )
-from modules.labelling.listed import ORGAN, RULE, cells_of, each_answered, each_phrase, line_for_line, table_row
+from modules.labelling.entries import NAME, begins_name, entries_of
+from modules.labelling.listed import (
+    RULE,
+    cells_of,
+    each_answered,
+    each_phrase,
+    line_for_line,
+    sides_below,
+    table_row,
+)
 from modules.labelling.marks import DASHED, IN_BRACKETS, plain_marks
 from modules.labelling.markup import without_tags
 from modules.labelling.numbers import answered_numbers
@@ -34,18 +46,12 @@ _NAMED_BOX = re.compile(r"\s*([A-Za-z][A-Za-z /-]{2,40}?)\s*(\[\s*[xX\u2713\u271
 _NUMBERED = re.compile(
     r"(?<!grade)(?<!score)(?<!:)\s+(?=\(?[1-9]\d?[.)]\s+[A-Za-z][^.:\n]{2,40}?(?::|\s[-\u2013])\s)"
 )  # answers on one line: 1. .. 2. ..
-_ASKED_OF = re.compile(
-    r"(?m)(?:(?<=^)|(?<=\s))\?(?=[A-Za-z])|(?:^|(?<=[.;,:]\s))\(?\?\)?\s*(?=[A-Za-z])"
-)  # "?effusion"
 _SIZED = re.compile(
     r"(?:right|left|bilateral|bibasilar|mild|small|moderate|severe|large|trace|tiny|minimal|slight)\w*\b", re.IGNORECASE
 )
 _SAID_AGAIN = re.compile(r"^(no|yes|none),\s+(?:there|it|they|this)\b[^.]*", re.IGNORECASE)  # "No, there is not"
 _HEADING = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9 /(),'&_-]{1,70}?)\s*(?P<mark>[:?])\s*(?P<rest>.*)", re.DOTALL)
-_NEXT_HEADING = re.compile(  # where one line holds several answers
-    r"(?:[,;.]\s+|(?<=[a-z0-9+?)-])\s+(?<=(?i:none|sent|tive|ible|rmal|lear|s no|:\sno|\syes|\w:\s[01]|:\s-1)\s))(?=[A-Z][A-Za-z /-]{2,40}:\s)|,\s+(?=[a-z_ ]{4,40}:\s)"
-)
-_LISTED = re.compile(r"(?<=\w )(none|absent|nil)[,;]\s+(?=\w)")
+_LISTED = re.compile(r"(?<=\w )(none|absent|nil)[,;]\s+(?=\w)(?!(?:as|so|nor|neither) (?:is|are|was|were|has|have)\b)")
 _QUOTED = re.compile(
     r"[\"\u201c\u201d]([^\"\u201c\u201d\n]{1,60})[\"\u201c\u201d](?=\s*(?:[:,}]|$))", re.MULTILINE
 )  # JSON
@@ -53,8 +59,6 @@ _SINGLE_QUOTED = re.compile(r"(?<![a-z])'([^'\n]{1,60})'(?=\s*[:,}])", re.IGNORE
 _TAG = re.compile(r"</?(?:li|ul|ol|p|br|div|tr|td|b|strong)\s*/?>", re.IGNORECASE)
 _BOX = re.compile(r"\s+(?=[\u2610-\u2612\u2705\u2714\u2713\u2717\u2718\u274c]|\[[ xX-]?\]|\(\s*[xX]?\s*\))")
 _SPEAKER = re.compile(r"(?:^|(?<=[.?!]\s))\s*(?:Q|A|question|answer)\s*\d*\s*[:.]\s+", re.IGNORECASE)
-_BETWEEN = re.compile(r"\s*[;|]\s*|[,.]\s+|\s+/\s+|\s+(?:but|and|while)\s+")
-_NAME = re.compile(r"\s*(?:[-*]\s+)?(?P<name>[A-Za-z][A-Za-z0-9 _/-]{1,40}?)\s*[:?=(]")
 _PAIR = re.compile(rf"\s*(?P<name>[A-Za-z][A-Za-z _/-]{{2,40}}?)[,;]\s*(?P<rest>{PURE})\s*\.?\s*", re.IGNORECASE)
 _TITLE = re.compile(
     r"\s*(?:[-*\u2022]\s+)?(?P<mark>#{1,6}\s+|\*\*|__)?(?P<name>[A-Za-z][A-Za-z /-]{2,40}?)(?:\*\*|__)?\s*(?P<colon>:?)(?:\*\*)?\s*"
@@ -74,10 +78,15 @@ _ASKED = re.compile(
     r"(?:clinical |past |medical |patient )*(?:history|indications?|reason for (?:exam\w*|study)|question|comparisons?(?: stud(?:y|ies))?|(?:prior|previous)(?:ly)?(?: (?:study|film|exam\w*|report))?|before)",
     re.IGNORECASE,
 )
+_LIKELY = re.compile(
+    r"(?:most |very )?(?:likely|probabl[ey]|compatible|consistent|suggest\w+|represent\w+|due to|secondary to)\b",
+    re.IGNORECASE,
+)
+_MAY_BE = re.compile(r"opacit|densit|infiltrate|shadow|consolidat|nodul|mass")
 _SAYS_NORMAL = re.compile(r"\b(?:normal|unremarkable|clear|intact|within (?:normal )?limits)\b")
 _MARKS = re.compile(
     r"</?[A-Za-z][^<>\n]*>|[,;]\s*(?i:no|yes|none|absent|present|possible|true|false|[01])\s*\.?\s*(?:\n|$)|(?m:^\s*#{1,6}\s)|"
-    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|\w[+-](?=[,;]|\s*$)|\w/(?i:yes|no|none|absent|present)\b|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?i:\w (?:yes|no|present|possible|small|mild|moderate|large|severe|negative|positive)\s*[,;])|[~>\u2026]|__|[a-z]_[a-z]|\s/\s|%|(?m:^\s*\d{1,2}[.)]\s)"
+    r"[:=?|\[\](){}\u2022\u2192\u2713\u2714\u2717\u2718\u2610-\u2612\u2705\u274c\t]|\s[-\u2013\u2014+]|\w[+-](?=[,;]|\s*$)|\w/(?i:yes|no|none|absent|present)\b|[-+]ve\b|\*|\.{3}|\b(?:none|absent|nil)[,;]|(?i:\w\.\s+(?:absent|none|nil|negative|present|positive|yes|no|possible)\.)|(?i:\w (?:yes|no|unlikely|likely|excluded|resolved|uncertain|not present|not seen|not identified|present|possible|small|mild|moderate|large|severe|negative|positive)\s*[,;])|[~>\u2026]|__|[a-z]_[a-z]|\s/\s|%|(?m:^\s*\d{1,2}[.)]\s)"
 )
 
 
@@ -87,7 +96,7 @@ def as_prose(report: str) -> str:
     if not _MARKS.search(report):
         return report
     report = line_for_line(without_tags(report))
-    report = _ASKED_OF.sub("possible ", _NUMBERED.sub("\n", answered_numbers(line_by_line(report))))
+    report = ASKED_OF.sub("possible ", _NUMBERED.sub("\n", answered_numbers(line_by_line(report))))
     report = _LISTED.sub(r"\1. ", _TAG.sub("\n", report).replace("{", "").replace("}", ""))
     lines = _SINGLE_QUOTED.sub(r"\1", _QUOTED.sub(r"\1", report.replace("**", "").replace("__", ""))).split("\n")
     marked = _TAG.sub("\n", report).split("\n")
@@ -118,6 +127,11 @@ def _joined(lines: list[str], marked: list[str]) -> list[str]:
             and FINDING.search(title["name"].lower())
             and not _NEGATED.match(title["name"].lower())
         ):
+            sides = sides_below(lines[below:], line)
+            if (title["colon"] or title["mark"]) and len(sides) > 1:
+                out.append(f"{title['name']}: {'; '.join(sides)}")
+                skip = below + len(sides)
+                continue
             answer = _BULLET.sub("", lines[below], count=1)
             nested = len(lines[below]) - len(lines[below].lstrip()) > len(line) - len(line.lstrip())
             listed = _BULLET.match(lines[below]) and not _BULLET.match(line)
@@ -150,7 +164,7 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
         return " ".join(f"{'' if _CHECKED.fullmatch(box) else 'no '}{name}." for name, box in behind)
     if line.count("|") >= 1:
         cells = cells_of(line)
-        if sum(bool(_NAME.match(plain_marks(cell))) for cell in cells) < 2:
+        if sum(bool(NAME.match(plain_marks(cell))) for cell in cells) < 2:
             line, closes = table_row(cells, headings), True
     text = re.sub(r"^\s*#{1,6}\s+", "", _BULLET.sub("", line, count=1) if _BULLET.match(line) else line)
     unchecked, checked = _UNCHECKED.match(text), _CHECKED.match(text)
@@ -162,33 +176,12 @@ def _line_as_prose(line: str, closes: bool, headings: list[str]) -> str:
     if pair and FINDING.search(pair["name"].lower()) and not _NEGATED.match(pair["name"].lower()):
         text = f"{pair['name']}: {pair['rest']}"
     text = each_answered(_SPEAKER.sub("", plain_marks(_OF_SIDE.sub(r" \1", text))))
-    asked = [piece for part in _NEXT_HEADING.split(text) for piece in _entries(part)]
+    asked = entries_of(text)
     pieces = [_entry(piece) for piece in asked]
     if pieces != asked or text != line:
         stop = "." if closes or pieces[-1] != asked[-1] else ""
         return ". ".join(piece.rstrip(" .") for piece in pieces if piece.strip(" .")) + stop
     return f"{text.rstrip()}." if closes and text.strip() and text.rstrip()[-1] not in ".!?:;" else text
-
-
-def _entries(text: str) -> list[str]:
-    """The pieces of a line that names several findings, each with its answer: ``effusion: none; edema: mild``."""
-    if not _begins_name(text):
-        return [text]
-    cuts, start = [], 0
-    for mark in _BETWEEN.finditer(text):
-        if _begins_name(text[mark.end() :]):
-            cuts.append(text[start : mark.start()])
-            start = mark.end()
-    return [*cuts, text[start:]]
-
-
-def _begins_name(text: str) -> bool:
-    match = _NAME.match(text)
-    return match is not None and (
-        bool(ORGAN.fullmatch(match["name"].strip()))
-        or bool(FINDING.search(match["name"].lower().replace("_", " ")))
-        or state_of(match["name"]) is not None
-    )
 
 
 def _entry(piece: str) -> str:
@@ -207,7 +200,9 @@ def _entry(piece: str) -> str:
         if not FINDING.search(plain):
             return piece
         if answer is None and not _SIZED.match(rest):
-            return f"possible {_without_question(plain)}. {_entry(rest)}"
+            if re.match(r"(?:is|are|was|were|does|do)\b", plain) and FINDING.search(_CLAUSE.split(rest.lower())[0]):
+                return _entry(rest)  # the answer names what it speaks of
+            return f"possible {without_question(plain)}. {_entry(rest)}"
     elif not FINDING.search(plain):
         asked, _, after = re.sub(r"(?<=[.?])\s+", "\n", rest, count=1).partition("\n")
         if _ASKED.fullmatch(name) and (FINDING.search(asked.lower()) or not name.lower().startswith("comparison")):
@@ -225,7 +220,7 @@ def _entry(piece: str) -> str:
     if match["mark"] == ":" and _VERB.search(plain) and (answer_of(rest) or ("no",))[0] == "":
         return plain  # "The heart is enlarged (see below)."
     if match["mark"] == "?":
-        plain = _without_question(plain)
+        plain = without_question(plain)
     ruled = _EXCLUDED.fullmatch(plain)
     if ruled and (answer_of(rest) or "")[:1] == ("yes",):
         return f"no {ruled['name']}"
@@ -233,11 +228,6 @@ def _entry(piece: str) -> str:
     if len(names) == len(parts) > 1 and all(FINDING.search(one.lower()) for one in names) and answer_of(rest) is None:
         return ". ".join(_answered(*both) for both in zip(map(str.lower, names), parts, strict=True))
     return _answered(plain, rest)
-
-
-def _without_question(plain: str) -> str:
-    plain = re.sub(r"^(?:do|does|did|can) (?:the |this |these )?\w+ (?:show|demonstrate|reveal|have|see) ", "", plain)
-    return re.sub(r"^(?:is|are|was|were)?(?: ?there)?(?: ?(?:any|an?|evidence of|signs of))* ", "", f"{plain}")
 
 
 def _answered(name: str, rest: str) -> str:
@@ -254,13 +244,7 @@ def _answered(name: str, rest: str) -> str:
         return f"{name} {rest}"
     sentences, open_answer, denied = [], False, False
     whole = re.sub(r",\s+(?=versus|vs\b)", " ", whole)
-    aside = _ASIDE.sub(
-        lambda match: (
-            "" if BEFORE.match(match[1]) else f", {match[1]}" if FINDING.search(match[1].lower()) else match[0]
-        ),
-        whole,
-    )
-    clauses = [whole] if answer_of(whole) is not None else _CLAUSE.split(aside)
+    clauses = [whole] if answer_of(whole) is not None else _CLAUSE.split(_ASIDE.sub(_aside, whole))
     doubted = any((answer_of(clause) or "")[:1] == ("possible",) for clause in clauses)
     for clause in clauses:
         answer = answer_of(clause)
@@ -280,9 +264,14 @@ def _answered(name: str, rest: str) -> str:
                 sentences += [name, f"possible {left_open['rest']}"]
                 continue
             sentences.append(f"possible {name} {left_open['rest'] or left_open['asked'] or ''}")
-        elif re.search(r"\b(?:versus|vs)\b", clause):
+        elif versus := re.search(r"\b(?:versus|vs)\b", clause):
+            if FINDING.search(clause[: versus.start()].lower()):  # what the finding may be
+                sentences += [name, f"possible {clause}"]
+                continue
             sentences.append(f"possible {name} {re.sub(r'(?:versus|vs) (?:none|no)$', '', clause)}")
-        elif FINDING.search(clause.lower()) and not open_answer and not _NEGATED.match(clause.lower()):
+        elif _of_another(clause) and (not open_answer or begins_name(clause) or DESCRIBED.match(clause.lower())):
+            if not sentences and (_LIKELY.match(clause) or _MAY_BE.search(name)):
+                sentences.append(name)  # and the clause says what it is
             sentences.append(re.sub(r"^but\s+", "", _entry(clause)))  # speaks of something else
         elif _UNCHANGED.match(clause.lower()):
             sentences += [] if denied or ("no", "") in map(answer_of, clauses) else [f"{name} unchanged"]
@@ -296,3 +285,13 @@ def _answered(name: str, rest: str) -> str:
         elif clause:
             sentences.append(f"{clause} {name}" if len(clause.split()) <= 3 else f"{name} {clause}")
     return ". ".join(sentence.strip() for sentence in sentences if sentence.strip())
+
+
+def _aside(match: re.Match[str]) -> str:
+    """What stands in brackets as a clause of its own if it names a finding, and nothing of what was before."""
+    said = match[1]
+    return "" if BEFORE.match(said) else f", {said}" if FINDING.search(said.lower()) else match[0]
+
+
+def _of_another(clause: str) -> bool:
+    return bool(FINDING.search(clause.lower())) and not _NEGATED.match(clause.lower())

@@ -28,6 +28,7 @@ from modules.evaluation.reading.matching import carried, labels_of, rows_of, say
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
+from modules.labelling.labelled_texts import is_structured
 from modules.messages import UserError, named, quoted_name
 
 
@@ -265,6 +266,10 @@ def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> li
     count = sum(a != b for a, b in zip(plain, reports, strict=True))
     if count:
         notes.append(f"{name}: Markdown is taken out of {count} reports before they are cleaned")
+    if answered := sum(map(is_structured, reports)):
+        notes.append(
+            f"{name}: {answered} reports answer in lists, tables, boxes or signs; the rules label them as sentences"
+        )
     return plain
 
 

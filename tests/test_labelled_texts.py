@@ -1,0 +1,67 @@
+"""Lists, tables, boxes and signs: each finding has its own answer, in the labels and in the scores that are made of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from modules.corpus.text import clean_report, strip_markdown
+from modules.evaluation.scorer import ReportScorer
+from modules.labelling.labelers import RuleLabeler
+from modules.labelling.labelled_texts import labelled_texts
+from modules.labels import CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
+
+PAIRED = {  # what the marks of tests/cases/labelling/pairs_of_findings.txt stand for in turn
+    "pleural effusion": "pleural effusion", "pneumothorax": "pneumothorax", "pulmonary edema": "edema",
+    "cardiomegaly": "cardiomegaly", "consolidation": "consolidation", "pneumonia": "pneumonia",
+    "atelectasis": "atelectasis", "rib fracture": "fracture", "pulmonary nodule": "lung lesion",
+    "pleural thickening": "pleural other",
+}  # fmt: skip
+SIGNS = {"+": POSITIVE, "-": NEGATIVE, "?": UNCERTAIN}
+LABELER = RuleLabeler()
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_of_two_findings_each_has_its_own_answer(scored):
+    """Every form with ten pairs, as it was written and as the published protocol cleans it before it is labelled."""
+    lines = (Path(__file__).parent / "cases" / "labelling" / "pairs_of_findings.txt").read_text(encoding="utf-8")
+    names, wrong = list(PAIRED), []
+    for line in lines.splitlines():
+        form, _, signs = line.replace("\\n", "\n").rpartition(" => ")
+        for i, one in enumerate(names):
+            other = names[(i + 3) % len(names)]
+            text = re.sub(r"((?:^|[.?]\s|\n)[^\w@&]*)@", lambda at, name=one: at[1] + name.capitalize(), form)
+            text = re.sub(r"((?:[.?]\s|\n)[^\w@&]*)&", lambda at, name=other: at[1] + name.capitalize(), text)
+            text = text.replace("@", one).replace("&", other)
+            read = labelled_texts([clean_report(strip_markdown(text))], [text])[0] if scored else text
+            (states,) = LABELER([read])
+            for name, sign in zip((one, other), signs.split(), strict=True):
+                if sign != "." and states[CONDITIONS.index(PAIRED[name])] != SIGNS[sign]:
+                    wrong.append((text, name, read))
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "- [x] Pleural effusion\n- [ ] Pneumothorax\n- [ ] Edema",
+        "Effusion (+), pneumothorax (-), edema (-)",
+        "Pleural effusion - small\nPneumothorax - none\nEdema - none",
+        "| Finding | Status |\n|---|---|\n| Effusion | small |\n| Edema | absent |\n| Pneumothorax | absent |",
+        "There is a small effusion; pneumothorax is absent; edema has resolved.",
+    ],
+)
+def test_structured_reports_have_the_scores_of_what_they_say(report):
+    """What the cleaner leaves of them (``effusion pneumothorax edema``) had an F1 of 0 to .5."""
+    truth = "there is a small left pleural effusion . no pneumothorax or edema ."
+    judge = ReportScorer([truth], RuleLabeler())
+    cleaned = clean_report(strip_markdown(report))
+    scores = judge.systems({"a": [cleaned]}, meteor=False, raw={"a": [report]})["a"].scores
+    assert scores["ce_f1_micro"] == 1.0
+    as_reference = ReportScorer([cleaned], RuleLabeler(), raw=[report])
+    assert as_reference.systems({"a": [truth]}, meteor=False)["a"].scores["ce_f1_micro"] == 1.0
+
+
+def test_structured_references_are_cut_as_the_others():
+    raw = ["Effusion (+), edema (-), pneumothorax (+)"]
+    assert labelled_texts(["effusion + ."], raw, ["effusion + edema - pneumothorax + ."]) == ["effusion . no"]
