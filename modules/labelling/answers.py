@@ -22,7 +22,7 @@ _ANSWERS = {
     "possible": (
         r"(?:possible|possibly|-1(?:\.0+)?|(?:can be )?neither confirmed nor excluded|(?:hard|difficult|impossible) to (?:exclude|rule out)(?: on [^.;]*)?|maybe|perhaps|questionable|question|\?|equivocal|indeterminate|uncertain|unclear|suspected|probable"
         r"|doubtful|improbable|considered|not favou?red|not definite(?:ly)?|to be (?:excluded|ruled out)|can(?: ?not|'?t|\u2019t) (?:be (?:\w+ )?excluded|exclude|be ruled out)|not (?:\w+ )?(?:excluded|ruled out)(?: on (?:this|the) \w+)?|low (?:likelihood|probability|suspicion)|u|unsure|(?:i am |i'm )?not sure|(?:hard|difficult) to say|50 ?/ ?50|(?:low|moderate) suspicion|borderline|suspicious|may be present"
-        r"|\u00b1|\+\s*/\s*-|(?:minimal|trace|small|little|none),? if any|(?:none|no) to (?:minimal|trace|mild))"
+        r"|\u00b1|\+\s*/\s*-|(?:minimal|trace|tiny|small|little|none),? if (?:any|present)|(?:none|no) to (?:minimal|trace|mild))"
     ),
     "": (
         r"(?:not (?:assessed|evaluated|mentioned|applicable|reported|stated|commented (?:on|upon)|imaged|included|done|described)(?: upon| on)?(?: (?:due to|because|owing to|on|in|by)\b[^.;]*)?|n/?a|unknown|null|nan"

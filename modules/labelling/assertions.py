@@ -67,7 +67,7 @@ CUES = {
     "post_uncertain": (
         rf"(?:can ?not|cant|could not|may not) be (?:\w+ )?{_EXCLUDED}|not (?:\w+ )?{_EXCLUDED}",
         rf"(?:is|are|would be|may be|remains?) (?:also )?(?:not (?:\w+ )?{_EXCLUDED}|(?:difficult|hard|impossible) to (?:exclude|rule out)|possible"
-        r"|favou?red(?! over)|possibilities|questioned|questionable|suspected|considered"
+        r"|favou?red(?! over)|possibilities|questioned|questionable|suspected|considered(?! (?:to be )?(?:highly |very )?(?:unlikely|absent|negative))"
         r"|an? (?:\w+ )?(?:consideration|possibility|concern))",
         r"(?:should|may|could|must|would|to) (?:also )?be (?:considered|present)|suspected$",
         rf"(?:should|must|needs? to|has to|to) be {_EXCLUDED}",
@@ -101,7 +101,7 @@ CUES = {
         rf"{_DUE_TO}",
         rf"possibl[ey]{_DUE_TO}|possibilit(?:y|ies)|perhaps|maybe|potential(?:ly)?|presum(?:ed|ably)|less likely",
         r"questionabl[ey]|questions?(?: of| whether)?|questioned|equivocal(?: for)?|borderline|indeterminate",
-        rf"(?:whether|(?:unclear|uncertain|not (?:sure|certain|clear))(?= (?:if|whether|that)\b)){_THAT}|more likely than",
+        rf"(?:whether|(?:unclear|uncertain|not (?:sure|certain|clear))(?: (?:about|as to)|(?= (?:if|whether|that)\b))){_THAT}|more likely than",
         r"differential(?: diagnos[ei]s)?"
         r"(?: (?:include[sd]?|including|considerations?|would include|could include|is))?",
         r"suspected|suspect|(?:low (?:likelihood|probability|risk)|suspicion) (?:of|for)|doubt(?:ful)?|favou?r(?:ed|ing|s)?",
@@ -117,7 +117,7 @@ CUES = {
         r"(?: to)?(?: be)?",
         r"neither (?:\w+ ){1,2}(?:shows?|has|contains?|demonstrates?)",
         r"(?:can ?not|cant|could ?nt|could not|do not|dont|did not|didnt|(?:not able|unable) to) (?:\w+ly )?(?:see|identify|detect|appreciate|find|visuali[sz]e)",
-        r"no|without|not|nor|neither|never|none|nothing|absen(?:ce|t)(?: of)?|neg(?:ative)?(?: for)?|den(?:y|ies|ied)|lack of",
+        r"no|without|not|nor|neither|never|none|nothing|absen(?:ce|t)(?: of)?|neg(?:ative)?(?: for)?|den(?:y|ies|ied)|lack of|(?:insufficient|little|scant) evidence (?:of|for|to suggest)",
         r"fails? to|isnt|arent|wasnt|werent|doesnt|hasnt",
         r"free (?:of|from)|cleare?d? of|resol(?:ution of|ved)|removal of|interval clearing of|rul(?:ed|es) out",
         rf"unlikely(?: to)?{_THAT}|rather than|in place of|instead of",

@@ -12,7 +12,7 @@ DASHED = re.compile(
     re.IGNORECASE,
 )
 _SIGN = re.compile(
-    r"(?<=[a-z])\s+([-+\u2212\u2013]|[-+\u2212]ve|[\u2713\u2714\u2705\u2717\u2718\u274c\U0001f6ab])\s*(?=$|[.,;])",
+    r"(?<=[a-z])\s+([-+\u2212\u2013]|\+\s?/\s?-|\u00b1|[-+\u2212]ve|[\u2713\u2714\u2705\u2717\u2718\u274c\U0001f6ab])\s*(?=$|[.,;])",
     re.IGNORECASE,
 )
 

@@ -193,6 +193,7 @@ def _entry(piece: str) -> str:
     plain = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
     if match["mark"] == "?":
         rest = rest.lstrip("-\u2013\u2014 ")
+        rest = re.sub(r"^(yes|no)\s*(?::|\s[-\u2013\u2014]\s)\s*", r"\1, ", rest, flags=re.IGNORECASE)
         first = _CLAUSE.split(rest.rstrip(" ."))[0]
         answer = answer_of(first) if rest else None
         if answer and _VERB.search(first.lower()):  # "It is, on the left."
