@@ -105,19 +105,20 @@ def test_another_number_of_processes_is_refused_inside_an_epoch(trainings, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("do", "status", "words"),
+    ("do", "rank", "status", "words"),
     [
-        ("raise", 1, "RuntimeError: a bug in process 1"),
-        ("refuse", 2, "main_train.py: error: a wrong flag"),
-        ([signal.SIGKILL], 137, "error: process 1 of 2 was ended by SIGKILL"),
-        ("hang", 70, "error: process 1 of 2 has stood still for"),
-        ([signal.SIGSTOP], 70, "error: process 1 of 2 has stood still for"),
+        ("raise", 1, 1, "RuntimeError: a bug in process 1"),
+        ("refuse", 1, 2, "main_train.py: error: a wrong flag"),
+        ([signal.SIGKILL], 1, 137, "error: process 1 of 2 was ended by SIGKILL"),
+        ("hang", 1, 70, "error: process 1 of 2 has stood still for"),
+        ([signal.SIGSTOP], 1, 70, "error: process 1 of 2 has stood still for"),
+        ([signal.SIGSTOP], 0, 70, "error: process 0 of 2 has not answered for"),  # nor does the store that it holds
     ],
-    ids=["bug", "user", "kill", "hang", "stop"],
+    ids=["bug", "user", "kill", "hang", "stop", "stop of the first"],
 )
 @pytest.mark.slow
-def test_a_process_that_fails_ends_the_others_and_speaks_alone(do, status, words, trainings, tmp_path):
-    plant = {"at": "step", "count": 3, "do": do, "ranks": [1]}
+def test_a_process_that_fails_ends_the_others_and_speaks_alone(do, rank, status, words, trainings, tmp_path):
+    plant = {"at": "step", "count": 3, "do": do, "ranks": [rank]}
     started = time.monotonic()
     ended, log = trainings.run(tmp_path / "run", "--timeout", 3, processes=2, plant=[plant])
     assert ended == status, log

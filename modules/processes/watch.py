@@ -15,6 +15,7 @@ from typing import Any
 LOST = 70  # exit status of a process that ends because of another one, which has said why
 SPOKEN = "REVTAF_SPOKEN"  # file that the launcher names: whoever makes it says what went wrong, the others are silent
 SECONDS_BETWEEN = 0.5
+LEAST = 5.0  # seconds for which process 0 may leave a question without an answer, however small --timeout is
 
 
 def may_speak() -> bool:
@@ -79,8 +80,10 @@ class Watch:
         self.rank, self.world, self.parent = rank, world, os.getppid()
         self.count, self.doing, self.timeout, self.patient = 0, "starting", 0.0, 0
         self.store: Any = None  # of torch.distributed, once the others are watched
+        self.asked = float("inf")  # when process 0, which holds the store, was asked and has not answered yet
         if world > 1:
-            threading.Thread(target=self._run, daemon=True).start()
+            for work in (self._run, self._await_answer):
+                threading.Thread(target=work, daemon=True).start()
 
     def beat(self, doing: str) -> None:
         """Count one thing that every process does next."""
@@ -94,7 +97,7 @@ class Watch:
 
         store = dist.TCPStore(
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, wait_for_workers=False,
-            timeout=timedelta(seconds=max(timeout, 5)),
+            timeout=timedelta(seconds=max(timeout, LEAST)),
         )  # fmt: skip
         self.timeout, self.store = timeout, dist.PrefixStore("watch", store)
 
@@ -146,13 +149,24 @@ class Watch:
         """How messages call this process."""
         return f"process {self.rank} of {self.world}"
 
+    def _await_answer(self) -> None:
+        """A process 0 that is stopped, or whose node is cut off, answers nothing, and a question to it never ends."""
+        while True:
+            time.sleep(SECONDS_BETWEEN)
+            waited = time.monotonic() - self.asked
+            if self.store is not None and waited > max(self.timeout, LEAST) + 2 * SECONDS_BETWEEN + 1:
+                self._leave(f"process 0 of {self.world} has not answered for {waited:.0f} s (--timeout): {self.doing}")
+
     def _exchange(self, store: Any) -> list[tuple[int, bool, str]] | None:
         """Tell the others where this process is, and read where they are; None when that fails."""
+        self.asked = time.monotonic()
         try:
             store.set(f"rank{self.rank}", f"{self.count}|{int(self.patient > 0)}|{self.doing}")
             states = [store.get(f"rank{rank}").decode().split("|", 2) for rank in range(self.world)]
         except RuntimeError:  # which all errors of torch.distributed are
             return None
+        finally:
+            self.asked = float("inf")
         return [(int(count), patient == "1", doing) for count, patient, doing in states]
 
     def _leave(self, sentence: str) -> None:
