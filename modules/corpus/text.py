@@ -20,6 +20,8 @@ _SPACE_PASSES, _DOT_PASSES = 6, 8  # each pass halves a run, so runs up to 2**pa
 _ODD_BREAK = re.compile(r"\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _ODD_BLANK = re.compile(r"[^\S\n]")
 _LONE_STOP = re.compile(r"(?<!\S)\.(?!\S)")
+_MARK = re.compile(r"[\w)][.,;:?!](?=\s|$)")
+_MARK_APART = re.compile(r"(?<=[\w)]) +(?=[.,;:?!)](?:\s|$))|(?<=\() +(?=\w)")
 _ATTACHED_STOP = re.compile(r"(?<! )\. (?!\.)")  # not one that was set apart before
 _ATTACHED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")  # in the order of the source
 _LIST_MARKER = re.compile(r"(?:(?<=^)|(?<=[.] )|(?<=\n))\s*\d{1,2}[.)]\s+")
@@ -121,10 +123,14 @@ def is_cleaned(text: str) -> bool:
 
 
 def clean_once(text: str) -> str:
-    """:func:`clean_report`, which leaves a text that is clean already as it is, but for a missing last stop."""
+    """:func:`clean_report` of texts that may be cleaned or tokenised already: ``clear , no edema .`` is cleaned as ``clear, no edema.``.
+
+    A text that is clean stays as it is, but for a missing last stop. One whose marks all stand apart would get two blanks
+    where each stood, an empty word to ROUGE.
+    """
     if is_cleaned(text):
         return text if text.endswith(" .") or not text.strip(" .") else f"{text.rstrip()} ."
-    return clean_report(text)
+    return clean_report(text if _MARK.search(text) else _MARK_APART.sub("", text))
 
 
 def strip_markdown(text: str) -> str:

@@ -31,6 +31,8 @@ from modules.evaluation.reading.row_order import speaks_for_order
 from modules.labelling.labelled_texts import is_structured
 from modules.messages import UserError, named, quoted_name
 
+_HYPHEN_APART = re.compile(r"(?<=\w) - (?=\w)")  # joined by the published post-processing, in predictions alone
+
 
 @dataclass
 class Matched:
@@ -200,6 +202,15 @@ def _cleaned_sides(
         truth = [strip_markdown(text) for text in references]
     cleaned, full, done, said = clean_texts(plain, truth, cleaning)
     notes += said
+    if (
+        cleaning != "none"
+        and any(map(_HYPHEN_APART.search, full))
+        and not any(re.search(r"\w-\w", text) for text in full)
+    ):
+        full = [_HYPHEN_APART.sub("-", text) for text in full]
+        notes.append(
+            "no hyphen of the references is inside a word: they were joined from pieces (right - sided), and are read as right-sided"
+        )
     return cleaned, full, done
 
 
