@@ -111,7 +111,11 @@ def shown_headings(names: Sequence[str], known: bool) -> str:
     """The cells of a first row, quoted if one is a known heading or all are single words: else they may be a study with its report."""
     if known or not any(map(_holds_texts, names)):
         return ", ".join(map(quoted_name, names)) or "none"
-    return f"{len(names)} cells, none of which is a known heading"
+    return (
+        f"{len(names)} cells, none of which is a known heading"
+        if len(names) > 1
+        else "one cell, which is no known heading"
+    )
 
 
 _UP = "\x1b[A"  # moves the cursor of a terminal

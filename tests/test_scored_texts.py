@@ -243,7 +243,10 @@ def test_a_heading_of_several_words_is_no_report(tmp_path, capsys, heading):
     for name, texts in (("res.csv", OURS), ("gts.csv", THEIRS)):
         (tmp_path / name).write_text(heading + "\n" + "".join(f'"{text}"\n' for text in texts.values()))
     said = refused(capsys, "heading", main_score, "--predictions", tmp_path / "res.csv", "--save_dir", tmp_path / "out")
-    assert heading in said or f"begins with {len(heading.split())} words, which may be a heading" in said
+    assert any(
+        words in said
+        for words in (heading, "begins with one cell, which is no known heading", "words, which may be a heading")
+    )
 
 
 def test_ids_that_are_the_rows_of_both_files_are_said(tmp_path, capsys):

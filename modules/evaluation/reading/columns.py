@@ -293,7 +293,8 @@ def _checked(path: Path, headings: Sequence[str], given: Mapping[str, str]) -> d
 
 
 def _refuse(path: Path, headings: Sequence[str], why: str) -> None:
+    shown = shown_headings(headings, any(map(is_known, headings)))[:300]
     raise UserError(
-        f"{path} has the columns {shown_headings(headings, any(map(is_known, headings)))[:300]}: {why}; say which is which with "
+        f"{path} {'begins with' if ' heading' in shown else 'has the columns'} {shown}: {why}; say which is which with "
         "--columns prediction=NAME reference=NAME id=NAME"
     )
