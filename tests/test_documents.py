@@ -28,7 +28,7 @@ SCRIPTS = sorted(ROOT.glob("*.sh"))
 OF_OTHER_PROGRAMS = {"--nproc_per_node", "--nnodes", "--local-dir", "--standalone", "--quiet", "--disable-pip-version-check",
                      "--check", "--help", "--porcelain", "--runs", "--threads", "--quick", "--peak_tflops", "--batch",
                      "--maps", "--folder", "--create-dirs", "--processes", "--node_rank", "--rdzv_endpoint", "--nodes", "--ntasks-per-node",
-                     "--gpus-per-node", "--logdir", "--requeue", "--signal", "--slow", "--seconds", "--spread_weight", "--zero_shot", "--own"}  # fmt: skip
+                     "--gpus-per-node", "--logdir", "--requeue", "--signal", "--signals-to-handle", "--slow", "--seconds", "--spread_weight", "--zero_shot", "--own"}  # fmt: skip
 TOOLS = (
     ablate.Ablate,
     calibrate.Calibrate,

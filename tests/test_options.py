@@ -142,6 +142,23 @@ def test_a_switch_is_turned_off_by_no():
         (MainTrain, "--rank_weight 1", "--rank_weight 1.0 would change nothing with --enhancer towers"),
         (
             MainTrain,
+            "--align_weight 0 --align_pairs all",
+            "--align_pairs all would change nothing with --align_weight 0.0",
+        ),
+        (
+            MainTrain,
+            "--enhancer scores --rank_weight 0 --rank_loss listwise",
+            "--rank_loss listwise would change nothing with",
+        ),
+        (MainTest, "--verbose_text --show 0", "--verbose_text prints reports and --show 0 none of them"),
+        (MainPredict, "--images a --verbose_text --show 0", "--verbose_text prints reports and --show 0 none of them"),
+        (
+            MainPrepare,
+            "--dataset_name iu_xray --raw_dir d --all_test --split_file f",
+            "--all_test would change nothing with",
+        ),
+        (
+            MainTrain,
             "--enhancer scores --rank_temperature 1",
             "with --rank_loss nearest: it is read with --rank_loss listwise",
         ),

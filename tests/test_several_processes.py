@@ -11,6 +11,7 @@ import pytest
 from programs import SMALL, SMALL_MODEL, places
 from test_stops import rows_of
 
+from modules.processes import launch
 from modules.weights.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,26 @@ def test_a_users_error_is_one_sentence_of_our_launcher(prepared, tmp_path):
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 4
     assert done.stderr.count("main_train.py: error: 1 file or folder is missing:") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--processes x main_train.py", "invalid int value: 'x'"),
+        ("--processes 0 main_train.py", "give 1 to 4096 processes"),
+        ("--processes 5000 main_train.py", "give 1 to 4096 processes"),
+        ("--processes 2 --nnodes 2 --node_rank 2 main_train.py", "a --node_rank from 0 to --nnodes - 1"),
+        ("--processes 2 --nnodes 2 --rdzv_endpoint node0:99999 main_train.py", "several nodes need --rdzv_endpoint"),
+        ("--processes 2 nothing.py", "nothing.py is no file: give the program to start"),
+        ("main_train.py", "the following arguments are required: --processes"),
+    ],
+)
+def test_a_launcher_that_cannot_start_says_one_sentence(words, expected, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        launch.parse(words.split())
+    said = capsys.readouterr().err
+    assert expected in said
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.slow

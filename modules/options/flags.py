@@ -131,7 +131,7 @@ class TrainingOptions(Group):
 
     epochs: int = flag(6, "passes over the training split", within="[1, inf)")
     init_lr: float = flag(5e-5, "learning rate after warm-up", within="[0, 1]")
-    min_lr: float = flag(5e-6, "learning rate at the end", within="[0, 1]")
+    min_lr: float = flag(5e-6, "learning rate at the end; it falls from the second epoch on", within="[0, 1]")
     warmup_lr: float = flag(5e-7, "learning rate of the first step; negative for --init_lr", within="[-1, 1]")
     warmup_steps: int = flag(2000, "steps of linear warm-up inside the first epoch", within="[0, inf)")
     weight_decay: float = flag(0.05, "AdamW weight decay; none on biases and norms", within="[0, 1]")
@@ -193,9 +193,19 @@ class StatisticsOptions(Group):
     resamples: int = flag(1000, "bootstrap resamples of the studies", within="[1, 1000000]")
 
 
+def refuse_none_shown(verbose_text: bool, show: int) -> None:
+    """Refuse to print none of what is to be printed; FlagError names both flags."""
+    if verbose_text and not show:
+        raise FlagError("--verbose_text prints reports and --show 0 none of them: leave one of them out")
+
+
 @dataclass(kw_only=True)
 class TestingOptions(Group):
-    """Testing."""
+    """Testing.
+
+    Raises:
+        FlagError: if reports are to be printed and none of them.
+    """
 
     load_pretrained: str = flag("", "trained model, ours or released; <save_dir>/model_best.pth if not given")
     split: str = flag("test", "split to report on, or all of them", choices=("train", "val", "test", "all"))
@@ -207,6 +217,10 @@ class TestingOptions(Group):
     viewer_studies: int = flag(500, "most studies shown on the page", within="[1, inf)")
     verbose_text: bool = flag(False, "print reports; else their text is in files only")
     show: int = flag(5, "reports printed with --verbose_text, beside their references", within="[0, inf)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_none_shown(self.verbose_text, self.show)
 
 
 @dataclass(kw_only=True)

@@ -23,6 +23,8 @@ class ReadWith(NamedTuple):
 
 OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches are not known yet
     ReadWith(("align_iou",), "align_pairs", ("all",)),
+    ReadWith(("align_iou", "align_pairs"), "align_weight", True),
+    ReadWith(("rank_loss", "rank_temperature"), "rank_weight", True),
     ReadWith(("rank_weight", "rank_loss", "hyperbolic_layers"), "enhancer", ("scores",)),
     ReadWith(("tower_inputs",), "enhancer", ("towers",)),
     ReadWith(("rank_temperature",), "rank_loss", ("listwise",)),
@@ -61,6 +63,7 @@ OF_A_PREPARATION = (
     ReadWith(("scorer_lr", "scorer_patience"), "entity_scorer", ("own",)),
     ReadWith(("text_width",), "text_encoder", ("lsa",)),
     ReadWith(("copy_format",), "resize", True),
+    ReadWith(("all_test",), "split_file", False),
     ReadWith(("unnamed", "chexpert_labels"), "dataset_name", ("mimic_cxr",)),
     ReadWith(("xxxx",), "dataset_name", ("iu_xray",)),
 )

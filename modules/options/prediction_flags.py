@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.config import flag
-from modules.options.flags import Group
+from modules.options.flags import Group, refuse_none_shown
 
 
 @dataclass(kw_only=True)
 class PredictionOptions(Group):
-    """What is read and what is written."""
+    """What is read and what is written.
+
+    Raises:
+        FlagError: if reports are to be printed and none of them.
+    """
 
     images: tuple[str, ...] = flag((), "PNG, JPEG or DICOM files, and folders of them")
     input_json_file: str | None = flag(None, "studies of ReXrank to report on, instead of --images")
@@ -33,6 +37,10 @@ class PredictionOptions(Group):
     plot: int = flag(0, "attention figures to write, of the first images", within="[0, inf)")
     viewer: bool = flag(True, "write index.html, a page to read the reports")
     viewer_studies: int = flag(100, "most images shown on the page", within="[1, inf)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_none_shown(self.verbose_text, self.show)
 
 
 @dataclass(kw_only=True)

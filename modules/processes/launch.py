@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,17 +20,25 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from modules.processes.stops import ONE_PRESS, SIGNALS
 from modules.processes.watch import LOST
 
 GRACE = 1.0  # seconds that the others have to end by themselves once one has failed
+MOST = 4096  # processes on a node, as of --n_gpu
 LOOK = 0.05  # seconds between two looks at the processes
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, without the usage."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m modules.processes.launch", description=__doc__.splitlines()[0])
+    parser = _Parser(prog="python -m modules.processes.launch", description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, required=True, help="processes on this node")
     parser.add_argument("--nnodes", type=int, default=1, help="nodes")
     parser.add_argument("--node_rank", type=int, default=0, help="number of this node, from 0")
@@ -37,11 +46,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("program", help="Python file")
     parser.add_argument("flags", nargs=argparse.REMAINDER, help="its flags")
     options = parser.parse_args(argv)
-    if options.processes < 1 or options.nnodes < 1 or not 0 <= options.node_rank < options.nnodes:
-        parser.error("give at least one process and one node, and a --node_rank from 0 to --nnodes - 1")
+    if not 1 <= options.processes <= MOST or options.nnodes < 1 or not 0 <= options.node_rank < options.nnodes:
+        parser.error(f"give 1 to {MOST} processes, at least one node, and a --node_rank from 0 to --nnodes - 1")
     host, _, port = options.rdzv_endpoint.rpartition(":")
-    if options.nnodes > 1 and not (host and port.isdigit()):
+    if options.nnodes > 1 and not (host and re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 1 << 16):
         parser.error("several nodes need --rdzv_endpoint HOST:PORT, the same on every node")
+    if not os.path.isfile(options.program):
+        parser.error(f"{options.program} is no file: give the program to start, such as main_train.py")
     return options
 
 
