@@ -65,6 +65,8 @@ CUES = {
         r"^(?:absent|gone|resolved)(?: now)? (?:is|are|was|were)",
     ),
     "post_uncertain": (
+        r"(?:can ?not|cant|could not) be (?:confirmed|proven|ruled in)(?: n?or (?:excluded|ruled out|out))?",
+        rf"(?:{_BE} )?neither confirmed nor {_EXCLUDED}",
         rf"(?:can ?not|cant|could not|may not) be (?:\w+ )?{_EXCLUDED}|not (?:\w+ )?{_EXCLUDED}",
         rf"(?:is|are|would be|may be|remains?) (?:also )?(?:not (?:\w+ )?{_EXCLUDED}|(?:difficult|hard|impossible) to (?:exclude|rule out)|possible"
         r"|favou?red(?! over)|possibilities|questioned|questionable|suspected|considered(?! (?:to be )?(?:highly |very )?(?:unlikely|absent|negative))"
@@ -78,7 +80,7 @@ CUES = {
     ),
     "post_negative": (
         rf"(?:{_BE} (?:(?:\w+ly|likely|also|now) )?|has |have )?no(?:t longer|t| longer)(?: {_BE})?(?: \w+ly| otherwise| well)? {_SEEN}",
-        rf"(?:{_BE}|has been|have been) {_EXCLUDED}",
+        rf"(?:{_BE}|has been|have been) {_EXCLUDED}|{_BE} not (?:\w+ly )?(?:suspected|likely)",
         rf"(?:{_BE} |appears? |felt |thought |considered )+(?:to be )?(?:highly |very )?(?:unlikely|absent|negative)",
         r"(?:has|have|had) (?:completely |fully |since |now |been |nearly |almost |essentially )*"
         r"(?:resolved|cleared|disappeared|removed|gone(?! (?:up|down)))",
@@ -124,6 +126,7 @@ CUES = {
     ),
     # About the patient, or about what to do next, not about this image.
     "aside": (
+        r"(?:previously|formerly) there (?:was|were|had been)|there (?:was|were|had been) (?:previously|formerly)",
         r"history of|symptoms of|indication|(?:risk|known|patient) factors? for|more sensitive|recommend\w*",
         r"correlat\w+(?: \w+)? (?:for|as to|to exclude|if)|to (?:identify|detect|assess for)",
         r"to (?:document|ensure|confirm)(?: (?:\w+ )?(?:resolution|clearing|stability))?(?: of)?",
@@ -149,6 +152,12 @@ _SIDE_BY_SIDE = re.compile(  # between findings of which only the second is the 
 _CONDITIONS = [re.compile(f"(?:{'|'.join(patterns)})") for patterns in PRESENT.values()]
 _VERSUS_WORDS = 2  # how many words before "versus" it leaves open
 _POST_WORDS = 16  # how many words before "is not seen" it denies
+_GONE_BESIDE = re.compile(  # "feeding tube in the stomach, ET tube removed": the second alone
+    rf"(\b{FINDING.pattern}(?:(?!\b(?:and|or|nor|no)\b)[^,.;:\n])*),\s+(?=(?:(?!\b(?:and|or|nor)\b)[^,.;:\n])*\b{FINDING.pattern} (?:has |have |been )*(?:resolved|cleared|gone|removed)\b)"
+)
+_IT = re.compile(
+    rf"({FINDING.pattern})((?:(?!{FINDING.pattern})[^.;\n])*[.;,]\s+)(?:it|this|they)(?= (?:is|are|has|have) (?:now |since )*(?:no longer|not|resolved|gone|cleared|absent|disappeared)\b)"
+)
 _GONE = re.compile(rf"({FINDING.pattern}) (?:resolved|cleared|gone)[,;]\s+")  # what follows is something else
 _IS_CHANGED = r"(?:larger|smaller|increased|decreased|unchanged|stable|improved|better|worse),\s"
 _CHANGED = re.compile(rf"({FINDING.pattern} {_IS_CHANGED})")
@@ -189,6 +198,10 @@ def normalised_sentences(report: str) -> list[str]:
     if "/" in text or re.search(r"\b(?:wo|ro|cw)\b", text):
         for short, words in _SHORT_WORDS:
             text = short.sub(words, text)
+    if re.search("resolved|cleared|gone|removed", text):
+        text = _GONE_BESIDE.sub(r"\1. ", text)
+    if re.search(r"[.;,]\s+(?:it|this|they) (?:is|are|has|have) ", text):
+        text = _IT.sub(r"\1\2the \1", text)
     if re.search("(?:resolved|cleared|gone)[,;]", text):
         text = _GONE.sub(r"\1 has resolved. ", text)
     if re.search(rf"\bno\b[^.]*\b{_SIZE}\b", text):

@@ -125,6 +125,7 @@ PRESENT: dict[str, tuple[str, ...]] = {
         r"(?:thickening|scar\w*|fibrosis|calcif\w+) (?:\w+ ){0,3}?(?:pleura\b|pleural (?!effusion))",
         r"(?:bi)?apical (?:\w+ )?(?:thickening|capping|cap)",
         r"thickening (?:of|in|along) the (?:\w+ )?(?:fissures?|pleura)|fissural thickening",
+        r"pleura\w* (?:\w+ ){0,2}?thickened|thickened pleura\w*",
         r"fibrothorax|pleuro ?parenchymal|pleural based|empyema|mesothelioma",
     ),
     "fracture": (r"fractur\w+|fx",),
@@ -132,7 +133,7 @@ PRESENT: dict[str, tuple[str, ...]] = {
         r"pace ?makers?|pacer|pacing|icd|aicd|defibrillators?|generator|stimulators?|neurostimulator|devices?",
         r"electrodes?",
         r"(?:pacer|pacing|cardiac|icd|aicd|atrial|ventricular|ekg|ecg|monitoring|dual|single|transvenous) lead|leads",
-        r"picc|ports?|port ?a ?cath\w*|mediport|infusaport|chemo ?port|catheters?|cath|vascular sheath|cannulas?",
+        r"picc|cvc|ports?|port ?a ?cath\w*|mediport|infusaport|chemo ?port|catheters?|cath|vascular sheath|cannulas?",
         r"pigtail|monitoring lines?",
         r"(?:central|venous|jugular|subclavian|ij|svc|arterial|cvl|dialysis|access|support|infusion|cvp)"
         r" lines?",

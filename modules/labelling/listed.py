@@ -157,6 +157,7 @@ def _one_each(match: re.Match[str]) -> str:
 
 def line_for_line(report: str) -> str:
     """The report with what belongs together in one line; equal to it where it has no such lists."""
+    report = re.sub(r"(?im)^([^\S\n]*(?:[-*]\s+)?)(?=lines\s*:)|(?<=[.;|]\s)(?=lines\s*:)", r"\1support ", report)
     report = _NAMES.sub(lambda names: names[1].replace(",", ".\n"), report)
     report = re.sub(r"(?<=[a-z])_(?=[a-z])", " ", _OPENED.sub(": ", report))
     report = _NEXT_SENTENCE.sub(

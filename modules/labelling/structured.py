@@ -234,7 +234,7 @@ def _entry(piece: str) -> str:
 def _answered(name: str, rest: str) -> str:
     """A finding and what is said of it."""
     name = _RULED_OUT.sub("", name)
-    rest = THEN.sub("", rest)
+    rest = re.sub(r"^(unchanged|stable):\s*", r"\1, ", THEN.sub("", rest), flags=re.IGNORECASE)
     whole = rest.strip().rstrip(" .")
     lower = whole.lower()
     stems = {word[:6] for word in name.split() if len(word) > 3}

@@ -279,7 +279,7 @@ def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> li
         notes.append(f"{name}: Markdown is taken out of {count} reports before they are cleaned")
     if answered := sum(map(is_structured, reports)):
         notes.append(
-            f"{name}: {answered} reports answer in lists, tables, boxes or signs; the rules label them as sentences"
+            f"{name}: {answered} reports answer in lists, tables, boxes or signs: rules label them as sentences, CheXbert as they are cleaned"
         )
     return plain
 
