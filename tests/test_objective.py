@@ -72,7 +72,7 @@ def test_the_default_objective_is_the_published_sum_and_the_presence_term(losses
     ],
 )
 def test_a_weight_changes_the_total_by_its_term(flag, name, losses_of):
-    without, with_it = losses_of(flag, 0), losses_of(flag, 3)
+    without, with_it = losses_of(flag, 1), losses_of(flag, 4)  # 0 leaves the other flags of a loss without a use
     assert [without[other] for other in NAMES] == [with_it[other] for other in NAMES]
     assert with_it["loss"] - without["loss"] == pytest.approx(3 * with_it[name], rel=1e-5)
 
