@@ -1,10 +1,13 @@
 """Lists, tables, boxes and signs: each finding has its own answer, in the labels and in the scores that are made of them."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from programs import call
 
+import main_score
 from modules.corpus.text import clean_report, strip_markdown
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import RuleLabeler
@@ -65,3 +68,33 @@ def test_structured_reports_have_the_scores_of_what_they_say(report):
 def test_structured_references_are_cut_as_the_others():
     raw = ["Effusion (+), edema (-), pneumothorax (+)"]
     assert labelled_texts(["effusion + ."], raw, ["effusion + edema - pneumothorax + ."]) == ["effusion . no"]
+
+
+def test_sides_and_grades_of_structured_reports_are_those_of_their_own_lines(tmp_path, capsys):
+    """Three of five grades agreed: ``Effusion - small, left`` above ``Edema - severe`` was one sentence."""
+    truth = ["There is a small left pleural effusion. Severe edema.", "Right consolidation, moderate cardiomegaly."]
+    lists = ["Effusion - small, left\nEdema - severe", "Consolidation - right\nCardiomegaly - moderate"]
+    found = []
+    for name, reports in (
+        ("lists", lists),
+        ("prose", ["Small left effusion. Severe edema.", "Right consolidation. Moderate cardiomegaly."]),
+    ):
+        rows = [
+            {"id": f"s{i}", "reference": a, "prediction": b}
+            for i, (a, b) in enumerate(zip(truth, reports, strict=True))
+        ]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        call(main_score, "--predictions", f"x={path}", "--no-meteor", "--resamples", 2, "--save_dir", tmp_path / name)
+        found.append(re.findall("agree in .*", capsys.readouterr().out))
+    assert found[0] == found[1] != []
+
+
+def test_the_reference_itself_is_the_best_of_structured_references_too(tmp_path):
+    boxes = ["- [x] Effusion\n- [ ] Edema", "- [ ] Effusion\n- [x] Edema", "- [ ] Effusion\n- [ ] Edema"]
+    rows = [{"id": f"s{i}", "reference": box, "prediction": "Small effusion. No edema."} for i, box in enumerate(boxes)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    call(main_score, "--predictions", path, "--no-meteor", "--resamples", 2, "--save_dir", tmp_path / "out")
+    good = json.loads((tmp_path / "out" / "metrics.json").read_text())["good"]
+    assert good["ce_f1"]["the reference itself"] == 1.0

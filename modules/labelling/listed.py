@@ -25,6 +25,9 @@ _ANSWERED = re.compile(  # "effusion yes, edema no", "Effusion / absent": a name
     re.IGNORECASE | re.MULTILINE,
 )
 _OPENED = re.compile(r"(?<=[a-z]):(?=[A-Za-z]|-?[01]\b)")  # "Effusion:Yes"
+_SHORT_LINE = re.compile(  # a finding in a line of its own, above another: "Effusion - small, left"
+    rf"(?m)^(?=[^|<\n]{{4,50}}\n)(?=.*(?i:{FINDING.pattern}))(.*[A-Za-z)](?<!\band)(?<!\bor)(?<!\bof)(?<!\bthe)(?<!\bno)(?<!\bwith)(?<!\bwithout)(?<!\bin)(?<!\bis)(?<!\bare))[^\S\n]*\n(?=[^\S\n]*(?=[A-Z])[^|<\n]*(?i:{FINDING.pattern}|\b(?:normal|clear|unremarkable|heart|lungs?|bones?)\b))"
+)
 _BELOW = re.compile(
     rf"(?im)^[^\S\n]*([a-z][a-z ]{{2,40}})\n+[^\S\n]*({PURE})\.?[^\S\n]*$"
 )  # an answer in the line below its finding
@@ -122,6 +125,8 @@ _MARKED = re.compile(
 
 def each_phrase(report: str) -> str:
     """Short phrases in lines of their own, or between dashes or slashes, as sentences; equal to it where it has none."""
+    if "\n" in report:
+        report = _SHORT_LINE.sub(r"\1.\n", report)
     if len(_BELOW.findall(report)) > 1:
         report = _BELOW.sub(
             lambda below: f"{below[1]}: {below[2]}." if FINDING.search(below[1].lower()) else below[0], report

@@ -14,10 +14,11 @@ from modules.evaluation.reports import results
 from modules.evaluation.reports.exports import write_exports
 from modules.evaluation.reports.published_rows import comparability
 from modules.evaluation.reports.tables import caption
-from modules.evaluation.reports.yardsticks import good_lines, good_values, yardsticks
+from modules.evaluation.reports.yardsticks import ITSELF, good_lines, good_values, yardsticks
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports
 from modules.labelling.labelers import RuleLabeler
+from modules.labelling.labelled_texts import labelled_texts
 from modules.options.programs import MainScore
 from modules.records import provenance, write_json
 
@@ -43,18 +44,21 @@ def write_results(
     protocol = _protocol(options, matched, scorer, train.source, max_words)
     notes = [note for note in (protocol["references"], protocol["comparability"]) if note]
     found, spans = {}, {}
+    truth = labelled_texts(matched.references, matched.raw_references, matched.full)
     for name, system in systems.items():
         found[name] = results.figures(scorer, system, scoring.split, max_words, *draws)
         found[name]["diversity"] = diversity(
             matched.systems[name], matched.references, matched.retrieved[name], train.reports
         )
-        found[name]["particulars"] = agreement(matched.systems[name], matched.references, RuleLabeler())
+        found[name]["particulars"] = agreement(
+            labelled_texts(matched.systems[name], matched.raw_systems[name]), truth, RuleLabeler()
+        )
         spans[name] = {key.removeprefix(f"{scoring.split}_"): span for key, span in found[name]["intervals"].items()}
         results.write_per_class(run_dir / f"per_class_{name}.csv", found[name]["per_class"], train.rates)
         results.write_per_study(run_dir / f"per_study_{name}.csv", matched.ids, system)
     pairs = [(name, scoring.baseline) for name in systems if scoring.baseline not in (None, name)]
     versus = results.comparisons(systems, pairs, *draws)
-    basis = scorer.systems(yardsticks(matched.references, train.reports, draws[1]), meteor=False)
+    basis = _basis(matched, scorer, train, draws[1])
     published = scoring.dataset_name if scorer.published else None
     good = good_values(profile.columns, {name: system.scores for name, system in basis.items()}, published)
     content = {
@@ -111,3 +115,11 @@ def _protocol(
         "max_words": max_words, "profile": scoring.profile, "resamples": options.statistics.resamples,
         "seed": options.runtime.seed,
     }  # fmt: skip
+
+
+def _basis(matched: Matched, scorer: ReportScorer, train: TrainingReports, seed: int) -> dict[str, SystemScores]:
+    """The scores of reports without an image, each with its raw text, from which structured answers are labelled."""
+    systems = yardsticks(matched.references, train.reports, seed)
+    raw_of = dict(zip(matched.references, matched.raw_references, strict=True))
+    raw = {name: [raw_of.get(text, text) for text in texts] for name, texts in systems.items()}
+    return scorer.systems(systems, meteor=False, raw=raw | ({ITSELF: matched.raw_references} if raw else {}))
