@@ -88,7 +88,7 @@ CUES = {
         rf"(?:was|were) (?:\w+ )?{_SEEN} (?:\w+ ){{0,3}}?(?:is |are )?(?:now|since) (?:gone|absent|resolved|cleared)",
         r"interval (?:removal|resolution|clearing)(?! of)",
         rf"(?<= )(?:none|absent|negative|neg|nil|no|false|0|resolved|removed|gone|unlikely|{_EXCLUDED}){_END}",  # an answer behind what it answers
-        rf"(?:isnt|arent|wasnt|werent) (?:\w+ly )?{_SEEN}|(?<= )(?:(?:{_BE}|has|have) not|cannot|can not|cant)$",
+        rf"(?:isnt|arent|wasnt|werent) (?:\w+ly )?{_SEEN}|(?<= )(?:{_BE} not|cannot|can not|cant)$",
         r"(?<= )unlikely(?= (?:given|in view of|based on|as|because)\b)",
     ),
     # Leaves open what stands on both sides, unless it is denied.
@@ -176,7 +176,7 @@ _OTHER_ONE = re.compile(  # "the right effusion is gone, the left one is unchang
 )
 _OWN_WORD = r"(?:old|healed|chronic|remote|new|stable|unchanged|persistent|residual)"
 _OWN_PHRASE = re.compile(  # "no fracture or dislocation, old rib fracture", "resolved edema, new effusion"
-    rf"(\b(?:no|without|resolved) [^,.;:\n]*{FINDING.pattern}[^,.;:\n]*),\s+(?={_OWN_WORD}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))"
+    rf"(\b(?:no|without|resolved) [^,.;:\n]*{FINDING.pattern}[^,.;:\n]*?)(?:,\s+(?={_OWN_WORD}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))|\s[-\u2013\u2014]\s(?=(?:\w+ ){{0,3}}?{FINDING.pattern}))"
 )
 _SHORT_WORDS = (  # with a slash, and as the published cleaner leaves them
     (re.compile(r"\bw ?/?o\b(?! ?/)"), "without"), (re.compile(r"\bw/ ?(?=[a-z])"), "with "), (re.compile(r"\br/?o\b"), "rule out"),
@@ -208,7 +208,7 @@ def normalised_sentences(report: str) -> list[str]:
         text = _SIZED_ANEW.sub(r"\1. ", text)
     if " one" in text:
         text = _OTHER_ONE.sub(r"\1\2 \1", text)
-    if re.search(rf",\s+{_OWN_WORD}\b", text):
+    if re.search(rf",\s+{_OWN_WORD}\b|\b(?:no|without)\b.*\s[-\u2013\u2014]\s", text):
         text = _OWN_PHRASE.sub(r"\1. ", text)
     if re.search(_IS_CHANGED, text):
         text = _CHANGED.sub(lambda change: change[0].replace(",", "."), text)

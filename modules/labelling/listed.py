@@ -26,7 +26,7 @@ _ANSWERED = re.compile(  # "effusion yes, edema no", "Effusion / absent": a name
 )
 _OPENED = re.compile(r"(?<=[a-z]):(?=[A-Za-z]|-?[01]\b)")  # "Effusion:Yes"
 _SHORT_LINE = re.compile(  # a finding in a line of its own, above another: "Effusion - small, left"
-    rf"(?m)^(?=[^|<\n]{{4,50}}\n)(?=.*(?i:{FINDING.pattern}))(.*[A-Za-z)](?<!\band)(?<!\bor)(?<!\bof)(?<!\bthe)(?<!\bno)(?<!\bwith)(?<!\bwithout)(?<!\bin)(?<!\bis)(?<!\bare))[^\S\n]*\n(?=[^\S\n]*(?=[A-Z])[^|<\n]*(?i:{FINDING.pattern}|\b(?:normal|clear|unremarkable|heart|lungs?|bones?)\b))"
+    rf"(?m)^(?=[^|<\n]{{4,50}}\n)(?=.*(?i:{FINDING.pattern}|abnormalit|process|disease|normal|clear|unremarkable))(.*[A-Za-z)](?<!\band)(?<!\bor)(?<!\bof)(?<!\bthe)(?<!\bno)(?<!\bwith)(?<!\bwithout)(?<!\bin)(?<!\bis)(?<!\bare))[^\S\n]*\n(?=[^\S\n]*(?=[A-Z])[^|<\n]*(?i:{FINDING.pattern}|\b(?:normal|clear|unremarkable|heart|lungs?|bones?)\b))"
 )
 _BELOW = re.compile(
     rf"(?im)^[^\S\n]*([a-z][a-z ]{{2,40}})\n+[^\S\n]*({PURE})\.?[^\S\n]*$"

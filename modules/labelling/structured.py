@@ -38,7 +38,7 @@ from modules.labelling.markup import without_tags
 from modules.labelling.numbers import answered_numbers
 
 _BULLET = re.compile(
-    r"\s*(?:[-*+>\u2022\u25cf\u25b8\u25ba\u25a0\u25cb\u2192\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}[.)]|\(?[a-z]\)|[\[(]?\d{1,2}:\d\d(?:\s*[AaPp]\.?[Mm]\.?)?[\])]?\s*[:\u2013-]?)\s+(?=\S)"
+    r"\s*(?:[-*+>\u2022\u25cf\u25b8\u25ba\u25a0\u25cb\u2192\u25e6\u25aa\u2023\u00b7\u2013\u2014]|\(\d{1,2}\)|\d{1,2}(?:[.)]|\s[-\u2013])|\(?[a-z]\)|[\[(]?\d{1,2}:\d\d(?:\s*[AaPp]\.?[Mm]\.?)?[\])]?\s*[:\u2013-]?)\s+(?=\S)"
 )
 _CHECKED = re.compile(r"\s*(?:\[\s*[xX\u2713\u2714+]\s*\]|[\u2611\u2612\u2705\u2714\u2713]|\(\s*[xX+]\s*\))\s*")
 _UNCHECKED = re.compile(r"\s*(?:\[\s*-?\s*\]|[\u2610\u2717\u2718\u274c]|\(\s*-?\s*\))\s*")
