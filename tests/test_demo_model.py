@@ -1,5 +1,7 @@
 """examples/demo: the model that comes with the clone writes a report at once, and is what its command makes."""
 
+import contextlib
+import io
 import re
 import shlex
 
@@ -27,32 +29,46 @@ def test_it_is_small_and_holds_drawings_alone():
     assert all(re.fullmatch(r"synth_\d{6}", identifier) for identifier in ids)
 
 
-def test_the_readmes_command_for_one_film_needs_nothing_but_the_clone(tmp_path, capsys):
+class Terminal(io.StringIO):
+    """Keeps what is printed, and says that somebody looks at it."""
+
+    def isatty(self):
+        return True
+
+
+def seen(*words):
+    """What a terminal shows of a prediction."""
+    with contextlib.redirect_stdout(Terminal()) as terminal:
+        call(main_predict, *words)
+    return terminal.getvalue()
+
+
+def test_the_readmes_command_for_one_film_needs_nothing_but_the_clone(tmp_path):
     """Without a training before it; noise is a film like none of the training, and gets its report and the warning."""
     (command,) = re.findall(r"`python main_predict\.py (--images film\.png[^`]*)`", (ROOT / "README.md").read_text())
     film = tmp_path / "film.png"
     Image.effect_noise((300, 340), 90).save(film)
     named = {"film.png": film, "examples/demo": DEMO}
-    call(main_predict, *(named.get(word, word) for word in shlex.split(command)), "--out", tmp_path, "--device", "cpu")
+    words = (named.get(word, word) for word in shlex.split(command))
+    printed = seen(*words, "--out", tmp_path, "--device", "cpu")
     (row,) = read_jsonl(tmp_path / "predictions.jsonl")
     assert row["unlike_training"] is True
-    printed = capsys.readouterr().out
     assert row["report"] in printed
     assert "1 report is in" in printed
     assert "warning: 1 image is unlike" in printed
     assert "Research use only" in printed
 
 
-def test_its_first_command_writes_the_report_of_a_drawing(tmp_path, capsys):
+def test_its_first_command_writes_the_report_of_a_drawing(tmp_path):
     """As the README writes it, from another folder than the clone's; the drawing is of the test split."""
     (command,) = re.findall(
         r"python main_predict\.py (--images docs/\S+ --model examples/demo)", (ROOT / "README.md").read_text()
     )
     words = [str(ROOT / word) if (ROOT / word).exists() else word for word in shlex.split(command)]
     assert str(FILM) in words
-    call(main_predict, *words, "--out", tmp_path, "--device", "cpu")
+    printed = seen(*words, "--out", tmp_path, "--device", "cpu")
     (row,) = read_jsonl(tmp_path / "predictions.jsonl")
-    assert row["report"] in capsys.readouterr().out
+    assert row["report"] in printed
     assert row["states"]["atelectasis"] == "positive"
     assert "atelectasis" in row["report"]
     assert row["unlike_training"] is False

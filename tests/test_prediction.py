@@ -99,6 +99,7 @@ def test_a_fresh_process_elsewhere_writes_the_same(prepared, trained, tested, tm
         tmp_path / "out",
         "--images",
         film,
+        "--verbose_text",
     ]
     done = subprocess.run(
         list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -276,11 +277,13 @@ def test_every_model_has_a_folder_of_its_own_too(trained, monkeypatch):
     assert main_predict.folder_of(wanted) == Path("results/predictions", trained.name, "film")
 
 
-@pytest.mark.parametrize("name", ["predictions.jsonl", "model_best.pth", "metrics.json"])
+@pytest.mark.parametrize(
+    "name", ["predictions.jsonl", "model_best.pth", "metrics.json", "predictions.csv", "unreadable.csv"]
+)
 def test_what_a_training_or_a_test_wrote_is_not_mixed_with(name, tmp_path):
     """The films' rows went behind those of a test, or a traceback came of them."""
     (tmp_path / name).write_text("{}")
-    with pytest.raises(UserError, match=f"holds a training or the results of a test .{name}"):
+    with pytest.raises(UserError, match=f"holds a training, the results of a test or files of your own .{name}"):
         PredictionFolder(tmp_path, "0" * 64, [])
     assert [path.name for path in tmp_path.iterdir()] == [name]
     (tmp_path / "model.json").write_text("[]")

@@ -120,6 +120,13 @@ def test_custom_files_go_all_the_way_to_an_annotation(tmp_path):
     assert {study.patient for study in annotation["train"]} <= {str(i) for i in range(10)}
 
 
+@pytest.mark.parametrize("name", ["dropped.csv", "raw.json"])
+def test_a_file_of_ones_own_beside_the_annotation_is_not_replaced(name, tree, tmp_path, capsys):
+    (tmp_path / name).write_text("mine")
+    refused(capsys, f"{name} is there already and was not made", tmp_path, "mimic_cxr", "--raw_dir", tree)
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_what_somebody_else_made_is_not_replaced(tree, tmp_path, capsys):
     (tmp_path / "annotation.json").write_text('{"train": []}')
     refused(capsys, "was not made from raw files: move it away", tmp_path, "mimic_cxr", "--raw_dir", tree)

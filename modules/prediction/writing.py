@@ -57,12 +57,12 @@ class PredictionFolder:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         known = self.folder / MODEL
-        theirs = (
-            [] if known.is_file() else [name for name in (*OF_A_TRAINING, *OF_A_TEST) if (self.folder / name).exists()]
-        )
+        names = dict.fromkeys([*OF_A_TRAINING, *OF_A_TEST, *WRITTEN])
+        theirs = [] if known.is_file() else [name for name in names if (self.folder / name).exists()]
         if theirs:
             raise UserError(
-                f"{self.folder} holds a training or the results of a test ({', '.join(theirs[:3])}): choose another --out"
+                f"{self.folder} holds a training, the results of a test or files of your own ({', '.join(theirs[:3])}): choose "
+                "another --out"
             )
         self.films = {str(path.resolve()): _file_of(path) for path in films}
         if (self.folder / ROWS).is_file():

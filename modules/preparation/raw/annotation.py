@@ -20,7 +20,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from modules.corpus.annotations import SPLITS, annotation_items
 from modules.distributed import agree_on, barrier, gather_list, is_main
@@ -148,13 +150,15 @@ def _check_ours(annotation: Path, overwrite: bool) -> bool:
     Raises:
         UserError: if somebody else made it; if it has been changed and is not to be replaced.
     """
-    record = _beside(annotation, "raw.json")
-    known = read_object(record) if annotation.is_file() and record.is_file() else {}
-    if annotation.is_file() and known.get("format") != FORMAT:
+    record, known = _beside(annotation, "raw.json"), dict[str, Any]()
+    with suppress(UserError):  # somebody's own
+        known = read_object(record) if record.is_file() else {}
+    there = [path for path in (annotation, record, _beside(annotation, "dropped.csv")) if path.is_file()]
+    if there and known.get("format") != FORMAT:
         raise UserError(
-            f"{annotation} is there already and was not made from raw files: move it away, or give another --ann_path"
+            f"{there[0]} is there already and was not made from raw files: move it away, or give another --ann_path"
         )
-    changed = bool(known) and known.get("annotation", found := sha256_of(annotation)) != found
+    changed = annotation.is_file() and known.get("annotation", found := sha256_of(annotation)) != found
     if changed and not overwrite:
         raise UserError(
             f"{annotation} has been changed since it was made from {known.get('raw_dir')}: go on with it without --raw_dir, move "
@@ -213,9 +217,6 @@ def _link(image_dir: Path, root: Path) -> None:
 
 
 def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
-    with atomic_write(_beside(annotation, "dropped.csv")) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([("id", "reason"), *dataset.dropped.items()])
     splits = {split: [_item(study) for study in dataset.studies if study.split == split] for split in SPLITS}
     content = json.dumps(plain(splits["test"] if options.raw.all_test else splits), ensure_ascii=False) + "\n"
     record = {
@@ -230,6 +231,8 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
     }
     annotation.unlink(missing_ok=True)  # a kill must not leave an earlier one beside what this one was made from
     write_json(_beside(annotation, "raw.json"), record)
+    with atomic_write(_beside(annotation, "dropped.csv")) as file:
+        csv.writer(file, lineterminator="\n").writerows([("id", "reason"), *dataset.dropped.items()])
     with atomic_write(annotation) as file:
         file.write(content)
 
