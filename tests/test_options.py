@@ -153,11 +153,6 @@ def test_a_switch_is_turned_off_by_no():
         (MainTest, "--verbose_text --show 0", "--verbose_text prints reports and --show 0 none of them"),
         (MainPredict, "--images a --verbose_text --show 0", "--verbose_text prints reports and --show 0 none of them"),
         (
-            MainPrepare,
-            "--dataset_name iu_xray --raw_dir d --all_test --split_file f",
-            "--all_test would change nothing with",
-        ),
-        (
             MainTrain,
             "--enhancer scores --rank_temperature 1",
             "with --rank_loss nearest: it is read with --rank_loss listwise",

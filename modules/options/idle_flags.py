@@ -63,7 +63,6 @@ OF_A_PREPARATION = (
     ReadWith(("scorer_lr", "scorer_patience"), "entity_scorer", ("own",)),
     ReadWith(("text_width",), "text_encoder", ("lsa",)),
     ReadWith(("copy_format",), "resize", True),
-    ReadWith(("all_test",), "split_file", False),
     ReadWith(("unnamed", "chexpert_labels"), "dataset_name", ("mimic_cxr",)),
     ReadWith(("xxxx",), "dataset_name", ("iu_xray",)),
 )
