@@ -148,6 +148,7 @@ GROUNDED = {
         ({"boxes": [["a", 1, 2, 3]]}, "that are none"),
         ({"boxes": [{"x": 1}]}, "that are none"),
         ({"boxes": "[[0.1, 0.2, 0.3, 0.4]]"}, "has boxes of i.png that are no list"),
+        ({"boxes": "Small left effusion."}, r"are no list \(a text of 20 letters\)"),
         ({"boxes": [[0.5, 0.5, 0.2, 0.2]]}, "expected left and top before"),  # corner and size
         ({"abnormal": "False"}, "expected true or false"),
         (None, "it has other findings of i.png"),

@@ -81,7 +81,7 @@ def _phrases(path: Path, image: str, patient: str, findings: Any) -> list[Phrase
 def _list(path: Path, image: str, finding: Mapping[str, Any], name: str) -> list[Any]:
     value = finding.get(name) or []
     if not isinstance(value, list):
-        raise UserError(f"{path} has {name} of {image} that are no list ({str(value)[:40]}): correct it")
+        raise UserError(f"{path} has {name} of {image} that are no list ({quoted(value)}): correct it")
     return value
 
 
