@@ -106,6 +106,24 @@ def test_what_a_small_model_reads_stands_as_it_was_measured():
     )
 
 
+def test_what_a_small_model_finds_stands_as_it_was_measured():
+    def lost(name):
+        of_row = [figures("synth_cxr_small", row, name) for row in ("full", "released enhancer")]
+        return difference("", [of_row[0] - of_row[1]])[6:-2]
+
+    none, retrieved = (
+        figures("synth_cxr_small", "released enhancer", f"reference_sensitivity.{name}")
+        for name in ("none", "retrieved")
+    )
+    told = " ".join(NOW.split())
+    assert (
+        f"has {lost('retrieval.learned.bleu_4_top1')} BLEU-4 and {lost('retrieval.learned.label_f1_top1')} label F1 less"
+        in told
+    )
+    assert f"against none it saves {stated('', [none - retrieved])[5:-2]} nats" in told
+    assert f"The reports have {lost(CE[0])} BLEU-4 less" in told
+
+
 @pytest.mark.parametrize("benchmark", TABLES)
 def test_maps_stand_as_they_were_measured(benchmark):
     hits = figures(benchmark, "full", "grounding.rows.maps.hit_rate")
