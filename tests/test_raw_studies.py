@@ -73,8 +73,9 @@ def test_a_split_file_gives_order_ids_and_splits(tmp_path):
 
 def test_names_of_splits_are_those_that_data_sets_use():
     assert [split_name(name, "f") for name in ("Training", " dev", "TEST")] == ["train", "val", "test"]
-    with pytest.raises(UserError, match="f: the split is 'fold 1', expected train, val or test"):
-        split_name("fold 1", "f")
+    for name, shown in (("fold1", "'fold1'"), ("fold 1", "a text of 6 letters")):  # several words may be a report's
+        with pytest.raises(UserError, match=f"f: the split is {shown}, expected train, val or test"):
+            split_name(name, "f")
 
 
 def test_studies_and_images_are_not_added_up_where_each_image_is_an_item():
