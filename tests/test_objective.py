@@ -203,18 +203,3 @@ def test_the_first_prior_is_the_positive_rate_over_its_maximum():
     assert prior[14:].tolist() == [1] * 4
     given = subject.initial_prior(labels, [0.1, 0.2, *[0.05] * 12])
     assert given[:3].tolist() == pytest.approx([0.5, 1, 0.25])
-
-
-def test_on_a_finer_grid_maps_and_wide_cells_are_both_asked_for_what_is_there():
-    torch.manual_seed(0)
-    model = Revtaf(tiny_config(grid="2x")).eval()
-    batch = random_batch(model.config, size=3, tokens=30, sentences=4, lengths=(1,))
-    output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
-    both = [
-        F.binary_cross_entropy_with_logits(logits, batch.study.region_scores).item()
-        for logits in (output.presence_logits, output.coarse_presence)
-    ]
-    options = parse_options(MainTrain, ["--dataset_name", "synth_cxr", "--align_pairs", "all"]).training
-    found = objective(Step(model, output, batch, torch.full((18,), 0.5), options))["loss_presence"].item()
-    assert found == pytest.approx(sum(both))
-    assert min(both) > 0

@@ -31,9 +31,7 @@ def known(*found, maps=None):
     for entity, patch in (maps or {}).items():
         region_map[0, ENTITIES.index(entity), patch] = 0.8
     state_logits = F.one_hot(states, len(STATES)).transpose(1, 2).float()  # (1, P, L)
-    rest = dict.fromkeys(
-        ("embedding", "region_text", "reference_text", "reference_map", "presence_logits", "coarse_presence")
-    )
+    rest = dict.fromkeys(("embedding", "region_text", "reference_text", "reference_map", "presence_logits"))
     return FusedStudy(state_logits=state_logits, region_map=region_map, reference_mask=None, fused=None, **rest)
 
 

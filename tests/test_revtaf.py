@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from tiny import report_loss, tiny_config, tiny_study
-from torch.nn import functional as F
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
@@ -46,7 +45,6 @@ def total_loss(model, study):
         + diagnosis_loss(out.state_logits, labels, torch.full((18,), 0.5))
         + alignment
         + presence_loss(out.presence_logits, study.region_scores)
-        + presence_loss(out.coarse_presence, study.region_scores)
         + ranking_loss(model.retrieval_enhancer.manifold, out.embedding, labels)
     )
 
@@ -304,28 +302,6 @@ def test_the_presence_loss_reaches_queries_view_and_image_but_no_text(tiny_model
     assert {name.split(".")[0] for name in found} == {"entity_queries", "fusion", part, "visual_encoder"}
     assert not [name for name in found if name.startswith("fusion") and "attention.q" not in name]
     assert ("visual_encoder.backbone.layer3.0.conv1.weight" in found) == (view == "patches")
-
-
-def test_the_maps_of_a_finer_grid_read_an_image_model_that_learns_from_wide_cells(tiny_model):
-    model, scores = tiny_model(grid="2x").train(), tiny_study().region_scores
-    found = [
-        {
-            name.split(".")[0]
-            for name in gradients_of(model, presence_loss(getattr(model.fuse(tiny_study()), kind), scores))
-        }
-        for kind in ("presence_logits", "coarse_presence")
-    ]
-    assert found == [{"entity_queries", "fusion", "near_view"}, {"coarse_search", "visual_encoder"}]
-    for plain in ({}, {"entity_keys": "text"}, {"map_view": "patches"}):
-        assert tiny_model(grid="2x" if plain else "1x", **plain).coarse_search is None
-
-
-def test_a_wide_cell_is_searched_by_cosine_like_a_map(tiny_model):
-    model, study = tiny_model(grid="2x"), tiny_study()
-    search, stage = model.coarse_search, model.visual_encoder(study.image).near
-    seen, asked = (F.normalize(x, dim=-1) for x in (search.q(search.view(stage)), search.queries.query))
-    assert seen.shape[1] * 4 == model.fuse(study).region_map.shape[2]
-    torch.testing.assert_close(search(stage), search.queries.presence((seen @ asked.T).transpose(1, 2)))
 
 
 def test_no_entity_keys_from_the_text_have_a_presence(tiny_model):

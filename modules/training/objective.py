@@ -86,12 +86,8 @@ def alignment(step: Step) -> Tensor:
 
 
 def presence(step: Step) -> Tensor:
-    """Find every entity that the image shows in some patch: reaches entity queries, W_q and the visual encoder.
-
-    On a finer grid the encoder is reached by the search in wide cells alone, see ``models/coarse_search.py``.
-    """
-    output, scores = step.output, step.batch.study.region_scores
-    return presence_loss(output.presence_logits, scores) + presence_loss(output.coarse_presence, scores)
+    """Find every entity that the image shows in some patch: reaches entity queries, W_q and the visual encoder."""
+    return presence_loss(step.output.presence_logits, step.batch.study.region_scores)
 
 
 def ranking(step: Step) -> Tensor:
