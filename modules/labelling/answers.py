@@ -105,4 +105,4 @@ def state_of(heading: str) -> str | None:
 def without_question(plain: str) -> str:
     """What a question asks for: ``is there any effusion`` asks for ``effusion``."""
     plain = re.sub(r"^(?:do|does|did|can) (?:the |this |these )?\w+ (?:show|demonstrate|reveal|have|see) ", "", plain)
-    return re.sub(r"^(?:is|are|was|were)?(?: ?there)?(?: ?(?:any|an?|evidence of|signs of))* ", "", f"{plain}")
+    return re.sub(r"^(?:is|are|was|were)?(?: ?there)?(?: ?(?:any|an?|evidence of|signs of))* ", "", plain)
