@@ -28,6 +28,10 @@ class NearView(nn.Module):
 
     def forward(self, stage: Tensor) -> Tensor:
         """``(B, C, height, width)``, or ``(B, M, C)`` of a model without stages, to ``(B, M, A)``."""
+        return self.linear(self.norm(self.cells(stage))).relu()
+
+    def cells(self, stage: Tensor) -> Tensor:
+        """What stands in each patch on the average: ``(B, C, height, width)`` to ``(B, M, C)``, which stay as they are."""
         if stage.dim() == 4:
             stage = F.avg_pool2d(stage, self.side, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
-        return self.linear(self.norm(stage)).relu()
+        return stage

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.hyperbolic_encoder import HyperbolicLinear
+from models.config import RevtafConfig
+from models.hyperbolic_encoder import HyperbolicLinear, LearnableRetrievalEnhancer
 from models.manifolds import MANIFOLDS, Manifold
+from models.visual_encoder import VisualEncoder
 
 THUMBNAIL = 16  # side of the small image that the query tower sees
 PLACES = 96  # along a side, at which rows and columns are averaged: borders and collimation show in them
@@ -178,3 +181,24 @@ class RetrievalTowers(nn.Module):
     def forward(self, query_inputs: Tensor) -> Tensor:
         """Points ``(B, H)`` of images, from :meth:`query_inputs`."""
         return self.query(query_inputs)
+
+
+def build_enhancer(config: RevtafConfig, encoder: VisualEncoder) -> LearnableRetrievalEnhancer | RetrievalTowers:
+    """The learnable retrieval enhancer: of entity scores as published, or two towers that training fits by themselves."""
+    geometry: dict[str, Any] = {
+        "num_entities": config.num_entities,
+        "width": config.hyperbolic_dim,
+        "manifold": config.manifold,
+        "curvature": config.curvature,
+        "learn_curvature": config.learn_curvature,
+    }
+    if config.enhancer == "scores":
+        return LearnableRetrievalEnhancer(layers=config.hyperbolic_layers, **geometry)
+    return RetrievalTowers(
+        levels=sum(stage_widths(encoder.backbone, encoder.width)),
+        num_states=config.num_states,
+        num_conditions=config.num_conditions,
+        report_feature_dim=config.report_feature_dim,
+        inputs=config.tower_inputs,
+        **geometry,
+    ).requires_grad_(False)

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.beam_search import GenerationLimits, mean_log_probability
+from models.coarse_search import CoarseSearch
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, put_states
 from models.diagnosis_head import DiagnosisHead
 from models.entity_queries import EntityQueries
-from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.near_view import NearView
 from models.ot_attention import TransportAttention, TransportFusion
 from models.reference_tokens import ReferenceTokens
 from models.report_decoder import ReportDecoder
 from models.report_memory import ReportMemory
-from models.retrieval_towers import RetrievalTowers, stage_widths, stages
+from models.retrieval_towers import RetrievalTowers, build_enhancer, stage_widths, stages
 from models.visual_encoder import Seen, VisualEncoder
 
 # what is known of the studies, ended hypotheses (B, beams, T), scores (B, beams) -> (B,) positions
@@ -75,27 +74,6 @@ class RevtafOutput(FusedStudy):
     token_logits: Tensor  # (S, V) of the scored tokens of packed reports, else (B, T, V)
 
 
-def build_enhancer(config: RevtafConfig, encoder: VisualEncoder) -> LearnableRetrievalEnhancer | RetrievalTowers:
-    """The learnable retrieval enhancer: of entity scores as published, or two towers that training fits by themselves."""
-    geometry: dict[str, Any] = {
-        "num_entities": config.num_entities,
-        "width": config.hyperbolic_dim,
-        "manifold": config.manifold,
-        "curvature": config.curvature,
-        "learn_curvature": config.learn_curvature,
-    }
-    if config.enhancer == "scores":
-        return LearnableRetrievalEnhancer(layers=config.hyperbolic_layers, **geometry)
-    return RetrievalTowers(
-        levels=sum(stage_widths(encoder.backbone, encoder.width)),
-        num_states=config.num_states,
-        num_conditions=config.num_conditions,
-        report_feature_dim=config.report_feature_dim,
-        inputs=config.tower_inputs,
-        **geometry,
-    ).requires_grad_(False)
-
-
 class Revtaf(nn.Module):
     """The whole network.
 
@@ -137,10 +115,12 @@ class Revtaf(nn.Module):
             iterations=config.ot_iterations,
         )
         self.fusion = TransportFusion(A, config.dropout, attention)
-        self.near_view = None
+        self.near_view = self.coarse_search = None
         if config.map_view == "near":
             near_width = stage_widths(self.visual_encoder.backbone, D)[:2][-1]  # of the second stage, or the only one
             self.near_view = NearView(near_width, A, side=4 if config.grid == "1x" else 2)
+            if config.grid == "2x" and config.entity_keys == "query":
+                self.coarse_search = CoarseSearch(config.num_entities, near_width, A)
         self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
         self.reference_tokens = None
         if config.reference_memory:
@@ -184,7 +164,8 @@ class Revtaf(nn.Module):
         compared by, and the patches of its map, are constants to that loss: it reaches W_k alone.
         """
         patches = self.project_patches(seen.patches)  # (B, M, A)
-        view = None if self.near_view is None else self.near_view(seen.near)  # (B, M, A)
+        near = seen.near if self.coarse_search is None else seen.near.detach()
+        view = None if self.near_view is None else self.near_view(near)  # (B, M, A)
         region_text = self.project_region(study.region_text)  # (B, K, A)
         reference_text = self.project_reference(study.reference_text)  # (B, S, A)
         every_entity = torch.ones_like(study.region_scores, dtype=torch.bool)  # (B, K)
@@ -214,9 +195,15 @@ class Revtaf(nn.Module):
             "region_map": region_map,
             "reference_map": reference_map,
             "reference_mask": sentences,
-            "presence_logits": None if self.entity_queries is None else self.entity_queries.presence(region_map),
+            "presence_logits": self.presence(seen, region_map),
             "fused": fused,
         }
+
+    def presence(self, seen: Seen, region_map: Tensor) -> Tensor | None:
+        """Whether the image shows each entity ``(B, K)``, by its map ``(B, K, M)`` or, on a finer grid, by wide cells."""
+        if self.coarse_search is not None:
+            return self.coarse_search(seen.near)
+        return None if self.entity_queries is None else self.entity_queries.presence(region_map)
 
     def told(self, states: Tensor) -> Tensor:
         """What stands in the prompt for the token ids ``states`` ``(B, L)``: themselves, or padding if nothing is told."""

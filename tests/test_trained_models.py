@@ -137,6 +137,19 @@ def options_like(config, given):
     return options
 
 
+def test_a_finer_grid_searches_wide_cells_as_the_maps_of_the_model_that_it_starts_from():
+    torch.manual_seed(0)
+    start, model, other = Revtaf(tiny_config()), Revtaf(tiny_config(grid="2x")), Revtaf(tiny_config(grid="2x"))
+    load_trained(model, {"config": asdict(start.config), "state_dict": start.state_dict()}, "m.pth")
+    search = model.coarse_search
+    for ours, theirs in (
+        (search.view, start.near_view), (search.q, start.fusion.attention.q), (search.queries, start.entity_queries),
+    ):  # fmt: skip
+        assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+    load_trained(other, {"config": asdict(model.config), "state_dict": model.state_dict()}, "m.pth")
+    assert torch.equal(other.coarse_search.q.weight, search.q.weight)
+
+
 def test_a_model_of_ours_gives_its_sizes_and_switches():
     config = tiny_config(ot_plan="single", decoder_layers=3)
     checkpoint = {"config": asdict(config), "run": {}}

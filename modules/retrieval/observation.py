@@ -16,7 +16,7 @@ from modules.options.programs import MainTest, MainTrain
 from modules.retrieval.retriever import Queries
 
 
-class _Views(Dataset):
+class Views(Dataset):
     """Images, memories and entity scores of some studies of a split: nothing else is read from disk."""
 
     def __init__(self, dataset: ReportDataset, indices: list[int]) -> None:
@@ -50,7 +50,7 @@ def observe(
     device = model.diagnosis_head.linear.weight.device
     mine = shard(list(range(len(dataset))))
     loader = DataLoader(
-        _Views(dataset, mine),
+        Views(dataset, mine),
         batch_size=batch_size,
         num_workers=num_workers,
         pin_memory=device.type == "cuda",

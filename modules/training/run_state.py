@@ -23,6 +23,7 @@ class RunState:
         seen: its studies so far.
         seconds: its training so far, those before an interruption included.
         loss_towers: of the retrieval towers that were fitted after its steps, None before.
+        loss_maps: of a finer grid's maps, as well.
         history: rows of the finished epochs.
     """
 
@@ -31,6 +32,7 @@ class RunState:
     seen: int = 0
     seconds: float = 0.0
     loss_towers: float | None = None
+    loss_maps: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -46,7 +48,7 @@ class RunState:
         """Finish the present epoch with its row."""
         self.history.append(row)
         self.epoch, self.step, self.seen, self.seconds = self.epoch + 1, 0, 0, 0.0
-        self.loss_towers = None
+        self.loss_towers = self.loss_maps = None
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for a checkpoint."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from scipy.sparse import csr_array
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -134,7 +134,7 @@ def _standardise(towers: RetrievalTowers, bank: TrainingBank, inputs: Tensor) ->
 
 
 @contextmanager
-def threads_for(towers: RetrievalTowers) -> Iterator[None]:
+def threads_for(towers: nn.Module) -> Iterator[None]:
     """One thread for towers whose products are so small that on two a step takes twice as long."""
     threads = torch.get_num_threads()
     if sum(parameter.numel() for parameter in towers.parameters()) < SMALL:

@@ -25,6 +25,7 @@ from modules.processes.stops import Stopped, StopRequest
 from modules.records import plain
 from modules.retrieval.references import reference_agreement, training_references
 from modules.retrieval.retriever import Queries
+from modules.training.fitted_maps import FittedMaps
 from modules.training.good_states import GoodStates
 from modules.training.history import History, shown
 from modules.training.known_pairs import known_pairs
@@ -66,6 +67,7 @@ class Trainer:
         self.run_dir = Path(options.run.save_dir)
         pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
         how = options.compute.precision, device, train_set.tokenizer.state_ids, pairs, options.speed.fast_gpu
+        self.maps = FittedMaps.of(model, train_set, options)
         self.update = Update(model, options.training, *how)
         self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)
@@ -103,6 +105,8 @@ class Trainer:
             "features": self.train_set.store.checksums,
             **self.origin,
         }
+        if self.maps:
+            run["first_maps"] = self.maps.start
         if state.step:
             run["reference_rows"] = stored_rows(self.train_set.read_rows)
         content = saving.content_of(self.model, run)
@@ -132,12 +136,14 @@ class Trainer:
         restore(self.model, checkpoint, path)
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
-        self.state = RunState(**{name: run[name] for name in RunState().as_dict()})
+        self.state = RunState(**{name: run[name] for name in RunState().as_dict() if name in run})
         sums = restore_process(run["processes"], self.device)
         self.sums = self.sums if sums is None else sums
         if "reference_rows" in run:
             self.train_set.refer_to(run["reference_rows"].numpy())
             self.referenced = self.state.epoch
+        if self.maps:
+            self.maps.start = run["first_maps"]
         self.validation.weights = checksum
         self.good.saved(path, self.state)
         if is_main():
@@ -192,6 +198,8 @@ class Trainer:
             with self.watch.patience():
                 if self.wanted and state.epoch == 1 and not options.start.init_from:
                     self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0, moved=0)
+                if self.maps:
+                    self.maps.begin()
                 training_references(self.model, self.train_set, options, state.epoch, self.seen)
             self.referenced, self.seen = state.epoch, None
         return loader
@@ -248,6 +256,11 @@ class Trainer:
                     self.model, self.train_set, self.wanted, options, state.epoch, state.step
                 )
             self.validation.weights = None
+        if self.maps and state.loss_maps is None:
+            with self.watch.patience():
+                state.loss_maps = self.maps.refit(state.epoch, state.steps)
+            self.validation.weights = None
+        row |= {} if state.loss_maps is None else {"loss_maps": state.loss_maps}
         row |= {} if state.loss_towers is None else {"loss_towers": state.loss_towers}
         started, best = time.perf_counter(), False
         if state.epoch % options.training.val_every == 0 or state.epoch == options.training.epochs:

@@ -1,0 +1,47 @@
+"""Entities searched in cells wider than those of the maps: what a finer grid's early stage learns from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.entity_queries import EntityQueries
+from models.near_view import NearView
+from models.ot_attention import TransportAttention
+
+
+def search(view: NearView, q: nn.Linear, queries: EntityQueries, stage: Tensor) -> Tensor:
+    """Presence logits ``(B, K)`` of an early stage ``(B, C, height, width)``, or of its cells ``(B, M, C)``."""
+    seen = q(view(stage))  # (B, M, A)
+    with torch.autocast(seen.device.type, enabled=False):
+        found, _ = TransportAttention.cosine(seen, queries.query.expand(len(seen), -1, -1))  # (B, K, M)
+        return queries.presence(found)
+
+
+class CoarseSearch(nn.Module):
+    """Whether an early stage shows each entity, asked of cells of 32 pixels with keys of their own.
+
+    A cell of 16 pixels sees as far as one of 32. Where the image model may change for it, any cell near a sign comes to
+    answer, and the maps miss the sign. So the stage learns from wide cells. The maps of fine ones read it as it is, and are
+    fitted by themselves, see ``modules/training/fitted_maps.py``.
+
+    Departure: ours, with ``--grid 2x`` alone. ``--map_view patches`` and ``--entity_keys text`` go without.
+
+    Args:
+        num_entities: K.
+        channels: C, of the early stage.
+        width: A.
+    """
+
+    maps_fitted: Tensor  # how often the finer maps have been fitted
+
+    def __init__(self, num_entities: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.view = NearView(channels, width, side=4)
+        self.q = nn.Linear(width, width)
+        self.queries = EntityQueries(num_entities, width)
+        self.register_buffer("maps_fitted", torch.tensor(0))
+
+    def forward(self, stage: Tensor) -> Tensor:
+        """Presence logits ``(B, K)`` of an early stage ``(B, C, height, width)``."""
+        return search(self.view, self.q, self.queries, stage)

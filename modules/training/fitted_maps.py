@@ -1,0 +1,135 @@
+"""Training of a finer grid's maps: by themselves, on the image model as it is, before the first epoch and after every epoch.
+
+Maps of 16 pixels that move with the image model settle beside a sign while it moves most, and stay there: few large hearts
+were pointed at. So the first fit is to the image model that the training starts with, and every later one begins where the
+first one ended. What is asked of them is the presence loss alone, as in the steps of a model with cells of 32 pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from models.coarse_search import search
+from models.revtaf import Revtaf
+from modules.corpus.datasets import ReportDataset
+from modules.corpus.images import normalise_pixels
+from modules.distributed import autocast, is_main, world_size
+from modules.messages import UserError
+from modules.options.programs import MainTrain
+from modules.retrieval.observation import Views
+from modules.training.losses import presence_loss
+from modules.training.optimizers import build_optimizer
+from modules.training.towers import threads_for
+
+STUDIES = 4096  # looked at for a fit, drawn anew for each: 0.8 GB of a ResNet-101 at 224 pixels
+BATCH = 64
+FIRST_STEPS, STEPS = 600, 400  # of the first fit, and of the others once the model has made as many
+LR, WEIGHT_DECAY = 2.5e-3, 0.05
+
+
+class FittedMaps:
+    """The maps of a model with a finer grid, which no step of the model changes.
+
+    Args:
+        model: on its device, with a coarse search.
+        dataset: the training studies.
+        options: of ``main_train.py``.
+    """
+
+    def __init__(self, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> None:
+        assert model.coarse_search and model.near_view and model.entity_queries
+        self.model, self.dataset, self.options = model, dataset, options
+        self.fitted = model.coarse_search.maps_fitted
+        self.parts = nn.ModuleList([model.near_view, model.fusion.attention.q, model.entity_queries])
+        self.parts.requires_grad_(False)
+        self.start: dict[str, Tensor] = {}  # the weights that the first fit ended with
+
+    @classmethod
+    def of(cls, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> FittedMaps | None:
+        """Those of a model that has a finer grid and is asked what its images show; None for any other."""
+        apart = model.coarse_search is not None and options.training.presence_weight > 0
+        return cls(model, dataset, options) if apart else None
+
+    def begin(self) -> None:
+        """Fit maps that never were, before the first step of the model; later calls do nothing."""
+        if self.start:
+            return
+        if not self.fitted:
+            self.fit(0, FIRST_STEPS)
+        self.start = {name: value.clone() for name, value in self.parts.state_dict().items()}
+
+    def refit(self, epoch: int, moved: int) -> float:
+        """Fit them to the model after ``epoch``, when it has made ``moved`` steps: a small set makes few; returns the loss."""
+        self.parts.load_state_dict(self.start)
+        return self.fit(epoch, min(STEPS, moved))
+
+    def fit(self, epoch: int, steps: int) -> float:
+        """Train the maps.
+
+        Every process does the same; the weights of the first one are taken.
+
+        Returns:
+            The mean presence loss of the last tenth of the steps.
+
+        Raises:
+            UserError: if the maps are not finite.
+        """
+        rng = np.random.default_rng((self.options.runtime.seed, epoch, 16))
+        n = len(self.dataset)
+        cells, scores = self._look(sorted(rng.choice(n, min(STUDIES, n), replace=False).tolist()))
+        device = self.fitted.device
+        self.parts.requires_grad_(True)
+        optimizer = build_optimizer(self.parts, LR, WEIGHT_DECAY)
+        losses: list[float] = []
+        bar = tqdm(range(steps), desc="maps", leave=False, disable=not is_main())
+        with threads_for(self.parts), bar:
+            for step in bar:
+                for group in optimizer.param_groups:
+                    group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
+                chosen = rng.choice(len(cells), min(BATCH, len(cells)), replace=False)
+                asked = search(*self.parts, cells[chosen].to(device).float())  # type: ignore[arg-type]  # (B, K)
+                loss = presence_loss(asked, scores[chosen].to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(float(loss.detach()))
+        self.parts.requires_grad_(False)
+        optimizer.zero_grad()  # no later step may count what is left here as its own
+        if not np.isfinite(losses[-1]):
+            raise UserError(
+                f"the maps are not finite after {steps} steps: the visual encoder sees numbers that are none; give it trained "
+                "weights (--resnet_weights), or --precision fp32"
+            )
+        self.fitted += 1
+        self._share(self.parts.parameters())
+        return float(np.mean(losses[-max(1, steps // 10) :]))
+
+    @torch.no_grad()
+    def _look(self, studies: list[int]) -> tuple[Tensor, Tensor]:
+        """What the image model's early stage shows of some studies: cells ``(n, M, C)`` in float16, and scores ``(n, K)``."""
+        options, encoder, view = self.options, self.model.visual_encoder, self.parts[0]
+        self.model.eval()
+        device = self.fitted.device
+        views = Views(self.dataset, studies)
+        own = torch.Generator()  # looking must not move the generator that dropout uses
+        how = {"num_workers": options.loading.num_workers, "pin_memory": device.type == "cuda", "generator": own}
+        cells: list[Tensor] = []
+        loader = DataLoader(views, batch_size=options.loading.batch_size, **how)
+        for image, _, _ in tqdm(loader, desc="look", leave=False, delay=2, disable=not is_main()):
+            with autocast(device, options.compute.precision):
+                near = encoder(normalise_pixels(image.to(device, non_blocking=True))).near
+            cells.append(view.cells(near.float()).half().cpu())  # type: ignore[operator]
+        return torch.cat(cells), torch.from_numpy(views.region_scores.astype(np.float32))
+
+    @staticmethod
+    def _share(tensors: Iterable[Tensor]) -> None:
+        if world_size() > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)

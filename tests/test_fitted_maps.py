@@ -1,0 +1,181 @@
+"""modules/training/fitted_maps.py: what trains a finer grid's maps, where they end, and what they leave alone."""
+
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from programs import train
+from test_references import datasets, options  # noqa: F401, fixture
+from tiny import tiny_config
+from torch.nn import functional as F
+
+import main_train
+from models.coarse_search import search
+from models.revtaf import Revtaf
+from modules.messages import UserError
+from modules.training import fitted_maps
+from modules.training.fitted_maps import FittedMaps
+from modules.weights.checkpoints import load_checkpoint
+
+APART = ("near_view.", "fusion.attention.q.", "entity_queries.")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(fitted_maps, "FIRST_STEPS", 5)
+    monkeypatch.setattr(fitted_maps, "STEPS", 5)
+
+
+def maps_of(dataset, seed=0, **changes):
+    torch.manual_seed(seed)
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", grid="2x", **changes))
+    return FittedMaps.of(model, dataset, options())
+
+
+class Squares:
+    """96 films of noise; a study shows entity k, of the first four, where square k of its four corners is bright."""
+
+    def __init__(self, dataset):
+        rng = np.random.default_rng(0)
+        self.shown = rng.random((96, 4)) < 0.4  # (n, 4)
+        self.region_scores = np.zeros((96, 75), np.float32)
+        self.region_scores[:, :4] = self.shown
+        self.images = rng.integers(0, 60, (96, 1, 64, 64)).repeat(3, axis=1).astype(np.uint8)
+        for entity, (row, column) in enumerate(((0, 0), (0, 48), (48, 0), (48, 48))):
+            self.images[self.shown[:, entity], :, row : row + 16, column : column + 16] += 120
+        self.dataset = dataset
+
+    def __len__(self):
+        return 96
+
+    def __getitem__(self, index):
+        return torch.from_numpy(self.images[index]), torch.zeros(1), torch.zeros(1)
+
+
+def test_the_least_loss_is_a_map_that_points(datasets, monkeypatch):  # noqa: F811
+    """Nothing says where: four entities, each a bright corner that the scores name. The best cell of a map is that corner."""
+    films = Squares(datasets["train"])
+
+    class Some(torch.utils.data.Dataset):
+        def __init__(self, dataset, studies):
+            self.studies, self.region_scores = studies, dataset.region_scores[studies]
+
+        def __len__(self):
+            return len(self.studies)
+
+        def __getitem__(self, index):
+            return films[self.studies[index]]
+
+    monkeypatch.setattr(fitted_maps, "Views", Some)
+    maps = maps_of(films)
+    first, last = maps.fit(0, 1), maps.fit(1, 150)
+    assert last < first / 4
+    cells, _ = maps._look(list(range(96)))
+    model = maps.model
+    with torch.no_grad():
+        seen = F.normalize(model.fusion.attention.q(model.near_view(cells.float())), dim=-1)  # (n, M, A)
+        found = torch.einsum("nma,ka->nkm", seen, F.normalize(model.entity_queries.query, dim=-1))
+    best = found[:, :4].argmax(dim=2).numpy()  # (n, 4) of 4 x 4 cells
+    assert (best == [0, 3, 12, 15])[films.shown].mean() > 0.9
+    asked = search(*maps.parts, cells.float())
+    expected = model.entity_queries.presence(found)
+    torch.testing.assert_close(asked, expected)
+
+
+def test_a_fit_moves_the_maps_and_nothing_else(datasets):  # noqa: F811
+    maps = maps_of(datasets["train"])
+    before = {name: value.clone() for name, value in maps.model.state_dict().items()}
+    state = torch.get_rng_state()
+    losses = [maps.fit(epoch, 20) for epoch in range(3)]
+    assert losses == sorted(losses, reverse=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    moved = [name for name, value in maps.model.state_dict().items() if not torch.equal(value, before[name])]
+    assert {name for name in moved if not name.startswith(APART)} == {"coarse_search.maps_fitted"}
+    assert sum(name.startswith(APART) for name in before) == len(moved) - 1
+    assert not any(parameter.requires_grad for parameter in maps.parts.parameters())
+    assert all(parameter.grad is None for parameter in maps.model.parameters())
+
+
+def test_maps_are_fitted_at_first_unless_they_were_before(datasets, monkeypatch, quick):  # noqa: F811
+    steps = []
+    monkeypatch.setattr(FittedMaps, "fit", lambda maps, epoch, count: steps.append((epoch, count)) or 0.5)
+    maps = maps_of(datasets["train"])
+    maps.begin()
+    maps.fitted += 1
+    maps.begin()
+    assert [maps.refit(3, moved) for moved in (2, 80)] == [0.5, 0.5]
+    assert steps == [(0, 5), (3, 2), (3, 5)]
+
+
+@pytest.mark.parametrize("changes", [{"grid": "1x"}, {"grid": "2x", "entity_keys": "text"}, {"grid": "2x", "map_view": "patches"}])
+def test_every_other_model_has_maps_that_its_steps_move(datasets, changes):  # noqa: F811
+    assert FittedMaps.of(Revtaf(tiny_config(**changes)), datasets["train"], options()) is None
+
+
+def test_without_a_presence_loss_the_steps_of_the_model_move_the_maps(datasets):  # noqa: F811
+    model, given = Revtaf(tiny_config(grid="2x")), options()
+    given.training = replace(given.training, presence_weight=0.0)
+    assert FittedMaps.of(model, datasets["train"], given) is None
+    assert all(parameter.requires_grad for parameter in model.near_view.parameters())
+
+
+def test_maps_that_are_not_finite_end_the_training_in_a_sentence(datasets, monkeypatch):  # noqa: F811
+    maps = maps_of(datasets["train"])
+    nothing = torch.full((8, 16, 64), torch.inf)
+    monkeypatch.setattr(maps, "_look", lambda studies: (nothing, torch.ones(8, 75)))
+    with pytest.raises(UserError, match="the maps are not finite after 2 steps.*--precision fp32"):
+        maps.fit(0, 2)
+
+
+def test_no_more_studies_are_looked_at_than_fit_into_memory(datasets, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(fitted_maps, "STUDIES", 5)
+    maps, asked = maps_of(datasets["train"]), []
+    look = maps._look
+    monkeypatch.setattr(maps, "_look", lambda studies: asked.append(studies) or look(studies))
+    for epoch in (0, 1, 1):
+        maps.fit(epoch, 1)
+    assert asked[0] != asked[1] == asked[2]  # a resumed epoch looks at the same ones
+    assert all(len(set(studies)) == 5 for studies in asked)
+
+
+def test_a_training_says_what_its_maps_lack_and_a_resumed_one_ends_with_the_same(prepared, tmp_path, monkeypatch, quick):
+    train(prepared, tmp_path / "whole", "--grid", "2x")
+    names, *lines = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
+    rows = [dict(zip(names.split(","), line.split(","), strict=True)) for line in lines]
+    losses = [float(row["loss_maps"]) for row in rows]
+    assert 0 < losses[-1] < losses[0] < 1
+    original = main_train.Trainer.fit
+
+    def interrupted(trainer):
+        step, done = trainer.train_step, []
+
+        def stopping(batch):
+            done.append(1)
+            trainer.stop.number = signal.SIGINT if len(done) == 8 else 0  # in the second epoch
+            return step(batch)
+
+        trainer.train_step = stopping
+        original(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(main_train.Trainer, "fit", interrupted)
+        with pytest.raises(SystemExit):
+            train(prepared, tmp_path / "parts", "--grid", "2x")
+    train(prepared, tmp_path / "parts", "--grid", "2x", "--resume")
+    whole, parts = (
+        load_checkpoint(tmp_path / name / "current_checkpoint.pth")["state_dict"] for name in ("whole", "parts")
+    )
+    assert whole["coarse_search.maps_fitted"] == 3
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+def test_a_training_that_goes_on_from_fitted_maps_does_not_fit_them_at_first(prepared, tmp_path, quick):
+    train(prepared, tmp_path / "first", "--grid", "2x", "--epochs", 1, "--warmup_steps", 2)
+    weights = tmp_path / "first" / "model_best.pth"
+    for start, expected in ((weights, 3), (None, 2)):
+        folder = tmp_path / f"next{expected}"
+        given = ["--init_from", start] if start else ["--grid", "2x"]
+        train(prepared, folder, *given, "--epochs", 1, "--warmup_steps", 2)
+        assert load_checkpoint(folder / "current_checkpoint.pth")["state_dict"]["coarse_search.maps_fitted"] == expected
