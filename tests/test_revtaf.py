@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from tiny import report_loss, tiny_config, tiny_study
+from torch.nn import functional as F
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
@@ -120,7 +121,7 @@ def test_every_parameter_gets_a_finite_gradient(changes, tiny_model):
     model = tiny_model(**changes).train()
     total_loss(model, tiny_study()).backward()
     unused = [name for name, p in model.named_parameters() if p.grad is None]
-    apart = {"grid": "2x"} == changes  # see fitted_maps.py
+    apart = changes == {"grid": "2x"}  # see fitted_maps.py
     assert unused == (["entity_queries.scale", "entity_queries.bias"] if apart else [])
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
@@ -303,6 +304,25 @@ def test_the_presence_loss_reaches_queries_view_and_image_but_no_text(tiny_model
     assert {name.split(".")[0] for name in found} == {"entity_queries", "fusion", part, "visual_encoder"}
     assert not [name for name in found if name.startswith("fusion") and "attention.q" not in name]
     assert ("visual_encoder.backbone.layer3.0.conv1.weight" in found) == (view == "patches")
+
+
+def test_the_image_model_of_a_finer_grid_learns_from_wide_cells_alone(tiny_model):
+    model, study = tiny_model(grid="2x").train(), tiny_study()
+    found = gradients_of(model, presence_loss(model.fuse(study).presence_logits, study.region_scores))
+    assert {name.split(".")[0] for name in found} == {"coarse_search", "visual_encoder"}
+    of_maps = gradients_of(model, model.fuse(study).region_map.square().sum())
+    assert {name.split(".")[0] for name in of_maps} == {"entity_queries", "fusion", "near_view"}
+    for plain in ({}, {"entity_keys": "text"}, {"map_view": "patches"}):
+        assert tiny_model(grid="2x" if plain else "1x", **plain).coarse_search is None
+
+
+def test_a_wide_cell_is_searched_by_cosine_like_a_map(tiny_model):
+    model, study = tiny_model(grid="2x"), tiny_study()
+    search, stage = model.coarse_search, model.visual_encoder(study.image).near
+    seen, asked = (F.normalize(x, dim=-1) for x in (search.q(search.view(stage)), search.queries.query))
+    fused = model.fuse(study)
+    assert seen.shape[1] * 4 == fused.region_map.shape[2]
+    torch.testing.assert_close(fused.presence_logits, search.queries.presence((seen @ asked.T).transpose(1, 2)))
 
 
 def test_no_entity_keys_from_the_text_have_a_presence(tiny_model):

@@ -7,8 +7,6 @@ first one ended. What is asked of them is the presence loss alone, as in the ste
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -44,10 +42,13 @@ class FittedMaps:
     """
 
     def __init__(self, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> None:
-        assert model.coarse_search and model.near_view and model.entity_queries
+        coarse, view, queries = model.coarse_search, model.near_view, model.entity_queries
+        assert coarse is not None
+        assert view is not None
+        assert queries is not None
         self.model, self.dataset, self.options = model, dataset, options
-        self.fitted = model.coarse_search.maps_fitted
-        self.parts = nn.ModuleList([model.near_view, model.fusion.attention.q, model.entity_queries])
+        self.fitted, self.view, self.q, self.queries = coarse.maps_fitted, view, model.fusion.attention.q, queries
+        self.parts = nn.ModuleList([self.view, self.q, self.queries])
         self.parts.requires_grad_(False)
         self.start: dict[str, Tensor] = {}  # the weights that the first fit ended with
 
@@ -94,7 +95,7 @@ class FittedMaps:
                 for group in optimizer.param_groups:
                     group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
                 chosen = rng.choice(len(cells), min(BATCH, len(cells)), replace=False)
-                asked = search(*self.parts, cells[chosen].to(device).float())  # type: ignore[arg-type]  # (B, K)
+                asked = search(self.view, self.q, self.queries, cells[chosen].to(device).float())  # (B, K)
                 loss = presence_loss(asked, scores[chosen].to(device))
                 optimizer.zero_grad()
                 loss.backward()
@@ -108,28 +109,28 @@ class FittedMaps:
                 "weights (--resnet_weights), or --precision fp32"
             )
         self.fitted += 1
-        self._share(self.parts.parameters())
+        if world_size() > 1:
+            for tensor in self.parts.parameters():
+                dist.broadcast(tensor, 0)
         return float(np.mean(losses[-max(1, steps // 10) :]))
 
     @torch.no_grad()
     def _look(self, studies: list[int]) -> tuple[Tensor, Tensor]:
         """What the image model's early stage shows of some studies: cells ``(n, M, C)`` in float16, and scores ``(n, K)``."""
-        options, encoder, view = self.options, self.model.visual_encoder, self.parts[0]
+        options, encoder = self.options, self.model.visual_encoder
         self.model.eval()
         device = self.fitted.device
         views = Views(self.dataset, studies)
-        own = torch.Generator()  # looking must not move the generator that dropout uses
-        how = {"num_workers": options.loading.num_workers, "pin_memory": device.type == "cuda", "generator": own}
+        loader = DataLoader(
+            views,
+            batch_size=options.loading.batch_size,
+            num_workers=options.loading.num_workers,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses
+        )
         cells: list[Tensor] = []
-        loader = DataLoader(views, batch_size=options.loading.batch_size, **how)
         for image, _, _ in tqdm(loader, desc="look", leave=False, delay=2, disable=not is_main()):
             with autocast(device, options.compute.precision):
                 near = encoder(normalise_pixels(image.to(device, non_blocking=True))).near
-            cells.append(view.cells(near.float()).half().cpu())  # type: ignore[operator]
+            cells.append(self.view.cells(near.float()).clamp(-6e4, 6e4).half().cpu())  # what float16 holds
         return torch.cat(cells), torch.from_numpy(views.region_scores.astype(np.float32))
-
-    @staticmethod
-    def _share(tensors: Iterable[Tensor]) -> None:
-        if world_size() > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, 0)
