@@ -124,6 +124,38 @@ def test_what_a_small_model_finds_stands_as_it_was_measured():
     assert f"The reports have {lost(CE[0])} BLEU-4 less" in told
 
 
+def less(row, name):
+    """What a row of the small model has less than the full one, as findings.md writes it."""
+    return difference("", [figures("synth_cxr_small", "full", name) - figures("synth_cxr_small", row, name)])[6:-2]
+
+
+def test_what_the_released_ways_cost_a_small_model_stands_as_it_was_measured():
+    told = " ".join(NOW.split())
+    assert f"the reports have {less('label-nearest training references', CE[0])} BLEU-4 less" in told
+    hit, alike = "grounding.rows.maps.hit_rate", "map_correlation"
+    keys = stated("", [figures("synth_cxr_small", "entity keys from the text", hit)])[5:-2]
+    chance = figures("synth_cxr_small", "full", "grounding.rows.chance.hit_rate").mean()
+    assert f"on the sign in {keys} of all cases, {less('entity keys from the text', hit)} less and no more" in told
+    assert f"than chance ({chance:.2f})".replace("0.", ".") in told
+    maps = [stated("", [figures("synth_cxr_small", row, alike)])[5:-2] for row in ("alignment of all pairs", "full")]
+    assert f"correlate {maps[0]}, in the full model {maps[1]}." in told
+
+
+@pytest.mark.parametrize(
+    ("row", "also"),
+    [
+        ("entity keys from the text", ()),
+        ("alignment of all pairs", ("grounding.rows.maps.hit_rate",)),
+        ("alignment of stored texts", ()),
+        ("mixed states in the prompt", ()),
+    ],
+)
+def test_what_is_said_to_change_nothing_has_no_interval_without_zero(row, also):
+    for name in (*CE, *also):
+        low, high = less(row, name).split("[")[1].strip("]").split(", ")
+        assert float(low) <= 0 <= float(high), (row, name)
+
+
 @pytest.mark.parametrize("benchmark", TABLES)
 def test_maps_stand_as_they_were_measured(benchmark):
     hits = figures(benchmark, "full", "grounding.rows.maps.hit_rate")
@@ -227,7 +259,7 @@ def test_only_what_the_corrected_p_carry_is_said_to_be_carried():
     cells = [line.split("|")[3:7] for line in lines if line.startswith("| minus full")]
     several = [row for row in cells if all(" p " in cell for cell in row)]  # seeds: of one there is no p
     p = np.array([[float(cell.split(" p ")[1]) for cell in row] for row in several])
-    assert p.shape[0] == 8
+    assert p.shape[0] == 9
     assert (p < 0.05).sum() == (p[:, 3] < 0.05).sum() == 6
     carried = p[p < 0.05]
     assert f"({carried.min():.3f} to {carried.max():.3f})".replace("0.", ".") in NOW
