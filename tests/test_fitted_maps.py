@@ -1,14 +1,14 @@
 """modules/training/fitted_maps.py: what trains a finer grid's maps, where they end, and what they leave alone."""
 
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from programs import train
 from test_references import datasets, options  # noqa: F401, fixture
-from tiny import tiny_config
+from tiny import tiny_config, tiny_study
 from torch.nn import functional as F
 
 import main_train
@@ -17,7 +17,7 @@ from models.revtaf import Revtaf
 from modules.messages import UserError
 from modules.training import fitted_maps
 from modules.training.fitted_maps import FittedMaps
-from modules.weights.checkpoints import load_checkpoint
+from modules.weights.checkpoints import FORMAT, as_checkpoint, build_model, load_checkpoint
 
 APART = ("near_view.", "fusion.attention.q.", "entity_queries.")
 
@@ -80,7 +80,7 @@ def test_the_least_loss_is_a_map_that_points(datasets, monkeypatch):  # noqa: F8
     best = found[:, :4].argmax(dim=2).numpy()  # (n, 4) of 4 x 4 cells
     assert (best == [0, 3, 12, 15])[films.shown].mean() > 0.5  # chance is .06
     assert ((best // 8 == [0, 0, 1, 1]) & (best % 4 // 2 == [0, 1, 0, 1]))[films.shown].mean() > 0.85  # its quarter
-    asked = search(maps.view, maps.q, maps.queries, cells.float())
+    asked = search(maps.parts.view, maps.parts.q, maps.parts.queries, cells.float())
     expected = model.entity_queries.presence(found)
     torch.testing.assert_close(asked, expected)
 
@@ -121,9 +121,9 @@ def test_every_fit_begins_where_the_first_one_ended(datasets, quick):  # noqa: F
         maps.refit(1, 3)
         ends.append({name: value.clone() for name, value in maps.parts.state_dict().items()})
         with torch.no_grad():
-            maps.q.weight.fill_(9)
+            maps.parts.q.weight.fill_(9)
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in first)
-    assert not torch.equal(ends[0]["1.weight"], first["1.weight"])
+    assert not torch.equal(ends[0]["q.weight"], first["q.weight"])
     assert all(torch.equal(maps.start[name], first[name]) for name in first)
 
 
@@ -200,3 +200,34 @@ def test_a_training_that_goes_on_from_fitted_maps_does_not_fit_them_at_first(pre
         given = ["--init_from", start] if start else ["--grid", "2x"]
         train(prepared, folder, *given, "--epochs", 1, "--warmup_steps", 2)
         assert load_checkpoint(folder / "current_checkpoint.pth")["state_dict"]["coarse_search.maps_fitted"] == expected
+
+
+def test_a_run_from_before_is_not_resumed_and_one_of_another_size_neither(datasets):  # noqa: F811
+    maps = maps_of(datasets["train"])
+    with pytest.raises(UserError, match=r"c\.pth is of a training whose finer maps moved in every step.*--init_from"):
+        maps.resume({}, "c.pth")
+    wide = maps_of(datasets["train"], attention_dim=24)
+    with pytest.raises(UserError, match=r"c\.pth is not a run with maps of this size: of \d weights 0 are missing"):
+        maps.resume({"first_maps": wide.parts.state_dict()}, "c.pth")
+    maps.resume({"first_maps": maps_of(datasets["train"], seed=1).parts.state_dict()}, "c.pth")
+    maps.begin()  # as resumed: nothing is fitted at first
+    assert maps.fitted == 0
+
+
+def test_a_model_of_a_finer_grid_from_before_is_what_it_was(tmp_path):
+    torch.manual_seed(0)
+    model = Revtaf(tiny_config(grid="2x")).eval()
+    weights = {name: value for name, value in model.state_dict().items() if not name.startswith("coarse_search.")}
+    content = {"format": FORMAT, "config": asdict(model.config), "state_dict": weights, "run": {}}
+    checkpoint = as_checkpoint(content, "before.pth")
+    now = build_model(checkpoint).eval()
+    now.load_state_dict(checkpoint["state_dict"])
+    assert now.coarse_search.maps_fitted == 1
+    assert torch.equal(now.coarse_search.queries.query, model.entity_queries.query)
+    study = tiny_study()
+    torch.testing.assert_close(now.fuse(study).fused, model.fuse(study).fused)
+    wide = {**content, "config": asdict(replace(model.config, grid="1x"))}
+    assert as_checkpoint(wide, "wide.pth")["state_dict"].keys() == weights.keys()
+    for broken in ({}, {1: torch.ones(1)}):
+        with pytest.raises(UserError):
+            as_checkpoint({**content, "state_dict": broken}, "before.pth")

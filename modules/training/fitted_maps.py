@@ -7,6 +7,10 @@ first one ended. What is asked of them is the presence loss alone, as in the ste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -25,11 +29,40 @@ from modules.retrieval.observation import Views
 from modules.training.losses import presence_loss
 from modules.training.optimizers import build_optimizer
 from modules.training.towers import threads_for
+from modules.weights.layouts import check_weights
 
 STUDIES = 4096  # looked at for a fit, drawn anew for each: 0.8 GB of a ResNet-101 at 224 pixels
 BATCH = 64
 FIRST_STEPS, STEPS = 600, 400  # of the first fit, and of the others once the model has made as many
 LR, WEIGHT_DECAY = 2.5e-3, 0.05
+
+
+class MapParts(nn.Module):
+    """What a fit trains: the view, W_q and the queries of a model with a finer grid.
+
+    Args:
+        model: whose.
+    """
+
+    def __init__(self, model: Revtaf) -> None:
+        super().__init__()
+        assert model.near_view is not None
+        assert model.entity_queries is not None
+        self.view, self.q, self.queries = model.near_view, model.fusion.attention.q, model.entity_queries
+
+
+def fitted_apart(model: Revtaf, options: MainTrain) -> bool:
+    """Whether a model has a finer grid and is asked what its images show."""
+    return model.coarse_search is not None and options.training.presence_weight > 0
+
+
+def maps_step(parts: MapParts, optimizer: torch.optim.Optimizer, cells: Tensor, scores: Tensor) -> float:
+    """One step towards the presence of entities, ``scores`` ``(B, K)``, in ``cells`` ``(B, M, C)``; returns the loss."""
+    loss = presence_loss(search(parts.view, parts.q, parts.queries, cells), scores)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
 
 
 class FittedMaps:
@@ -42,21 +75,26 @@ class FittedMaps:
     """
 
     def __init__(self, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> None:
-        coarse, view, queries = model.coarse_search, model.near_view, model.entity_queries
-        assert coarse is not None
-        assert view is not None
-        assert queries is not None
+        assert model.coarse_search is not None
         self.model, self.dataset, self.options = model, dataset, options
-        self.fitted, self.view, self.q, self.queries = coarse.maps_fitted, view, model.fusion.attention.q, queries
-        self.parts = nn.ModuleList([self.view, self.q, self.queries])
+        self.fitted, self.parts = model.coarse_search.maps_fitted, MapParts(model)
         self.parts.requires_grad_(False)
         self.start: dict[str, Tensor] = {}  # the weights that the first fit ended with
 
     @classmethod
     def of(cls, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> FittedMaps | None:
-        """Those of a model that has a finer grid and is asked what its images show; None for any other."""
-        apart = model.coarse_search is not None and options.training.presence_weight > 0
-        return cls(model, dataset, options) if apart else None
+        """Those of a model whose maps are fitted apart; None for any other."""
+        return cls(model, dataset, options) if fitted_apart(model, options) else None
+
+    def resume(self, run: Mapping[str, Any], path: str | Path) -> None:
+        """Take the end of the first fit from the ``run`` of a checkpoint; UserError if it holds none, or another model's."""
+        if "first_maps" not in run:
+            raise UserError(
+                f"{path} is of a training whose finer maps moved in every step, as they no longer do: train anew, or start from "
+                "its weights with --init_from"
+            )
+        check_weights(run["first_maps"], self.parts.state_dict(), path, "a run with maps of this size")
+        self.start = run["first_maps"]
 
     def begin(self) -> None:
         """Fit maps that never were, before the first step of the model; later calls do nothing."""
@@ -95,15 +133,12 @@ class FittedMaps:
                 for group in optimizer.param_groups:
                     group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
                 chosen = rng.choice(len(cells), min(BATCH, len(cells)), replace=False)
-                asked = search(self.view, self.q, self.queries, cells[chosen].to(device).float())  # (B, K)
-                loss = presence_loss(asked, scores[chosen].to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses.append(float(loss.detach()))
+                losses.append(
+                    maps_step(self.parts, optimizer, cells[chosen].to(device).float(), scores[chosen].to(device))
+                )
         self.parts.requires_grad_(False)
         optimizer.zero_grad()  # no later step may count what is left here as its own
-        if not np.isfinite(losses[-1]):
+        if not all(weight.isfinite().all() for weight in self.parts.parameters()):
             raise UserError(
                 f"the maps are not finite after {steps} steps: the visual encoder sees numbers that are none; give it trained "
                 "weights (--resnet_weights), or --precision fp32"
@@ -132,5 +167,5 @@ class FittedMaps:
         for image, _, _ in tqdm(loader, desc="look", leave=False, delay=2, disable=not is_main()):
             with autocast(device, options.compute.precision):
                 near = encoder(normalise_pixels(image.to(device, non_blocking=True))).near
-            cells.append(self.view.cells(near.float()).clamp(-6e4, 6e4).half().cpu())  # what float16 holds
+            cells.append(self.parts.view.cells(near.float()).clamp(-6e4, 6e4).half().cpu())  # what float16 holds
         return torch.cat(cells), torch.from_numpy(views.region_scores.astype(np.float32))

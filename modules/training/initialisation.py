@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from modules.corpus.vocabularies import bert_folder
 from modules.messages import UserError
 from modules.options.programs import MainTrain
 from modules.weights.backbones import starting_weights
-from modules.weights.checkpoints import BERT_FILES, load_backbone, load_bert
+from modules.weights.checkpoints import BERT_FILES, coarse_search, load_backbone, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
     "image_size", "grid", "dropout", "manifold", "curvature", "learn_curvature", "retrieval", "attention", "align_pairs",
@@ -94,23 +94,13 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
     own = model.state_dict()
     weights = {
         name: torch.cat([value, own[name][len(value) :]]) if _is_shorter(value, own.get(name), new) else value
-        for name, value in [*checkpoint["state_dict"].items(), *_coarse(checkpoint["state_dict"])]
+        for name, value in {**coarse_search(checkpoint["state_dict"]), **checkpoint["state_dict"]}.items()
     }
     missing = model.load_state_dict(weights, strict=False).missing_keys
     random = [name for name in missing if name not in BEGIN_ANEW]
     if random:
         raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
     return [f"vocabulary: {new} words of these reports are new to {path} and start from random vectors"] if new else []
-
-
-def _coarse(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """What a finer grid searches wide cells with, from the maps of a model whose cells are as wide."""
-    for ours, theirs in {"view": "near_view", "q": "fusion.attention.q", "queries": "entity_queries"}.items():
-        for name, value in weights.items():
-            if name.startswith(f"{theirs}."):
-                copy = f"coarse_search.{ours}{name.removeprefix(theirs)}"
-                if copy not in weights:
-                    yield copy, value
 
 
 def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:

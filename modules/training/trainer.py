@@ -143,7 +143,7 @@ class Trainer:
             self.train_set.refer_to(run["reference_rows"].numpy())
             self.referenced = self.state.epoch
         if self.maps:
-            self.maps.start = run["first_maps"]
+            self.maps.resume(run, path)
         self.validation.weights = checksum
         self.good.saved(path, self.state)
         if is_main():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ _STATE: dict[str, type] = {
     "class_prior": Tensor,
     "released": str,
     "vocabulary": str,
+    "first_maps": dict,
 }
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
@@ -64,6 +66,7 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
     if isinstance(content, dict) and content.get("format") == FORMAT:
         if isinstance(content.get("config"), dict):
             content = {**content, "config": {**SINCE, **content["config"]}}
+            content = _with_coarse_search(content)
         _check_ours(content, path)
         return content
     if is_released(weights := weights_of(content)):
@@ -72,6 +75,29 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
         f"{path} is no REVTAF: {describe(content)}; give a file written by main_train.py, such as model_best.pth, or "
         "the released state dict"
     )
+
+
+def _with_coarse_search(content: dict[str, Any]) -> dict[str, Any]:
+    """A model of a finer grid from before its image model learned from wide cells: it searches them as its own maps."""
+    config, weights = content["config"], content.get("state_dict")
+    searched = config.get("grid") == "2x" and config.get("map_view") == "near" and config.get("entity_keys") == "query"
+    if not searched or not isinstance(weights, dict) or any(str(name).startswith("coarse_search.") for name in weights):
+        return content
+    return {
+        **content,
+        "state_dict": {**weights, **coarse_search(weights), "coarse_search.maps_fitted": torch.tensor(1)},
+    }
+
+
+def coarse_search(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What searches wide cells as the maps do in ``weights``, by the names of :class:`models.coarse_search.CoarseSearch`."""
+    parts = {"near_view.": "view.", "fusion.attention.q.": "q.", "entity_queries.": "queries."}
+    return {
+        f"coarse_search.{ours}{name.removeprefix(theirs)}": value
+        for theirs, ours in parts.items()
+        for name, value in weights.items()
+        if str(name).startswith(theirs)
+    }
 
 
 def _check_ours(content: dict[str, Any], path: str | Path) -> None:
