@@ -192,14 +192,13 @@ def test_a_training_says_what_its_maps_lack_and_a_resumed_one_ends_with_the_same
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
 
 
-def test_a_training_that_goes_on_from_fitted_maps_does_not_fit_them_at_first(prepared, tmp_path, quick):
-    train(prepared, tmp_path / "first", "--grid", "2x", "--epochs", 1, "--warmup_steps", 2)
-    weights = tmp_path / "first" / "model_best.pth"
-    for start, expected in ((weights, 3), (None, 2)):
-        folder = tmp_path / f"next{expected}"
-        given = ["--init_from", start] if start else ["--grid", "2x"]
-        train(prepared, folder, *given, "--epochs", 1, "--warmup_steps", 2)
-        assert load_checkpoint(folder / "current_checkpoint.pth")["state_dict"]["coarse_search.maps_fitted"] == expected
+@pytest.mark.parametrize(("grid", "fits"), [("2x", 3), ("1x", 2)])
+def test_maps_that_were_fitted_before_are_not_fitted_at_first(prepared, tmp_path, quick, grid, fits):
+    once = ["--epochs", 1, "--warmup_steps", 2]
+    train(prepared, tmp_path / "first", "--grid", grid, *once)
+    train(prepared, tmp_path / "next", "--grid", "2x", *once, "--init_from", tmp_path / "first" / "model_best.pth")
+    weights = load_checkpoint(tmp_path / "next" / "current_checkpoint.pth")["state_dict"]
+    assert weights["coarse_search.maps_fitted"] == fits
 
 
 def test_a_run_from_before_is_not_resumed_and_one_of_another_size_neither(datasets):  # noqa: F811

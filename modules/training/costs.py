@@ -163,7 +163,7 @@ def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, de
 
 def _map_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, device: torch.device) -> list[Cost]:
     """Looking at training images for a finer grid's maps, and fitting these, before the first epoch and after each."""
-    if not fitted_maps.fitted_apart(model, options):
+    if not fitted_maps.fitted_apart(model, options.training):
         return []
     parts, epochs = fitted_maps.MapParts(model), options.training.epochs
     model.eval()
