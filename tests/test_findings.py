@@ -137,6 +137,7 @@ def test_what_the_released_ways_cost_a_small_model_stands_as_it_was_measured():
     chance = figures("synth_cxr_small", "full", "grounding.rows.chance.hit_rate").mean()
     assert f"on the sign in {keys} of all cases, {less('entity keys from the text', hit)} less and no more" in told
     assert f"than chance ({chance:.2f})".replace("0.", ".") in told
+    assert f"at {less('no prompt', CE[1])} F1." in told
     maps = [stated("", [figures("synth_cxr_small", row, alike)])[5:-2] for row in ("alignment of all pairs", "full")]
     assert f"correlate {maps[0]}, in the full model {maps[1]}." in told
 
@@ -148,6 +149,9 @@ def test_what_the_released_ways_cost_a_small_model_stands_as_it_was_measured():
         ("alignment of all pairs", ("grounding.rows.maps.hit_rate",)),
         ("alignment of stored texts", ()),
         ("mixed states in the prompt", ()),
+        ("single plan", ("grounding.rows.maps.hit_rate",)),
+        ("no report memory", ()),
+        ("no prompt", ()),
     ],
 )
 def test_what_is_said_to_change_nothing_has_no_interval_without_zero(row, also):
