@@ -172,12 +172,43 @@ def test_what_makes_maps_point_stands_as_it_was_measured(row):
     assert stated("", [hits])[5:-2] in NOW
 
 
+def of_grid(benchmark, name):
+    return figures(benchmark, "finer grid", f"grounding.rows.{name}hit_rate")
+
+
 def test_the_finer_grid_stands_as_it_was_measured():
-    hits, of_heart = (figures("synth_cxr_thumbnail", "finer grid", f"grounding.rows.maps.{name}hit_rate")
-                      for name in ("", "signs.cardiomegaly."))  # fmt: skip
-    seeds = ", ".join(f"{hit:.3f}"[1:] for hit in hits)
-    assert f"three seeds on CPU cores: {stated('', [hits])[5:-2]} of all cases ({seeds})" in NOW
-    assert f"pointed at in {', '.join(f'{hit:.2f}'[1:] for hit in of_heart)} of its cases" in NOW
+    told = " ".join(NOW.split())
+    for benchmark, words, places in (
+        ("synth_cxr", "the highest patch is on the sign in", "is pointed at in {} of its cases"),
+        ("synth_cxr_thumbnail", "`--tower_inputs thumbnail`):", "with the heart in {}."),
+    ):
+        hits, of_heart = of_grid(benchmark, "maps."), of_grid(benchmark, "maps.signs.cardiomegaly.")
+        seeds = ", ".join(f"{hit:.3f}"[1:] for hit in hits)
+        every = " of all cases" if benchmark == "synth_cxr" else ""
+        assert f"{words} {stated('', [hits])[5:-2]}{every} ({seeds})" in told
+        assert places.format(", ".join(f"{hit:.2f}"[1:] for hit in of_heart)) in told
+    prior = "location prior (training masks)."
+    above = of_grid("synth_cxr", "maps.") - of_grid("synth_cxr", prior)
+    assert f"the maps are above it by {difference('', [above])[6:-2]}" in told
+    masks = of_grid("synth_cxr", "linear probe (training masks).").mean()
+    assert f"Chance is {of_grid('synth_cxr', 'chance.').mean():.2f}".replace("0.", ".") in told
+    assert f"A linear probe of those masks reaches {masks:.2f}".replace("0.", ".") in told
+    ranked = [figures("synth_cxr", "finer grid", f"grounding.rows.{row}auroc") for row in ("maps.", prior)]
+    assert f"(AUROC minus its {difference('', [ranked[0] - ranked[1]])[5:-2]})" in told
+
+
+def test_what_the_finer_grid_changes_in_reports_stands_as_it_was_measured():
+    more = {name: figures("synth_cxr", "finer grid", name) - figures("synth_cxr", "full", name) for name in CE}
+    told = f"has {difference('', [more[CE[0]]])[6:-2]} BLEU-4 more and {difference('', [-more[CE[4]]])[6:-2]} tail F1 of the"
+    assert told in NOW
+    assert difference("", [more[name] for name in CE[1:4]]).count("[-") == 3, "a clinical figure of the texts differs"
+
+
+def test_readme_says_where_the_heart_is_found():
+    wide = figures("synth_cxr", "full", "grounding.rows.maps.signs.cardiomegaly.hit_rate").mean()
+    fine = of_grid("synth_cxr", "maps.signs.cardiomegaly.").mean()
+    told = " ".join((DOCS.parent / "README.md").read_text().split())
+    assert f"cardiomegaly's in {wide:.2f} (`--grid 2x`: {fine:.2f})".replace("0.", ".") in told
 
 
 def test_what_the_towers_see_stands_as_it_was_measured():
