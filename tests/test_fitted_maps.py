@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from programs import train
+from programs import SMALL, SMALL_MODEL, places, refused, train
 from test_references import datasets, options  # noqa: F401, fixture
 from tiny import tiny_config, tiny_study
 from torch.nn import functional as F
@@ -18,6 +18,7 @@ from modules.messages import UserError
 from modules.training import fitted_maps
 from modules.training.fitted_maps import FittedMaps
 from modules.weights.checkpoints import FORMAT, as_checkpoint, build_model, load_checkpoint
+from modules.weights.saving import save_generation
 
 APART = ("near_view.", "fusion.attention.q.", "entity_queries.")
 
@@ -230,3 +231,41 @@ def test_a_model_of_a_finer_grid_from_before_is_what_it_was(tmp_path):
     for broken in ({}, {1: torch.ones(1)}):
         with pytest.raises(UserError):
             as_checkpoint({**content, "state_dict": broken}, "before.pth")
+
+
+def test_a_run_from_before_goes_on_by_its_weights_alone(prepared, tmp_path, quick, capsys):
+    """Its optimizer moved the maps as well, and nothing kept the end of a first fit."""
+    once = ["--grid", "2x", "--epochs", 1, "--warmup_steps", 2]
+    train(prepared, tmp_path, *once)
+    content = load_checkpoint(tmp_path / "current_checkpoint.pth")
+    for name in [name for name in content["state_dict"] if name.startswith("coarse_search.")]:
+        del content["state_dict"][name]
+    del content["run"]["first_maps"]
+    content["run"]["optimizer"]["param_groups"].append({"params": [], "lr": 0.0})
+    for _ in range(2):  # the previous one too
+        save_generation(content, tmp_path)
+    words = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path, *once, "--resume"]
+    refused(capsys, "whose finer maps moved in every step", main_train, *words)
+    train(prepared, tmp_path / "next", *once, "--init_from", tmp_path / "current_checkpoint.pth")
+    weights = load_checkpoint(tmp_path / "next" / "current_checkpoint.pth")["state_dict"]
+    assert weights["coarse_search.maps_fitted"] == 2
+
+
+def test_the_rate_of_a_fit_falls_to_nothing(datasets, monkeypatch):  # noqa: F811
+    rates, step = [], torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda one, *given: rates.append(one.param_groups[1]["lr"]) or step(one, *given)
+    )
+    maps_of(datasets["train"]).fit(0, 10)
+    np.testing.assert_allclose(rates, fitted_maps.LR * (1 + np.cos(np.pi * np.arange(10) / 10)) / 2)
+
+
+def test_an_early_stage_beyond_float16_does_not_poison_the_maps(datasets):  # noqa: F811
+    maps = maps_of(datasets["train"])
+    last = [
+        part for part in maps.model.visual_encoder.backbone.layer2.modules() if isinstance(part, torch.nn.BatchNorm2d)
+    ]
+    torch.nn.init.constant_(last[-1].weight, 1e6)
+    cells, _ = maps._look([0, 1])
+    assert cells.float().abs().max() == torch.tensor(6e4).half()
+    assert np.isfinite(maps.fit(0, 5))

@@ -134,6 +134,8 @@ class Trainer:
                 f"{others[0]}): give the --feature_dir that it began with, or train anew into another --save_dir"
             )
         restore(self.model, checkpoint, path)
+        if self.maps:
+            self.maps.resume(run, path)
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
         self.state = RunState(**{name: run[name] for name in RunState().as_dict() if name in run})
@@ -142,8 +144,6 @@ class Trainer:
         if "reference_rows" in run:
             self.train_set.refer_to(run["reference_rows"].numpy())
             self.referenced = self.state.epoch
-        if self.maps:
-            self.maps.resume(run, path)
         self.validation.weights = checksum
         self.good.saved(path, self.state)
         if is_main():
