@@ -20,6 +20,7 @@ RUNS = {benchmark: latest_runs(LINES, benchmark) for benchmark in TABLES}
 THREE = [(benchmark, row) for benchmark, rows in RUNS.items() for row in rows if len(rows[row]) >= 3]
 CE = ("scores.test_BLEU_4", "scores.test_ce_f1", "scores.test_ce_f1_macro", "scores.test_ce_f1_macro_tail",
       "scores.test_state_f1_macro_tail")  # fmt: skip
+RETRIEVED = ("retrieval.learned.bleu_4_top1", "retrieval.learned.label_f1_top1", "retrieval.learned.f1_macro_top1")
 RETRIEVAL = ("bleu_4_top1", "label_f1_top1", "f1_macro_top1", "f1_macro_tail_top1")
 
 
@@ -152,6 +153,8 @@ def test_what_the_released_ways_cost_a_small_model_stands_as_it_was_measured():
         ("single plan", ("grounding.rows.maps.hit_rate",)),
         ("no report memory", ()),
         ("no prompt", ()),
+        ("curvature .1", RETRIEVED),
+        ("curvature 1", RETRIEVED),
     ],
 )
 def test_what_is_said_to_change_nothing_has_no_interval_without_zero(row, also):
