@@ -1,5 +1,6 @@
 """The programs as their command lines would run them, on a data set small enough for a test."""
 
+import signal
 import sys
 
 import pytest
@@ -45,6 +46,27 @@ def prepare(folder, *flags):
 
 def train(folder, save_dir, *flags):
     call(main_train, *places(folder), *SMALL, *SMALL_MODEL, "--save_dir", save_dir, "--epochs", 2, *flags)
+
+
+def train_until_interrupted(monkeypatch, step, folder, save_dir, *flags):
+    """Train, with Ctrl-C in the given step of all; the program saves and ends."""
+    fit = main_train.Trainer.fit
+
+    def interrupted(trainer):
+        train_step, done = trainer.train_step, []
+
+        def stopping(batch):
+            done.append(1)
+            trainer.stop.number = signal.SIGINT if len(done) == step else 0
+            return train_step(batch)
+
+        trainer.train_step = stopping
+        fit(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(main_train.Trainer, "fit", interrupted)
+        with pytest.raises(SystemExit):
+            train(folder, save_dir, *flags)
 
 
 def refused(capsys, words, program, *argv):

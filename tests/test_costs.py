@@ -192,22 +192,6 @@ def test_training_costs_of_a_small_model(capsys):
     assert 0 < float(found[1]) < 2
 
 
-def test_the_maps_of_a_finer_grid_are_estimated_where_they_are_fitted():
-    from modules.options.programs import MainTrain
-    from modules.training.costs import training_costs
-
-    def costs(*flags):
-        words = ["--dataset_name", "synth_cxr", *SMALL_IMAGE, "--device", "cpu", "--batch_size", "8", *flags]
-        every = training_costs(parse_options(MainTrain, words), 1000, 10, 20, torch.device("cpu"))
-        return [cost for cost in every if "maps" in cost.work]
-
-    look, fit = costs("--grid", "2x")
-    assert (look.work, fit.work) == ("looking for the maps, 7 times", "fitting the maps, 7 times")
-    assert fit.basis.endswith(f"s a step, {600 + 125 + 250 + 375 + 3 * 400:,} steps")  # an epoch has 125
-    assert min(look.seconds, fit.seconds) > 0
-    assert costs("--grid", "2x", "--presence_weight", "0") == costs() == []
-
-
 def test_ones_own_data_set_is_estimated_with_the_network_and_passes_of_its_size(tmp_path, capsys):
     """The published network was timed, and six passes: 28 hours where 55 minutes are needed."""
     table = tmp_path / "studies.csv"

@@ -1,12 +1,11 @@
 """modules/training/fitted_maps.py: what trains a finer grid's maps, where they end, and what they leave alone."""
 
-import signal
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, SMALL_MODEL, places, refused, train
+from programs import SMALL, SMALL_MODEL, places, refused, train, train_until_interrupted
 from test_references import datasets, options  # noqa: F401, fixture
 from tiny import tiny_config, tiny_study
 from torch.nn import functional as F
@@ -38,7 +37,7 @@ def maps_of(dataset, seed=0, **changes):
 class Squares:
     """96 films of noise; a study shows entity k, of the first four, where square k of its four corners is bright."""
 
-    def __init__(self, dataset):
+    def __init__(self):
         rng = np.random.default_rng(0)
         self.shown = rng.random((96, 4)) < 0.4  # (n, 4)
         self.region_scores = np.zeros((96, 75), np.float32)
@@ -46,7 +45,6 @@ class Squares:
         self.images = rng.integers(0, 60, (96, 1, 64, 64)).repeat(3, axis=1).astype(np.uint8)
         for entity, (row, column) in enumerate(((0, 0), (0, 48), (48, 0), (48, 48))):
             self.images[self.shown[:, entity], :, row : row + 16, column : column + 16] += 120
-        self.dataset = dataset
 
     def __len__(self):
         return 96
@@ -55,9 +53,9 @@ class Squares:
         return torch.from_numpy(self.images[index]), torch.zeros(1), torch.zeros(1)
 
 
-def test_the_least_loss_is_a_map_that_points(datasets, monkeypatch):  # noqa: F811
+def test_the_least_loss_is_a_map_that_points(monkeypatch):
     """Nothing says where: four entities, each a bright corner that the scores name. A map is highest in or beside its corner."""
-    films = Squares(datasets["train"])
+    films = Squares()
 
     class Some(torch.utils.data.Dataset):
         def __init__(self, dataset, studies):
@@ -168,23 +166,7 @@ def test_a_training_says_what_its_maps_lack_and_a_resumed_one_ends_with_the_same
     names, *lines = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
     rows = [dict(zip(names.split(","), line.split(","), strict=True)) for line in lines]
     assert all(0 < float(row["loss_maps"]) < np.log(2) for row in rows)  # of a logit 0 it is log 2
-    original = main_train.Trainer.fit
-
-    def interrupted(trainer):
-        step, done = trainer.train_step, []
-
-        def stopping(batch):
-            done.append(1)
-            trainer.stop.number = signal.SIGINT if len(done) == 8 else 0  # in the second epoch
-            return step(batch)
-
-        trainer.train_step = stopping
-        original(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(main_train.Trainer, "fit", interrupted)
-        with pytest.raises(SystemExit):
-            train(prepared, tmp_path / "parts", "--grid", "2x")
+    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "parts", "--grid", "2x")  # in the second epoch
     train(prepared, tmp_path / "parts", "--grid", "2x", "--resume")
     whole, parts = (
         load_checkpoint(tmp_path / name / "current_checkpoint.pth")["state_dict"] for name in ("whole", "parts")
@@ -269,3 +251,13 @@ def test_an_early_stage_beyond_float16_does_not_poison_the_maps(datasets):  # no
     cells, _ = maps._look([0, 1])
     assert cells.float().abs().max() == torch.tensor(6e4).half()
     assert np.isfinite(maps.fit(0, 5))
+
+
+def test_a_run_of_the_wide_grid_from_before_is_resumed(prepared, tmp_path, monkeypatch):
+    """It knows nothing of a loss of maps."""
+    train_until_interrupted(monkeypatch, 8, prepared, tmp_path)
+    content = load_checkpoint(tmp_path / "current_checkpoint.pth")
+    del content["run"]["loss_maps"]
+    save_generation(content, tmp_path)
+    train(prepared, tmp_path, "--resume")
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3

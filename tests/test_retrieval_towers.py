@@ -1,19 +1,17 @@
 """models/retrieval_towers.py and modules/training/towers.py: what is learnt, what it costs nobody else, and the search."""
 
 import copy
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, call, places, train
+from programs import SMALL, call, places, train, train_until_interrupted
 from small_set import small_bank
 from test_references import datasets, options  # noqa: F401, fixture
 from tiny import tiny_config
 
 import main_test
-import main_train
 from models.manifolds import MANIFOLDS
 from models.retrieval_towers import GREYS, PLACES, Tower, film_style
 from models.revtaf import Revtaf
@@ -323,23 +321,7 @@ def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tm
     monkeypatch.setattr(towers, "FIRST_STEPS", 5)
     flags = ["--enhancer", "towers", "--retrieval", "learned"]
     train(prepared, tmp_path / "whole", *flags)
-    original = main_train.Trainer.fit
-
-    def interrupted(trainer):
-        step, done = trainer.train_step, []
-
-        def stopping(batch):
-            done.append(1)
-            trainer.stop.number = signal.SIGINT if len(done) == 8 else 0  # in the second epoch
-            return step(batch)
-
-        trainer.train_step = stopping
-        original(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(main_train.Trainer, "fit", interrupted)
-        with pytest.raises(SystemExit):
-            train(prepared, tmp_path / "parts", *flags)
+    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "parts", *flags)  # in the second epoch
     assert load_checkpoint(tmp_path / "parts" / "current_checkpoint.pth")["run"]["step"] > 0
     train(prepared, tmp_path / "parts", *flags, "--resume")
     whole, parts = (

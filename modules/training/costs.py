@@ -20,7 +20,6 @@ from modules.labels import CONDITIONS, STATES
 from modules.options.parsing import model_config
 from modules.options.programs import MainTrain
 from modules.throughput import Cost
-from modules.training import fitted_maps
 from modules.training.memory import first_study, kept_bytes
 from modules.training.optimizers import build_optimizer
 from modules.training.towers import (
@@ -71,7 +70,6 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     step, size = _step_seconds(model, options, batch, device), options.loading.batch_size
     report = _report_seconds(model, options, batch, device)
     towers = _tower_costs(model, options, batch, train, device)
-    maps = _map_costs(model, options, batch, train, device)
     del model
     epochs = options.training.epochs
     validations = -(-epochs // options.training.val_every)
@@ -79,7 +77,6 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     return [
         Cost(f"training, {epochs} epochs", step * train * epochs, f"{step:.4f} s a study", 3 * weights),
         *towers,
-        *maps,
         Cost(f"validation, {validations} times", report * val * validations, f"{report:.4f} s a report"),
         Cost("test", report * test, "the same"),
         Cost(
@@ -158,37 +155,6 @@ def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, de
     return [
         Cost(f"looking for the towers, {fits} times", looking * train * fits, f"{looking:.4f} s an image"),
         Cost(f"fitting the towers, {fits} times", step * steps, f"{step:.4f} s a step, {steps:,} steps"),
-    ]
-
-
-def _map_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, device: torch.device) -> list[Cost]:
-    """Looking at training images for a finer grid's maps, and fitting these, before the first epoch and after each."""
-    if not fitted_maps.fitted_apart(model, options.training):
-        return []
-    parts, epochs = fitted_maps.MapParts(model), options.training.epochs
-    model.eval()
-    for _ in range(2):  # the first sets up
-        started = _now()
-        with torch.no_grad(), autocast(device, options.compute.precision):
-            cells = parts.view.cells(model.visual_encoder(batch.study.image).near)  # (B, M, C)
-        looking = (_now() - started) / STUDIES
-    studies, size = min(fitted_maps.STUDIES, train), min(fitted_maps.BATCH, train)
-    seen = torch.rand(size, *cells.shape[1:], device=device)
-    scores = torch.rand(size, model.config.num_entities, device=device)
-    parts.requires_grad_(True)
-    optimizer = build_optimizer(parts, fitted_maps.LR, fitted_maps.WEIGHT_DECAY)
-    with threads_for(parts):
-        for _ in range(2):
-            started = _now()
-            fitted_maps.maps_step(parts, optimizer, seen, scores)
-            step = _now() - started
-    of_an_epoch = max(1, train // (options.loading.batch_size * options.training.grad_accum))
-    steps = fitted_maps.FIRST_STEPS + sum(min(fitted_maps.STEPS, of_an_epoch * (done + 1)) for done in range(epochs))
-    return [
-        Cost(
-            f"looking for the maps, {epochs + 1} times", looking * studies * (epochs + 1), f"{looking:.4f} s an image"
-        ),
-        Cost(f"fitting the maps, {epochs + 1} times", step * steps, f"{step:.4f} s a step, {steps:,} steps"),
     ]
 
 

@@ -24,7 +24,6 @@ from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import normalise_pixels
 from modules.distributed import autocast, is_main, world_size
 from modules.messages import UserError
-from modules.options.flags import TrainingOptions
 from modules.options.programs import MainTrain
 from modules.retrieval.observation import Views
 from modules.training.losses import presence_loss
@@ -50,11 +49,6 @@ class MapParts(nn.Module):
         assert model.near_view is not None
         assert model.entity_queries is not None
         self.view, self.q, self.queries = model.near_view, model.fusion.attention.q, model.entity_queries
-
-
-def fitted_apart(model: Revtaf, options: TrainingOptions) -> bool:
-    """Whether a model has a finer grid and is asked what its images show."""
-    return model.coarse_search is not None and options.presence_weight > 0
 
 
 def maps_step(parts: MapParts, optimizer: torch.optim.Optimizer, cells: Tensor, scores: Tensor) -> float:
@@ -84,8 +78,9 @@ class FittedMaps:
 
     @classmethod
     def of(cls, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> FittedMaps | None:
-        """Those of a model whose maps are fitted apart; None for any other."""
-        return cls(model, dataset, options) if fitted_apart(model, options.training) else None
+        """Those of a model that has a finer grid and is asked what its images show; None for any other."""
+        apart = model.coarse_search is not None and options.training.presence_weight > 0
+        return cls(model, dataset, options) if apart else None
 
     def resume(self, run: Mapping[str, Any], path: str | Path) -> None:
         """Take the end of the first fit from the ``run`` of a checkpoint; UserError if it holds none, or another model's."""

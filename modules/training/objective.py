@@ -86,7 +86,10 @@ def alignment(step: Step) -> Tensor:
 
 
 def presence(step: Step) -> Tensor:
-    """Find every entity that the image shows in some patch: reaches entity queries, W_q and the visual encoder."""
+    """Find every entity that the image shows in some patch: reaches entity queries, W_q and the visual encoder.
+
+    On a finer grid it reaches the coarse search and the visual encoder; the maps are fitted apart, see ``fitted_maps.py``.
+    """
     return presence_loss(step.output.presence_logits, step.batch.study.region_scores)
 
 
