@@ -100,6 +100,7 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
     alone = use_cuda and not shared
     dist.init_process_group("nccl" if alone else "gloo", device_id=place if alone else None, **wait)
     _here["hosts"] = dist.new_group(backend="gloo", **wait) if use_cuda else None
+    dist.barrier(_here["hosts"])  # one that ended while another still connects would make that one fail
     try:
         yield place
     finally:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def test_two_processes_rank_against_each_other(trainings, tmp_path):
     torch.testing.assert_close(result["gradient"], whole.weight.grad, rtol=1e-5, atol=1e-7)
     assert result["gathered"] == [0, 10, 1, 11]
     assert result["mean"] == 0.5
+
+
+def enter(folder):
+    """Process 0 is still connecting for a while."""
+    connect = dist.init_process_group
+
+    def slowly(*args, **kwargs):
+        connect(*args, **kwargs)
+        time.sleep(0.5)
+        (Path(folder) / "connected").touch()
+
+    dist.init_process_group = slowly if os.environ["RANK"] == "0" else connect
+    with processes("cpu"):
+        assert (Path(folder) / "connected").exists()
+
+
+def test_no_process_begins_before_all_are_connected(trainings, tmp_path):
+    """It could end before the other has heard of it, which then says that the connection was closed."""
+    trainings.call(enter, processes=2, folder=str(tmp_path))
 
 
 def checksum_seen(folder):
