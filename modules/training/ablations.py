@@ -60,6 +60,7 @@ ABLATIONS = (
     Ablation("no alignment", "--align_weight 0"),
     Ablation("softmax attention", "--attention softmax"),
     Ablation("finer grid", "--grid 2x"),
+    Ablation("finer grid, softmax attention", "--grid 2x --attention softmax"),
     Ablation("towers that see a thumbnail", "--tower_inputs thumbnail"),
     Ablation("no oracle references at first", "--oracle_epochs 0"),
     Ablation("references not read as text", "--reference_memory 0"),
