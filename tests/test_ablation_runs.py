@@ -1,6 +1,7 @@
 """The ablation runner: a real run from drawing to table, what is repeated, and what a failure leaves."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,9 +11,17 @@ from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTest, MainTrain
-from modules.records import plain, write_json
+from modules.records import ROOT, plain, write_json
+from modules.training import ablation_runs
 from modules.training.ablation_lines import flat as flat_figures
-from modules.training.ablation_runs import finished_runs, progress, run_ablation, searched_as, trained_alike
+from modules.training.ablation_runs import (
+    finished_runs,
+    is_as_asked,
+    progress,
+    run_ablation,
+    searched_as,
+    trained_alike,
+)
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark, Job
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
 
@@ -106,13 +115,91 @@ def test_the_quick_benchmark_trains_longer_where_it_is_told_to():
 
 
 def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
-    path = tmp_path / "runs.jsonl"
-    path.write_text(
-        '{"benchmark": "a", "row": "full", "seed": 1, "flags": "--x"}\n'
-        '{"benchmark": "b", "row": "full", "seed": 1, "flags": ""}\n'
-    )
-    assert finished_runs(path, "a") == {("full", 1): "--x"}
+    path, training = tmp_path / "runs.jsonl", Benchmark("a", None, "--epochs 4 --rerank states")
+    runs = [
+        {"benchmark": "a", "row": "full", "seed": 1, "flags": "--c 1", "settings": {"epochs": 9}},
+        {
+            "benchmark": "a",
+            "row": "full",
+            "seed": 1,
+            "flags": "",
+            "settings": {"epochs": 4, "rerank": "states", "c": 3},
+        },
+        {"benchmark": "b", "row": "full", "seed": 1, "flags": "--c 1", "settings": {}},
+    ]
+    path.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    assert finished_runs(path, "a") == {("full", 1): runs[1]}
     assert finished_runs(tmp_path / "none.jsonl", "a") == {}
+    full, changed = Ablation("full"), Ablation("full", "--c 1")
+    assert is_as_asked(runs[1], full, training, "synth_cxr")
+    assert not is_as_asked(runs[1], changed, training, "synth_cxr")
+    assert not is_as_asked(None, full, training, "synth_cxr")
+    longer = training._replace(training="--epochs 4 --rerank states --epochs 8")  # as --training adds to it
+    assert not is_as_asked(runs[1], full, longer, "synth_cxr")
+    unranked = Ablation("unranked", "--rerank none")
+    run = {"flags": unranked.flags, "settings": {"epochs": 4, "rerank": "none"}}  # a row may change what all share
+    assert is_as_asked(run, unranked, training, "synth_cxr")
+
+
+def test_the_committed_runs_are_as_asked():
+    runs = finished_runs(ROOT / "docs" / "ablations" / "runs.jsonl", WHOLE.name)
+    rows = {row.name: row for row in ABLATIONS}
+    assert [key for key, run in runs.items() if not is_as_asked(run, rows[key[0]], WHOLE, "synth_cxr")] == []
+
+
+def test_a_folder_with_a_training_of_other_epochs_is_refused_before_anything_is_run(tmp_path):
+    """Resumed, it would be no training of either length."""
+    settings, rows = settings_in(tmp_path), [Ablation("full")]
+    folder = tmp_path / "root" / "tiny" / "full" / "1"
+    folder.mkdir(parents=True)
+    options = plain(flat(parse_options(MainTrain, [*DATA, *TINY.training.split()])))
+    write_json(folder / "options.json", {"options": options})
+    longer = TINY._replace(training=f"{TINY.training} --epochs 3")
+    with pytest.raises(
+        UserError, match=r"full/1 holds a training with other flags \(epochs 1 there, 3 here\): give another"
+    ):
+        run_ablation(longer, rows, {"full": []}, settings)
+    assert not (folder.parents[1] / "prepare.log").exists()
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The commands of runs that train nothing; those of a row with ``--c 9`` fail. Their lines hold row and seed."""
+    commands = []
+
+    def call(words, log, environment):
+        commands.append(words)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("what it said")
+        if "--c" in words:
+            raise subprocess.CalledProcessError(1, words)
+        if words[0] == "main_train.py":
+            save_dir = Path(words[words.index("--save_dir") + 1])
+            write_json(save_dir / "options.json", {"options": plain(flat(parse_options(MainTrain, words[1:])))})
+
+    monkeypatch.setattr(ablation_runs, "_call", call)
+    monkeypatch.setattr(ablation_runs, "run_line", lambda job, *_: {"row": job.row.name, "seed": job.seed})
+    return commands
+
+
+def test_a_run_gets_its_seed_and_flags_and_goes_on_where_it_was_interrupted(tmp_path, called):
+    job = Job(Ablation("x", "--align_weight 0"), 2, tmp_path / "tiny" / "x" / "2")
+    for resumed in (False, True):
+        ablation_runs.run_one(job, TINY, ["align_weight"], settings_in(tmp_path), {})
+        command = called[-2]
+        assert command[command.index("--seed") + 1] == "2"
+        assert command[command.index("--align_weight") + 1] == "0"
+        assert ("--resume" in command) == resumed
+        (job.folder / "current_checkpoint.pth").touch()
+
+
+def test_a_run_that_fails_does_not_keep_the_others_from_their_lines(tmp_path, called, capsys):
+    rows = [Ablation("broken", "--c 9"), Ablation("whole")]
+    with pytest.raises(UserError, match=r"2 of 4 runs failed: see .*broken/1/log\.txt"):
+        run_ablation(TINY, rows, {"broken": ["curvature"], "whole": []}, settings_in(tmp_path, seeds=2))
+    lines = [json.loads(text) for text in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    assert [(line["row"], line["seed"]) for line in lines] == [("whole", 1), ("whole", 2)]
+    assert "broken, seed 1, failed:\n    what it said" in capsys.readouterr().out
 
 
 def test_a_model_is_trained_once_for_rows_that_differ_in_the_search_alone(tmp_path):

@@ -26,6 +26,7 @@ from modules.training.ablations import Ablation, Benchmark, Job
 
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 SEARCH = tuple(field.name for field in fields(GenerationOptions))  # options of the search for reports
+DECIDING = ("epochs", "val_every", "monitor_metric")  # a resumed training may change them, and becomes another model
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
 
@@ -51,7 +52,7 @@ def run_ablation(
         settings: places, seeds and runs at a time.
 
     Raises:
-        UserError: if runs failed; the others are finished first.
+        UserError: if runs failed; the others are finished first. Before any run, if a folder holds one of other epochs.
     """
     places = _places(benchmark, settings)
     finished = finished_runs(Path(settings.runs), benchmark.name)
@@ -61,10 +62,16 @@ def run_ablation(
         for row in rows
         for seed in range(1, settings.seeds + 1)
     ]
-    missing = [job for job in wanted if finished.get((job.row.name, job.seed)) != job.row.flags]
+    missing = [
+        job
+        for job in wanted
+        if not is_as_asked(finished.get((job.row.name, job.seed)), job.row, benchmark, settings.dataset_name)
+    ]
     print(progress(wanted, missing, 0.0, 0, 1))
     if not missing:
         return
+    for job in missing:
+        _refuse_another(job, options_of(job.row, benchmark, settings.dataset_name))
     if benchmark.drawing is not None:
         _call(["main_prepare.py", *places, *shlex.split(benchmark.drawing)], folder / "prepare.log", os.environ)
     failed = _run_all(missing, wanted, benchmark, named, settings)
@@ -74,10 +81,45 @@ def run_ablation(
         )
 
 
-def finished_runs(path: Path, benchmark: str) -> dict[tuple[str, int], str]:
-    """Flags of every finished run by row and seed; a row whose flags have changed since is not finished."""
+def finished_runs(path: Path, benchmark: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """The last line of every finished run of a benchmark, by row and seed."""
     runs = read_jsonl(path) if path.is_file() else []
-    return {(run["row"], run["seed"]): run["flags"] for run in runs if run["benchmark"] == benchmark}
+    return {(run["row"], run["seed"]): run for run in runs if run["benchmark"] == benchmark}
+
+
+def is_as_asked(run: Mapping[str, Any] | None, row: Ablation, benchmark: Benchmark, dataset_name: str) -> bool:
+    """Whether a finished run was trained with the flags that its row has now, and with those that all rows share.
+
+    Args:
+        run: its line; None if there is none.
+        row: what is asked for.
+        benchmark: whose training flags are compared, those of ``--training`` among them. What they do not name may have
+            other defaults since.
+        dataset_name: of the data.
+    """
+    if run is None or run["flags"] != row.flags:
+        return False
+    shared = parse_options(MainTrain, ["--dataset_name", dataset_name, *shlex.split(benchmark.training)]).given
+    options, then = options_of(row, benchmark, dataset_name), run["settings"]
+    return all(then[name] == options[name] for name in shared & then.keys() & options.keys())
+
+
+def options_of(row: Ablation, benchmark: Benchmark, dataset_name: str) -> dict[str, Any]:
+    """The options of the trainings of a row, as ``options.json`` would hold them."""
+    words = ["--dataset_name", dataset_name, *shlex.split(benchmark.training), *shlex.split(row.flags)]
+    return plain(flat(parse_options(MainTrain, words)))
+
+
+def _refuse_another(job: Job, options: Mapping[str, Any]) -> None:
+    """Refuse to go on with a training of other epochs: resumed, it would be neither of the two; UserError names them."""
+    path = job.folder / "options.json"
+    there = read_run_options(path) if path.is_file() else {}
+    names = [name for name in DECIDING if there.get(name, options[name]) != options[name]]
+    if names:
+        differences = ", ".join(f"{name} {there[name]} there, {options[name]} here" for name in names)
+        raise UserError(
+            f"{job.folder} holds a training with other flags ({differences}): give another --root, or remove the folder"
+        )
 
 
 def _places(benchmark: Benchmark, settings: Settings) -> list[str]:
