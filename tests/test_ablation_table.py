@@ -112,6 +112,7 @@ def test_runs_that_differ_in_their_named_flags_alone_are_alike():
         ({"commit": "a" * 40}, "commit aaaaaaaaaaaa for cccccccccccc"),
         ({"data": "other"}, "data other for d"),
         ({"hardware": "gpu"}, "hardware gpu for cpu"),
+        ({"flags": "--retrieval random"}, "flags --retrieval random for --retrieval none"),
         ({"dirty": True}, "uncommitted changes at cccccccccccc"),
     ],
     ids=str,

@@ -189,11 +189,14 @@ def differences(
 def unlike(rows: Mapping[str, Mapping[int, Run]], reference: str = REFERENCE_ROW) -> list[str]:
     """Where a run differs from the reference run of its seed in more than the options that its flags name.
 
+    Or has other flags than the first run of its row, whose flags stand for the row.
+
     Returns:
         A sentence for each such run; empty if every comparison is of the named flags alone.
     """
     found = []
     for row, runs in rows.items():
+        flags = next(iter(runs.values()))["flags"]
         for seed, run in sorted(runs.items()):
             other = rows.get(reference, {}).get(seed)
             if row == reference or other is None:
@@ -210,6 +213,7 @@ def unlike(rows: Mapping[str, Mapping[int, Run]], reference: str = REFERENCE_ROW
                 for name in ("data", "commit", "hardware")
                 if run[name] != other[name]
             ]
+            changes += [f"flags {run['flags'] or 'none'} for {flags or 'none'}"] if run["flags"] != flags else []
             changes += [f"uncommitted changes at {_short(one['commit'])}" for one in (run, other) if one["dirty"]]
             if changes:
                 found.append(
