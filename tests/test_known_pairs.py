@@ -48,5 +48,17 @@ def test_stored_sentences_that_are_alike_are_paired_alike(train_set):
     assert ((first == UNKNOWN) | ((first >= 0) & (first <= 1.001))).all()
 
 
+def test_stored_pairs_are_cosines_with_the_mean_of_the_sentences_that_name_the_entity(train_set):
+    """No sentence about the heart names an effusion: a mention says 0 there, what is stored says how near it is."""
+    stored = np.asarray(train_set.bank.store["sentence_features"], np.float64)
+    stored = stored - stored.mean(axis=0)
+    effusion = stored[0] + stored[2]  # the sentences that name it
+    cosine = stored @ effusion / np.linalg.norm(stored, axis=1) / np.linalg.norm(effusion)
+    pairs = KnownPairs(train_set, "stored")
+    np.testing.assert_allclose(pairs([2], torch.zeros(1, 3, 9))[0, EFFUSION, :2], cosine[:2].clip(0), atol=2e-3)
+    assert (cosine[3:] > 0.05).any() or cosine[1] > 0.05, "of no use: nothing lies between"
+    np.testing.assert_allclose(pairs.values[:3, EFFUSION], cosine[:3].clip(0), atol=2e-3)
+
+
 def test_all_pairs_need_no_truth(train_set):
     assert known_pairs(train_set, "all") is None

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from small_set import small_bank, small_set
 from tiny import tiny_study
 
 from models.decoder_layers import PackedReports
 from models.reference_tokens import ReferenceTokens
+from modules.corpus.datasets import ReportDataset
 
 
 def columns_of(words, mask):
@@ -54,3 +57,18 @@ def test_a_study_without_reference_reads_learned_vectors_alone(tiny_model):
     torch.nn.init.normal_(model.reference_tokens.empty)
     columns = model.fuse(study).fused[:, 4:]  # behind the four patches
     torch.testing.assert_close(columns, model.reference_tokens.empty.expand_as(columns))
+
+
+def test_every_reference_is_read_in_its_order_and_no_report_is_padding(tmp_path):
+    reports = {"a": "large effusion .", "b": "clear lungs .", "c": "a much longer report about the heart ."}
+    bank = small_bank(tmp_path, reports, np.zeros((3, 18)))
+    some = small_set(bank, reports)
+    dataset = ReportDataset(
+        some.studies, bank.store.directory, bank.store, bank, some.tokenizer, image_size=32, max_report_tokens=20,
+        reference_memory=4, references=3,
+    )  # fmt: skip
+    words = np.array(dataset.reference_words([1, -1, 2])).reshape(3, 4)
+    for row, report in zip(words, ("clear lungs .", "", "a much longer report"), strict=True):
+        assert row.tolist() == some.tokenizer.words(report, 4)
+    assert (words[1] == some.tokenizer.pad_id).all()
+    assert some.reference_words([0]) == []  # nothing is read as text

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
+from models.entity_queries import GAIN, EntityQueries
 from models.revtaf import PredictedPrompt, Revtaf, StudyInputs
 from modules.training.losses import (
     alignment_loss,
@@ -323,6 +324,17 @@ def test_a_wide_cell_is_searched_by_cosine_like_a_map(tiny_model):
     fused = model.fuse(study)
     assert seen.shape[1] * 4 == fused.region_map.shape[2]
     torch.testing.assert_close(fused.presence_logits, search.queries.presence((seen @ asked.T).transpose(1, 2)))
+
+
+def test_an_entity_is_present_where_one_patch_answers_and_not_where_all_do_a_little():
+    torch.manual_seed(0)
+    queries, peak = EntityQueries(2, 4), torch.zeros(1, 2, 9)
+    peak[0, :, 3] = 0.9
+    flat = torch.full_like(peak, 0.1)
+    with torch.no_grad():
+        found, little = (queries.presence(maps) for maps in (peak, flat))
+    assert (found > little + 2).all()
+    torch.testing.assert_close(little, queries.scale * GAIN * 0.1 + queries.bias.expand(1, 2))
 
 
 def test_no_entity_keys_from_the_text_have_a_presence(tiny_model):

@@ -6,9 +6,23 @@ import numpy as np
 import pytest
 import torch
 from small_set import small_bank, small_set
-from tiny import tiny_study
+from tiny import tiny_config, tiny_study
 
-from modules.evaluation.sensitivity import Distinctness, mean_of_pairs, reference_kinds, sensitivity_lines, warnings
+from models.revtaf import PredictedPrompt, Revtaf
+from modules.corpus.annotations import read_annotation
+from modules.corpus.bank import TrainingBank
+from modules.corpus.dataloaders import evaluation_loader
+from modules.corpus.datasets import ReportDataset
+from modules.corpus.store import FeatureStore
+from modules.corpus.tokenizer import ReportTokenizer
+from modules.evaluation.sensitivity import (
+    Distinctness,
+    mean_of_pairs,
+    reference_kinds,
+    reference_sensitivity,
+    sensitivity_lines,
+    warnings,
+)
 from modules.retrieval.retriever import random_rows
 
 
@@ -84,6 +98,37 @@ def test_the_oracle_knows_the_words_and_nobody_gets_his_own_report(dataset):
         assert drawn[1] != 3
         assert (drawn >= 0).all()
         assert (drawn < 4).all()
+
+
+def test_the_loss_under_a_reference_is_that_of_the_model_which_is_given_it(prepared):
+    """Token by token, with the predicted states in the prompt; a reference is its words and its sentences."""
+    store, annotation = FeatureStore.open(prepared / "features"), read_annotation(prepared / "annotation.json")
+    bank, studies = TrainingBank(store), annotation["test"][:5]
+    tokenizer = ReportTokenizer.from_reports([study.report for study in annotation["train"]], 1)
+    sizes = {"vocab_size": tokenizer.vocab_size, "pad_id": tokenizer.pad_id, "end_id": tokenizer.end_id}
+    widths = {"report_feature_dim": bank.sentences(0).shape[1], "entity_text_dim": store["region_text"].shape[2]}
+    torch.manual_seed(0)
+    model = Revtaf(tiny_config(references=2, **sizes, **widths)).eval()
+    torch.nn.init.normal_(model.diagnosis_head.linear.weight, std=0.5)  # predicted states that are not all one
+    dataset = ReportDataset(
+        studies, prepared / "images", store, bank, tokenizer, image_size=64, max_report_tokens=60,
+        reference_memory=6, references=2,
+    )  # fmt: skip
+    dataset.refer_to(np.array([[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]))
+    given = {"device": torch.device("cpu"), "precision": "fp32", "num_workers": 0, "seed": 0}
+    found = reference_sensitivity(model, dataset, batch_size=2, **given)
+    assert found["studies"] == 5
+    state_ids = torch.tensor(tokenizer.state_ids)
+    for kind, rows in reference_kinds(dataset, seed=0).items():
+        dataset.refer_to(rows)
+        (batch,) = evaluation_loader(dataset, 5, 0)
+        batch = dataset.to_device(batch, torch.device("cpu"))
+        prompt = PredictedPrompt(torch.ones(5, dtype=torch.bool), state_ids)
+        with torch.no_grad():
+            logits = model(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt).token_logits
+        expected = torch.nn.functional.cross_entropy(logits, batch.packed.targets).item()
+        assert found[kind] == pytest.approx(expected, rel=1e-5), kind
+    assert len({round(value, 6) for value in found.values()}) == 6  # each is another
 
 
 def test_the_figures_are_said_in_a_table():
