@@ -48,16 +48,20 @@ def test_stored_sentences_that_are_alike_are_paired_alike(train_set):
     assert ((first == UNKNOWN) | ((first >= 0) & (first <= 1.001))).all()
 
 
-def test_stored_pairs_are_cosines_with_the_mean_of_the_sentences_that_name_the_entity(train_set):
-    """No sentence about the heart names an effusion: a mention says 0 there, what is stored says how near it is."""
-    stored = np.asarray(train_set.bank.store["sentence_features"], np.float64)
-    stored = stored - stored.mean(axis=0)
-    effusion = stored[0] + stored[2]  # the sentences that name it
+def test_stored_pairs_are_cosines_with_the_mean_of_the_sentences_that_name_the_entity(tmp_path):
+    """The sentence about the heart names no effusion: a mention says 0 there, what is stored says how near it is."""
+    reports = {"a": "large effusion . small effusion . heart is enlarged . clear lungs ."}
+    features = np.array([[4, 0], [4, 2], [3, 3], [-6, -3]], np.float16)
+    bank = small_bank(tmp_path, reports, np.zeros((1, 18)), sentences=features)
+    dataset = small_set(bank, reports)
+    dataset.refer_to(np.array([[0]]))
+    stored = features.astype(float) - features.mean(axis=0)
+    effusion = stored[:2].mean(axis=0)
     cosine = stored @ effusion / np.linalg.norm(stored, axis=1) / np.linalg.norm(effusion)
-    pairs = KnownPairs(train_set, "stored")
-    np.testing.assert_allclose(pairs([2], torch.zeros(1, 3, 9))[0, EFFUSION, :2], cosine[:2].clip(0), atol=2e-3)
-    assert (cosine[3:] > 0.05).any() or cosine[1] > 0.05, "of no use: nothing lies between"
-    np.testing.assert_allclose(pairs.values[:3, EFFUSION], cosine[:3].clip(0), atol=2e-3)
+    assert 0.5 < cosine[2] < 0.9
+    for kind, expected in (("stored", cosine.clip(0)), ("mentions", [1, 1, 0, 0])):
+        pairs = known_pairs(dataset, kind)([0], torch.zeros(1, 4, 9))
+        np.testing.assert_allclose(pairs[0, EFFUSION], expected, atol=2e-3)
 
 
 def test_all_pairs_need_no_truth(train_set):

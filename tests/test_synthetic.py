@@ -414,6 +414,15 @@ def test_the_annotation_has_r2gens_layout(written):
                 assert (image.mode, image.size) == ("L", (48, 48))
 
 
+def test_images_are_drawn_with_the_difficulty_asked_for(tmp_path):
+    options = replace(SMALL, num_studies=3, val_share=0.34, test_share=0.34, readers=0)
+    for difficulty in (0.3, 2.0):
+        folder = write_synthetic_dataset(tmp_path / str(difficulty), replace(options, difficulty=difficulty), 1).parent
+        for plan in plan_dataset(options):
+            with Image.open(folder / "images" / plan.split / f"{plan.study_id}.png") as image:
+                np.testing.assert_array_equal(np.asarray(image), draw_study(plan, 48, difficulty)[0])
+
+
 def test_masks_of_the_drawn_signs_stand_beside_the_images(written):
     drawn = 0
     for plan in plan_dataset(SMALL):

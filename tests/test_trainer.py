@@ -6,6 +6,7 @@ import torch
 from programs import train
 
 from models.cpu.linear import FastLinear
+from modules.evaluation.sensitivity import Distinctness
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.training import trainer as subject
 from modules.training.losses import updated_prior
@@ -101,6 +102,26 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
     assert found["val_BLEU_4"] == pytest.approx(1)
     assert (found["val_text_cosine"], found["val_map_correlation"]) == (0.5, 0.25)
     assert found["val_ce_f1_micro"] == pytest.approx(1)
+
+
+def test_a_validation_warns_of_entities_that_are_nearly_one(epoch, capsys):
+    trainer, *_ = epoch
+    labels = trainer.val_set.labels
+    row = {"prediction": "clear lungs .", "positive_probability": [0.5] * labels.shape[1], "states": labels[0].tolist()}
+    for alike, said in ((0.94, 0), (0.96, 1)):
+        trainer.validation.distinct = Distinctness()
+        trainer.validation.distinct.sums.append((alike, alike, 1))
+        trainer.validation.score([row] * len(labels), trainer.class_prior, 10_000)
+        shown = capsys.readouterr().err
+        for name in ("text_cosine", "map_correlation"):
+            assert shown.count(f"warning: {name} is {alike:.3f}") == said
+
+
+def test_rare_studies_are_taken_as_often_as_the_flag_says(prepared, tmp_path):
+    for power in (0, 1):
+        trainer = trainer_of(prepared, tmp_path / str(power), "--rare_sampling", power)
+        found = np.bincount([study for step in trainer._loader().batch_sampler for study in step])
+        assert (found.max() > 1) == (power == 1)
 
 
 def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_best(prepared, tmp_path):
