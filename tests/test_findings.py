@@ -207,6 +207,17 @@ def test_what_the_finer_grid_changes_in_reports_stands_as_it_was_measured():
     assert difference("", [more[name] for name in CE[1:4]]).count("[-") == 3, "a clinical figure of the texts differs"
 
 
+def test_where_wide_cells_find_the_heart_stands_as_it_was_measured():
+    told, heart = " ".join(NOW.split()), "grounding.rows.maps.signs.cardiomegaly.hit_rate"
+    for row, words in (
+        ("no report memory", "without the report memory point at the heart in {} of its cases"),
+        ("alignment of all pairs", "with all pairs aligned in {}, the full ones"),
+        ("full", "the full ones in {}."),
+    ):
+        hits = ", ".join(f"{hit:.2f}"[1:] for hit in figures("synth_cxr_small", row, heart))
+        assert words.format(hits) in told
+
+
 def test_readme_says_where_the_heart_is_found():
     wide = figures("synth_cxr", "full", "grounding.rows.maps.signs.cardiomegaly.hit_rate").mean()
     fine = of_grid("synth_cxr", "maps.signs.cardiomegaly.").mean()
