@@ -110,8 +110,9 @@ def test_the_loss_under_a_reference_is_that_of_the_model_which_is_given_it(prepa
     torch.manual_seed(0)
     model = Revtaf(tiny_config(references=2, **sizes, **widths)).eval()
     torch.nn.init.normal_(model.diagnosis_head.linear.weight, std=0.5)  # predicted states that are not all one
-    for layer in (model.project_reference, model.fusion.attention.v, model.fusion.attention.proj):
-        torch.nn.init.normal_(layer.weight)  # sentences that change what is written
+    with torch.no_grad():
+        for parameter in [*model.fusion.parameters(), *model.report_decoder.parameters()]:
+            parameter *= 5 if parameter.dim() > 1 else 1  # what is seen changes what is written
     dataset = ReportDataset(
         studies, prepared / "images", store, bank, tokenizer, image_size=64, max_report_tokens=60,
         reference_memory=6, references=2,
