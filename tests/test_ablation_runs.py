@@ -5,14 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from small_set import small_bank
 
 from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTest, MainTrain
-from modules.records import ROOT, plain, write_json
+from modules.records import ROOT, plain, read_json, write_json
 from modules.training import ablation_runs
+from modules.training.ablation_lines import features_checksum
 from modules.training.ablation_lines import flat as flat_figures
 from modules.training.ablation_runs import (
     finished_runs,
@@ -244,6 +247,22 @@ def test_progress_marks_every_seed_and_estimates_the_time_left(tmp_path):
 def test_figures_are_numbers_by_dotted_name():
     nested = {"scores": {"a": 0.1234567, "name": "x", "flag": True}, "map_correlation": 1, "none": None}
     assert flat_figures(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}
+
+
+def test_the_checksum_of_features_is_of_their_numbers_and_not_of_the_commit_that_made_them(tmp_path):
+    small_bank(tmp_path, {"a": "clear lungs ."}, np.zeros((1, 18)))
+    first, path = features_checksum(str(tmp_path)), tmp_path / "manifest.json"
+    manifest = read_json(path)
+    for entry in manifest["arrays"].values():
+        entry["code"] = {"commit": "another"}
+    write_json(path, manifest)
+    assert features_checksum(str(tmp_path)) == first
+    for part in ("arrays", "axes"):
+        changed = {**manifest, part: {**manifest[part]}}
+        name = min(changed[part])
+        changed[part][name] = {**changed[part][name], "sha256": "0" * 64}
+        write_json(path, changed)
+        assert features_checksum(str(tmp_path)) != first
 
 
 def test_reports_are_searched_for_in_the_test_as_in_the_training():

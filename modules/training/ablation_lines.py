@@ -7,11 +7,13 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from modules.corpus.manifest import read_manifest
 from modules.records import read_json, sha256_of
 from modules.training.ablations import Job
 
@@ -39,7 +41,6 @@ def run_line(
     metrics = read_json(job.folder / "metrics.json")
     figures = flat({name: metrics[name] for name in KEPT if name in metrics})
     figures = {name: value for name, value in figures.items() if not _OF_OTHERS.match(name)}
-    features = Path(options["feature_dir"]) / "manifest.json"
     return {
         "benchmark": benchmark,
         "row": job.row.name,
@@ -53,12 +54,19 @@ def run_line(
             "seconds.test": test_seconds,
             "studies": metrics["studies"],
         },
-        "data": f"annotation {sha256_of(options['ann_path'])[:12]} features {sha256_of(features)[:12]}",
+        "data": f"annotation {sha256_of(options['ann_path'])[:12]} features {features_checksum(options['feature_dir'])[:12]}",
         "commit": metrics["commit"],
         "dirty": metrics["dirty"],
         "hardware": hardware(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def features_checksum(directory: str) -> str:
+    """One checksum of the ids and arrays of a feature folder; the commit and the packages that made them do not count."""
+    manifest = read_manifest(Path(directory))
+    parts = {**manifest["axes"], **manifest["arrays"]}
+    return sha256("".join(f"{name} {parts[name]['sha256']}\n" for name in sorted(parts)).encode()).hexdigest()
 
 
 def flat(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
