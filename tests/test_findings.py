@@ -207,6 +207,21 @@ def test_what_the_finer_grid_changes_in_reports_stands_as_it_was_measured():
     assert difference("", [more[name] for name in CE[1:4]]).count("[-") == 3, "a clinical figure of the texts differs"
 
 
+def test_rows_with_another_entity_scorer_are_named():
+    told = " ".join(NOW.split()).split("All seeds of a row begin with one entity scorer")[1].split("(a) Does")[0]
+    by_cosine = {row: set(figures("synth_cxr", row, "retrieval.cosine.label_f1_top1")) for row in RUNS["synth_cxr"]}
+    of_rest = by_cosine["full"]
+    for row, found in by_cosine.items():
+        assert len(found) == 1
+        assert (found != of_rest) == (f"`{row}`" in told), row
+        (value,) = found
+        assert f"{value:.3f}"[1:] in told
+    names = CE[0], CE[4]
+    bleu, tail = (figures("synth_cxr", "sides of the maps", n) - figures("synth_cxr", "finer grid", n) for n in names)
+    more, less_tail = (difference("", [values])[6:-2] for values in (-bleu, tail))
+    assert f"it has {more} BLEU-4 more and {less_tail} tail F1 of the states less" in " ".join(NOW.split())
+
+
 def test_where_wide_cells_find_the_heart_stands_as_it_was_measured():
     told, heart = " ".join(NOW.split()), "grounding.rows.maps.signs.cardiomegaly.hit_rate"
     for row, words in (
