@@ -12,14 +12,15 @@ from PIL import Image
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.text import split_sentences
 from modules.evaluation.grounding.sign_scores import ON_SIGN, SIGNS
-from modules.evaluation.reports.sentence_agreement import VERDICTS, mark_sentences
 from modules.labelling.labelers import Labeler
-from modules.labelling.particulars import PARTICULARS
+from modules.labelling.particulars import PARTICULARS, report_particulars
+from modules.labels import POSITIVE
 from modules.messages import UserError
 
 MOST_STUDIES, MOST_SIGNS = 3, 2  # rows of the picture, and maps beside an image
 SIDE, LINE = 1.7, 0.13  # inches: a panel, a line of text
 COLUMN_WIDTH = 118  # letters in a line of a report
+NOTE_LETTERS = 18  # of the note, in an inch
 TAKEN = "#1f6fb4"  # colour of a sentence that stands in both reports
 STYLE: Any = {"font.size": 8, "text.parse_math": False}
 Panel = tuple[str, np.ndarray, np.ndarray]  # name of a sign, square grid of its map, its mask as the network sees it
@@ -39,12 +40,12 @@ def choose_studies(
 ) -> Choice:
     """The first studies of a split that show what the method is meant to do, each with another first sign.
 
-    In such a study the highest patch of every clear sign's map is on the sign, the report states what its reference
-    states (CE F1 of 1) with no other side, grade or device, and a sentence of it stands word for word in the retrieved
-    report.
+    In such a study the highest patch of every clear sign's map is on the sign, the report asserts what its reference
+    asserts, in all conditions and with no other side, grade or device, and a sentence of it stands word for word in the
+    retrieved report.
 
     Args:
-        rows: of ``predictions.jsonl``, with their scores.
+        rows: of ``predictions.jsonl``.
         maps: of the signs, ``(n, G, M)``.
         coverage: of the patches by the masks, ``(n, G, M)``.
         shown: clear signs, ``(n, G)`` bool.
@@ -54,8 +55,8 @@ def choose_studies(
         UserError: if no study is like that.
     """
     with_sign = [n for n in range(len(rows)) if shown[n].any()]
-    right = [n for n in with_sign if _all_hit(maps[n], coverage[n], shown[n]) and rows[n]["scores"]["ce_f1"] == 1]
-    right = [n for n in right if taken_sentences(rows[n])]
+    right = [n for n in with_sign if _all_hit(maps[n], coverage[n], shown[n]) and taken_sentences(rows[n])]
+    right = [n for n in right if same_findings(rows[n], labeler)]
     good = [n for n in right if same_particulars(rows[n], labeler)]
     if not good:
         raise UserError(
@@ -66,11 +67,21 @@ def choose_studies(
     return Choice(sorted(first.values())[:MOST_STUDIES], len(good), len(right) - len(good), len(with_sign))
 
 
+def same_findings(row: Mapping[str, Any], labeler: Labeler) -> bool:
+    """Whether the generated report asserts the conditions that its reference asserts, and no other."""
+    generated, reference = np.array(labeler([row["prediction"], row["reference"]])) == POSITIVE
+    return bool((generated == reference).all())
+
+
 def same_particulars(row: Mapping[str, Any], labeler: Labeler) -> bool:
-    """Whether no finding that both the generated report and its reference assert has another side, grade or device."""
-    reference = row["reference"]
-    (sentences,) = mark_sentences([row["prediction"]], labeler([reference]), labeler, [reference])
-    return not any(VERDICTS[found] in PARTICULARS for _, _, findings in sentences for *_, found in findings)
+    """Whether both reports give every finding the same sides, grades and devices, where both give some."""
+    ours, theirs = (report_particulars(row[name], labeler) for name in ("prediction", "reference"))
+    named = (
+        [{value.split(": ")[-1] for value in one[column][kind]} for one in (ours, theirs)]  # a grade names its side too
+        for column in ours.keys() & theirs.keys()
+        for kind in PARTICULARS
+    )
+    return all(not all(pair) or pair[0] == pair[1] for pair in named)
 
 
 def _all_hit(maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray) -> bool:
@@ -109,7 +120,9 @@ def draw_example(studies: Sequence[tuple[np.ndarray, Sequence[Panel], Mapping[st
     lines = [_report_lines(row) for _, _, row in studies]
     tall = [max(SIDE, LINE * len(of_study)) + 0.35 for of_study in lines]
     columns = 1 + max(min(len(panels), MOST_SIGNS) for _, panels, _ in studies)
-    width, height = SIDE * columns + 6, sum(tall) + 0.2
+    width = SIDE * columns + 6
+    last = textwrap.wrap(note, round(NOTE_LETTERS * width))
+    height = sum(tall) + 0.07 + LINE * len(last)
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         for number, (image, panels, _) in enumerate(studies):
@@ -121,7 +134,7 @@ def draw_example(studies: Sequence[tuple[np.ndarray, Sequence[Panel], Mapping[st
             left = (len(shown) * SIDE + 0.1) / width
             for at, (text, how) in enumerate(lines[number]):
                 figure.text(left, (top - at * LINE) / height, text, va="top", fontsize=6.5, **how)
-        figure.text(0, 0.04 / height, note, va="bottom", fontsize=6.5, color="0.35")
+        figure.text(0, 0.04 / height, "\n".join(last), va="bottom", fontsize=6.5, color="0.35")
     return figure
 
 
