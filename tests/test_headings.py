@@ -70,6 +70,19 @@ def test_a_section_and_the_report_that_holds_it_are_one(tmp_path):
     assert read_report_file(write(tmp_path / "a.csv", findings=HIS, impression=OTHER)).texts == HIS
 
 
+@pytest.mark.parametrize("name", ["pred_{}", "{}_pred", "generated_{}", "{}_generated", "{}_hat", "model_{}"])
+@pytest.mark.parametrize("parts", [("findings", "impression"), ("impression", "findings")])
+def test_both_sections_of_a_side_are_its_report(tmp_path, name, parts):
+    """``pred_impression`` stands before ``pred_findings`` among the known names, and the two were asked about."""
+    ours = {"findings": HIS, "impression": OTHER}
+    columns = {name.format(part): ours[part] for part in parts} | dict(
+        zip(("findings", "impression"), (TRUE, HIS), strict=True)
+    )
+    found = read_report_file(write(tmp_path / "a.csv", **columns), section="both")
+    assert found.texts == [f"Findings: {a} Impression: {b}" for a, b in zip(HIS, OTHER, strict=True)]
+    assert found.references == [f"Findings: {a} Impression: {b}" for a, b in zip(TRUE, HIS, strict=True)]
+
+
 def test_words_that_are_no_side():
     assert [side_of(name) for name in ("report_clean", "findings_section", "swin_report", "pred_truth", "model_name", "")] == [
         "report", "findings", None, None, None, None,

@@ -135,13 +135,13 @@ def _texts_of(named: Mapping[str, list[str]], columns: Mapping[str, Sequence[obj
 
 def _of_section(path: Path, headings: Sequence[str], names: list[str], section: str) -> list[str]:
     """Of columns whose names say which section they hold, those of the wanted one; for both, the two or neither."""
+    names = sorted(names, key=lambda name: "impression" in plain_heading(name))  # findings first, as they are joined
     parts = {name: next((part for part in _PARTS if part in plain_heading(name)), None) for name in names}
     kept = [name for name, part in parts.items() if part in (None, section) or section == "both"]
     alone = section == "both" and len(names) == 1 and parts[names[0]]
     if names and (alone or not kept):
-        _refuse(
-            path, headings, f"{' and '.join(map(quoted_name, names))} hold another section than --section {section}"
-        )
+        held = " and ".join(map(quoted_name, names))
+        _refuse(path, headings, f"{held} hold another section than --section {section}")
     return kept
 
 
