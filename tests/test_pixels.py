@@ -292,6 +292,28 @@ def test_values_beyond_the_digits_of_single_precision_are_spread(tmp_path):
     assert (np.asarray(read_dicom(tmp_path / "a.dcm")) == np.arange(256).reshape(16, 16)).all()
 
 
+@pytest.mark.parametrize(("name", "kind"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
+def test_pixels_of_fractions_are_spread(tmp_path, name, kind):
+    """They have neither a sign nor stored bits, and were called damaged for it."""
+    import pydicom
+
+    data = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", RAMP))
+    expected = np.asarray(read_dicom(tmp_path / "a.dcm"))
+    for element in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(data, element)
+    values = RAMP.astype(kind) / 8
+    for lost, refused in ((0, False), (1, True)):
+        values[:lost, 0] = np.nan
+        setattr(data, name, values.tobytes())
+        data.BitsAllocated = 8 * values.itemsize
+        data.save_as(tmp_path / "a.dcm")
+        if refused:
+            with pytest.raises(UserError, match="holds pixels that are no numbers"):
+                read_dicom(tmp_path / "a.dcm")
+        else:
+            assert abs(np.asarray(read_dicom(tmp_path / "a.dcm")).astype(int) - expected).max() <= 1
+
+
 def test_bits_of_a_declared_overlay_are_no_pixels(tmp_path):
     import pydicom
 

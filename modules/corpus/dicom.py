@@ -141,7 +141,7 @@ def _check_kind(path: Path, data: Dataset) -> None:
             f"the image {path} says that its {stored} bits end at bit {data.HighBit}, expected {stored - 1}: export it again"
         )
     overlaid = any(0x6000 <= tag >> 16 < 0x6100 for tag in map(int, data.keys()))  # its bits may be above
-    plain = native and not overlaid and not data.PixelRepresentation
+    plain = native and not overlaid and not data.get("PixelRepresentation")
     if stored and plain and stored < data.BitsAllocated in (8, 16, 32):
         order = "<" if data.file_meta.TransferSyntaxUID.is_little_endian else ">"
         whole = len(data.PixelData) // (data.BitsAllocated // 8)
