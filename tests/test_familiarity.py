@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from modules.messages import UserError
 from modules.prediction import Reporter
 from modules.preparation.features.familiarity import Familiarity, Stage
+from modules.weights.safe_files import load_tensors, save_tensors
 
 
 def images_like(rng, count, mean=0.0):
@@ -49,6 +51,20 @@ def test_it_is_kept_whole(tmp_path):
     seen = images_like(rng, 20)
     np.testing.assert_allclose(read.strangeness(seen), familiar.strangeness(seen), rtol=1e-4)
     assert Familiarity.load(tmp_path / "none.safetensors") is None
+
+
+def test_a_file_that_lacks_a_part_is_refused(tmp_path):
+    path = tmp_path / "f.safetensors"
+    Familiarity.of(images_like(np.random.default_rng(0), 100)).save(path, "scorer")
+    tensors = load_tensors(path)
+    for name in ("limits", "0.mean", "1.directions", "1.variances"):
+        save_tensors(path, {key: value for key, value in tensors.items() if key != name})
+        with pytest.raises(UserError, match=rf"lacks {name}: copy it again"):
+            Familiarity.load(path)
+        if name != "limits":
+            save_tensors(path, tensors | {name: tensors[name][:-1].clone()})
+            with pytest.raises(UserError, match=rf"shapes of stage {name[0]} that do not belong together"):
+                Familiarity.load(path)
 
 
 def test_films_are_told_from_noise_and_text(prepared, trained, tmp_path):

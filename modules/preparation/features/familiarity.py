@@ -15,6 +15,7 @@ from models.entity_scorer import EntityScorer
 from models.retrieval_towers import stages
 from modules.corpus.annotations import Study
 from modules.distributed import barrier, is_main
+from modules.messages import UserError
 from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
 from modules.weights.safe_files import load_tensors, read_metadata, save_tensors
@@ -128,13 +129,19 @@ class Familiarity:
 
     @classmethod
     def load(cls, path: Path) -> Familiarity | None:
-        """Read a file of :meth:`save`; None where an earlier preparation left none."""
+        """Read a file of :meth:`save`; None where an earlier preparation left none, UserError if it is none of these."""
         if not path.is_file():
             return None
         content = {name: value.double().numpy() for name, value in load_tensors(path).items()}
-        limits = content.pop("limits").tolist()
-        names = ("mean", "directions", "variances")
-        parts = [Stage(*(content[f"{number}.{name}"] for name in names)) for number in range(len(limits))]
+        try:
+            limits = np.atleast_1d(content.pop("limits")).tolist()
+            names = ("mean", "directions", "variances")
+            parts = [Stage(*(content[f"{number}.{name}"] for name in names)) for number in range(len(limits))]
+        except KeyError as error:
+            raise UserError(f"{path} lacks {error.args[0]}: copy it again, or remove it") from None
+        for number, part in enumerate(parts):
+            if part.directions.shape != (part.mean.size, part.variances.size - 1):
+                raise UserError(f"{path} holds shapes of stage {number} that do not belong together: copy it again")
         return cls(parts, limits)
 
 
