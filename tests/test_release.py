@@ -11,7 +11,8 @@ import main_predict
 import main_score
 from modules.messages import UserError
 from modules.prediction import Reporter
-from modules.records import read_json, read_jsonl, sha256_of
+from modules.prediction.release import write_sums
+from modules.records import read_json, read_jsonl, sha256_of, write_json
 from modules.weights.safe_files import load_tensors, read_metadata, save_tensors
 
 
@@ -98,6 +99,19 @@ def test_what_was_changed_or_lost_is_named_at_loading(release, tmp_path, name):
         Reporter.load(folder)
     (folder / name).unlink()
     with pytest.raises(UserError, match=rf"{name} missing"):
+        Reporter.load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["network", "entity_scorer", "writing", "memory_size", "bank_text", "checkpoint_sha256"]
+)
+def test_a_configuration_that_says_too_little_is_refused(release, tmp_path, name):
+    folder = tmp_path / "copy"
+    shutil.copytree(release, folder)
+    content = read_json(folder / "config.json")
+    write_json(folder / "config.json", {key: value for key, value in content.items() if key != name})
+    write_sums(folder)
+    with pytest.raises(UserError, match="describes no release of this version"):
         Reporter.load(folder)
 
 

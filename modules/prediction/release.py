@@ -45,6 +45,7 @@ BANK_ARRAYS = {  # what of a feature folder is read when a report is written, an
     "report_features": "training", "sentence_features": "sentences", "sentence_offsets": "sentences",
     "region_scores": "studies", "labels": "studies", "entity_mentions": "training",
 }  # fmt: skip
+_READ = ("network", "entity_scorer", "writing", "memory_size", "bank_text", "checkpoint_sha256")  # of config.json
 AGAIN = "copy the whole folder again, or export it again"
 
 
@@ -166,7 +167,7 @@ def open_release(folder: Path, device: torch.device) -> TrainedModel:
     """
     check_sums(folder)
     config = read_json(folder / CONFIG)
-    if not isinstance(config, Mapping) or config.get("format") != FORMAT:
+    if not isinstance(config, Mapping) or config.get("format") != FORMAT or not set(_READ) <= set(config):
         raise UserError(f"{folder / CONFIG} describes no release of this version: {AGAIN}")
     weights = load_tensors(folder / WEIGHTS)
     content = {"format": NETWORK_FORMAT, "config": config["network"], "state_dict": weights, "run": {}}
