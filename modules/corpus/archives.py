@@ -61,13 +61,21 @@ def _tar_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Itera
         packed = file.read(2) == b"\x1f\x8b"
     with (
         cast(IO[bytes], gzip.open(path, "rb") if packed else open(path, "rb")) as opened,
-        tarfile.open(fileobj=cast(IO[bytes], _Bounded(opened, path, limit)), mode="r:") as archive,
+        tarfile.open(fileobj=cast(IO[bytes], bounded := _Bounded(opened, path, limit)), mode="r:") as archive,
     ):
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # tarfile would keep the head of every file
             if wanted(member.name) and (content := archive.extractfile(member) if member.isfile() else None):
                 _check_size(path, member.name, member.size, limit)
                 yield member.name, content.read()
+        whole = bounded.last == bytes(tarfile.BLOCKSIZE)  # tarfile takes a damaged or absent head for the end
+        while rest := opened.read(1 << 20):  # to the checksum, which stands at the very end
+            whole = whole and not rest.strip(b"\0")
+        if not whole:
+            raise UserError(
+                f"{path} is damaged, cut off or of several archives: it does not end where its files do; copy it again and run "
+                "the same command again"
+            )
 
 
 def _check_size(path: Path, name: str, size: int, limit: int) -> None:
@@ -78,16 +86,21 @@ def _check_size(path: Path, name: str, size: int, limit: int) -> None:
 
 
 class _Bounded(io.RawIOBase):
-    """A file of which nobody reads more than ``limit`` bytes at once: a tar head may ask for any number."""
+    """A file of which nobody reads more than ``limit`` bytes at once: a tar head may ask for any number.
+
+    ``last`` is what was read last.
+    """
 
     def __init__(self, file: IO[bytes], path: Path, limit: int) -> None:
         self._file, self._path, self._limit = file, path, max(limit, 1 << 20)
+        self.last = b""
 
     def read(self, size: int = -1) -> bytes:
         """Read exactly as many bytes, at the end fewer."""
         if not 0 <= size <= self._limit:
             raise UserError(f"{self._path} has a head of {size:,} bytes: it is no usable archive, copy it again")
-        return self._file.read(size)
+        self.last = self._file.read(size)
+        return self.last
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place."""

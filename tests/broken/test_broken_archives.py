@@ -82,6 +82,8 @@ def huge_zip():
 
 
 WHOLE = tarred((NAME, tarfile.REGTYPE, REPORT), mode="w:gz")
+TWO = tarred((NAME, tarfile.REGTYPE, REPORT), ("s2.txt", tarfile.REGTYPE, REPORT))
+ONE = 1024  # head and text of the first
 MIMIC = {  # name of the archive of reports, content
     "encrypted": ("zip", (CASES / "raw/encrypted.zip").read_bytes()),
     "encrypted by its head": ("zip", patched(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0")),
@@ -115,6 +117,13 @@ MIMIC = {  # name of the archive of reports, content
     "tar packed by xz": ("tar.gz", tarred((NAME, tarfile.REGTYPE, REPORT), mode="w:xz")),
     "tar behind its end": ("tar", bytes(512) + tarred((NAME, tarfile.REGTYPE, REPORT))),
     "tar cut off": ("tar.gz", WHOLE[:-40]),
+    "tar cut between two files": ("tar", TWO[:ONE]),
+    "tar cut in a head": ("tar", TWO[: ONE + 100]),
+    "tar cut before it was packed": ("tar.gz", gzip.compress(TWO[:ONE])),
+    "tar with a damaged head": ("tar", TWO.replace(b"s2.txt", b"s3.txt")),
+    "tar packed with a damaged head": ("tar.gz", gzip.compress(TWO.replace(b"s2.txt", b"s3.txt"))),
+    "tar with wrong checksum": ("tar.gz", gzip.compress(TWO, 0).replace(b"FINDINGS", b"FINDINGZ")),
+    "tar with another behind it": ("tar", TWO + tarred(("s3.txt", tarfile.REGTYPE, REPORT))),
     "tar of nothing": ("tar.gz", b""),
     "tar of text": ("tar", b"hello " * 300),
     "tar of noise": ("tar.gz", b"\x1f\x8b\x08\0" + bytes(range(256))),
