@@ -137,3 +137,24 @@ def test_an_addendum_above_the_report_does_not_count():
 def test_an_addendum_alone_is_read_without_its_heading():
     text = "There is a small pneumothorax."
     assert extract(f" FINAL REPORT ADDENDUM\n\n ADDENDUM:  {text}", "both")[0] == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "COMPARSION", "COMPARISION", "COMPAARISON", "CPMPARISON", "INDEICATION", "INDICATON", "HISTROY", "RECCOMENDATION", "REFERENCE EXAM",
+        "PREVIOUS EXAMS", "PRIOR STUDIES", "TECHNOLOGIST NOTE", "HX", "CLINICAL DATA", "CLINICAL CONTEXT", "CRITICAL RESULTS", "SITE", "AGE",
+    ],
+)  # fmt: skip
+def test_headers_of_the_study_are_no_findings_however_they_are_spelt(name):
+    """Their text was read as findings, under a header after them as well as where a report has none."""
+    aside, text = f"{name}:  CT of ___ showed a nodule.", "Heart size is normal.  No effusion."
+    for report in (f"FINDINGS:  {text}\n \n {aside}", f"{aside}\n \n {text}", f"{aside}\n \n FINDINGS:  {text}"):
+        assert extract(f" FINAL REPORT\n {report}\n", "findings")[0] == "Heart size is normal. No effusion."
+
+
+@pytest.mark.parametrize(
+    "name", ["CALCIFICATION", "OPACIFICATION", "HILAR CONTOURS", "SUPPORT DEVICES", "LUNGS", "PLEURA"]
+)
+def test_headers_of_findings_stay_in_them(name):
+    assert extract(f"FINDINGS:\n {name}: Stable.\n", "findings")[0].endswith("Stable.")

@@ -65,15 +65,18 @@ _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS
     r"|Indications?|Recommendations?|findings?|impressions?|conclusions?)\s*:)"
 )
 _ASIDE = re.compile(
-    r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|type of|reason for|referring|additional|final|"
+    r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|previous|reference|type of|reason for|referring|additional|final|"
     r"preliminary|critical|date of|time of)\s+)*"
     r"(?:indications?|history|information|diagnos[ie]s|symptoms?|exam(?:ination)?s?|study|request|techniques?|"
     r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|"
     r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
     r"wet read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
-    r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent)\b",
+    r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent|"
+    r"technologist|clinicians?|provider|hx|pmh|priors|dob|mrn|cpt|icd|billing|suggestions?|advice|background|communicated|"
+    r"critical results?|clinical (?!finding|impression)\w+$|number of images|(?:studies|data|age|sex|site|location|service|management)$)\b",
     re.IGNORECASE,
 )
+_MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
 _FINAL = re.compile(r"^\s*FINAL REPORT\b.*$", re.MULTILINE)
 _ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
 _WHOLE_REPORT = re.compile(r"(?:final |radiology )?(?:report|results?)", re.IGNORECASE)
@@ -247,7 +250,8 @@ def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
     if _WHOLE_REPORT.fullmatch(name):
         return _kind_of_report(inside), match["rest"]
     of_the_study = re.fullmatch(r"(?:study|exam(?:ination)?|patient|procedure) (?:findings?|impressions?)", name)
-    if (_ASIDE.match(name) and not of_the_study) or re.search("provisional|preliminary", name):
+    aside = (_ASIDE.match(name) and not of_the_study) or _like(name, _MISSPELT_ASIDES)
+    if aside or re.search("provisional|preliminary", name):
         return "aside", match["rest"]
     if re.search(
         r"finding|observation|impression|conclusion|^(?:interpretations?|summary|opinion|assessment|imp)$", name
@@ -276,7 +280,11 @@ def _kind_of_known(name: str) -> str:
 
 
 def _misspelt(name: str) -> str | None:
-    close = difflib.get_close_matches(name, ("findings", "impression"), n=1, cutoff=0.8)
+    return _like(name, ("findings", "impression"))
+
+
+def _like(name: str, known: tuple[str, ...]) -> str | None:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return close[0] if close else None
 
 
