@@ -437,3 +437,11 @@ def test_a_folder_stands_for_its_images_each_once(tmp_path):
     found = find_films([tmp_path / "b.png", tmp_path])
     expected = ["b.png", "a.JPG", "deep/1.2.840.7", "deep/IM0001", "deep/c.dcm"]
     assert [str(path.relative_to(tmp_path)) for path in found] == expected
+
+
+def test_a_link_that_leads_nowhere_is_a_film_that_cannot_be_read(tmp_path):
+    """It was passed over, so that a film without a report was in no list."""
+    Image.new("L", (40, 40)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "notes").symlink_to(tmp_path / "gone.txt")
+    assert [path.name for path in find_films([str(tmp_path)])] == ["a.png", "b.png"]

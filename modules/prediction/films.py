@@ -48,8 +48,15 @@ def _below(path: Path) -> Iterator[Path]:
         return
     for inner in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
-        if not hidden and inner.is_file() and (inner.suffix.lower() in SUFFIXES or _is_marked(inner)):
+        if not hidden and _is_film(inner):
             yield inner
+
+
+def _is_film(path: Path) -> bool:
+    """Whether a file is called an image or is marked as one; a link that leads nowhere is one that cannot be read."""
+    if path.suffix.lower() in SUFFIXES:
+        return path.is_file() or (path.is_symlink() and not path.exists())
+    return path.is_file() and _is_marked(path)
 
 
 def _is_marked(path: Path) -> bool:
