@@ -144,6 +144,7 @@ def test_an_addendum_alone_is_read_without_its_heading():
     [
         "COMPARSION", "COMPARISION", "COMPAARISON", "CPMPARISON", "INDEICATION", "INDICATON", "HISTROY", "RECCOMENDATION", "REFERENCE EXAM",
         "PREVIOUS EXAMS", "PRIOR STUDIES", "TECHNOLOGIST NOTE", "HX", "CLINICAL DATA", "CLINICAL CONTEXT", "CRITICAL RESULTS", "SITE", "AGE",
+        "ALLERGIES", "MEDICATIONS", "VIEWS", "MODALITY", "EXPOSURE", "LIMITATIONS", "IMAGE QUALITY", "OLD FILMS", "CORRELATION", "REFERRAL", "OPERATOR", "UNIT",
     ],
 )  # fmt: skip
 def test_headers_of_the_study_are_no_findings_however_they_are_spelt(name):
