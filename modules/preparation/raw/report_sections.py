@@ -73,8 +73,7 @@ _ASIDE = re.compile(
     r"wet read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
     r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent|"
     r"technologist|clinicians?|provider|hx|pmh|priors|dob|mrn|cpt|icd|billing|suggestions?|advice|background|communicated|"
-    r"allerg(?:y|ies)|medications?|modality|exposure|referral|operator|unit|correlation|old films?|(?:image )?quality|limitations?|"
-    r"critical results?|clinical (?!finding|impression)\w+$|number of images|(?:views?|studies|data|age|sex|site|location|service|management)$)\b",
+    r"allerg(?:y|ies)|medications?|modality|exposure|referral|operator|unit|correlation|old films?|(?:image )?quality|limitations?|critical results?|clinical (?!finding|impression)\w+$|number of images|(?:views?|studies|data|age|sex|site|location|service|management)$)\b",
     re.IGNORECASE,
 )
 _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
