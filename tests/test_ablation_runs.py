@@ -244,6 +244,18 @@ def test_progress_marks_every_seed_and_estimates_the_time_left(tmp_path):
     assert progress(jobs, [], seconds=9, done=6, at_once=1).endswith("6 of 6 runs are finished")
 
 
+def test_a_run_that_failed_is_not_counted_as_finished(tmp_path):
+    jobs = [Job(Ablation("full"), seed, tmp_path) for seed in (1, 2, 3)]
+    text = progress(jobs, jobs[2:], seconds=240, done=2, at_once=1, broken=jobs[1:2])
+    assert text.splitlines() == [
+        "  full  x!.",
+        "1 of 3 runs are finished, 1 failed, 2.0 min a run, about 2 min left",
+    ]
+    assert progress(jobs, [], seconds=240, done=3, at_once=1, broken=jobs).endswith(
+        "0 of 3 runs are finished, 3 failed"
+    )
+
+
 def test_figures_are_numbers_by_dotted_name():
     nested = {"scores": {"a": 0.1234567, "name": "x", "flag": True}, "map_correlation": 1, "none": None}
     assert flat_figures(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}

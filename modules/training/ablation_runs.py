@@ -143,6 +143,7 @@ def _run_all(
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}  # what is set already holds
         devices.put({"CUDA_VISIBLE_DEVICES": str(worker % gpus)} if gpus else {**threads, **os.environ})
     started, left, failed = time.monotonic(), list(missing), []
+    broken: list[Job] = []
 
     def work(job: Job) -> None:
         device = devices.get()
@@ -158,32 +159,42 @@ def _run_all(
             job = waiting[future]
             left.remove(job)
             if isinstance(future.exception(), subprocess.CalledProcessError):
+                broken.append(job)
                 failed.append(str(job.folder / "log.txt"))
                 print(f"{job.row.name}, seed {job.seed}, failed:\n{_last_words(job.folder / 'log.txt')}")
             else:
                 future.result()
             seconds = time.monotonic() - started
-            print(progress(wanted, left, seconds, len(missing) - len(left), at_once), flush=True)
+            print(progress(wanted, left, seconds, len(missing) - len(left), at_once, broken), flush=True)
     finally:
         pool.shutdown(cancel_futures=True)
     return failed
 
 
-def progress(wanted: Sequence[Job], left: Sequence[Job], seconds: float, done: int, at_once: int) -> str:
+def progress(
+    wanted: Sequence[Job], left: Sequence[Job], seconds: float, done: int, at_once: int, broken: Sequence[Job] = ()
+) -> str:
     """How far the ablation is: a line for each row with a mark for each seed, and the time left.
 
     Args:
         wanted: all jobs.
-        left: those without a line.
+        left: those that have not ended.
         seconds: since the start.
-        done: jobs finished since then.
+        done: jobs ended since then.
         at_once: jobs at a time.
+        broken: jobs that ended without a line.
     """
     rows = list(dict.fromkeys(job.row.name for job in wanted))
     width = max(map(len, rows))
-    marks = {row: "".join(".x"[job not in left] for job in wanted if job.row.name == row) for row in rows}
+
+    def mark(job: Job) -> str:
+        return "!" if job in broken else ".x"[job not in left]
+
+    marks = {row: "".join(mark(job) for job in wanted if job.row.name == row) for row in rows}
     lines = [f"  {row:{width}}  {marks[row]}" for row in rows]
-    summary = f"{len(wanted) - len(left)} of {len(wanted)} runs are finished"
+    summary = f"{len(wanted) - len(left) - len(broken)} of {len(wanted)} runs are finished"
+    if broken:
+        summary += f", {len(broken)} failed"
     if done and left:
         summary += f", {seconds * at_once / done / 60:.1f} min a run, about {_span(seconds / done * len(left))} left"
     return "\n".join([*lines, summary])
