@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from programs import call, refused
 
+import main_predict
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.images import crop_image
@@ -381,6 +382,24 @@ def test_a_trained_model_is_grounded_in_drawn_masks(prepared, trained, tmp_path,
     assert "0 films of training patients are left out" in capsys.readouterr().out
 
 
+def test_a_release_has_the_maps_of_its_training(prepared, trained, tmp_path, capsys):
+    release = tmp_path / "release"
+    call(main_predict, "--model", trained, "--export", release, "--device", "cpu")
+    words = ["--boxes", prepared / "masks", "--ann_path", prepared / "annotation.json", "--image_dir", prepared / "images",
+             "--resamples", 20, "--figures", 0, "--device", "cpu"]  # fmt: skip
+    for model in (trained, release):
+        call(ground, *words, "--model", model, "--save_dir", tmp_path / f"of_{model.name}")
+    first, second = (read_json(tmp_path / f"of_{model.name}" / "grounding.json") for model in (trained, release))
+    assert first["rows"].pop(PHRASES)  # a release does not hold what encodes them
+    assert first["rows"] == second["rows"]
+    with open(release / "model.safetensors", "ab") as file:
+        file.write(b"more")
+    said = refused(
+        capsys, "is not what was released", ground, *words, "--model", release, "--save_dir", tmp_path / "new"
+    )
+    assert "model.safetensors" in said
+
+
 def test_boxes_of_ms_cxr_and_films_of_training_patients(trained, prepared, tmp_path, capsys):
     boxes = write(tmp_path, "boxes.csv", MS_CXR)
     folder = films(
@@ -453,7 +472,7 @@ def test_a_phrase_has_the_map_of_the_only_sentence(prepared, trained, capsys):
 def test_phrases_without_their_encoder_have_no_row(trained, tmp_path):
     """The bank of the model, in a folder that says its sentences were encoded otherwise."""
     real = open_model(trained, torch.device("cpu")).bank.store.directory
-    for changes, words in (({"encoder": None}, "another program"), ({"width": 9}, "other vectors")):
+    for changes, words in (({"encoder": None}, "does not say what encoded"), ({"width": 9}, "other vectors")):
         folder = tmp_path / words
         folder.mkdir()
         for path in real.iterdir():

@@ -38,7 +38,7 @@ class GroundOptions(Group):
     image_dir: str = flag("", "folder of the films that were boxed")
     ann_path: str | None = flag(None, "annotation file: films of its training patients are left out")
     split: str | None = flag(None, "split of the boxes, as their file names it")
-    model: str = flag("results/synth_cxr", "folder of a trained model (--save_dir of main_train.py)")
+    model: str = flag("results/synth_cxr", "folder of a trained model (--save_dir of main_train.py, or a release)")
     maps: str | None = flag(
         None, "maps of another model in place of ours: .npz with an array (M,) or (g, g) by 'image|finding'"
     )

@@ -26,8 +26,9 @@ from modules.evaluation.grounding.regions import MEASURES, Overlay, View, overla
 from modules.evaluation.reports.region_figures import draw_regions
 from modules.messages import UserError
 from modules.prediction.film_maps import PHRASES, ROWS, FilmMaps
-from modules.prediction.model_folder import model_file, open_model
+from modules.prediction.model_folder import model_file
 from modules.prediction.phrase_texts import phrase_vectors
+from modules.prediction.release import WEIGHTS, check_sums, is_release, open_trained
 from modules.records import atomic_write, provenance, sha256_of, write_json
 
 FOREIGN = "maps"  # the row of maps that another program made
@@ -42,11 +43,19 @@ def results_of(wanted: Any) -> dict[str, str]:
     boxes = sha256_of(wanted.ann_path if folder else wanted.boxes)
     return {
         "boxes": boxes,
-        "maps": sha256_of(wanted.maps or model_file(wanted.model)),
+        "maps": sha256_of(wanted.maps or _file_of(Path(wanted.model))),
         "split": wanted.split or "",
         "fit": wanted.fit,
         "cells": str(wanted.cells),
     }
+
+
+def _file_of(model: Path) -> Path:
+    """The weights of a trained model or a release; UserError if they are missing, or changed since the release."""
+    if not is_release(model):
+        return model_file(model)
+    check_sums(model)
+    return model / WEIGHTS
 
 
 class GroundRun:
@@ -174,7 +183,7 @@ class GroundRun:
             self.notes.append(f"{len(nameless)} phrases name none of the 75 entities and have no map")
         rows: dict[str, list[np.ndarray | None]] = {name: [None] * len(self.phrases) for name in ROWS}
         with processes(self.options.runtime.device) as device, tempfile.TemporaryDirectory() as spare:
-            reader = FilmMaps(open_model(self.wanted.model, device), device)
+            reader = FilmMaps(open_trained(self.wanted.model, device), device)
             films = list(dict.fromkeys(self.films))
             seen = (
                 [_padded(film, Path(spare), i) for i, film in enumerate(films)] if self.wanted.fit == "pad" else films

@@ -34,7 +34,7 @@ def phrase_vectors(bank: TrainingBank, phrases: Sequence[str], device: torch.dev
     """
     made_by = bank.store.entry("sentence_features")["made_by"]
     if "encoder" not in made_by:
-        raise UserError("the sentences of the bank were encoded by another program")
+        raise UserError("the bank does not say what encoded its sentences: a release never does")
     sentences = [sentence for report in bank.reports for sentence in split_sentences(report) or [""]]
     encoder = find_text_encoder(
         made_by["encoder"], filter(None, sentences), made_by["width"], made_by["seed"], made_by["pooling"], device

@@ -28,7 +28,7 @@ from modules.corpus.store_writing import write_axis, write_bank_reports, write_f
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
 from modules.options.prediction_flags import ReleaseOptions
-from modules.prediction.model_folder import TrainedModel, as_options
+from modules.prediction.model_folder import TrainedModel, as_options, open_model
 from modules.preparation.features.familiarity import FILE as FAMILIARITY
 from modules.preparation.features.familiarity import Familiarity
 from modules.records import atomic_write, read_json, sha256_of, write_json
@@ -157,6 +157,12 @@ def check_sums(folder: Path) -> None:
         raise UserError(
             f"{folder} is not what was released: {', '.join((bad + unlisted)[:4])} missing, changed or not in {SUMS}: {AGAIN}"
         )
+
+
+def open_trained(folder: str | Path, device: torch.device) -> TrainedModel:
+    """Load a model from the folder of a training or of a release; UserError if something that it needs is missing."""
+    folder = Path(folder)
+    return open_release(folder, device) if is_release(folder) else open_model(folder, device)
 
 
 def open_release(folder: Path, device: torch.device) -> TrainedModel:

@@ -20,8 +20,8 @@ from modules.messages import UserError
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTest
 from modules.prediction.film_features import film_features
-from modules.prediction.model_folder import TrainedModel, open_model
-from modules.prediction.release import is_release, open_release
+from modules.prediction.model_folder import TrainedModel
+from modules.prediction.release import open_trained
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 
@@ -57,8 +57,8 @@ class Reporter:
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Reporter:
         """A reporter from the folder of a training or a release; UserError if something that it needs is missing."""
-        folder, place = Path(folder), torch.device(device)
-        return cls(open_release(folder, place) if is_release(folder) else open_model(folder, place), place)
+        place = torch.device(device)
+        return cls(open_trained(folder, place), place)
 
     def report(self, paths: Sequence[str | Path]) -> list[dict[str, Any]]:
         """Read films and write their reports.
