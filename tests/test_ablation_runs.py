@@ -99,7 +99,7 @@ def test_rows_are_chosen_by_name_in_the_order_of_the_grid():
     chosen = chosen_rows(AblateOptions(rows=("no retrieval", "full")))
     assert [row.name for row in chosen] == ["full", "no retrieval"]
     assert [row.name for row in chosen_rows(AblateOptions(quick=True))] == list(QUICK_ROWS)
-    with pytest.raises(UserError, match="--rows names nothing, which is none of full, no retrieval"):
+    with pytest.raises(UserError, match='--rows names nothing, which is none of "full", "no retrieval"'):
         chosen_rows(AblateOptions(rows=("nothing",)))
 
 

@@ -64,7 +64,7 @@ def chosen_rows(options: AblateOptions) -> list[Ablation]:
     names = options.rows or (QUICK_ROWS if options.quick else tuple(row.name for row in ABLATIONS))
     unknown = sorted({*names} - {row.name for row in ABLATIONS})
     if unknown:
-        known = ", ".join(row.name for row in ABLATIONS)
+        known = ", ".join(f'"{row.name}"' for row in ABLATIONS)
         raise UserError(
             f"--rows names {', '.join(unknown)}, which is none of {known}: see modules/training/ablations.py"
         )
