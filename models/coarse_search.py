@@ -21,15 +21,15 @@ def search(view: NearView, q: nn.Linear, queries: EntityQueries, stage: Tensor) 
 class CoarseSearch(nn.Module):
     """Whether an early stage shows each entity, asked of cells of 32 pixels with keys of their own.
 
-    A cell of 16 pixels sees as far as one of 32. Where the image model may change for it, any cell near a sign comes to
-    answer, and the maps miss the sign. So the stage learns from wide cells. The maps of fine ones read it as it is, and are
-    fitted by themselves, see ``modules/training/fitted_maps.py``.
+    Where the image model may change for fine cells, any cell near a sign comes to answer, and the maps miss the sign. So
+    its second stage learns from wide cells. The maps of fine ones read the first stage as it is, which sees less far, and
+    are fitted by themselves, see ``modules/training/fitted_maps.py``.
 
     Departure: ours, with ``--grid 2x`` alone. ``--map_view patches`` and ``--entity_keys text`` go without.
 
     Args:
         num_entities: K.
-        channels: C, of the early stage.
+        channels: C, of the second stage.
         width: A.
     """
 
@@ -37,11 +37,11 @@ class CoarseSearch(nn.Module):
 
     def __init__(self, num_entities: int, channels: int, width: int) -> None:
         super().__init__()
-        self.view = NearView(channels, width, side=4)
+        self.view = NearView(channels, width)
         self.q = nn.Linear(width, width)
         self.queries = EntityQueries(num_entities, width)
         self.register_buffer("maps_fitted", torch.tensor(0))
 
     def forward(self, stage: Tensor) -> Tensor:
-        """Presence logits ``(B, K)`` of an early stage ``(B, C, height, width)``."""
+        """Presence logits ``(B, K)`` of a second stage ``(B, C, height, width)``."""
         return search(self.view, self.q, self.queries, stage)

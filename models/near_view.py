@@ -5,24 +5,25 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SIDE = 4  # positions of the stage along a side of a patch
+
 
 class NearView(nn.Module):
-    """What each patch shows of its own neighbourhood.
+    """What each patch shows of its own neighbourhood: of 32 pixels by the second stage, of 16 by the first.
 
-    A patch of the last stage sees the whole image, so that any patch can answer for a sign anywhere. One of the second
-    stage cannot.
+    A patch of the last stage sees the whole image, so that any patch can answer for a sign anywhere. One of an early
+    stage cannot. Around a cell the second stage sees about as far in both cases: cells of 16 pixels beside a sign
+    answered for it, those of the first stage do not.
 
     Departure: the released code compares texts with the patches of the last stage. ``--map_view patches`` does so.
 
     Args:
         channels: C, of the early stage.
         width: A.
-        side: early patches along a side of a patch.
     """
 
-    def __init__(self, channels: int, width: int, side: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.side = side
         self.norm = nn.LayerNorm(channels)
         self.linear = nn.Linear(channels, width)
 
@@ -33,5 +34,5 @@ class NearView(nn.Module):
     def cells(self, stage: Tensor) -> Tensor:
         """What stands in each patch on the average: ``(B, C, height, width)`` to ``(B, M, C)``, which stay as they are."""
         if stage.dim() == 4:
-            stage = F.avg_pool2d(stage, self.side, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
+            stage = F.avg_pool2d(stage, SIDE, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
         return stage

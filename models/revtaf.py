@@ -117,10 +117,10 @@ class Revtaf(nn.Module):
         self.fusion = TransportFusion(A, config.dropout, attention)
         self.near_view = self.coarse_search = None
         if config.map_view == "near":
-            near_width = stage_widths(self.visual_encoder.backbone, D)[:2][-1]  # of the second stage, or the only one
-            self.near_view = NearView(near_width, A, side=4 if config.grid == "1x" else 2)
+            nearest, *near = stage_widths(self.visual_encoder.backbone, D)[:2]  # of the first stage and of the second
+            self.near_view = NearView(nearest if config.grid == "2x" or not near else near[0], A)
             if config.grid == "2x" and config.entity_keys == "query":
-                self.coarse_search = CoarseSearch(config.num_entities, near_width, A)
+                self.coarse_search = CoarseSearch(config.num_entities, near[0], A)
         self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
         self.reference_tokens = None
         if config.reference_memory:
@@ -164,8 +164,10 @@ class Revtaf(nn.Module):
         compared by, and the patches of its map, are constants to that loss: it reaches W_k alone.
         """
         patches = self.project_patches(seen.patches)  # (B, M, A)
-        near = seen.near if self.coarse_search is None else seen.near.detach()
-        view = None if self.near_view is None else self.near_view(near)  # (B, M, A)
+        stage = seen.near if self.config.grid == "1x" else seen.nearest
+        if self.coarse_search is not None:
+            stage = stage.detach()
+        view = None if self.near_view is None else self.near_view(stage)  # (B, M, A)
         region_text = self.project_region(study.region_text)  # (B, K, A)
         reference_text = self.project_reference(study.reference_text)  # (B, S, A)
         every_entity = torch.ones_like(study.region_scores, dtype=torch.bool)  # (B, K)

@@ -51,15 +51,16 @@ class ResNetPatches(nn.Sequential):
             self.add_module(child, getattr(network, child))
         self.width = 8 * NARROW[name] if name in NARROW else network.fc.in_features
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``(B, 3, height, width)`` to patches ``(B, M, D)``, one for every 32 x 32 pixels, begun ones included.
 
         Returns:
-            The patches, and the second stage ``(B, C, height / 8, width / 8)``.
+            The patches, the second stage ``(B, C, height / 8, width / 8)`` and the first ``(B, C / 2, height / 4, width / 4)``.
         """
-        near = self.get_submodule("layer2")(self.get_submodule("layer1")(self.begin(image)))
+        nearest = self.get_submodule("layer1")(self.begin(image))
+        near = self.get_submodule("layer2")(nearest)
         x = self.get_submodule("layer4")(self.get_submodule("layer3")(near))
-        return x.flatten(2).transpose(1, 2), near
+        return x.flatten(2).transpose(1, 2), near, nearest
 
     def begin(self, image: Tensor) -> Tensor:
         """What comes before the blocks: a quarter of the height and width."""
@@ -71,7 +72,7 @@ class ResNetPatches(nn.Sequential):
 class Backbone(NamedTuple):
     """An image model without a head."""
 
-    module: nn.Module  # (B, 3, height, width) -> patches (B, M, D), row by row; and a ResNet's second stage
+    module: nn.Module  # (B, 3, height, width) -> patches (B, M, D), row by row; and a ResNet's second and first stage
     width: int  # D
     grid: int  # patches along a side of the square image
 
@@ -104,6 +105,9 @@ class Seen(NamedTuple):
     patches: Tensor  # (B, M, D), row by row over the image
     pooled: Tensor  # (B, D), their mean
     near: Tensor  # (B, C, height / 8, width / 8), the second stage of a ResNet; the patches again of another model
+    nearest: (
+        Tensor  # (B, C / 2, height / 4, width / 4), the first stage of a ResNet; the patches again of another model
+    )
 
 
 class VisualEncoder(nn.Module):
@@ -125,5 +129,5 @@ class VisualEncoder(nn.Module):
             image: ``(B, 3, height, width)``, normalised with ImageNet's mean and deviation whatever the backbone.
         """
         seen = self.backbone(image)
-        patches, near = seen if isinstance(seen, tuple) else (seen, seen)  # (B, M, D)
-        return Seen(patches, patches.mean(dim=1), near)
+        patches, near, nearest = seen if isinstance(seen, tuple) else (seen, seen, seen)  # (B, M, D)
+        return Seen(patches, patches.mean(dim=1), near, nearest)

@@ -39,6 +39,6 @@ def test_the_dilation_of_bottlenecks_is_torchvisions():
 def test_the_finer_grid_reaches_the_maps():
     model = Revtaf(tiny_config(grid="2x", visual_extractor="resnet18"))
     assert model.visual_encoder.grid == 4
-    patches, pooled, _ = model.visual_encoder(torch.randn(2, 3, 64, 64))
+    patches, pooled, *_ = model.visual_encoder(torch.randn(2, 3, 64, 64))
     assert patches.shape == (2, 16, 512)
     assert pooled.shape == (2, 512)

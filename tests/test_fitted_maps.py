@@ -5,18 +5,17 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, SMALL_MODEL, places, refused, train, train_until_interrupted
+from programs import train, train_until_interrupted
 from test_references import datasets, options  # noqa: F401, fixture
-from tiny import tiny_config, tiny_study
+from tiny import tiny_config
 from torch.nn import functional as F
 
-import main_train
 from models.coarse_search import search
 from models.revtaf import Revtaf
 from modules.messages import UserError
 from modules.training import fitted_maps
 from modules.training.fitted_maps import FittedMaps
-from modules.weights.checkpoints import FORMAT, as_checkpoint, build_model, load_checkpoint
+from modules.weights.checkpoints import FORMAT, as_checkpoint, load_checkpoint
 from modules.weights.saving import save_generation
 
 APART = ("near_view.", "fusion.attention.q.", "entity_queries.")
@@ -54,7 +53,7 @@ class Squares:
 
 
 def test_the_least_loss_is_a_map_that_points(monkeypatch):
-    """Nothing says where: four entities, each a bright corner that the scores name. A map is highest in or beside its corner."""
+    """Nothing says where: four entities, each a bright corner that the scores name. A map is highest in its corner."""
     films = Squares()
 
     class Some(torch.utils.data.Dataset):
@@ -69,16 +68,15 @@ def test_the_least_loss_is_a_map_that_points(monkeypatch):
 
     monkeypatch.setattr(fitted_maps, "Views", Some)
     maps = maps_of(films)
-    first, last = maps.fit(0, 1), maps.fit(1, 150)
-    assert last < first / 4
+    first, last = maps.fit(0, 1), maps.fit(1, 600)
+    assert last < first / 40
     cells, _ = maps._look(list(range(96)))
     model = maps.model
     with torch.no_grad():
         seen = F.normalize(model.fusion.attention.q(model.near_view(cells.float())), dim=-1)  # (n, M, A)
         found = torch.einsum("nma,ka->nkm", seen, F.normalize(model.entity_queries.query, dim=-1))
     best = found[:, :4].argmax(dim=2).numpy()  # (n, 4) of 4 x 4 cells
-    assert (best == [0, 3, 12, 15])[films.shown].mean() > 0.5  # chance is .06
-    assert ((best // 8 == [0, 0, 1, 1]) & (best % 4 // 2 == [0, 1, 0, 1]))[films.shown].mean() > 0.85  # its quarter
+    assert (best == [0, 3, 12, 15])[films.shown].mean() > 0.95  # chance is .06
     asked = search(maps.parts.view, maps.parts.q, maps.parts.queries, cells.float())
     expected = model.entity_queries.presence(found)
     torch.testing.assert_close(asked, expected)
@@ -142,7 +140,7 @@ def test_without_a_presence_loss_the_steps_of_the_model_move_the_maps(datasets):
 
 def test_maps_that_are_not_finite_end_the_training_in_a_sentence(datasets, monkeypatch):  # noqa: F811
     maps = maps_of(datasets["train"])
-    nothing = torch.full((8, 16, 64), torch.inf)
+    nothing = torch.full((8, 16, 32), torch.inf)
     monkeypatch.setattr(maps, "_look", lambda studies: (nothing, torch.ones(8, 75)))
     with pytest.raises(UserError, match=r"the maps are not finite after 2 steps.*--precision fp32"):
         maps.fit(0, 2)
@@ -184,9 +182,9 @@ def test_maps_that_were_fitted_before_are_not_fitted_at_first(prepared, tmp_path
     assert weights["coarse_search.maps_fitted"] == fits
 
 
-def test_a_run_from_before_is_not_resumed_and_one_of_another_size_neither(datasets):  # noqa: F811
+def test_a_run_without_its_first_fit_is_not_resumed_and_one_of_another_size_neither(datasets):  # noqa: F811
     maps = maps_of(datasets["train"])
-    with pytest.raises(UserError, match=r"c\.pth is of a training whose finer maps moved in every step.*--init_from"):
+    with pytest.raises(UserError, match=r"c\.pth is not a run with maps of this size: of (\d+) weights \1 are missing"):
         maps.resume({}, "c.pth")
     wide = maps_of(datasets["train"], attention_dim=24)
     with pytest.raises(UserError, match=r"c\.pth is not a run with maps of this size: of \d weights 0 are missing"):
@@ -196,41 +194,23 @@ def test_a_run_from_before_is_not_resumed_and_one_of_another_size_neither(datase
     assert maps.fitted == 0
 
 
-def test_a_model_of_a_finer_grid_from_before_is_what_it_was(tmp_path):
-    torch.manual_seed(0)
-    model = Revtaf(tiny_config(grid="2x")).eval()
-    weights = {name: value for name, value in model.state_dict().items() if not name.startswith("coarse_search.")}
+def test_a_finer_grid_from_before_is_refused_in_a_sentence():
+    """Its maps looked at the second stage, which has twice the channels."""
+    model = Revtaf(tiny_config(grid="2x"))
+    weights = model.state_dict() | {
+        f"near_view.{name}": value for name, value in model.coarse_search.view.state_dict().items()
+    }
     content = {"format": FORMAT, "config": asdict(model.config), "state_dict": weights, "run": {}}
-    checkpoint = as_checkpoint(content, "before.pth")
-    now = build_model(checkpoint).eval()
-    now.load_state_dict(checkpoint["state_dict"])
-    assert now.coarse_search.maps_fitted == 1
-    assert torch.equal(now.coarse_search.queries.query, model.entity_queries.query)
-    study = tiny_study()
-    torch.testing.assert_close(now.fuse(study).fused, model.fuse(study).fused)
+    with pytest.raises(
+        UserError, match=r"b\.pth is of a finer grid whose maps looked at the second stage.*train it anew"
+    ):
+        as_checkpoint(content, "b.pth")
     wide = {**content, "config": asdict(replace(model.config, grid="1x"))}
-    assert as_checkpoint(wide, "wide.pth")["state_dict"].keys() == weights.keys()
+    wide["state_dict"] = {name: value for name, value in weights.items() if not name.startswith("coarse_search.")}
+    assert as_checkpoint(wide, "b.pth") == wide
     for broken in ({}, {1: torch.ones(1)}):
         with pytest.raises(UserError):
-            as_checkpoint({**content, "state_dict": broken}, "before.pth")
-
-
-def test_a_run_from_before_goes_on_by_its_weights_alone(prepared, tmp_path, quick, capsys):
-    """Its optimizer moved the maps as well, and nothing kept the end of a first fit."""
-    once = ["--grid", "2x", "--epochs", 1, "--warmup_steps", 2]
-    train(prepared, tmp_path, *once)
-    content = load_checkpoint(tmp_path / "current_checkpoint.pth")
-    for name in [name for name in content["state_dict"] if name.startswith("coarse_search.")]:
-        del content["state_dict"][name]
-    del content["run"]["first_maps"]
-    content["run"]["optimizer"]["param_groups"].append({"params": [], "lr": 0.0})
-    for _ in range(2):  # the previous one too
-        save_generation(content, tmp_path)
-    words = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path, *once, "--resume"]
-    refused(capsys, "whose finer maps moved in every step", main_train, *words)
-    train(prepared, tmp_path / "next", *once, "--init_from", tmp_path / "current_checkpoint.pth")
-    weights = load_checkpoint(tmp_path / "next" / "current_checkpoint.pth")["state_dict"]
-    assert weights["coarse_search.maps_fitted"] == 2
+            as_checkpoint({**content, "state_dict": broken}, "b.pth")
 
 
 def test_the_rate_of_a_fit_falls_to_nothing(datasets, monkeypatch):  # noqa: F811
@@ -245,7 +225,7 @@ def test_the_rate_of_a_fit_falls_to_nothing(datasets, monkeypatch):  # noqa: F81
 def test_an_early_stage_beyond_float16_does_not_poison_the_maps(datasets):  # noqa: F811
     maps = maps_of(datasets["train"])
     last = [
-        part for part in maps.model.visual_encoder.backbone.layer2.modules() if isinstance(part, torch.nn.BatchNorm2d)
+        part for part in maps.model.visual_encoder.backbone.layer1.modules() if isinstance(part, torch.nn.BatchNorm2d)
     ]
     torch.nn.init.constant_(last[-1].weight, 1e6)
     cells, _ = maps._look([0, 1])

@@ -137,17 +137,47 @@ def options_like(config, given):
     return options
 
 
-def test_a_finer_grid_searches_wide_cells_as_the_maps_of_the_model_that_it_starts_from():
+def test_another_grid_searches_wide_cells_as_the_model_that_it_starts_from():
+    """The maps of a wide grid are what a finer one searches wide cells with, and the other way round."""
     torch.manual_seed(0)
-    start, model, other = Revtaf(tiny_config()), Revtaf(tiny_config(grid="2x")), Revtaf(tiny_config(grid="2x"))
-    load_trained(model, {"config": asdict(start.config), "state_dict": start.state_dict()}, "m.pth")
-    search = model.coarse_search
-    for ours, theirs in (
-        (search.view, start.near_view), (search.q, start.fusion.attention.q), (search.queries, start.entity_queries),
-    ):  # fmt: skip
-        assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
-    load_trained(other, {"config": asdict(model.config), "state_dict": model.state_dict()}, "m.pth")
-    assert torch.equal(other.coarse_search.q.weight, search.q.weight)
+    wide, fine, other, again, unfitted = (Revtaf(tiny_config(grid=grid)) for grid in ("1x", "2x", "2x", "1x", "1x"))
+
+    def searching(model):
+        search = model.coarse_search
+        if search is None:
+            return model.near_view, model.fusion.attention.q, model.entity_queries
+        return search.view, search.q, search.queries
+
+    def same(one, two):
+        for ours, theirs in zip(searching(one), searching(two), strict=True):
+            assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+
+    def load(model, start):
+        load_trained(model, {"config": asdict(start.config), "state_dict": start.state_dict()}, "m.pth")
+
+    begun = fine.near_view.linear.weight.clone()
+    load(fine, wide)
+    same(fine, wide)
+    assert torch.equal(fine.near_view.linear.weight, begun)  # the fits train it
+    assert torch.equal(fine.entity_queries.query, wide.entity_queries.query)
+    load(other, fine)
+    same(other, fine)
+    assert torch.equal(other.near_view.linear.weight, begun)
+    with pytest.raises(
+        UserError, match=r"m\.pth has no near_view\.\S+, which the switches of this run need: leave out --grid"
+    ):
+        load(unfitted, fine)
+    fine.coarse_search.maps_fitted += 1
+    torch.nn.init.ones_(fine.fusion.attention.q.weight)
+    load(again, fine)
+    same(again, fine)
+
+
+def test_maps_that_the_steps_move_do_not_change_their_grid():
+    fine, wide = (Revtaf(tiny_config(grid=grid, entity_keys="text")) for grid in ("2x", "1x"))
+    for model, start in ((fine, wide), (wide, fine)):
+        with pytest.raises(UserError, match=r"m\.pth has no near_view.*leave out --grid"):
+            load_trained(model, {"config": asdict(start.config), "state_dict": start.state_dict()}, "m.pth")
 
 
 def test_a_model_of_ours_gives_its_sizes_and_switches():

@@ -74,7 +74,7 @@ def test_patches_are_the_folder_s_own_last_state_of_its_own_normalisation(family
     _, grid, width = FAMILIES[kind]
     pixels = torch.rand(2, 3, 96, 96)
     with torch.no_grad():
-        patches, pooled, _ = encoder(normalised(pixels))
+        patches, pooled, *_ = encoder(normalised(pixels))
         own = (pixels - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
         more = (
             {"interpolate_pos_encoding": True}
@@ -128,9 +128,11 @@ def test_no_size_needs_to_be_a_multiple_of_anything(family, size):
 def test_the_grid_of_a_resnet_is_that_of_its_patches(name, size):
     with torch.device("meta"):
         built = build(name, size)
-        patches, near = built.module(torch.empty(1, 3, size, size))
+        patches, near, nearest = built.module(torch.empty(1, 3, size, size))
     assert patches.shape == (1, built.grid**2, built.width)
-    assert near.shape == (1, stage_widths(built.module, built.width)[1], -(-size // 8), -(-size // 8))
+    first, second = stage_widths(built.module, built.width)[:2]
+    assert near.shape == (1, second, -(-size // 8), -(-size // 8))
+    assert nearest.shape == (1, first, -(-size // 4), -(-size // 4))
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,19 @@ from modules.corpus.vocabularies import bert_folder
 from modules.messages import UserError
 from modules.options.programs import MainTrain
 from modules.weights.backbones import starting_weights
-from modules.weights.checkpoints import BERT_FILES, coarse_search, load_backbone, load_bert
+from modules.weights.checkpoints import BERT_FILES, load_backbone, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
     "image_size", "grid", "dropout", "manifold", "curvature", "learn_curvature", "retrieval", "attention", "align_pairs",
     "ot_plan",    "ot_solver", "ot_epsilon", "ot_iterations", "mask_padding",
 )  # fmt: skip
 
-BEGIN_ANEW = (
-    "retrieval_enhancer.manifold.log_c",  # c starts where it was
-    "coarse_search.maps_fitted",  # maps of wider cells are fitted to finer ones
-)
+BEGIN_ANEW = ["retrieval_enhancer.manifold.log_c"]  # c starts where it was
+FITTED_ANEW = ["coarse_search.maps_fitted", "near_view.norm.weight", "near_view.norm.bias", "near_view.linear.weight",
+               "near_view.linear.bias"]  # fmt: skip
+WIDE_CELLS = {  # what searches cells of 32 pixels: the maps themselves, and beside finer ones
+    "near_view.": "coarse_search.view.", "fusion.attention.q.": "coarse_search.q.", "entity_queries.": "coarse_search.queries.",
+}  # fmt: skip
 
 
 def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
@@ -94,13 +96,29 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
     own = model.state_dict()
     weights = {
         name: torch.cat([value, own[name][len(value) :]]) if _is_shorter(value, own.get(name), new) else value
-        for name, value in {**coarse_search(checkpoint["state_dict"]), **checkpoint["state_dict"]}.items()
+        for name, value in _on_the_grid(checkpoint["state_dict"], ours["grid"], theirs["grid"]).items()
     }
     missing = model.load_state_dict(weights, strict=False).missing_keys
-    random = [name for name in missing if name not in BEGIN_ANEW]
+    anew = BEGIN_ANEW if model.coarse_search is None else BEGIN_ANEW + FITTED_ANEW
+    random = [name for name in missing if name not in anew]
     if random:
-        raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
+        flag = "--grid" if random[0].startswith("near_view.") else "--attention"
+        raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out {flag}")
     return [f"vocabulary: {new} words of these reports are new to {path} and start from random vectors"] if new else []
+
+
+def _on_the_grid(weights: Mapping[str, Tensor], ours: str, theirs: str) -> dict[str, Tensor]:
+    """The weights for a model of another grid: wide cells are searched as they were, finer maps begin anew."""
+    if ours == theirs:
+        return dict(weights)
+    moved = {name: name for name in weights if not name.startswith("near_view.")}
+    searched = (
+        ours == "2x" or weights.get("coarse_search.maps_fitted", torch.tensor(0)) > 0
+    )  # else nothing trained them
+    for maps, beside in WIDE_CELLS.items() if searched else ():
+        source, target = (maps, beside) if ours == "2x" else (beside, maps)
+        moved |= {target + name.removeprefix(source): name for name in weights if name.startswith(source)}
+    return {name: weights[source] for name, source in moved.items()}
 
 
 def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:

@@ -66,7 +66,6 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
     if isinstance(content, dict) and content.get("format") == FORMAT:
         if isinstance(content.get("config"), dict):
             content = {**content, "config": {**SINCE, **content["config"]}}
-            content = _with_coarse_search(content)
         _check_ours(content, path)
         return content
     if is_released(weights := weights_of(content)):
@@ -75,29 +74,6 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
         f"{path} is no REVTAF: {describe(content)}; give a file written by main_train.py, such as model_best.pth, or "
         "the released state dict"
     )
-
-
-def _with_coarse_search(content: dict[str, Any]) -> dict[str, Any]:
-    """A model of a finer grid from before its image model learned from wide cells: it searches them as its own maps."""
-    config, weights = content["config"], content.get("state_dict")
-    searched = config.get("grid") == "2x" and config.get("map_view") == "near" and config.get("entity_keys") == "query"
-    if not searched or not isinstance(weights, dict) or any(str(name).startswith("coarse_search.") for name in weights):
-        return content
-    return {
-        **content,
-        "state_dict": {**weights, **coarse_search(weights), "coarse_search.maps_fitted": torch.tensor(1)},
-    }
-
-
-def coarse_search(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What searches wide cells as the maps do in ``weights``, by the names of :class:`models.coarse_search.CoarseSearch`."""
-    parts = {"near_view.": "view.", "fusion.attention.q.": "q.", "entity_queries.": "queries."}
-    return {
-        f"coarse_search.{ours}{name.removeprefix(theirs)}": value
-        for theirs, ours in parts.items()
-        for name, value in weights.items()
-        if str(name).startswith(theirs)
-    }
 
 
 def _check_ours(content: dict[str, Any], path: str | Path) -> None:
@@ -112,7 +88,19 @@ def _check_ours(content: dict[str, Any], path: str | Path) -> None:
         )
     blank = build_blank(Revtaf, RevtafConfig, content["config"], path)
     check_tensors(content["state_dict"], path)
+    _refuse_second_stage(content["state_dict"], blank.state_dict(), path)
     check_weights(content["state_dict"], blank.state_dict(), path, "a model of its own configuration")
+
+
+def _refuse_second_stage(weights: Mapping[str, Tensor], blank: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse a finer grid from before its maps looked at the first stage of the image model, which has half the channels."""
+    name = "near_view.norm.weight"
+    now, seen = blank.get(name), weights.get(name)
+    if now is not None and seen is not None and len(seen) == 2 * len(now):
+        raise UserError(
+            f"{path} is of a finer grid whose maps looked at the second stage of the image model, and now they look at the first: "
+            "train it anew"
+        )
 
 
 def _is_state(name: str, value: Any) -> bool:
