@@ -33,7 +33,7 @@ from modules.prediction.films import find_films, plain_name
 from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
 from modules.prediction.rexrank import THERE, read_studies, write_studies
-from modules.prediction.writing import ROWS, PredictionFolder
+from modules.prediction.writing import ROWS, UNREADABLE, PredictionFolder
 from modules.run_folder import locked
 
 NOT_SHOWN = "reports are printed on a terminal, or with --verbose_text"
@@ -124,6 +124,10 @@ def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
         reports = {row["image"]: row["report"] for row in folder.rows()}
         of_study = {key: reports.get(str(film.resolve()), "") for key, film in studies.items()}
         write_studies(saved, content, str(wanted.input_json_file), of_study, wanted.overwrite)
+    if not folder.done:
+        raise UserError(
+            f"no image could be read, so there is no report: {out / UNREADABLE} says why of each of {len(films)}"
+        )
     look_at(wanted, reporter, folder)
     print(folder.summary(), *([] if shown or not wanted.show else [NOT_SHOWN]), sep="\n")
 

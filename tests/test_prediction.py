@@ -137,6 +137,14 @@ def test_bad_films_are_listed_and_the_others_written(prepared, trained, tmp_path
     assert "is not a PNG, JPEG or DICOM" in listed["text.jpg"]
 
 
+def test_films_of_which_none_can_be_read_end_with_a_sentence(trained, tmp_path, capsys):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "text.jpg").write_text("no image")
+    words = ["--model", trained, "--images", tmp_path / "films", "--out", tmp_path / "out", "--device", "cpu"]
+    refused(capsys, "no image could be read, so there is no report:", main_predict, *words)
+    assert "text.jpg" in (tmp_path / "out" / "unreadable.csv").read_text()
+
+
 def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch, capsys):
     films = sorted((prepared / "images" / "test").iterdir())[:3]
     first = predict(trained, tmp_path / "out", films[0], films[1])
