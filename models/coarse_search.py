@@ -22,8 +22,8 @@ class CoarseSearch(nn.Module):
     """Whether an early stage shows each entity, asked of cells of 32 pixels with keys of their own.
 
     Where the image model may change for fine cells, any cell near a sign comes to answer, and the maps miss the sign. So
-    its second stage learns from wide cells. The maps of fine ones read the first stage as it is, which sees less far, and
-    are fitted by themselves, see ``modules/training/fitted_maps.py``.
+    its second stage learns from wide cells. The maps of fine ones read the first stage as it is, and are fitted by
+    themselves, see ``modules/training/fitted_maps.py``.
 
     Departure: ours, with ``--grid 2x`` alone. ``--map_view patches`` and ``--entity_keys text`` go without.
 

@@ -88,7 +88,9 @@ class ModelOptions:
 
     image_size: int = flag(224, "side of the square input image in pixels", within="[32, 4096]")
     visual_extractor: str = flag("resnet101", BACKBONE_HELP)
-    grid: str = flag("1x", "2x: patches of 16 pixels instead of 32, from the same weights", choices=("1x", "2x"))
+    grid: str = flag(
+        "1x", "2x: patches of 16 pixels instead of 32, from the same weights of the image model", choices=("1x", "2x")
+    )
     # report memory and diagnosis
     memory_layers: int = flag(2, "encoder and decoder layers of the report memory; 0 for none", within="[0, 64]")
     memory_feedforward: int = flag(2048, "feed-forward width of the report memory", within="[1, 65536]")

@@ -12,8 +12,8 @@ class NearView(nn.Module):
     """What each patch shows of its own neighbourhood: of 32 pixels by the second stage, of 16 by the first.
 
     A patch of the last stage sees the whole image, so that any patch can answer for a sign anywhere. One of an early
-    stage cannot. Around a cell the second stage sees about as far in both cases: cells of 16 pixels beside a sign
-    answered for it, those of the first stage do not.
+    stage cannot. The second sees up to 25 pixels around a cell (``resnet10n``; 45 of ResNet-101): one of 32 pixels is
+    more than that, one of 16 beside a sign answered for it. The first sees up to 13 (17).
 
     Departure: the released code compares texts with the patches of the last stage. ``--map_view patches`` does so.
 

@@ -117,10 +117,10 @@ class Revtaf(nn.Module):
         self.fusion = TransportFusion(A, config.dropout, attention)
         self.near_view = self.coarse_search = None
         if config.map_view == "near":
-            nearest, *near = stage_widths(self.visual_encoder.backbone, D)[:2]  # of the first stage and of the second
-            self.near_view = NearView(nearest if config.grid == "2x" or not near else near[0], A)
+            widths = stage_widths(self.visual_encoder.backbone, D)[:2]  # of two stages, or of the whole
+            self.near_view = NearView(widths[0 if config.grid == "2x" else -1], A)
             if config.grid == "2x" and config.entity_keys == "query":
-                self.coarse_search = CoarseSearch(config.num_entities, near[0], A)
+                self.coarse_search = CoarseSearch(config.num_entities, widths[-1], A)
         self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
         self.reference_tokens = None
         if config.reference_memory:

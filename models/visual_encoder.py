@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import torchvision
@@ -57,10 +57,14 @@ class ResNetPatches(nn.Sequential):
         Returns:
             The patches, the second stage ``(B, C, height / 8, width / 8)`` and the first ``(B, C / 2, height / 4, width / 4)``.
         """
-        nearest = self.get_submodule("layer1")(self.begin(image))
+        nearest = self.first_stage(image)
         near = self.get_submodule("layer2")(nearest)
         x = self.get_submodule("layer4")(self.get_submodule("layer3")(near))
         return x.flatten(2).transpose(1, 2), near, nearest
+
+    def first_stage(self, image: Tensor) -> Tensor:
+        """The first stage alone: ``(B, C / 2, height / 4, width / 4)``."""
+        return self.get_submodule("layer1")(self.begin(image))
 
     def begin(self, image: Tensor) -> Tensor:
         """What comes before the blocks: a quarter of the height and width."""
@@ -104,10 +108,8 @@ class Seen(NamedTuple):
 
     patches: Tensor  # (B, M, D), row by row over the image
     pooled: Tensor  # (B, D), their mean
-    near: Tensor  # (B, C, height / 8, width / 8), the second stage of a ResNet; the patches again of another model
-    nearest: (
-        Tensor  # (B, C / 2, height / 4, width / 4), the first stage of a ResNet; the patches again of another model
-    )
+    near: Tensor  # (B, C, height / 8, width / 8), the second stage of a ResNet; else the patches again
+    nearest: Tensor  # (B, C / 2, height / 4, width / 4), the first stage of a ResNet; else the patches again
 
 
 class VisualEncoder(nn.Module):
@@ -131,3 +133,8 @@ class VisualEncoder(nn.Module):
         seen = self.backbone(image)
         patches, near, nearest = seen if isinstance(seen, tuple) else (seen, seen, seen)  # (B, M, D)
         return Seen(patches, patches.mean(dim=1), near, nearest)
+
+    def first_stage(self, image: Tensor) -> Tensor:
+        """``nearest`` of :class:`Seen`, without what a ResNet makes of it."""
+        first: Callable[[Tensor], Tensor] | None = getattr(self.backbone, "first_stage", None)
+        return self(image).nearest if first is None else first(image)

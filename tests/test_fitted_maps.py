@@ -1,15 +1,17 @@
 """modules/training/fitted_maps.py: what trains a finer grid's maps, where they end, and what they leave alone."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from programs import train, train_until_interrupted
+from programs import SMALL, SMALL_MODEL, places, refused, train, train_until_interrupted
 from test_references import datasets, options  # noqa: F401, fixture
 from tiny import tiny_config
 from torch.nn import functional as F
 
+import main_train
 from models.coarse_search import search
 from models.revtaf import Revtaf
 from modules.messages import UserError
@@ -174,17 +176,33 @@ def test_a_training_says_what_its_maps_lack_and_a_resumed_one_ends_with_the_same
 
 
 @pytest.mark.parametrize(("grid", "fits"), [("2x", 3), ("1x", 2)])
-def test_maps_that_were_fitted_before_are_not_fitted_at_first(prepared, tmp_path, quick, grid, fits):
+def test_maps_that_were_fitted_before_are_not_fitted_at_first(prepared, tmp_path, capsys, quick, grid, fits):
     once = ["--epochs", 1, "--warmup_steps", 2]
     train(prepared, tmp_path / "first", "--grid", grid, *once)
     train(prepared, tmp_path / "next", "--grid", "2x", *once, "--init_from", tmp_path / "first" / "model_best.pth")
     weights = load_checkpoint(tmp_path / "next" / "current_checkpoint.pth")["state_dict"]
     assert weights["coarse_search.maps_fitted"] == fits
+    said = capsys.readouterr().out
+    assert ("maps: those of 16 pixels begin anew and are fitted" in said) == (grid == "1x")
+    if grid == "1x":
+        words = [
+            *places(prepared),
+            *SMALL,
+            *SMALL_MODEL,
+            "--grid",
+            "2x",
+            "--save_dir",
+            tmp_path / "moved",
+            "--presence_weight",
+            0,
+        ]
+        words += ["--init_from", tmp_path / "first" / "model_best.pth"]
+        refused(capsys, "is a model of another --grid", main_train, *words)
 
 
 def test_a_run_without_its_first_fit_is_not_resumed_and_one_of_another_size_neither(datasets):  # noqa: F811
     maps = maps_of(datasets["train"])
-    with pytest.raises(UserError, match=r"c\.pth is not a run with maps of this size: of (\d+) weights \1 are missing"):
+    with pytest.raises(UserError, match=r"c\.pth lacks the first fit of its maps.*copy it again"):
         maps.resume({}, "c.pth")
     wide = maps_of(datasets["train"], attention_dim=24)
     with pytest.raises(UserError, match=r"c\.pth is not a run with maps of this size: of \d weights 0 are missing"):
@@ -202,15 +220,41 @@ def test_a_finer_grid_from_before_is_refused_in_a_sentence():
     }
     content = {"format": FORMAT, "config": asdict(model.config), "state_dict": weights, "run": {}}
     with pytest.raises(
-        UserError, match=r"b\.pth is of a finer grid whose maps looked at the second stage.*train it anew"
+        UserError, match=r"b\.pth is of a finer grid whose maps looked at the second stage.*train it again"
     ):
         as_checkpoint(content, "b.pth")
     wide = {**content, "config": asdict(replace(model.config, grid="1x"))}
     wide["state_dict"] = {name: value for name, value in weights.items() if not name.startswith("coarse_search.")}
     assert as_checkpoint(wide, "b.pth") == wide
+    size = wide["state_dict"]["near_view.norm.weight"].shape
+    for odd, damaged in (
+        (torch.ones(()), wide),
+        (torch.ones(()), content),
+        (torch.ones(5), content),
+        (torch.ones(2 * size[0]), wide),
+    ):
+        weights = {**damaged["state_dict"], "near_view.norm.weight": odd}
+        with pytest.raises(UserError, match="a model of its own configuration"):
+            as_checkpoint({**damaged, "state_dict": weights}, "b.pth")
     for broken in ({}, {1: torch.ones(1)}):
         with pytest.raises(UserError):
             as_checkpoint({**content, "state_dict": broken}, "b.pth")
+
+
+def test_the_documents_say_how_long_maps_are_fitted():
+    told = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    first, later, looked = fitted_maps.FIRST_STEPS, fitted_maps.STEPS, fitted_maps.STUDIES
+    assert f"before the first epoch: {first:,} steps of {fitted_maps.BATCH} studies." in told
+    assert (
+        f"as many steps as the model has made, {later} at most. A fit looks at up to {looked:,} training images" in told
+    )
+
+
+def test_the_first_stage_alone_is_what_the_whole_image_model_sees():
+    image = torch.randn(2, 3, 64, 64)
+    for name in ("resnet10n", "resnet50"):
+        encoder = Revtaf(tiny_config(visual_extractor=name, grid="2x")).visual_encoder.eval()
+        assert torch.equal(encoder.first_stage(image), encoder(image).nearest)
 
 
 def test_the_rate_of_a_fit_falls_to_nothing(datasets, monkeypatch):  # noqa: F811

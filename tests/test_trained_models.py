@@ -163,10 +163,8 @@ def test_another_grid_searches_wide_cells_as_the_model_that_it_starts_from():
     load(other, fine)
     same(other, fine)
     assert torch.equal(other.near_view.linear.weight, begun)
-    with pytest.raises(
-        UserError, match=r"m\.pth has no near_view\.\S+, which the switches of this run need: leave out --grid"
-    ):
-        load(unfitted, fine)
+    with pytest.raises(UserError, match=r"m\.pth is a model of another --grid.*leave out --grid"):
+        load(unfitted, fine)  # no fit has trained its wide cells
     fine.coarse_search.maps_fitted += 1
     torch.nn.init.ones_(fine.fusion.attention.q.weight)
     load(again, fine)
@@ -176,8 +174,15 @@ def test_another_grid_searches_wide_cells_as_the_model_that_it_starts_from():
 def test_maps_that_the_steps_move_do_not_change_their_grid():
     fine, wide = (Revtaf(tiny_config(grid=grid, entity_keys="text")) for grid in ("2x", "1x"))
     for model, start in ((fine, wide), (wide, fine)):
-        with pytest.raises(UserError, match=r"m\.pth has no near_view.*leave out --grid"):
+        with pytest.raises(UserError, match=r"m\.pth is a model of another --grid.*leave out --grid"):
             load_trained(model, {"config": asdict(start.config), "state_dict": start.state_dict()}, "m.pth")
+    start, fine = (Revtaf(tiny_config(grid=grid)) for grid in ("1x", "2x"))
+    checkpoint = {"config": asdict(start.config), "state_dict": start.state_dict()}
+    with pytest.raises(UserError, match=r"a --presence_weight above 0\): leave out --grid"):
+        load_trained(fine, checkpoint, "m.pth", maps_fitted=False)
+    assert load_trained(fine, checkpoint, "m.pth") == ["maps: those of 16 pixels begin anew and are fitted"]
+    patches, other = (Revtaf(tiny_config(grid=grid, map_view="patches")) for grid in ("1x", "2x"))
+    assert load_trained(other, {"config": asdict(patches.config), "state_dict": patches.state_dict()}, "m.pth") == []
 
 
 def test_a_model_of_ours_gives_its_sizes_and_switches():

@@ -31,7 +31,9 @@ from modules.training.optimizers import build_optimizer
 from modules.training.towers import threads_for
 from modules.weights.layouts import check_weights
 
-STUDIES = 4096  # looked at for a fit, drawn anew for each: 0.4 GB of a ResNet-101 at 224 pixels
+STUDIES = (
+    4096  # looked at for a fit, drawn anew for each: 0.4 GB of a ResNet-101 at 224 pixels, twice that for a moment
+)
 BATCH = 64
 FIRST_STEPS, STEPS = 1500, 400  # of the first fit, and of the others once the model has made as many
 LR, WEIGHT_DECAY = 5e-3, 0.05
@@ -84,7 +86,11 @@ class FittedMaps:
 
     def resume(self, run: Mapping[str, Any], path: str | Path) -> None:
         """Take the end of the first fit from the ``run`` of a checkpoint; UserError if it holds none, or another model's."""
-        check_weights(run.get("first_maps", {}), self.parts.state_dict(), path, "a run with maps of this size")
+        if "first_maps" not in run:
+            raise UserError(
+                f"{path} lacks the first fit of its maps, so it was not written by main_train.py as a whole: copy it again"
+            )
+        check_weights(run["first_maps"], self.parts.state_dict(), path, "a run with maps of this size")
         self.start = run["first_maps"]
 
     def begin(self) -> None:
@@ -157,6 +163,6 @@ class FittedMaps:
         cells: list[Tensor] = []
         for image, _, _ in tqdm(loader, desc="look", leave=False, delay=2, disable=not is_main()):
             with autocast(device, options.compute.precision):
-                nearest = encoder(normalise_pixels(image.to(device, non_blocking=True))).nearest
+                nearest = encoder.first_stage(normalise_pixels(image.to(device, non_blocking=True)))
             cells.append(self.parts.view.cells(nearest.float()).clamp(-6e4, 6e4).half().cpu())  # what float16 holds
         return torch.cat(cells), torch.from_numpy(views.region_scores.astype(np.float32))

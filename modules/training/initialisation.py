@@ -22,9 +22,8 @@ SWITCHES = (  # options that change what a model does with the same weights; all
     "ot_plan",    "ot_solver", "ot_epsilon", "ot_iterations", "mask_padding",
 )  # fmt: skip
 
-BEGIN_ANEW = ["retrieval_enhancer.manifold.log_c"]  # c starts where it was
-FITTED_ANEW = ["coarse_search.maps_fitted", "near_view.norm.weight", "near_view.norm.bias", "near_view.linear.weight",
-               "near_view.linear.bias"]  # fmt: skip
+BEGINS_ANEW = "retrieval_enhancer.manifold.log_c"  # c starts where it was
+FITTED = "near_view.", "coarse_search.maps_fitted"  # finer maps, which begin anew on another grid
 WIDE_CELLS = {  # what searches cells of 32 pixels: the maps themselves, and beside finer ones
     "near_view.": "coarse_search.view.", "fusion.attention.q.": "coarse_search.q.", "entity_queries.": "coarse_search.queries.",
 }  # fmt: skip
@@ -67,13 +66,19 @@ def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
     return f"{line}; from the command line: {', '.join(kept)}" if kept else line
 
 
-def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path) -> list[str]:
+def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path, maps_fitted: bool = True) -> list[str]:
     """Load the weights of a trained model into one whose switches may differ and whose vocabulary may be longer.
 
     The rows of words that the trained model does not know stay as they were drawn.
 
+    Args:
+        model: to load into.
+        checkpoint: as :func:`modules.weights.checkpoints.load_checkpoint` returns it.
+        path: of the checkpoint.
+        maps_fitted: whether this training fits the maps of a finer grid apart, as without a presence loss it does not.
+
     Returns:
-        A line if there are such words.
+        A line for each part that does not come from there.
 
     Raises:
         UserError: if it was trained on features of another width or with another vocabulary, or has no weights for
@@ -93,32 +98,40 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path)
             f"{path} does not fit the prepared data ({'; '.join(differences[:4])}): prepare features of its widths, or "
             "do not use --init_from"
         )
-    own = model.state_dict()
+    own, taken, lines = model.state_dict(), checkpoint["state_dict"], []
+    if ours["grid"] != theirs["grid"] and ours["map_view"] == "near":
+        taken = _on_the_grid(model, checkpoint, path, maps_fitted)
+        lines += ["maps: those of 16 pixels begin anew and are fitted"] if ours["grid"] == "2x" else []
     weights = {
         name: torch.cat([value, own[name][len(value) :]]) if _is_shorter(value, own.get(name), new) else value
-        for name, value in _on_the_grid(checkpoint["state_dict"], ours["grid"], theirs["grid"]).items()
+        for name, value in taken.items()
     }
     missing = model.load_state_dict(weights, strict=False).missing_keys
-    anew = BEGIN_ANEW if model.coarse_search is None else BEGIN_ANEW + FITTED_ANEW
-    random = [name for name in missing if name not in anew]
+    random = [name for name in missing if name != BEGINS_ANEW]
     if random:
-        flag = "--grid" if random[0].startswith("near_view.") else "--attention"
-        raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out {flag}")
-    return [f"vocabulary: {new} words of these reports are new to {path} and start from random vectors"] if new else []
+        raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
+    if new:
+        lines.append(f"vocabulary: {new} words of these reports are new to {path} and start from random vectors")
+    return lines
 
 
-def _on_the_grid(weights: Mapping[str, Tensor], ours: str, theirs: str) -> dict[str, Tensor]:
-    """The weights for a model of another grid: wide cells are searched as they were, finer maps begin anew."""
-    if ours == theirs:
-        return dict(weights)
+def _on_the_grid(
+    model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path, maps_fitted: bool
+) -> dict[str, Tensor]:
+    """The weights of a model of the other grid: wide cells are searched as they were, finer maps begin anew."""
+    weights, finer = checkpoint["state_dict"], model.config.grid == "2x"
+    apart = maps_fitted and model.coarse_search is not None if finer else weights.get(FITTED[1], torch.tensor(0)) > 0
+    if not apart:
+        raise UserError(
+            f"{path} is a model of another --grid, whose maps become those of this one only where cells of 16 pixels are fitted "
+            "apart (--entity_keys query and a --presence_weight above 0): leave out --grid"
+        )
     moved = {name: name for name in weights if not name.startswith("near_view.")}
-    searched = (
-        ours == "2x" or weights.get("coarse_search.maps_fitted", torch.tensor(0)) > 0
-    )  # else nothing trained them
-    for maps, beside in WIDE_CELLS.items() if searched else ():
-        source, target = (maps, beside) if ours == "2x" else (beside, maps)
+    for maps, beside in WIDE_CELLS.items():
+        source, target = (maps, beside) if finer else (beside, maps)
         moved |= {target + name.removeprefix(source): name for name in weights if name.startswith(source)}
-    return {name: weights[source] for name, source in moved.items()}
+    anew = {name: value for name, value in model.state_dict().items() if finer and name.startswith(FITTED)}
+    return anew | {name: weights[source] for name, source in moved.items()}
 
 
 def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:
@@ -131,7 +144,8 @@ def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:
 def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] | None = None) -> list[str]:
     """Load the starting weights that are there; returns lines that say what came from where."""
     if checkpoint:
-        new = load_trained(model, checkpoint, str(options.start.init_from))
+        apart = options.training.presence_weight > 0
+        new = load_trained(model, checkpoint, str(options.start.init_from), maps_fitted=apart)
         return [f"all weights come from {options.start.init_from}", *new]
     scorer = Path(options.data.feature_dir) / "entity_scorer.pth"
     name = options.model.visual_extractor
