@@ -25,7 +25,6 @@ APART = ("near_view.", "fusion.attention.q.", "entity_queries.")
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(fitted_maps, "FIRST_STEPS", 5)
     monkeypatch.setattr(fitted_maps, "STEPS", 5)
 
 
@@ -88,7 +87,7 @@ def test_a_fit_moves_the_maps_and_nothing_else(datasets):  # noqa: F811
     maps = maps_of(datasets["train"])
     before = {name: value.clone() for name, value in maps.model.state_dict().items()}
     state = torch.get_rng_state()
-    losses = [maps.fit(epoch, 20) for epoch in range(3)]
+    losses = [maps.fit(0, steps) for steps in (1, 20, 60)]
     assert losses == sorted(losses, reverse=True)
     assert torch.equal(torch.get_rng_state(), state)
     moved = [name for name, value in maps.model.state_dict().items() if not torch.equal(value, before[name])]
@@ -99,31 +98,37 @@ def test_a_fit_moves_the_maps_and_nothing_else(datasets):  # noqa: F811
 
 
 def test_maps_are_fitted_at_first_unless_they_were_before(datasets, monkeypatch, quick):  # noqa: F811
-    steps = []
-    monkeypatch.setattr(FittedMaps, "fit", lambda maps, epoch, count: steps.append((epoch, count)) or 0.5)
-    maps = maps_of(datasets["train"])
-    maps.begin()
-    maps.begin()
-    assert [maps.refit(3, moved) for moved in (2, 80)] == [0.5, 0.5]
-    trained = maps_of(datasets["train"])
-    trained.fitted += 1
-    trained.begin()
-    assert steps == [(0, 5), (3, 2), (3, 5)]
-
-
-def test_every_fit_begins_where_the_first_one_ended(datasets, quick):  # noqa: F811
     maps = maps_of(datasets["train"])
     maps.begin()
     first = {name: value.clone() for name, value in maps.parts.state_dict().items()}
-    ends = []
-    for _ in range(2):
-        maps.refit(1, 3)
-        ends.append({name: value.clone() for name, value in maps.parts.state_dict().items()})
+    maps.begin()
+    assert maps.fitted == 1
+    trained = maps_of(datasets["train"])
+    trained.fitted += 1
+    trained.begin()
+    assert trained.fitted == 1
+    assert not torch.equal(trained.parts.q.weight, first["q.weight"])
+
+
+def test_every_fit_begins_with_the_same_random_weights_of_its_seed(datasets, monkeypatch):  # noqa: F811
+    """What stood in the maps does not matter, nor does torch's generator."""
+    maps, ends = maps_of(datasets["train"]), []
+    for scale in (1, 9):
         with torch.no_grad():
-            maps.parts.q.weight.fill_(9)
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in first)
-    assert not torch.equal(ends[0]["q.weight"], first["q.weight"])
-    assert all(torch.equal(maps.start[name], first[name]) for name in first)
+            for parameter in maps.parts.parameters():
+                parameter.mul_(scale)
+        torch.manual_seed(scale)
+        maps.fit(1, 3)
+        ends.append({name: value.clone() for name, value in maps.parts.state_dict().items()})
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    monkeypatch.setattr(fitted_maps, "LR", 0.0)
+    begun = []
+    for seed in (1, 1, 2):
+        maps.options.runtime.seed = seed
+        maps.fit(seed, 1)
+        begun.append(maps.parts.q.weight.clone())
+    assert torch.equal(begun[0], begun[1])
+    assert not torch.equal(begun[0], begun[2])
 
 
 @pytest.mark.parametrize(
@@ -200,18 +205,6 @@ def test_maps_that_were_fitted_before_are_not_fitted_at_first(prepared, tmp_path
         refused(capsys, "is a model of another --grid", main_train, *words)
 
 
-def test_a_run_without_its_first_fit_is_not_resumed_and_one_of_another_size_neither(datasets):  # noqa: F811
-    maps = maps_of(datasets["train"])
-    with pytest.raises(UserError, match=r"c\.pth lacks the first fit of its maps.*copy it again"):
-        maps.resume({}, "c.pth")
-    wide = maps_of(datasets["train"], attention_dim=24)
-    with pytest.raises(UserError, match=r"c\.pth is not a run with maps of this size: of \d weights 0 are missing"):
-        maps.resume({"first_maps": wide.parts.state_dict()}, "c.pth")
-    maps.resume({"first_maps": maps_of(datasets["train"], seed=1).parts.state_dict()}, "c.pth")
-    maps.begin()  # as resumed: nothing is fitted at first
-    assert maps.fitted == 0
-
-
 def test_a_finer_grid_from_before_is_refused_in_a_sentence():
     """Its maps looked at the second stage, which has twice the channels."""
     model = Revtaf(tiny_config(grid="2x"))
@@ -243,11 +236,8 @@ def test_a_finer_grid_from_before_is_refused_in_a_sentence():
 
 def test_the_documents_say_how_long_maps_are_fitted():
     told = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
-    first, later, looked = fitted_maps.FIRST_STEPS, fitted_maps.STEPS, fitted_maps.STUDIES
-    assert f"before the first epoch: {first:,} steps of {fitted_maps.BATCH} studies." in told
-    assert (
-        f"as many steps as the model has made, {later} at most. A fit looks at up to {looked:,} training images" in told
-    )
+    steps, looked = fitted_maps.STEPS, fitted_maps.STUDIES
+    assert f"{steps:,} steps of {fitted_maps.BATCH} studies. A fit looks at up to {looked:,} training images" in told
 
 
 def test_the_first_stage_alone_is_what_the_whole_image_model_sees():

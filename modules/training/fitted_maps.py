@@ -1,15 +1,11 @@
 """Training of a finer grid's maps: by themselves, on the image model as it is, before the first epoch and after every epoch.
 
 Maps of 16 pixels that move with the image model settle beside a sign while it moves most, and stay there: few large hearts
-were pointed at. So the first fit is to the image model that the training starts with, and every later one begins where the
-first one ended. What is asked of them is the presence loss alone, as in the steps of a model with cells of 32 pixels.
+were pointed at. So every fit begins with the same random weights, and takes no more steps than pointing needs: longer ones
+leave the heart again. What is asked of them is the presence loss alone, as in the steps of a model with cells of 32 pixels.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +15,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from models.coarse_search import search
+from models.entity_queries import EntityQueries
+from models.near_view import NearView
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import normalise_pixels
@@ -29,13 +27,10 @@ from modules.retrieval.observation import Views
 from modules.training.losses import presence_loss
 from modules.training.optimizers import build_optimizer
 from modules.training.towers import threads_for
-from modules.weights.layouts import check_weights
 
-STUDIES = (
-    4096  # looked at for a fit, drawn anew for each: 0.4 GB of a ResNet-101 at 224 pixels, twice that for a moment
-)
+STUDIES = 4096  # looked at for a fit, drawn anew for each: 0.4 GB of a ResNet-101 at 224 pixels, for a moment twice
 BATCH = 64
-FIRST_STEPS, STEPS = 1500, 400  # of the first fit, and of the others once the model has made as many
+STEPS = 1000  # of a fit
 LR, WEIGHT_DECAY = 5e-3, 0.05
 
 
@@ -76,7 +71,6 @@ class FittedMaps:
         self.model, self.dataset, self.options = model, dataset, options
         self.fitted, self.parts = model.coarse_search.maps_fitted, MapParts(model)
         self.parts.requires_grad_(False)
-        self.start: dict[str, Tensor] = {}  # the weights that the first fit ended with
 
     @classmethod
     def of(cls, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> FittedMaps | None:
@@ -84,32 +78,19 @@ class FittedMaps:
         apart = model.coarse_search is not None and options.training.presence_weight > 0
         return cls(model, dataset, options) if apart else None
 
-    def resume(self, run: Mapping[str, Any], path: str | Path) -> None:
-        """Take the end of the first fit from the ``run`` of a checkpoint; UserError if it holds none, or another model's."""
-        if "first_maps" not in run:
-            raise UserError(
-                f"{path} lacks the first fit of its maps, so it was not written by main_train.py as a whole: copy it again"
-            )
-        check_weights(run["first_maps"], self.parts.state_dict(), path, "a run with maps of this size")
-        self.start = run["first_maps"]
-
     def begin(self) -> None:
         """Fit maps that never were, before the first step of the model; later calls do nothing."""
-        if self.start:
-            return
         if not self.fitted:
-            self.fit(0, FIRST_STEPS)
-        self.start = {name: value.clone() for name, value in self.parts.state_dict().items()}
+            self.fit(0)
 
-    def refit(self, epoch: int, moved: int) -> float:
-        """Fit them to the model after ``epoch``, when it has made ``moved`` steps: a small set makes few; returns the loss."""
-        self.parts.load_state_dict(self.start)
-        return self.fit(epoch, min(STEPS, moved))
-
-    def fit(self, epoch: int, steps: int) -> float:
-        """Train the maps.
+    def fit(self, epoch: int, steps: int | None = None) -> float:
+        """Train the maps from random weights, the same in every fit, on the image model as it is after ``epoch``.
 
         Every process does the same; the weights of the first one are taken.
+
+        Args:
+            epoch: 0 before the first one.
+            steps: ``STEPS`` if absent.
 
         Returns:
             The mean presence loss of the last tenth of the steps.
@@ -117,10 +98,11 @@ class FittedMaps:
         Raises:
             UserError: if the maps are not finite.
         """
-        rng = np.random.default_rng((self.options.runtime.seed, epoch, 16))
+        steps, rng = steps or STEPS, np.random.default_rng((self.options.runtime.seed, epoch, 16))
         n = len(self.dataset)
         cells, scores = self._look(sorted(rng.choice(n, min(STUDIES, n), replace=False).tolist()))
         device = self.fitted.device
+        self._begin_anew()
         self.parts.requires_grad_(True)
         optimizer = build_optimizer(self.parts, LR, WEIGHT_DECAY)
         losses: list[float] = []
@@ -145,6 +127,18 @@ class FittedMaps:
             for tensor in self.parts.parameters():
                 dist.broadcast(tensor, 0)
         return float(np.mean(losses[-max(1, steps // 10) :]))
+
+    def _begin_anew(self) -> None:
+        """Give the maps the random weights that every fit of this seed begins with."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.runtime.seed)
+            width, channels = self.parts.view.linear.weight.shape
+            for part, anew in (
+                (self.parts.view, NearView(channels, width)),
+                (self.parts.q, nn.Linear(width, width)),
+                (self.parts.queries, EntityQueries(len(self.parts.queries.query), width)),
+            ):
+                part.load_state_dict(anew.state_dict())
 
     @torch.no_grad()
     def _look(self, studies: list[int]) -> tuple[Tensor, Tensor]:

@@ -105,8 +105,6 @@ class Trainer:
             "features": self.train_set.store.checksums,
             **self.origin,
         }
-        if self.maps:
-            run["first_maps"] = self.maps.start
         if state.step:
             run["reference_rows"] = stored_rows(self.train_set.read_rows)
         content = saving.content_of(self.model, run)
@@ -134,8 +132,6 @@ class Trainer:
                 f"{others[0]}): give the --feature_dir that it began with, or train anew into another --save_dir"
             )
         restore(self.model, checkpoint, path)
-        if self.maps:
-            self.maps.resume(run, path)
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
         self.state = RunState(**{name: run[name] for name in RunState().as_dict() if name in run})
@@ -258,7 +254,7 @@ class Trainer:
             self.validation.weights = None
         if self.maps and state.loss_maps is None:
             with self.watch.patience():
-                state.loss_maps = self.maps.refit(state.epoch, state.steps)
+                state.loss_maps = self.maps.fit(state.epoch)
             self.validation.weights = None
         row |= {} if state.loss_maps is None else {"loss_maps": state.loss_maps}
         row |= {} if state.loss_towers is None else {"loss_towers": state.loss_towers}

@@ -36,7 +36,6 @@ _STATE: dict[str, type] = {
     "class_prior": Tensor,
     "released": str,
     "vocabulary": str,
-    "first_maps": dict,
 }
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
