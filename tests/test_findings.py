@@ -182,12 +182,18 @@ def test_the_small_model_on_another_scorer_stands_as_it_was_measured():
     macro = again("curvature learned", "full", RETRIEVED[2])[1:]
     assert f"Its macro F1 is {macro} higher" in told
     assert f"that macro F1 of the first report is {macro} higher" in NOW
-    rows = "finer grid", "full", "finer grid, softmax attention"
-    fine, wide, softmax = (stated("", [figures("synth_cxr_small_again", row, hit)])[5:-2] for row in rows)
+    rows = "finer grid", "full", "finer grid, second stage", "finer grid, second stage, softmax attention"
+    fine, wide, second, softmax = (stated("", [figures("synth_cxr_small_again", row, hit)])[5:-2] for row in rows)
     prior = figures("synth_cxr_small_again", rows[0], "grounding.rows.location prior (training masks).hit_rate").mean()
     assert f"on the sign in {fine} of all cases, the wide ones in {wide}, the mean place" in told
     assert f"on the fine grid in {prior:.2f}.".replace("0.", ".") in told
-    assert f"{softmax}, difference {again(rows[0], rows[2], hit)}." in told
+    assert f"Through the second stage they were on it in {second}." in told
+    assert f"{softmax}, difference {again(*rows[2:], hit)}." in told
+    cost = figures("synth_cxr_small_again", "full", CE[1]) - figures(
+        "synth_cxr_small_again", "predicted states in the prompt", CE[1]
+    )
+    assert f"the reports have {difference('', [cost])[6:-2]} F1 less" in told
+    assert f"what no prompt costs above ({less('no prompt', CE[1])})" in told
     above = f"{figures('synth_cxr_small', 'full', hit).mean():.3f}"[1:]
     assert f"of all cases, in {above} above" in told
     cosine = {
@@ -206,7 +212,7 @@ def test_the_small_model_on_another_scorer_stands_as_it_was_measured():
         ("listwise ranking", "released enhancer", CE),
         ("no ranking", "released enhancer", CE),
         ("curvature learned", "full", (*CE, *RETRIEVED[:2])),
-        ("finer grid, softmax attention", "finer grid", ("grounding.rows.maps.hit_rate",)),
+        ("finer grid, second stage, softmax attention", "finer grid, second stage", ("grounding.rows.maps.hit_rate",)),
     ],
 )
 def test_what_changes_nothing_again_has_no_interval_without_zero(row, other, names):
@@ -254,9 +260,8 @@ def test_the_finer_grid_stands_as_it_was_measured():
 
 def test_what_the_finer_grid_changes_in_reports_stands_as_it_was_measured():
     more = {name: figures("synth_cxr", "finer grid", name) - figures("synth_cxr", "full", name) for name in CE}
-    told = f"has {difference('', [more[CE[0]]])[6:-2]} BLEU-4 more and {difference('', [-more[CE[4]]])[6:-2]} tail F1 of the"
-    assert told in NOW
-    assert difference("", [more[name] for name in CE[1:4]]).count("[-") == 3, "a clinical figure of the texts differs"
+    assert f"has {difference('', [more[CE[0]]])[6:-2]} BLEU-4 more. No clinical figure differs." in NOW
+    assert difference("", [more[name] for name in CE[1:]]).count("[-") == 4, "a clinical figure differs"
 
 
 def test_rows_with_another_entity_scorer_are_named():
@@ -268,10 +273,6 @@ def test_rows_with_another_entity_scorer_are_named():
         assert (found != of_rest) == (f"`{row}`" in told), row
         (value,) = found
         assert f"{value:.3f}"[1:] in told
-    names = CE[0], CE[4]
-    bleu, tail = (figures("synth_cxr", "sides of the maps", n) - figures("synth_cxr", "finer grid", n) for n in names)
-    more, less_tail = (difference("", [values])[6:-2] for values in (-bleu, tail))
-    assert f"it has {more} BLEU-4 more and {less_tail} tail F1 of the states less" in " ".join(NOW.split())
 
 
 def test_where_wide_cells_find_the_heart_stands_as_it_was_measured():
@@ -289,23 +290,30 @@ def test_readme_says_where_the_heart_is_found():
     wide = figures("synth_cxr", "full", "grounding.rows.maps.signs.cardiomegaly.hit_rate").mean()
     fine = of_grid("synth_cxr", "maps.signs.cardiomegaly.").mean()
     told = " ".join((DOCS.parent / "README.md").read_text().split())
-    (other,) = figures(
-        "synth_cxr", "finer grid, the other entity scorer", "grounding.rows.maps.signs.cardiomegaly.hit_rate"
-    )
-    words = f"cardiomegaly's in {wide:.2f} (`--grid 2x`: {fine:.2f} or {other:.2f}, by scorer)"
+    words = f"cardiomegaly's in {wide:.2f} (`--grid 2x`: {fine:.2f})"
     assert words.replace("0.", ".") in told
 
 
-def test_what_the_finer_grid_does_from_the_other_entity_scorer_stands_as_it_was_measured():
-    row, told = "finer grid, the other entity scorer", " ".join(NOW.split())
+def test_what_a_second_stage_and_fits_that_go_on_do_to_a_finer_grid_stands_as_it_was_measured():
+    row, told = "finer grid, second stage, the other entity scorer", " ".join(NOW.split())
     assert {*figures("synth_cxr", row, "retrieval.cosine.label_f1_top1")} == {
         *figures("synth_cxr", "full", "retrieval.cosine.label_f1_top1")
     }
     names = "maps.", "location prior (training masks).", "maps.signs.cardiomegaly."
     hit, prior, heart = (figures("synth_cxr", row, f"grounding.rows.{name}hit_rate").item() for name in names)
-    words = f"on the sign in {hit:.3f} of all cases, below the mean place ({prior:.3f}), and the heart is pointed at in {heart:.2f}."
+    words = f"seed 1) {hit:.3f}, below the mean place ({prior:.3f}), with the heart in {heart:.2f}."
     assert words.replace("0.", ".") in told
     assert hit < prior
+    for row, words in (("second stage", "the three seeds hit {0}, with the heart in {1};"),
+                       ("fits that go on", "seeds 1 and 2) hit {2}, with the heart in {1}.")):  # fmt: skip
+        hits, hearts = (
+            figures("synth_cxr", f"finer grid, {row}", f"grounding.rows.{name}hit_rate")
+            for name in (names[0], names[2])
+        )
+        seeds = " and ".join(f"{value:.3f}" for value in hits)
+        each = (", " if row == "second stage" else " and ").join(f"{value:.2f}" for value in hearts)
+        whole = stated("", [hits])[5:-2] if row == "second stage" else ""
+        assert words.format(whole, each, seeds).replace(" 0.", " .") in told
 
 
 def test_what_the_towers_see_stands_as_it_was_measured():
@@ -391,7 +399,7 @@ def test_only_what_the_corrected_p_carry_is_said_to_be_carried():
     cells = [line.split("|")[3:7] for line in lines if line.startswith("| minus full")]
     several = [row for row in cells if all(" p " in cell for cell in row)]  # seeds: of one there is no p
     p = np.array([[float(cell.split(" p ")[1]) for cell in row] for row in several])
-    assert p.shape[0] == 9
+    assert p.shape[0] == 11
     assert (p < 0.05).sum() == (p[:, 3] < 0.05).sum() == 6
     carried = p[p < 0.05]
     assert f"({carried.min():.3f} to {carried.max():.3f})".replace("0.", ".") in NOW
