@@ -141,7 +141,7 @@ def stats_close(ours, golden, name, row=None):
 
 
 def test_the_image_is_seen_alike(seen, golden):
-    patches, pooled, _ = seen["visual"]
+    patches, pooled, *_ = seen["visual"]
     for i in range(8):
         stage = seen[f"stage{i}"] if isinstance(seen[f"stage{i}"], torch.Tensor) else seen[f"stage{i}"][0]
         stats_close(stage, golden, "resnet_stage_stats", i)
