@@ -50,6 +50,7 @@ def plot_differences(path: Path, rows: Mapping[str, Mapping[int, Run]], figures:
         axis.set_title(figure.title, fontsize=9)
         axis.tick_params(labelsize=8)
         axis.margins(y=0.08)
+        axis.locator_params(axis="x", nbins=4)  # their numbers do not touch
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
     picture.supxlabel(f"row minus {REFERENCE_ROW}; diamond and bar: mean and 95 % interval over seeds", fontsize=8)
