@@ -30,7 +30,6 @@ from modules.evaluation.reports.published_rows import (
     best_published,
     comparability,
     conventions,
-    is_harmonic,
     published_rows,
     titled_rows,
     unlike,
@@ -239,7 +238,9 @@ def test_rows_that_obey_the_harmonic_mean_are_micro():
     """2PR / (P + R) is F1 of micro figures; a row of the example-based column that obeys it stands in the wrong one."""
     for table in PUBLISHED.values():
         for model, row in table.rows.items():
-            assert (row.average == "micro") == is_harmonic(*row.figures[-3:]), model
+            precision, recall, f1 = row.figures[-3:]
+            harmonic = abs(2 * precision * recall / (precision + recall) - f1) <= 6e-4  # all three were rounded
+            assert (row.average == "micro") == harmonic, model
             assert ("ce_f1" in row.named()) == (row.average == "example")
             assert ("ce_f1_micro" in row.named()) == (row.average == "micro")
 

@@ -16,7 +16,6 @@ CE = ("precision", "recall", "f1")
 COLUMNS = (*NLG, *(f"ce_{name}" for name in CE))
 TRANSCRIBED = "as transcribed in tables III and IV of EMGKT, table 2 of PACER and table 1 of DRRG"
 CUT = "findings, published cleaning, first 100 words"
-ROUNDING = 6e-4  # how far 2PR / (P + R) may lie from an F1 that all three were rounded for
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,6 @@ OTHER_PROTOCOLS = {
         "Libra-7B: BLEU-4 .245, RaTEScore .615",
     ),
 }
-
-
-def is_harmonic(precision: float, recall: float, f1: float) -> bool:
-    """Whether F1 = 2PR / (P + R) up to rounding, as micro figures must obey and means of F1s do not."""
-    return abs(2 * precision * recall / (precision + recall) - f1) <= ROUNDING
 
 
 def published_rows(dataset: str | None) -> dict[str, dict[str, float | None]]:
