@@ -94,6 +94,18 @@ def test_the_picture_has_a_panel_for_each_sign_and_colours_what_was_taken():
     assert figure.texts[-1].get_text() == "chosen by a rule"
 
 
+def test_a_map_is_drawn_by_its_patches_and_the_highest_is_framed():
+    """Between patches a map says nothing: smoothed, that of a patch at the border was brightest beyond its sign."""
+    grid = np.zeros((3, 3))
+    grid[2, 1] = 1
+    panels = [("map of atelectasis", grid, np.pad(np.ones((8, 8)), 41))]
+    _, axis = draw_example([(np.zeros((90, 90), np.uint8), panels, row())], "").axes
+    assert axis.images[1].get_interpolation() == "nearest"
+    (frame,) = axis.patches
+    assert frame.get_bbox().bounds == (30, 60, 30, 30)
+    assert not frame.get_fill()
+
+
 def test_a_long_note_stays_within_the_picture():
     figure = draw_example([(np.zeros((64, 64), np.uint8), [], row())], "chosen by a rule " * 20)
     figure.canvas.draw()

@@ -139,9 +139,15 @@ def draw_example(studies: Sequence[tuple[np.ndarray, Sequence[Panel], Mapping[st
 
 
 def _panel(axis: Any, image: np.ndarray, title: str, grid: np.ndarray | None, mask: np.ndarray | None) -> None:
+    """An image, or a map over it: patches as they are, for between them a map says nothing, and the highest framed."""
+    from matplotlib.patches import Rectangle
+
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
     if grid is not None:
-        axis.imshow(grid, cmap="inferno", alpha=0.45, interpolation="bicubic", extent=(0, len(image), len(image), 0))
+        side = len(image) / len(grid)
+        axis.imshow(grid, cmap="inferno", alpha=0.45, interpolation="nearest", extent=(0, len(image), len(image), 0))
+        row, column = np.unravel_index(grid.argmax(), grid.shape)
+        axis.add_patch(Rectangle((column * side, row * side), side, side, fill=False, color="white", linewidth=1))
         axis.contour(mask, levels=[0.5], colors="cyan", linewidths=1)
     axis.set_axis_off()
     axis.set_title(title, fontsize=min(8, 200 / len(title)), pad=3)  # a long name must not reach the text beside it
