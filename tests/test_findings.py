@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
+from tiny import tiny_config
 
+from models.near_view import SIDE
+from models.revtaf import Revtaf
 from modules.evaluation.reports.ablation_table import latest_runs
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -416,3 +420,34 @@ def test_how_maps_rank_beside_the_prior_stands_as_it_was_measured(figure, sign):
                    for name in ("maps", "location prior (training masks)"))  # fmt: skip
     more = maps - prior if figure == "auroc" else prior - maps
     assert f"{sign}{difference('', [more])[5:-2]})" in " ".join(NOW.split())
+
+
+def minutes(benchmark, rows, name):
+    """From the shortest to the longest, as findings.md writes it: a minute of seconds more than half counts."""
+    taken = np.concatenate([figures(benchmark, row, f"seconds.{name}") for row in rows]) / 60
+    return f"{taken.min():.0f} to {taken.max():.0f}"
+
+
+def test_minutes_stand_as_they_were_measured():
+    told = " ".join(NOW.split())
+    own = "full", "finer grid", "finer grid, second stage", "finer grid, fits that go on"
+    assert (
+        f"{minutes('synth_cxr', own, 'train')} minutes of training and {minutes('synth_cxr', own, 'test')} of test"
+        in told
+    )
+    beams, sides = ("thirty-two beams",), ("sides of the maps",)
+    assert f"such a core in {minutes('synth_cxr', (*beams, *sides), 'train')} minutes" in told
+    with_32, with_six = (minutes("synth_cxr", row, "test") for row in (beams, sides))
+    assert f"a test took {with_32} minutes with 32 beams and {with_six} with six" in told
+    taken = np.concatenate(
+        [figures("synth_cxr_small_again", row, "seconds.train") for row in RUNS["synth_cxr_small_again"]]
+    )
+    assert f"Three seeds each, {taken.min() / 60:.1f} to {taken.max() / 60:.0f} minutes of training." in told
+
+
+def test_how_far_a_patch_sees_is_said_as_it_is():
+    image = torch.randn(1, 3, 256, 256, dtype=torch.float64, requires_grad=True)
+    near = Revtaf(tiny_config(visual_extractor="resnet10n")).visual_encoder.eval().double()(image).near
+    near[:, :, 16 : 16 + SIDE, 16 : 16 + SIDE].sum().backward()
+    sees = (image.grad.abs().sum(dim=(0, 1)) > 0).any(dim=0).sum().item()
+    assert f"A patch of the second stage sees up to {sees} pixels of 96." in NOW
