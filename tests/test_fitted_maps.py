@@ -248,6 +248,16 @@ def test_the_first_stage_alone_is_what_the_whole_image_model_sees():
         assert torch.equal(encoder.first_stage(image), encoder(image).nearest)
 
 
+def test_a_fit_makes_the_steps_that_are_documented(datasets, monkeypatch, quick):  # noqa: F811
+    made, step = [], fitted_maps.maps_step
+    monkeypatch.setattr(fitted_maps, "maps_step", lambda *given: made.append(1) or step(*given))
+    maps = maps_of(datasets["train"])
+    maps.begin()
+    assert len(made) == fitted_maps.STEPS
+    maps.fit(1)
+    assert len(made) == 2 * fitted_maps.STEPS
+
+
 def test_the_rate_of_a_fit_falls_to_nothing(datasets, monkeypatch):  # noqa: F811
     rates, step = [], torch.optim.AdamW.step
     monkeypatch.setattr(
