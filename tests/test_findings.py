@@ -292,9 +292,11 @@ def test_where_wide_cells_find_the_heart_stands_as_it_was_measured():
 
 def test_readme_says_where_the_heart_is_found():
     wide = figures("synth_cxr", "full", "grounding.rows.maps.signs.cardiomegaly.hit_rate").mean()
-    fine = of_grid("synth_cxr", "maps.signs.cardiomegaly.").mean()
+    fine = ", ".join(
+        f"{hit:.2f}" for hit in of_grid("synth_cxr", "maps.signs.cardiomegaly.")
+    )  # their mean would hide one
     told = " ".join((DOCS.parent / "README.md").read_text().split())
-    words = f"cardiomegaly's in {wide:.2f} (`--grid 2x`: {fine:.2f})"
+    words = f"cardiomegaly's in {wide:.2f} (`--grid 2x`: {fine})"
     assert words.replace("0.", ".") in told
 
 
