@@ -23,6 +23,8 @@ def test_every_map_has_a_panel_and_all_share_a_scale(sentences, panels):
     drawn = [axis for axis in figure.axes if axis.images]
     assert len(drawn) == panels
     assert {axis.images[1].get_clim() for axis in drawn[1:]} == {(0.0, 3.0 if sentences else 1.0)}
+    between = {axis.images[1].get_interpolation() for axis in drawn[1:]}
+    assert between == {"nearest"}  # between patches a map says nothing
     assert "Generated: the lungs are clear ." in figure.texts[0].get_text()
     assert "Reference: no effusion ." in figure.texts[0].get_text()
 

@@ -144,7 +144,7 @@ def draw(
             axis = figure.add_subplot(layout[line, image_side + column])
             _panel(axis, image, _cut(title, 27, 2))
             extent = (0, image.shape[1], image.shape[0], 0)
-            drawn = axis.imshow(grid, cmap="inferno", alpha=0.5, interpolation="bicubic", extent=extent, **scale)
+            drawn = axis.imshow(grid, cmap="inferno", alpha=0.5, interpolation="nearest", extent=extent, **scale)
     margin = figure.add_subplot(layout[:, -1])
     margin.set_axis_off()
     bar = figure.colorbar(drawn, cax=margin.inset_axes((0, 0.1, 0.25, 0.8)))

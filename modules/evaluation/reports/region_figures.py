@@ -53,8 +53,8 @@ def draw_regions(
             axis.imshow(np.asarray(image), cmap="gray", extent=(0, image.width, image.height, 0))
             if with_map:
                 extent = (view.left, view.left + view.width, view.top + view.height, view.top)
-                axis.imshow(
-                    values.reshape(side, side), cmap="inferno", alpha=0.45, interpolation="bicubic", extent=extent
+                axis.imshow(  # smooth, as it is scored
+                    values.reshape(side, side), cmap="inferno", alpha=0.45, interpolation="bilinear", extent=extent
                 )
             _outline(axis, phrase, image.width, image.height)
             axis.set_xlim(0, image.width)
