@@ -360,11 +360,12 @@ def test_a_palette_gives_its_colours(tmp_path, bits):
         read_dicom(path)
 
 
+@pytest.mark.parametrize("allocated", [8, 16])
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
-def test_eight_bits_that_nothing_changes_stay_as_in_a_png_of_them(tmp_path, kind):
-    """A dim film stays dim, whichever file it comes in."""
+def test_eight_bits_that_nothing_changes_stay_as_in_a_png_of_them(tmp_path, kind, allocated):
+    """A dim film stays dim, whichever file it comes in and however wide its values are stored."""
     values = RAMP // 32 + 20
-    eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": kind}
+    eight = {"BitsAllocated": allocated, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": kind}
     shown = 255 - values if kind == "MONOCHROME1" else values
     for name, more in (("a", {}), ("b", {"RescaleSlope": 1, "RescaleIntercept": 0})):
         assert (np.asarray(read_dicom(write_dicom(tmp_path / f"{name}.dcm", values, **eight, **more))) == shown).all()

@@ -47,8 +47,8 @@ def read_dicom(path: str | Path) -> Image.Image:
 
     The stored values go through the modality transform (rescale slope or table) and the value-of-interest transform
     (lookup table or window), are spread over 0 to 255, and are inverted where low values are white (MONOCHROME1). Pixels
-    of the padding value, or in its range, count for nothing and become black. Values of 8 bits that none of these change
-    stay as they are, and so do colours of 8 bits: as in a PNG of them.
+    of the padding value, or in its range, count for nothing and become black. Values of 8 bits without a sign that none of
+    these change stay as they are, stored in 8 bits or more, and so do colours of 8 bits: as in a PNG of them.
 
     Args:
         path: DICOM file with one frame: grey, of a palette, or in red, green and blue or what is coded as them.
@@ -103,8 +103,9 @@ def _read(path: Path) -> Image.Image:
     try:
         padding = _padding(values, data)  # (height, width)
         seen = _of_interest(values, data)
-        as_shown = values.dtype == np.uint8 and data.BitsStored == 8 and np.array_equal(seen, values)
-        pixels = values if as_shown else spread(seen, seen[~padding])
+        eight = data.get("BitsStored") == 8 and values.dtype.kind == "u" and values.max() < 256  # in how many bytes ever
+        as_shown = eight and np.array_equal(seen, values)
+        pixels = values.astype(np.uint8) if as_shown else spread(seen, seen[~padding])
     except Exception as error:
         raise UserError(
             f"the image {path} has a lookup table or window that cannot be applied ({type(error).__name__}): export it again"
