@@ -367,7 +367,9 @@ def test_eight_bits_that_nothing_changes_stay_as_in_a_png_of_them(tmp_path, kind
     values = RAMP // 32 + 20
     eight = {"BitsAllocated": allocated, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": kind}
     shown = 255 - values if kind == "MONOCHROME1" else values
-    for name, more in (("a", {}), ("b", {"RescaleSlope": 1, "RescaleIntercept": 0})):
+    same = {"RescaleSlope": 1, "RescaleIntercept": 0}
+    whole = {"WindowCenter": 128, "WindowWidth": 256}
+    for name, more in (("a", {}), ("b", same), ("c", whole), ("d", same | whole)):
         assert (np.asarray(read_dicom(write_dicom(tmp_path / f"{name}.dcm", values, **eight, **more))) == shown).all()
 
 
