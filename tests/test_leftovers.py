@@ -14,6 +14,7 @@ FORMS = (
     "('{}',)", "b'{}'", "{}\\t", "{} 4\\u00b0", "{}_x000D_", "ASSISTANT: {}", "**Assistant:** {}", "### Human: x {}", "{} \ufffd",
     '```json\n{{"x": "{}"}}\n```',
     "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "'{}'", "<b>{}</b>", "<li>{}</li>", "<findings>{}</findings>", "{} <edema>none</edema>", "{} &amp; more", "{} &#39;",
+    "No edema\u3002{}", "No edema\u3001 {}", "5 cm\uff61{}", "Clear\uff0e {}", "No edema\u0964 {}",
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ def test_what_reports_hold_is_let_pass():
         (Path("a.csv"), [
             HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
             "The human: see above.", "", "nan", "___ year old, #3 lead.", "5 x 4 mm = stable.", "<unk> opacity", "### Findings\n- clear",
+            "\u5fc3\u5f71\u589e\u5927\u3002\u53cc\u80ba\u6e05\u6670\u3002",
         ])
     ])  # fmt: skip
 

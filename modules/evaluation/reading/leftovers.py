@@ -26,6 +26,7 @@ _MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|
 _UNSEEN = (  # characters that nobody sees or that look like others, so that equal words differ
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ue000-\uf8ff]|[\u200c-\u200f](?=[a-z ])"
     r"|[\ufb00-\ufb06\uff01-\uff5e]|[a-z][\u0300-\u036f]|[a-z][\u0400-\u04ff]|[\u0400-\u04ff][a-z]"
+    r"|[a-z\d%)][\u0964\u3001\u3002\uff61]"  # stops of other scripts behind Latin words, which the cleaners leave on them
 )
 # In a few texts these may be the author's own: HTML, XML and entities, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
