@@ -204,8 +204,11 @@ def test_files_that_do_not_fit_are_refused(layouts, tmp_path):
     with pytest.raises(UserError, match="no study is in all files"):
         match({"a": strange}, truth, "none", 0)
     twice = write_csv(tmp_path / "d.csv", [("id", "report"), ("s50414267", "a b"), ("50414267", "b c")])
-    with pytest.raises(UserError, match="repeats study 50414267"):
+    with pytest.raises(UserError, match=r"repeats study 50414267.*remove one of them"):
         match({"a": read_report_file(twice)}, truth, "none", 0)
+    rounded = write_csv(tmp_path / "r.csv", [("id", "report"), ("5.0414E+07", "a b"), ("5.0414E+07", "b c")])
+    with pytest.raises(UserError, match="a spreadsheet rounded the ids, give the file it was made from"):
+        match({"a": read_report_file(rounded)}, truth, "none", 0)
 
 
 @pytest.mark.parametrize(

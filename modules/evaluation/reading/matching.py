@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from modules.corpus.cells import is_empty
@@ -78,7 +79,9 @@ def carried(system: ReportFile) -> list[str]:
 def _check_ids(file: ReportFile) -> None:
     twice = repeated(file.keys)
     if twice is not None:
-        raise UserError(f"{file.path} repeats study {twice}; expected every study once: remove one of them")
+        rounded = re.fullmatch(r"\d(\.\d+)?[eE]\+?\d+", str(twice))  # both studies are wanted
+        mend = "a spreadsheet rounded the ids, give the file it was made from" if rounded else "remove one of them"
+        raise UserError(f"{file.path} repeats study {twice}; expected every study once: {mend}")
 
 
 def rows_of(
