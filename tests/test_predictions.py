@@ -228,3 +228,16 @@ def test_tokenised_texts_are_cleaned_as_they_were_written(text):
 def test_a_single_blank_before_a_mark_stays_as_published():
     text = "No effusion , or edema. Lungs are clear."
     assert clean_once(text) == clean_report(text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "no effusion ."}]},  # COCO
+        {"columns": ["id", "report"], "index": [0], "data": [["a", "no effusion ."]]},  # pandas, orient="split"
+    ],
+)
+def test_tables_in_an_object_are_no_mapping_of_ids(tmp_path, content):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="no mapping of ids to reports"):
+        read_report_file(tmp_path / "a.json")

@@ -70,7 +70,9 @@ def json_rows(path: Path, content: Any) -> list[Row]:
             return _columns_to_rows(path, content)
         if all(isinstance(value, dict) for value in values):
             return [{"study_id": key, **value} for key, value in content.items()]
-        return [{"study_id": key, "report": value} for key, value in content.items()]
+        tables = any(isinstance(one, list | dict) for value in values if isinstance(value, list) for one in value)
+        if not tables:  # {"images": [{..}], "annotations": [{..}]} is no mapping of ids
+            return [{"study_id": key, "report": value} for key, value in content.items()]
     raise UserError(
         f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
         'annotation: expected [{"id", "prediction", "reference"}]'
