@@ -237,6 +237,27 @@ def test_what_makes_maps_point_stands_as_it_was_measured(row):
     assert stated("", [hits])[5:-2] in NOW
 
 
+def test_what_transport_gives_the_finer_grid_stands_as_it_was_measured():
+    rows, told = ("finer grid", "finer grid, softmax attention"), " ".join(NOW.split())
+    hits, hearts = (
+        [figures("synth_cxr", row, f"grounding.rows.maps.{name}hit_rate") for row in rows]
+        for name in ("", "signs.cardiomegaly.")
+    )
+    of_heart = ", ".join(f"{hit:.2f}"[1:] for hit in hearts[1])
+    less = difference("", [hits[0] - hits[1]])[6:-2]
+    assert f"they are on it in {stated('', [hits[1]])[5:-2]}, {less} less, with the heart in {of_heart}." in told
+    more = {
+        name: difference("", [figures("synth_cxr", rows[0], name) - figures("synth_cxr", rows[1], name)]) for name in CE
+    }
+    assert (
+        f"There transport gives the states {more.pop(CE[-1])[6:-2]} tail F1 over softmax attention, and no other"
+        in told
+    )
+    for name, text in more.items():
+        low, high = map(float, re.findall(r"\[(.*), (.*)\]", text)[0])
+        assert low <= 0 <= high, name
+
+
 def of_grid(benchmark, name):
     return figures(benchmark, "finer grid", f"grounding.rows.{name}hit_rate")
 
@@ -405,7 +426,7 @@ def test_only_what_the_corrected_p_carry_is_said_to_be_carried():
     cells = [line.split("|")[3:7] for line in lines if line.startswith("| minus full")]
     several = [row for row in cells if all(" p " in cell for cell in row)]  # seeds: of one there is no p
     p = np.array([[float(cell.split(" p ")[1]) for cell in row] for row in several])
-    assert p.shape[0] == 11
+    assert p.shape[0] == 12
     assert (p < 0.05).sum() == (p[:, 3] < 0.05).sum() == 6
     carried = p[p < 0.05]
     assert f"({carried.min():.3f} to {carried.max():.3f})".replace("0.", ".") in NOW
@@ -432,7 +453,13 @@ def minutes(benchmark, rows, name):
 
 def test_minutes_stand_as_they_were_measured():
     told = " ".join(NOW.split())
-    own = "full", "finer grid", "finer grid, second stage", "finer grid, fits that go on"
+    own = (
+        "full",
+        "finer grid",
+        "finer grid, softmax attention",
+        "finer grid, second stage",
+        "finer grid, fits that go on",
+    )
     assert (
         f"{minutes('synth_cxr', own, 'train')} minutes of training and {minutes('synth_cxr', own, 'test')} of test"
         in told
