@@ -125,7 +125,7 @@ def test_rare_studies_are_taken_as_often_as_the_flag_says(prepared, tmp_path):
 
 
 def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_best(prepared, tmp_path):
-    trainer = trainer_of(prepared, tmp_path, "--val_every", EPOCHS)
+    trainer = trainer_of(prepared, tmp_path, "--epochs", EPOCHS + 1, "--val_every", EPOCHS)
     work, steps = trainer.train_step, []
     trainer.train_step = lambda *batches: steps.append(work(*batches)) or steps[-1]
     trainer._one_epoch()
@@ -138,6 +138,15 @@ def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_
     assert not trainer._keep_best({metric: 0.5})
     assert not (tmp_path / "model_best.pth").exists()
     assert trainer._keep_best({metric: 0.51})
+    assert (tmp_path / "model_best.pth").exists()
+
+
+def test_a_longer_run_that_is_validated_once_keeps_its_last_weights(prepared, tmp_path):
+    """The weights of three epochs stayed beside those of five, whose score was lower by chance."""
+    trainer = trainer_of(prepared, tmp_path, "--val_every", EPOCHS)
+    metric = trainer.options.training.monitor_metric
+    trainer.state.history.append({"epoch": 1, metric: 0.5})
+    assert trainer._keep_best({metric: 0.4})
     assert (tmp_path / "model_best.pth").exists()
 
 

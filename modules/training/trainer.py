@@ -278,8 +278,10 @@ class Trainer:
         barrier()
 
     def _keep_best(self, row: dict[str, Any]) -> bool:
-        metric = self.options.training.monitor_metric
-        best = is_main() and row[metric] > self.state.best(metric)  # the others have no scores
+        training = self.options.training
+        metric = training.monitor_metric
+        once = training.val_every >= training.epochs  # nothing is chosen: a run that goes on keeps its last weights again
+        best = is_main() and (once or row[metric] > self.state.best(metric))  # the others have no scores
         if best:
             run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row[metric], **self.origin}
             saving.save_checkpoint(self.run_dir / saving.BEST, self.model, run)
