@@ -173,6 +173,14 @@ def test_images(folder):
     assert any(warning.startswith("images | 1 images are more than 2.5 times") for warning in warnings)
 
 
+def test_images_are_held_against_the_side_that_a_small_set_is_given(folder, capsys):
+    """Forty drawings of 110 pixels were said to be enlarged for --image_size 224, and the training read 128."""
+    for flags, side in ([], 128), (["--image_size", 96], 96):
+        with pytest.raises(SystemExit):
+            call(check, *places(folder), "--dataset_name", "custom", "--num_workers", 0, *flags)
+        assert f"pixels and are enlarged for --image_size {side}\n" in capsys.readouterr().out
+
+
 def test_reports(folder):
     def change(content):
         content["train"][0]["report"] = "1. "  # cleaning takes the numbers of a list out

@@ -6,6 +6,7 @@ python tools/check.py --dataset_name mimic_cxr
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from modules.processes.early_stop import answer_early_stops
 if __name__ == "__main__":
     answer_early_stops()
 
-from modules.messages import run
+from modules.messages import UserError, run
 from modules.options.flags import DataOptions
 from modules.options.parsing import parse_options
 from modules.options.preparation_flags import CheckOptions
@@ -37,6 +38,18 @@ class Check(Program):
     check: CheckOptions
 
 
+def fit_image_size(options: Check) -> None:
+    """Ask of the images what a training of this many studies would, unless the command line says it."""
+    if options.data.dataset_name != "custom" or not Path(options.data.ann_path).is_file():
+        return
+    from modules.corpus.annotations import annotation_items  # after parsing: it takes seconds
+    from modules.options.set_size import fit_to_size, size_defaults
+
+    with suppress(UserError):  # what is no annotation is found by the examination
+        training = sum(split == "train" for split, _, _ in annotation_items(options.data.ann_path))
+        fit_to_size(options, size_defaults(training) if training else {})
+
+
 def main() -> None:
     """Examine one data set."""
     options = parse_options(Check)
@@ -44,6 +57,7 @@ def main() -> None:
     from modules.preparation.published.recognition import find_annotation
 
     options.data.ann_path = find_annotation(options.data.ann_path)
+    fit_image_size(options)
     diagnosis = examine(options.data, options.check)
     print(*diagnosis.lines(), sep="\n")
     sys.exit(diagnosis.exit_status(options.check.strict))
