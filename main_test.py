@@ -41,7 +41,7 @@ from modules.preparation.published.recognition import find_annotation
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 from modules.retrieval.retriever import Queries
-from modules.run_folder import hold_results, refuse_data
+from modules.run_folder import hold_results, refuse_data, refuse_unnamed_data
 
 BESIDE = tuple(f"options_{split}.json" for split in (*SPLITS, "all"))  # what else a test writes
 
@@ -92,6 +92,7 @@ def score(
 def main() -> None:
     """Test one model."""
     options = parse_options(MainTest)
+    refuse_unnamed_data(Path(options.testing.load_pretrained).parent, options.given, options.data.dataset_name)
     options.data.ann_path = find_annotation(options.data.ann_path)
     require(needed_files(options))
     testing, seed, run_dir = options.testing, options.runtime.seed, Path(options.run.save_dir)

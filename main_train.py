@@ -36,7 +36,7 @@ from modules.options.parsing import flat
 from modules.options.set_size import size_warnings
 from modules.preparation.published.recognition import find_annotation
 from modules.records import write_options
-from modules.run_folder import hold_run, move_aside, refuse_data
+from modules.run_folder import hold_run, move_aside, refuse_data, refuse_unnamed_data
 from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training
@@ -71,6 +71,8 @@ def begin_run(run_dir: Path, found: list[str], options: MainTrain, tokenizer: Re
 def main() -> None:
     """Train one model."""
     options = parse_options(MainTrain)
+    if options.training.resume:
+        refuse_unnamed_data(Path(options.run.save_dir), options.given, options.data.dataset_name)
     options.data.ann_path = find_annotation(options.data.ann_path)
     said = fit_to_data(options)
     require(needed_files(options))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,18 @@ OF_A_TEST = (
 WITHOUT_CHECKPOINT = ("options.json", "tokenizer.json", "steps.csv")  # of a training, before its first checkpoint
 OF_FEATURES = "manifest.json"
 LATER = ("annotation", "bank", "search")  # which the results of earlier versions do not name
+
+
+def refuse_unnamed_data(folder: Path, given: Collection[str], dataset_name: str) -> None:
+    """Refuse the run in a folder if it is of another data set than the default one, and no flag says which is meant."""
+    path, trained = folder / "options.json", dataset_name
+    if "dataset_name" not in given and path.is_file():
+        with suppress(UserError):  # what needs them will say what they lack
+            trained = read_run_options(path).get("dataset_name", dataset_name)
+    if trained != dataset_name:
+        raise UserError(
+            f"{folder} was trained with --dataset_name {trained}: give the flag, or --dataset_name {dataset_name}"
+        )
 
 
 @contextmanager

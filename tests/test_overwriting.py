@@ -84,6 +84,15 @@ def test_a_test_of_other_studies_or_another_search_never_replaces_results(tested
     assert {name: aside[name] for name in results} == {name: before[name] for name in results}
 
 
+@pytest.mark.parametrize("program", [main_train, main_test])
+def test_a_run_of_another_data_set_is_not_taken_for_one_of_mimic_cxr(tested, program, capsys):
+    """Only the absent files of MIMIC-CXR were named; where they were there, its studies were read."""
+    flags = ["--resume"] if program is main_train else []
+    with pytest.raises(SystemExit):
+        call(program, "--save_dir", tested, *flags)
+    assert f"{tested} was trained with --dataset_name synth_cxr: give the flag" in capsys.readouterr().err
+
+
 def test_results_of_an_earlier_version_are_still_known(tested, prepared, capsys):
     record = read_json(tested / "results_of.json")
     write_json(tested / "results_of.json", {name: record[name] for name in ("checkpoint", "split")})
