@@ -280,9 +280,7 @@ class Trainer:
     def _keep_best(self, row: dict[str, Any]) -> bool:
         training = self.options.training
         metric = training.monitor_metric
-        once = (
-            training.val_every >= training.epochs
-        )  # nothing is chosen: a run that goes on keeps its last weights again
+        once = training.val_every >= training.epochs  # nothing is chosen: a run that goes on keeps its last weights
         best = is_main() and (once or row[metric] > self.state.best(metric))  # the others have no scores
         if best:
             run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row[metric], **self.origin}
