@@ -35,6 +35,12 @@ def test_two_runs_are_compared(runs, capsys):
     assert "poor minus good" in scores
 
 
+def test_runs_that_share_the_root_alone_are_named_by_their_whole_path(runs, capsys, monkeypatch):
+    monkeypatch.setattr(compare_runs.os.path, "commonpath", lambda folders: runs[0].anchor)
+    call(compare_runs, *runs, "--no-meteor", "--resamples", 5)
+    assert f"init_lr: {runs[0].resolve()} 0.001," in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("common", [0, 2])
 def test_runs_of_other_studies_are_told_what_mends_it(runs, common, capsys):
     """They were told flags that the program does not have."""

@@ -178,7 +178,7 @@ def test_reports_are_printed_on_a_terminal_and_into_no_log(prepared, trained, tm
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, trained, forks, tmp_path):
+def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, trained, forks, tmp_path, capsys):
     """A real process and a real SIGINT, after the first films and before the last."""
     films, pixels = tmp_path / "films", sorted((prepared / "images" / "test").iterdir())
     films.mkdir()
@@ -201,6 +201,9 @@ def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, train
     after = predict(trained, tmp_path / "out", films, "--no-viewer")
     assert after[: len(before)] == before
     assert sorted(Path(row["image"]).name for row in after) == sorted(path.name for path in films.iterdir())
+    assert "images/s)" in capsys.readouterr().out
+    assert predict(trained, tmp_path / "out", films, "--no-viewer") == after
+    assert "images/s)" not in capsys.readouterr().out  # nothing was read
     reports = {}  # copies of a film have one report, whenever it was written
     for row in after:
         reports.setdefault(int(Path(row["image"]).stem) % len(pixels), set()).add(row["report"])
@@ -419,6 +422,9 @@ def test_rexranks_paths_are_found_as_people_write_them(tmp_path):
 def test_what_is_named_but_not_there_is_said_at_once(tmp_path, capsys):
     refused(capsys, "nowhere.png does not exist", main_predict, "--images", tmp_path / "nowhere.png")
     refused(capsys, "holds no model_best.pth", main_predict, "--images", __file__, "--model", tmp_path)
+    refused(
+        capsys, "none does not exist: give the folder", main_predict, "--images", __file__, "--model", tmp_path / "none"
+    )
     refused(capsys, "examples/demo comes with the clone", main_predict, "--images", __file__, "--model", tmp_path)
     (tmp_path / "empty").mkdir()
     refused(capsys, "hold no file that ends in .png", main_predict, "--images", tmp_path / "empty")

@@ -115,8 +115,9 @@ def main() -> None:
     folders = [Path(run) for run in options.compared.runs]
     how = "test it first: python main_test.py --save_dir RUN"
     require([Needed(folder / "predictions.jsonl", "reports of a tested run", how) for folder in folders])
-    top = os.path.commonpath([folder.resolve().parent for folder in folders])
-    runs = {str(folder.resolve().relative_to(top)): folder for folder in folders}
+    top = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
+    named = [(path, folder) for folder in folders for path in [folder.resolve()]]
+    runs = {str(path if top == Path(top.anchor) else path.relative_to(top)): folder for path, folder in named}
     lines = differing({name: options_of(folder) for name, folder in runs.items()})
     print("differing options:", *(lines or ["  none"]), sep="\n")
 

@@ -54,8 +54,9 @@ def model_file(folder: str | Path) -> Path:
     named = [folder] if folder.is_file() else [folder / name for name in CHECKPOINTS]
     found = [path for path in named if path.is_file()]
     if not found:
+        fault = f"holds no {CHECKPOINTS[0]}" if folder.exists() else "does not exist"
         raise UserError(
-            f"{folder} holds no {CHECKPOINTS[0]}: give the folder of a trained model with --model (examples/demo comes with the "
+            f"{folder} {fault}: give the folder of a trained model with --model (examples/demo comes with the "
             "clone and knows drawings alone, bash quickstart.sh makes results/synth_cxr)"
         )
     return found[0]

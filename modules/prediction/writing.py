@@ -171,7 +171,8 @@ class PredictionFolder:
 
     def summary(self) -> str:
         """How many reports there are, where, how fast they were written, and what to beware of."""
-        lines = [f"{counted(len(self.done), 'report')} in {self.folder / ROWS} ({self.speed:.1f} images/s). {NOTE}"]
+        speed = f" ({self.speed:.1f} images/s)" if self.speed else ""  # none where all reports were there
+        lines = [f"{counted(len(self.done), 'report')} in {self.folder / ROWS}{speed}. {NOTE}"]
         if self.unlike:
             lines.append(
                 f"warning: {counted(self.unlike, 'image')} unlike the images that the model was trained on (unlike_training in "
