@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 from programs import call, refused
 
@@ -27,6 +28,7 @@ from modules.evaluation.grounding.regions import (
     overlay_mask,
     view_of,
 )
+from modules.evaluation.reports.region_figures import draw_regions
 from modules.labels import ENTITIES
 from modules.messages import UserError
 from modules.prediction.film_maps import PHRASES, FilmMaps
@@ -315,6 +317,17 @@ def test_interpolation_keeps_flat_maps_and_the_order_of_rows():
 def some_phrases():
     box = np.array([[0.0, 0, 50, 100]])
     return [Phrase(f"i{n}", None, f"p{n // 2}", ("effusion", "edema")[n % 2], "x", box, (100, 100)) for n in range(8)]
+
+
+@pytest.mark.parametrize(("cells", "numbers"), [(0, 4), (8, 64)])
+def test_a_region_is_drawn_with_the_map_that_is_scored(tmp_path, monkeypatch, cells, numbers):
+    Image.new("L", (40, 40)).save(tmp_path / "film.png")
+    values, view, drawn, imshow = np.array([0.0, 1.0, 2.0, 5.0]), view_of(40, 40, 32), [], Axes.imshow
+    monkeypatch.setattr(Axes, "imshow", lambda at, shown, **how: drawn.append((shown, how)) or imshow(at, shown, **how))
+    files = draw_regions(tmp_path, some_phrases()[:1], [tmp_path / "film.png"], [view], [values], cells, 1)
+    shown, how = drawn[-1]
+    assert (shown.size, how["interpolation"], len(files)) == (numbers, "nearest", 1)
+    np.testing.assert_array_equal(shown.ravel(), finer(values[None], cells)[0])
 
 
 def test_the_location_prior_knows_other_patients_alone():

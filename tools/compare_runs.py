@@ -116,8 +116,10 @@ def main() -> None:
     how = "test it first: python main_test.py --save_dir RUN"
     require([Needed(folder / "predictions.jsonl", "reports of a tested run", how) for folder in folders])
     top = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
-    named = [(path, folder) for folder in folders for path in [folder.resolve()]]
-    runs = {str(path if top == Path(top.anchor) else path.relative_to(top)): folder for path, folder in named}
+    if top == Path(top.anchor):  # nothing to leave out but the root
+        runs = {str(folder.resolve()): folder for folder in folders}
+    else:
+        runs = {str(folder.resolve().relative_to(top)): folder for folder in folders}
     lines = differing({name: options_of(folder) for name, folder in runs.items()})
     print("differing options:", *(lines or ["  none"]), sep="\n")
 

@@ -171,7 +171,7 @@ class GroundRun:
             )
         self._write_phrases(folder / "per_phrase.csv", measured, on_grid)
         first = next(name for name in rows)
-        draw_regions(folder / "figures", self.phrases, self.films, views, rows[first], wanted.figures)
+        draw_regions(folder / "figures", self.phrases, self.films, views, rows[first], wanted.cells, wanted.figures)
         print("\n".join(lines))
         print(f"wrote grounding.json, table.md, per_phrase.csv and figures into {folder}")
 

@@ -131,9 +131,8 @@ class FittedMaps:
     def _begin_anew(self) -> None:
         """Give the maps the random weights that every fit of this seed begins with."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(
-                self.options.runtime.seed
-            )  # of the CPU alone: a card's is the dropout's
+            seed = self.options.runtime.seed
+            torch.default_generator.manual_seed(seed)  # of the CPU alone: a card's is the dropout's
             width, channels = self.parts.view.linear.weight.shape
             for part, anew in (
                 (self.parts.view, NearView(channels, width)),

@@ -10,7 +10,7 @@ import numpy as np
 
 from modules.corpus.pixels import open_image
 from modules.evaluation.grounding.boxes import Phrase
-from modules.evaluation.grounding.regions import View
+from modules.evaluation.grounding.regions import View, finer
 from modules.records import atomic_write
 
 SIDE = 3.2  # inches
@@ -22,6 +22,7 @@ def draw_regions(
     films: Sequence[Path],
     views: Sequence[View],
     maps: Sequence[np.ndarray | None],
+    cells: int,
     most: int,
 ) -> list[Path]:
     """Draw the first phrases that have a map.
@@ -32,6 +33,7 @@ def draw_regions(
         films: image file of each.
         views: what the network saw of each.
         maps: ``(M,)`` of each, None where there is none.
+        cells: side of the grid that they are interpolated to, as they are scored; 0 for their own patches.
         most: figures.
 
     Returns:
@@ -46,15 +48,16 @@ def draw_regions(
         if values is None:
             continue
         image = open_image(film)
-        side = round(len(values) ** 0.5)
         figure = Figure(figsize=(2 * SIDE, SIDE * image.height / image.width + 0.3))
         for place, with_map in enumerate((False, True), start=1):
             axis = figure.add_subplot(1, 2, place)
             axis.imshow(np.asarray(image), cmap="gray", extent=(0, image.width, image.height, 0))
             if with_map:
                 extent = (view.left, view.left + view.width, view.top + view.height, view.top)
-                axis.imshow(  # smooth, as it is scored
-                    values.reshape(side, side), cmap="inferno", alpha=0.45, interpolation="bilinear", extent=extent
+                scored = finer(values[None], cells)[0]
+                side = round(len(scored) ** 0.5)
+                axis.imshow(
+                    scored.reshape(side, side), cmap="inferno", alpha=0.45, interpolation="nearest", extent=extent
                 )
             _outline(axis, phrase, image.width, image.height)
             axis.set_xlim(0, image.width)
