@@ -319,6 +319,11 @@ def some_phrases():
     return [Phrase(f"i{n}", None, f"p{n // 2}", ("effusion", "edema")[n % 2], "x", box, (100, 100)) for n in range(8)]
 
 
+def test_masks_without_their_annotation_are_refused_in_a_sentence(tmp_path, capsys):
+    words = ["--boxes", tmp_path, "--image_dir", tmp_path, "--save_dir", tmp_path / "out"]
+    refused(capsys, "is a folder of masks: give its annotation with --ann_path", ground, *words)
+
+
 @pytest.mark.parametrize(("cells", "numbers"), [(0, 4), (8, 64)])
 def test_a_region_is_drawn_with_the_map_that_is_scored(tmp_path, monkeypatch, cells, numbers):
     Image.new("L", (40, 40)).save(tmp_path / "film.png")

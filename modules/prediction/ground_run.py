@@ -37,12 +37,8 @@ FILM_ENDINGS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
 
 def results_of(wanted: Any) -> dict[str, str]:
     """What the results are of."""
-    folder = Path(wanted.boxes).is_dir()
-    if folder and not wanted.ann_path:
-        raise UserError(f"{wanted.boxes} is a folder of masks: give its annotation with --ann_path")
-    boxes = sha256_of(wanted.ann_path if folder else wanted.boxes)
     return {
-        "boxes": boxes,
+        "boxes": sha256_of(wanted.ann_path if Path(wanted.boxes).is_dir() else wanted.boxes),
         "maps": sha256_of(wanted.maps or _file_of(Path(wanted.model))),
         "split": wanted.split or "",
         "fit": wanted.fit,
@@ -81,6 +77,8 @@ class GroundRun:
         wanted = self.wanted
         if not Path(wanted.boxes).is_dir():
             return read_boxes(wanted.boxes, wanted.split, wanted.master_table)
+        if not wanted.ann_path:
+            raise UserError(f"{wanted.boxes} is a folder of masks: give its annotation with --ann_path")
         split = wanted.split or "test"
         return read_masks(wanted.boxes, require_split(read_annotation(wanted.ann_path), split, wanted.ann_path))
 
