@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from models.entity_scorer import EntityScorerConfig
+from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import read_annotation
 from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.labels import ENTITIES
 from modules.messages import UserError
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPrepare
 from modules.preparation.features import entity_training
 from modules.preparation.features.entities import auroc_lines, entity_aurocs
 from modules.preparation.features.entity_training import _say_what_is_left, train_entity_scorer
@@ -122,3 +125,12 @@ def test_a_scorer_that_is_not_finite_is_not_saved(drawn, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"the entity scorer is not finite after its epoch 2 .* lower --scorer_lr"):
         trained(drawn, work, patience=0)
     assert torch.load(work, weights_only=True)["epochs_done"] == 1
+
+
+@pytest.mark.parametrize(("flags", "share"), [((), 0.1), (("--scorer_dropout", "0"), 0.0)])
+def test_the_dropout_that_is_asked_for_is_that_of_every_layer(flags, share):
+    options = parse_options(MainPrepare, ["--dataset_name", "synth_cxr", *flags])
+    config, _ = entity_training.scorer_recipe(options)
+    layers = [part for part in EntityScorer(config).modules() if isinstance(part, nn.Dropout)]
+    assert layers
+    assert {part.p for part in layers} == {share}

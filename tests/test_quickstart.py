@@ -1,7 +1,14 @@
-"""What `bash quickstart.sh` has left: are references read, and do maps differ and point? Skipped where it has not run."""
+"""What `bash quickstart.sh` asks of the programs, and what it has left, where it has run: are references read, do maps point?"""
+
+import os
+import shlex
+import subprocess
+import sys
 
 import pytest
 
+from modules.options.parsing import parse_options
+from modules.options.programs import MainPrepare, MainTest, MainTrain
 from modules.records import ROOT, read_json
 
 RUN = ROOT / "results" / "synth_cxr"
@@ -39,3 +46,52 @@ def test_findings_are_on_their_side(metrics):
     side = metrics["particulars"]["side"]
     assert side["findings"] > 200
     assert side["same"] > 0.6  # a coin has .5
+
+
+def asked(folder, *flags):
+    """The options of the three programs that ``bash quickstart.sh FLAGS`` starts, as they read them."""
+    script = (ROOT / "quickstart.sh").read_text(encoding="utf-8")
+    assert script.count('"$PYTHON" main_') == 3
+    for name in ("environment.sh", "requirements.txt"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "quickstart.sh").write_text(script.replace('"$PYTHON" main_', "echo main_"), encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "quickstart.sh", *flags], cwd=folder, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("main_")]
+    programs = {program.file: program for program in (MainPrepare, MainTrain, MainTest)}
+    assert [words[0] for words in lines] == [*programs]
+    return [parse_options(programs[words[0]], words[1:]) for words in lines]
+
+
+def test_the_quickstart_makes_fewer_and_larger_steps_than_the_defaults(tmp_path):
+    preparing, training, testing = asked(tmp_path)
+    assert (preparing.loading.batch_size, preparing.scorer.scorer_dropout, preparing.scorer.scorer_lr) == (
+        24,
+        0,
+        2.5e-3,
+    )
+    assert (training.loading.batch_size, training.training.epochs, training.training.init_lr) == (24, 5, 3e-3)
+    assert (training.model.references, training.loading.at_once, testing.loading.at_once) == (1, 64, 64)
+    assert testing.testing.baselines
+
+
+@pytest.mark.parametrize(
+    ("flags", "option", "value"),
+    [
+        ("--epochs 9", lambda asked: asked.training.epochs, 9),
+        ("--references 4", lambda asked: asked.model.references, 4),
+        ("--batch_size=7", lambda asked: asked.loading.batch_size, 7),
+        ("--retrieval none", lambda asked: asked.model.retrieval, "none"),
+        ("--retrieval=cosine", lambda asked: asked.model.retrieval, "cosine"),
+        ("--global_batch 30", lambda asked: asked.training.global_batch, 30),
+        ("--reference_memory 0", lambda asked: asked.model.reference_memory, 0),
+        ("--save_dir elsewhere", lambda asked: asked.run.save_dir, "elsewhere"),
+    ],
+)
+def test_a_flag_of_ones_own_counts(tmp_path, flags, option, value):
+    _, training, testing = asked(tmp_path, *flags.split())
+    assert option(training) == value
+    assert testing.run.save_dir == training.run.save_dir

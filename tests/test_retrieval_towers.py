@@ -62,6 +62,20 @@ def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_neg
     assert not blank.any()
 
 
+def test_worth_that_is_kept_is_the_worth_that_is_worked_out():
+    rng = np.random.default_rng(0)
+    reports = [" ".join(rng.choice(list("abcdefgh"), 12)) for _ in range(150)]
+    labels = rng.integers(0, 4, (150, 18))
+    kept, anew = (Wanted(reports, labels, keep=keep) for keep in (True, False))
+    for _ in range(2):  # the second time from what the first left
+        queries, candidates = rng.choice(150, 9, replace=False), rng.choice(150, 70, replace=False)
+        np.testing.assert_allclose(kept(queries, candidates), anew(queries, candidates), rtol=1e-5, atol=1e-4)
+        others = kept.of_others(queries, candidates)
+        assert (others.isneginf().numpy() == (queries[:, None] == candidates)).all()
+    assert np.isfinite(kept.known).all()
+    assert anew.known is None
+
+
 @pytest.mark.parametrize("name", list(MANIFOLDS))
 def test_the_minimum_of_the_loss_is_the_wanted_order(name):
     """Free points end where the nearest report is the one that is worth most, and ties share."""

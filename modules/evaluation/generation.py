@@ -77,11 +77,11 @@ def generate_reports(
     tokenizer = dataset.tokenizer
     state_ids = torch.tensor(tokenizer.state_ids, device=device)
     rows: list[tuple[int, dict[str, Any]]] = []
-    batches = evaluation_batches(len(dataset), loading.batch_size)
+    batches = evaluation_batches(len(dataset), loading.at_once)
     if kept is not None:
         rows = [row for batch in batches for row in kept.done(batch)]
         batches = [batch for batch in batches if not kept.done(batch)]
-    loader = evaluation_loader(dataset, loading.batch_size, loading.num_workers, batches)
+    loader = evaluation_loader(dataset, loading.at_once, loading.num_workers, batches)
     read: dict[str, Any] = {"tokenizer": tokenizer, "labeler": search.labeler, "maps": search.maps}
     choose = partial(best_hypothesis, **read) if search.labeler else None
     hidden = not (progress and is_main())

@@ -10,7 +10,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {  # the published values: train_m
     "iu_xray": {"threshold": 3},
     "custom": {"threshold": 3},
     "synth_cxr": {  # small enough for two CPU cores
-        "visual_extractor": "resnet10n", "image_size": 96, "batch_size": 16, "epochs": 6,
+        "visual_extractor": "resnet10n", "image_size": 96, "batch_size": 16, "eval_batch_size": 64, "epochs": 6,
         "init_lr": 2.5e-3, "min_lr": 5e-5, "warmup_lr": 1e-5, "warmup_steps": 100, "dropout": 0.0,
         "attention_dim": 128, "hyperbolic_dim": 64, "text_width": 128, "memory_feedforward": 256,
         "decoder_layers": 4, "decoder_heads": 4, "hidden_size": 128, "intermediate_size": 256,

@@ -61,6 +61,25 @@ class LoadingOptions(Group):
     batch_size: int = flag(18, "studies per device and step", within="[1, 65536]")
     num_workers: int = flag(workers_of_machine(), WORKERS, within="[0, 1024]")
 
+    @property
+    def at_once(self) -> int:
+        """Studies that are looked at, or whose reports are written, together."""
+        return self.batch_size
+
+
+@dataclass(kw_only=True)
+class TrainLoadingOptions(LoadingOptions):
+    """How it is loaded, in the steps and between them."""
+
+    eval_batch_size: int = flag(
+        0, "studies at once between the steps: validation, looks at the images (0: --batch_size)", within="[0, 65536]"
+    )
+
+    @property
+    def at_once(self) -> int:
+        """The same, in place of those of a step."""
+        return self.eval_batch_size or self.batch_size
+
 
 CHEXBERT = "checkpoints/stanford/chexbert/chexbert.pth"  # where checkpoints/README.md says to put them
 BERT_FOLDER = "checkpoints/bert-base-uncased"

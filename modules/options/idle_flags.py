@@ -60,7 +60,7 @@ OF_A_TEST = (
 OF_A_PREPARATION = (
     ReadWith(("medklip_checkpoint", "entity_descriptions", "description_tokens"), "entity_scorer", ("medklip",)),
     ReadWith(("scorer_width", "scorer_layers", "scorer_epochs", "scorer_shares"), "entity_scorer", ("own",)),
-    ReadWith(("scorer_lr", "scorer_patience"), "entity_scorer", ("own",)),
+    ReadWith(("scorer_lr", "scorer_patience", "scorer_dropout"), "entity_scorer", ("own",)),
     ReadWith(("text_width",), "text_encoder", ("lsa",)),
     ReadWith(("copy_format",), "resize", True),
     ReadWith(("unnamed", "chexpert_labels"), "dataset_name", ("mimic_cxr",)),
@@ -69,7 +69,7 @@ OF_A_PREPARATION = (
 _TEXTS = ("text_encoder", "text_pooling", "text_width")
 _SCORER = (
     "image_size", "visual_extractor", "resnet_weights", "scorer_width", "scorer_layers", "scorer_epochs", "scorer_shares",
-    "scorer_lr", "scorer_patience",
+    "scorer_lr", "scorer_patience", "scorer_dropout",
 )  # fmt: skip
 WITH_A_BANK_OF_OTHERS = (ReadWith(
         (*_TEXTS, *_SCORER, "neighbours"), "bank_dir", False,

@@ -65,6 +65,7 @@ class ScorerOptions(Group):
     description_tokens: int = flag(64, "MedKLIP's tests: 64; its training: 128", within="[1, 512]")
     scorer_width: int = flag(768, "width E of the entity embeddings", within="[1, 65536]")
     scorer_layers: int = flag(4, "decoder layers of the entity scorer", within="[1, 64]")
+    scorer_dropout: float = flag(0.1, "dropout of those layers", within="[0, 1)")
     scorer_epochs: int = flag(10, "passes over the training split for the entity scorer", within="[1, inf)")
     scorer_shares: int = flag(
         1, "batches in a step of the entity scorer; processes share them, same result", within="[1, 1024]"

@@ -24,6 +24,7 @@ from modules.options.flags import (
     StatisticsOptions,
     TestingOptions,
     TrainingOptions,
+    TrainLoadingOptions,
 )
 from modules.options.idle_flags import (
     FROM_PUBLISHED,
@@ -100,7 +101,7 @@ class MainTrain(Program):
     start: StartOptions
     training: TrainingOptions
     generation: GenerationOptions
-    loading: LoadingOptions
+    loading: TrainLoadingOptions
     labeler: LabelerOptions
     run: RunOptions
     speed: SpeedOptions

@@ -90,7 +90,7 @@ def ask(model: Revtaf, dataset: ReportDataset, how: str, options: MainTrain | Ma
         model: as it is now.
         dataset: the split.
         how: a choice of ``--retrieval``; the images are looked at only if it compares what the model sees in them.
-        options: ``precision``, ``batch_size``, ``num_workers``.
+        options: ``precision``, ``num_workers``, studies ``at_once``.
     """
     queries = Queries(dataset.studies, dataset.region_scores)
     if how == "states" or (how == "learned" and model.config.enhancer == "towers"):
@@ -98,7 +98,7 @@ def ask(model: Revtaf, dataset: ReportDataset, how: str, options: MainTrain | Ma
             model,
             dataset,
             precision=options.compute.precision,
-            batch_size=options.loading.batch_size,
+            batch_size=options.loading.at_once,
             num_workers=options.loading.num_workers,
         )
     return queries

@@ -26,6 +26,7 @@ from modules.training.towers import (
     ANCHORS,
     CANDIDATES,
     FIRST_STEPS,
+    KEPT,
     LR,
     STEPS,
     WEIGHT_DECAY,
@@ -132,7 +133,7 @@ def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, de
     vocabulary = [f"word{number}" for number in range(2000)]
     reports = [" ".join(rng.choice(vocabulary, WORDS)) for _ in range(min(CANDIDATES, max(train, ANCHORS)))]
     labels = rng.integers(0, len(STATES), (len(reports), len(CONDITIONS)))
-    wanted = Wanted(reports, labels)
+    wanted = Wanted(reports, labels, keep=train <= KEPT)
     model.eval()
     for _ in range(2):  # the first sets up
         started = _now()

@@ -150,7 +150,7 @@ class FittedMaps:
         views = Views(self.dataset, studies)
         loader = DataLoader(
             views,
-            batch_size=options.loading.batch_size,
+            batch_size=options.loading.at_once,
             num_workers=options.loading.num_workers,
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses

@@ -132,7 +132,7 @@ def _endless(trainer: Trainer) -> Iterator:
 def _evaluate(trainer: Trainer, watch: Stopwatch) -> None:
     """Generate the reports of one validation batch, without references."""
     tokenizer, options = trainer.val_set.tokenizer, trainer.options
-    batch = next(iter(evaluation_loader(trainer.val_set, options.loading.batch_size, 0)))
+    batch = next(iter(evaluation_loader(trainer.val_set, options.loading.at_once, 0)))
     batch = trainer.val_set.to_device(batch, trainer.device)
     states = torch.tensor(tokenizer.state_ids, device=trainer.device)
     with watch("eval"), autocast(trainer.device, options.compute.precision):

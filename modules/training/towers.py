@@ -38,6 +38,7 @@ CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
 FIRST_STEPS, STEPS = 600, 200  # before the first epoch, and after each of as many steps; more if the studies are more
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
+KEPT = 4096  # reports up to which the worth of all pairs is kept, 67 MB: every pair is drawn a dozen times and more
 TEXT_TEMPERATURE = 0.05  # cosine of n-grams that is worth one nat
 RARITY = 0.5  # a differing condition weighs its positive rate to minus this power
 
@@ -54,10 +55,16 @@ class Wanted:
         labels: theirs, ``(N, L)``.
         text_weight: of the words.
         label_weight: of the findings.
+        keep: work the worth of every pair out once, at the first call; by default if they are few.
     """
 
     def __init__(
-        self, reports: Sequence[str], labels: np.ndarray, text_weight: float = 1.0, label_weight: float = 1.0
+        self,
+        reports: Sequence[str],
+        labels: np.ndarray,
+        text_weight: float = 1.0,
+        label_weight: float = 1.0,
+        keep: bool | None = None,
     ) -> None:
         from sklearn.feature_extraction.text import HashingVectorizer  # on demand: a second, for models with towers
         from sklearn.preprocessing import normalize
@@ -72,9 +79,20 @@ class Wanted:
         weight = label_weight * weight / weight.mean()  # (L,)
         found = [(labels == state) * weight**0.5 for state in (POSITIVE, UNCERTAIN)]
         self.positive, self.uncertain = (part.astype(np.float32) for part in found)  # (N, L) each
+        self.keep = len(reports) <= KEPT if keep is None else keep
+        self.known: np.ndarray | None = None  # (N, N) if it is kept
 
     def __call__(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Worth ``(B, n)`` in nats of the rows ``candidates`` ``(n,)`` of the bank for its rows ``queries`` ``(B,)``."""
+        if not self.keep:
+            return self._compare(queries, candidates)
+        if self.known is None:
+            every = np.arange(len(self.positive))
+            blocks = [every[start : start + ANCHORS] for start in range(0, len(every), ANCHORS)]
+            self.known = np.concatenate([self._compare(block, every) for block in blocks])
+        return self.known[np.ix_(queries, candidates)]
+
+    def _compare(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         worth = (self.words[queries] @ self.words[candidates].T).toarray()
         for found, share in ((self.positive, 1.0), (self.uncertain, 0.5)):
             a, b = found[queries], found[candidates]

@@ -76,7 +76,7 @@ class Validation:
             find_references(self.model, self.val_set, options.model.retrieval, options)
         self.kept = KeptRows(Path(options.run.save_dir), self.weights, self.between)
         self.distinct = Distinctness()
-        mine = evaluation_batches(len(self.val_set), options.loading.batch_size)
+        mine = evaluation_batches(len(self.val_set), options.loading.at_once)
         self.distinct.sums += [self.kept.notes[batch[0]] for batch in mine if self.kept.done(batch)]
         return generate_reports(
             self.model,

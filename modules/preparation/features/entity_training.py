@@ -43,7 +43,7 @@ def scorer_recipe(options: MainPrepare) -> tuple[EntityScorerConfig, dict[str, A
         width=options.scorer.scorer_width,
         layers=options.scorer.scorer_layers,
         heads=8 if options.scorer.scorer_width % 8 == 0 else 1,
-        dropout=0.1,
+        dropout=options.scorer.scorer_dropout,
         image_size=options.scorer.image_size,
     )
     schedule = {
