@@ -160,6 +160,16 @@ def test_a_tower_standardises_what_it_sees_and_hides_some_of_it_in_training():
     assert not torch.allclose(hidden, tower(x))
 
 
+@pytest.mark.parametrize("name", list(MANIFOLDS))
+def test_a_tower_ends_in_the_linear_layer_of_its_manifold(name):
+    tower = Tower(6, 4, MANIFOLDS[name](0.5)).double()
+    x = torch.randn(9, 6, dtype=torch.float64)
+    hidden = tower.hidden((x - tower.mean) / (tower.deviation + 0.03)).relu() / 4
+    lifted = tower.manifold.lift(hidden, torch.float64)
+    point = tower.manifold.linear(lifted, tower.out.weight, torch.float64)
+    torch.testing.assert_close(tower(x), tower.manifold.translate(point, tower.out.bias, torch.float64))
+
+
 def test_the_key_tower_sees_how_a_report_begins_and_ends(tmp_path, tiny_model):
     sentences = np.arange(6 * 8, dtype=np.float32).reshape(6, 8)
     labels = np.zeros((3, 18), np.int8)
