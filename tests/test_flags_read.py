@@ -75,9 +75,10 @@ def test_a_preparation_reads_every_flag(tmp_path, read):
 def test_training_test_and_prediction_read_every_flag(prepared, tmp_path, read):
     train(prepared, tmp_path / "run", "--align_pairs", "all")
     elsewhere = {
-        "sync_bn",
-        "tower_inputs",
-    }  # of several processes, test_global_batch.py; of the towers, test_retrieval_towers.py
+        "sync_bn",  # of several processes, test_global_batch.py
+        "tower_inputs",  # of the towers, test_retrieval_towers.py
+        "eval_batch_size",  # by its group itself, test_eval_batch.py
+    }
     assert unread(MainTrain, read) == elsewhere
     read.clear()
     writing = ["--gen_min_len", 25, "--gen_max_len", 12, "--beam_size", 2, "--no-meteor", "--resamples", 5]
