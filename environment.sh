@@ -26,15 +26,6 @@ for path in sys.argv[1:]:
 PY
 }
 
-asks_for() {  # name, flags...: whether the flag of that name is among them
-    local name=$1 flag
-    shift
-    for flag in "$@"; do
-        case $flag in --"$name" | --"$name"=*) return 0 ;; esac
-    done
-    return 1
-}
-
 save_dir_of() {  # default, flags...: the folder that --save_dir names last, else the default
     local found=$1 previous="" flag
     shift

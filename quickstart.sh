@@ -13,8 +13,10 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 preparing=(--batch_size 24 --scorer_lr 2.5e-3 --scorer_dropout 0)
 training=(--init_lr 3e-3 --epochs 5)
 testing=(--batch_size 64)
-asks_for global_batch "$@" || training+=(--batch_size 24)
-asks_for retrieval "$@" || asks_for init_from "$@" || training+=(--references 1)
+only --global_batch -- "$@"
+[ ${#ONLY[@]} -gt 0 ] || training+=(--batch_size 24)
+only --retrieval --init_from -- "$@"
+[ ${#ONLY[@]} -gt 0 ] || training+=(--references 1)
 
 save_dir=$(save_dir_of results/synth_cxr "$@")
 resume=()

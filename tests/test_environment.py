@@ -69,11 +69,3 @@ def test_the_entity_scorer_starts_from_the_weights_that_are_there(tmp_path):
 def test_a_word_of_the_script_itself_is_taken_out(tmp_path, words, taken, rest):
     said = shell(tmp_path, f'take --zero_shot {words}\necho "$TAKEN"\nprintf "[%s]" "${{REST[@]}}"\necho')
     assert said == [taken, rest]
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [("--retrieval none", True), ("--a --retrieval=none", True), ("--retrieval_extra", False), ("", False)],
-)
-def test_a_script_knows_whether_a_flag_is_asked_for(tmp_path, words, found):
-    assert shell(tmp_path, f"asks_for retrieval {words} && echo yes || echo no") == ["yes" if found else "no"]

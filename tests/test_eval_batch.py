@@ -4,8 +4,9 @@ import pytest
 from programs import train
 
 from models.revtaf import Revtaf
-from modules.options.parsing import parse_options
+from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTest, MainTrain
+from modules.training.ablation_runs import _trained_as
 
 
 @pytest.mark.parametrize(("flags", "together"), [((), {8}), (("--eval_batch_size", 20), {20, 8})])
@@ -37,3 +38,8 @@ def test_a_test_has_its_own_batch_size_and_no_second_one():
     assert parse_options(MainTrain, ["--batch_size", "5", "--eval_batch_size", "9"]).loading.at_once == 9
     with pytest.raises(SystemExit):
         parse_options(MainTest, ["--eval_batch_size", "9"])
+
+
+def test_it_is_no_setting_of_an_ablation():
+    one, other = (flat(parse_options(MainTrain, words)) for words in ([], ["--eval_batch_size", "9"]))
+    assert _trained_as(one) == _trained_as(other)

@@ -68,7 +68,7 @@ def find_references(
         model: as it is now.
         dataset: its reference rows are set.
         how: a choice of ``--retrieval``.
-        options: ``exclude_same_patient``, ``seed``, ``precision``, ``batch_size``, ``num_workers``.
+        options: ``exclude_same_patient``, ``seed``, ``precision``, ``num_workers``, studies ``at_once``.
         queries: what is known of the studies, if they have been looked at since the last step of training.
     """
     queries = ask(model, dataset, how, options) if queries is None else queries

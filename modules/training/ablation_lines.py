@@ -17,7 +17,16 @@ from modules.corpus.manifest import read_manifest
 from modules.records import read_json, sha256_of
 from modules.training.ablations import Job
 
-PLACES = {"ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed"}  # no setting of a row
+PLACES = {
+    "ann_path",
+    "image_dir",
+    "feature_dir",
+    "bank_dir",
+    "save_dir",
+    "resume",
+    "seed",
+    "eval_batch_size",
+}  # no setting of a row
 KEPT = (
     "scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity", "copying",
     "particulars",
