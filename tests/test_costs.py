@@ -182,8 +182,8 @@ def test_training_costs_of_a_small_model(capsys):
     costs = training_costs(parse_options(MainTrain, words), 1000, 10, 20, torch.device("cpu"))
     step, look, fit, validation, test, memory = costs
     assert (step.work, validation.work, test.work) == ("training, 6 epochs", "validation, 6 times", "test")
-    assert (look.work, fit.work) == ("looking for the towers, 7 times", "fitting the towers, 7 times")
-    assert fit.basis.endswith(f"s a step, {600 + 6 * 125:,} steps")  # as many as an epoch of 1,000 studies has
+    assert (look.work, fit.work) == ("looking for the towers, 6 times", "fitting the towers, 6 times")
+    assert fit.basis.endswith(f"s a step, {600 + 5 * 125:,} steps")  # as many as an epoch of 1,000 studies has
     assert look.seconds > 0
     assert memory.seconds == 0
     assert cost_table(costs)[-2].split("|")[2].strip() == ""  # a size takes no time

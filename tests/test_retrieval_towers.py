@@ -21,7 +21,7 @@ from modules.records import read_json
 from modules.retrieval.observation import ask
 from modules.retrieval.references import find_references
 from modules.retrieval.retriever import what_reports_say
-from modules.training import towers
+from modules.training import towers, trainer
 from modules.training.towers import Wanted, fit_towers, listwise_loss
 from modules.weights.checkpoints import load_checkpoint
 
@@ -320,7 +320,39 @@ def test_the_rate_falls_to_nothing(datasets, monkeypatch):  # noqa: F811
 def test_a_small_set_is_fitted_no_longer_than_it_was_trained(prepared, tmp_path, ranked, monkeypatch):
     monkeypatch.setattr(towers, "FIRST_STEPS", 5)
     train(prepared, tmp_path, "--enhancer", "towers")
-    assert len(ranked) == 5 + 2 * 6  # two epochs of six steps
+    assert len(ranked) == 5 + 6  # two epochs of six steps, and a fit after each
+
+
+@pytest.mark.parametrize("flags", [("--oracle_epochs", 0), ("--train_retrieval", "mixed")])
+def test_towers_that_the_first_epoch_asks_are_fitted_before_it(prepared, tmp_path, ranked, monkeypatch, flags):
+    monkeypatch.setattr(towers, "FIRST_STEPS", 5)
+    fitted, references = [], trainer.training_references
+
+    def remembered(*arguments):
+        fitted.append(len(ranked))
+        return references(*arguments)
+
+    monkeypatch.setattr(trainer, "training_references", remembered)
+    train(prepared, tmp_path, "--enhancer", "towers", *flags)
+    assert fitted == [5, 5 + 6]  # when an epoch is given its references
+    assert len(ranked) == 5 + 2 * 6
+
+
+def test_a_model_that_goes_on_has_fitted_towers(prepared, tmp_path, ranked, monkeypatch):
+    monkeypatch.setattr(towers, "FIRST_STEPS", 5)
+    train(prepared, tmp_path / "first", "--enhancer", "towers", "--epochs", 1)
+    assert len(ranked) == 5
+    train(
+        prepared,
+        tmp_path / "second",
+        "--enhancer",
+        "towers",
+        "--epochs",
+        1,
+        "--init_from",
+        tmp_path / "first" / "current_checkpoint.pth",
+    )
+    assert len(ranked) == 5 + 6
 
 
 @pytest.mark.slow

@@ -75,6 +75,12 @@ def find_references(
     set_references(model, dataset, how, queries, options.training.exclude_same_patient, options.runtime.seed)
 
 
+def asks_its_own(options: MainTrain, epoch: int) -> bool:
+    """Whether the references of an epoch's training studies are found by the model's own retrieval."""
+    how = options.training.train_retrieval
+    return how == "mixed" or (how == "own" and epoch > options.training.oracle_epochs)
+
+
 def training_references(
     model: Revtaf, dataset: ReportDataset, options: MainTrain, epoch: int, queries: Queries | None = None
 ) -> None:
@@ -106,10 +112,10 @@ def training_references(
     by_label = np.asarray(dataset.bank.store["label_neighbours"])[own, :k]
     if how == "label":
         given = by_label
-    elif how == "own" and epoch <= options.training.oracle_epochs:
-        given = _most_alike(dataset, options.training.exclude_same_patient, k, (seed, epoch))
-    else:
+    elif asks_its_own(options, epoch):
         given = _found(model, dataset, options, epoch, queries)
+    else:
+        given = _most_alike(dataset, options.training.exclude_same_patient, k, (seed, epoch))
     if how == "mixed":
         coin = np.random.default_rng([seed, epoch]).random(n) < 0.5
         given = np.where(coin[:, None], by_label, given)

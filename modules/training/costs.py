@@ -31,6 +31,7 @@ from modules.training.towers import (
     STEPS,
     WEIGHT_DECAY,
     Wanted,
+    fitted_beforehand,
     steps_of_a_fit,
     threads_for,
     towers_step,
@@ -125,8 +126,8 @@ def _report_seconds(model: Revtaf, options: MainTrain, batch: Batch, device: tor
 
 
 def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, device: torch.device) -> list[Cost]:
-    """Looking at every training image, and fitting the retrieval towers to them, before the first epoch and after each."""
-    towers, fits = model.retrieval_enhancer, options.training.epochs + 1
+    """Looking at every training image, and fitting the retrieval towers to them, after each epoch and perhaps before the first."""
+    towers, fits = model.retrieval_enhancer, options.training.epochs + fitted_beforehand(options)
     if not isinstance(towers, RetrievalTowers) or options.model.retrieval != "learned":
         return []
     rng, study = np.random.default_rng(0), batch.study

@@ -1,9 +1,10 @@
-"""Training of the two retrieval towers: whole bank, frozen inputs, before the first epoch and after every epoch.
+"""Training of the two retrieval towers: whole bank, frozen inputs, after every epoch.
 
 No gradient leaves the towers and no other loss reaches them, so they need not wait for the steps of the model: what the
 query tower sees of every training image is taken once per epoch, and then many queries at a time are ranked against the
-reports of the bank. The first fit comes before the first step of the model, on the visual encoder that it starts with: a
-decoder learns in its first epochs whether a reference is worth reading, and does not unlearn it later.
+reports of the bank. Where the first epoch has references of theirs (``--oracle_epochs 0``), one more fit comes before it, on
+the visual encoder that the model starts with: a decoder learns in its first epochs whether a reference is worth reading,
+and does not unlearn it later.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ from modules.labels import POSITIVE, UNCERTAIN
 from modules.messages import UserError
 from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
+from modules.retrieval.references import asks_its_own
 from modules.retrieval.retriever import Queries, what_reports_say
 from modules.training.optimizers import build_optimizer
 
 SMALL = 2_000_000  # parameters of both towers, below which a CPU fits them on one thread
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
-FIRST_STEPS, STEPS = 600, 200  # before the first epoch, and after each of as many steps; more if the studies are more
+FIRST_STEPS, STEPS = 600, 200  # of the first fit, and of a later one after as many steps; more if the studies are more
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
 KEPT = 4096  # reports up to which the worth of all pairs is kept, 67 MB: every pair is drawn a dozen times and more
@@ -132,15 +134,21 @@ def listwise_loss(manifold: Manifold, queries: Tensor, keys: Tensor, log_scale: 
     return F.cross_entropy(logits, worth.to(logits.dtype).softmax(dim=1))
 
 
+def fitted_beforehand(options: MainTrain) -> bool:
+    """Whether the towers are fitted before the first epoch, which then has references of theirs."""
+    return asks_its_own(options, epoch=1) and not options.start.init_from
+
+
 def refit_towers(
-    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int
+    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int | None
 ) -> tuple[Queries, float]:
     """Look at the training images and train the towers on them, after ``epoch``; returns what was seen, and the loss.
 
-    ``moved`` is the number of steps that the model has made since the last time: a small set has few in an epoch.
+    ``moved`` is the number of steps that the model has made since the last time, None if this is the first: a small set has
+    few in an epoch.
     """
     queries = ask(model, dataset, "learned", options)
-    steps = min(STEPS, moved) if epoch else FIRST_STEPS
+    steps = FIRST_STEPS if moved is None else min(STEPS, moved)
     return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch), steps)
 
 

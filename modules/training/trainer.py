@@ -32,7 +32,7 @@ from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
 from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows
-from modules.training.towers import Wanted, refit_towers
+from modules.training.towers import Wanted, fitted_beforehand, refit_towers
 from modules.training.update import Update
 from modules.training.validation import Validation
 from modules.weights import saving
@@ -192,8 +192,8 @@ class Trainer:
         loader = training_loader(self.train_set, loading.batch_size, *order, loading.num_workers, rare)
         if self.referenced != state.epoch and self._steps(loader):
             with self.watch.patience():
-                if self.wanted and state.epoch == 1 and not options.start.init_from:
-                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0, moved=0)
+                if self.wanted and state.epoch == 1 and fitted_beforehand(options):
+                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0, moved=None)
                 if self.maps:
                     self.maps.begin()
                 training_references(self.model, self.train_set, options, state.epoch, self.seen)
@@ -247,9 +247,11 @@ class Trainer:
         options, state = self.options, self.state
         row: dict[str, Any] = {"epoch": state.epoch, **self.train_epoch()}
         if self.wanted and state.loss_towers is None:
+            new = state.epoch == 1 and not (options.start.init_from or fitted_beforehand(options))
+            moved = None if new else state.step
             with self.watch.patience():
                 self.seen, state.loss_towers = refit_towers(
-                    self.model, self.train_set, self.wanted, options, state.epoch, state.step
+                    self.model, self.train_set, self.wanted, options, state.epoch, moved
                 )
             self.validation.weights = None
         if self.maps and state.loss_maps is None:

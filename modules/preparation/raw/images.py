@@ -12,7 +12,6 @@ A copy is made by the resize that training applies to an original, so that with 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from tqdm import tqdm
 from modules.distributed import barrier, from_main, gather_list, is_main, shard, world_size
 from modules.messages import UserError
 from modules.preparation.raw.pixels import FORMATS, Finding, write_copy
+from modules.processes.pools import small_pool
 from modules.records import read_json, write_json
 from modules.throughput import speed_line
 
@@ -121,8 +121,8 @@ def _copy_share(
             jobs = [job for job in part if due(job)]
             tried += len(jobs)
             bar.update(len(part) - len(jobs))
-            if jobs and workers > 1 and pool is None:  # not fork: the caller may have threads running
-                pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
+            if jobs and workers > 1 and pool is None:
+                pool = stack.enter_context(small_pool(workers))
             for found in pool.imap_unordered(copy, jobs, chunksize=8) if pool else map(copy, jobs):
                 bar.update()
                 findings += [found] if found else []

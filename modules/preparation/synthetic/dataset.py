@@ -11,7 +11,6 @@ and that a model learns, not how good a model is at reading chest radiographs.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ from modules.preparation.synthetic.reports import write_report
 from modules.preparation.synthetic.sampling import plan_studies
 from modules.preparation.synthetic.sheet import draw_contact_sheet
 from modules.preparation.synthetic.study import draw_study
+from modules.processes.pools import small_pool
 from modules.records import atomic_write, read_json, write_json
 
 __all__ = ["SyntheticOptions", "draw_contact_sheet", "draw_study", "plan_dataset", "write_synthetic_dataset"]
@@ -124,8 +124,7 @@ def write_synthetic_dataset(root: Path, options: SyntheticOptions, workers: int 
         if workers == 1:
             _follow(map(write, missing), len(missing))
         else:
-            # Not fork: the caller may have threads running.
-            with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            with small_pool(workers) as pool:
                 _follow(pool.imap_unordered(write, missing, chunksize=8), len(missing))
     if not annotation.exists():
         write_json(annotation, _annotation(plans, options), indent=None)
