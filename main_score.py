@@ -44,7 +44,7 @@ def add_extra_metrics(options: MainScore, matched: Matched, systems: dict[str, S
     asked = options.extra.extra_metrics
     wanted = [name for name in PROFILES[options.scoring.profile].extra if name not in asked]
     if wanted:
-        print(f"{', '.join(wanted)} of --profile {options.scoring.profile} were not asked for: {HOW}")
+        print(f"not asked for, of --profile {options.scoring.profile}: {', '.join(wanted)}; {HOW}")
     problems: dict[str, list[str]] = {}
     for metric in asked:
         for name, system in systems.items():

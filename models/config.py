@@ -80,7 +80,9 @@ def check_extractor(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What one can choose about a model; the fields are the model flags of ``main_train.py``.
+    """The model.
+
+    Its fields are the model flags of ``main_train.py``: what one can choose about a model.
 
     Raises:
         FlagError: if a value is out of its range or a size does not fit the others; the sentence names the flag.

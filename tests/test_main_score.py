@@ -195,7 +195,7 @@ def test_profiles_of_raw_text(files, capsys, profile):
          "--resamples", 5, "--save_dir", files / "out")  # fmt: skip
     shown = capsys.readouterr().out
     assert f"\n{profile}: raw findings" in shown
-    assert "were not asked for" in shown
+    assert "not asked for, of --profile " in shown
     metrics = json.loads((files / "out" / "metrics.json").read_text())
     scores = metrics["systems"]["a"]["scores"]
     for name in ("BLEU_1", "BLEU_4", "BLEU_2_sentence", "ROUGE_L_f1", "ROUGE_L", "ce_f1_micro"):
