@@ -3,7 +3,7 @@
 #
 # From a fresh clone to a trained model, a scored test set and readable reports, on a CPU, without any account:
 # draws the SynthCXR data set, prepares it, trains a small REVTAF, tests it beside four baselines.
-# A second run reuses what is there. Minutes and expected scores stand in README.md.
+# A second run reuses what is there; --overwrite trains anew, the first moved aside. Minutes and scores stand in README.md.
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
@@ -18,12 +18,19 @@ only --global_batch -- "$@"
 only --retrieval --init_from -- "$@"
 [ ${#ONLY[@]} -gt 0 ] || training+=(--references 1)
 
+training=(--dataset_name synth_cxr "${training[@]}")
+# a flag that the training does not know is refused before any work; --help ends here
+"$PYTHON" -m modules.options.parsing MainTrain --check -- "${training[@]}" "$@"
+if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then exit; fi
 save_dir=$(save_dir_of results/synth_cxr "$@")
-resume=()
-[ -f "$save_dir/current_checkpoint.pth" ] && resume=(--resume)
+if [ -f "$save_dir/current_checkpoint.pth" ] && [[ " $* " != *" --overwrite "* ]]; then
+    training+=(--resume)
+    # so is a run of other flags, before the features that it was trained on are made anew
+    "$PYTHON" -m modules.training.beforehand "${training[@]}" "$@"
+fi
 
 "$PYTHON" main_prepare.py --dataset_name synth_cxr "${preparing[@]}"
-"$PYTHON" main_train.py --dataset_name synth_cxr "${training[@]}" "${resume[@]}" "$@"
+"$PYTHON" main_train.py "${training[@]}" "$@"
 "$PYTHON" main_test.py --dataset_name synth_cxr --save_dir "$save_dir" "${testing[@]}" --baselines --overwrite
 cat <<END
 

@@ -108,6 +108,26 @@ def test_prepared_data_of_ones_own_are_a_benchmark_of_their_name():
     assert benchmark == Benchmark("mimic_cxr", None, "--epochs 2")
 
 
+@pytest.mark.parametrize("name", ["seed 3", "save_dir elsewhere", "resume", "feature_dir=x", "dataset_name synth_cxr"])
+def test_what_the_runner_gives_every_run_is_refused_in_training(name):
+    flag = name.replace("=", " ").split()[0]
+    with pytest.raises(UserError, match=f"--training sets --{flag}, which the ablation gives every run itself"):
+        benchmark_of(AblateOptions(training=f"--epochs 2 --{name}"))
+
+
+def test_quotes_that_do_not_close_are_refused():
+    with pytest.raises(UserError, match="whose quotes do not close"):
+        benchmark_of(AblateOptions(training="--epochs '3"))
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "3"])
+def test_a_file_of_other_lines_is_refused(tmp_path, content):
+    (tmp_path / "runs.jsonl").write_text(content)
+    for read in (write_ablation_files, lambda path: ablation_runs.finished_runs(path, "x")):
+        with pytest.raises(UserError, match=r"value 1 of .* is not the line of a finished run, it has no benchmark"):
+            read(tmp_path / "runs.jsonl")
+
+
 def test_the_quick_benchmark_trains_longer_where_it_is_told_to():
     """As the small model of docs/findings.md, whose rows these are."""
     options = AblateOptions(quick=True, training="--epochs 8 --val_every 8", rows=("full", "one reference"))
@@ -130,6 +150,8 @@ def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
         },
         {"benchmark": "b", "row": "full", "seed": 1, "flags": "--c 1", "settings": {}},
     ]
+    for run in runs:
+        run["figures"] = {}
     path.write_text("".join(json.dumps(run) + "\n" for run in runs))
     assert finished_runs(path, "a") == {("full", 1): runs[1]}
     assert finished_runs(tmp_path / "none.jsonl", "a") == {}

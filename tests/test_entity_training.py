@@ -15,6 +15,7 @@ from modules.options.programs import MainPrepare
 from modules.preparation.features import entity_training
 from modules.preparation.features.entities import auroc_lines, entity_aurocs
 from modules.preparation.features.entity_training import _say_what_is_left, train_entity_scorer
+from modules.preparation.stages import lacks_scorer
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 
 CONFIG = EntityScorerConfig(
@@ -134,3 +135,20 @@ def test_the_dropout_that_is_asked_for_is_that_of_every_layer(flags, share):
     layers = [part for part in EntityScorer(config).modules() if isinstance(part, nn.Dropout)]
     assert layers
     assert {part.p for part in layers} == {share}
+
+
+def test_a_scorer_made_otherwise_is_named_before_it_is_replaced(tmp_path, capsys):
+    """Models trained on its scores no longer fit; nothing was said."""
+    path, made_by = tmp_path / "entity_scorer.pth", {"lr": 1e-3, "dropout": 0.1, "epochs": 5}
+    assert lacks_scorer(path, made_by)
+    torch.save({"made_by": made_by}, path)
+    assert not lacks_scorer(path, made_by)
+    assert capsys.readouterr().out == ""
+    assert lacks_scorer(path, {**made_by, "lr": 2e-3, "dropout": 0.0})
+    shown = capsys.readouterr().out
+    assert (
+        f"{path} was made otherwise (lr 0.001 there, 0.002 here, dropout 0.1 there, 0.0 here) and is replaced" in shown
+    )
+    torch.save({}, path)
+    assert lacks_scorer(path, made_by)
+    assert "(lr None there, 0.001 here" in capsys.readouterr().out

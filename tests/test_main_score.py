@@ -8,6 +8,8 @@ import pytest
 
 import main_score
 from modules.messages import run
+from modules.options.parsing import parse_options
+from modules.options.programs import MainScore
 
 REFERENCES = [
     "Small left pleural effusion. The heart is enlarged.",
@@ -235,3 +237,16 @@ def test_bad_input_is_one_sentence(files, capsys, monkeypatch, arguments, words)
     message = capsys.readouterr().err
     assert words in message
     assert "Traceback" not in message
+
+
+def test_a_data_set_s_number_of_references_is_no_file_of_them(files):
+    call("--predictions", files / "good.csv", "--dataset_name", "synth_cxr", "--references", files / "references.csv",
+         "--no-meteor", "--resamples", 5, "--save_dir", files / "named")  # fmt: skip
+    options = parse_options(MainScore, ["--predictions", "a.csv", "--dataset_name", "synth_cxr"])
+    assert options.scoring.references is None
+
+
+def test_an_empty_folder_name_is_refused(files, capsys):
+    with pytest.raises(SystemExit):
+        call("--predictions", files / "good.csv", "--references", files / "references.csv", "--save_dir", "")
+    assert "--save_dir is empty: name a folder, or leave it out" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from modules.corpus.annotations import read_annotation
 from modules.corpus.store import FeatureStore
 from modules.labels import CONDITIONS, POSITIVE
 from modules.preparation import stages
-from modules.records import read_jsonl
+from modules.records import read_json, read_jsonl
 from modules.weights.checkpoints import load_checkpoint
 from tools import draw_example
 
@@ -223,6 +223,28 @@ def test_resuming_with_other_options_is_refused(prepared, trained, tmp_path, cap
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path, "--resume", "--rank_weight", "0")
     assert "rank_weight 2.0 there, 0.0 here" in capsys.readouterr().err
+
+
+def test_how_many_are_looked_at_at_once_may_change_on_resuming(prepared, trained, tmp_path):
+    """Whoever runs out of memory in a validation goes on with fewer."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    train(prepared, tmp_path, "--resume", "--eval_batch_size", 2)
+    assert read_json(tmp_path / "options.json")["options"]["eval_batch_size"] == 2
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_run_of_more_epochs_than_are_asked_for_is_refused(prepared, trained, tmp_path, capsys, step):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "current_checkpoint.pth"
+    if step:
+        content = load_checkpoint(path)
+        content["run"].update(epoch=2, step=step)
+        torch.save(content, path)
+    before = (tmp_path / "options.json").read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, tmp_path, "--resume", "--epochs", 1)
+    assert "is of epoch 2 and --epochs asks for 1: give 2 or more" in capsys.readouterr().err
+    assert (tmp_path / "options.json").read_bytes() == before
 
 
 def test_a_checkpoint_of_another_size_is_refused(prepared, trained, tmp_path, capsys):

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from modules.options.parsing import parse_options
+from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainPrepare, MainTest, MainTrain
-from modules.records import ROOT, read_json
+from modules.records import ROOT, read_json, write_options
 
 RUN = ROOT / "results" / "synth_cxr"
 
@@ -52,7 +52,7 @@ def asked(folder, *flags):
     """The options of the three programs that ``bash quickstart.sh FLAGS`` starts, as they read them."""
     script = (ROOT / "quickstart.sh").read_text(encoding="utf-8")
     assert script.count('"$PYTHON" main_') == 3
-    for name in ("environment.sh", "requirements.txt"):
+    for name in ("environment.sh", "requirements.txt", "modules", "models"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "quickstart.sh").write_text(script.replace('"$PYTHON" main_', "echo main_"), encoding="utf-8")
     done = subprocess.run(
@@ -93,3 +93,61 @@ def test_a_flag_of_ones_own_counts(tmp_path, flags, option, value):
     _, training, testing = asked(tmp_path, *flags.split())
     assert option(training) == value
     assert testing.run.save_dir == training.run.save_dir
+
+
+def refused(folder, *flags):
+    """What ``bash quickstart.sh FLAGS`` says that must end before any work."""
+    for path in ROOT.iterdir():
+        if path.suffix in (".sh", ".txt", ".py") or path.name in ("modules", "models"):
+            (folder / path.name).symlink_to(path)
+    (folder / "quickstart.sh").unlink()
+    (folder / "quickstart.sh").write_text((ROOT / "quickstart.sh").read_text(encoding="utf-8"), encoding="utf-8")
+    before = sorted(folder.rglob("*"))
+    done = subprocess.run(
+        ["bash", "quickstart.sh", *flags], cwd=folder, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
+    )  # fmt: skip
+    assert sorted(folder.rglob("*")) == before
+    return done
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epoch", "3"], "there is no flag --epoch: did you mean --epochs?"),
+        (["--save_dir="], "--save_dir is empty: name a folder, or leave it out"),
+        (["--resample", "4"], "there is no flag --resample here"),
+        (["--references", "1", "--retrieval", "none"], "--references 1 "),
+    ],
+)
+def test_a_wrong_flag_is_refused_before_anything_is_drawn(tmp_path, flags, message):
+    done = refused(tmp_path, *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_is_that_of_the_training_and_nothing_more(tmp_path):
+    done = refused(tmp_path, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("python main_train.py --dataset_name synth_cxr")
+
+
+def test_a_run_of_other_flags_is_refused_before_its_features_are_made_anew(tmp_path):
+    run = tmp_path / "results" / "synth_cxr"
+    run.mkdir(parents=True)
+    (run / "current_checkpoint.pth").write_bytes(b"not read")
+    options = parse_options(MainTrain, ["--dataset_name", "synth_cxr"])
+    write_options(run, flat(options), ["main_train.py"])
+    done = refused(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "references 3 there, 1 here" in done.stderr
+
+
+def test_to_overwrite_is_not_to_resume(tmp_path):
+    run = tmp_path / "results" / "synth_cxr"
+    run.mkdir(parents=True)
+    (run / "current_checkpoint.pth").write_bytes(b"not read")
+    _, training, _ = asked(tmp_path, "--overwrite")
+    assert training.run.overwrite
+    assert not training.training.resume

@@ -160,6 +160,7 @@ def test_every_figure_has_a_full_name():
     assert "whole references" in names["BLEU_4_full"]
     assert "uncertain as positive" in names["ce_f1_micro_5_uncertain_positive"]
     assert full_name("BLEU_2", 0) == full_name("BLEU_2_full", 100)
+    assert names["BLEU_2_sentence"].startswith("BLEU-2, mean over reports of raw text")
 
 
 def test_tables_hold_published_rows_ours_and_intervals(tmp_path):

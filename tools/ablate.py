@@ -29,6 +29,11 @@ from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain, Program
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
 
+OF_THE_RUNNER = (  # flags of a training that it gives itself, run by run
+    {"dataset_name", "ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "seed"}
+    | {"resume", "overwrite", "profile"}
+)  # fmt: skip
+
 
 @dataclass(kw_only=True)
 class AblateOptions(Group):
@@ -77,7 +82,24 @@ def benchmark_of(options: AblateOptions) -> Benchmark:
         chosen = QUICK if options.quick else WHOLE
     else:
         chosen = Benchmark(options.dataset_name, None, "")
+    refuse_runners_own(options)
     return chosen._replace(training=f"{chosen.training} {options.training}".strip())
+
+
+def refuse_runners_own(options: AblateOptions) -> None:
+    """Refuse what ``--training`` cannot set; UserError names it."""
+    try:
+        words = shlex.split(options.training)
+    except ValueError as error:
+        raise UserError(f"--training is {options.training!r}, whose quotes do not close: give '--epochs 2'") from error
+    given = parse_options(MainTrain, ["--dataset_name", options.dataset_name, *words]).given
+    named = {word.partition("=")[0] for word in words}
+    own = sorted(name for name in given & OF_THE_RUNNER if name != "dataset_name" or "--dataset_name" in named)
+    if own:
+        raise UserError(
+            f"--training sets {', '.join(f'--{name}' for name in own)}, which the ablation gives every run itself: leave it out; "
+            "--seeds, --root and --dataset_name are flags of the ablation"
+        )
 
 
 def named_options(row: Ablation, benchmark: Benchmark, dataset_name: str) -> list[str]:

@@ -269,10 +269,24 @@ class SpeedOptions(Group):
     )
 
 
+def refuse_no_folder(save_dir: str) -> None:
+    """Refuse an empty name, which would be the folder that one stands in; FlagError names the flag."""
+    if not save_dir:
+        raise FlagError("--save_dir is empty: name a folder, or leave it out")
+
+
 @dataclass(kw_only=True)
 class RunOptions(Group):
-    """The run."""
+    """The run.
+
+    Raises:
+        FlagError: if no folder is named.
+    """
 
     save_dir: str = flag("results/{dataset_name}", "where the run writes everything it writes")
     overwrite: bool = flag(False, "move what --save_dir holds of another run or model aside")
     allow_two_labelers: bool = flag(False, "score MIMIC-CXR by another labeler than its labels were made by")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_no_folder(self.save_dir)

@@ -46,7 +46,8 @@ def defaults_of(program: type[Program], dataset_name: str | None) -> dict[str, A
     """The default of every flag of a program for a data set (None: the program's own default)."""
     found = {a_field.name: a_field.default for kind in groups_of(program).values() for a_field in flags_of(kind)}
     name = dataset_name or found.get("dataset_name")
-    found |= {flag: value for flag, value in DATASET_DEFAULTS.get(str(name), {}).items() if flag in found}
+    of_data = DATASET_DEFAULTS.get(str(name), {})
+    found |= {flag: value for flag, value in of_data.items() if flag in found and flag not in program.own}
     return {flag: value.format(dataset_name=name) if isinstance(value, str) else value for flag, value in found.items()}
 
 
@@ -181,9 +182,16 @@ def words_for(program: type[Program], argv: Sequence[str]) -> list[str]:
 
 
 def share(words: Sequence[str]) -> None:
-    """Print the words after ``--`` that the program named before it reads, a line each; of several, refuse what none reads."""
+    """Print the words after ``--`` that the program named before it reads, a line each; of several, refuse what none reads.
+
+    With ``--check`` among the names nothing is printed: the words must be flags of the program, as it would read them.
+    """
     names, rest = list(words[: list(words).index("--")]), list(words[list(words).index("--") + 1 :])
     programs = [program for program in PROGRAMS if program.__name__ in names]
+    if "--check" in names:
+        for program in programs:
+            parse_options(program, rest)
+        return
     if len(programs) == 1:
         print(*words_for(programs[0], rest), sep="\n", end="\n" if words_for(programs[0], rest) else "")
         return

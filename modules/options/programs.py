@@ -51,6 +51,7 @@ class Program:
     examples: ClassVar[tuple[str, str]]
     moved: ClassVar[dict[str, str]] = {}  # flags of earlier versions -> the command that does it now
 
+    own: ClassVar[frozenset[str]] = frozenset()  # flags that share no more than their name with one of a training
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "numpy")  # without which it cannot begin
     requirements: ClassVar[str] = "requirements.txt"
 
@@ -221,6 +222,7 @@ class MainScore(Program):
         "python main_score.py --predictions ours=a.jsonl theirs=b.csv --references annotation.json --baseline theirs",
     )
 
+    own = frozenset({"references"})  # a file of reports, not how many a model reads
     packages = ("numpy", "pycocoevalcap")
     page_packages = ("torch", "PIL", "jinja2")  # of --page
     requirements = "requirements/score.txt"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from models.config import FlagError, flag
 from modules.options.dataset_defaults import DATASET_DEFAULTS
-from modules.options.flags import Group
+from modules.options.flags import Group, refuse_no_folder
 
 EXTRA_METRICS = (
     "radgraph", "radgraph_radcliq", "radcliq", "bertscore", "rexrank_bertscore", "green", "ratescore", "srrbert", "crimson",
@@ -59,7 +59,15 @@ class ExtraMetricOptions(Group):
 
 @dataclass(kw_only=True)
 class ScoreRunOptions(Group):
-    """The run."""
+    """The run.
+
+    Raises:
+        FlagError: if no folder is named.
+    """
 
     save_dir: str = flag("results/scores", "where the run writes everything it writes")
     overwrite: bool = flag(False, "move what --save_dir holds of other predictions aside")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_no_folder(self.save_dir)

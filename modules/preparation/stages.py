@@ -179,7 +179,7 @@ class Preparation:
         backbone = starting_weights(options.scorer.visual_extractor, options.scorer.resnet_weights)
         made_by = {**self.source, **asdict(config), **schedule, "backbone": backbone}
         made_by.pop("num_workers")
-        if from_main(lambda: not (path.is_file() and scorer_origin(path) == made_by)):
+        if from_main(lambda: lacks_scorer(path, made_by)):
             self.train_scorer(path, config, schedule, made_by)
         return load_entity_scorer(path, self.device), {**made_by, "scorer": from_main(lambda: sha256_of(path))}
 
@@ -289,3 +289,21 @@ class Preparation:
                 device=self.device,
             )
         write_feature(self.folder, "memory_indices", rows, axis="studies", made_by=made_by)
+
+
+def lacks_scorer(path: Path, made_by: dict[str, Any]) -> bool:
+    """Whether there is no scorer made like this; says what is different in one that is about to be replaced."""
+    if not path.is_file():
+        return True
+    there = scorer_origin(path)
+    if there == made_by:
+        return False
+    there = there if isinstance(there, dict) else {}
+    names = [name for name in made_by if there.get(name) != made_by[name]]
+    changes = ", ".join(f"{name} {there.get(name)} there, {made_by[name]} here" for name in names[:4])
+    print(
+        f"entity scorer: {path} was made otherwise ({changes}) and is replaced, with all scores: models trained on those "
+        "no longer fit; to keep both, stop and give another --feature_dir",
+        flush=True,
+    )
+    return True

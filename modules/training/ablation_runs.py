@@ -20,8 +20,8 @@ from modules.messages import UserError
 from modules.options.flags import GenerationOptions
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTrain
-from modules.records import ROOT, append_jsonl, plain, read_jsonl, read_run_options
-from modules.training.ablation_lines import PLACES, run_line, seconds_of_epochs
+from modules.records import ROOT, append_jsonl, plain, read_run_options
+from modules.training.ablation_lines import PLACES, read_runs, run_line, seconds_of_epochs
 from modules.training.ablations import Ablation, Benchmark, Job
 
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
@@ -83,7 +83,7 @@ def run_ablation(
 
 def finished_runs(path: Path, benchmark: str) -> dict[tuple[str, int], dict[str, Any]]:
     """The last line of every finished run of a benchmark, by row and seed."""
-    runs = read_jsonl(path) if path.is_file() else []
+    runs = read_runs(path) if path.is_file() else []
     return {(run["row"], run["seed"]): run for run in runs if run["benchmark"] == benchmark}
 
 

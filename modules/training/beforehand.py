@@ -1,6 +1,7 @@
 """What a training would refuse, asked before its data are prepared; for scripts that do both.
 
 python -m modules.training.beforehand --dataset_name custom --raw_dir studies.csv [flags of main_prepare.py and main_train.py]
+python -m modules.training.beforehand --dataset_name synth_cxr --resume [flags of main_train.py]
 
 Nothing is written. Flags that contradict each other have been refused before, see :mod:`modules.options.parsing`.
 """
@@ -31,13 +32,29 @@ def refuse_beforehand(preparing: MainPrepare, training: MainTrain) -> None:
     """Refuse what the training would refuse of the data that the preparation is going to make.
 
     Args:
-        preparing: options, with ``--raw_dir``; changed to fit the number of studies, as the preparation does.
+        preparing: options; with ``--raw_dir`` changed to fit the number of studies, as the preparation does. Without it
+            nothing is asked about the data.
         training: options, changed likewise.
 
     Raises:
         UserError: if a split is empty, a file is missing, the run folder holds another run, or the trained model to start
             from reads features of other widths.
     """
+    if preparing.raw.raw_dir:
+        _refuse_studies(preparing, training)
+    require(given_files(training))
+    refuse_unasked(Path(training.run.save_dir), training.training.resume, training.run.overwrite)
+    if training.start.init_from:
+        path = str(training.start.init_from)
+        checkpoint = load_checkpoint(path)
+        adopt_options(training, checkpoint)
+        tokenizer_of(path, checkpoint, training.labeler.bert_path)
+        _refuse_widths(preparing, path, checkpoint["config"])
+    check_same_run(training)
+
+
+def _refuse_studies(preparing: MainPrepare, training: MainTrain) -> None:
+    """Refuse raw data of which a split is empty, and fit both options to their number."""
     dataset = read_raw(preparing, with_images=True)
     dataset.require_studies(preparing.raw.raw_dir)
     reports: dict[Any, list[str]] = {split: [] for split in SPLITS}
@@ -52,15 +69,6 @@ def refuse_beforehand(preparing: MainPrepare, training: MainTrain) -> None:
             )
     fit_to_size(preparing, size_defaults(len(reports["train"])))
     fit_to_reports(training, reports["train"])
-    require(given_files(training))
-    refuse_unasked(Path(training.run.save_dir), training.training.resume, training.run.overwrite)
-    if training.start.init_from:
-        path = str(training.start.init_from)
-        checkpoint = load_checkpoint(path)
-        adopt_options(training, checkpoint)
-        tokenizer_of(path, checkpoint, training.labeler.bert_path)
-        _refuse_widths(preparing, path, checkpoint["config"])
-    check_same_run(training)
 
 
 def _refuse_widths(preparing: MainPrepare, path: str, config: Mapping[str, Any]) -> None:

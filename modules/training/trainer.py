@@ -118,7 +118,8 @@ class Trainer:
         """Continue from the newest whole checkpoint, in the middle of an epoch if it was interrupted there.
 
         Raises:
-            UserError: if there is none, or it belongs to another model, other features or another number of processes.
+            UserError: if there is none, it belongs to another model, other features or another number of processes, or it has
+                more epochs than are asked for.
         """
         path, checkpoint, checksum = newest_checkpoint(self.run_dir)
         run, here = checkpoint["run"], self.train_set.store.checksums
@@ -131,6 +132,9 @@ class Trainer:
                 f"{path} belongs to a run on other features than those in {self.options.data.feature_dir} (first "
                 f"{others[0]}): give the --feature_dir that it began with, or train anew into another --save_dir"
             )
+        begun, asked = run["epoch"] - (run["step"] == 0), self.options.training.epochs
+        if begun > asked:
+            raise UserError(f"{path} is of epoch {begun} and --epochs asks for {asked}: give {begun} or more")
         restore(self.model, checkpoint, path)
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)

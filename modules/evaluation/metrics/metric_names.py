@@ -57,6 +57,8 @@ def full_name(name: str, max_words: int) -> str:
     Returns:
         What is averaged over what; the short name itself if it is none of ours.
     """
+    if name in FURTHER:
+        return FURTHER[name]
     stem, full = (name[: -len("_full")], True) if name.endswith("_full") else (name, False)
     base = stem.split("_")[0] if stem.startswith("BLEU") else stem
     if base in _NLG:
@@ -68,4 +70,4 @@ def full_name(name: str, max_words: int) -> str:
         uncertain = "positive" if match["uncertain"] else "negative"
         average = _AVERAGES[match["average"] or "example"]
         return f"{match['measure']}, {average}; {_GROUPS[match['group']]}; uncertain as {uncertain}; {source}"
-    return FURTHER.get(name, name)
+    return name

@@ -15,7 +15,8 @@ from modules.evaluation.reports.ablation_table import (
     table_cells,
     unlike,
 )
-from modules.records import atomic_write, read_jsonl
+from modules.records import atomic_write
+from modules.training.ablation_lines import read_runs
 
 COMMAND = "python tools/ablate.py --table"
 
@@ -30,9 +31,9 @@ def write_ablation_files(path: Path) -> list[str]:
         What to print: the tables and the names of the files.
 
     Raises:
-        UserError: if there is no such file; naming the line that is not JSON.
+        UserError: if there is no such file; naming the line that is not JSON, or none of a finished run.
     """
-    runs, said = read_jsonl(path), []
+    runs, said = read_runs(path), []
     for benchmark in dict.fromkeys(run["benchmark"] for run in runs):
         rows = latest_runs(runs, benchmark)
         rows = {name: rows[name] for name in sorted(rows, key=lambda name: name != REFERENCE_ROW)}  # full comes first
