@@ -1,12 +1,16 @@
 """modules/corpus/images.py: which pixels of a file the network sees."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from models.config import IMAGENET_MEAN, IMAGENET_STD
+from modules.corpus import images
 from modules.corpus.images import crop_image, normalise_pixels, read_image, read_resized
+from modules.corpus.pixels import open_image
 
 
 def ramp(width, height):
@@ -62,3 +66,44 @@ def test_normalised_pixels_are_those_of_imagenet():
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         expected = torch.tensor([(value - mean) / std for value in (0, 0.2, 1)])
         torch.testing.assert_close(found[1, channel, 0], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_images_of_a_small_set_are_decoded_once_and_those_beyond_the_room_each_time(tmp_path, monkeypatch):
+    decoded = []
+
+    def remembered(path):
+        decoded.append(path.name)
+        return open_image(path)
+
+    monkeypatch.setattr(images, "open_image", remembered)
+    for name in "ac":
+        ramp(40, 30).save(tmp_path / f"{name}.png")
+    Image.fromarray(np.arange(3600, dtype=np.uint8).reshape(30, 40, 3)).save(tmp_path / "b.png")
+    kept = images.KeptImages(room=40 * 30 * 2)
+    for _ in range(2):
+        for name in "abc":
+            path = tmp_path / f"{name}.png"
+            rng = [np.random.default_rng(1) for _ in range(2)]
+            assert torch.equal(crop_image(kept.open(path), 24, rng[0]), read_image(path, 24, rng[1]))
+    assert decoded.count("a.png") == 1 + 2  # once by the set, and by read_image
+    assert decoded.count("b.png") == 2 + 2  # three channels find no room
+    assert decoded.count("c.png") == 1 + 2
+    assert kept.room == 0
+    assert copy.copy(kept).images == {}  # made as for another process
+
+
+def test_a_data_loading_process_keeps_no_images(tmp_path):
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+
+    class Counts(torch.utils.data.Dataset):
+        kept = images.KeptImages()
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            self.kept.open(tmp_path / "a.png")
+            return len(self.kept.images)
+
+    loader = torch.utils.data.DataLoader(Counts(), num_workers=1, multiprocessing_context="fork")
+    assert [int(count) for count in loader] == [0, 0]

@@ -20,8 +20,7 @@ from models.entity_scorer import EntityScorer
 from models.revtaf import StudyInputs
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
-from modules.corpus.images import crop_image, normalise_pixels
-from modules.corpus.pixels import open_image
+from modules.corpus.images import KeptImages, crop_image, normalise_pixels
 from modules.corpus.text import CLEANERS, PackedTexts, truncate_words
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import is_main
@@ -155,6 +154,7 @@ class ReportDataset(Dataset):
     ) -> None:
         self.studies = list(studies)
         self.image_dir, self.store, self.bank, self.tokenizer = Path(image_dir), store, bank, tokenizer
+        self.images = KeptImages()
         self.image_size, self.max_report_tokens = image_size, max_report_tokens
         self.reference_memory = reference_memory
         self.bank_reports = PackedTexts(bank.reports if reference_memory else [])  # as data-loading processes share it
@@ -224,7 +224,7 @@ class ReportDataset(Dataset):
         row = self.rows[index]
         rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
         labels = self.labels[index]
-        image = open_image(self.image_dir / self.image_paths[index])
+        image = self.images.open(self.image_dir / self.image_paths[index])
         reference = int(self.reference_rows[index])
         return Sample(
             index=index,

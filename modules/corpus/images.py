@@ -4,17 +4,49 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from models.config import IMAGENET_MEAN, IMAGENET_STD
 from modules.corpus.pixels import open_image
 
 RESIZE_RATIO = 256 / 224  # the shorter side is resized to this multiple of the crop
 MAX_ROTATION = 5.0  # degrees, in training
+KEPT = 64 * 2**20  # bytes of decoded images that are kept of a data set
+
+
+class KeptImages:
+    """Opens the images of a data set; those of a small one are kept decoded, as every epoch and every look reads them again.
+
+    A data-loading process keeps none: it ends with its epoch.
+
+    Args:
+        room: bytes of pixels that are kept at most.
+    """
+
+    def __init__(self, room: int = KEPT) -> None:
+        self.room = room
+        self.images: dict[Path, Image.Image] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without images, when sent to another process."""
+        return {"room": self.room, "images": {}}
+
+    def open(self, path: Path) -> Image.Image:
+        """An image as :func:`modules.corpus.pixels.open_image` decodes it; nobody may change it."""
+        if path in self.images:
+            return self.images[path]
+        image = open_image(path)
+        size = image.width * image.height * len(image.getbands())
+        if size <= self.room and get_worker_info() is None:
+            self.room -= size
+            self.images[path] = image
+        return image
 
 
 def read_image(path: Path, size: int, rng: np.random.Generator | None = None) -> Tensor:

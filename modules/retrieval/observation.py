@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
-from modules.corpus.images import crop_image, normalise_pixels, open_image
+from modules.corpus.images import crop_image, normalise_pixels
 from modules.distributed import autocast, gather_list, is_main, shard
 from modules.options.programs import MainTest, MainTrain
 from modules.retrieval.retriever import Queries
@@ -23,13 +23,13 @@ class Views(Dataset):
         self.paths = [dataset.image_dir / dataset.image_paths[index] for index in indices]
         self.memories = np.asarray(dataset.store["memory_indices"])[dataset.rows[indices]]  # (n, R)
         self.region_scores = dataset.region_scores[indices]  # (n, K)
-        self.bank, self.image_size = dataset.bank, dataset.image_size
+        self.bank, self.image_size, self.images = dataset.bank, dataset.image_size, dataset.images
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        image = crop_image(open_image(self.paths[index]), self.image_size)  # (3, height, width)
+        image = crop_image(self.images.open(self.paths[index]), self.image_size)  # (3, height, width)
         memory = torch.from_numpy(self.bank.memory(self.memories[index]))  # (R, C)
         return image, memory, torch.from_numpy(self.region_scores[index].astype(np.float32))
 

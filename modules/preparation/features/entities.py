@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study
-from modules.corpus.images import normalise_pixels, read_image
+from modules.corpus.images import KeptImages, crop_image, normalise_pixels
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import FeatureRows
 from modules.distributed import barrier, is_main, shard
@@ -38,6 +38,7 @@ class ImageDataset(Dataset):
 
     def __init__(self, studies: Sequence[Study], image_dir: Path, image_size: int) -> None:
         self.studies, self.image_dir, self.image_size = list(studies), Path(image_dir), image_size
+        self.images = KeptImages()
         self.augmentation: tuple[int, int] | None = None  # seed and epoch
 
     def __len__(self) -> int:
@@ -45,7 +46,8 @@ class ImageDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[int, Tensor]:
         rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
-        return index, read_image(self.image_dir / self.studies[index].image_path[0], self.image_size, rng)
+        image = self.images.open(self.image_dir / self.studies[index].image_path[0])
+        return index, crop_image(image, self.image_size, rng)
 
 
 def score_images(
