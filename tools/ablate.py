@@ -29,10 +29,9 @@ from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain, Program
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
 
-OF_THE_RUNNER = (  # flags of a training that it gives itself, run by run
-    {"dataset_name", "ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "seed"}
-    | {"resume", "overwrite", "profile"}
-)  # fmt: skip
+OF_THE_RUNNER = {  # flags of a training that it gives itself, run by run
+    "dataset_name", "ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "seed", "resume", "overwrite", "profile",
+}  # fmt: skip
 
 
 @dataclass(kw_only=True)
