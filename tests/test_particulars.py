@@ -22,6 +22,7 @@ DIFFERENT = [
     ("grade", "Mild to moderate cardiomegaly.", "Severe cardiomegaly."),
     ("grade", "Moderate/severe edema.", "Mild edema."),
     ("grade", "Pronounced edema.", "Moderate edema."),
+    ("grade", "Sizable left pneumothorax.", "Small left pneumothorax."),
     ("grade", "Large right and small left pleural effusions.", "Small right and large left pleural effusions."),
     ("grade", "Bilateral effusions, small on the left, large on the right.", "Small right and large left effusions."),
     ("grade", "Left effusion and severe cardiomegaly.", "Left effusion and mild cardiomegaly."),

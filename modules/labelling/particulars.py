@@ -26,7 +26,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "grade": {
         "slight": r"small|mild\w*|minimal\w*|trace|tiny|slight\w*|minor|subtle|subsegmental|borderline|early|faint",
         "moderate": r"moderate\w*",
-        "severe": r"severe\w*|large|marked\w*|massive|extensive|gross|tension|substantial|pronounced",
+        "severe": r"severe\w*|large|marked\w*|massive|extensive|gross|tension|substantial|pronounced|size?able",
     },
     "device": {
         "monitor": r"(?:ecg|ekg|telemetry|monitor\w*) (?:leads?|wires?)",
