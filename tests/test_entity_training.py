@@ -13,9 +13,8 @@ from modules.messages import UserError
 from modules.options.parsing import parse_options
 from modules.options.programs import MainPrepare
 from modules.preparation.features import entity_training
-from modules.preparation.features.entities import auroc_lines, entity_aurocs
+from modules.preparation.features.entities import auroc_lines, entity_aurocs, lacks_scorer
 from modules.preparation.features.entity_training import _say_what_is_left, train_entity_scorer
-from modules.preparation.stages import lacks_scorer
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
 
 CONFIG = EntityScorerConfig(

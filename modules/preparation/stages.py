@@ -35,6 +35,7 @@ from modules.messages import UserError
 from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import (
     fill_scores,
+    lacks_scorer,
     load_entity_scorer,
     report_aurocs,
     save_entity_scorer,
@@ -289,21 +290,3 @@ class Preparation:
                 device=self.device,
             )
         write_feature(self.folder, "memory_indices", rows, axis="studies", made_by=made_by)
-
-
-def lacks_scorer(path: Path, made_by: dict[str, Any]) -> bool:
-    """Whether there is no scorer made like this; says what is different in one that is about to be replaced."""
-    if not path.is_file():
-        return True
-    there = scorer_origin(path)
-    if there == made_by:
-        return False
-    there = there if isinstance(there, dict) else {}
-    names = [name for name in made_by if there.get(name) != made_by[name]]
-    changes = ", ".join(f"{name} {there.get(name)} there, {made_by[name]} here" for name in names[:4])
-    print(
-        f"entity scorer: {path} was made otherwise ({changes}) and is replaced, with all scores: models trained on those "
-        "no longer fit; to keep both, stop and give another --feature_dir",
-        flush=True,
-    )
-    return True

@@ -9,6 +9,7 @@ import numpy as np
 from models.revtaf import Revtaf
 from modules.corpus.datasets import ReportDataset
 from modules.messages import UserError
+from modules.options.flags import TrainingOptions
 from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.retriever import Queries, retrieve
@@ -75,10 +76,10 @@ def find_references(
     set_references(model, dataset, how, queries, options.training.exclude_same_patient, options.runtime.seed)
 
 
-def asks_its_own(options: MainTrain, epoch: int) -> bool:
+def asks_its_own(training: TrainingOptions, epoch: int) -> bool:
     """Whether the references of an epoch's training studies are found by the model's own retrieval."""
-    how = options.training.train_retrieval
-    return how == "mixed" or (how == "own" and epoch > options.training.oracle_epochs)
+    how = training.train_retrieval
+    return how == "mixed" or (how == "own" and epoch > training.oracle_epochs)
 
 
 def training_references(
@@ -112,7 +113,7 @@ def training_references(
     by_label = np.asarray(dataset.bank.store["label_neighbours"])[own, :k]
     if how == "label":
         given = by_label
-    elif asks_its_own(options, epoch):
+    elif asks_its_own(options.training, epoch):
         given = _found(model, dataset, options, epoch, queries)
     else:
         given = _most_alike(dataset, options.training.exclude_same_patient, k, (seed, epoch))

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from modules.corpus.manifest import read_manifest
-from modules.messages import UserError
-from modules.records import read_json, read_jsonl, sha256_of
+from modules.records import read_json, sha256_of
 from modules.training.ablations import Job
 
 PLACES = {
@@ -28,29 +27,11 @@ PLACES = {
     "seed",
     "eval_batch_size",
 }  # no setting of a row
-LINE = ("benchmark", "row", "seed", "flags", "settings", "figures")  # without which it cannot be compared
 KEPT = (
     "scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity", "copying",
     "particulars",
 )  # fmt: skip
 _OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by sign of what the maps are compared with
-
-
-def read_runs(path: Path) -> list[dict[str, Any]]:
-    """The lines of finished runs.
-
-    Raises:
-        UserError: if there is no such file, or naming the line that is none of a finished run.
-    """
-    runs = read_jsonl(path)
-    for number, run in enumerate(runs, 1):
-        missing = [name for name in LINE if not isinstance(run, Mapping) or name not in run]
-        if missing:
-            raise UserError(
-                f"value {number} of {path} is not the line of a finished run, it has no {missing[0]}: give a file that "
-                "tools/ablate.py wrote, or remove it there"
-            )
-    return runs
 
 
 def run_line(

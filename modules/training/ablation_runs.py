@@ -16,12 +16,13 @@ from typing import Any, Protocol
 
 import torch
 
+from modules.evaluation.reports.ablation_table import read_runs
 from modules.messages import UserError
 from modules.options.flags import GenerationOptions
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTrain
 from modules.records import ROOT, append_jsonl, plain, read_run_options
-from modules.training.ablation_lines import PLACES, read_runs, run_line, seconds_of_epochs
+from modules.training.ablation_lines import PLACES, run_line, seconds_of_epochs
 from modules.training.ablations import Ablation, Benchmark, Job
 
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two

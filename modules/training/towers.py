@@ -136,7 +136,7 @@ def listwise_loss(manifold: Manifold, queries: Tensor, keys: Tensor, log_scale: 
 
 def fitted_beforehand(options: MainTrain) -> bool:
     """Whether the towers are fitted before the first epoch, which then has references of theirs."""
-    return asks_its_own(options, epoch=1) and not options.start.init_from
+    return asks_its_own(options.training, epoch=1) and not options.start.init_from
 
 
 def refit_towers(

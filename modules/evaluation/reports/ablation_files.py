@@ -12,11 +12,11 @@ from modules.evaluation.reports.ablation_table import (
     latest_runs,
     latex,
     markdown,
+    read_runs,
     table_cells,
     unlike,
 )
 from modules.records import atomic_write
-from modules.training.ablation_lines import read_runs
 
 COMMAND = "python tools/ablate.py --table"
 

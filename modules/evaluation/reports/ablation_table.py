@@ -16,14 +16,18 @@ order; Holm's correction over all differences of a table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from modules.evaluation.metrics.significance import LEVEL, holm
+from modules.messages import UserError
+from modules.records import read_jsonl
 
 REFERENCE_ROW = "full"
+LINE = ("benchmark", "row", "seed", "flags", "settings", "figures")  # without which it cannot be compared
 Run = Mapping[str, Any]
 
 
@@ -120,6 +124,23 @@ class Paired(NamedTuple):
     p: float | None
     p_holm: float | None
     seeds: int
+
+
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """The lines of finished runs.
+
+    Raises:
+        UserError: if there is no such file, or naming the line that is none of a finished run.
+    """
+    runs = read_jsonl(path)
+    for number, run in enumerate(runs, 1):
+        missing = [name for name in LINE if not isinstance(run, Mapping) or name not in run]
+        if missing:
+            raise UserError(
+                f"value {number} of {path} is not the line of a finished run, it has no {missing[0]}: give a file that "
+                "tools/ablate.py wrote, or remove it there"
+            )
+    return runs
 
 
 def latest_runs(runs: Iterable[Run], benchmark: str) -> dict[str, dict[int, Run]]:

@@ -168,6 +168,24 @@ def scorer_origin(path: Path) -> Any:
     return content.get("made_by") if isinstance(content := load_weights(path), dict) else None
 
 
+def lacks_scorer(path: Path, made_by: Mapping[str, Any]) -> bool:
+    """Whether there is no scorer made like this; says what is different in one that is about to be replaced."""
+    if not path.is_file():
+        return True
+    there = scorer_origin(path)
+    if there == made_by:
+        return False
+    there = there if isinstance(there, dict) else {}
+    names = [name for name in made_by if there.get(name) != made_by[name]]
+    changes = ", ".join(f"{name} {there.get(name)} there, {made_by[name]} here" for name in names[:4])
+    print(
+        f"entity scorer: {path} was made otherwise ({changes}) and is replaced, with all scores: models trained on those "
+        "no longer fit; to keep both, stop and give another --feature_dir",
+        flush=True,
+    )
+    return True
+
+
 def find_scorer(features: str, bank_dir: str | Path, device: torch.device) -> EntityScorer | None:
     """The scorer of the retrieval bank with ``--features online``, else None."""
     return load_entity_scorer(Path(bank_dir) / "entity_scorer.pth", device) if features == "online" else None
