@@ -73,6 +73,12 @@ class BeamReader:
         self.length += len(position)
         return read_tokens(self.network, tokens, position, allowed, self.columns, self.patches, self.product)
 
+    def keep(self, rows: Tensor) -> None:
+        """Go on with the studies ``rows`` ``(R,)`` alone."""
+        self.continued = self.continued[rows]
+        self.patches = [(keys[rows], values[rows]) for keys, values in self.patches]
+        self.columns.keep_texts(rows)
+
     def _leave_out(self) -> None:
         """Keep the columns that some beam of the study continues; a study with fewer than another keeps some more."""
         continued = self.continued[:, :, : self.columns.filled]

@@ -148,6 +148,10 @@ class Columns:
             array[:, :, : order.shape[1]] = array.take_along_dim(order[:, None, :, None], dim=2)
         self.filled = order.shape[1]
 
+    def keep_texts(self, rows: Tensor) -> None:
+        """Keep the texts ``rows`` alone."""
+        self._layers = [(keys[rows], values[rows]) for keys, values in self._layers]
+
 
 def apply(layer: nn.Linear, x: Tensor) -> Tensor:
     """``layer(x)``, the plain :data:`Product`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from models.beam_search import Choose, GenerationLimits, beam_search
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, attend, score_reports
 from models.decoder_parameters import DecoderNetwork, as_transformers
+from models.report_sampling import draw_reports
 
 if TYPE_CHECKING:
     from transformers import BlipTextLMHeadModel
@@ -33,6 +35,7 @@ class ReportDecoder(nn.Module):
     # models.cpu.speed_up and models.gpu.speed_up put faster ones into an object
     attend, score = staticmethod(attend), staticmethod(score_reports)
     reader: type[BeamReader] = BeamReader
+    drawing_reader: type[BeamReader] = BeamReader
     search: Callable[..., tuple[Tensor, Tensor]] = staticmethod(beam_search)
     word_loss: Callable[..., Tensor] | None = None  # in place of torch's cross-entropy
 
@@ -99,3 +102,18 @@ class ReportDecoder(nn.Module):
         """
         reader = self.reader(self.network, fused, prompt.shape[1], limits)
         return self.search(reader, prompt, limits, self.end_id, self.pad_id, choose)
+
+    @torch.no_grad()
+    def draw(self, fused: Tensor, prompt: Tensor, limits: GenerationLimits) -> Tensor:
+        """Draw reports; the network is in evaluation.
+
+        Args:
+            fused: ``(R, M, 2 A)`` fused patches of each report.
+            prompt: ``(R, 1 + L)`` start token and one state token per condition.
+            limits: lengths.
+
+        Returns:
+            ``tokens`` ``(R, T)``, see :func:`models.report_sampling.draw_reports`.
+        """
+        reader = self.drawing_reader(self.network, fused, prompt.shape[1], replace(limits, beams=1))
+        return draw_reports(reader, prompt, limits, self.end_id, self.pad_id)

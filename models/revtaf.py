@@ -211,6 +211,18 @@ class Revtaf(nn.Module):
         """What stands in the prompt for the token ids ``states`` ``(B, L)``: themselves, or padding if nothing is told."""
         return states if self.config.prompt == "states" else torch.full_like(states, self.config.pad_id)
 
+    def prompt_of(self, state_logits: Tensor, start_id: int, state_ids: Tensor) -> Tensor:
+        """The prompt ``(B, 1 + L)`` that a report is written from: the start token and the likeliest states.
+
+        Args:
+            state_logits: ``(B, P, L)``.
+            start_id: id of the start token.
+            state_ids: ``(P,)`` token ids of the states.
+        """
+        states = state_logits.argmax(dim=1)  # (B, L)
+        start = states.new_full((len(states), 1), start_id)
+        return torch.cat([start, self.told(state_ids[states])], dim=1)
+
     def fuse(self, study: StudyInputs) -> FusedStudy:
         """See, diagnose, embed and align a batch."""
         seen, state_logits = self.diagnose(study.image, study.memory)
@@ -277,9 +289,7 @@ class Revtaf(nn.Module):
             known before writing.
         """
         fused = self.fuse(study)
-        states = fused.state_logits.argmax(dim=1)  # (B, L)
-        start = states.new_full((len(states), 1), start_id)
-        prompt = torch.cat([start, self.told(state_ids[states])], dim=1)  # (B, 1 + L)
+        prompt = self.prompt_of(fused.state_logits, start_id, state_ids)  # (B, 1 + L)
         knowing = None if choose is None else partial(choose, fused)
         tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits, knowing)
         return (

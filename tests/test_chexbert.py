@@ -261,6 +261,21 @@ def test_states_are_kept_on_disk(small, tmp_path, monkeypatch):
     np.testing.assert_array_equal(ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=cache)(TEXTS), first)
 
 
+def test_what_will_not_come_again_is_not_kept(small, tmp_path):
+    folder, _ = small
+    labeler = ChexbertLabeler(folder / "chexbert.pth", folder, cache_dir=tmp_path / "cache")
+    first = labeler(TEXTS[:2])
+    (path,) = (tmp_path / "cache").iterdir()
+    before, known = path.read_bytes(), dict(labeler._known)
+    states = labeler.label_once(TEXTS)
+    np.testing.assert_array_equal(states, ChexbertLabeler(folder / "chexbert.pth", folder)(TEXTS))
+    np.testing.assert_array_equal(states[:2], first)
+    assert labeler._known.keys() == known.keys()
+    assert path.read_bytes() == before
+    labeler._network = None  # any further pass would fail
+    np.testing.assert_array_equal(labeler.label_once(TEXTS[:2]), first)
+
+
 def test_a_killed_program_labels_only_the_rest(small, tmp_path, monkeypatch):
     folder, _ = small
     monkeypatch.setattr(chexbert, "SAVE_EVERY", 2)

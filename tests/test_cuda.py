@@ -175,6 +175,18 @@ def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch
         assert (ours - theirs).norm() < 1e-3 * theirs.norm() + 1e-6 * whole
 
 
+def test_reports_are_drawn_on_the_device(prepared, tmp_path):
+    flags = (*THREE_STEPS, "--epochs", 1, "--ot_iterations", 12, "--scst", 2)
+    with cuda():
+        train(prepared, tmp_path / "cuda", *ON_CUDA, *flags)
+    drawn = float(np.genfromtxt(tmp_path / "cuda" / "metrics.csv", delimiter=",", names=True)["loss_reward"])
+    assert 0 < drawn <= 1
+    if not REAL:  # a GPU has other random numbers
+        train(prepared, tmp_path / "cpu", *flags)
+        on_cpu = float(np.genfromtxt(tmp_path / "cpu" / "metrics.csv", delimiter=",", names=True)["loss_reward"])
+        assert drawn == pytest.approx(on_cpu, rel=0.05)
+
+
 @pytest.mark.slow
 def test_a_test_gives_what_it_gives_on_the_cpu(prepared, trained, tmp_path):
     def test_on(device):

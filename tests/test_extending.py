@@ -14,7 +14,7 @@ import pytest
 from programs import SMALL_MODEL
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from modules.training.objective import LOSSES, loss_names
+from modules.training.objective import loss_names, losses_of
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_the_loss_is_in_total_table_and_tensorboard(extended):
     assert float(row["loss_spread"]) > 0
     terms = sorted(name for name in row if name.startswith("loss_"))
     options = json.loads((extended / "options.json").read_text(encoding="utf-8"))["options"]
-    weights = {f"loss_{loss.name}": options[loss.weight] if loss.weight else 1 for loss in LOSSES}
+    weights = {f"loss_{loss.name}": options[loss.weight] if loss.weight else 1 for loss in losses_of()}
     total = sum(weight * float(row[name]) for name, weight in {**weights, "loss_spread": 0.5}.items())
     assert float(row["loss"]) == pytest.approx(total, rel=1e-5)
     assert "loss_spread" in EventAccumulator(str(extended / "tensorboard")).Reload().Tags()["scalars"]

@@ -73,7 +73,7 @@ def test_a_preparation_reads_every_flag(tmp_path, read):
 
 @pytest.mark.slow
 def test_training_test_and_prediction_read_every_flag(prepared, tmp_path, read):
-    train(prepared, tmp_path / "run", "--align_pairs", "all")
+    train(prepared, tmp_path / "run", "--align_pairs", "all", "--scst", 2)
     elsewhere = {
         "sync_bn",  # of several processes, test_global_batch.py
         "tower_inputs",  # of the towers, test_retrieval_towers.py

@@ -21,7 +21,7 @@ from modules.training import objective as subject
 from modules.training.losses import alignment_loss
 from modules.training.objective import LOSSES, Loss, Step, loss_names, next_prior, objective, predicted_prompt
 
-NAMES = [f"loss_{loss.name}" for loss in LOSSES]
+NAMES = loss_names()[1:]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ def speed_up(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, ReportDecoder):
-            module.attend, module.reader = attend_fast, PackedBeamReader
+            module.attend = attend_fast
+            module.reader = module.drawing_reader = PackedBeamReader
             tie(module.network.bert.embeddings.word_embeddings, module.network.cls.predictions.decoder)
         elif type(module) is nn.Linear and module.bias is not None:
             module.__class__ = FastLinear

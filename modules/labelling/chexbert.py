@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -149,9 +150,21 @@ class ChexbertLabeler:
 
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
         """States of n reports as ``(n, 14)`` int8."""
+        return self._label(reports, self._known, self._cache.write)
+
+    def label_once(self, reports: Sequence[str]) -> np.ndarray:
+        """The same, keeping no state that was not known."""
+        return self._label(reports, ChainMap({}, self._known), lambda known: None)
+
+    def _label(
+        self,
+        reports: Sequence[str],
+        known: MutableMapping[bytes, np.ndarray],
+        write: Callable[[Any], None],
+    ) -> np.ndarray:
         texts = [normalise_whitespace(report) for report in reports]
         keys = [hashlib.sha256(text.encode("utf-8", errors="replace")).digest() for text in texts]
-        waiting = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
+        waiting = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         # Sorted by length: a batch is as long as its longest report. Longest first: memory runs out at once or never.
         queue = sorted(((self._token_ids(text), key) for key, text in waiting.items()), key=lambda item: -len(item[0]))
         with tqdm(
@@ -160,13 +173,13 @@ class ChexbertLabeler:
             for number, first in enumerate(range(0, len(queue), self._batch_size), start=1):
                 batch = queue[first : first + self._batch_size]
                 states = self._states([token_ids for token_ids, _ in batch])
-                self._known.update((key, row) for (_, key), row in zip(batch, states, strict=True))
+                known.update((key, row) for (_, key), row in zip(batch, states, strict=True))
                 bar.update(len(batch))
                 if number * self._batch_size % SAVE_EVERY < self._batch_size:
-                    self._cache.write(self._known)
+                    write(known)
         if queue:
-            self._cache.write(self._known)
-        return np.array([self._known[key] for key in keys], dtype=np.int8).reshape(len(keys), len(self.conditions))
+            write(known)
+        return np.array([known[key] for key in keys], dtype=np.int8).reshape(len(keys), len(self.conditions))
 
     @torch.inference_mode()
     def embed(self, reports: Sequence[str]) -> np.ndarray:

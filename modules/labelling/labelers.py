@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Hashable, Sequence
+from collections import ChainMap
+from collections.abc import Hashable, MutableMapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -57,6 +58,10 @@ class Labeler(Hashable, Protocol):
         """``(n, len(conditions))`` int8 states of n reports."""
         ...
 
+    def label_once(self, reports: Sequence[str]) -> np.ndarray:
+        """The same of reports that will hardly come again: nothing of them is kept."""
+        ...
+
 
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile(rf"\b(?:{'|'.join(patterns)})\b") if patterns else None
@@ -99,14 +104,21 @@ class RuleLabeler:
 
     def __call__(self, reports: Sequence[str]) -> np.ndarray:
         """States of n reports as ``(n, 18)`` int8."""
+        return self._states(reports, self._known)
+
+    def label_once(self, reports: Sequence[str]) -> np.ndarray:
+        """The same, keeping no sentence that was not known."""
+        return self._states(reports, ChainMap({}, self._known))
+
+    def _states(self, reports: Sequence[str], known: MutableMapping[str, bytes]) -> np.ndarray:
         states = np.zeros((len(reports), len(CONDITIONS)), dtype=np.int8)
         for row, report in enumerate(
             tqdm(reports, desc="labels by rule", unit="report", leave=False, delay=2, disable=not is_main())
         ):
             for sentence in normalised_sentences(report):
-                if sentence not in self._known:
-                    self._known[sentence] = bytes(self._sentence_states(sentence))
-                found = np.frombuffer(self._known[sentence], dtype=np.int8)
+                if sentence not in known:
+                    known[sentence] = bytes(self._sentence_states(sentence))
+                found = np.frombuffer(known[sentence], dtype=np.int8)
                 states[row] = np.where(RANK[found] > RANK[states[row]], found, states[row])
         states[:, NO_FINDING] = ~np.isin(states[:, ABNORMAL], (POSITIVE, UNCERTAIN)).any(axis=1)
         return states

@@ -145,7 +145,7 @@ class TrainingOptions(Group):
     """Training.
 
     Raises:
-        FlagError: if the learning rate would rise after warm-up.
+        FlagError: if the learning rate would rise after warm-up, or a drawn report has no other to be compared with.
     """
 
     epochs: int = flag(6, "passes over the training split", within="[1, inf)")
@@ -163,6 +163,9 @@ class TrainingOptions(Group):
     rank_loss: str = flag("nearest", "ranking target", choices=("nearest", "listwise"))
     rank_temperature: float = flag(2.0, "of the listwise ranking target, in bits", within="[0.001, 10000]")
     align_iou: str = flag("soft", "'binary' as released", choices=("soft", "binary"))
+    scst: int = flag(0, "self-critical training: reports drawn of each study; 0 as released", within="[0, 64]")
+    scst_epochs: int = flag(2, "last epochs in which reports are drawn", within="[1, inf)")
+    scst_weight: float = flag(0.05, "weight of 1 - CE-F1 of drawn reports", within="[0, 10000]")
     prompt_states: str = flag(
         "true", "told in training; mixed: half the studies the predicted ones", choices=("true", "predicted", "mixed")
     )
@@ -196,6 +199,8 @@ class TrainingOptions(Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.scst == 1:
+            raise FlagError("--scst 1 has no other report of the study to be compared with: give 2 or more, or 0")
         if self.min_lr > self.init_lr:
             raise FlagError(
                 f"--min_lr {self.min_lr} exceeds --init_lr {self.init_lr}: the rate falls from one to other"

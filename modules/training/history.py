@@ -32,6 +32,7 @@ class History:
         epochs: rows of the finished epochs.
         before: epoch and step that the run goes on after; rows of later steps, left by a killed run, go.
         sums: steps and losses of that epoch until then.
+        losses: their names; those that every run has if absent.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class History:
         epochs: Sequence[Mapping[str, Any]],
         before: tuple[int, int] = (1, 0),
         sums: Sequence[float] = (),
+        losses: Sequence[str] | None = None,
     ) -> None:
         self.run_dir, self.kept, self.epoch = run_dir, list(sums), before[0]
+        self.losses = losses or loss_names()
         self.events: SummaryWriter | None = None
         self.steps = [row for row in _read(run_dir / STEPS) if (int(row["epoch"]), int(row["step"])) <= before]
         if self.steps or (run_dir / STEPS).is_file():
@@ -53,9 +56,9 @@ class History:
             self.keep_epochs(epochs)
 
     @classmethod
-    def of(cls, run_dir: Path, state: RunState, sums: Tensor) -> History:
+    def of(cls, run_dir: Path, state: RunState, sums: Tensor, losses: Sequence[str]) -> History:
         """The course of a run that stands where ``state`` says; ``sums`` as for :meth:`keep_step`."""
-        return cls(run_dir, state.history, (state.epoch, state.step), sums.tolist())
+        return cls(run_dir, state.history, (state.epoch, state.step), sums.tolist(), losses)
 
     def end_epoch(self, rows: Sequence[Mapping[str, Any]], options: TrainingOptions, best: bool) -> None:
         """Keep the rows of all finished epochs and show the last; ``best`` says whether it is the best so far."""
@@ -79,7 +82,7 @@ class History:
             epoch: from 1.
             step: of the epoch, from 1.
             steps: in an epoch.
-            sums: finite steps and losses of this epoch so far, in the order of ``loss_names``.
+            sums: finite steps and losses of this epoch so far.
             lr: learning rate of the step.
         """
         last = self.kept if self.kept and self.epoch == epoch else [0.0] * len(sums)
@@ -87,7 +90,7 @@ class History:
         self.kept, self.epoch, total = list(sums), epoch, (epoch - 1) * steps + step
         if not count:  # no step since was finite
             return
-        figures = dict(zip(loss_names(), [part / count for part in parts], strict=True)) | {"lr": lr}
+        figures = dict(zip(self.losses, [part / count for part in parts], strict=True)) | {"lr": lr}
         row = {"epoch": epoch, "step": step, "total_step": total, **figures}
         with open(self.run_dir / STEPS, "a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
@@ -176,7 +179,7 @@ def _clock(seconds: float) -> str:
     )
 
 
-def shown(losses: Tensor, lr: float) -> dict[str, str]:
+def shown(names: Sequence[str], losses: Tensor, lr: float) -> dict[str, str]:
     """What the progress bar shows of a step; waits for the device."""
-    names = [name.removeprefix("loss_") for name in loss_names()]
+    names = [name.removeprefix("loss_") for name in names]
     return {name: f"{x:.3f}" for name, x in zip(names, losses.tolist(), strict=True)} | {"lr": f"{lr:.1e}"}

@@ -30,10 +30,19 @@ from modules.training.losses import (
     known_pairs_parts,
     presence_loss,
     ranking_loss,
+    reward_loss,
     text_similarity,
     token_loss,
     updated_prior,
 )
+
+
+@dataclass(frozen=True)
+class DrawnReports:
+    """What some drawn reports of each study of a batch are worth."""
+
+    reward: Tensor  # (B, n) in [0, 1]
+    log_probability: Tensor  # (B, n), the sum over the words of each
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class Step:
     pairs: Tensor | None = None  # (B, K, S), what is known of entities and sentences; None where all pairs shall agree
     batches: tuple[Batch, ...] = ()  # all of this process that count as one step; only the batch if empty
     place: int = 0  # of the batch among them
+    drawn: DrawnReports | None = None  # None where none were drawn in this epoch
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,7 @@ class Loss:
     count: Callable[[RevtafConfig, Batch, Tensor | None], Tensor] | None = (
         None  # of what each is the mean; studies if absent
     )
+    only_with: str | None = None  # flag without which there is no such term
 
 
 def report(step: Step) -> Tensor:
@@ -119,6 +130,13 @@ def ranking(step: Step) -> Tensor:
     return ranking_loss(enhancer.manifold, embedding, step.batch.labels, others, kind, temperature)
 
 
+def reward(step: Step) -> Tensor:
+    """Draw reports that say the findings of the study's own report: reaches the decoder and what it reads."""
+    if step.drawn is None:  # an epoch before those with --scst
+        return step.class_prior.new_zeros(())
+    return reward_loss(step.drawn.reward, step.drawn.log_probability)
+
+
 def tokens(config: RevtafConfig, batch: Batch, pairs: Tensor | None) -> Tensor:
     """Predicted tokens of a batch ``(1,)``."""
     return (batch.packed.targets != IGNORED).sum().reshape(1)
@@ -140,6 +158,7 @@ LOSSES = (
     Loss("alignment", alignment, weight="align_weight", count=aligned),
     Loss("ranking", ranking, weight="rank_weight"),
     Loss("presence", presence, weight="presence_weight"),
+    Loss("reward", reward, weight="scst_weight", only_with="scst"),
 )
 
 
@@ -156,9 +175,14 @@ def next_prior(positive_probability: np.ndarray, labels: np.ndarray, old_prior: 
     return updated.to(old_prior.device)
 
 
-def loss_names() -> list[str]:
-    """Names of what :func:`objective` returns, in its order."""
-    return ["loss", *(f"loss_{loss.name}" for loss in LOSSES)]
+def losses_of(options: TrainingOptions | None = None) -> list[Loss]:
+    """The terms of a run with these flags; without flags those that every run has."""
+    return [loss for loss in LOSSES if not loss.only_with or (options and getattr(options, loss.only_with))]
+
+
+def loss_names(options: TrainingOptions | None = None) -> list[str]:
+    """Names of what :func:`objective` returns, in its order; without flags those that every run has."""
+    return ["loss", *(f"loss_{loss.name}" for loss in losses_of(options))]
 
 
 def shares(config: RevtafConfig, batches: Sequence[Batch], pairs: Sequence[Tensor | None]) -> list[dict[str, Tensor]]:
@@ -189,10 +213,11 @@ def shares(config: RevtafConfig, batches: Sequence[Batch], pairs: Sequence[Tenso
 
 def objective(step: Step, share: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
     """The weighted sum ``loss`` and its unweighted terms ``loss_<name>``, all scalars, each times its share of the step."""
-    terms = [(loss.compute(step) * share.get(loss.name, 1)).sum() for loss in LOSSES]
-    weights = [getattr(step.options, loss.weight) if loss.weight else 1 for loss in LOSSES]
+    losses = losses_of(step.options)
+    terms = [(loss.compute(step) * share.get(loss.name, 1)).sum() for loss in losses]
+    weights = [getattr(step.options, loss.weight) if loss.weight else 1 for loss in losses]
     total = cast(Tensor, sum(weight * term for weight, term in zip(weights, terms, strict=True)))
-    return dict(zip(loss_names(), [total, *terms], strict=True))
+    return dict(zip(loss_names(step.options), [total, *terms], strict=True))
 
 
 def predicted_prompt(kind: str, batch: Batch, state_ids: Tensor) -> PredictedPrompt | None:

@@ -32,6 +32,7 @@ from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
 from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows
+from modules.training.self_critical import SelfCritical
 from modules.training.towers import Wanted, fitted_beforehand, refit_towers
 from modules.training.update import Update
 from modules.training.validation import Validation
@@ -68,7 +69,8 @@ class Trainer:
         pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
         how = options.compute.precision, device, train_set.tokenizer.state_ids, pairs, options.speed.fast_gpu
         self.maps = FittedMaps.of(model, train_set, options)
-        self.update = Update(model, options.training, *how)
+        self.self_critical = SelfCritical.of(model, train_set, labeler, options)
+        self.update = Update(model, options.training, *how, self.self_critical)
         self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
@@ -79,7 +81,8 @@ class Trainer:
         self.origin = {  # what a test compares with what it reads
             "trained_on": training_origin(train_set.bank.store), "vocabulary": train_set.tokenizer.checksum,
         }  # fmt: skip
-        self.sums = torch.zeros(1 + len(loss_names()), device=device)  # steps and losses of this epoch and process
+        self.losses = loss_names(options.training)
+        self.sums = torch.zeros(1 + len(self.losses), device=device)  # steps and losses of this epoch and process
         self.referenced = 0  # epoch that the training studies have their references of
         self.stop, self.watch = StopRequest(), watch()
         self.validation = Validation(model, val_set, labeler, options, device, self._between_batches)
@@ -164,6 +167,8 @@ class Trainer:
         steps, started, before = state.step + self._steps(loader), time.perf_counter(), state.seconds
         lr = self.schedule.apply(self.optimizer, state.epoch, max(steps - 1, 0))
         self.update.train()
+        if self.self_critical:
+            self.self_critical.active = state.epoch > options.training.epochs - options.training.scst_epochs
         with tqdm(total=steps, initial=state.step, desc=f"epoch {state.epoch}", disable=not is_main()) as bar:
             for batches in self._batches(loader):
                 lr = self.schedule.apply(self.optimizer, state.epoch, state.step)
@@ -177,13 +182,13 @@ class Trainer:
                 bar.update()
                 if state.step % LOOK == 1 or state.step == steps:
                     self.good.look(state)
-                    bar.set_postfix(shown(losses, lr))
+                    bar.set_postfix(shown(self.losses, losses, lr))
                 if self.history and state.step % options.training.log_every == 0:
                     self.history.keep_step(state.epoch, state.step, steps, self.sums.tolist(), lr)
                 if state.step % options.training.save_every == 0 and state.step < steps:
                     self.save()
         count, *sums = mean_over_processes(dict(enumerate(self.sums.tolist())), self.device).values()
-        means = dict(zip(loss_names(), [total / count if count else None for total in sums], strict=True))
+        means = dict(zip(self.losses, [total / count if count else None for total in sums], strict=True))
         speed = state.seen / max(state.seconds, 1e-9)
         return {**means, **reference_agreement(self.train_set), "lr": lr, "studies_per_second": speed}
 
@@ -237,7 +242,7 @@ class Trainer:
             Stopped: after SIGINT, SIGTERM, SIGHUP or SIGUSR1, once the present step is finished and saved.
         """
         self.watch.begin(self.options.training.timeout)
-        self.history = History.of(self.run_dir, self.state, self.sums) if is_main() else None
+        self.history = History.of(self.run_dir, self.state, self.sums, self.losses) if is_main() else None
         try:
             with self.stop, torch.jit.optimized_execution(False):  # it would round otherwise after a few calls
                 while self.state.epoch <= self.options.training.epochs:

@@ -23,6 +23,7 @@ from modules.training.normalisation import freeze_statistics, share_statistics
 from modules.training.objective import Step, loss_names, objective, predicted_prompt, shares
 from modules.training.optimizers import build_optimizer, clip_gradients, gradient_norm
 from modules.training.recorded_step import Inputs, RecordedSteps, recordable
+from modules.training.self_critical import SelfCritical
 
 
 class Update:
@@ -35,7 +36,9 @@ class Update:
         device: of this process.
         state_ids: ``(P,)`` token ids of the states.
         known_pairs: what is known of the sentences of references; None where all pairs shall agree.
-        recorded: whether a GPU repeats recorded steps, where it can: one process, one batch a step, nothing computed twice.
+        recorded: whether a GPU repeats recorded steps, where it can: one process, one batch a step, nothing computed twice,
+            nothing drawn.
+        self_critical: draws reports where there is a reward.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class Update:
         state_ids: Sequence[int] = (),
         known_pairs: KnownPairs | None = None,
         recorded: bool = False,
+        self_critical: SelfCritical | None = None,
     ) -> None:
         self.state_ids, self.known_pairs = torch.tensor(state_ids, device=device), known_pairs
+        self.self_critical = self_critical
         self.model, self.options, self.precision, self.device = model, options, precision, device
         if options.grad_checkpointing:
             compute_twice(model)
@@ -58,12 +63,12 @@ class Update:
         self.gradients = MeanGradients(model)
         self.own_statistics = [b for n, b in model.named_buffers() if "running_" in n] if own_statistics else []
         self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
-        self.finite = FiniteWatch(loss_names(), device)
+        self.finite = FiniteWatch(loss_names(options), device)
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
         self.recorded: RecordedSteps | None = None
-        alone = device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing
+        alone = device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing and not self_critical
         if recorded and alone and recordable(model.config, options.align_iou):
-            self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names())
+            self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names(options))
         self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
 
     def train(self) -> None:
@@ -82,7 +87,8 @@ class Update:
         batch = step.batch
         with autocast(self.device, self.precision):
             output = self.model(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt)
-        return objective(replace(step, output=output), share)
+        drawn = self.self_critical(output, batch) if self.self_critical and self.self_critical.active else None
+        return objective(replace(step, output=output, drawn=drawn), share)
 
     def _losses_of(self, inputs: Inputs) -> dict[str, Tensor]:
         output: Any = None  # comes with the forward pass
@@ -120,7 +126,7 @@ class Update:
         self.optimizer.zero_grad(set_to_none=True)
         self.gradients.begin()
         watch().beat("forward pass")
-        values = torch.zeros(len(loss_names()), device=self.device)
+        values = torch.zeros(len(loss_names(self.options)), device=self.device)
         for place, share in enumerate(shares(self.model.config, batches, pairs)):
             output: Any = None  # comes with the forward pass
             step = Step(self.model, output, batches[place], class_prior, self.options, pairs[place], batches, place)
