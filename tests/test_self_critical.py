@@ -309,3 +309,22 @@ def test_an_interrupted_training_draws_the_same_reports(trained, prepared, tmp_p
     train(prepared, tmp_path, "--scst", 2, "--scst_epochs", 1, "--scst_weight", 0.5, "--resume")
     weights = [load_checkpoint(folder / "current_checkpoint.pth")["state_dict"] for folder in (trained, tmp_path)]
     assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+
+
+def test_a_run_goes_on_with_drawn_reports_and_without(prepared, tmp_path, monkeypatch):
+    """Words first, findings later: begun in the middle of an epoch, and left out again in the next."""
+    few = ["--log_every", 1]
+    train_until_interrupted(monkeypatch, 4, prepared, tmp_path, *few, "--epochs", 1)
+    train_until_interrupted(monkeypatch, 7 - 4, prepared, tmp_path, *few, "--resume", "--scst", 2)
+    train(prepared, tmp_path, *few, "--resume", "--epochs", 3, "--scst", 0)
+    with open(tmp_path / "steps.csv", encoding="utf-8", newline="") as file:
+        steps = list(csv.DictReader(file))
+    assert [int(row["total_step"]) for row in steps] == list(range(1, 19))
+    assert all(None not in row for row in steps), "every row has the columns of the head"
+    drawn = [row["loss_reward"] for row in steps]
+    assert drawn[:4] == [""] * 4
+    assert all(0 < float(reward) <= 1 for reward in drawn[4:7])
+    assert drawn[7:] == [""] * 11
+    assert all(0 < float(row["lr"]) < 1e-3 for row in steps)
+    with open(tmp_path / "metrics.csv", encoding="utf-8", newline="") as file:
+        assert [bool(row["loss_reward"]) for row in csv.DictReader(file)] == [True, False, False]

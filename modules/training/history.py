@@ -47,8 +47,10 @@ class History:
         self.losses = losses or loss_names()
         self.events: SummaryWriter | None = None
         self.steps = [row for row in _read(run_dir / STEPS) if (int(row["epoch"]), int(row["step"])) <= before]
+        known = ("epoch", "step", "total_step", *self.losses, "lr")
+        self.columns = list(dict.fromkeys([*(name for row in self.steps[:1] for name in row), *known]))
         if self.steps or (run_dir / STEPS).is_file():
-            _write(run_dir / STEPS, self.steps)
+            _write(run_dir / STEPS, self.steps, self.columns)
         for old in (run_dir / "tensorboard").glob("events.out.tfevents.*"):
             old.unlink()
         self.epochs: list[Mapping[str, Any]] = []
@@ -93,7 +95,7 @@ class History:
         figures = dict(zip(self.losses, [part / count for part in parts], strict=True)) | {"lr": lr}
         row = {"epoch": epoch, "step": step, "total_step": total, **figures}
         with open(self.run_dir / STEPS, "a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
             if not self.steps:
                 writer.writeheader()
             writer.writerow(plain(row))
@@ -130,9 +132,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
         return [row for row in csv.DictReader(file) if None not in row.values()]
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows whose absent figures stay empty."""
-    columns: list[str] = []
+def _write(path: Path, rows: Sequence[Mapping[str, Any]], known: Sequence[str] = ()) -> None:
+    """Write rows whose absent figures stay empty, the ``known`` columns first."""
+    columns = list(known) if rows else []
     for row in rows:
         columns += [name for name in row if name not in columns]
     with atomic_write(path) as file:

@@ -13,7 +13,7 @@ from modules.records import plain, read_run_options
 FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant
     "resume", "overwrite", "check", "profile", "device", "n_gpu", "num_workers", "eval_batch_size", "save_every", "save_dir", "timeout",
     "on_nan", "epochs", "monitor_metric", "val_every", "log_every", "ann_path", "image_dir", "feature_dir", "bank_dir", "bert_path",
-    "resnet_weights", "chexbert_path", "init_from",
+    "resnet_weights", "chexbert_path", "init_from", "scst", "scst_epochs", "scst_weight",
 )  # fmt: skip
 
 

@@ -63,15 +63,19 @@ def of_every_process(sums: Tensor, device: torch.device) -> list[dict[str, Tenso
     return gather_list([own])
 
 
-def restore_process(processes: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
-    """Set this process's random states to those that were saved; returns its sums, None for another number of processes."""
+def restore_process(processes: list[dict[str, Tensor]], device: torch.device, sums: Tensor) -> None:
+    """Set this process's random states to those that were saved, and ``sums`` in place; another number of processes begins anew.
+
+    The last of the losses is that of drawn reports, which a run may begin or cease to draw.
+    """
     if len(processes) != world_size():
-        return None
+        return
     own = processes[rank()]
     torch.set_rng_state(own["rng"])
     if "cuda_rng" in own and device.type == "cuda":
         torch.cuda.set_rng_state(own["cuda_rng"], device)
-    return own["sums"].to(device)
+    both = min(len(sums), len(own["sums"]))
+    sums[:both] = own["sums"][:both].to(device)
 
 
 def stored_rows(rows: np.ndarray) -> Tensor:

@@ -142,8 +142,7 @@ class Trainer:
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
         self.state = RunState(**{name: run[name] for name in RunState().as_dict() if name in run})
-        sums = restore_process(run["processes"], self.device)
-        self.sums = self.sums if sums is None else sums
+        restore_process(run["processes"], self.device, self.sums)
         if "reference_rows" in run:
             self.train_set.refer_to(run["reference_rows"].numpy())
             self.referenced = self.state.epoch
