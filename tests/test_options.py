@@ -209,6 +209,11 @@ def test_a_switch_is_turned_off_by_no():
         (MainPredict, "--scores a --export b", "--export and --scores are different tasks: give one of them"),
         *((MainTrain, f"--{n}_weight 1e30", "must be at most 10000") for n in ("cls", "align", "presence", "rank")),
         (MainTrain, "--enhancer scores --rank_loss listwise --rank_temperature 1e-30", "must be at least 0.001"),
+        (
+            MainTrain,
+            "--reference_memory 0 --references 2",
+            "--references 2 would change nothing with --reference_memory 0",
+        ),
         (MainTrain, "--scst 1", "--scst 1 has no other report of the study to be compared with: give 2 or more"),
         (MainTrain, "--scst_weight 2", "--scst_weight 2.0 would change nothing with --scst 0: leave one of them out"),
         (MainTrain, "--scst_epochs 1", "--scst_epochs 1 would change nothing with --scst 0: leave one of them out"),

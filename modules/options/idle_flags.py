@@ -19,6 +19,7 @@ class ReadWith(NamedTuple):
     other: str
     values: tuple[str, ...] | bool
     instead: str = "give one of them"  # where it is read without the other
+    harmless: int = 0  # a number that asks for nothing
 
 
 OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches are not known yet
@@ -36,6 +37,7 @@ OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches 
     ReadWith(("references", "reference_memory", "train_retrieval", "drop_references"), "retrieval", RETRIEVING),
     ReadWith(("oracle_epochs", "exclude_same_patient"), "retrieval", RETRIEVING),
     ReadWith(("oracle_epochs",), "train_retrieval", ("own",)),
+    ReadWith(("references",), "reference_memory", True, harmless=1),  # beside none to be read as text there is one
     ReadWith(("prompt_states",), "prompt", ("states",)),
     ReadWith(("memory_feedforward", "num_heads"), "memory_layers", True),
     ReadWith(("threshold",), "tokenizer", ("corpus",)),
@@ -104,7 +106,7 @@ def refuse_idle(
 ) -> None:
     """Refuse what the command line sets and nothing would read.
 
-    A value that is the default, or a number that is 0, asks for nothing and may stand.
+    A value that is the default, or a number that is 0 (or what its row says), asks for nothing and may stand.
 
     Args:
         found: declaration and value of every flag of a program by its name.
@@ -121,7 +123,7 @@ def refuse_idle(
             continue
         for name in row.names:
             a_field, value = found[name]
-            nothing = value == 0 and not isinstance(value, bool)
+            nothing = value == row.harmless and not isinstance(value, bool)
             if name in given and not nothing and value != defaults.get(name, a_field.default):
                 raise FlagError(f"{_typed(a_field, value)} would change nothing {_because(decisive, chosen, row)}")
 
