@@ -260,7 +260,7 @@ def score_reports(
         ``(S, V)`` logits of ``reports.targets``.
     """
     encoder: Any = network.bert.encoder
-    twice = encoder.gradient_checkpointing and encoder.training
+    twice = encoder.gradient_checkpointing and torch.is_grad_enabled()
     step = partial(checkpoint, score_layer, use_reentrant=False) if twice else score_layer
     words = network.bert.embeddings.word_embeddings(reports.ids)  # (N, hidden)
     hidden = _embed(network, words, reports.position)

@@ -46,7 +46,11 @@ def draw_reports(reader: Reader, prompt: Tensor, limits: GenerationLimits, end_i
     log_probs = reader(prompt, None)  # (R, V)
     for length in range(start, last):
         too_short = torch.full_like(ended, length < limits.min_length)
-        newest = drawable(log_probs, too_short, end_id, pad_id).exp().multinomial(1)[:, 0]
+        probability = (
+            drawable(log_probs, too_short, end_id, pad_id).exp().nan_to_num(nan=1.0)
+        )  # none: the loss will say so
+        probability[:, pad_id] = 0
+        newest = probability.multinomial(1)[:, 0]
         tokens[read, length] = newest.masked_fill(ended, pad_id)
         ended = ended | (newest == end_id)
         if ended.all() or length + 1 == last:

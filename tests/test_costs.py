@@ -232,14 +232,3 @@ def test_an_estimate_without_a_data_set_says_how_to_get_one(tmp_path, capsys):
         capsys, "main_prepare.py --dataset_name synth_cxr", main_prepare, "--dataset_name", "synth_cxr", *argv
     )
     assert "2 files or folders are missing" in message
-
-
-def test_reports_drawn_in_training_have_their_line():
-    from modules.options.programs import MainTrain
-    from modules.training.costs import training_costs
-
-    words = ["--dataset_name", "synth_cxr", *SMALL_IMAGE, "--device", "cpu", "--enhancer", "scores", "--scst"]
-    costs = [training_costs(parse_options(MainTrain, [*words, n]), 1000, 10, 20, torch.device("cpu")) for n in "24"]
-    two, four = (cost for each in costs for cost in each if cost.work.startswith("drawing"))
-    assert (two.work, four.work) == ("drawing 2 reports a study, 2 epochs", "drawing 4 reports a study, 2 epochs")
-    assert 0 < two.seconds < four.seconds

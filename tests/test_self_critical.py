@@ -19,9 +19,14 @@ from models.revtaf import Revtaf
 from modules.corpus.datasets import Batch
 from modules.labelling.labelers import RuleLabeler
 from modules.options.flags import TrainingOptions
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 from modules.training.losses import reward_loss
 from modules.training.objective import DrawnReports, Step, loss_names, objective, shares
+from modules.training.run_state import sums_by_name
 from modules.training.self_critical import SelfCritical
+from modules.training.trainer import Trainer
+from modules.training.update import Update
 from modules.weights.checkpoints import load_checkpoint
 
 END, PAD, V = 2, 0, 6
@@ -149,7 +154,10 @@ def test_the_probability_of_a_draw_is_that_of_its_words(setting, monkeypatch):
             total += possible.log_softmax(dim=0)[ids[place]]
         expected.append(total)
     torch.testing.assert_close(drawn.log_probability.flatten(), torch.stack(expected), rtol=1e-4, atol=1e-4)
-    assert drawn.log_probability.requires_grad
+    drawn.log_probability.sum().backward()
+    for reached in (model.project_patches, model.report_decoder.network.bert.encoder.layer[0].intermediate.dense):
+        assert reached.weight.grad.abs().sum() > 0
+    model.zero_grad()
     model.train()
 
 
@@ -206,6 +214,9 @@ def test_a_report_earns_the_clinical_f1_of_its_own_words(setting):
     rows = [prompt + critic.train_set.tokenizer.words(text, 20) for _ in REPORTS for text in said]
     width = max(map(len, rows))
     tokens = torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+    critic = SelfCritical(
+        critic.model, critic.train_set, RuleLabeler(), critic.limits, 4, "fp32"
+    )  # has read nothing else
     known = dict(critic.labeler._known)
     reward = critic.reward(tokens, batch)
     # the whole of one finding, none of it, nothing said (which says "no finding"), both findings
@@ -283,7 +294,10 @@ def test_the_term_is_there_with_its_flag_alone_and_splits_over_batches(setting):
     with_it = objective(replace(step, drawn=DrawnReports(reward, log_probability)))
     assert with_it["loss_reward"].item() == pytest.approx(1 - reward.mean().item(), rel=1e-5)
     assert (with_it["loss"] - without["loss"]).item() == pytest.approx(3 * (1 - reward.mean().item()), rel=1e-4)
-    assert [share["reward"].item() for share in shares(model.config, [batch] * 4, [None] * 4)] == [0.25] * 4
+    longer = replace(batch, packed=replace(batch.packed, targets=batch.packed.targets.repeat(2)))
+    split = shares(model.config, [batch, longer], [None] * 2)
+    assert [share["reward"].item() for share in split] == [0.5, 0.5], "a mean over studies"
+    assert split[0]["report"] < split[1]["report"]
 
 
 @pytest.fixture(scope="module")
@@ -311,20 +325,136 @@ def test_an_interrupted_training_draws_the_same_reports(trained, prepared, tmp_p
     assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
 
 
-def test_a_run_goes_on_with_drawn_reports_and_without(prepared, tmp_path, monkeypatch):
-    """Words first, findings later: begun in the middle of an epoch, and left out again in the next."""
+def test_a_run_begins_and_ceases_to_draw_between_epochs(prepared, tmp_path, monkeypatch, capsys):
+    """Words first, findings later; inside an epoch its figures would be of both."""
     few = ["--log_every", 1]
     train_until_interrupted(monkeypatch, 4, prepared, tmp_path, *few, "--epochs", 1)
-    train_until_interrupted(monkeypatch, 7 - 4, prepared, tmp_path, *few, "--resume", "--scst", 2)
-    train(prepared, tmp_path, *few, "--resume", "--epochs", 3, "--scst", 0)
+    with pytest.raises(SystemExit) as end:
+        train(prepared, tmp_path, *few, "--epochs", 1, "--resume", "--scst", 2)
+    assert end.value.code == 2
+    assert "inside an epoch that draws 0 reports of each study, and now it would draw 2" in capsys.readouterr().err
+    train(prepared, tmp_path, *few, "--resume", "--epochs", 1)
+    capsys.readouterr()
+    train_until_interrupted(
+        monkeypatch, 3, prepared, tmp_path, *few, "--resume", "--epochs", 2, "--scst", 2, "--scst_epochs", 1
+    )
+    assert "from here on --scst 2, 0 before\n" in capsys.readouterr().out
+    for changed in (["--scst", 0], ["--scst", 2, "--scst_epochs", 1, "--epochs", 3]):
+        with pytest.raises(SystemExit) as end:
+            train(prepared, tmp_path, *few, "--resume", *changed)
+        assert end.value.code == 2
+        assert "draws 2 reports of each study, and now it would draw 0" in capsys.readouterr().err
+    train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1)
+    train(prepared, tmp_path, *few, "--resume", "--epochs", 3)
+    assert "from here on --scst 0, 2 before\n" in capsys.readouterr().out
     with open(tmp_path / "steps.csv", encoding="utf-8", newline="") as file:
         steps = list(csv.DictReader(file))
     assert [int(row["total_step"]) for row in steps] == list(range(1, 19))
     assert all(None not in row for row in steps), "every row has the columns of the head"
     drawn = [row["loss_reward"] for row in steps]
-    assert drawn[:4] == [""] * 4
-    assert all(0 < float(reward) <= 1 for reward in drawn[4:7])
-    assert drawn[7:] == [""] * 11
+    assert drawn[:6] == [""] * 6
+    assert drawn[12:] == [""] * 6
     assert all(0 < float(row["lr"]) < 1e-3 for row in steps)
     with open(tmp_path / "metrics.csv", encoding="utf-8", newline="") as file:
-        assert [bool(row["loss_reward"]) for row in csv.DictReader(file)] == [True, False, False]
+        rewards = [row["loss_reward"] for row in csv.DictReader(file)]
+    assert rewards[0] == rewards[2] == ""
+    assert float(rewards[1]) == pytest.approx(np.mean([float(reward) for reward in drawn[6:12]]), rel=1e-5)
+
+
+def test_sums_are_restored_by_name():
+    sums = torch.tensor([6.0, 1.0, 2.0, 3.0])
+    assert sums_by_name(sums, ["loss", "a", "b"], ["loss", "a", "new", "b"]).tolist() == [6, 1, 2, 0, 3]
+    assert sums_by_name(sums, ["loss", "a", "b"], ["loss", "b"]).tolist() == [6, 1, 3]
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip"])
+def test_a_study_that_is_no_number_is_met_as_without_drawing(on_nan, prepared, tmp_path, monkeypatch, capsys):
+    fit = Trainer.fit
+
+    def spoiled(trainer):
+        to_device, seen = trainer.train_set.to_device, []
+
+        def second_is_none(batch, device):
+            batch = to_device(batch, device)
+            seen.append(batch)
+            if len(seen) == 2:
+                batch.study.image[0, 0, 0, 0] = torch.nan
+            return batch
+
+        trainer.train_set.to_device = second_is_none
+        fit(trainer)
+
+    monkeypatch.setattr(Trainer, "fit", spoiled)
+    words = ["--epochs", 1, "--scst", 2, "--on_nan", on_nan]
+    if on_nan == "skip":
+        train(prepared, tmp_path, *words)
+        assert (tmp_path / "model_best.pth").is_file()
+        return
+    with pytest.raises(SystemExit) as end:
+        train(prepared, tmp_path, *words)
+    assert end.value.code == 2
+    assert "not finite" in capsys.readouterr().err
+    assert (tmp_path / "nonfinite_step.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    "flags", [["--prompt", "none"], ["--precision", "bf16"], ["--grad_checkpointing"]], ids=" ".join
+)
+def test_other_trainings_draw_too(flags, prepared, tmp_path):
+    train(prepared, tmp_path, "--epochs", 1, "--scst", 3, *flags)
+    with open(tmp_path / "metrics.csv", encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert 0 < float(row["loss_reward"]) <= 1
+
+
+def test_the_flags_say_how_many_and_how_long(setting):
+    model, _, critic = setting
+    words = ["--dataset_name", "synth_cxr", "--scst", "5", "--gen_min_len", "33", "--gen_max_len", "44"]
+    options = parse_options(MainTrain, [*words, "--precision", "bf16"])
+    made = SelfCritical.of(model, critic.train_set, RuleLabeler(), options)
+    assert (made.number, made.limits.min_length, made.limits.max_new_tokens, made.precision) == (5, 33, 44, "bf16")
+    assert SelfCritical.of(model, critic.train_set, RuleLabeler(), parse_options(MainTrain, words[:2])) is None
+
+
+class Backwards(RuleLabeler):
+    """Columns in the other order."""
+
+    conditions = RuleLabeler.conditions[::-1]
+
+    def __call__(self, reports):
+        return super().__call__(reports)[:, ::-1]
+
+    def label_once(self, reports):
+        return super().label_once(reports)[:, ::-1]
+
+
+def test_columns_are_found_by_name(setting):
+    _, batch, critic = setting
+    other = SelfCritical(critic.model, critic.train_set, Backwards(), critic.limits, 4, "fp32")
+    tokens = batch.token_ids.repeat_interleave(4, dim=0).roll(3, dims=0)
+    assert 0 < critic.reward(tokens, batch).mean() < 1
+    torch.testing.assert_close(other.reward(tokens, batch), critic.reward(tokens, batch))
+
+
+def test_precision_is_that_of_the_training(setting, monkeypatch):
+    model, batch, critic = setting
+    found, predict = [], model.report_decoder.predict
+    monkeypatch.setattr(model.report_decoder, "predict", lambda *given: found.append(predict(*given)) or found[-1])
+    fused = model.fuse(batch.study)
+    for precision in ("fp32", "bf16"):
+        SelfCritical(model, critic.train_set, RuleLabeler(), critic.limits, 2, precision)(fused, batch)
+    assert [logits.dtype for logits in found] == [torch.float32, torch.bfloat16]
+
+
+def test_a_recorded_step_is_not_repeated_in_an_epoch_that_draws(setting):
+    model, batch, critic = setting
+    update = Update(model, TrainingOptions(scst=4), "fp32", torch.device("cpu"), (1, 2, 3, 4), self_critical=critic)
+    update.recorded = lambda inputs: pytest.fail("nothing can be drawn in it")
+    critic.active = True
+    assert update.losses(Step(model, None, batch, torch.ones(18), update.options), {})["loss_reward"] > 0
+    update._move = lambda *given: None
+    update(1, (batch,), torch.ones(18))
+    critic.active, update.recorded = False, lambda inputs: torch.full((7,), 5.0)
+    assert update(2, (batch,), torch.ones(18)).tolist() == [5] * 7
+    critic.active = True
+    model.zero_grad()

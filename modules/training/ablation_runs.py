@@ -27,7 +27,8 @@ from modules.training.ablations import Ablation, Benchmark, Job
 
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 SEARCH = tuple(field.name for field in fields(GenerationOptions))  # options of the search for reports
-DECIDING = ("epochs", "val_every", "monitor_metric")  # a resumed training may change them, and becomes another model
+# a resumed training may change them, and becomes another model
+DECIDING = ("epochs", "val_every", "monitor_metric", "scst", "scst_epochs", "scst_weight")
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
 

@@ -72,7 +72,6 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     step, size = _step_seconds(model, options, batch, device), options.loading.batch_size
     report = _report_seconds(model, options, batch, device)
     towers = _tower_costs(model, options, batch, train, device)
-    drawing = _drawing_costs(model, options, batch, train, device)
     del model
     epochs = options.training.epochs
     validations = -(-epochs // options.training.val_every)
@@ -80,7 +79,6 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
     return [
         Cost(f"training, {epochs} epochs", step * train * epochs, f"{step:.4f} s a study", 3 * weights),
         *towers,
-        *drawing,
         Cost(f"validation, {validations} times", report * val * validations, f"{report:.4f} s a report"),
         Cost("test", report * test, "the same"),
         Cost(
@@ -160,28 +158,6 @@ def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, de
         Cost(f"looking for the towers, {fits} times", looking * train * fits, f"{looking:.4f} s an image"),
         Cost(f"fitting the towers, {fits} times", step * steps, f"{step:.4f} s a step, {steps:,} steps"),
     ]
-
-
-def _drawing_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, device: torch.device) -> list[Cost]:
-    """Drawing the reports of self-critical training, each of the greatest length, and their way back."""
-    number, start, longest = options.training.scst, model.config.prompt_length, options.generation.gen_max_len
-    if not number:
-        return []
-    model.eval()
-    limits = GenerationLimits(beams=1, min_length=start + longest, max_new_tokens=longest)
-    for _ in range(2):  # the first sets up
-        started = _now()
-        with autocast(device, options.compute.precision):
-            fused = model.fuse(batch.study).fused.repeat_interleave(number, dim=0)
-            prompt = batch.token_ids[:, :start].repeat_interleave(number, dim=0)
-            tokens = model.report_decoder.draw(fused, prompt, limits)
-            packed = PackedReports.of(tokens, tokens != model.config.pad_id, start)
-            logits = model.report_decoder.predict(fused, packed)
-        logits.float().square().mean().backward()
-        seconds = (_now() - started) / STUDIES
-    epochs = min(options.training.scst_epochs, options.training.epochs)
-    what = f"drawing {number} reports a study, {epochs} epochs"
-    return [Cost(what, seconds * train * epochs, f"{seconds:.4f} s a study")]
 
 
 def _now() -> float:

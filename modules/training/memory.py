@@ -107,7 +107,7 @@ def advice(config: RevtafConfig, batch: Batch, options: TrainingOptions, precisi
     with torch.random.fork_rng(devices=[]):
         whole = kept_bytes(config, one, options.grad_checkpointing) * size / 1e9
         twice = whole if options.grad_checkpointing else kept_bytes(config, one, twice=True) * size / 1e9
-    ways = []
+    drawn, ways = f", and the reports that --scst {options.scst} draws" if options.scst else "", []
     if size > 1:
         ways.append(f"--batch_size {size // 2} --grad_accum {options.grad_accum * 2} keeps {whole / 2:.2g} GB")
     if not options.grad_checkpointing:
@@ -118,5 +118,5 @@ def advice(config: RevtafConfig, batch: Batch, options: TrainingOptions, precisi
         ways.append("--precision bf16 keeps about half")
     return (
         f"out of memory in a step of {size} studies, which keeps {whole:.2g} GB in float32 for the way back besides "
-        f"weights, gradients and optimizer: {', '.join(ways) or 'lower --image_size'}"
+        f"weights, gradients and optimizer{drawn}: {', '.join(ways) or 'lower --image_size'}"
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from modules.distributed import world_size
+from modules.distributed import is_main, world_size
 from modules.messages import UserError
+from modules.options.flags import TrainingOptions
 from modules.options.parsing import flat
 from modules.options.programs import MainTrain
 from modules.records import plain, read_run_options
@@ -13,8 +16,15 @@ from modules.records import plain, read_run_options
 FREE_ON_RESUME = (  # they do not change what has been trained; what they change from here on is meant
     "resume", "overwrite", "check", "profile", "device", "n_gpu", "num_workers", "eval_batch_size", "save_every", "save_dir", "timeout",
     "on_nan", "epochs", "monitor_metric", "val_every", "log_every", "ann_path", "image_dir", "feature_dir", "bank_dir", "bert_path",
-    "resnet_weights", "chexbert_path", "init_from", "scst", "scst_epochs", "scst_weight",
+    "resnet_weights", "chexbert_path", "init_from",
 )  # fmt: skip
+
+DRAWING = ("scst", "scst_epochs", "scst_weight")  # a run may begin to draw reports, and cease to, between two epochs
+
+
+def drawn_in(training: TrainingOptions, epoch: int) -> int:
+    """Reports that are drawn of each study in an epoch, from 1."""
+    return training.scst if epoch > training.epochs - training.scst_epochs else 0
 
 
 def share_batch(options: MainTrain) -> None:
@@ -42,10 +52,51 @@ def check_same_run(options: MainTrain) -> None:
     ours = plain(flat(options))
     if ours["global_batch"] and ours["global_batch"] == theirs.get("global_batch"):
         theirs["batch_size"] = ours["batch_size"]  # of each process; there may be another number of them now
-    names = [name for name in ours if name not in FREE_ON_RESUME and name in theirs and theirs[name] != ours[name]]
+    names = [
+        name
+        for name in ours
+        if name not in (*FREE_ON_RESUME, *DRAWING) and name in theirs and theirs[name] != ours[name]
+    ]
+    for name in DRAWING:
+        if is_main() and theirs.get(name, ours[name]) != ours[name]:
+            print(f"from here on --{name} {ours[name]}, {theirs[name]} before")
     if names:
         differences = "; ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in names[:4])
         raise UserError(
             f"{options.run.save_dir} holds a run with other options ({differences}): repeat its flags to resume it, or "
             "train anew into another --save_dir, as after a change of the data"
+        )
+
+
+def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, features: Mapping[str, str]) -> None:
+    """Refuse to continue from a checkpoint in another way than it was made.
+
+    Args:
+        path: of the checkpoint.
+        run: its state.
+        options: of ``main_train.py``.
+        features: checksum of every array that is read now.
+
+    Raises:
+        UserError: if it is of other features, of more epochs than are asked for, or, inside an epoch, of another number of
+            processes or of drawn reports.
+    """
+    here, inside = world_size(), run["step"] > 0
+    if inside and run["world_size"] != here:
+        raise UserError(
+            f"{path} was saved inside an epoch by {run['world_size']} processes, now {here}: resume with as many"
+        )
+    if others := [name for name, checksum in run["features"].items() if features.get(name) != checksum]:
+        raise UserError(
+            f"{path} belongs to a run on other features than those in {options.data.feature_dir} (first "
+            f"{others[0]}): give the --feature_dir that it began with, or train anew into another --save_dir"
+        )
+    begun, asked = run["epoch"] - (not inside), options.training.epochs
+    if begun > asked:
+        raise UserError(f"{path} is of epoch {begun} and --epochs asks for {asked}: give {begun} or more")
+    then, now = run.get("drawn", 0), drawn_in(options.training, run["epoch"])
+    if inside and then != now:
+        raise UserError(
+            f"{path} was saved inside an epoch that draws {then} reports of each study, and now it would draw {now}: resume with "
+            "the --scst, --scst_epochs and --epochs that it had, and change them once the epoch has ended"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -63,19 +64,21 @@ def of_every_process(sums: Tensor, device: torch.device) -> list[dict[str, Tenso
     return gather_list([own])
 
 
-def restore_process(processes: list[dict[str, Tensor]], device: torch.device, sums: Tensor) -> None:
-    """Set this process's random states to those that were saved, and ``sums`` in place; another number of processes begins anew.
-
-    The last of the losses is that of drawn reports, which a run may begin or cease to draw.
-    """
+def restore_process(processes: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
+    """Set this process's random states to those that were saved; returns its sums, None for another number of processes."""
     if len(processes) != world_size():
-        return
+        return None
     own = processes[rank()]
     torch.set_rng_state(own["rng"])
     if "cuda_rng" in own and device.type == "cuda":
         torch.cuda.set_rng_state(own["cuda_rng"], device)
-    both = min(len(sums), len(own["sums"]))
-    sums[:both] = own["sums"][:both].to(device)
+    return own["sums"].to(device)
+
+
+def sums_by_name(sums: Tensor, then: Sequence[str], now: Sequence[str]) -> Tensor:
+    """Steps and losses of an epoch ``(1 + n,)`` in the order of the names ``now``; 0 for one that had no name ``then``."""
+    known = dict(zip(then, sums[1:], strict=True))
+    return torch.stack([sums[0], *(known.get(name, torch.zeros_like(sums[0])) for name in now)])
 
 
 def stored_rows(rows: np.ndarray) -> Tensor:

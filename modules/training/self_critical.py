@@ -67,7 +67,9 @@ class SelfCritical:
         decoder.eval()
         with autocast(device, self.precision):
             token_ids = decoder.draw(columns, prompt, self.limits)  # (B * n, T)
-        packed = PackedReports.of(token_ids, token_ids != tokenizer.pad_id, prompt.shape[1])
+        real = token_ids != tokenizer.pad_id
+        real[:, : prompt.shape[1]] = True  # a prompt that tells nothing is padding
+        packed = PackedReports.of(token_ids, real, prompt.shape[1])
         with autocast(device, self.precision):
             logits = decoder.predict(columns, packed)  # (S, V)
         decoder.train(training)

@@ -19,7 +19,6 @@ from modules.corpus.datasets import Batch, ReportDataset
 from modules.corpus.pairing import training_origin
 from modules.distributed import agree_on, barrier, highest, is_main, mean_over_processes, watch, world_size
 from modules.labelling.labelers import Labeler
-from modules.messages import UserError
 from modules.options.programs import MainTrain
 from modules.processes.stops import Stopped, StopRequest
 from modules.records import plain
@@ -31,7 +30,8 @@ from modules.training.history import History, shown
 from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
-from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows
+from modules.training.run_options import check_same_state, drawn_in
+from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows, sums_by_name
 from modules.training.self_critical import SelfCritical
 from modules.training.towers import Wanted, fitted_beforehand, refit_towers
 from modules.training.update import Update
@@ -102,6 +102,8 @@ class Trainer:
         run = {
             **state.as_dict(),
             "processes": of_every_process(self.sums, self.device),
+            "losses": self.losses,
+            "drawn": drawn_in(self.options.training, state.epoch),
             "world_size": world_size(),
             "optimizer": self.optimizer.state_dict(),
             "class_prior": self.class_prior.cpu(),
@@ -121,28 +123,18 @@ class Trainer:
         """Continue from the newest whole checkpoint, in the middle of an epoch if it was interrupted there.
 
         Raises:
-            UserError: if there is none, it belongs to another model, other features or another number of processes, or it has
-                more epochs than are asked for.
+            UserError: if there is none, it belongs to another model, or see :func:`check_same_state`.
         """
         path, checkpoint, checksum = newest_checkpoint(self.run_dir)
-        run, here = checkpoint["run"], self.train_set.store.checksums
-        if run["world_size"] != world_size() and run["step"]:
-            raise UserError(
-                f"{path} was saved inside an epoch by {run['world_size']} processes, now {world_size()}: resume with as many"
-            )
-        if others := [name for name, checksum in run["features"].items() if here.get(name) != checksum]:
-            raise UserError(
-                f"{path} belongs to a run on other features than those in {self.options.data.feature_dir} (first "
-                f"{others[0]}): give the --feature_dir that it began with, or train anew into another --save_dir"
-            )
-        begun, asked = run["epoch"] - (run["step"] == 0), self.options.training.epochs
-        if begun > asked:
-            raise UserError(f"{path} is of epoch {begun} and --epochs asks for {asked}: give {begun} or more")
+        run = checkpoint["run"]
+        check_same_state(path, run, self.options, self.train_set.store.checksums)
         restore(self.model, checkpoint, path)
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
         self.state = RunState(**{name: run[name] for name in RunState().as_dict() if name in run})
-        restore_process(run["processes"], self.device, self.sums)
+        sums = restore_process(run["processes"], self.device)
+        if sums is not None:
+            self.sums = sums_by_name(sums, run.get("losses", loss_names()), self.losses)
         if "reference_rows" in run:
             self.train_set.refer_to(run["reference_rows"].numpy())
             self.referenced = self.state.epoch
@@ -167,7 +159,7 @@ class Trainer:
         lr = self.schedule.apply(self.optimizer, state.epoch, max(steps - 1, 0))
         self.update.train()
         if self.self_critical:
-            self.self_critical.active = state.epoch > options.training.epochs - options.training.scst_epochs
+            self.self_critical.active = drawn_in(options.training, state.epoch) > 0
         with tqdm(total=steps, initial=state.step, desc=f"epoch {state.epoch}", disable=not is_main()) as bar:
             for batches in self._batches(loader):
                 lr = self.schedule.apply(self.optimizer, state.epoch, state.step)

@@ -37,7 +37,7 @@ class Update:
         state_ids: ``(P,)`` token ids of the states.
         known_pairs: what is known of the sentences of references; None where all pairs shall agree.
         recorded: whether a GPU repeats recorded steps, where it can: one process, one batch a step, nothing computed twice,
-            nothing drawn.
+            nothing drawn in this epoch.
         self_critical: draws reports where there is a reward.
     """
 
@@ -66,10 +66,15 @@ class Update:
         self.finite = FiniteWatch(loss_names(options), device)
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
         self.recorded: RecordedSteps | None = None
-        alone = device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing and not self_critical
+        alone = device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing
         if recorded and alone and recordable(model.config, options.align_iou):
             self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names(options))
         self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
+
+    @property
+    def draws(self) -> bool:
+        """Whether reports are drawn in this epoch."""
+        return self.self_critical is not None and self.self_critical.active
 
     def train(self) -> None:
         """Set the model to training, before an epoch."""
@@ -87,7 +92,7 @@ class Update:
         batch = step.batch
         with autocast(self.device, self.precision):
             output = self.model(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt)
-        drawn = self.self_critical(output, batch) if self.self_critical and self.self_critical.active else None
+        drawn = self.self_critical(output, batch) if self.self_critical and self.draws else None
         return objective(replace(step, output=output, drawn=drawn), share)
 
     def _losses_of(self, inputs: Inputs) -> dict[str, Tensor]:
@@ -110,7 +115,7 @@ class Update:
             self.statistics.keep()
         known = self.known_pairs
         pairs = [None if known is None else known(b.index, b.study.reference_mask) for b in batches]
-        if self.recorded and len(batches) == 1:
+        if self.recorded and len(batches) == 1 and not self.draws:
             prompt = predicted_prompt(self.options.prompt_states, batches[0], self.state_ids)
             watch().beat("a recorded step")
             with says_what_to_lower(self.model.config, batches[0], self.options, self.precision):
