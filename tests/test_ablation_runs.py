@@ -26,6 +26,7 @@ from modules.training.ablation_runs import (
     trained_alike,
 )
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark, Job
+from modules.training.run_options import drawn_in
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
 
 DATA = ["--dataset_name", "synth_cxr"]
@@ -135,6 +136,21 @@ def test_the_quick_benchmark_trains_longer_where_it_is_told_to():
     trained = flat(parse_options(MainTrain, [*DATA, *benchmark.training.split()]))
     assert (trained["epochs"], trained["val_every"], trained["decoder_layers"]) == (8, 8, 2)
     assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["references"]]
+
+
+@pytest.mark.parametrize(
+    ("quick", "training", "epochs"), [(False, "", 14), (True, "--epochs 8 --val_every 8", 8)], ids=["whole", "quick"]
+)
+def test_findings_are_rewarded_in_the_last_two_epochs_of_their_row(quick, training, epochs):
+    """As both tables of docs/findings.md have it."""
+    options = AblateOptions(quick=quick, training=training, rows=("full", "findings rewarded at the end"))
+    benchmark, (full, rewarded) = benchmark_of(options), chosen_rows(options)
+    drawn = {}
+    for row in (full, rewarded):
+        trained = parse_options(MainTrain, [*DATA, *benchmark.training.split(), *row.flags.split()]).training
+        assert trained.epochs == trained.val_every == epochs
+        drawn[row.name] = [epoch for epoch in range(1, epochs + 1) if drawn_in(trained, epoch) == 3]
+    assert drawn == {"full": [], "findings rewarded at the end": [epochs - 1, epochs]}
 
 
 def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):

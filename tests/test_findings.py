@@ -18,7 +18,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 NOW, BEFORE = (DOCS / "findings.md").read_text().split("\n## Shorter trainings")
 LINES = [json.loads(line) for line in (DOCS / "ablations" / "runs.jsonl").read_text().splitlines()]
 TABLES = {  # where each benchmark is told
-    "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_small": NOW, "synth_cxr_small_again": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
+    "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_small": NOW, "synth_cxr_small_again": NOW, "synth_cxr_rewarded": NOW,
+    "synth_cxr_small_rewarded": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
 }  # fmt: skip
 RUNS = {benchmark: latest_runs(LINES, benchmark) for benchmark in TABLES}
 THREE = [(benchmark, row) for benchmark, rows in RUNS.items() for row in rows if len(rows[row]) >= 3]
@@ -480,3 +481,37 @@ def test_how_far_a_patch_sees_is_said_as_it_is():
     near[:, :, 16 : 16 + SIDE, 16 : 16 + SIDE].sum().backward()
     sees = (image.grad.abs().sum(dim=(0, 1)) > 0).any(dim=0).sum().item()
     assert f"A patch of the second stage sees up to {sees} pixels of 96." in NOW
+
+
+def test_what_rewarded_findings_are_worth_stands_as_it_was_measured():
+    told = " ".join(NOW.split("\n## Rewarded findings")[1].split())
+    rows = "full", "findings rewarded at the end"
+    training, test = (minutes("synth_cxr_rewarded", rows, kind) for kind in ("train", "test"))
+    assert f"other programs, {training} minutes of training and {test} of test in each." in told
+    said, states = (
+        figures("synth_cxr_rewarded", "full", name).mean() for name in ("scores.test_ce_f1", "scores.test_state_f1")
+    )
+    assert f"({said:.3f} for {states:.3f})".replace("0.", ".") in told
+    text, states = (figures("synth_cxr_rewarded", "full", name) for name in CE[3:])
+    assert f"the tail of the text is {difference('', [states - text])[6:-2]} below that of the states" in told
+    for name in CE:
+        less_than = figures("synth_cxr_rewarded", rows[0], name) - figures("synth_cxr_rewarded", rows[1], name)
+        half = stats.t.ppf(0.975, 2) * less_than.std(ddof=1) / 3**0.5
+        assert abs(less_than.mean()) <= half, name
+
+
+def test_what_rewarded_findings_are_worth_to_a_small_model_stands_as_it_was_measured():
+    told = " ".join(NOW.split("\n## Rewarded findings")[1].split())
+    rows = "full", "findings rewarded at the end"
+    training = minutes("synth_cxr_small_rewarded", rows, "train")
+    test = minutes("synth_cxr_small_rewarded", rows, "test").split(" to ")
+    assert test[0] == test[1]
+    assert f"drawings, {training} minutes of training and {test[0]} of test in each" in told
+    bleu, f1 = (
+        difference(
+            "",
+            [figures("synth_cxr_small_rewarded", rows[1], name) - figures("synth_cxr_small_rewarded", rows[0], name)],
+        )[5:-2]
+        for name in CE[:2]
+    )
+    assert f"the reward is worth {f1[1:]} F1** and no BLEU-4 that shows ({bleu})" in told
