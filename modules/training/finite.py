@@ -22,6 +22,7 @@ SANE = {  # flag of main_train.py: lowest and highest value that is not the firs
     "align_weight": (0.0, 100.0),
     "rank_weight": (0.0, 100.0),
     "presence_weight": (0.0, 100.0),
+    "scst_weight": (0.0, 100.0),
     "clip_grad_value": (0.0, 10.0),
     "weight_decay": (0.0, 1.0),
 }
