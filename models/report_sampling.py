@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
+from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits
 
 SHARPNESS = 2.0  # label smoothing leaves a tenth of every word to all others: in each plainly drawn report some would be nonsense
 
 
-class Reader(Protocol):
-    """What is asked for the next words; a :class:`models.beam_reader.BeamReader` of one beam."""
-
-    def __call__(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
-        """Log-probabilities ``(R, V)`` of what follows the newest tokens ``(R, t)`` of the reports ``rows`` ``(R,)``."""
-        ...
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with the reports ``rows`` alone."""
-        ...
-
-
 @torch.no_grad()
-def draw_reports(reader: Reader, prompt: Tensor, limits: GenerationLimits, end_id: int, pad_id: int) -> Tensor:
+def draw_reports(reader: BeamReader, prompt: Tensor, limits: GenerationLimits, end_id: int, pad_id: int) -> Tensor:
     """Draw a report for each prompt by :func:`drawable`; those that have ended are read no further.
 
     Args:
-        reader: of the patches of each prompt.
+        reader: of the patches of each prompt, with one beam.
         prompt: ``(R, T0)`` token ids, all of one length.
         limits: lengths.
         end_id: id of the end token.
@@ -46,9 +33,8 @@ def draw_reports(reader: Reader, prompt: Tensor, limits: GenerationLimits, end_i
     log_probs = reader(prompt, None)  # (R, V)
     for length in range(start, last):
         too_short = torch.full_like(ended, length < limits.min_length)
-        probability = (
-            drawable(log_probs, too_short, end_id, pad_id).exp().nan_to_num(nan=1.0)
-        )  # none: the loss will say so
+        probability = drawable(log_probs, too_short, end_id, pad_id).exp()  # (R, V)
+        probability = probability.nan_to_num(nan=1.0)  # a study that is no number draws anything: its loss will say so
         probability[:, pad_id] = 0
         newest = probability.multinomial(1)[:, 0]
         tokens[read, length] = newest.masked_fill(ended, pad_id)

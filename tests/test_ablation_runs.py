@@ -190,18 +190,19 @@ def test_the_committed_runs_are_as_asked():
     assert [key for key, run in runs.items() if not is_as_asked(run, asked[key], WHOLE, "synth_cxr")] == []
 
 
-def test_a_folder_with_a_training_of_other_epochs_is_refused_before_anything_is_run(tmp_path):
-    """Resumed, it would be no training of either length."""
+@pytest.mark.parametrize(
+    ("flags", "said"), [("--epochs 3", "epochs 1 there, 3 here"), ("--scst 3", "scst 0 there, 3 here")]
+)
+def test_a_folder_with_another_training_is_refused_before_anything_is_run(tmp_path, flags, said):
+    """Resumed, it would be neither of the two."""
     settings, rows = settings_in(tmp_path), [Ablation("full")]
     folder = tmp_path / "root" / "tiny" / "full" / "1"
     folder.mkdir(parents=True)
     options = plain(flat(parse_options(MainTrain, [*DATA, *TINY.training.split()])))
     write_json(folder / "options.json", {"options": options})
-    longer = TINY._replace(training=f"{TINY.training} --epochs 3")
-    with pytest.raises(
-        UserError, match=r"full/1 holds a training with other flags \(epochs 1 there, 3 here\): give another"
-    ):
-        run_ablation(longer, rows, {"full": []}, settings)
+    other = TINY._replace(training=f"{TINY.training} {flags}")
+    with pytest.raises(UserError, match=rf"full/1 holds a training with other flags \({said}\): give another"):
+        run_ablation(other, rows, {"full": []}, settings)
     assert not (folder.parents[1] / "prepare.log").exists()
 
 

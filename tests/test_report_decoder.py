@@ -8,7 +8,7 @@ from transformers import BlipTextLMHeadModel
 from models import beam_reader
 from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits, beam_search
-from models.decoder_layers import PackedReports
+from models.decoder_layers import PackedReports, score_layer, score_reports
 from models.decoder_parameters import DecoderNetwork, as_transformers
 from models.report_decoder import ReportDecoder
 
@@ -268,3 +268,23 @@ def test_a_study_is_done_when_its_worst_kept_hypothesis_is_as_good_as_the_best_o
 def test_impossible_limits_are_refused(beams, new):
     with pytest.raises(ValueError, match="at least 1"):
         GenerationLimits(beams=beams, min_length=0, max_new_tokens=new)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_are_computed_twice_wherever_a_gradient_is_asked_for(training):
+    """Drawn reports are scored in evaluation."""
+    decoder = ReportDecoder(tiny_config(dropout=0.0)).train(training)
+    decoder.network.bert.encoder.gradient_checkpointing = True
+    ids, calls = torch.randint(3, 50, (2, 30)), []
+    packed = PackedReports.of(ids, torch.ones_like(ids, dtype=torch.bool), 19)
+    fused = torch.randn(2, 4, 40, requires_grad=True)
+
+    def counted(*given):
+        calls.append(1)
+        return score_layer(*given)
+
+    score_reports(decoder.network, packed, fused, score_layer=counted).square().mean().backward()
+    assert len(calls) == 4, "two layers, forth and again on the way back"
+    with torch.no_grad():
+        score_reports(decoder.network, packed, fused, score_layer=counted)
+    assert len(calls) == 6

@@ -58,8 +58,9 @@ def check_same_run(options: MainTrain) -> None:
         if name not in (*FREE_ON_RESUME, *DRAWING) and name in theirs and theirs[name] != ours[name]
     ]
     for name in DRAWING:
-        if is_main() and theirs.get(name, ours[name]) != ours[name]:
-            print(f"from here on --{name} {ours[name]}, {theirs[name]} before")
+        before = theirs.get(name, getattr(TrainingOptions(), name))  # a run from before there was the flag
+        if is_main() and before != ours[name]:
+            print(f"from here on --{name} {ours[name]}, {before} before")
     if names:
         differences = "; ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in names[:4])
         raise UserError(
