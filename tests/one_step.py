@@ -56,6 +56,7 @@ def one_step(
     checkpointing=False,
     rank_loss="nearest",
     mentions=False,
+    cagrad=0.0,
     **changes,
 ):
     """Update once and keep losses, gradients and statistics."""
@@ -69,7 +70,7 @@ def one_step(
         whole.study.reference_mask[::3, 2:] = False
         options = replace(
             LOSS, rank_loss=rank_loss, init_lr=1e-3, min_lr=0.0, warmup_lr=0.0, weight_decay=0.0, sync_bn=sync_bn,
-            freeze_bn=freeze_bn, grad_checkpointing=checkpointing,
+            freeze_bn=freeze_bn, grad_checkpointing=checkpointing, cagrad=cagrad,
         )  # fmt: skip
         pairs = pairs_of(whole.study.reference_mask, Path(folder) / f"{name}_bank") if mentions else None
         update = Update(model, options, "fp32", torch.device("cpu"), known_pairs=pairs)

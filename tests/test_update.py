@@ -37,6 +37,25 @@ def test_processes_share_a_batch(how, step_of):
     assert_same(step_of(**how), step_of(**{name: value for name, value in how.items() if name != "processes"}))
 
 
+@pytest.mark.parametrize(
+    "how", [{"batches": 2}, {"processes": 2}, {"processes": 2, "batches": 2}, {"checkpointing": True}], ids=str
+)
+@pytest.mark.slow
+def test_gradients_of_every_loss_apart_are_those_of_the_whole_batch(how, step_of):
+    assert_same(step_of(cagrad=0.4, freeze_bn=True, **how), step_of(cagrad=0.4, freeze_bn=True))
+
+
+@pytest.mark.slow
+def test_gradients_of_every_loss_apart_add_up_to_those_of_their_sum(step_of):
+    whole = step_of()
+    idle = {"entity_queries.scale", "entity_queries.bias"}  # reached by the loss alone whose weight is 0
+    assert all(not whole["gradients"][name].any() for name in idle)
+    whole = {**whole, "gradients": {n: g for n, g in whole["gradients"].items() if n not in idle}}
+    assert_same(step_of(cagrad=1e-9), whole)
+    moved, plain = step_of(cagrad=0.4)["gradients"], step_of()["gradients"]
+    assert any((moved[name] - gradient).norm() > 0.05 * gradient.norm() for name, gradient in plain.items())
+
+
 @pytest.mark.parametrize("how", [{"batches": 2}, {"batches": 4}, {"processes": 2, "batches": 2}], ids=str)
 def test_batches_that_count_as_one(how, step_of):
     """With frozen statistics; those of a batch are of that batch."""

@@ -163,6 +163,7 @@ class TrainingOptions(Group):
     rank_loss: str = flag("nearest", "ranking target", choices=("nearest", "listwise"))
     rank_temperature: float = flag(2.0, "of the listwise ranking target, in bits", within="[0.001, 10000]")
     align_iou: str = flag("soft", "'binary' as released", choices=("soft", "binary"))
+    cagrad: float = flag(0.0, "conflict-averse gradients: radius c; 0 adds the losses", within="[0, 1)")
     scst: int = flag(0, "self-critical training: reports drawn of each study; 0 as released", within="[0, 64]")
     scst_epochs: int = flag(2, "last epochs in which reports are drawn", within="[1, inf)")
     scst_weight: float = flag(0.05, "weight of 1 - CE-F1 of drawn reports", within="[0, 10000]")

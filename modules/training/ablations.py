@@ -89,6 +89,7 @@ ABLATIONS = (
     Ablation("curvature learned", "--learn_c"),
     Ablation("listwise ranking", "--enhancer scores --rank_loss listwise"),
     Ablation("no ranking", "--enhancer scores --rank_weight 0"),
+    Ablation("conflict-averse gradients", "--cagrad 0.4"),
     Ablation("findings rewarded at the end", "--scst 3"),
 )
 WHOLE = Benchmark(

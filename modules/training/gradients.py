@@ -6,7 +6,7 @@ would not repeat themselves bit for bit; and it asks for a gradient of every wei
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.distributed as dist
@@ -48,6 +48,10 @@ class MeanGradients:
         self.missing = [len(bucket) for bucket in self.buckets]
         self.sent: list[tuple[list[nn.Parameter], Tensor, dist.Work]] = []
         self.next, self.last = 0, False
+
+    def backward(self, losses: Mapping[str, Tensor]) -> None:
+        """The way back of ``loss``; those of several batches add up."""
+        losses["loss"].backward()
 
     def _ready(self, parameter: nn.Parameter) -> None:
         if not self.last:

@@ -33,8 +33,22 @@ def compute_twice(model: Revtaf) -> int:
     return len(blocks) + len(encoder.layer)
 
 
-def _contexts(block: nn.Module) -> tuple[nullcontext, object]:
-    return nullcontext(), _statistics_stay(block)
+class _Anew:
+    """:func:`_statistics_stay` that can be entered for every way back; ``--cagrad`` has several."""
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+
+    def __enter__(self) -> None:
+        self.entered = _statistics_stay(self.block)
+        self.entered.__enter__()
+
+    def __exit__(self, *raised: object) -> None:
+        self.entered.__exit__(*raised)
+
+
+def _contexts(block: nn.Module) -> tuple[nullcontext, _Anew]:
+    return nullcontext(), _Anew(block)
 
 
 @contextmanager

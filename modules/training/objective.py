@@ -185,6 +185,11 @@ def loss_names(options: TrainingOptions | None = None) -> list[str]:
     return ["loss", *(f"loss_{loss.name}" for loss in losses_of(options))]
 
 
+def weights_of(options: TrainingOptions) -> dict[str, float]:
+    """What each term is multiplied with, by its name in :func:`loss_names`."""
+    return {f"loss_{loss.name}": getattr(options, loss.weight) if loss.weight else 1.0 for loss in losses_of(options)}
+
+
 def shares(config: RevtafConfig, batches: Sequence[Batch], pairs: Sequence[Tensor | None]) -> list[dict[str, Tensor]]:
     """What the losses of each batch of a step are multiplied with, so that they add up to those of one large batch.
 
@@ -215,7 +220,7 @@ def objective(step: Step, share: Mapping[str, Tensor] = MappingProxyType({})) ->
     """The weighted sum ``loss`` and its unweighted terms ``loss_<name>``, all scalars, each times its share of the step."""
     losses = losses_of(step.options)
     terms = [(loss.compute(step) * share.get(loss.name, 1)).sum() for loss in losses]
-    weights = [getattr(step.options, loss.weight) if loss.weight else 1 for loss in losses]
+    weights = weights_of(step.options).values()
     total = cast(Tensor, sum(weight * term for weight, term in zip(weights, terms, strict=True)))
     return dict(zip(loss_names(step.options), [total, *terms], strict=True))
 

@@ -15,12 +15,13 @@ from models.revtaf import PredictedPrompt, Revtaf
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast, watch, world_size
 from modules.options.flags import TrainingOptions
+from modules.training.conflict_averse import ConflictAverseGradients
 from modules.training.finite import FiniteWatch, KeptStatistics
 from modules.training.gradients import MeanGradients, copy_from_main
 from modules.training.known_pairs import KnownPairs
 from modules.training.memory import compute_twice, says_what_to_lower
 from modules.training.normalisation import freeze_statistics, share_statistics
-from modules.training.objective import Step, loss_names, objective, predicted_prompt, shares
+from modules.training.objective import Step, loss_names, objective, predicted_prompt, shares, weights_of
 from modules.training.optimizers import build_optimizer, clip_gradients, gradient_norm
 from modules.training.recorded_step import Inputs, RecordedSteps, recordable
 from modules.training.self_critical import SelfCritical
@@ -37,7 +38,7 @@ class Update:
         state_ids: ``(P,)`` token ids of the states.
         known_pairs: what is known of the sentences of references; None where all pairs shall agree.
         recorded: whether a GPU repeats recorded steps, where it can: one process, one batch a step, nothing computed twice,
-            nothing drawn in this epoch.
+            no gradients apart, nothing drawn in this epoch.
         self_critical: draws reports where there is a reward.
     """
 
@@ -60,13 +61,17 @@ class Update:
         own_statistics = world_size() > 1 and options.sync_bn is False
         if world_size() > 1 and not own_statistics:
             share_statistics(model, device)
-        self.gradients = MeanGradients(model)
+        self.gradients = (
+            ConflictAverseGradients(model, weights_of(options), options.cagrad)
+            if options.cagrad
+            else MeanGradients(model)
+        )
         self.own_statistics = [b for n, b in model.named_buffers() if "running_" in n] if own_statistics else []
         self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
         self.finite = FiniteWatch(loss_names(options), device)
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
         self.recorded: RecordedSteps | None = None
-        alone = device.type == "cuda" and world_size() == 1 and not options.grad_checkpointing
+        alone = device.type == "cuda" and world_size() == 1 and not (options.grad_checkpointing or options.cagrad)
         if recorded and alone and recordable(model.config, options.align_iou):
             self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names(options))
         self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
@@ -141,7 +146,7 @@ class Update:
                     losses = self.losses(step, share)
                 watch().beat("backward pass")
                 with self.stage("backward"):
-                    losses["loss"].backward()
+                    self.gradients.backward(losses)
             values = values + torch.stack([value.detach().float() for value in losses.values()])
         self.gradients.finish()
         copy_from_main(self.own_statistics)

@@ -1,0 +1,145 @@
+"""Gradients of several losses that pull at the same weights, combined so that none of them is left behind.
+
+The sum of the losses helps some of them at the cost of others where their gradients point apart. The conflict-averse gradient
+lies within a ball around their mean and helps most the loss that is helped least (Liu et al., Conflict-Averse Gradient Descent
+for Multi-task Learning, NeurIPS 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from modules.distributed import world_size
+from modules.training.gradients import MeanGradients
+
+
+def coefficients(gram: np.ndarray, radius: float) -> np.ndarray:
+    """What the gradients of the losses are multiplied with before they are added.
+
+    With ``g_0`` their mean and ``g_w`` their mean under weights ``w`` on the simplex, the dual of the problem is to minimise
+    ``g_w . g_0 + c |g_0| |g_w|``, and the update is ``T (g_0 + c |g_0| g_w / |g_w|)``.
+
+    Args:
+        gram: ``(T, T)`` inner products of the gradients of T losses.
+        radius: ``c`` in [0, 1), of the ball in lengths of ``g_0``; 0 is the plain sum.
+
+    Returns:
+        ``(T,)``, at least 1; ones where the gradients are not finite or their mean is 0. A loss without any gradient, which no
+        step can help, has 1 and is not looked at.
+    """
+    plain = np.ones(len(gram))
+    some = gram.diagonal() > 0
+    if not np.isfinite(gram).all() or not some.any():
+        return plain
+    if not some.all():
+        plain[some] = coefficients(gram[np.ix_(some, some)], radius)
+        return plain
+    T = len(gram)
+    gram = gram / (np.trace(gram) / T)
+    mean = np.full(T, 1 / T)
+    ball = radius * np.sqrt(max(mean @ gram @ mean, 0.0))
+    if ball <= 0:
+        return plain
+
+    def length(w: np.ndarray) -> float:
+        return float(np.sqrt(max(w @ gram @ w, 0.0) + 1e-12))
+
+    found = minimize(
+        lambda w: w @ gram @ mean + ball * length(w),
+        mean,
+        jac=lambda w: gram @ mean + ball * (gram @ w) / length(w),
+        method="SLSQP",
+        bounds=[(0, 1)] * T,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        options={"ftol": 1e-12, "maxiter": 200},
+    )
+    w = found.x.clip(0)
+    w /= w.sum()
+    return plain + T * ball * w / length(w)
+
+
+class ConflictAverseGradients(MeanGradients):
+    """The gradient of every loss by itself, the mean of all processes, combined where several reach one weight.
+
+    Weights that the same losses reach are one group, combined by itself: a loss that reaches few weights would be the one that
+    is helped least everywhere. Where one loss alone reaches a weight, the weight has that loss's gradient, as without.
+
+    Departure: ours; the paper and the released code add the losses. ``--cagrad 0`` does so.
+
+    Args:
+        model: whose; its weights and statistics become those of process 0.
+        weights: what each loss is multiplied with, by the name that ``objective`` gives it.
+        radius: see :func:`coefficients`.
+    """
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, float], radius: float) -> None:
+        super().__init__(model)
+        self.weights, self.radius = weights, radius
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def begin(self) -> None:
+        """Before a step."""
+        self.found: dict[str, list[Tensor | None]] = {}
+
+    def backward(self, losses: Mapping[str, Tensor]) -> None:
+        """The way back of every loss that has one; those of several batches add up."""
+        for name, weight in self.weights.items():
+            if not weight or not losses[name].requires_grad:
+                continue
+            new = torch.autograd.grad(weight * losses[name], self.parameters, retain_graph=True, allow_unused=True)
+            old = self.found.get(name, [None] * len(new))
+            self.found[name] = [_sum(one, other) for one, other in zip(old, new, strict=True)]
+
+    def finish(self) -> None:
+        """After the last way back of a step: every weight has its gradient."""
+        rows = [self.found.get(name, [None] * len(self.parameters)) for name in self.weights]
+        reached = torch.tensor(
+            [[gradient is not None for gradient in row] for row in rows], dtype=torch.int32
+        )  # (T, P)
+        device = self.parameters[0].device
+        if world_size() > 1:
+            everywhere = reached.to(device)
+            dist.all_reduce(everywhere, dist.ReduceOp.MAX)
+            reached = everywhere.cpu()
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for place, losses in enumerate(reached.T.tolist()):
+            groups.setdefault(tuple(losses), []).append(place)
+        for losses, places in groups.items():
+            mine = [row for row, reaches in zip(rows, losses, strict=True) if reaches]
+            if mine:
+                self._give(places, self._combined([self._flat(places, [row[n] for n in places]) for row in mine]))
+        self.found = {}
+
+    def _combined(self, flat: Sequence[Tensor]) -> Tensor:
+        """One gradient ``(N,)`` from those of T losses."""
+        factors = [1.0]
+        if len(flat) > 1:
+            gram = torch.stack([torch.stack([one @ other for other in flat]) for one in flat])  # (T, T)
+            factors = coefficients(gram.double().cpu().numpy(), self.radius).tolist()
+        return torch.stack([factor * one for factor, one in zip(factors, flat, strict=True)]).sum(dim=0)
+
+    def _flat(self, places: Sequence[int], gradients: Sequence[Tensor | None]) -> Tensor:
+        """Gradients of some weights in a row, zeros where there is none; the mean over processes."""
+        parts = zip(places, gradients, strict=True)
+        flat = torch.cat([(torch.zeros_like(self.parameters[n]) if g is None else g).flatten() for n, g in parts])
+        if world_size() > 1:
+            dist.all_reduce(flat)
+            flat /= world_size()
+        return flat
+
+    def _give(self, places: Sequence[int], flat: Tensor) -> None:
+        chosen = [self.parameters[n] for n in places]
+        for parameter, part in zip(chosen, flat.split([p.numel() for p in chosen]), strict=True):
+            parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape))  # in its memory format
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

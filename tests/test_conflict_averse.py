@@ -1,0 +1,114 @@
+"""modules/training/conflict_averse.py: what it promises of the loss that is helped least, and which weights it is about."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from modules.options.flags import TrainingOptions
+from modules.training.conflict_averse import ConflictAverseGradients, coefficients
+from modules.training.objective import loss_names, weights_of
+
+
+def gradients(losses, seed=0):
+    """Gradients ``(T, 4)`` of some losses, of different sizes."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(losses, 4)) * rng.uniform(0.1, 10, (losses, 1))
+
+
+@pytest.mark.parametrize("radius", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize("losses", [1, 2, 3, 5])
+def test_nothing_else_in_the_ball_helps_the_loss_that_is_helped_least_more(losses, radius):
+    for seed in range(5):
+        rows = gradients(losses, seed)
+        mean = rows.mean(axis=0)
+        factors = coefficients(rows @ rows.T, radius)
+        update = factors @ rows / losses
+        length = radius * np.linalg.norm(mean)
+        assert factors.min() >= 1
+        assert np.linalg.norm(update - mean) == pytest.approx(length, rel=1e-4)
+        others = np.random.default_rng(1).normal(size=(20_000, 4))
+        others *= length / np.linalg.norm(others, axis=1, keepdims=True)
+        least = (rows @ update).min()
+        assert least >= ((mean + others) @ rows.T).min(axis=1).max() - 1e-4 * abs(least)
+        assert least >= (rows @ mean).min() - 1e-9
+
+
+def test_size_of_the_gradients_does_not_matter():
+    rows = gradients(3)
+    np.testing.assert_allclose(coefficients(1e-12 * rows @ rows.T, 0.4), coefficients(rows @ rows.T, 0.4), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "gram",
+    [np.zeros((2, 2)), np.array([[1.0, np.nan], [np.nan, 1.0]]), np.array([[np.inf, 0.0], [0.0, 1.0]]),
+     np.array([[1.0, -1.0], [-1.0, 1.0]])],
+    ids=["nothing", "nan", "infinite", "opposite"],
+)  # fmt: skip
+def test_the_plain_sum_is_kept_where_there_is_no_direction(gram):
+    assert coefficients(gram, 0.4).tolist() == [1, 1]
+    assert coefficients(gradients(3) @ gradients(3).T, 0.0).tolist() == [1, 1, 1]
+
+
+def test_a_loss_without_gradient_is_not_looked_at():
+    gram = np.zeros((3, 3))
+    gram[:2, :2] = gradients(2) @ gradients(2).T
+    assert coefficients(gram, 0.4).tolist() == [*coefficients(gram[:2, :2], 0.4), 1]
+
+
+class Two(nn.Module):
+    """A weight that two losses reach, one that the first reaches alone, and one that none reaches."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared = nn.Parameter(torch.tensor([1.0, 2.0]))
+        self.own = nn.Parameter(torch.tensor([3.0]))
+        self.idle = nn.Parameter(torch.tensor([5.0]))
+
+    def losses(self):
+        first = (self.shared * torch.tensor([4.0, 1.0])).sum() * self.own.sum()
+        second = (self.shared * torch.tensor([-3.0, 1.0])).sum()
+        return {"loss": first + second, "loss_a": first, "loss_b": second, "loss_c": torch.zeros(())}
+
+
+def test_only_weights_that_several_losses_reach_are_moved_otherwise():
+    model = Two()
+    made = ConflictAverseGradients(model, {"loss_a": 0.5, "loss_b": 2.0, "loss_c": 1.0}, 0.4)
+    made.begin()
+    made.backward(model.losses())
+    made.finish()
+    rows = np.array([[6.0, 1.5], [-6.0, 2.0]])  # 0.5 x 3 x (4, 1), 2 x (-3, 1)
+    np.testing.assert_allclose(model.shared.grad.numpy(), coefficients(rows @ rows.T, 0.4) @ rows, rtol=1e-5)
+    assert model.own.grad.tolist() == [0.5 * (4 + 2)]
+    assert model.idle.grad is None
+
+
+def test_batches_of_a_step_add_up_and_a_new_step_begins_with_nothing():
+    model, twice = Two(), Two()
+    weights = {"loss_a": 0.5, "loss_b": 2.0, "loss_c": 0.0}
+    made, also = (ConflictAverseGradients(one, weights, 0.4) for one in (model, twice))
+    for passes, one, gathered in ((1, model, made), (2, twice, also)):
+        for _ in range(2):
+            gathered.begin()
+            for _ in range(passes):
+                gathered.backward(one.losses())
+            gathered.finish()
+    torch.testing.assert_close(twice.shared.grad, 2 * model.shared.grad)
+    torch.testing.assert_close(twice.own.grad, 2 * model.own.grad)
+
+
+def test_a_weight_of_0_asks_for_no_gradient():
+    model = Two()
+    made = ConflictAverseGradients(model, {"loss_a": 0.0, "loss_b": 2.0}, 0.4)
+    made.begin()
+    made.backward(model.losses())
+    made.finish()
+    assert model.shared.grad.tolist() == [-6, 2]
+    assert model.own.grad is None
+
+
+def test_every_term_has_the_weight_of_its_flag():
+    options = TrainingOptions(cls_weight=2, align_weight=3, rank_weight=5, presence_weight=7, scst=2, scst_weight=11)
+    assert list(weights_of(options).values()) == [1, 2, 3, 5, 7, 11]
+    assert ["loss", *weights_of(options)] == loss_names(options)
+    assert "loss_reward" not in weights_of(TrainingOptions())
