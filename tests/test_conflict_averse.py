@@ -1,13 +1,17 @@
 """modules/training/conflict_averse.py: what it promises of the loss that is helped least, and which weights it is about."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
+from programs import train, train_until_interrupted
 from torch import nn
 
 from modules.options.flags import TrainingOptions
 from modules.training.conflict_averse import ConflictAverseGradients, coefficients
 from modules.training.objective import loss_names, weights_of
+from modules.weights.checkpoints import load_checkpoint
 
 
 def gradients(losses, seed=0):
@@ -112,3 +116,42 @@ def test_every_term_has_the_weight_of_its_flag():
     assert list(weights_of(options).values()) == [1, 2, 3, 5, 7, 11]
     assert ["loss", *weights_of(options)] == loss_names(options)
     assert "loss_reward" not in weights_of(TrainingOptions())
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cagrad")
+    train(prepared, folder, "--cagrad", 0.4)
+    return folder
+
+
+def weights_in(folder):
+    return load_checkpoint(folder / "current_checkpoint.pth")["state_dict"]
+
+
+def test_an_interrupted_training_becomes_the_same_model(trained, prepared, tmp_path, monkeypatch, capsys):
+    train_until_interrupted(monkeypatch, 7, prepared, tmp_path, "--cagrad", 0.4)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        train(prepared, tmp_path, "--resume")
+    assert "cagrad (0.4 there, 0.0 here)" in capsys.readouterr().err
+    train(prepared, tmp_path, "--cagrad", 0.4, "--resume")
+    whole, resumed = weights_in(trained), weights_in(tmp_path)
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+
+
+def test_the_flag_makes_another_model(trained, prepared, tmp_path):
+    train(prepared, tmp_path)
+    with_flag, without = weights_in(trained), weights_in(tmp_path)
+    assert any(not torch.equal(without[name], with_flag[name]) for name in without)
+
+
+@pytest.mark.parametrize(
+    "flags", [("--scst", 2), ("--precision", "bf16"), ("--grad_checkpointing",), ("--align_pairs", "all", "--grid", "2x")],
+    ids=str,
+)  # fmt: skip
+def test_it_goes_together_with_others(flags, prepared, tmp_path):
+    train(prepared, tmp_path, "--epochs", 1, "--cagrad", 0.4, *flags)
+    with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert 0 < float(row["loss"]) < 30

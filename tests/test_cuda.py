@@ -175,6 +175,18 @@ def test_training_gives_what_it_gives_on_the_cpu(prepared, tmp_path, monkeypatch
         assert (ours - theirs).norm() < 1e-3 * theirs.norm() + 1e-6 * whole
 
 
+def test_gradients_of_every_loss_apart_are_combined_on_the_device(prepared, tmp_path):
+    flags = (*THREE_STEPS, "--epochs", 1, "--ot_iterations", 12, "--dropout", 0, "--no-augment", "--cagrad", 0.4)
+
+    def last_loss(device, *more):
+        train(prepared, tmp_path / device, *flags, *more)
+        return float(np.genfromtxt(tmp_path / device / "metrics.csv", delimiter=",", names=True)["loss"])
+
+    with cuda():
+        found = last_loss("cuda", *ON_CUDA)
+    assert found == pytest.approx(last_loss("cpu"), rel=0.01)
+
+
 def test_reports_are_drawn_on_the_device(prepared, tmp_path):
     flags = (*THREE_STEPS, "--epochs", 1, "--ot_iterations", 12, "--scst", 2)
     with cuda():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -40,11 +40,11 @@ class _Anew:
         self.block = block
 
     def __enter__(self) -> None:
-        self.entered = _statistics_stay(self.block)
-        self.entered.__enter__()
+        self.entered = ExitStack()
+        self.entered.enter_context(_statistics_stay(self.block))
 
     def __exit__(self, *raised: object) -> None:
-        self.entered.__exit__(*raised)
+        self.entered.close()
 
 
 def _contexts(block: nn.Module) -> tuple[nullcontext, _Anew]:
