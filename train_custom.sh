@@ -31,4 +31,5 @@ resume=()
 "$PYTHON" -m modules.training.beforehand --dataset_name custom --raw_dir "$table" --resize 256 "${resume[@]}" "$@"
 launch main_prepare.py --dataset_name custom --raw_dir "$table" --resize 256 "${preparing[@]}"
 launch main_train.py --dataset_name custom "${resume[@]}" "${training[@]}"
-echo "next: bash test_custom.sh"
+only --save_dir --ann_path --image_dir --feature_dir --bank_dir -- "$@"
+echo "next: bash test_custom.sh${ONLY[*]:+ $(printf '%q ' "${ONLY[@]}" | sed 's/ $//')}"

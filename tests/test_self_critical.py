@@ -52,6 +52,27 @@ class Table:
         self.kept.append(rows)
 
 
+def test_layers_that_are_computed_again_are_computed_as_before():
+    """Drawn reports are read without dropout, and the way back comes when the decoder is in training again."""
+    torch.manual_seed(0)
+    model = Revtaf(tiny_config(dropout=0.5))
+    decoder = model.report_decoder
+    ids = torch.randint(5, 20, (2, 30), generator=torch.Generator().manual_seed(0))
+    columns = model.fuse(tiny_study(2)).fused.detach()
+    found = []
+    for twice in (False, True):
+        decoder.network.bert.encoder.gradient_checkpointing = twice
+        decoder.zero_grad()
+        decoder.eval()
+        logits = decoder.predict(columns, PackedReports.of(ids, torch.ones_like(ids, dtype=torch.bool), 19))
+        decoder.train()
+        logits.square().sum().backward()
+        assert all(layer.training for layer in decoder.network.bert.encoder.layer)
+        found.append([parameter.grad.clone() for parameter in decoder.parameters() if parameter.grad is not None])
+    for once, again in zip(*found, strict=True):
+        torch.testing.assert_close(again, once)
+
+
 def test_every_word_is_drawn_as_often_as_the_square_of_its_probability():
     torch.manual_seed(0)
     probability = torch.tensor([0.3, 0.1, 0.2, 0.1, 0.1, 0.2])  # of padding too, which is never drawn
@@ -402,7 +423,14 @@ def test_a_study_that_is_no_number_is_met_as_without_drawing(on_nan, prepared, t
 
 
 @pytest.mark.parametrize(
-    "flags", [["--prompt", "none"], ["--precision", "bf16"], ["--grad_checkpointing"]], ids=" ".join
+    "flags",
+    [
+        ["--prompt", "none"],
+        ["--precision", "bf16"],
+        ["--grad_checkpointing", "--dropout", "0.5"],
+        ["--grad_checkpointing", "--dropout", "0.5", "--cagrad", "0.4"],
+    ],
+    ids=" ".join,
 )
 def test_other_trainings_draw_too(flags, prepared, tmp_path):
     train(prepared, tmp_path, "--epochs", 1, "--scst", 3, *flags)
