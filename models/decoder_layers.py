@@ -7,7 +7,6 @@ no work on padding, and keys and values that are computed once and seldom moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -17,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from models.computed_again import computed_again
 from models.decoder_parameters import DecoderNetwork
 
 # How it fits together: a layer reads its own tokens, then the patches, then thinks (_through). Training and generation
@@ -262,30 +261,12 @@ def score_reports(
     """
     encoder: Any = network.bert.encoder
     twice = encoder.gradient_checkpointing and torch.is_grad_enabled()
+    step = partial(computed_again, score_layer) if twice else score_layer
     words = network.bert.embeddings.word_embeddings(reports.ids)  # (N, hidden)
     hidden = _embed(network, words, reports.position)
     for layer, patches in zip(encoder.layer, patch_keys(network, fused), strict=True):
-        again = partial(checkpoint, score_layer, use_reentrant=False, context_fn=partial(_again, layer, layer.training))
-        hidden = (again if twice else score_layer)(layer, hidden, patches, reports, attend)
+        hidden = step(layer, hidden, patches, reports, attend)
     return token_logits(network, hidden.index_select(0, reports.scored))  # (S, V)
-
-
-class _Mode:
-    """A layer in the mode that it was first computed in: the way back may come when it is in the other, with dropout or without."""
-
-    def __init__(self, layer: nn.Module, training: bool) -> None:
-        self.layer, self.training = layer, training
-
-    def __enter__(self) -> None:
-        self.before = self.layer.training
-        self.layer.train(self.training)
-
-    def __exit__(self, *raised: object) -> None:
-        self.layer.train(self.before)
-
-
-def _again(layer: nn.Module, training: bool) -> tuple[nullcontext, _Mode]:
-    return nullcontext(), _Mode(layer, training)
 
 
 def _embed(network: DecoderNetwork, words: Tensor, position: Tensor) -> Tensor:

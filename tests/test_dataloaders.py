@@ -1,5 +1,6 @@
 """modules/corpus/dataloaders.py: which studies a process sees in which step."""
 
+import ast
 import subprocess
 import sys
 
@@ -20,6 +21,18 @@ def test_an_epoch_shows_every_study_once_in_an_order_of_its_own():
     assert sorted(i for step in steps for share in step for i in share) == list(range(20))
     assert steps == epoch_batches(20, 5, 2, seed=3, epoch=1)
     assert steps != epoch_batches(20, 5, 2, seed=3, epoch=2) != epoch_batches(20, 5, 2, seed=4, epoch=2)
+
+
+def test_every_loader_of_the_project_leaves_signals_to_the_process_that_started_it():
+    """A signal to a whole group would end its processes while the program still wants their studies."""
+    calls = [
+        (path.name, {word.arg: word.value for word in call.keywords})
+        for path in sorted((ROOT / "modules").rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DataLoader"
+    ]
+    assert len(calls) == 6
+    assert [name for name, words in calls if getattr(words.get("worker_init_fn"), "id", "") != "settle"] == []
 
 
 def test_a_smaller_last_step_is_dropped_unless_it_is_the_only_one():

@@ -4,7 +4,8 @@ import csv
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from modules.training.history import History, table_row
+from modules.options.flags import TrainingOptions
+from modules.training.history import History, seconds_left, table_row
 from modules.training.objective import loss_names
 
 
@@ -64,3 +65,13 @@ def test_an_epoch_is_one_row_of_the_terminal():
     second = table_row({**row, "epoch": 2, "val_METEOR": 0.5}, "val_METEOR", False, 30)
     assert "\n" not in second
     assert second.split()[-3:] == ["0.500", "30", "s"]
+    assert table_row({**row, "epoch": 2}, "val_ce_f1", False, None).split()[-1] == "-"
+
+
+def test_time_left_counts_epochs_that_draw_reports_by_themselves():
+    options = TrainingOptions(epochs=5, scst=2, scst_epochs=2)
+    rows = [{"epoch": epoch, "seconds": seconds} for epoch, seconds in enumerate((10, 20, 30, 200), 1)]
+    assert seconds_left(rows, options) == 200
+    assert seconds_left(rows[:2], options) is None
+    assert seconds_left(rows[:2], TrainingOptions(epochs=5)) == 45
+    assert seconds_left(rows, TrainingOptions(epochs=4)) == 0

@@ -206,6 +206,10 @@ def test_files_that_do_not_fit_are_refused(layouts, tmp_path):
     twice = write_csv(tmp_path / "d.csv", [("id", "report"), ("s50414267", "a b"), ("50414267", "b c")])
     with pytest.raises(UserError, match=r"repeats study 50414267.*remove one of them"):
         match({"a": read_report_file(twice)}, truth, "none", 0)
+    report = "the heart is of normal size . " * 5
+    exchanged = write_csv(tmp_path / "e.csv", [("id", "report"), (report, "s1 a b"), (report, "s2 b c")])
+    with pytest.raises(UserError, match=r"repeats 'the heart is .*'\.\.\. in its column of ids.*--columns id=NAME"):
+        match({"a": read_report_file(exchanged)}, truth, "none", 0)
     rounded = write_csv(tmp_path / "r.csv", [("id", "report"), ("5.0414E+07", "a b"), ("5.0414E+07", "b c")])
     with pytest.raises(UserError, match="a spreadsheet rounded the ids, give the file it was made from"):
         match({"a": read_report_file(rounded)}, truth, "none", 0)

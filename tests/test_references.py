@@ -1,5 +1,7 @@
 """modules/retrieval/references.py: which report a study gets, on a prepared data set and with a real model."""
 
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 from programs import SMALL, call, places, train
 from tiny import tiny_config
+from torch.utils.data import get_worker_info
 
 import main_test
 from models.revtaf import Revtaf
@@ -20,7 +23,7 @@ from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
 from modules.records import read_json, read_jsonl
 from modules.retrieval import text_oracle
-from modules.retrieval.observation import observe
+from modules.retrieval.observation import Views, observe
 from modules.retrieval.references import DROPPED, find_references, reference_agreement, training_references
 from modules.retrieval.text_oracle import most_alike
 
@@ -63,6 +66,19 @@ def options(**changes):
 def training_rows(model, dataset, epoch=2, **changes):
     training_references(model, dataset, options(**changes), epoch)
     return dataset.reference_rows
+
+
+def test_a_signal_to_all_processes_does_not_end_those_that_read_images(model, datasets, monkeypatch):
+    read = Views.__getitem__
+
+    def signalled(views, place):
+        assert get_worker_info() is not None, "read by a process of its own"
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read(views, place)
+
+    alone = observe(model, datasets["val"], precision="fp32", batch_size=3, num_workers=0)[0]
+    monkeypatch.setattr(Views, "__getitem__", signalled)
+    torch.testing.assert_close(observe(model, datasets["val"], precision="fp32", batch_size=3, num_workers=1)[0], alone)
 
 
 def test_states_are_those_of_the_diagnosis_head_whatever_the_batch(model, datasets):

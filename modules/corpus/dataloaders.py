@@ -127,7 +127,7 @@ def _loader(dataset: ReportDataset, num_workers: int, batch_sampler) -> DataLoad
         num_workers=num_workers if len(batch_sampler) else 0,
         collate_fn=partial(collate, pad_id=dataset.tokenizer.pad_id),
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_settle,
+        worker_init_fn=settle,
         generator=torch.Generator(),  # its own: starting an epoch must not move the generator that dropout uses
     )
 
@@ -140,8 +140,8 @@ def spare_inherited(_: int = 0) -> None:
     gc.freeze()
 
 
-def _settle(_: int) -> None:
-    """A data-loading process begins: a signal that goes to all processes is for the one that started them."""
+def settle(_: int) -> None:
+    """Every data-loading process begins so: a signal that goes to all processes is for the one that started them."""
     ignore_stops()
     spare_inherited()
 

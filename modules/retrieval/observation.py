@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from models.revtaf import Revtaf
+from modules.corpus.dataloaders import settle
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import crop_image, normalise_pixels
 from modules.distributed import autocast, gather_list, is_main, shard
@@ -54,6 +55,7 @@ def observe(
         batch_size=batch_size,
         num_workers=num_workers,
         pin_memory=device.type == "cuda",
+        worker_init_fn=settle,
         generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses
     )
     states: list[Tensor] = []

@@ -18,6 +18,7 @@ from models.coarse_search import search
 from models.entity_queries import EntityQueries
 from models.near_view import NearView
 from models.revtaf import Revtaf
+from modules.corpus.dataloaders import settle
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import normalise_pixels
 from modules.distributed import autocast, is_main, world_size
@@ -153,6 +154,7 @@ class FittedMaps:
             batch_size=options.loading.at_once,
             num_workers=options.loading.num_workers,
             pin_memory=device.type == "cuda",
+            worker_init_fn=settle,
             generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses
         )
         cells: list[Tensor] = []

@@ -12,6 +12,7 @@ from torch import Tensor
 from modules.options.flags import TrainingOptions
 from modules.records import atomic_write, plain
 from modules.training.objective import loss_names
+from modules.training.run_options import drawn_in
 from modules.training.run_state import RunState
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ class History:
     def end_epoch(self, rows: Sequence[Mapping[str, Any]], options: TrainingOptions, best: bool) -> None:
         """Keep the rows of all finished epochs and show the last; ``best`` says whether it is the best so far."""
         self.keep_epochs(rows)
-        each = sum(row["seconds"] for row in rows) / len(rows)
-        print(table_row(rows[-1], options.monitor_metric, best, each * (options.epochs - len(rows))))
+        print(table_row(rows[-1], options.monitor_metric, best, seconds_left(rows, options)))
 
     def keep_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the table of all epochs, and what is new of it into TensorBoard."""
@@ -144,21 +144,32 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]], known: Sequence[str] =
         writer.writerows(plain(row) for row in rows)
 
 
-def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float) -> str:
+def seconds_left(rows: Sequence[Mapping[str, Any]], options: TrainingOptions) -> float | None:
+    """Seconds that a run will go on for, after the epochs of ``rows``; None before the first epoch that draws, if one will."""
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for row in rows:
+        took[drawn_in(options, row["epoch"]) > 0].append(row["seconds"])
+    ahead = [drawn_in(options, epoch) > 0 for epoch in range(len(rows) + 1, options.epochs + 1)]
+    if any(not took[draws] for draws in ahead):
+        return None
+    return sum(sum(took[draws]) / len(took[draws]) for draws in ahead)
+
+
+def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float | None) -> str:
     """An epoch as one row of the terminal's table, under its heading if it is the first.
 
     Args:
         row: figures of the epoch.
         monitor: the figure that chooses the best epoch.
         best: whether this is the best so far.
-        left: seconds that the run will go on for.
+        left: seconds that the run will go on for; None if nobody knows.
     """
     names = dict(COLUMNS)
     if monitor not in names:
         names[monitor] = monitor.removeprefix("val_")
     widths = {name: max(len(title), 8) for name, title in names.items()}
     cells = [f"{_cell(name, row.get(name)):>{widths[name]}}" for name in names]
-    line = "  ".join([*cells, f"{_clock(left):>7}", "* best" if best else ""]).rstrip()
+    line = "  ".join([*cells, f"{'-' if left is None else _clock(left):>7}", "* best" if best else ""]).rstrip()
     heading = "  ".join([*(f"{title:>{widths[name]}}" for name, title in names.items()), f"{'left':>7}"])
     return f"{heading}\n{line}" if row["epoch"] == 1 else line
 

@@ -122,7 +122,7 @@ def measure(values: np.ndarray, overlay: Overlay) -> dict[str, float]:
 
     ``cnr`` is the contrast-to-noise ratio without sign, as published, ``cnr_signed`` with it: an inverted map is worse
     than none there. ``miou`` is the mean over ``THRESHOLDS``; the unseen part of the region counts as missed. ``hit`` is
-    whether the highest cell lies in the region, by share where several are highest; ``energy`` the share of the map's
+    the share of the highest cell that lies in the region, the mean where several are highest; ``energy`` the share of the map's
     sum that lies in it. NaN where a measure says nothing: ``cnr`` of a region that covers all or nothing of what is seen, or of
     a map without noise.
     """

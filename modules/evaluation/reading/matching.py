@@ -20,6 +20,8 @@ from modules.evaluation.reading.study_ids import (
 )
 from modules.messages import UserError, named, quoted_name
 
+LONG = 80  # letters; an id of more is a text
+
 
 def labels_of(file: ReportFile) -> list[str]:
     """What the studies of a file are called: their ids as they are written there, or the numbers of their rows.
@@ -81,6 +83,11 @@ def _check_ids(file: ReportFile) -> None:
     if twice is not None:
         rounded = re.fullmatch(r"\d(\.\d+)?[eE]\+?\d+", str(twice))  # both studies are wanted
         mend = "a spreadsheet rounded the ids, give the file it was made from" if rounded else "remove one of them"
+        if len(str(twice)) > LONG:
+            raise UserError(
+                f"{file.path} repeats {str(twice)[:LONG]!r}... in its column of ids; expected a name of every study: say which column "
+                "holds them with --columns id=NAME, or exchange the headings"
+            )
         raise UserError(f"{file.path} repeats study {twice}; expected every study once: {mend}")
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study
+from modules.corpus.dataloaders import settle
 from modules.corpus.images import KeptImages, crop_image, normalise_pixels
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import FeatureRows
@@ -113,7 +114,11 @@ def read_images(
     scorer.eval()
     device = scorer.score.weight.device
     loader = DataLoader(
-        dataset, batch_sampler=list(map(list, blocks)), num_workers=num_workers, generator=torch.Generator()
+        dataset,
+        batch_sampler=list(map(list, blocks)),
+        num_workers=num_workers,
+        worker_init_fn=settle,
+        generator=torch.Generator(),
     )
     for index, pixels in loader:
         image = normalise_pixels(pixels.to(device)).contiguous(memory_format=torch.channels_last)

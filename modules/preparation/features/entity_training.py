@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study
-from modules.corpus.dataloaders import epoch_batches
+from modules.corpus.dataloaders import epoch_batches, settle
 from modules.corpus.images import normalise_pixels
 from modules.distributed import autocast, barrier, gather_list, is_main, shard, world_size
 from modules.labelling.mentions import mention_targets
@@ -197,6 +197,7 @@ def _train_epoch(
         batch_sampler=[batches[share] for batches in steps for share in shared.mine],
         num_workers=int(schedule["num_workers"]),
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=settle,
         generator=torch.Generator(),  # its own: starting workers must not move the one that dropout uses
     )
     batches = iter(loader)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from models.medklip import MedklipNetwork
 from modules.corpus.annotations import Study
+from modules.corpus.dataloaders import settle
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import all_current
@@ -213,7 +214,10 @@ class MedklipScorer:
             Positions ``(B,)``, ``region_scores`` ``(B, K)`` and ``region_text`` ``(B, K, E)``.
         """
         loader = DataLoader(
-            ResizedImages(studies, image_dir), batch_sampler=list(map(list, blocks)), num_workers=num_workers
+            ResizedImages(studies, image_dir),
+            batch_sampler=list(map(list, blocks)),
+            num_workers=num_workers,
+            worker_init_fn=settle,
         )
         with tqdm(total=sum(map(len, blocks)), desc="entity scores", unit="study", disable=not is_main()) as bar:
             for index, pixels in loader:
