@@ -501,7 +501,7 @@ def test_what_rewarded_findings_are_worth_stands_as_it_was_measured():
 
 
 def test_what_rewarded_findings_are_worth_to_a_small_model_stands_as_it_was_measured():
-    told = " ".join(NOW.split("\n## Rewarded findings")[1].split())
+    told = " ".join(NOW.split("\n## Rewarded findings")[1].split("\n## ")[0].split())
     rows = "full", "findings rewarded at the end"
     training = minutes("synth_cxr_small_rewarded", rows, "train")
     test = minutes("synth_cxr_small_rewarded", rows, "test").split(" to ")
@@ -515,3 +515,16 @@ def test_what_rewarded_findings_are_worth_to_a_small_model_stands_as_it_was_meas
         for name in CE[:2]
     )
     assert f"the reward is worth {f1[1:]} F1** and no BLEU-4 that shows ({bleu})" in told
+
+
+def test_what_combined_gradients_are_worth_stands_as_it_was_measured():
+    told = " ".join(NOW.split("\n## Losses that pull apart")[1].split())
+    benchmark, row = "synth_cxr_small_rewarded", "conflict-averse gradients"
+    test = minutes(benchmark, [row], "test").split(" to ")
+    assert test[0] == test[1]
+    assert f"three seeds, {minutes(benchmark, [row], 'train')} minutes of training and {test[0]} of test" in told
+    for name in CE:
+        more = figures(benchmark, row, name) - figures(benchmark, "full", name)
+        assert abs(more.mean()) <= stats.t.ppf(0.975, 2) * more.std(ddof=1) / 3**0.5, name
+    hits = [figures(benchmark, one, "grounding.rows.maps.hit_rate") for one in (row, "full")]
+    assert f"on the sign as often ({difference('', [hits[0] - hits[1]])[5:-2]})" in told
