@@ -369,6 +369,10 @@ def test_a_run_begins_and_ceases_to_draw_between_epochs(prepared, tmp_path, monk
             train(prepared, tmp_path, *few, "--resume", *changed)
         assert end.value.code == 2
         assert "draws 2 reports of each study, and now it would draw 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1, "--scst_weight", 1)
+    assert end.value.code == 2
+    assert "inside an epoch whose --scst_weight is 0.05, and now it would be 1.0" in capsys.readouterr().err
     train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1)
     train(prepared, tmp_path, *few, "--resume", "--epochs", 3)
     assert "from here on --scst 0, 2 before\n" in capsys.readouterr().out

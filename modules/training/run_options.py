@@ -80,7 +80,7 @@ def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, fea
 
     Raises:
         UserError: if it is of other features, of more epochs than are asked for, or, inside an epoch, of another number of
-            processes or of drawn reports.
+            processes or of drawn reports, or another weight of these.
     """
     here, inside = world_size(), run["step"] > 0
     if inside and run["world_size"] != here:
@@ -100,4 +100,10 @@ def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, fea
         raise UserError(
             f"{path} was saved inside an epoch that draws {then} reports of each study, and now it would draw {now}: resume with "
             "the --scst, --scst_epochs and --epochs that it had, and change them once the epoch has ended"
+        )
+    weight = run.get("scst_weight", options.training.scst_weight)
+    if inside and now and weight != options.training.scst_weight:
+        raise UserError(
+            f"{path} was saved inside an epoch whose --scst_weight is {weight}, and now it would be {options.training.scst_weight}: "
+            "resume with the weight that it had, and change it once the epoch has ended"
         )

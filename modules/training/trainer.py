@@ -104,6 +104,7 @@ class Trainer:
             "processes": of_every_process(self.sums, self.device),
             "losses": self.losses,
             "drawn": drawn_in(self.options.training, state.epoch),
+            "scst_weight": self.options.training.scst_weight,
             "world_size": world_size(),
             "optimizer": self.optimizer.state_dict(),
             "class_prior": self.class_prior.cpu(),
