@@ -156,3 +156,21 @@ def test_it_goes_together_with_others(flags, prepared, tmp_path):
     with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert 0 < float(row["loss"]) < 30
+
+
+def test_compiled_blocks_keep_what_every_way_back_wants():
+    """torch.compile gives the memory of a block away after one way back, once it has compiled a way back that is the only one."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4), nn.Sigmoid())
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="aot_eager")
+
+    def losses():
+        said = compiled(torch.ones(3, 4))
+        return {"loss": said.sum(), "loss_a": said.sum(), "loss_b": (said**2).sum()}
+
+    made = ConflictAverseGradients(model, {"loss_a": 1.0, "loss_b": 1.0}, 0.4)
+    losses()["loss"].backward()
+    made.begin()
+    made.backward(losses())
+    made.finish()
+    assert all(parameter.grad.any() for parameter in model.parameters())

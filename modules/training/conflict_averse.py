@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+import torch._functorch.config as aot
 import torch.distributed as dist
 from scipy.optimize import minimize
 from torch import Tensor, nn
@@ -80,6 +81,7 @@ class ConflictAverseGradients(MeanGradients):
 
     def __init__(self, model: nn.Module, weights: Mapping[str, float], radius: float) -> None:
         super().__init__(model)
+        aot.donated_buffer = False  # --compile: what a compiled block kept is wanted for the way back of every loss
         self.weights, self.radius = weights, radius
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
