@@ -153,6 +153,14 @@ def test_findings_are_rewarded_in_the_last_two_epochs_of_their_row(quick, traini
     assert drawn == {"full": [], "findings rewarded at the end": [epochs - 1, epochs]}
 
 
+def test_gradients_are_combined_in_their_row_alone():
+    options = AblateOptions(quick=True, training="--epochs 8 --val_every 8", rows=("full", "conflict-averse gradients"))
+    benchmark, rows = benchmark_of(options), chosen_rows(options)
+    asked = [flat(parse_options(MainTrain, [*DATA, *benchmark.training.split(), *row.flags.split()])) for row in rows]
+    assert [(one["cagrad"], one["epochs"]) for one in asked] == [(0, 8), (0.4, 8)]
+    assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["cagrad"]]
+
+
 def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
     path, training = tmp_path / "runs.jsonl", Benchmark("a", None, "--epochs 4 --rerank states")
     runs = [
