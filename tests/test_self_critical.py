@@ -357,6 +357,14 @@ def test_a_run_begins_and_ceases_to_draw_between_epochs(prepared, tmp_path, monk
     assert "inside an epoch that draws 0 reports of each study, and now it would draw 2" in capsys.readouterr().err
     train(prepared, tmp_path, *few, "--resume", "--epochs", 1)
     capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        train(prepared, tmp_path, *few, "--resume", "--epochs", 1, "--scst", 2)
+    assert end.value.code == 2
+    assert (
+        "its 1 epochs, in which --scst was 0, and none is left for --scst 2: give --epochs 3" in capsys.readouterr().err
+    )
+    train(prepared, tmp_path, *few, "--resume", "--epochs", 1)
+    capsys.readouterr()
     options = read_json(tmp_path / "options.json")
     options["options"] = {name: value for name, value in options["options"].items() if not name.startswith("scst")}
     write_json(tmp_path / "options.json", options)  # of a run from before there was the flag
@@ -479,7 +487,9 @@ def test_precision_is_that_of_the_training(setting, monkeypatch):
     fused = model.fuse(batch.study)
     for precision in ("fp32", "bf16"):
         SelfCritical(model, critic.train_set, RuleLabeler(), critic.limits, 2, precision)(fused, batch)
-    assert [logits.dtype for logits in found] == [torch.float32, torch.bfloat16]
+        made = SelfCritical(model, critic.train_set, RuleLabeler(), critic.limits, 2, precision)(fused, batch)
+        assert made.log_probability.dtype == torch.float32
+    assert [logits.dtype for logits in found[::2]] == [torch.float32, torch.bfloat16]
 
 
 def test_a_recorded_step_is_not_repeated_in_an_epoch_that_draws(setting):

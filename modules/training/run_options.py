@@ -101,6 +101,11 @@ def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, fea
             f"{path} was saved inside an epoch that draws {then} reports of each study, and now it would draw {now}: resume with "
             "the --scst, --scst_epochs and --epochs that it had, and change them once the epoch has ended"
         )
+    if not inside and begun == asked and then != now:
+        raise UserError(
+            f"{path} has its {begun} epochs, in which --scst was {then}, and none is left for --scst {now}: give --epochs "
+            f"{begun + options.training.scst_epochs}, or the --scst that it had"
+        )
     weight = run.get("scst_weight", options.training.scst_weight)
     if inside and now and weight != options.training.scst_weight:
         raise UserError(
