@@ -90,6 +90,22 @@ def test_every_word_is_drawn_as_often_as_the_square_of_its_probability():
         torch.testing.assert_close(found / found.sum(), expected / expected.sum(), atol=0.02, rtol=0)
 
 
+def test_no_padding_is_drawn_inside_a_report_whose_probabilities_are_no_numbers():
+    torch.manual_seed(0)
+    limits = GenerationLimits(beams=1, min_length=0, max_new_tokens=6)
+    tokens = draw_reports(Table(torch.full((V,), torch.nan)), torch.tensor([[1, 3]] * 64), limits, END, PAD)
+    padding = tokens[:, 2:] == PAD
+    assert padding.any()
+    assert torch.equal(padding, (tokens[:, 2:] == END).cumsum(dim=1) - (tokens[:, 2:] == END).long() > 0)
+
+
+def test_a_profile_times_steps_that_draw(prepared, tmp_path, monkeypatch):
+    drawn, reward = [], SelfCritical.reward
+    monkeypatch.setattr(SelfCritical, "reward", lambda *given: drawn.append(1) or reward(*given))
+    train(prepared, tmp_path, "--profile", 2, "--scst", 2, "--scst_epochs", 1)
+    assert len(drawn) >= 2
+
+
 def test_no_report_is_shorter_or_longer_than_asked():
     torch.manual_seed(0)
     ends = torch.full((V,), -20.0)
