@@ -114,6 +114,8 @@ def test_sums_give_every_convention():
     single = class_sums(predicted, reference).scores()
     assert single["edema/recall"] == pytest.approx(per_class["edema"][1], abs=1e-12)
     assert example_f1(predicted, reference).mean() == pytest.approx(scores["ce_f1"], abs=1e-12)
+    alike = example_f1(predicted, reference, weights=np.full(14, 0.3))
+    np.testing.assert_allclose(alike, example_f1(predicted, reference), atol=1e-12)
 
 
 def test_thirds_follow_the_rate_not_the_order():

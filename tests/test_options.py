@@ -216,6 +216,7 @@ def test_a_switch_is_turned_off_by_no():
         ),
         (MainTrain, "--scst 1", "--scst 1 has no other report of the study to be compared with: give 2 or more"),
         (MainTrain, "--scst_weight 2", "--scst_weight 2.0 would change nothing with --scst 0: leave one of them out"),
+        (MainTrain, "--scst_rarity 1", "--scst_rarity 1.0 would change nothing with --scst 0: leave one of them out"),
         (MainTrain, "--scst_epochs 1", "--scst_epochs 1 would change nothing with --scst 0: leave one of them out"),
         (MainTrain, "--scst 3 --scst_weight 0", "--scst 3 would change nothing with --scst_weight 0.0"),
         (MainPredict, "--serve --overwrite", "--overwrite would change nothing with --serve: give one of them"),

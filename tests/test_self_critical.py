@@ -25,7 +25,7 @@ from modules.records import read_json, write_json
 from modules.training.losses import reward_loss
 from modules.training.objective import DrawnReports, Step, loss_names, objective, shares
 from modules.training.run_state import sums_by_name
-from modules.training.self_critical import SelfCritical
+from modules.training.self_critical import SelfCritical, weights_of_conditions
 from modules.training.trainer import Trainer
 from modules.training.update import Update
 from modules.weights.checkpoints import load_checkpoint
@@ -267,6 +267,29 @@ def test_a_report_earns_the_clinical_f1_of_its_own_words(setting):
     )
 
 
+def test_rare_findings_earn_more_where_rarity_counts(setting, tmp_path):
+    """An effusion in one of three reports counts three times as much as a heart that is enlarged in all of them."""
+    _, batch, critic = setting
+    reports = {"a": "the heart is enlarged .", "b": "the heart is enlarged .", "c": REPORTS["c"]}
+    dataset = small_set(small_bank(tmp_path, reports, np.zeros((3, 18))), reports)
+    said = ["the heart is enlarged .", "small left pleural effusion ."]
+    prompt = batch.token_ids[0, :19].tolist()
+    rows = [prompt + dataset.tokenizer.words(text, 10) for _ in reports for text in said]
+    width = max(map(len, rows))
+    tokens = torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+    found = {}
+    for power in (0.0, 1.0):
+        rare = SelfCritical(critic.model, dataset, RuleLabeler(), critic.limits, 2, "fp32", power)
+        found[power] = rare.reward(tokens, batch)
+    torch.testing.assert_close(found[0.0], torch.tensor([[1, 0], [1, 0], [2 / 3, 2 / 3]]))
+    torch.testing.assert_close(found[1.0], torch.tensor([[1, 0], [1, 0], [2 / 5, 6 / 7]]))
+
+
+def test_what_no_report_says_counts_as_if_one_did():
+    weights = weights_of_conditions(np.array([0.5, 0.0, 1.0]), 0.5, 100)
+    np.testing.assert_allclose(weights, [2**0.5, 10, 1])
+
+
 def test_the_gradient_is_that_of_the_expected_reward():
     """All pairs of draws of a study, each with its probability: no estimate is left."""
     worth = torch.tensor([1.0, 0.2, 0.6])
@@ -397,6 +420,10 @@ def test_a_run_begins_and_ceases_to_draw_between_epochs(prepared, tmp_path, monk
         train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1, "--scst_weight", 1)
     assert end.value.code == 2
     assert "inside an epoch whose --scst_weight is 0.05, and now it would be 1.0" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1, "--scst_rarity", 1)
+    assert end.value.code == 2
+    assert "inside an epoch whose --scst_rarity is 0.0, and now it would be 1.0" in capsys.readouterr().err
     train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1)
     train(prepared, tmp_path, *few, "--resume", "--epochs", 3)
     assert "from here on --scst 0, 2 before\n" in capsys.readouterr().out
@@ -469,10 +496,22 @@ def test_other_trainings_draw_too(flags, prepared, tmp_path):
 
 def test_the_flags_say_how_many_and_how_long(setting):
     model, _, critic = setting
-    words = ["--dataset_name", "synth_cxr", "--scst", "5", "--gen_min_len", "33", "--gen_max_len", "44"]
+    words = [
+        "--dataset_name",
+        "synth_cxr",
+        "--scst",
+        "5",
+        "--gen_min_len",
+        "33",
+        "--gen_max_len",
+        "44",
+        "--scst_rarity",
+        "2",
+    ]
     options = parse_options(MainTrain, [*words, "--precision", "bf16"])
     made = SelfCritical.of(model, critic.train_set, RuleLabeler(), options)
     assert (made.number, made.limits.min_length, made.limits.max_new_tokens, made.precision) == (5, 33, 44, "bf16")
+    assert made.weights.max() == pytest.approx(len(critic.own) ** 2)
     assert SelfCritical.of(model, critic.train_set, RuleLabeler(), parse_options(MainTrain, words[:2])) is None
 
 

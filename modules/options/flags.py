@@ -167,6 +167,7 @@ class TrainingOptions(Group):
     scst: int = flag(0, "self-critical training: reports drawn of each study; 0 as released", within="[0, 64]")
     scst_epochs: int = flag(2, "last epochs in which reports are drawn", within="[1, inf)")
     scst_weight: float = flag(0.05, "weight of 1 - CE-F1 of drawn reports", within="[0, 10000]")
+    scst_rarity: float = flag(0.0, "conditions count in it by their rate to minus this power", within="[0, 4]")
     prompt_states: str = flag(
         "true", "told in training; mixed: half the studies the predicted ones", choices=("true", "predicted", "mixed")
     )

@@ -51,7 +51,7 @@ OF_ANY_TRAINING = (
     ReadWith(("fast_cpu",), "device", ("auto", "cpu")),
     ReadWith(("fast_gpu", "compile"), "device", ("auto", "cuda")),
     ReadWith(("compile",), "fast_gpu", True),
-    ReadWith(("scst_epochs", "scst_weight"), "scst", True),
+    ReadWith(("scst_epochs", "scst_weight", "scst_rarity"), "scst", True),
     ReadWith(("scst",), "scst_weight", True),
 )
 OF_A_TEST = (

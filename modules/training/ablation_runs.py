@@ -28,7 +28,7 @@ from modules.training.ablations import Ablation, Benchmark, Job
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 SEARCH = tuple(field.name for field in fields(GenerationOptions))  # options of the search for reports
 # a resumed training may change them, and becomes another model
-DECIDING = ("epochs", "val_every", "monitor_metric", "scst", "scst_epochs", "scst_weight")
+DECIDING = ("epochs", "val_every", "monitor_metric", "scst", "scst_epochs", "scst_weight", "scst_rarity")
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
 

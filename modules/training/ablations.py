@@ -91,6 +91,7 @@ ABLATIONS = (
     Ablation("no ranking", "--enhancer scores --rank_weight 0"),
     Ablation("conflict-averse gradients", "--cagrad 0.4"),
     Ablation("findings rewarded at the end", "--scst 3"),
+    Ablation("rare findings rewarded at the end", "--scst 3 --scst_rarity 1"),
 )
 WHOLE = Benchmark(
     "synth_cxr",

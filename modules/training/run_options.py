@@ -19,7 +19,8 @@ FREE_ON_RESUME = (  # they do not change what has been trained; what they change
     "resnet_weights", "chexbert_path", "init_from",
 )  # fmt: skip
 
-DRAWING = ("scst", "scst_epochs", "scst_weight")  # a run may begin to draw reports, and cease to, between two epochs
+REWARD = ("scst_weight", "scst_rarity")  # what the loss of drawn reports is made of
+DRAWING = ("scst", "scst_epochs", *REWARD)  # a run may begin to draw reports, and cease to, between two epochs
 
 
 def drawn_in(training: TrainingOptions, epoch: int) -> int:
@@ -106,9 +107,10 @@ def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, fea
             f"{path} has its {begun} epochs, in which --scst was {then}, and none is left for --scst {now}: give --epochs "
             f"{begun + options.training.scst_epochs}, or the --scst that it had"
         )
-    weight = run.get("scst_weight", options.training.scst_weight)
-    if inside and now and weight != options.training.scst_weight:
-        raise UserError(
-            f"{path} was saved inside an epoch whose --scst_weight is {weight}, and now it would be {options.training.scst_weight}: "
-            "resume with the weight that it had, and change it once the epoch has ended"
-        )
+    for name in REWARD if inside and now else ():
+        before, asked_for = run.get(name, getattr(TrainingOptions(), name)), getattr(options.training, name)
+        if before != asked_for:
+            raise UserError(
+                f"{path} was saved inside an epoch whose --{name} is {before}, and now it would be {asked_for}: "
+                "resume with what it had, and change it once the epoch has ended"
+            )

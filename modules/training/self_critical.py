@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,10 +13,18 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast
 from modules.evaluation.generation import search_of
-from modules.evaluation.metrics.clinical import example_f1
+from modules.evaluation.metrics.clinical import example_f1, positive_rates
 from modules.labelling.labelers import Labeler, label_together
 from modules.options.programs import MainTrain
 from modules.training.objective import DrawnReports
+
+
+def weights_of_conditions(rates: np.ndarray, power: float, studies: int) -> np.ndarray:
+    """How much each condition counts ``(14,)``: its share of positive reports ``rates`` ``(14,)`` to minus ``power``.
+
+    One that is positive in none of the ``studies`` counts as one that is positive in one of them.
+    """
+    return rates.clip(1 / studies) ** -power
 
 
 class SelfCritical:
@@ -31,6 +40,7 @@ class SelfCritical:
         limits: their lengths.
         number: of each study.
         precision: ``--precision``.
+        rarity: power of :func:`weights_of_conditions`.
 
     Attributes:
         active: whether this epoch draws.
@@ -44,18 +54,23 @@ class SelfCritical:
         limits: GenerationLimits,
         number: int,
         precision: str,
+        rarity: float = 0.0,
     ) -> None:
         self.model, self.train_set, self.labeler = model, train_set, labeler
         self.limits, self.number, self.precision, self.active = limits, number, precision, True
         self.own = label_together(labeler, train_set.reports)  # (n, 14 or 18)
+        self.weights = weights_of_conditions(
+            positive_rates(self.own, labeler.conditions), rarity, len(self.own)
+        )  # (14,)
 
     @classmethod
     def of(cls, model: Revtaf, train_set: ReportDataset, labeler: Labeler, options: MainTrain) -> SelfCritical | None:
         """What ``--scst`` asks for; None for 0."""
         if not options.training.scst:
             return None
-        limits, number = search_of(options.generation, labeler).limits, options.training.scst
-        return cls(model, train_set, labeler, limits, number, options.compute.precision)
+        limits, training = search_of(options.generation, labeler).limits, options.training
+        precision = options.compute.precision
+        return cls(model, train_set, labeler, limits, training.scst, precision, training.scst_rarity)
 
     def __call__(self, fused: FusedStudy, batch: Batch) -> DrawnReports:
         """Draw ``n`` reports of every study of ``batch``, of which ``fused`` is known."""
@@ -76,10 +91,10 @@ class SelfCritical:
         return DrawnReports(self.reward(token_ids, batch).to(device), self._log_probability(logits, packed))
 
     def reward(self, token_ids: Tensor, batch: Batch) -> Tensor:
-        """``ce_f1`` ``(B, n)`` of the drawn reports ``token_ids`` ``(B * n, T)``."""
+        """``ce_f1`` ``(B, n)`` of the drawn reports ``token_ids`` ``(B * n, T)``, in which conditions have their weights."""
         drawn = self.labeler.label_once([self.train_set.tokenizer.decode(ids) for ids in token_ids.tolist()])
         own = self.own[batch.index].repeat(self.number, axis=0)  # (B * n, 14 or 18)
-        f1 = example_f1(drawn, own, self.labeler.conditions)  # (B * n,)
+        f1 = example_f1(drawn, own, self.labeler.conditions, self.weights)  # (B * n,)
         return torch.from_numpy(f1).float().view(-1, self.number)
 
     def _log_probability(self, logits: Tensor, packed: PackedReports) -> Tensor:

@@ -30,7 +30,7 @@ from modules.training.history import History, shown
 from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
-from modules.training.run_options import check_same_state, drawn_in
+from modules.training.run_options import REWARD, check_same_state, drawn_in
 from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows, sums_by_name
 from modules.training.self_critical import SelfCritical
 from modules.training.towers import Wanted, fitted_beforehand, refit_towers
@@ -104,7 +104,7 @@ class Trainer:
             "processes": of_every_process(self.sums, self.device),
             "losses": self.losses,
             "drawn": drawn_in(self.options.training, state.epoch),
-            "scst_weight": self.options.training.scst_weight,
+            **{name: getattr(self.options.training, name) for name in REWARD},
             "world_size": world_size(),
             "optimizer": self.optimizer.state_dict(),
             "class_prior": self.class_prior.cpu(),

@@ -246,6 +246,22 @@ def class_sums(predicted: np.ndarray, reference: np.ndarray, conditions: Sequenc
     return StudySums(np.concatenate([found & expected, found, expected], axis=1).astype(np.float64), figures)
 
 
-def example_f1(predicted: np.ndarray, reference: np.ndarray, conditions: Sequence[str] | None = None) -> np.ndarray:
-    """``ce_f1`` of every report ``(n,)``; arguments and errors as in :func:`clinical_scores`."""
-    return _precision_recall_f1(*_binary(predicted, reference, conditions, "negative"), axis=1)[2]
+def example_f1(
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    conditions: Sequence[str] | None = None,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """``ce_f1`` of every report ``(n,)``; arguments and errors as in :func:`clinical_scores`.
+
+    With ``weights`` ``(14,)`` a condition counts so many times, in what is found, expected and both.
+    """
+    found, expected = _binary(predicted, reference, conditions, "negative")
+    if weights is None:
+        return _precision_recall_f1(found, expected, axis=1)[2]
+    return _measures(*(part @ weights for part in (found & expected, found, expected)))[2]
+
+
+def positive_rates(labels: np.ndarray, conditions: Sequence[str] | None = None) -> np.ndarray:
+    """Share ``(14,)`` of reports that are positive for each condition; arguments and errors as in :func:`clinical_scores`."""
+    return _binary(labels, labels, conditions, "negative")[0].mean(axis=0)
