@@ -220,6 +220,9 @@ def test_columns_that_are_named(tmp_path):
     assert one.references is None  # a text is not its own reference: that column stands in another file
     with pytest.raises(UserError, match="names the prediction twice, 'a' and 'b'"):
         named_columns(["prediction=a", "prediction=b"])
+    with pytest.raises(UserError, match="takes 'Reference' for the reference and for the id: a report is no id"):
+        named_columns(["id=reference", "prediction=x", "reference=Reference"])
+    assert named_columns(["prediction=report", "reference=report"]) == {"prediction": "report", "reference": "report"}
 
 
 def test_a_prediction_that_is_called_report_leaves_the_references_their_report(tmp_path):

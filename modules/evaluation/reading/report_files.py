@@ -113,7 +113,7 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
     """Headings by role, from ``prediction=NAME reference=NAME id=NAME``.
 
     Raises:
-        UserError: if a word is not of this form, or names another role.
+        UserError: if a word is not of this form, or names another role, or the ids are said to be the reports.
     """
     roles = ("prediction", "reference", "id")
     given: dict[str, str] = {}
@@ -124,6 +124,11 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
         if role in given:
             raise UserError(f"--columns names the {role} twice, {given[role]!r} and {name!r}: leave one of them out")
         given[role] = name
+    for role in ("prediction", "reference"):  # these two may share a heading, each in its own file
+        if role in given and plain_heading(given[role]) == plain_heading(given.get("id", "")):
+            raise UserError(
+                f"--columns takes {given[role]!r} for the {role} and for the id: a report is no id, name the column of ids"
+            )
     return given
 
 
