@@ -162,6 +162,8 @@ def test_images(folder):
     shutil.copy(paths[2], held_out)
     Image.new("RGB", (80, 80), (7, 7, 7)).save(paths[3])
     Image.open(paths[4]).resize((90, 30)).save(paths[4])
+    assert not any("16 bits" in warning for warning in found(folder, "warning"))
+    Image.fromarray(np.arange(80 * 80, dtype=np.uint16).reshape(80, 80)).save(paths[5])
     errors, warnings = found(folder), found(folder, "warning")
     assert any(
         error.startswith(f"images | 1 of {sum(map(len, studies.values()))} images are not in") for error in errors
@@ -169,6 +171,7 @@ def test_images(folder):
     assert any(error.startswith("images | 1 images cannot be decoded") and str(paths[1]) in error for error in errors)
     assert any(error.startswith("images | 1 image files have the same content in two splits") for error in errors)
     assert any(warning.startswith("images | 1 images are blank") for warning in warnings)
+    assert any(warning.startswith("images | 1 images hold 16 bits, which are spread") for warning in warnings)
     assert any(warning.startswith("images | 1 images have a side below 73 pixels") for warning in warnings)
     assert any(warning.startswith("images | 1 images are more than 2.5 times") for warning in warnings)
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from modules.corpus.dicom import read_dicom, spread
 from modules.corpus.images import read_image, read_resized
-from modules.corpus.pixels import open_image
+from modules.corpus.pixels import of_two_depths, open_image
 from modules.messages import UserError
 from modules.preparation.raw.images import copy_images, copy_path
 from modules.preparation.raw.pixels import shrink
@@ -94,6 +94,24 @@ def test_sixteen_bits_are_spread_over_eight(tmp_path):
     assert (pixels[0, 0], pixels[-1, -1]) == (0, 255)
     assert (np.diff(pixels.ravel().astype(int)) >= 0).all()
     assert (spread(np.full((2, 2), 7)) == 0).all()
+
+
+def test_images_of_eight_and_of_sixteen_bits_are_not_mixed_in_silence(tmp_path, capsys):
+    names = write_images(tmp_path / "raw")
+    copy(names, tmp_path / "raw", tmp_path / "out")
+    assert "bits" not in capsys.readouterr().out
+    deep, broken = Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)), tmp_path / "raw" / "broken.png"
+    deep.save(tmp_path / "raw" / "deep.png")
+    broken.write_bytes(b"")
+    copy([*names, "deep.png", "broken.png"], tmp_path / "raw", tmp_path / "out")
+    shown = capsys.readouterr().out
+    assert "warning: 1 images hold 16 bits, which are spread" in shown
+    assert shown.count(f"(first: {tmp_path / 'raw' / 'deep.png'})\n") == 1
+    (tmp_path / "raw" / "film.dcm").write_bytes(b"")
+    paths = [tmp_path / "raw" / name for name in ("deep.png", "film.dcm")]
+    assert of_two_depths(paths) == []  # a DICOM file says how it is shown
+    for name in (*names[:2], "not_opened.jpg"):
+        assert of_two_depths([*paths, tmp_path / "raw" / name]) == paths[:1]
 
 
 def test_an_unreadable_image_is_told_and_the_rest_is_copied(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ from modules.corpus.jpegs import load_whole
 from modules.messages import UserError
 
 FORMATS = ("PNG", "JPEG")
+TWO_DEPTHS = (
+    "{count} images hold 16 bits, which are spread over the whole range, and others 8, which are not: export all of them alike, or "
+    "a model may see the kind of file"
+)
+_PNG = b"\x89PNG\r\n\x1a\n"
 _ADAM7 = (  # first column and row of the seven passes of an interlaced PNG, and the steps between two of them
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
@@ -79,6 +85,28 @@ def open_image(path: Path) -> Image.Image:
     except Exception as error:  # damage makes Pillow raise whatever the damaged place leads to
         what = "is cut off" if "truncated" in str(error) or isinstance(error, EOFError) else "is damaged"
         raise UserError(f"the image {path} cannot be decoded, it {what}: copy it again or remove its study") from error
+
+
+def of_two_depths(paths: Iterable[Path]) -> list[Path]:
+    """Those that hold 16 bits, where others of the files hold 8; DICOM files, which say how they are shown, are none of either.
+
+    16 bits are spread over the whole range and 8 are not (:func:`open_image`), so the same film would look different.
+    """
+    deep, others = [], 0
+    for path in paths:
+        if path.suffix.lower() in (
+            ".jpg",
+            ".jpeg",
+        ):  # 8 bits; archives hold hundreds of thousands, not to be opened for this
+            others += 1
+            continue
+        with open(path, "rb") as file:
+            head = file.read(132)
+        if head.startswith(_PNG) and head[24] == 16:
+            deep.append(path)
+        elif head[128:] != b"DICM" and path.suffix.lower() != ".dcm":
+            others += 1
+    return deep if others else []
 
 
 def _turned(path: Path, image: Image.Image, doubts: list[warnings.WarningMessage]) -> Image.Image:

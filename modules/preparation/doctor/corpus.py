@@ -17,7 +17,7 @@ from modules.corpus.annotations import SPLITS, Study, annotation_items, item_pro
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.patients import patient_key
-from modules.corpus.pixels import open_image
+from modules.corpus.pixels import TWO_DEPTHS, of_two_depths, open_image
 from modules.corpus.text import normalise_whitespace
 from modules.messages import UserError, named
 from modules.options.flags import DataOptions
@@ -179,6 +179,8 @@ def _look_inside(
         inside = dict(zip(images, bar, strict=True))
     diagnosis.add("error", "images", "{count} images cannot be decoded", [i.error for i in inside.values() if i.error])
     inside = {image: found for image, found in inside.items() if not found.error}
+    deep = of_two_depths(folder / image for image in inside)
+    diagnosis.add("warning", "images", TWO_DEPTHS, map(str, deep))
     blank = [image for image, found in inside.items() if found.blank]
     diagnosis.add("warning", "images", "{count} images are blank: one grey value throughout", blank)
     shorter = round(options.image_size * RESIZE_RATIO)

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from modules.corpus.pixels import TWO_DEPTHS, of_two_depths
 from modules.distributed import barrier, from_main, gather_list, is_main, shard, world_size
 from modules.messages import UserError
 from modules.preparation.raw.pixels import FORMATS, Finding, write_copy
@@ -88,6 +89,9 @@ def copy_images(
     blank = [found for found in findings if found.copied]
     if is_main():
         print(f"images: {written} of {len(images)} copied to {image_dir}")
+        whole = set(images) - {found.image for found in findings if not found.copied}
+        if deep := of_two_depths(source / image for image in sorted(whole)):
+            print(f"warning: {TWO_DEPTHS.format(count=len(deep))} (first: {deep[0]})")
         if blank:
             print(f"{len(blank)} images are one grey value throughout, first: {blank[0].image}")
         if written:
