@@ -39,5 +39,9 @@ def test_a_lack_of_memory_names_the_flags(error):
     drawing = advice(config, batch, TrainingOptions(scst=5), "fp32")
     drawn = str(end.value).replace("optimizer:", "optimizer, and the reports that --scst 5 draws:")
     assert drawing == drawn.replace(", --precision", ", --scst 2 draws fewer reports than 5, --precision")
+    apart = str(end.value).replace(
+        ", --precision", ", --cagrad 0 keeps one gradient in place of one of every loss, --precision"
+    )
+    assert advice(config, batch, TrainingOptions(cagrad=0.4), "fp32") == apart
     with pytest.raises(RuntimeError, match="another"), says_what_to_lower(config, batch, options, "fp32"):
         raise RuntimeError("another")

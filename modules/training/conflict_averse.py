@@ -1,7 +1,7 @@
 """Gradients of several losses that pull at the same weights, combined so that none of them is left behind.
 
 The sum of the losses helps some of them at the cost of others where their gradients point apart. The conflict-averse gradient
-lies within a ball around their mean and helps most the loss that is helped least (Liu et al., Conflict-Averse Gradient Descent
+lies within a ball around their mean and helps most the loss that is helped least: one that is opposed, or short (Liu et al., Conflict-Averse Gradient Descent
 for Multi-task Learning, NeurIPS 2021).
 """
 
@@ -19,57 +19,65 @@ from torch import Tensor, nn
 from modules.distributed import world_size
 from modules.training.gradients import MeanGradients
 
+ROUNDING = 1e-7  # of a length beside another one, in float32
+TINY = 1e-12  # keeps a slope where gradients of length 1 cancel
+
 
 def coefficients(gram: np.ndarray, radius: float) -> np.ndarray:
     """What the gradients of the losses are multiplied with before they are added.
 
     With ``g_0`` their mean and ``g_w`` their mean under weights ``w`` on the simplex, the dual of the problem is to minimise
-    ``g_w . g_0 + c |g_0| |g_w|``, and the update is ``T (g_0 + c |g_0| g_w / |g_w|)``.
+    ``g_w . g_0 + c |g_0| |g_w|``, and the update is ``T (g_0 + c |g_0| g_w / |g_w|)``. A short gradient is the one that is helped
+    least, so it is lengthened most, whatever its direction. It is solved for gradients of length 1 (``y_t`` is ``w_t |g_t|`` over the
+    shortest length), since those of the losses may be a millionth of each other.
 
     Args:
         gram: ``(T, T)`` inner products of the gradients of T losses.
         radius: ``c`` in [0, 1), of the ball in lengths of ``g_0``; 0 is the plain sum.
 
     Returns:
-        ``(T,)``, at least 1; ones where the gradients are not finite or their mean is 0. A loss without any gradient, which no
-        step can help, has 1 and is not looked at.
+        ``(T,)``, at least 1; ones where the gradients are not finite or their mean is 0. A loss whose gradient is below ``ROUNDING``
+        of the longest, which no step can help, has 1 and is not looked at; so has one that is left alone.
     """
     plain = np.ones(len(gram))
-    some = gram.diagonal() > 0
-    if not np.isfinite(gram).all() or not some.any():
+    if not np.isfinite(gram).all() or gram.diagonal().max() <= 0:
         return plain
+    gram = gram / gram.diagonal().max()
+    lengths = np.sqrt(gram.diagonal())
+    some = lengths > ROUNDING
     if not some.all():
         plain[some] = coefficients(gram[np.ix_(some, some)], radius)
         return plain
     T = len(gram)
-    gram = gram / (np.trace(gram) / T)
-    mean = np.full(T, 1 / T)
-    ball = radius * np.sqrt(max(mean @ gram @ mean, 0.0))
-    if ball <= 0:
+    mean = np.sqrt(max(gram.mean(), 0.0))  # its length
+    if T == 1 or radius <= 0 or mean <= 0:
         return plain
+    unit = gram / np.outer(lengths, lengths)
+    along = gram.mean(axis=1) / lengths / mean  # (T,), cosine of every gradient with the mean
+    shares = lengths.min() / lengths  # (T,), of y that add up to 1
 
-    def length(w: np.ndarray) -> float:
-        return float(np.sqrt(max(w @ gram @ w, 0.0) + 1e-12))
+    def length(y: np.ndarray) -> float:
+        return float(np.sqrt(max(y @ unit @ y, 0.0) + TINY))
 
     found = minimize(
-        lambda w: w @ gram @ mean + ball * length(w),
-        mean,
-        jac=lambda w: gram @ mean + ball * (gram @ w) / length(w),
+        lambda y: y @ along + radius * length(y),
+        np.full(T, 1 / shares.sum()),
+        jac=lambda y: along + radius * (unit @ y) / length(y),
         method="SLSQP",
-        bounds=[(0, 1)] * T,
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        bounds=[(0, None)] * T,
+        constraints={"type": "eq", "fun": lambda y: y @ shares - 1, "jac": lambda y: shares},
         options={"ftol": 1e-12, "maxiter": 200},
     )
-    w = found.x.clip(0)
-    w /= w.sum()
-    return plain + T * ball * w / length(w)
+    y = found.x.clip(0)
+    return plain + T * radius * mean * y / lengths / length(y)
 
 
 class ConflictAverseGradients(MeanGradients):
     """The gradient of every loss by itself, the mean of all processes, combined where several reach one weight.
 
     Weights that the same losses reach are one group, combined by itself: a loss that reaches few weights would be the one that
-    is helped least everywhere. Where one loss alone reaches a weight, the weight has that loss's gradient, as without.
+    is helped least everywhere. Where one loss alone reaches a weight, the weight has that loss's gradient, as without. A loss of
+    weight 0 asks for none, and what it alone reaches is not decayed.
 
     Departure: ours; the paper and the released code add the losses. ``--cagrad 0`` does so.
 
@@ -91,10 +99,10 @@ class ConflictAverseGradients(MeanGradients):
 
     def backward(self, losses: Mapping[str, Tensor]) -> None:
         """The way back of every loss that has one; those of several batches add up."""
-        for name, weight in self.weights.items():
-            if not weight or not losses[name].requires_grad:
-                continue
-            new = torch.autograd.grad(weight * losses[name], self.parameters, retain_graph=True, allow_unused=True)
+        asked = [(name, weight) for name, weight in self.weights.items() if weight and losses[name].requires_grad]
+        for name, weight in asked:
+            again = name != asked[-1][0]
+            new = torch.autograd.grad(weight * losses[name], self.parameters, retain_graph=again, allow_unused=True)
             old = self.found.get(name, [None] * len(new))
             self.found[name] = [_sum(one, other) for one, other in zip(old, new, strict=True)]
 

@@ -126,6 +126,8 @@ def advice(config: RevtafConfig, batch: Batch, options: TrainingOptions, precisi
         ways.append(f"--batch_size {size // 2} --grad_accum {options.grad_accum * 2} keeps {whole / 2:.2g} GB")
     if not options.grad_checkpointing:
         ways.append(f"--grad_checkpointing keeps {twice:.2g} GB")
+    if options.cagrad:
+        ways.append("--cagrad 0 keeps one gradient in place of one of every loss")
     if options.scst > 2:
         ways.append(f"--scst 2 draws fewer reports than {options.scst}")
     if precision == "fp32":

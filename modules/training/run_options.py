@@ -49,7 +49,7 @@ def check_same_run(options: MainTrain) -> None:
     path = Path(options.run.save_dir) / "options.json"
     if not options.training.resume or not path.is_file():
         return
-    theirs = read_run_options(path)
+    theirs = plain(vars(TrainingOptions())) | read_run_options(path)  # a run from before there was a flag
     ours = plain(flat(options))
     if ours["global_batch"] and ours["global_batch"] == theirs.get("global_batch"):
         theirs["batch_size"] = ours["batch_size"]  # of each process; there may be another number of them now
@@ -59,9 +59,8 @@ def check_same_run(options: MainTrain) -> None:
         if name not in (*FREE_ON_RESUME, *DRAWING) and name in theirs and theirs[name] != ours[name]
     ]
     for name in DRAWING:
-        before = theirs.get(name, getattr(TrainingOptions(), name))  # a run from before there was the flag
-        if is_main() and before != ours[name]:
-            print(f"from here on --{name} {ours[name]}, {before} before")
+        if is_main() and theirs[name] != ours[name]:
+            print(f"from here on --{name} {ours[name]}, {theirs[name]} before")
     if names:
         differences = "; ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in names[:4])
         raise UserError(

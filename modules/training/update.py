@@ -147,8 +147,10 @@ class Update:
                 watch().beat("backward pass")
                 with self.stage("backward"):
                     self.gradients.backward(losses)
-            values = values + torch.stack([value.detach().float() for value in losses.values()])
-        self.gradients.finish()
+                    values = values + torch.stack([value.detach().float() for value in losses.values()])
+                    del losses  # and what they keep for the way back, before the next batch keeps its own
+                    if self.gradients.last:
+                        self.gradients.finish()
         copy_from_main(self.own_statistics)
         return values
 
