@@ -146,9 +146,7 @@ class Columns:
         """Keep the columns ``order`` ``(B, n)`` of each text, in this order, in every layer."""
         B, heads, size, d = self._layers[0][0].shape
         first = torch.arange(0, B * heads * size, size, device=order.device).view(B, heads, 1)
-        rows = (
-            first + order[:, None]
-        ).flatten()  # (B * heads * n,), an eighth of the time of a gather of single numbers
+        rows = (first + order[:, None]).flatten()  # (B * heads * n,): whole rows take an eighth of what numbers take
         for array in chain.from_iterable(self._layers):
             array[:, :, : order.shape[1]] = array.view(-1, d).index_select(0, rows).view(B, heads, -1, d)
         self.filled = order.shape[1]
