@@ -2,6 +2,7 @@
 
 import csv
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -190,6 +191,24 @@ def test_a_batch_is_forgotten_before_the_next_one_is_looked_at(monkeypatch):
     assert len(after) == 3
     assert min(after) > 300
     assert before == [0] * 4
+
+
+def test_a_profile_counts_the_combination(monkeypatch):
+    config = tiny_config(dropout=0.0)
+    batch = random_batch(config, size=2, tokens=60, sentences=5)
+    update = Update(Revtaf(config), replace(LOSS, cagrad=0.4), "fp32", torch.device("cpu"))
+    inside, finish, found = [], update.gradients.finish, []
+
+    @contextmanager
+    def stage(name):
+        inside.append(name)
+        yield
+        inside.pop()
+
+    update.stage = stage
+    monkeypatch.setattr(update.gradients, "finish", lambda: found.append([*inside]) or finish())
+    update(1, (batch, batch), torch.ones(18))
+    assert found == [["backward"]]
 
 
 def test_every_term_has_the_weight_of_its_flag():
