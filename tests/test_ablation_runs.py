@@ -143,14 +143,16 @@ def test_the_quick_benchmark_trains_longer_where_it_is_told_to():
 )
 def test_findings_are_rewarded_in_the_last_two_epochs_of_their_row(quick, training, epochs):
     """As both tables of docs/findings.md have it."""
-    options = AblateOptions(quick=quick, training=training, rows=("full", "findings rewarded at the end"))
-    benchmark, (full, rewarded) = benchmark_of(options), chosen_rows(options)
-    drawn = {}
-    for row in (full, rewarded):
+    rows = ("full", "findings rewarded at the end", "rare findings rewarded at the end")
+    options = AblateOptions(quick=quick, training=training, rows=rows)
+    benchmark, drawn, rarity = benchmark_of(options), {}, []
+    for row in chosen_rows(options):
         trained = parse_options(MainTrain, [*DATA, *benchmark.training.split(), *row.flags.split()]).training
         assert trained.epochs == trained.val_every == epochs
         drawn[row.name] = [epoch for epoch in range(1, epochs + 1) if drawn_in(trained, epoch) == 3]
-    assert drawn == {"full": [], "findings rewarded at the end": [epochs - 1, epochs]}
+        rarity.append(trained.scst_rarity)
+    assert drawn == {rows[0]: [], rows[1]: [epochs - 1, epochs], rows[2]: [epochs - 1, epochs]}
+    assert rarity == [0, 0, 1]
 
 
 def test_gradients_are_combined_in_their_row_alone():

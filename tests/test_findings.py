@@ -485,7 +485,7 @@ def test_how_far_a_patch_sees_is_said_as_it_is():
 
 def test_what_rewarded_findings_are_worth_stands_as_it_was_measured():
     told = " ".join(NOW.split("\n## Rewarded findings")[1].split())
-    rows = "full", "findings rewarded at the end"
+    rows = "full", "findings rewarded at the end", "rare findings rewarded at the end"
     training, test = (minutes("synth_cxr_rewarded", rows, kind) for kind in ("train", "test"))
     assert f"other programs, {training} minutes of training and {test} of test in each." in told
     said, states = (
@@ -495,9 +495,21 @@ def test_what_rewarded_findings_are_worth_stands_as_it_was_measured():
     text, states = (figures("synth_cxr_rewarded", "full", name) for name in CE[3:])
     assert f"the tail of the text is {difference('', [states - text])[6:-2]} below that of the states" in told
     for name in CE:
-        less_than = figures("synth_cxr_rewarded", rows[0], name) - figures("synth_cxr_rewarded", rows[1], name)
-        half = stats.t.ppf(0.975, 2) * less_than.std(ddof=1) / 3**0.5
-        assert abs(less_than.mean()) <= half, name
+        for row in rows[1:]:
+            less_than = figures("synth_cxr_rewarded", "full", name) - figures("synth_cxr_rewarded", row, name)
+            half = stats.t.ppf(0.975, 2) * less_than.std(ddof=1) / 3**0.5
+            assert abs(less_than.mean()) <= half, name
+
+
+def test_what_rare_findings_are_worth_stands_as_it_was_measured():
+    told, row = " ".join(NOW.split("\n## Rewarded findings")[1].split()), "rare findings rewarded at the end"
+    text, states = (figures("synth_cxr_rewarded", row, name) for name in CE[3:])
+    assert f"It is {difference('', [states - text])[6:-2]} below that of the states then." in told
+    f1, tail = (
+        difference("", [figures("synth_cxr_small_rewarded", row, n) - figures("synth_cxr_small_rewarded", "full", n)])
+        for n in (CE[1], CE[3])
+    )
+    assert f"the F1 of the plain reward, {f1[5:-2]} over none, and its tail stays where it was ({tail[5:-2]})" in told
 
 
 def test_what_rewarded_findings_are_worth_to_a_small_model_stands_as_it_was_measured():
