@@ -47,6 +47,21 @@ def test_nothing_else_in_the_ball_helps_the_loss_that_is_helped_least_more(losse
         assert least >= (rows @ mean).min() - 1e-9
 
 
+@pytest.mark.parametrize(("magnitudes", "gap"), [(0, 1e-5), (3, 1e-3), (6, 1e-2)])
+def test_the_dual_says_that_no_update_is_better(magnitudes, gap):
+    """Whatever lies in the ball helps some loss by no more than ``g_w . g_0 + c |g_0| |g_w|``, of gradients up to a millionth of others."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        losses = rng.integers(2, 5)
+        rows = rng.normal(size=(losses, 6)) * 10 ** -rng.uniform(0, magnitudes, (losses, 1))
+        mean, added = rows.mean(axis=0), coefficients(rows @ rows.T, 0.4) - 1
+        update = mean + added @ rows / losses
+        assert np.linalg.norm(update - mean) == pytest.approx(0.4 * np.linalg.norm(mean), rel=1e-4)
+        weighted = added / added.sum() @ rows
+        bound = weighted @ mean + 0.4 * np.linalg.norm(mean) * np.linalg.norm(weighted)
+        assert bound - (rows @ update).min() <= gap * abs(bound)
+
+
 def test_size_of_the_gradients_does_not_matter():
     rows = gradients(3)
     np.testing.assert_allclose(coefficients(1e-12 * rows @ rows.T, 0.4), coefficients(rows @ rows.T, 0.4), rtol=1e-5)

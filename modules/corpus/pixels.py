@@ -94,11 +94,8 @@ def of_two_depths(paths: Iterable[Path]) -> list[Path]:
     """
     deep, others = [], 0
     for path in paths:
-        if path.suffix.lower() in (
-            ".jpg",
-            ".jpeg",
-        ):  # 8 bits; archives hold hundreds of thousands, not to be opened for this
-            others += 1
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            others += 1  # archives hold hundreds of thousands, not to be opened for this
             continue
         with open(path, "rb") as file:
             head = file.read(132)

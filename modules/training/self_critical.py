@@ -59,9 +59,8 @@ class SelfCritical:
         self.model, self.train_set, self.labeler = model, train_set, labeler
         self.limits, self.number, self.precision, self.active = limits, number, precision, True
         self.own = label_together(labeler, train_set.reports)  # (n, 14 or 18)
-        self.weights = weights_of_conditions(
-            positive_rates(self.own, labeler.conditions), rarity, len(self.own)
-        )  # (14,)
+        rates = positive_rates(self.own, labeler.conditions)  # (14,)
+        self.weights = weights_of_conditions(rates, rarity, len(self.own))  # (14,)
 
     @classmethod
     def of(cls, model: Revtaf, train_set: ReportDataset, labeler: Labeler, options: MainTrain) -> SelfCritical | None:
