@@ -16,6 +16,7 @@ from models.cpu.speed_up import speed_up
 from models.decoder_layers import PackedReports
 from models.report_sampling import draw_reports
 from models.revtaf import Revtaf
+from modules.corpus.dataloaders import rarity
 from modules.corpus.datasets import Batch
 from modules.labelling.labelers import RuleLabeler
 from modules.options.flags import TrainingOptions
@@ -25,7 +26,7 @@ from modules.records import read_json, write_json
 from modules.training.losses import reward_loss
 from modules.training.objective import DrawnReports, Step, loss_names, objective, shares
 from modules.training.run_state import sums_by_name
-from modules.training.self_critical import SelfCritical, weights_of_conditions
+from modules.training.self_critical import SelfCritical
 from modules.training.trainer import Trainer
 from modules.training.update import Update
 from modules.weights.checkpoints import load_checkpoint
@@ -286,8 +287,9 @@ def test_rare_findings_earn_more_where_rarity_counts(setting, tmp_path):
 
 
 def test_what_no_report_says_counts_as_if_one_did():
-    weights = weights_of_conditions(np.array([0.5, 0.0, 1.0]), 0.5, 100)
-    np.testing.assert_allclose(weights, [2**0.5, 10, 1])
+    positive = np.zeros((100, 3), bool)
+    positive[:50, 0] = positive[:, 2] = True
+    np.testing.assert_allclose(rarity(positive, 0.5), [2**0.5, 10, 1])
 
 
 def test_the_gradient_is_that_of_the_expected_reward():

@@ -17,6 +17,11 @@ from modules.labels import POSITIVE
 from modules.processes.stops import ignore_stops
 
 
+def rarity(positive: np.ndarray, power: float) -> np.ndarray:
+    """The rate of each condition to minus ``power``, ``(L,)``, of ``positive`` ``(n, L)``; one that no study has counts as in one."""
+    return positive.mean(axis=0).clip(1 / max(len(positive), 1)) ** -power
+
+
 def rare_first(labels: np.ndarray, power: float) -> np.ndarray:
     """How often an epoch takes each study, on average once: ``(n,)``.
 
@@ -28,8 +33,8 @@ def rare_first(labels: np.ndarray, power: float) -> np.ndarray:
         power: 0 takes every study once.
     """
     positive = labels == POSITIVE  # (n, L)
-    rate = positive.mean(axis=0).clip(1 / max(len(labels), 1))  # (L,)
-    wanted = np.where(positive, rate**-power, rate.max() ** -power).max(axis=1)
+    weights = rarity(positive, power)  # (L,)
+    wanted = np.where(positive, weights, weights.min()).max(axis=1)
     return wanted / wanted.mean()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,21 +9,14 @@ from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
 from models.report_sampling import drawable
 from models.revtaf import FusedStudy, Revtaf
+from modules.corpus.dataloaders import rarity
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast
 from modules.evaluation.generation import search_of
-from modules.evaluation.metrics.clinical import example_f1, positive_rates
+from modules.evaluation.metrics.clinical import example_f1, positives
 from modules.labelling.labelers import Labeler, label_together
 from modules.options.programs import MainTrain
 from modules.training.objective import DrawnReports
-
-
-def weights_of_conditions(rates: np.ndarray, power: float, studies: int) -> np.ndarray:
-    """How much each condition counts ``(14,)``: its share of positive reports ``rates`` ``(14,)`` to minus ``power``.
-
-    One that is positive in none of the ``studies`` counts as one that is positive in one of them.
-    """
-    return rates.clip(1 / studies) ** -power
 
 
 class SelfCritical:
@@ -40,7 +32,7 @@ class SelfCritical:
         limits: their lengths.
         number: of each study.
         precision: ``--precision``.
-        rarity: power of :func:`weights_of_conditions`.
+        power: of the rate of a condition, ``--scst_rarity``.
 
     Attributes:
         active: whether this epoch draws.
@@ -54,13 +46,12 @@ class SelfCritical:
         limits: GenerationLimits,
         number: int,
         precision: str,
-        rarity: float = 0.0,
+        power: float = 0.0,
     ) -> None:
         self.model, self.train_set, self.labeler = model, train_set, labeler
         self.limits, self.number, self.precision, self.active = limits, number, precision, True
         self.own = label_together(labeler, train_set.reports)  # (n, 14 or 18)
-        rates = positive_rates(self.own, labeler.conditions)  # (14,)
-        self.weights = weights_of_conditions(rates, rarity, len(self.own))  # (14,)
+        self.weights = rarity(positives(self.own, labeler.conditions), power)  # (14,)
 
     @classmethod
     def of(cls, model: Revtaf, train_set: ReportDataset, labeler: Labeler, options: MainTrain) -> SelfCritical | None:

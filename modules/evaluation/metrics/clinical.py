@@ -262,6 +262,6 @@ def example_f1(
     return _measures(*(part @ weights for part in (found & expected, found, expected)))[2]
 
 
-def positive_rates(labels: np.ndarray, conditions: Sequence[str] | None = None) -> np.ndarray:
-    """Share ``(14,)`` of reports that are positive for each condition; arguments and errors as in :func:`clinical_scores`."""
-    return _binary(labels, labels, conditions, "negative")[0].mean(axis=0)
+def positives(labels: np.ndarray, conditions: Sequence[str] | None = None) -> np.ndarray:
+    """What each report is positive for, ``(n, 14)``; arguments and errors as in :func:`clinical_scores`."""
+    return _binary(labels, labels, conditions, "negative")[0]
