@@ -45,7 +45,7 @@ from modules.training.optimizers import build_optimizer
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-HEAVY = ["torchvision", "transformers.models.blip.modeling_blip_text", "sklearn.metrics", "matplotlib.pyplot"]
+HEAVY = ["benchmarks.scaling", "transformers.models.blip.modeling_blip_text", "sklearn.metrics"]
 Curve = list[tuple[float, float, float]]  # x, seconds, MB
 WIDTH = 512
 SCORER = EntityScorerConfig(
