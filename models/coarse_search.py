@@ -10,9 +10,9 @@ from models.near_view import NearView
 from models.ot_attention import TransportAttention
 
 
-def search(view: NearView, q: nn.Linear, queries: EntityQueries, stage: Tensor) -> Tensor:
-    """Presence logits ``(B, K)`` of an early stage ``(B, C, height, width)``, or of its cells ``(B, M, C)``."""
-    seen = q(view(stage))  # (B, M, A)
+def search(view: NearView, q: nn.Linear, queries: EntityQueries, cells: Tensor) -> Tensor:
+    """Presence logits ``(B, K)`` of the cells ``(B, M, C)`` or ``(B, M, c, C)`` of an early stage."""
+    seen = q(view(cells))  # (B, M, A), or (B, M, c, A)
     with torch.autocast(seen.device.type, enabled=False):
         found, _ = TransportAttention.cosine(seen, queries.query.expand(len(seen), -1, -1))  # (B, K, M)
         return queries.presence(found)
@@ -25,7 +25,7 @@ class CoarseSearch(nn.Module):
     its second stage learns from wide cells. The maps of fine ones read the first stage as it is, and are fitted by
     themselves, see ``modules/training/fitted_maps.py``.
 
-    Departure: ours, with ``--grid 2x`` alone. ``--map_view patches`` and ``--entity_keys text`` go without.
+    Departure: ours, with ``--grid 2x`` or ``--map_view fine``. ``--map_view patches`` and ``--entity_keys text`` go without.
 
     Args:
         num_entities: K.
@@ -44,4 +44,4 @@ class CoarseSearch(nn.Module):
 
     def forward(self, stage: Tensor) -> Tensor:
         """Presence logits ``(B, K)`` of a second stage ``(B, C, height, width)``."""
-        return search(self.view, self.q, self.queries, stage)
+        return search(self.view, self.q, self.queries, self.view.cells(stage))

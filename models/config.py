@@ -127,8 +127,9 @@ class ModelOptions:
     )
     map_view: str = flag(
         "near",
-        "what maps compare with texts: an early stage, which sees what is near, or the patches as released",
-        choices=("near", "patches"),
+        "what maps compare with texts: an early stage, which sees what is near, cells of 8 pixels of the first one, fitted apart "
+        "(finds the heart, takes longer), or the patches as released",
+        choices=("near", "fine", "patches"),
     )
     align_pairs: str = flag(
         "mentions", "entities and sentences that shall agree; 'all' as released", choices=("mentions", "stored", "all")
@@ -158,6 +159,16 @@ class ModelOptions:
             raise FlagError(
                 f"--decoder_heads {self.decoder_heads} must divide --hidden_size {self.hidden_size}: give --decoder_heads {fitting}"
             )
+
+    @property
+    def maps_first_stage(self) -> bool:
+        """Whether maps look at the first stage of the image model, not at the second."""
+        return self.map_view == "fine" or self.grid == "2x"
+
+    @property
+    def map_cells(self) -> int:
+        """Cells along a side of a patch that are compared with texts one by one."""
+        return 1 if self.map_view != "fine" else 2 if self.grid == "2x" else 4
 
 
 @dataclass(frozen=True, kw_only=True)

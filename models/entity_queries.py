@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 SHARPNESS = 0.1  # in cosine: patches that fall this far behind the best one hardly count
+SHARP = 0.02  # the same for patches of fine cells, whose means lie close together
 GAIN = (
     3.0  # a scale of 2, where learning starts, makes a cosine of 1 at one patch in nine a logit of 4.7 above the bias
 )
@@ -22,10 +23,12 @@ class EntityQueries(nn.Module):
     Args:
         num_entities: K.
         width: A.
+        sharpness: of the soft maximum over the patches, in cosine.
     """
 
-    def __init__(self, num_entities: int, width: int) -> None:
+    def __init__(self, num_entities: int, width: int, sharpness: float = SHARPNESS) -> None:
         super().__init__()
+        self.sharpness = sharpness
         self.query = nn.Parameter(torch.randn(num_entities, width) / math.sqrt(width))
         self.scale = nn.Parameter(torch.tensor(2.0))
         self.bias = nn.Parameter(torch.full((num_entities,), -2.0))
@@ -33,5 +36,5 @@ class EntityQueries(nn.Module):
     def presence(self, region_map: Tensor) -> Tensor:
         """Logits ``(B, K)`` of entities whose maps are ``region_map`` ``(B, K, M)``: a soft maximum over the patches."""
         M = region_map.shape[2]
-        best = SHARPNESS * ((region_map / SHARPNESS).logsumexp(dim=2) - math.log(M))  # (B, K)
+        best = self.sharpness * ((region_map / self.sharpness).logsumexp(dim=2) - math.log(M))  # (B, K)
         return self.scale * GAIN * best + self.bias

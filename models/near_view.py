@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDE = 4  # positions of the stage along a side of a patch
+FINE = 2  # positions of the first stage along a side of a fine cell, which is 8 pixels wide
 
 
 class NearView(nn.Module):
@@ -15,24 +17,45 @@ class NearView(nn.Module):
     stage cannot. The second sees up to 25 pixels around a cell (``resnet10n``; 45 of ResNet-101): one of 32 pixels is
     more than that, one of 16 beside a sign answered for it. The first sees up to 13 (17).
 
+    With fine cells (``across`` above 1) a patch is what its cells of 8 pixels show, each by itself: they are compared
+    one by one, and the patch has the mean of their cosines. A patch whose border alone a sign crosses then has less of it
+    than one that the sign fills. A mean of what they show, compared once, may have more.
+
     Departure: the released code compares texts with the patches of the last stage. ``--map_view patches`` does so.
 
     Args:
         channels: C, of the early stage.
         width: A.
+        across: cells along a side of a patch.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, across: int = 1) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.linear = nn.Linear(channels, width)
+        self.across = across
 
-    def forward(self, stage: Tensor) -> Tensor:
-        """``(B, C, height, width)``, or ``(B, M, C)`` of a model without stages, to ``(B, M, A)``."""
-        return self.linear(self.norm(self.cells(stage))).relu()
+    def forward(self, cells: Tensor) -> Tensor:
+        """``(B, M, C)`` to ``(B, M, A)``, or cells by patch, ``(B, M, c, C)`` to ``(B, M, c, A)``."""
+        return self.linear(self.norm(cells)).relu()
 
     def cells(self, stage: Tensor) -> Tensor:
-        """What stands in each patch on the average: ``(B, C, height, width)`` to ``(B, M, C)``, which stay as they are."""
-        if stage.dim() == 4:
-            stage = F.avg_pool2d(stage, SIDE, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
-        return stage
+        """What stands in each cell on the average, as it is.
+
+        Args:
+            stage: ``(B, C, height, width)``, or the patches ``(B, M, C)`` of a model without stages.
+
+        Returns:
+            ``(B, M, C)``, or, of patches of several cells, ``(B, M, c, C)``; those beyond the border are the last before it.
+        """
+        if stage.dim() == 3:
+            return stage if self.across == 1 else stage.unsqueeze(2)
+        if self.across == 1:
+            return F.avg_pool2d(stage, SIDE, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
+        cells = F.avg_pool2d(stage, FINE, ceil_mode=True)  # (B, C, h, w)
+        for dim in (2, 3):
+            held = cells.shape[dim]
+            whole = torch.arange(-(-held // self.across) * self.across, device=cells.device).clamp(max=held - 1)
+            cells = cells.index_select(dim, whole)
+        cells = cells.unflatten(3, (-1, self.across)).unflatten(2, (-1, self.across))  # (B, C, rows, a, columns, a)
+        return cells.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)  # (B, M, c, C)

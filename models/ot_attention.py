@@ -42,10 +42,14 @@ class TransportAttention(nn.Module):
     def cosine(queries: Tensor, keys: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
         """Cosine ``(B, K, M)`` between ``keys`` ``(B, K, A)`` and the ``queries`` of patches ``(B, M, A)``, not in half precision.
 
+        A patch of several cells, ``queries`` ``(B, M, c, A)``, has the mean of theirs.
+
         Returns:
             The cosine twice; with ``still`` the patches are constants to the second one.
         """
         q, k = (F.normalize(_at_least_float32(x), dim=-1) for x in (queries, keys))
+        if q.dim() == 4:
+            q = q.mean(dim=2)
         cosine = k @ q.transpose(1, 2)  # (B, K, M)
         return cosine, k @ q.detach().transpose(1, 2) if still else cosine
 
@@ -82,7 +86,8 @@ class TransportAttention(nn.Module):
             text: ``(B, K, A)`` projected texts (entities or sentences).
             mask: ``(B, K)`` true for real texts.
             keys: ``(B, K, A)`` what is compared with W_q patches; W_k ``text`` if absent.
-            view: ``(B, M, A)`` what stands for the patches where they are compared; the patches themselves if absent.
+            view: ``(B, M, A)`` what stands for the patches where they are compared, or ``(B, M, c, A)`` for their cells; the
+                patches themselves if absent.
             still: whether the patches of the map are constants, so that whoever changes the map changes the keys.
 
         Returns:

@@ -14,7 +14,7 @@ from models.coarse_search import CoarseSearch
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, put_states
 from models.diagnosis_head import DiagnosisHead
-from models.entity_queries import EntityQueries
+from models.entity_queries import SHARP, SHARPNESS, EntityQueries
 from models.near_view import NearView
 from models.ot_attention import TransportAttention, TransportFusion
 from models.reference_tokens import ReferenceTokens
@@ -115,13 +115,14 @@ class Revtaf(nn.Module):
             iterations=config.ot_iterations,
         )
         self.fusion = TransportFusion(A, config.dropout, attention)
-        self.near_view = self.coarse_search = None
-        if config.map_view == "near":
+        self.near_view = self.coarse_search = self.entity_queries = None
+        if config.map_view != "patches":
             widths = stage_widths(self.visual_encoder.backbone, D)[:2]  # of two stages, or of the whole
-            self.near_view = NearView(widths[0 if config.grid == "2x" else -1], A)
-            if config.grid == "2x" and config.entity_keys == "query":
+            self.near_view = NearView(widths[0 if config.maps_first_stage else -1], A, config.map_cells)
+            if config.maps_first_stage and config.entity_keys == "query":
                 self.coarse_search = CoarseSearch(config.num_entities, widths[-1], A)
-        self.entity_queries = EntityQueries(config.num_entities, A) if config.entity_keys == "query" else None
+        if config.entity_keys == "query":
+            self.entity_queries = EntityQueries(config.num_entities, A, SHARPNESS if config.map_cells == 1 else SHARP)
         self.reference_tokens = None
         if config.reference_memory:
             self.reference_tokens = ReferenceTokens(
@@ -164,10 +165,12 @@ class Revtaf(nn.Module):
         compared by, and the patches of its map, are constants to that loss: it reaches W_k alone.
         """
         patches = self.project_patches(seen.patches)  # (B, M, A)
-        stage = seen.near if self.config.grid == "1x" else seen.nearest
+        stage = seen.nearest if self.config.maps_first_stage else seen.near
         if self.coarse_search is not None:
             stage = stage.detach()
-        view = None if self.near_view is None else self.near_view(stage)  # (B, M, A)
+        view = (
+            None if self.near_view is None else self.near_view(self.near_view.cells(stage))
+        )  # (B, M, A) or (B, M, c, A)
         region_text = self.project_region(study.region_text)  # (B, K, A)
         reference_text = self.project_reference(study.reference_text)  # (B, S, A)
         every_entity = torch.ones_like(study.region_scores, dtype=torch.bool)  # (B, K)
@@ -202,7 +205,7 @@ class Revtaf(nn.Module):
         }
 
     def presence(self, seen: Seen, region_map: Tensor) -> Tensor | None:
-        """Whether the image shows each entity ``(B, K)``, by its map ``(B, K, M)`` or, on a finer grid, by wide cells."""
+        """Whether the image shows each entity ``(B, K)``, by its map ``(B, K, M)`` or, where that is fitted apart, by wide cells."""
         if self.coarse_search is not None:
             return self.coarse_search(seen.near)
         return None if self.entity_queries is None else self.entity_queries.presence(region_map)

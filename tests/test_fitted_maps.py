@@ -133,7 +133,13 @@ def test_every_fit_begins_with_the_same_random_weights_of_its_seed(datasets, mon
 
 
 @pytest.mark.parametrize(
-    "changes", [{"grid": "1x"}, {"grid": "2x", "entity_keys": "text"}, {"grid": "2x", "map_view": "patches"}]
+    "changes",
+    [
+        {"grid": "1x"},
+        {"grid": "2x", "entity_keys": "text"},
+        {"grid": "2x", "map_view": "patches"},
+        {"map_view": "fine", "entity_keys": "text"},
+    ],
 )
 def test_every_other_model_has_maps_that_its_steps_move(datasets, changes):  # noqa: F811
     assert FittedMaps.of(Revtaf(tiny_config(**changes)), datasets["train"], options()) is None

@@ -307,8 +307,9 @@ def test_the_presence_loss_reaches_queries_view_and_image_but_no_text(tiny_model
     assert ("visual_encoder.backbone.layer3.0.conv1.weight" in found) == (view == "patches")
 
 
-def test_the_image_model_of_a_finer_grid_learns_from_wide_cells_alone(tiny_model):
-    model, study = tiny_model(grid="2x").train(), tiny_study()
+@pytest.mark.parametrize("apart", [{"grid": "2x"}, {"map_view": "fine"}, {"map_view": "fine", "grid": "2x"}])
+def test_the_image_model_learns_from_wide_cells_where_maps_are_fitted_apart(tiny_model, apart):
+    model, study = tiny_model(**apart).train(), tiny_study()
     found = gradients_of(model, presence_loss(model.fuse(study).presence_logits, study.region_scores))
     assert {name.split(".")[0] for name in found} == {"coarse_search", "visual_encoder"}
     of_maps = gradients_of(model, model.fuse(study).region_map.square().sum())
@@ -320,7 +321,9 @@ def test_the_image_model_of_a_finer_grid_learns_from_wide_cells_alone(tiny_model
 def test_a_wide_cell_is_searched_by_cosine_like_a_map(tiny_model):
     model, study = tiny_model(grid="2x"), tiny_study()
     search, stage = model.coarse_search, model.visual_encoder(study.image).near
-    seen, asked = (F.normalize(x, dim=-1) for x in (search.q(search.view(stage)), search.queries.query))
+    seen, asked = (
+        F.normalize(x, dim=-1) for x in (search.q(search.view(search.view.cells(stage))), search.queries.query)
+    )
     fused = model.fuse(study)
     assert seen.shape[1] * 4 == fused.region_map.shape[2]
     torch.testing.assert_close(fused.presence_logits, search.queries.presence((seen @ asked.T).transpose(1, 2)))
