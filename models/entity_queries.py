@@ -23,12 +23,12 @@ class EntityQueries(nn.Module):
     Args:
         num_entities: K.
         width: A.
-        sharpness: of the soft maximum over the patches, in cosine.
+        fine: whether a patch is the mean of its cells.
     """
 
-    def __init__(self, num_entities: int, width: int, sharpness: float = SHARPNESS) -> None:
+    def __init__(self, num_entities: int, width: int, fine: bool = False) -> None:
         super().__init__()
-        self.sharpness = sharpness
+        self.sharpness = SHARP if fine else SHARPNESS
         self.query = nn.Parameter(torch.randn(num_entities, width) / math.sqrt(width))
         self.scale = nn.Parameter(torch.tensor(2.0))
         self.bias = nn.Parameter(torch.full((num_entities,), -2.0))

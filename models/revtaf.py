@@ -14,7 +14,7 @@ from models.coarse_search import CoarseSearch
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, put_states
 from models.diagnosis_head import DiagnosisHead
-from models.entity_queries import SHARP, SHARPNESS, EntityQueries
+from models.entity_queries import EntityQueries
 from models.near_view import NearView
 from models.ot_attention import TransportAttention, TransportFusion
 from models.reference_tokens import ReferenceTokens
@@ -115,19 +115,16 @@ class Revtaf(nn.Module):
             iterations=config.ot_iterations,
         )
         self.fusion = TransportFusion(A, config.dropout, attention)
-        self.near_view = self.coarse_search = self.entity_queries = None
+        self.near_view = self.coarse_search = None
+        asked = config.entity_keys == "query"
         if config.map_view != "patches":
             widths = stage_widths(self.visual_encoder.backbone, D)[:2]  # of two stages, or of the whole
             self.near_view = NearView(widths[0 if config.maps_first_stage else -1], A, config.map_cells)
-            if config.maps_first_stage and config.entity_keys == "query":
+            if config.maps_first_stage and asked:
                 self.coarse_search = CoarseSearch(config.num_entities, widths[-1], A)
-        if config.entity_keys == "query":
-            self.entity_queries = EntityQueries(config.num_entities, A, SHARPNESS if config.map_cells == 1 else SHARP)
-        self.reference_tokens = None
-        if config.reference_memory:
-            self.reference_tokens = ReferenceTokens(
-                config.references * config.reference_memory, config.hidden_size, 2 * A
-            )
+        self.entity_queries = EntityQueries(config.num_entities, A, config.map_view == "fine") if asked else None
+        words = config.references * config.reference_memory
+        self.reference_tokens = ReferenceTokens(words, config.hidden_size, 2 * A) if words else None
         self.report_decoder = ReportDecoder(config)
 
     def diagnose(self, image: Tensor, memory: Tensor) -> tuple[Seen, Tensor]:
