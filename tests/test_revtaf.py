@@ -1,5 +1,6 @@
 """models/revtaf.py: shapes, gradients everywhere, and no study that depends on its neighbours or its own report."""
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -327,6 +328,16 @@ def test_a_wide_cell_is_searched_by_cosine_like_a_map(tiny_model):
     fused = model.fuse(study)
     assert seen.shape[1] * 4 == fused.region_map.shape[2]
     torch.testing.assert_close(fused.presence_logits, search.queries.presence((seen @ asked.T).transpose(1, 2)))
+
+
+def test_patches_of_fine_cells_are_asked_more_sharply(tiny_model):
+    """Their means lie close together: .4 beside eight of .3 must be told from nine of .3."""
+    maps = torch.full((1, 75, 9), 0.3)
+    maps[..., 4] = 0.4
+    found = [tiny_model(map_view=view).entity_queries.presence(maps)[0, 0].item() for view in ("near", "fine")]
+    best = [width * math.log(sum(math.exp(v / width) for v in (0.4, *[0.3] * 8)) / 9) for width in (0.1, 0.02)]
+    assert found == pytest.approx([2 * 3 * value - 2 for value in best], abs=1e-5)
+    assert best[1] - 0.3 > 2 * (best[0] - 0.3)
 
 
 def test_an_entity_is_present_where_one_patch_answers_and_not_where_all_do_a_little():

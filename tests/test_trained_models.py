@@ -181,8 +181,10 @@ def test_maps_that_the_steps_move_do_not_change_their_grid():
     with pytest.raises(UserError, match=r"a --presence_weight above 0\): leave out --grid"):
         load_trained(fine, checkpoint, "m.pth", maps_fitted=False)
     assert load_trained(fine, checkpoint, "m.pth") == ["maps: those of 16 pixels begin anew and are fitted"]
-    patches, other = (Revtaf(tiny_config(grid=grid, map_view="patches")) for grid in ("1x", "2x"))
-    assert load_trained(other, {"config": asdict(patches.config), "state_dict": patches.state_dict()}, "m.pth") == []
+    for view in ("patches", "fine"):
+        start, other = (Revtaf(tiny_config(grid=grid, map_view=view)) for grid in ("1x", "2x"))
+        assert load_trained(other, {"config": asdict(start.config), "state_dict": start.state_dict()}, "m.pth") == []
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in start.state_dict().items())
 
 
 def test_a_model_of_ours_gives_its_sizes_and_switches():
