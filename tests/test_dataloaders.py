@@ -81,6 +81,13 @@ def test_rare_findings_are_taken_more_often_and_no_study_is_forgotten_for_long()
     assert taken[0] / taken[50] == pytest.approx(10**0.5)
     assert taken[50] / taken[500] == pytest.approx(3)
     assert (rare_first(labels, 0.0) == 1).all()
+    labels[:100, 9] = np.where(labels[:100, 9] == 1, 1, 0)
+    labels[200:, 9], labels[200:300, 13] = (
+        2,
+        3,
+    )  # denied or uncertain is not found; nothing found counts as the most frequent
+    assert rare_first(labels, 0.5)[250] == rare_first(labels, 0.5)[500]
+    assert rare_first(labels, 0.5)[50] / rare_first(labels, 0.5)[250] == pytest.approx(8**0.5)
     for epoch in (1, 2):
         steps = epoch_batches(1000, 10, 2, seed=1, epoch=epoch, taken=taken)
         counts = np.bincount([i for step in steps for share in step for i in share], minlength=1000)

@@ -169,6 +169,9 @@ def setting(tmp_path_factory):
 def test_the_probability_of_a_draw_is_that_of_its_words(setting, monkeypatch):
     """By transformers' own decoder over the whole padded reports, without words that could not be drawn."""
     model, batch, critic = setting
+    critic = SelfCritical(
+        model, critic.train_set, RuleLabeler(), critic.limits, 8, "fp32"
+    )  # more rows than the prompt is long
     model.eval()
     torch.manual_seed(1)
     fused = model.fuse(batch.study)
@@ -179,9 +182,9 @@ def test_the_probability_of_a_draw_is_that_of_its_words(setting, monkeypatch):
     (tokens,), start = kept, model.config.prompt_length
     assert len(set(map(tuple, tokens.tolist()))) > 6
     states = model.told(torch.tensor(critic.train_set.tokenizer.state_ids)[fused.state_logits.argmax(dim=1)])
-    assert tokens[:, 1:start].tolist() == states.repeat_interleave(4, dim=0).tolist(), "predicted states, as in a test"
+    assert tokens[:, 1:start].tolist() == states.repeat_interleave(8, dim=0).tolist(), "predicted states, as in a test"
     mask = tokens != PAD
-    logits = model.report_decoder(fused.fused.repeat_interleave(4, dim=0), tokens, mask)  # (12, T, V)
+    logits = model.report_decoder(fused.fused.repeat_interleave(8, dim=0), tokens, mask)  # (24, T, V)
     expected = []
     for row, (ids, real) in enumerate(zip(tokens, mask, strict=True)):
         total = 0.0
@@ -269,27 +272,31 @@ def test_a_report_earns_the_clinical_f1_of_its_own_words(setting):
 
 
 def test_rare_findings_earn_more_where_rarity_counts(setting, tmp_path):
-    """An effusion in one of three reports counts three times as much as a heart that is enlarged in all of them."""
+    """An effusion in one of four training reports counts four times as much as a heart that is enlarged in all of them."""
     _, batch, critic = setting
-    reports = {"a": "the heart is enlarged .", "b": "the heart is enlarged .", "c": REPORTS["c"]}
-    dataset = small_set(small_bank(tmp_path, reports, np.zeros((3, 18))), reports)
+    heart = "the heart is enlarged ."
+    reports = {"a": heart, "b": heart, "c": REPORTS["c"], "d": heart}  # the last is not in the batch
+    dataset = small_set(small_bank(tmp_path, reports, np.zeros((4, 18))), reports)
     said = ["the heart is enlarged .", "small left pleural effusion ."]
     prompt = batch.token_ids[0, :19].tolist()
-    rows = [prompt + dataset.tokenizer.words(text, 10) for _ in reports for text in said]
+    rows = [prompt + dataset.tokenizer.words(text, 10) for _ in batch.index for text in said]
     width = max(map(len, rows))
     tokens = torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
     found = {}
     for power in (0.0, 1.0):
         rare = SelfCritical(critic.model, dataset, RuleLabeler(), critic.limits, 2, "fp32", power)
         found[power] = rare.reward(tokens, batch)
+        turned = SelfCritical(critic.model, dataset, Backwards(), critic.limits, 2, "fp32", power)
+        torch.testing.assert_close(turned.reward(tokens, batch), found[power])
     torch.testing.assert_close(found[0.0], torch.tensor([[1, 0], [1, 0], [2 / 3, 2 / 3]]))
-    torch.testing.assert_close(found[1.0], torch.tensor([[1, 0], [1, 0], [2 / 5, 6 / 7]]))
+    torch.testing.assert_close(found[1.0], torch.tensor([[1, 0], [1, 0], [1 / 3, 8 / 9]]))
 
 
 def test_what_no_report_says_counts_as_if_one_did():
     positive = np.zeros((100, 3), bool)
     positive[:50, 0] = positive[:, 2] = True
     np.testing.assert_allclose(rarity(positive, 0.5), [2**0.5, 10, 1])
+    assert (rarity(positive[:0], 0.5) == 1).all()
 
 
 def test_the_gradient_is_that_of_the_expected_reward():
@@ -427,6 +434,13 @@ def test_a_run_begins_and_ceases_to_draw_between_epochs(prepared, tmp_path, monk
     assert end.value.code == 2
     assert "inside an epoch whose --scst_rarity is 0.0, and now it would be 1.0" in capsys.readouterr().err
     train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1)
+    told = (tmp_path / "options.json").read_text()
+    for name, before, now in (("scst_weight", 0.05, 7.0), ("scst_rarity", 0.0, 1.0)):
+        with pytest.raises(SystemExit) as end:
+            train(prepared, tmp_path, *few, "--resume", "--scst", 2, "--scst_epochs", 1, f"--{name}", now)
+        assert end.value.code == 2
+        assert f"in which --{name} was {before}, and none is left for --{name} {now}" in capsys.readouterr().err
+        assert (tmp_path / "options.json").read_text() == told
     train(prepared, tmp_path, *few, "--resume", "--epochs", 3)
     assert "from here on --scst 0, 2 before\n" in capsys.readouterr().out
     with open(tmp_path / "steps.csv", encoding="utf-8", newline="") as file:
@@ -539,7 +553,10 @@ def test_columns_are_found_by_name(setting):
 
 def test_precision_is_that_of_the_training(setting, monkeypatch):
     model, batch, critic = setting
-    found, predict = [], model.report_decoder.predict
+    found, predict, draw, halved = [], model.report_decoder.predict, model.report_decoder.draw, []
+    monkeypatch.setattr(
+        model.report_decoder, "draw", lambda *given: halved.append(torch.is_autocast_enabled("cpu")) or draw(*given)
+    )
     monkeypatch.setattr(model.report_decoder, "predict", lambda *given: found.append(predict(*given)) or found[-1])
     fused = model.fuse(batch.study)
     for precision in ("fp32", "bf16"):
@@ -547,6 +564,7 @@ def test_precision_is_that_of_the_training(setting, monkeypatch):
         made = SelfCritical(model, critic.train_set, RuleLabeler(), critic.limits, 2, precision)(fused, batch)
         assert made.log_probability.dtype == torch.float32
     assert [logits.dtype for logits in found[::2]] == [torch.float32, torch.bfloat16]
+    assert halved == [False, False, True, True]
 
 
 def test_a_recorded_step_is_not_repeated_in_an_epoch_that_draws(setting):

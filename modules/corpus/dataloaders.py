@@ -19,7 +19,7 @@ from modules.processes.stops import ignore_stops
 
 def rarity(positive: np.ndarray, power: float) -> np.ndarray:
     """The rate of each condition to minus ``power``, ``(L,)``, of ``positive`` ``(n, L)``; one that no study has counts as in one."""
-    return positive.mean(axis=0).clip(1 / max(len(positive), 1)) ** -power
+    return (positive.sum(axis=0).clip(1) / max(len(positive), 1)) ** -power
 
 
 def rare_first(labels: np.ndarray, power: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from modules.options.programs import MainTrain
 from modules.records import ROOT, append_jsonl, plain, read_run_options
 from modules.training.ablation_lines import PLACES, run_line, seconds_of_epochs
 from modules.training.ablations import Ablation, Benchmark, Job
+from modules.training.run_options import begun_with
 
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 SEARCH = tuple(field.name for field in fields(GenerationOptions))  # options of the search for reports
@@ -114,8 +115,7 @@ def options_of(row: Ablation, benchmark: Benchmark, dataset_name: str) -> dict[s
 
 def _refuse_another(job: Job, options: Mapping[str, Any]) -> None:
     """Refuse to go on with a training of other epochs: resumed, it would be neither of the two; UserError names them."""
-    path = job.folder / "options.json"
-    there = read_run_options(path) if path.is_file() else {}
+    there = begun_with(job.folder)
     names = [name for name in DECIDING if there.get(name, options[name]) != options[name]]
     if names:
         differences = ", ".join(f"{name} {there[name]} there, {options[name]} here" for name in names)

@@ -40,16 +40,21 @@ def share_batch(options: MainTrain) -> None:
         options.loading.batch_size = whole // parts
 
 
+def begun_with(folder: str | Path) -> dict[str, Any]:
+    """Options of the run in a folder, those that it lacks at their defaults, as before there was the flag; empty if there is none."""
+    path = Path(folder) / "options.json"
+    return plain(vars(TrainingOptions())) | read_run_options(path) if path.is_file() else {}
+
+
 def check_same_run(options: MainTrain) -> None:
     """Refuse to continue a run with other flags.
 
     Raises:
         UserError: naming the first differences.
     """
-    path = Path(options.run.save_dir) / "options.json"
-    if not options.training.resume or not path.is_file():
+    theirs = begun_with(options.run.save_dir)
+    if not options.training.resume or not theirs:
         return
-    theirs = plain(vars(TrainingOptions())) | read_run_options(path)  # a run from before there was a flag
     ours = plain(flat(options))
     if ours["global_batch"] and ours["global_batch"] == theirs.get("global_batch"):
         theirs["batch_size"] = ours["batch_size"]  # of each process; there may be another number of them now
@@ -80,7 +85,7 @@ def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, fea
 
     Raises:
         UserError: if it is of other features, of more epochs than are asked for, or, inside an epoch, of another number of
-            processes or of drawn reports, or another weight of these.
+            processes or of drawn reports, or another weight of these; and after the last epoch.
     """
     here, inside = world_size(), run["step"] > 0
     if inside and run["world_size"] != here:
@@ -106,6 +111,14 @@ def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, fea
             f"{path} has its {begun} epochs, in which --scst was {then}, and none is left for --scst {now}: give --epochs "
             f"{begun + options.training.scst_epochs}, or the --scst that it had"
         )
+    there = begun_with(options.run.save_dir) if not inside and begun == asked else {}
+    for name in DRAWING if there else ():
+        before, asked_for = there[name], getattr(options.training, name)
+        if before != asked_for:
+            raise UserError(
+                f"{path} has its {begun} epochs, in which --{name} was {before}, and none is left for --{name} {asked_for}: "
+                f"give more --epochs, or the --{name} that it had"
+            )
     for name in REWARD if inside and now else ():
         before, asked_for = run.get(name, getattr(TrainingOptions(), name)), getattr(options.training, name)
         if before != asked_for:
