@@ -14,6 +14,8 @@ FORMS = (
     "('{}',)", "b'{}'", "{}\\t", "{} 4\\u00b0", "{}_x000D_", "ASSISTANT: {}", "**Assistant:** {}", "### Human: x {}", "{} \ufffd",
     '```json\n{{"x": "{}"}}\n```',
     "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "'{}'", "<b>{}</b>", "<li>{}</li>", "<findings>{}</findings>", "{} <edema>none</edema>", "{} &amp; more", "{} &#39;",
+    "[DEC] {}", "{} [NEG]", "<start> {}", "{} <end>", "startseq {} endseq", "{} <sep>", "{}<n>", "<unused95>{}", "<extra_id_0> {}",
+    "<loc_12>{}", "pneumo@@ thorax {}",
     "No edema\u3002{}", "No edema\u3001 {}", "5 cm\uff61{}", "Clear\uff0e {}", "No edema\u0964 {}",
 )  # fmt: skip
 
@@ -29,6 +31,9 @@ def test_what_programs_leave_is_refused(form):
     [
         ("Describe the findings of this chest X-ray.", "ask for a report"),
         ("Write a radiology report for this image.", "ask for a report"),
+        ("Question: What are the findings? Answer: {}", "begin with a question or an instruction"),
+        ("You are a helpful radiology assistant. {}", "begin with a question or an instruction"),
+        ("Indication: cough. Comparison: None. {}", "begin with what is known before the findings"),
         ("Report: {}", "begin with a label"), ("Final answer: {}", "begin with a label"), ("### Response:\n{}", "begin with a label"),
         ("findings {} impression normal .", "begin with a label"), ("Finding: {}", "begin with a label"),
         ("50414267: {}", "begin with a number"), ("[s50414267] {}", "begin with a number"), ("{} 0.93", "end with a number"),

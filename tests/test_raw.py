@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_unreadable_images_leave_their_study(tree, tmp_path, capsys):
     annotation = build(tmp_path, "mimic_cxr", raw, "--resize", 16)
     assert annotation["train"][0].image_path[0].endswith("0000-2.jpg")
     assert "1 images cannot be decoded, first: the image" in capsys.readouterr().out
+    for film in folder.iterdir():
+        film.write_bytes(b"\xff\xd8 cut")
+    (tmp_path / "again").mkdir()
+    build(tmp_path / "again", "mimic_cxr", raw, "--resize", 16)
+    with open(tmp_path / "again" / "dropped.csv", newline="") as file:
+        reasons = {row["id"]: row["reason"] for row in csv.DictReader(file)}
+    assert re.fullmatch(r"no image that can be decoded: the image .*/s50000000/0000-\d\.jpg .*", reasons["s50000000"])
+    counted = read_json(tmp_path / "again" / "raw.json")["dropped"]
+    assert counted["no image that can be decoded"] == 1
 
 
 def test_iu_annotation_without_images(tmp_path):

@@ -1,6 +1,7 @@
 """modules/preparation/raw/custom.py: one's own studies in a CSV table or JSON lines."""
 
 import json
+import re
 import shutil
 import unicodedata
 from pathlib import Path
@@ -52,6 +53,19 @@ def test_json_lines_with_sections_and_labels(tmp_path):
     assert dataset.dropped == {"b": "no findings in the report"}
     both = read_custom(path, options(section="both"), with_images=False).studies
     assert [s.report for s in both] == ["Clear. Normal.", "Edema."]
+
+
+def test_sections_in_columns_of_their_own_are_read_before_a_report_that_joins_them(tmp_path):
+    """The whole text, headers and all, was learnt as findings; the advice was to fill the columns that were there."""
+    rows = 'image_path,findings,impression,report\na.png,Clear.,Normal.,"FINDINGS: Clear. IMPRESSION: Normal."\n'
+    dataset = read_custom(write(tmp_path, rows), options(), with_images=False)
+    assert [study.report for study in dataset.studies] == ["Clear."]
+    assert any(re.search("not used: .?report", note) for note in dataset.notes)
+    (study,) = read_custom(tmp_path, options(section="impression"), with_images=False).studies
+    assert study.report == "Normal."
+    other = write(tmp_path, rows.replace("FINDINGS: Clear. IMPRESSION: Normal.", "All is clear and normal."))
+    (study,) = read_custom(other, options(), with_images=False).studies
+    assert study.report == "All is clear and normal."  # a text of its own
 
 
 def test_a_split_is_drawn_by_patient_whatever_the_order(tmp_path):

@@ -268,6 +268,22 @@ def test_dicom_values_are_spread_and_inverted_where_low_is_white(tmp_path):
     assert (inverted == 255 - plain).all()
 
 
+@pytest.mark.parametrize("modality", ["CT", "US", "MR", "MG", "SR"])
+def test_what_is_no_radiograph_is_refused(tmp_path, modality):
+    with pytest.raises(UserError, match=rf"is of the modality {modality}, expected a radiograph"):
+        read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, Modality=modality))
+    for film in ("DX", "CR", "RF", "OT", ""):
+        read_dicom(write_dicom(tmp_path / "b.dcm", RAMP, Modality=film))
+
+
+def test_a_file_that_contradicts_itself_in_what_is_white_is_refused(tmp_path):
+    with pytest.raises(UserError, match="contradict each other"):
+        read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, PresentationLUTShape="INVERSE"))
+    both = {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"}
+    plain = np.asarray(read_dicom(write_dicom(tmp_path / "b.dcm", RAMP, PresentationLUTShape="IDENTITY")))
+    assert (np.asarray(read_dicom(write_dicom(tmp_path / "c.dcm", RAMP, **both))) == 255 - plain).all()
+
+
 def test_dicom_window_cuts_values_off(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", RAMP, WindowCenter=2048, WindowWidth=1024)
     pixels = np.asarray(read_dicom(path))

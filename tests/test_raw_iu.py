@@ -44,6 +44,9 @@ def write_archive(folder):
             member = tarfile.TarInfo(f"ecgen-radiology/{number}.xml")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+        beside = tarfile.TarInfo("ecgen-radiology/._1.xml")  # as macOS puts one beside every file
+        beside.size = 4
+        archive.addfile(beside, io.BytesIO(b"\0\5\x16\7"))
     return folder
 
 

@@ -205,6 +205,18 @@ def test_everything_missing_is_listed_at_once(tmp_path):
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "said"), [("txt", ""), ("png", "; .png files are there"), ("JPG", "; .JPG files are there")]
+)
+def test_a_tree_of_reports_alone_lacks_its_images(tmp_path, suffix, said):
+    """The folder of a patient was there, with his reports: it ended in an IndexError."""
+    write_tree(tmp_path)
+    for film in list(tmp_path.rglob("*.jpg")):
+        film.rename(film.with_suffix(f".{suffix}"))
+    with pytest.raises(UserError, match=rf"(?s)1 file or folder is missing.*DICOM files of mimic-cxr{said}"):
+        read_mimic_cxr(tmp_path, options())
+
+
 def test_a_split_file_replaces_the_official_split(tree, tmp_path):
     path = tmp_path / "split.csv"
     path.write_text("id,split\n0000-3,test\n0003-3,validate\n")

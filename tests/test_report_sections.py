@@ -58,6 +58,8 @@ KINDS = {
     "follow up": (f"FINDINGS:  {F}\n FOLLOW UP: CT.\n IMPRESSION: {I}", F, I),
     "discussion": (f"FINDINGS:  {F}\n DISCUSSION: at the conference.\n IMPRESSION: {I}", F, I),
     "recommendation": (f"FINDINGS:  {F}\n IMPRESSION:  {I}\n RECOMMENDATION:  CT.\n", F, I),
+    "recommendations on the line": (f"FINDINGS:  {F}\n IMPRESSION:  {I} RECOMMENDATION(S):  CT.\n", F, I),
+    "wet read below": (f"FINDINGS:  {F}\n \n IMPRESSION:  {I}\n \n WET READ VERSION #1 ___ ___ 8:15 PM\n Mild edema.\n", F, I),
     "recommendations": (f"FINDINGS:  {F}\n IMPRESSION:  {I}\n RECOMMENDATION(S):  CT.\n", F, I),
     "pfi": (f"FINDINGS:  {F}\n \n PFI:  {G}\n", F, ""),
     "end of report": (f"FINDINGS:  {F}\n END OF REPORT\n Printed at noon.", F, ""),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 26  # 8192 x 8192; the largest detectors have a third of that
 MAX_RATIO = 20  # of the longer side to the shorter: resizing the shorter side to 256 would make the longer one huge
 MAX_FILE = 1 << 29  # bytes, also of what a deflated file unpacks to
+OTHER_MODALITIES = {  # CR, DX, RF, OT and none may be films
+    "BMD", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "PR", "PT", "PX", "SEG", "SM", "SR", "US", "XA", "XC",
+}  # fmt: skip
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -58,8 +61,8 @@ def read_dicom(path: str | Path) -> Image.Image:
 
     Raises:
         UserError: if there is no such file; if it is no DICOM image, is damaged anywhere that matters, is compressed in
-            a way that no installed decoder knows, would fill the memory, or holds several frames, other colours, or
-            values of more bits than it says.
+            a way that no installed decoder knows, would fill the memory, is of another modality than a radiograph, contradicts
+            itself in what is white, or holds several frames, other colours, or values of more bits than it says.
 
     Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
     """
@@ -133,6 +136,15 @@ def _check_kind(path: Path, data: Dataset) -> None:
     if kind not in (("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") if data.SamplesPerPixel == 1 else colours):
         raise UserError(
             f"the image {path} holds pixels of the kind {named(kind)}, expected grey or RGB: export it in grey"
+        )
+    if (modality := str(data.get("Modality") or "").strip().upper()) in OTHER_MODALITIES:
+        raise UserError(
+            f"the image {path} is of the modality {modality}, expected a radiograph (CR, DX): leave its study out"
+        )
+    if kind == "MONOCHROME2" and data.get("PresentationLUTShape") == "INVERSE":
+        raise UserError(
+            f"the image {path} shows high values white (MONOCHROME2) and inverts them (PresentationLUTShape INVERSE), which "
+            "contradict each other: export it again"
         )
     if data.SamplesPerPixel == 3 and data.get("PixelRepresentation"):
         raise UserError(f"the image {path} holds colours with a sign: export it in grey")

@@ -11,9 +11,9 @@ from modules.evaluation.reading.column_values import is_class
 from modules.messages import UserError, quoted, quoted_name
 
 _TOKENS = (
-    r"</?(?:s|pad|bos|eos|think|thinking|answer|image|img|report|(?:start|end|bos|eos|pad|im|begin)_\w+|\w+_(?:start|end|of_turn|token))\s*/?>"
-    r"|<\|[\w ]+\|>|\[(?:CLS|SEP|PAD|BOS|EOS|INST|/INST|IMG|MASK)\]"
-    r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT
+    r"</?(?:s|n|pad|bos|eos|sep|cls|mask|start|end|unused\d+|extra_id_\d+|loc_?\d+|think|thinking|answer|image|img|report|(?:start|end|bos|eos|pad|im|begin)_\w+|\w+_(?:start|end|of_turn|token))\s*/?>"
+    r"|<\|[\w ]+\|>|\[(?:CLS|SEP|PAD|BOS|EOS|INST|/INST|IMG|MASK|DEC|BLA|POS|NEG|UNC)\]|\b(?:start|end)seq\b"
+    r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]|[a-z]@@(?=\s)"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT and of BPE
 )
 _ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_"
 _WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them
@@ -38,6 +38,11 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
         "ask for a report",
         r"\s*(?:<image>\s*)?(?:please |can you |could you )?(describe|provide|generate|write|produce|give|create|summari[sz]e|analy[sz]e|interpret|what)\b"
         r"[^.?!\n]*\b(?:reports?|findings|images?|x-?rays?|films?|radiographs?|cxr|scan)\b",
+    ),
+    ("begin with a question or an instruction", r"\W*(question\s*:|you are an?\b|instructions?\s*:)"),
+    (
+        "begin with what is known before the findings",
+        r"\W*((?:clinical )?(?:indications?|history|information|comparisons?|technique)\s*:)",
     ),
     (
         "begin with a label",

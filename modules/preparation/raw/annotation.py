@@ -138,6 +138,8 @@ def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> N
     )
     for study in dataset.studies:
         readable = [image for image in study.images if image not in unreadable]
+        if not readable:
+            dataset.details[study.id] = unreadable[study.images[0]]
         study.images = tuple(copy_path(image, options.raw.copy_format) for image in readable)
     dataset.keep(lambda study: None if study.images else "no image that can be decoded")
     if unreadable:
@@ -232,7 +234,7 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
     annotation.unlink(missing_ok=True)  # a kill must not leave an earlier one beside what this one was made from
     write_json(_beside(annotation, "raw.json"), record)
     with atomic_write(_beside(annotation, "dropped.csv")) as file:
-        csv.writer(file, lineterminator="\n").writerows([("id", "reason"), *dataset.dropped.items()])
+        csv.writer(file, lineterminator="\n").writerows([("id", "reason"), *dataset.reasons().items()])
     with atomic_write(annotation) as file:
         file.write(content)
 

@@ -9,7 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from tqdm import tqdm
@@ -114,15 +114,18 @@ def find_below(folder: str | Path, pattern: str, depth: int = 5) -> list[Path]:
 
 
 def _ends(suffix: str) -> Callable[[str], bool]:
-    return lambda name: name.endswith(suffix)
+    return lambda name: (
+        name.endswith(suffix) and not PurePosixPath(name).name.startswith("._")
+    )  # what macOS puts beside a file
 
 
 def _folder_texts(source: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
+    is_text = _ends(suffix)
     for place, folders, names in os.walk(source):
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
-            if not name.endswith(suffix) or not path.is_file():
+            if not is_text(name) or not path.is_file():
                 continue
             inside = path.relative_to(source).as_posix()
             if path.is_symlink() and leading_out(source, [inside]):

@@ -102,6 +102,9 @@ def _of_image(study: RawStudy, path: str) -> RawStudy:
     )
 
 
+_OTHER = (".JPG", ".jpeg", ".png", ".DCM")  # names of images that the tables do not lead to
+
+
 def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
     """Where everything lies; what is missing is listed at once."""
     table = {
@@ -128,7 +131,10 @@ def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
             Needed(raw_dir / "mimic-cxr-reports.zip", "reports of mimic-cxr, or the unpacked tree", how_reports)
         )
     if with_images and not images:
-        needed.append(Needed(raw_dir / "files" / "p10", "images of mimic-cxr-jpg (or DICOM files of mimic-cxr)", how))
+        other = next((kind for kind in _OTHER for tree in trees if tree.is_dir() and _holds(tree, f"s*/*{kind}")), None)
+        beside = f"; {other} files are there, which no table names" if other else ""
+        what = f"images of mimic-cxr-jpg, or DICOM files of mimic-cxr{beside}"
+        needed.append(Needed(raw_dir / "files" / "p10" / "p10000032" / "s50414267" / "*.jpg", what, how))
     require(needed)
     return _Places(
         table["split"][0],

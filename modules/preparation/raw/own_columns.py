@@ -13,6 +13,7 @@ from modules.corpus.spelling import on_disk
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
+from modules.preparation.raw.own_texts import names_sections
 
 COLUMNS = {  # what is read: headings that mean it, the surest first
     "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
@@ -73,7 +74,9 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         calls = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
         raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {calls}")
     if "report" in found:  # it is the whole text: what would be taken where it is empty is another text
-        found = {name: heading for name, heading in found.items() if name not in ("findings", "impression")}
+        parts = ("findings", "impression")
+        joined = found.keys() >= {*parts} and any(names_sections(str(row.get(found["report"]))) for _, row in rows)
+        found = {name: found[name] for name in found if name not in (("report",) if joined else parts)}
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")

@@ -60,7 +60,7 @@ _ASIDE_IN_ANY_CASE = re.compile(
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
     r"(?<=[.?!])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
-    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
+    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
     r"|Indications?|Recommendations?|findings?|impressions?|conclusions?)\s*:)"
 )
@@ -97,9 +97,8 @@ _ORGAN = re.compile(
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
     r"pneumo|edema|opacit|nodul|mass|left|right|upper|lower"
 )
-_OF_THE_STUDY = re.compile(
-    r"\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b", re.IGNORECASE
-)
+_OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b")
+_WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour
 _OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with what it was compared
     r"(?:(?:[\w-]+ ){0,6}(?:radiographs?|views?|films?|images?|study|studies|examination)(?: of the chest)? (?:was|were|is|are) "
     r"(?:reviewed|compared|obtained|provided|submitted|performed)|comparison (?:is|was) made)\b[^.;]*\.?",
@@ -142,7 +141,7 @@ def _with_plain_headers(report: str) -> str:
     """The report with its headers as ``FINDINGS: ..``, whatever mark, number or line stands beside them."""
     report = _TAGS.sub(lambda tag: "\n" if tag[1] else f"\n{tag[2].upper()}: ", report.replace("\uff1a", ":"))
     report = _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
-    return _THIN_RULE.sub("", report)
+    return _THIN_RULE.sub("", _WET_READ.sub(r"\g<0>:", report))
 
 
 def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:

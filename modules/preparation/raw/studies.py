@@ -51,6 +51,7 @@ class RawDataset:
         studies: in the order of the annotation.
         image_root: folder that ``images`` start from, None if the images are not there.
         dropped: reason by id of every study that is left out.
+        details: sentence by id of those of them whose reason is not the same for all.
         notes: lines that say how the texts were found.
         looked_for: image files that are not there, as they were looked for.
         studies_before: how many studies there were, and how many of them were left out, before each image became an item.
@@ -59,6 +60,7 @@ class RawDataset:
     studies: list[RawStudy]
     image_root: Path | None
     dropped: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     looked_for: list[str] = field(default_factory=list)
     studies_before: tuple[int, int] | None = None
@@ -78,6 +80,12 @@ class RawDataset:
             else:
                 self.dropped[study.id] = why
         self.studies = kept
+
+    def reasons(self) -> dict[str, str]:
+        """By id of every study that is left out, with what is known of it alone."""
+        return {
+            name: f"{why}: {self.details[name]}" if name in self.details else why for name, why in self.dropped.items()
+        }
 
     def keep_present(self) -> None:
         """Leave out images that are not on disk, and studies without any."""
