@@ -127,8 +127,8 @@ class ModelOptions:
     )
     map_view: str = flag(
         "near",
-        "what maps compare with texts: an early stage, which sees what is near, cells of 8 pixels of the first one, fitted apart "
-        "(finds the heart, takes longer), or the patches as released",
+        "what maps compare with texts: an early stage, which sees what is near, cells of 8 pixels of the first one, fitted apart, "
+        "or the patches as released",
         choices=("near", "fine", "patches"),
     )
     align_pairs: str = flag(

@@ -322,6 +322,48 @@ def test_readme_says_where_the_heart_is_found():
     assert words.replace("0.", ".") in told
 
 
+def test_what_fine_cells_do_stands_as_it_was_measured():
+    told, rows = " ".join(NOW.split()), {}
+    for row in ("full", "maps of fine cells"):
+        rows[row] = {
+            name: figures("synth_cxr_rewarded", row, name if name == "map_correlation" else f"grounding.rows.{name}")
+            for name in (
+                "map_correlation", *(f"{of}.{measure}" for of in ("maps", "location prior (training masks)") for measure in ("hit_rate", "auroc", "soft_iou")),
+                "linear probe (training masks).hit_rate", "maps.signs.cardiomegaly.hit_rate", "maps.signs.pleural effusion.hit_rate",
+            )
+        }  # fmt: skip
+    fine, full = rows["maps of fine cells"], rows["full"]
+    prior = {name: fine[f"location prior (training masks).{name}"] for name in ("hit_rate", "auroc", "soft_iou")}
+
+    def more(one, other):
+        return difference("", [one - other])[5:-2]
+
+    hits, heart, effusion = "maps.hit_rate", "maps.signs.cardiomegaly.hit_rate", "maps.signs.pleural effusion.hit_rate"
+    hearts = [", ".join(f"{hit:.2f}" for hit in row[heart]).replace("0.", ".") for row in (fine, full)]
+    for words in (
+        f"on the sign in {stated('', [fine[hits]])[5:-2]} of all cases, {more(fine[hits], full[hits])[1:]} more than with the second stage "
+        f"({stated('', [full[hits]])[5:-2]}). The heart is pointed at in {hearts[0]} of its cases, for {hearts[1]}.",
+        f"above the mean place in the training masks by {more(fine[hits], prior['hit_rate'])[1:]},",
+        f"a linear probe of those masks that shows ({more(fine[hits], fine['linear probe (training masks).hit_rate'])}).",
+        f"(AUROC {more(fine['maps.auroc'], full['maps.auroc'])}) and as well as the mean place ({more(fine['maps.auroc'], prior['auroc'])}).",
+        f"(soft IoU {more(prior['soft_iou'], fine['maps.soft_iou'])}).",
+        f"correlate {stated('', [fine['map_correlation']])[5:-2]}, {more(full['map_correlation'], fine['map_correlation'])[1:]} less.",
+        f"pointed at in {fine[effusion].mean():.2f} for {full[effusion].mean():.2f}.".replace("0.", "."),
+    ):
+        assert words in told
+    for name in CE:
+        gained = figures("synth_cxr_rewarded", "maps of fine cells", name) - figures("synth_cxr_rewarded", "full", name)
+        low, high = map(float, re.findall(r"\[(.*), (.*)\]", more(gained, 0))[0])
+        assert low <= 0 <= high, name
+    readme = " ".join((DOCS.parent / "README.md").read_text().split())
+    assert (
+        f"they are on it in {stated('', [fine[hits]])[5:-2]}, cardiomegaly's in {fine[heart].mean():.2f}.".replace(
+            " 0.", " ."
+        )
+        in readme
+    )
+
+
 def test_what_a_second_stage_and_fits_that_go_on_do_to_a_finer_grid_stands_as_it_was_measured():
     row, told = "finer grid, second stage, the other entity scorer", " ".join(NOW.split())
     assert {*figures("synth_cxr", row, "retrieval.cosine.label_f1_top1")} == {

@@ -116,6 +116,7 @@ def test_a_step_in_bfloat16_has_the_loss_and_the_direction_of_one_in_float32(tin
         {"align_pairs": "all", "entity_keys": "text", "reference_memory": 0},
         {"visual_extractor": "resnet50"},
         {"grid": "2x"},
+        {"map_view": "fine"},
     ],
     ids=str,
 )
@@ -123,7 +124,7 @@ def test_every_parameter_gets_a_finite_gradient(changes, tiny_model):
     model = tiny_model(**changes).train()
     total_loss(model, tiny_study()).backward()
     unused = [name for name, p in model.named_parameters() if p.grad is None]
-    apart = changes == {"grid": "2x"}  # see fitted_maps.py
+    apart = changes in ({"grid": "2x"}, {"map_view": "fine"})  # see fitted_maps.py
     assert unused == (["entity_queries.scale", "entity_queries.bias"] if apart else [])
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
