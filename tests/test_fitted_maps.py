@@ -178,18 +178,19 @@ def test_no_more_studies_are_looked_at_than_fit_into_memory(datasets, monkeypatc
     assert all(len(set(studies)) == 5 for studies in asked)
 
 
+@pytest.mark.parametrize("apart", [("--grid", "2x"), ("--map_view", "fine")], ids=" ".join)
 def test_a_training_says_what_its_maps_lack_and_a_resumed_one_ends_with_the_same(
-    prepared, tmp_path, monkeypatch, quick
+    prepared, tmp_path, monkeypatch, quick, apart
 ):
     fitted, fit = [], FittedMaps.fit
     monkeypatch.setattr(FittedMaps, "fit", lambda maps, epoch: fitted.append(epoch) or fit(maps, epoch))
-    train(prepared, tmp_path / "whole", "--grid", "2x")
+    train(prepared, tmp_path / "whole", *apart)
     assert fitted == [0, 1, 2]  # each epoch draws other studies to look at
     names, *lines = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
     rows = [dict(zip(names.split(","), line.split(","), strict=True)) for line in lines]
     assert all(0 < float(row["loss_maps"]) < np.log(2) for row in rows)  # of a logit 0 it is log 2
-    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "parts", "--grid", "2x")  # in the second epoch
-    train(prepared, tmp_path / "parts", "--grid", "2x", "--resume")
+    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "parts", *apart)  # in the second epoch
+    train(prepared, tmp_path / "parts", *apart, "--resume")
     whole, parts = (
         load_checkpoint(tmp_path / name / "current_checkpoint.pth")["state_dict"] for name in ("whole", "parts")
     )

@@ -110,7 +110,7 @@ def test_a_mistake_that_every_process_finds_is_said_once(launcher, flags, words,
 @pytest.mark.slow
 def test_four_processes_whose_studies_do_not_come_out_even(trainings, tmp_path):
     """And whose towers and finer maps each of them fits."""
-    flags = ["--epochs", 1, "--batch_size", 3, "--enhancer", "towers", "--grid", "2x"]
+    flags = ["--epochs", 1, "--batch_size", 3, "--enhancer", "towers", "--grid", "2x", "--map_view", "fine"]
     status, log = trainings.run(tmp_path / "run", *flags, processes=4)
     assert status == 0, log
     (row,) = rows_of(tmp_path / "run")
