@@ -163,8 +163,9 @@ def test_gradients_are_combined_in_their_row_alone():
     assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["cagrad"]]
 
 
-def test_maps_of_fine_cells_are_those_of_their_row_alone():
-    options = AblateOptions(rows=("full", "maps of fine cells"))
+@pytest.mark.parametrize(("quick", "training"), [(False, ""), (True, "--epochs 8 --val_every 8")])
+def test_maps_of_fine_cells_are_those_of_their_row_alone(quick, training):
+    options = AblateOptions(quick=quick, training=training, rows=("full", "maps of fine cells"))
     benchmark, rows = benchmark_of(options), chosen_rows(options)
     asked = [flat(parse_options(MainTrain, [*DATA, *benchmark.training.split(), *row.flags.split()])) for row in rows]
     assert [(one["map_view"], one["grid"]) for one in asked] == [("near", "1x"), ("fine", "1x")]

@@ -355,6 +355,14 @@ def test_what_fine_cells_do_stands_as_it_was_measured():
         gained = figures("synth_cxr_rewarded", "maps of fine cells", name) - figures("synth_cxr_rewarded", "full", name)
         low, high = map(float, re.findall(r"\[(.*), (.*)\]", more(gained, 0))[0])
         assert low <= 0 <= high, name
+    small, heart_rate = "synth_cxr_small_rewarded", f"grounding.rows.{heart}"
+    both = ("maps of fine cells", "full")
+    few = [figures(small, row, f"grounding.rows.{hits}") for row in both]
+    hearts = [", ".join(f"{hit:.2f}" for hit in figures(small, row, heart_rate)).replace("0.", ".") for row in both]
+    assert (
+        f"on the sign in {stated('', [few[0]])[5:-2]} of all cases, no more than with the second stage ({more(*few)}), and on the heart "
+        f"in {hearts[0]}, for {hearts[1]}."
+    ) in told
     readme = " ".join((DOCS.parent / "README.md").read_text().split())
     assert (
         f"they are on it in {stated('', [fine[hits]])[5:-2]}, cardiomegaly's in {fine[heart].mean():.2f}.".replace(
