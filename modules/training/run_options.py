@@ -52,8 +52,8 @@ def check_same_run(options: MainTrain) -> None:
     Raises:
         UserError: naming the first differences.
     """
-    theirs = begun_with(options.run.save_dir)
-    if not options.training.resume or not theirs:
+    theirs = begun_with(options.run.save_dir) if options.training.resume else {}
+    if not theirs:
         return
     ours = plain(flat(options))
     if ours["global_batch"] and ours["global_batch"] == theirs.get("global_batch"):
