@@ -1,6 +1,7 @@
 """A map sees what is near, and presence alone teaches it where."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from models.near_view import NearView
 from models.ot_attention import TransportAttention
 from models.visual_encoder import VisualEncoder
+from modules.training.fitted_maps import STUDIES
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,14 @@ def test_fine_cells_stand_in_their_patches_whatever_the_size(tiny_model, size, g
             torch.arange(side * side).view(side, side)[:2, (side - 1) // 2 * 2 :].float().mean()
         )
     )
+
+
+def test_the_documents_say_what_a_fit_holds():
+    """Of a ResNet-101 at 224 pixels, whose first stage has 256 channels, in float16."""
+    stage, told = torch.zeros(1, 256, 56, 56), (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    fine, wide = (NearView(256, 1, across).cells(stage) for across in (4, 1))
+    held = [f"{2 * cells.numel() * STUDIES / 1e9:.1f}".removeprefix("0") for cells in (fine, wide)]
+    assert f"cells of 8 pixels {held[0]} GB of a ResNet-101 at 224 pixels, for {held[1]} GB with those of 16" in told
 
 
 def test_a_model_without_stages_is_seen_by_its_patches_one_by_one():

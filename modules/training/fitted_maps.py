@@ -1,4 +1,4 @@
-"""Training of maps that look at the first stage: by themselves, on the image model as it is, before the first epoch and after every one.
+"""Training of maps that look at the first stage: by themselves, on the image model as it is, before and after every epoch.
 
 Maps of 16 pixels that move with the image model settle beside a sign while it moves most, and stay there: few large hearts
 were pointed at. So every fit begins with the same random weights, and takes no more steps than pointing needs: longer ones
@@ -29,7 +29,7 @@ from modules.training.losses import presence_loss
 from modules.training.optimizers import build_optimizer
 from modules.training.towers import threads_for
 
-STUDIES = 4096  # looked at for a fit, drawn anew for each: 0.4 GB of a ResNet-101 at 224 pixels, for a moment twice; 1.6 GB of fine cells
+STUDIES = 4096  # looked at for a fit, drawn anew for each; of a ResNet-101 at 224 pixels .4 GB, 1.6 of fine cells, for a moment twice
 BATCH = 64
 STEPS = 1000  # of a fit
 LR, WEIGHT_DECAY = 5e-3, 0.05
@@ -50,7 +50,7 @@ class MapParts(nn.Module):
 
 
 def maps_step(parts: MapParts, optimizer: torch.optim.Optimizer, cells: Tensor, scores: Tensor) -> float:
-    """One step towards the presence of entities, ``scores`` ``(B, K)``, in ``cells`` ``(B, M, C)`` or ``(B, M, c, C)``; returns the loss."""
+    """One step towards the presence of entities, ``scores`` ``(B, K)``, in ``cells`` of the view; returns the loss."""
     loss = presence_loss(search(parts.view, parts.q, parts.queries, cells), scores)
     optimizer.zero_grad()
     loss.backward()
@@ -144,7 +144,7 @@ class FittedMaps:
 
     @torch.no_grad()
     def _look(self, studies: list[int]) -> tuple[Tensor, Tensor]:
-        """What the image model's first stage shows of some studies: cells ``(n, M, C)`` or ``(n, M, c, C)`` in float16, and scores ``(n, K)``."""
+        """What the image model's first stage shows of some studies: cells of the view in float16, ``(n, M, ..)``, and scores ``(n, K)``."""
         options, encoder = self.options, self.model.visual_encoder
         self.model.eval()
         device = self.fitted.device

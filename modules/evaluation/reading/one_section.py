@@ -20,10 +20,12 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _NEXT = rf"[#*]*\s*(?:findings|impression|{_CONCLUSION})\b"
+_OTHERS = (
+    r"recommendations?(?:\(s\))?|technique|comparisons?|indications?|examination|notifications?|(?:clinical )?(?:history|information)"
+    r"|follow[ -]?up|differential diagnosis|disclaimer"
+)
 _ASIDE = re.compile(  # a paragraph that is neither: from its name at the beginning of a line, or in capitals, to a blank line or a header
-    r"(?:(?:^|\n)[ \t]*(?:#{1,6}\s+\**|\*\*)?(?:recommendations?(?:\(s\))?|technique|comparisons?|indications?|examination|notifications?"
-    r"|(?:clinical )?(?:history|information)|follow[ -]?up|differential diagnosis|disclaimer)"
-    r"|\s(?-i:RECOMMENDATIONS?(?:\(S\))?|NOTIFICATIONS?|TECHNIQUE|COMPARISONS?|INDICATIONS?|EXAMINATION|(?:CLINICAL )?(?:HISTORY|INFORMATION))(?=:))"
+    rf"(?:(?:^|\n)[ \t]*(?:#{{1,6}}\s+\**|\*\*)?(?:{_OTHERS})|\s(?-i:{_OTHERS.upper()})(?=:))"
     rf"(?:\**[^\S\n]*:\**|\**(?=\n))(?:\s*\n\s*(?!{_NEXT}))?.*?"
     rf"(?=\n\s*\n|\n\s*{_NEXT}|(?<=[.!?:])\s+{_NEXT}\**\s*:|\s+(?-i:FINDINGS|IMPRESSION|Impression):|\Z)",
     re.IGNORECASE | re.DOTALL,

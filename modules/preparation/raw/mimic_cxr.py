@@ -33,6 +33,7 @@ FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD")  # in
 _CHEXPERT_STATES = {"": BLANK, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}
 _COLUMN_OF = {name: "Pleural Other" if name == "pleural other" else name.title() for name in CHEXPERT_CONDITIONS}
 _NAME, _NUMBER = re.compile(r"[\w-][\w.-]*", re.ASCII), re.compile(r"\d{1,12}", re.ASCII)
+_OTHER = (".JPG", ".jpeg", ".png", ".DCM")  # names of images that the tables do not lead to
 _REPORT_NAME = re.compile(r"(?:^|/)s(\d+)\.txt$")
 
 
@@ -100,9 +101,6 @@ def _of_image(study: RawStudy, path: str) -> RawStudy:
         split=study.split,
         labels=study.labels,
     )
-
-
-_OTHER = (".JPG", ".jpeg", ".png", ".DCM")  # names of images that the tables do not lead to
 
 
 def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
