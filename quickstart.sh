@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-# Fewer and larger steps than the data set's defaults, and one reference to read in place of three.
+# Fewer and larger steps than the data set's defaults, one reference to read in place of three, three layers of four.
 preparing=(--batch_size 24 --scorer_lr 2.5e-3 --scorer_dropout 0)
 training=(--init_lr 3e-3 --epochs 5)
 testing=(--batch_size 64)
@@ -17,6 +17,8 @@ only --global_batch -- "$@"
 [ ${#ONLY[@]} -gt 0 ] || training+=(--batch_size 24)
 only --retrieval --init_from -- "$@"
 [ ${#ONLY[@]} -gt 0 ] || training+=(--references 1)
+only --bert_path --init_from -- "$@"
+[ ${#ONLY[@]} -gt 0 ] || training+=(--decoder_layers 3)
 
 training=(--dataset_name synth_cxr "${training[@]}")
 # a flag that the training does not know is refused before any work; --help ends here

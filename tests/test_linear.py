@@ -24,8 +24,23 @@ def as_with_avx512(monkeypatch):
     monkeypatch.setattr(products, "has_avx512", lambda: True)
 
 
+@pytest.fixture
+def as_if_large(monkeypatch):
+    monkeypatch.setattr(products, "LARGE", 0)
+
+
 @needs_onednn
 @pytest.mark.usefixtures("as_with_avx512")
+@pytest.mark.parametrize(
+    ("width", "out", "ours"), [(768, 768, True), (768, 3072, True), (512, 512, False), (128, 600, False)]
+)
+def test_only_a_large_layer_repays_the_kernels_made_for_each_number_of_rows(width, out, ours):
+    layer, x = layer_and_input(width=width, out=out)
+    assert ("_Linear" in layer(x).grad_fn.next_functions[0][0].name()) == ours
+
+
+@needs_onednn
+@pytest.mark.usefixtures("as_with_avx512", "as_if_large")
 @pytest.mark.parametrize(("width", "out"), [(24, 40), (40, 24), (33, 7)])
 def test_product_and_gradients_are_those_of_torch(width, out):
     layer, x = layer_and_input(width=width, out=out)
@@ -43,7 +58,7 @@ def test_product_and_gradients_are_those_of_torch(width, out):
 
 
 @needs_onednn
-@pytest.mark.usefixtures("as_with_avx512")
+@pytest.mark.usefixtures("as_with_avx512", "as_if_large")
 def test_only_what_is_asked_for_gets_a_gradient_and_expanded_gradients_are_read_right():
     layer, x = layer_and_input()
     layer.weight.requires_grad_(False)
@@ -55,6 +70,7 @@ def test_only_what_is_asked_for_gets_a_gradient_and_expanded_gradients_are_read_
 
 
 @needs_onednn
+@pytest.mark.usefixtures("as_if_large")
 @pytest.mark.parametrize("case", ["float64", "autocast", "no AVX-512"])
 def test_everything_else_is_torch_s_own_product(case, monkeypatch):
     monkeypatch.setattr(products, "has_avx512", lambda: case != "no AVX-512")

@@ -71,6 +71,7 @@ def test_the_quickstart_makes_fewer_and_larger_steps_than_the_defaults(tmp_path)
     scorer = preparing.scorer
     assert (preparing.loading.batch_size, scorer.scorer_dropout, scorer.scorer_lr) == (24, 0, 2.5e-3)
     assert (training.loading.batch_size, training.training.epochs, training.training.init_lr) == (24, 5, 3e-3)
+    assert training.model.decoder_layers == 3
     assert (training.model.references, training.loading.at_once, testing.loading.at_once) == (1, 64, 64)
     assert testing.testing.baselines
 
@@ -86,6 +87,9 @@ def test_the_quickstart_makes_fewer_and_larger_steps_than_the_defaults(tmp_path)
         ("--global_batch 30", lambda asked: asked.training.global_batch, 30),
         ("--reference_memory 0", lambda asked: asked.model.reference_memory, 0),
         ("--init_from model.pth", lambda asked: "references" in asked.given, False),
+        ("--init_from model.pth", lambda asked: "decoder_layers" in asked.given, False),
+        ("--tokenizer bert --bert_path folder", lambda asked: "decoder_layers" in asked.given, False),
+        ("--decoder_layers 2", lambda asked: asked.model.decoder_layers, 2),
         ("--save_dir elsewhere", lambda asked: asked.run.save_dir, "elsewhere"),
     ],
 )

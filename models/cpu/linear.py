@@ -1,7 +1,8 @@
 """Linear layers on a CPU: oneDNN's float32 products, faster than those that torch chooses.
 
 torch multiplies float32 matrices on a CPU by MKL. oneDNN, which torch carries too and uses in bfloat16, was faster on the
-CPU with AVX-512 that was measured, and with few rows also without AVX-512 once the weights lie in its own blocked layout.
+CPUs with AVX-512 that were measured, and with few rows also without AVX-512 once the weights lie in its own blocked layout.
+It makes a kernel for every new number of rows, which in training is another in every step: a matrix must be large to repay that.
 The operators are those that torch.compile emits for the same purpose. Everything else is torch's own product.
 """
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+LARGE = 500_000  # weights of a layer; rows that vary cost one of 256 x 256 a sixth with oneDNN, one of 768 x 3,072 gains a twentieth
 
 
 @cache
@@ -29,7 +32,7 @@ def has_avx512() -> bool:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``x @ weight.T + bias``, differentiable once where oneDNN does it.
+    """``x @ weight.T + bias``, differentiable once where oneDNN does it: in large layers.
 
     Args:
         x: ``(..., in)``.
@@ -39,7 +42,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         ``(..., out)``.
     """
-    if x.dim() < 2 or not (_plain_float32(x) and has_onednn() and has_avx512()):
+    if x.dim() < 2 or weight.numel() < LARGE or not (_plain_float32(x) and has_onednn() and has_avx512()):
         return F.linear(x, weight, bias)
     return _Linear.apply(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 
