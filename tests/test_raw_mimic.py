@@ -174,6 +174,37 @@ def test_the_zip_of_reports_is_read_unopened(tree, tmp_path):
     assert read_mimic_cxr(root, options()).studies == read_mimic_cxr(tree, options()).studies
 
 
+def test_a_zip_beside_its_tree_is_the_one_that_is_read_and_named(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    beside = root / TREES[1] / "mimic-cxr-reports.zip"
+    first = next((root / TREES[1] / "files").rglob("*.txt"))
+    with zipfile.ZipFile(beside, "w") as archive:
+        archive.writestr(first.relative_to(root / TREES[1]).as_posix(), "FINDINGS: The heart is as the zip has it.")
+    dataset = read_mimic_cxr(root, options())
+    assert [study.report for study in dataset.studies] == ["The heart is as the zip has it."]
+    assert f"reports from {beside}" in dataset.notes
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("content", "read"), [(b"Seen by a prot\xe9g\xe9 of his.", "Seen by a protégé of his."), (b"Seen \x81\x8d.", None)]
+)
+def test_a_report_in_another_encoding_is_read_or_refused_and_never_changed(tree, tmp_path, packed, content, read):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    group, subject, study = numbers(0)
+    path = root / TREES[1] / "files" / group / f"p{subject}" / f"s{study}.txt"
+    path.write_bytes(b"FINDINGS: " + content)
+    if packed:
+        with zipfile.ZipFile(root / TREES[1] / "mimic-cxr-reports.zip", "w") as archive:
+            archive.write(path, path.relative_to(root / TREES[1]))
+    if read is None:
+        with pytest.raises(UserError, match=f"s{study}.txt is neither whole UTF-8"):
+            read_mimic_cxr(root, options())
+    else:
+        (found,) = [one.report for one in read_mimic_cxr(root, options()).studies if one.id == f"s{study}"]
+        assert found == read
+
+
 def test_text_without_header_can_be_refused(tree):
     dataset = read_mimic_cxr(tree, options(unnamed=False))
     with_header = {f"s{numbers(i)[2]}" for i, name in enumerate(NAMES) if SHAPES[name][1]}

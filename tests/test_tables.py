@@ -267,7 +267,7 @@ def test_western_letters_and_marks_are_read(tmp_path, text):
 def test_other_one_byte_encodings_are_not_read_as_western(tmp_path, encoding, texts):
     """Each of them decodes as cp1252 without an error, into other words."""
     for text in texts:
-        with pytest.raises(UserError, match="first in line 3: save the table as CSV in UTF-8"):
+        with pytest.raises(UserError, match="first in line 3: save it in UTF-8, a table as CSV"):
             read_bytes(tmp_path, f"id,report\n1,clear\n2,{text}\n".encode(encoding))
 
 

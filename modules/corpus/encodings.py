@@ -82,6 +82,6 @@ def find_encoding(path: Path, content: bytes) -> str:
 
 def _refuse(path: Path, line: int) -> None:
     raise UserError(
-        f"{path} is neither whole UTF-8 or UTF-16 nor surely the Western cp1252, first in line {line}: save the table as "
-        "CSV in UTF-8"
+        f"{path} is neither whole UTF-8 or UTF-16 nor surely the Western cp1252, first in line {line}: save it in UTF-8, a "
+        "table as CSV"
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from modules.corpus.encodings import find_encoding
 from modules.corpus.splits import split_name
 from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
 from modules.messages import Needed, UserError, named, quoted, require
@@ -88,6 +89,7 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         dataset.split_into_images(lambda study: [_of_image(study, path) for path in study.images])
     if options.split_file:
         use_split(dataset, read_split_file(options.split_file), options.split_file)
+    dataset.notes.append(f"reports from {', '.join(map(str, places.reports))}")
     dataset.notes.append(f"text of {origins['header']} reports under a header, of {origins['no header']} under none")
     return dataset
 
@@ -195,7 +197,9 @@ def _read_reports(
                 raise UserError(
                     f"{name} in {source} is another text of study {match[1]} than the one read before: remove one of them"
                 )
-            text, origin = extract(content.decode("utf-8", errors="replace"), options.section, options.unnamed)
+            text, origin = extract(
+                content.decode(find_encoding(source / name, content)), options.section, options.unnamed
+            )
             if text:
                 texts[match[1]] = text
                 origins[origin] += 1
