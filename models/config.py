@@ -152,8 +152,9 @@ class ModelOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         check_extractor(self.visual_extractor)
-        if self.grid == "2x" and self.visual_extractor not in BACKBONES:
-            raise FlagError("--grid 2x is for ResNets; the patches of a folder are what its model makes: leave it out")
+        if self.maps_first_stage and self.visual_extractor not in BACKBONES:
+            first = "--grid 2x" if self.grid == "2x" else "--map_view fine"
+            raise FlagError(f"{first} is for ResNets; the patches of a folder are what its model makes: leave it out")
         if self.hidden_size % self.decoder_heads:
             fitting = math.gcd(self.decoder_heads, self.hidden_size)
             raise FlagError(

@@ -49,7 +49,7 @@ class NearView(nn.Module):
             ``(B, M, C)``, or, of patches of several cells, ``(B, M, c, C)``; those beyond the border are the last before it.
         """
         if stage.dim() == 3:
-            return stage if self.across == 1 else stage.unsqueeze(2)
+            return stage
         if self.across == 1:
             return F.avg_pool2d(stage, SIDE, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
         cells = F.avg_pool2d(stage, FINE, ceil_mode=True)  # (B, C, h, w)

@@ -129,6 +129,15 @@ def test_a_file_of_other_lines_is_refused(tmp_path, content):
             read(tmp_path / "runs.jsonl")
 
 
+def test_a_table_says_whether_its_seconds_leave_out_the_fits(tmp_path):
+    line = {"benchmark": "b", "row": "full", "flags": "", "settings": {}, "figures": {"seconds.train": 60.0}}
+    for day, said in (("2026-11-29T20:59:59+00:00", True), ("2026-11-29T21:00:01+00:00", False)):
+        runs = [{**line, "seed": seed, "finished": day} for seed in (1, 2)]
+        (tmp_path / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+        write_ablation_files(tmp_path / "runs.jsonl")
+        assert ("Training seconds of runs before 2026-11-29" in (tmp_path / "b.md").read_text()) == said
+
+
 def test_the_quick_benchmark_trains_longer_where_it_is_told_to():
     """As the small model of docs/findings.md, whose rows these are."""
     options = AblateOptions(quick=True, training="--epochs 8 --val_every 8", rows=("full", "one reference"))

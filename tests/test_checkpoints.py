@@ -74,6 +74,11 @@ def test_what_does_not_hold_together_is_refused(model, change, words):
         as_checkpoint(content, "m.pth")
 
 
+def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder: give a weights file in it"):
+        load_checkpoint(tmp_path)
+
+
 def test_old_names_of_bert_are_read_as_new_ones(tmp_path):
     gain = torch.arange(3.0)
     torch.save({"bert.LayerNorm.gamma": gain, "bert.LayerNorm.beta": -gain}, tmp_path / "pytorch_model.bin")

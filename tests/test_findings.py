@@ -365,6 +365,9 @@ def test_what_fine_cells_do_stands_as_it_was_measured():
         f"on the sign in {stated('', [few[0]])[5:-2]} of all cases, no more than with the second stage ({more(*few)}), and on the heart "
         f"in {hearts[0]}, for {hearts[1]}."
     ) in told
+    lost = [", ".join(f"{hit:.2f}" for hit in figures(small, row, f"grounding.rows.{effusion}")) for row in both]
+    cases = figures(small, "full", f"grounding.rows.{effusion}".replace("hit_rate", "studies"))[0]
+    assert f"effusion is pointed at in {lost[0]} of its {cases:.0f} cases, for {lost[1]}.".replace("0.", ".") in told
     readme = " ".join((DOCS.parent / "README.md").read_text().split())
     assert (
         f"they are on it in {stated('', [fine[hits]])[5:-2]}, cardiomegaly's in {fine[heart].mean():.2f}.".replace(

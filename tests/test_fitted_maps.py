@@ -1,5 +1,8 @@
 """modules/training/fitted_maps.py: what trains a finer grid's maps, where they end, and what they leave alone."""
 
+import os
+import signal
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -183,7 +186,7 @@ def test_a_training_says_what_its_maps_lack_and_a_resumed_one_ends_with_the_same
     prepared, tmp_path, monkeypatch, quick, apart
 ):
     fitted, fit = [], FittedMaps.fit
-    monkeypatch.setattr(FittedMaps, "fit", lambda maps, epoch: fitted.append(epoch) or fit(maps, epoch))
+    monkeypatch.setattr(FittedMaps, "fit", lambda maps, epoch, **more: fitted.append(epoch) or fit(maps, epoch, **more))
     train(prepared, tmp_path / "whole", *apart)
     assert fitted == [0, 1, 2]  # each epoch draws other studies to look at
     names, *lines = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
@@ -196,6 +199,42 @@ def test_a_training_says_what_its_maps_lack_and_a_resumed_one_ends_with_the_same
     )
     assert whole["coarse_search.maps_fitted"] == 3
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+def test_a_signal_ends_a_fit_which_a_resume_begins_anew(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitted_maps, "STEPS", 8)
+    monkeypatch.setattr(fitted_maps, "LOOK", 2)
+    train(prepared, tmp_path / "whole", "--map_view", "fine")
+    made, step = [], fitted_maps.maps_step
+
+    def signalled(*given):
+        made.append(1)
+        if len(made) == 8 + 3:  # in the fit of the first epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*given)
+
+    monkeypatch.setattr(fitted_maps, "maps_step", signalled)
+    with pytest.raises(SystemExit) as end:
+        train(prepared, tmp_path / "parts", "--map_view", "fine")
+    assert (end.value.code, len(made)) == (128 + signal.SIGTERM, 8 + 4)
+    train(prepared, tmp_path / "parts", "--map_view", "fine", "--resume")
+    whole, parts = (
+        load_checkpoint(tmp_path / name / "current_checkpoint.pth")["state_dict"] for name in ("whole", "parts")
+    )
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_fits_too(prepared, tmp_path, monkeypatch, quick):
+    fit = FittedMaps.fit
+    monkeypatch.setattr(FittedMaps, "fit", lambda maps, epoch, **more: time.sleep(3) or fit(maps, epoch, **more))
+    started = time.perf_counter()
+    train(prepared, tmp_path / "run", "--map_view", "fine", "--epochs", 2)
+    took = time.perf_counter() - started
+    names, *lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    seconds = [float(dict(zip(names.split(","), line.split(","), strict=True))["seconds"]) for line in lines]
+    assert seconds[0] > 6  # the first look and the first fit are the first epoch's
+    assert seconds[1] > 3
+    assert sum(seconds) < took
 
 
 @pytest.mark.parametrize(("grid", "fits"), [("2x", 3), ("1x", 2)])
@@ -256,6 +295,7 @@ def test_the_documents_say_how_long_maps_are_fitted():
     told = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
     steps, looked = fitted_maps.STEPS, fitted_maps.STUDIES
     assert f"{steps:,} steps of {fitted_maps.BATCH} studies. A fit looks at up to {looked:,} training images" in told
+    assert f"looks for signals every {fitted_maps.LOOK} of its steps" in told
 
 
 def test_the_first_stage_alone_is_what_the_whole_image_model_sees():

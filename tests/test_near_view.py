@@ -66,7 +66,12 @@ def test_a_patch_of_fine_cells_has_the_mean_of_their_cosines(tiny_model):
     cells = F.avg_pool2d(stage, 2).permute(0, 2, 3, 1)  # (B, 12, 12, C)
     seen = F.normalize(model.fusion.attention.q(model.near_view(cells)), dim=-1)
     found = torch.einsum("bhwa,ka->bkhw", seen, F.normalize(model.entity_queries.query, dim=-1))
-    torch.testing.assert_close(model.fuse(study).region_map, F.avg_pool2d(found, 4).flatten(2))
+    fused = model.fuse(study)
+    torch.testing.assert_close(fused.region_map, F.avg_pool2d(found, 4).flatten(2))
+    sentences = model.fusion.attention.k(model.project_reference(study.reference_text))  # (B, S, A)
+    found = torch.einsum("bhwa,bsa->bshw", seen, F.normalize(sentences, dim=-1))
+    real = study.reference_mask
+    torch.testing.assert_close(fused.reference_map[real], F.avg_pool2d(found, 4).flatten(2)[real])
 
 
 def test_a_patch_that_a_sign_fills_has_more_than_one_whose_border_it_crosses():
@@ -93,13 +98,14 @@ def test_fine_cells_stand_in_their_patches_whatever_the_size(tiny_model, size, g
     view, side = NearView(1, 1, across), -(-size // 4)
     cells = view.cells(torch.arange(side * side).view(1, 1, side, side).float())
     assert cells.shape == (1, patches, across**2, 1)
-    rows = round(patches**0.5)
-    assert (
-        float(cells[0, rows - 1, across - 1])
-        == pytest.approx(  # the last of the first row of cells
-            torch.arange(side * side).view(side, side)[:2, (side - 1) // 2 * 2 :].float().mean()
-        )
-    )
+    rows, stage = round(patches**0.5), torch.arange(side * side).view(side, side).float()
+    last = slice((side - 1) // 2 * 2, side)
+    assert float(cells[0, rows - 1, across - 1]) == pytest.approx(
+        float(stage[:2, last].mean())
+    )  # of the first row of cells
+    assert float(cells[0, -rows, (across - 1) * across]) == pytest.approx(
+        float(stage[last, :2].mean())
+    )  # of the first column
 
 
 def test_the_documents_say_what_a_fit_holds():
@@ -108,8 +114,3 @@ def test_the_documents_say_what_a_fit_holds():
     fine, wide = (NearView(256, 1, across).cells(stage) for across in (4, 1))
     held = [f"{2 * cells.numel() * STUDIES / 1e9:.1f}".removeprefix("0") for cells in (fine, wide)]
     assert f"cells of 8 pixels {held[0]} GB of a ResNet-101 at 224 pixels, for {held[1]} GB with those of 16" in told
-
-
-def test_a_model_without_stages_is_seen_by_its_patches_one_by_one():
-    patches = torch.randn(2, 9, 5)
-    assert NearView(5, 4, across=4).cells(patches).shape == (2, 9, 1, 5)

@@ -228,6 +228,7 @@ def test_prompt_of_generation_holds_the_predicted_states(tiny_model):
         ({"image_size": 16}, "at least 32"),
         ({"visual_extractor": "resnet19"}, "or hf:DIR"),
         ({"visual_extractor": "hf:folder", "grid": "2x"}, "--grid 2x is for ResNets"),
+        ({"visual_extractor": "hf:folder", "map_view": "fine"}, "--map_view fine is for ResNets"),
         ({"num_heads": 5}, "--nhead 5 must divide"),
         ({"hidden_size": 30}, "--decoder_heads 4 must divide"),
         ({"attention": "dot"}, "choose one of ot, softmax, none"),
@@ -339,6 +340,16 @@ def test_patches_of_fine_cells_are_asked_more_sharply(tiny_model):
     best = [width * math.log(sum(math.exp(v / width) for v in (0.4, *[0.3] * 8)) / 9) for width in (0.1, 0.02)]
     assert found == pytest.approx([2 * 3 * value - 2 for value in best], abs=1e-5)
     assert best[1] - 0.3 > 2 * (best[0] - 0.3)
+
+
+@pytest.mark.parametrize(
+    ("view", "grid", "sharpness"),
+    [("near", "1x", 0.1), ("near", "2x", 0.1), ("fine", "1x", 0.02), ("fine", "2x", 0.02)],
+)
+def test_only_maps_of_fine_cells_are_asked_sharply_on_either_grid(tiny_model, view, grid, sharpness):
+    model = tiny_model(map_view=view, grid=grid)
+    assert model.entity_queries.sharpness == sharpness
+    assert model.coarse_search is None or model.coarse_search.queries.sharpness == 0.1
 
 
 def test_an_entity_is_present_where_one_patch_answers_and_not_where_all_do_a_little():

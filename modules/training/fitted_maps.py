@@ -7,6 +7,8 @@ leave the heart again. What is asked of them is the presence loss alone, as in t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -33,6 +35,7 @@ STUDIES = 4096  # looked at for a fit, drawn anew for each; of a ResNet-101 at 2
 BATCH = 64
 STEPS = 1000  # of a fit
 LR, WEIGHT_DECAY = 5e-3, 0.05
+LOOK = 50  # steps of a fit between two looks at whether the run is to stop
 
 
 class MapParts(nn.Module):
@@ -84,7 +87,7 @@ class FittedMaps:
         if not self.fitted:
             self.fit(0)
 
-    def fit(self, epoch: int, steps: int | None = None) -> float:
+    def fit(self, epoch: int, steps: int | None = None, between: Callable[[], None] = lambda: None) -> float:
         """Train the maps from random weights, the same in every fit, on the image model as it is after ``epoch``.
 
         Every process does the same; the weights of the first one are taken.
@@ -92,6 +95,7 @@ class FittedMaps:
         Args:
             epoch: 0 before the first one.
             steps: ``STEPS`` if absent.
+            between: called every ``LOOK`` steps, in every process; what it raises ends a fit, which can begin anew later.
 
         Returns:
             The mean presence loss of the last tenth of the steps.
@@ -110,6 +114,8 @@ class FittedMaps:
         bar = tqdm(range(steps), desc="maps", leave=False, disable=not is_main())
         with threads_for(self.parts), bar:
             for step in bar:
+                if step % LOOK == 0:
+                    between()
                 for group in optimizer.param_groups:
                     group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
                 chosen = rng.choice(len(cells), min(BATCH, len(cells)), replace=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -22,7 +24,8 @@ class RunState:
         epoch: the present one, from 1.
         step: its steps that are done; all of them once only the validation is left.
         seen: its studies so far.
-        seconds: its training so far, those before an interruption included.
+        seconds: its training steps so far, those before an interruption included.
+        beside: seconds of the epoch outside its steps: references, and fits of towers and maps.
         loss_towers: of the retrieval towers that were fitted after its steps, None before.
         loss_maps: of a finer grid's maps, as well.
         history: rows of the finished epochs.
@@ -32,6 +35,7 @@ class RunState:
     step: int = 0
     seen: int = 0
     seconds: float = 0.0
+    beside: float = 0.0
     loss_towers: float | None = None
     loss_maps: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -48,8 +52,18 @@ class RunState:
     def next_epoch(self, row: dict[str, Any]) -> None:
         """Finish the present epoch with its row."""
         self.history.append(row)
-        self.epoch, self.step, self.seen, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self.epoch, self.step, self.seen = self.epoch + 1, 0, 0
+        self.seconds = self.beside = 0.0
         self.loss_towers = self.loss_maps = None
+
+    @contextmanager
+    def beside_steps(self) -> Iterator[None]:
+        """Counts the seconds of a block as those of the epoch outside its steps."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.beside += time.perf_counter() - started
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for a checkpoint."""

@@ -192,7 +192,7 @@ class Trainer:
         order = options.runtime.seed, state.epoch, state.step * options.training.grad_accum
         loader = training_loader(self.train_set, loading.batch_size, *order, loading.num_workers, rare)
         if self.referenced != state.epoch and self._steps(loader):
-            with self.watch.patience():
+            with self.watch.patience(), state.beside_steps():
                 if self.wanted and state.epoch == 1 and fitted_beforehand(options):
                     self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0, moved=None)
                 if self.maps:
@@ -212,13 +212,17 @@ class Trainer:
         while True:
             self.watch.beat(f"epoch {self.state.epoch}, step {self.state.step + 1}: reading its studies")
             batches = list(islice(waiting, self.options.training.grad_accum)) if self.state.step < last else []
-            if number := highest(self.stop.number):
-                self.save()
-                raise Stopped(number)
+            self._leave_if_asked()
             if not batches:
                 return
             self.watch.beat(f"epoch {self.state.epoch}, step {self.state.step + 1}: computing")
             yield batches
+
+    def _leave_if_asked(self) -> None:
+        """Save and leave, if any process has received a signal."""
+        if number := highest(self.stop.number):
+            self.save()
+            raise Stopped(number)
 
     def _between_batches(self) -> None:
         """Before every batch of a validation: a process that has received a signal leaves, the state is on disk."""
@@ -250,14 +254,14 @@ class Trainer:
         if self.wanted and state.loss_towers is None:
             new = state.epoch == 1 and not (options.start.init_from or fitted_beforehand(options))
             moved = None if new else state.step
-            with self.watch.patience():
+            with self.watch.patience(), state.beside_steps():
                 self.seen, state.loss_towers = refit_towers(
                     self.model, self.train_set, self.wanted, options, state.epoch, moved
                 )
             self.validation.weights = None
         if self.maps and state.loss_maps is None:
-            with self.watch.patience():
-                state.loss_maps = self.maps.fit(state.epoch)
+            with self.watch.patience(), state.beside_steps():
+                state.loss_maps = self.maps.fit(state.epoch, between=self._leave_if_asked)
             self.validation.weights = None
         row |= {} if state.loss_maps is None else {"loss_maps": state.loss_maps}
         row |= {} if state.loss_towers is None else {"loss_towers": state.loss_towers}
@@ -271,7 +275,7 @@ class Trainer:
             scores, self.class_prior = self.validation.score(rows, self.class_prior, state.steps)
             row |= scores
             best = self._keep_best(row)
-        row["seconds"] = state.seconds + time.perf_counter() - started
+        row["seconds"] = state.seconds + state.beside + time.perf_counter() - started
         state.next_epoch(plain(row))
         self.sums.zero_()
         self.save()

@@ -39,7 +39,12 @@ def load_weights(path: str | Path) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist: give the path of a weights file")
+        found = (
+            "is a folder: give a weights file in it"
+            if path.is_dir()
+            else "does not exist: give the path of a weights file"
+        )
+        raise UserError(f"{path} {found}")
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)

@@ -19,6 +19,7 @@ from modules.evaluation.reports.ablation_table import (
 from modules.records import atomic_write
 
 COMMAND = "python tools/ablate.py --table"
+WHOLE_EPOCHS = "2026-11-29T21"  # when a run ended whose seconds are not those of steps and validations alone
 
 
 def write_ablation_files(path: Path) -> list[str]:
@@ -42,6 +43,11 @@ def write_ablation_files(path: Path) -> list[str]:
             "Mean over seeds [95 % interval of the mean]; below it the paired difference to the full model "
             "[95 % interval], p by a paired t test, corrected by Holm over the whole table."
         )
+        if any(run.get("finished", WHOLE_EPOCHS) < WHOLE_EPOCHS for seeds in rows.values() for run in seeds.values()):
+            caption += (
+                f" Training seconds of runs before {WHOLE_EPOCHS[:10]}, 21 h UTC, are those of steps and validations; later ones "
+                "hold the search for references and the fits of towers and maps as well."
+            )
         notes = unlike(rows)
         beside = (
             "\n".join(f"- {note}" for note in notes) or "- none: every run differs from its full run in its flags alone"
