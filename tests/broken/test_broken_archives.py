@@ -102,7 +102,6 @@ MIMIC = {  # name of the archive of reports, content
     "zip of a link": ("zip", zipped(b"/etc/passwd")),
     "zip of empty reports": ("zip", zipped(b" \n")),
     "zip of bytes": ("zip", zipped(bytes(range(256)))),
-    "zip of UTF-16": ("zip", zipped(REPORT.decode().encode("utf-16"))),
     "zip that is a tar": ("zip", tarred((NAME, tarfile.REGTYPE, REPORT))),
     "tar that is a zip": ("tar", zipped()),
     "tar with two texts of a report": ("tar", tarred((NAME, tarfile.REGTYPE, REPORT), (NAME, tarfile.REGTYPE, REPORT + b"No."))),
