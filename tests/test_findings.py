@@ -365,6 +365,13 @@ def test_what_fine_cells_do_stands_as_it_was_measured():
         f"on the sign in {stated('', [few[0]])[5:-2]} of all cases, no more than with the second stage ({more(*few)}), and on the heart "
         f"in {hearts[0]}, for {hearts[1]}."
     ) in told
+    for benchmark, row, words in (
+        ("synth_cxr_rewarded", "finer grid, fine cells", "on the sign in {} of all cases, of the heart in {}."),
+        ("synth_cxr", "finer grid", "with another entity scorer, has {} and {}."),
+    ):
+        at = [figures(benchmark, row, f"grounding.rows.{name}") for name in (hits, heart)]
+        all_hits, of_hearts = (", ".join(f"{hit:.{k}f}" for hit in seeds) for seeds, k in zip(at, (3, 2), strict=True))
+        assert words.format(all_hits, of_hearts).replace("0.", ".") in told
     lost = [", ".join(f"{hit:.2f}" for hit in figures(small, row, f"grounding.rows.{effusion}")) for row in both]
     cases = figures(small, "full", f"grounding.rows.{effusion}".replace("hit_rate", "studies"))[0]
     assert f"effusion is pointed at in {lost[0]} of its {cases:.0f} cases, for {lost[1]}.".replace("0.", ".") in told
