@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-# Fewer and larger steps than the data set's defaults, one reference to read in place of three, three layers of four.
+# Fewer and larger steps than the data set's defaults, one reference to read in place of three, a decoder of three layers in place of four.
 preparing=(--batch_size 24 --scorer_lr 2.5e-3 --scorer_dropout 0)
 training=(--init_lr 3e-3 --epochs 5)
 testing=(--batch_size 64)

@@ -22,6 +22,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 SAYS = {  # what a script prints only after its comparison of both ways has passed
     "alignment": "equal values",
     "generation": "equal: tokens and scores",
+    "linear": "equal: products",
     "loader": "equal: features and tokens",
     "retrieval": "near-duplicate: top-1 and top-21",
     "sinkhorn": "equal: plans",

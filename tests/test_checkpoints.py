@@ -75,7 +75,7 @@ def test_what_does_not_hold_together_is_refused(model, change, words):
 
 
 def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
-    with pytest.raises(UserError, match=r"is a folder: give a weights file in it"):
+    with pytest.raises(UserError, match=r"is a folder: give a file in it"):
         load_checkpoint(tmp_path)
 
 

@@ -339,7 +339,9 @@ def test_what_fine_cells_do_stands_as_it_was_measured():
         return difference("", [one - other])[5:-2]
 
     training, test = (minutes("synth_cxr_rewarded", ["maps of fine cells"], kind) for kind in ("train", "test"))
-    assert f"{training} minutes of training and {test.split(' to ')[0]} of test in each on one core" in told
+    assert (
+        f"{training} minutes of steps and validations and {test.split(' to ')[0]} of test in each on one core" in told
+    )
     hits, heart, effusion = "maps.hit_rate", "maps.signs.cardiomegaly.hit_rate", "maps.signs.pleural effusion.hit_rate"
     hearts = [", ".join(f"{hit:.2f}" for hit in row[heart]).replace("0.", ".") for row in (fine, full)]
     for words in (

@@ -1,4 +1,4 @@
-"""Linear layers on a CPU: oneDNN's float32 products, faster than those that torch chooses.
+"""Linear layers on a CPU: oneDNN's float32 products where they are faster than those that torch chooses.
 
 torch multiplies float32 matrices on a CPU by MKL. oneDNN, which torch carries too and uses in bfloat16, was faster on the
 CPUs with AVX-512 that were measured, and with few rows also without AVX-512 once the weights lie in its own blocked layout.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-LARGE = 500_000  # weights of a layer; rows that vary cost one of 256 x 256 a sixth with oneDNN, one of 768 x 3,072 gains a twentieth
+LARGE = 500_000  # weights of a layer; where rows vary, 256 x 256 loses an eighth by oneDNN, 768 x 3,072 gains a twentieth: benchmarks/linear.py
 
 
 @cache

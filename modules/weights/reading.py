@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from modules.messages import STAND_INS, UserError, named
+from modules.messages import STAND_INS, UserError, named, require_file
 from modules.weights.saving import MARK, is_whole, last_bytes, nonfinite_tensors, verified_checksum
 
 ZIP, LEGACY = (
@@ -37,14 +37,7 @@ def load_weights(path: str | Path) -> Any:
         UserError: if there is no such file; if it is not a weights file, is damaged, unpacks to more than it is, holds
             pickled code, or numbers that are not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = (
-            "is a folder: give a weights file in it"
-            if path.is_dir()
-            else "does not exist: give the path of a weights file"
-        )
-        raise UserError(f"{path} {found}")
+    path = require_file(path)
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)
