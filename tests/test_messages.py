@@ -150,6 +150,7 @@ def test_ctrl_c_while_torch_is_imported_is_one_sentence(program):
     """Before torch, and early, midway and late in its import; tools import it inside their work."""
     command = [sys.executable, "-X", "importtime", program, "--dataset_name", "synth_cxr"]
     barely = {"pipesize": 4096, "bufsize": 0}  # so that the program waits for who reads it, and has not ended before
+    barely["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background inherits none
     for moment in ("modules.labels", "torch._C", "torch.nn.modules.module", "torch.optim"):
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT, **barely
