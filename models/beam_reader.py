@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +13,21 @@ from models.decoder_layers import Columns, Product, apply, patch_keys, read_toke
 from models.decoder_parameters import DecoderNetwork
 
 TOKENS_BETWEEN = 16  # two looks at which columns are still needed; each makes a GPU wait for a number
+
+
+class Away(NamedTuple):
+    """What a search is pushed away from."""
+
+    prompt: Tensor  # (B, T0), the same reports told something else
+    guidance: float  # how far
+
+
+def guided(log_probs: Tensor, others: Tensor, guidance: float) -> Tensor:
+    """Log-probabilities ``(R, V)`` that lie beyond ``log_probs``, seen from ``others``, by ``guidance`` times their distance.
+
+    Source: classifier-free guidance of language models, arXiv 2306.17806.
+    """
+    return (log_probs + guidance * (log_probs - others)).log_softmax(dim=-1)
 
 
 class BeamReader:
@@ -26,10 +43,19 @@ class BeamReader:
         fused: ``(B, M, 2 A)`` fused patches.
         prompt_length: tokens of the prompt.
         limits: beams and lengths.
+        away: what the search is pushed away from; each study is read twice then, the second time with that prompt.
     """
 
-    def __init__(self, network: DecoderNetwork, fused: Tensor, prompt_length: int, limits: GenerationLimits) -> None:
-        B = len(fused)
+    def __init__(
+        self,
+        network: DecoderNetwork,
+        fused: Tensor,
+        prompt_length: int,
+        limits: GenerationLimits,
+        away: Away | None = None,
+    ) -> None:
+        fused = fused if away is None else torch.cat([fused, fused])
+        B, self.away = len(fused), away
         self.network, self.beams, self.length = network, limits.beams, 0
         self.patches, self.product = patch_keys(network, fused), self.products(B * limits.beams)
         self.columns = Columns(prompt_length + limits.beams * (limits.max_new_tokens - 1))
@@ -49,6 +75,16 @@ class BeamReader:
             tokens: ``(B * beams, P)`` the prompt, once for every beam; in later calls ``(B * beams, 1)``.
             rows: ``(B * beams,)`` of the beams before that the tokens continue; None for the prompt.
         """
+        if self.away is None:
+            return self._next(tokens, rows)
+        if rows is None:
+            told, others = self.away.prompt.repeat_interleave(self.beams, dim=0), None
+        else:
+            told, others = tokens, torch.cat([rows, rows + len(rows)])
+        likely, said = self._next(torch.cat([tokens, told]), others).chunk(2)
+        return guided(likely, said, self.away.guidance)
+
+    def _next(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
         hidden = self._read_prompt(tokens[:: self.beams]) if rows is None else self._read_next(tokens, rows)
         return token_logits(self.network, hidden, self.product).float().log_softmax(dim=-1)
 

@@ -70,7 +70,7 @@ def test_a_test_of_other_studies_or_another_search_never_replaces_results(tested
     before = contents(tested)
     flags = [*places(prepared), *SMALL, *QUIET, "--save_dir", tested]
     message = refused(capsys, "holds results of something else", main_test, *flags, *SEARCH[:-1], 1)
-    assert "search 2 beams, 25 to 12 tokens, --rerank maps there, 1 beams" in message
+    assert "search 2 beams, 25 to 12 tokens, --rerank maps, --second_search 12 --guidance 1 there, 1 beams" in message
     studies = read_json(prepared / "annotation.json")
     studies["test"] = studies["test"][1:]
     write_json(tmp_path / "fewer.json", studies)

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from models.beam_reader import TOKENS_BETWEEN, BeamReader
+from models.beam_reader import TOKENS_BETWEEN, Away, BeamReader
 from models.beam_search import Choose, GenerationLimits, Search
 from models.decoder_layers import Columns, KeysAndValues
 
@@ -44,8 +44,10 @@ class FixedBeamReader(BeamReader):
 
     columns: FixedColumns
 
-    def __init__(self, network, fused: Tensor, prompt_length: int, limits: GenerationLimits) -> None:
-        super().__init__(network, fused, prompt_length, limits)
+    def __init__(
+        self, network, fused: Tensor, prompt_length: int, limits: GenerationLimits, away: Away | None = None
+    ) -> None:
+        super().__init__(network, fused, prompt_length, limits, away)
         size = -(-self.columns.size // ROOM) * ROOM
         self.columns = FixedColumns(size)
         self.continued = torch.zeros(*self.continued.shape[:2], size, dtype=torch.bool, device=fused.device)

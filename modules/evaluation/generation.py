@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from models.beam_search import GenerationLimits
-from models.revtaf import FusedStudy, Revtaf
+from models.revtaf import FusedStudy, Revtaf, StudyInputs
 from modules.corpus.dataloaders import blamed_inputs, evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
+from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import autocast, gather_list, is_main
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.sufficient_sums import StudySums
 from modules.evaluation.reranking import best_hypothesis
+from modules.evaluation.second_search import SecondSearch
 from modules.labelling.labelers import Labeler
 from modules.labels import CONDITIONS, POSITIVE
 from modules.messages import UserError
@@ -34,11 +37,37 @@ class Search:
         limits: beams and lengths.
         labeler: with it the hypotheses of the search are ranked anew, see :func:`best_hypothesis`.
         maps: whether their sides count too.
+        again: beams of the second search, 0 for none; it needs the labeler.
+        guidance: of the second search.
     """
 
     limits: GenerationLimits
     labeler: Labeler | None = None
     maps: bool = False
+    again: int = 0
+    guidance: float = 0.0
+
+    def second(self, tokenizer: ReportTokenizer) -> SecondSearch | None:
+        """The second search, for reports of this ``tokenizer``; None without one."""
+        if self.labeler is None or not self.again:
+            return None
+        return SecondSearch(
+            limits=replace(self.limits, beams=self.again),
+            guidance=self.guidance,
+            tokenizer=tokenizer,
+            labeler=self.labeler,
+            maps=self.maps,
+        )
+
+    def write(self, model: Revtaf, study: StudyInputs, tokenizer: ReportTokenizer) -> tuple[Tensor, Tensor, FusedStudy]:
+        """Write the reports of a batch: what :meth:`models.revtaf.Revtaf.generate` returns."""
+        state_ids = torch.tensor(tokenizer.state_ids, device=study.image.device)
+        read: dict[str, Any] = {"tokenizer": tokenizer, "labeler": self.labeler, "maps": self.maps}
+        choose = partial(best_hypothesis, **read) if self.labeler else None
+        tokens, certainty, fused = model.generate(study, tokenizer.start_id, state_ids, self.limits, choose)
+        if (again := self.second(tokenizer)) is not None:
+            tokens, certainty = again(model, fused, tokens, certainty)
+        return tokens, certainty, fused
 
 
 def search_of(options: GenerationOptions, labeler: Labeler | None) -> Search:
@@ -46,7 +75,10 @@ def search_of(options: GenerationOptions, labeler: Labeler | None) -> Search:
     limits = GenerationLimits(
         beams=options.beam_size, min_length=options.gen_min_len, max_new_tokens=options.gen_max_len
     )
-    return Search(limits, None if options.rerank == "none" else labeler, options.rerank == "maps")
+    if options.rerank == "none":
+        return Search(limits)
+    again = options.second_search if options.beam_size > 1 else 0
+    return Search(limits, labeler, options.rerank == "maps", again, options.guidance)
 
 
 @torch.no_grad()
@@ -75,15 +107,12 @@ def generate_reports(
     """
     model.eval()
     tokenizer = dataset.tokenizer
-    state_ids = torch.tensor(tokenizer.state_ids, device=device)
     rows: list[tuple[int, dict[str, Any]]] = []
     batches = evaluation_batches(len(dataset), loading.at_once)
     if kept is not None:
         rows = [row for batch in batches for row in kept.done(batch)]
         batches = [batch for batch in batches if not kept.done(batch)]
     loader = evaluation_loader(dataset, loading.at_once, loading.num_workers, batches)
-    read: dict[str, Any] = {"tokenizer": tokenizer, "labeler": search.labeler, "maps": search.maps}
-    choose = partial(best_hypothesis, **read) if search.labeler else None
     hidden = not (progress and is_main())
     with tqdm(total=len(dataset), initial=len(rows), desc="generate", unit="report", disable=hidden) as bar:
         for batch in loader:
@@ -91,9 +120,7 @@ def generate_reports(
                 kept.between()
             batch = dataset.to_device(_finite(dataset, batch), device)
             with autocast(device, precision):
-                tokens, certainty, fused = model.generate(
-                    batch.study, tokenizer.start_id, state_ids, search.limits, choose
-                )
+                tokens, certainty, fused = search.write(model, batch.study, tokenizer)
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
             states = probability.argmax(dim=1).tolist()  # (B, L)
             for look in watch:

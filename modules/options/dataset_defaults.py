@@ -16,7 +16,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {  # the published values: train_m
         "decoder_layers": 4, "decoder_heads": 4, "hidden_size": 128, "intermediate_size": 256,
         "num_workers": 0, "tokenizer": "corpus", "threshold": 3, "scorer_width": 64, "scorer_layers": 1, "scorer_epochs": 5,
         "scorer_lr": 2e-3, "scorer_patience": 0, "init_visual": "entity_scorer", "gen_min_len": 40, "gen_max_len": 100,
-        "beam_size": 6, "rerank": "maps", "references": 3, "reference_memory": 64, "rare_sampling": 1.0, "augment": False,  # every drawing is another
+        "beam_size": 6, "rerank": "maps", "second_search": 12, "references": 3, "reference_memory": 64, "rare_sampling": 1.0, "augment": False,  # every drawing is another
         "precision": "fp32",  # bf16, which some CPUs have, costs a network this small too much
     },
 }  # fmt: skip

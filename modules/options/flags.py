@@ -130,6 +130,8 @@ class GenerationOptions(Group):
     gen_min_len: int = flag(60, "shortest sequence in tokens, the 19 prompt tokens included", within="[0, 65536]")
     gen_max_len: int = flag(110, "most new tokens", within="[1, 65536]")
     rerank: str = flag("none", "the beam that says the predicted findings; maps: on its maps' sides", choices=RERANK)
+    second_search: int = flag(0, "beams of a second search where a report says other findings", within="[0, 1000]")
+    guidance: float = flag(1.0, "how far the second search moves from what the first one said", within="[0, 10]")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -205,7 +207,7 @@ class TrainingOptions(Group):
             raise FlagError("--scst 1 has no other report of the study to be compared with: give 2 or more, or 0")
         if self.min_lr > self.init_lr:
             raise FlagError(
-                f"--min_lr {self.min_lr} exceeds --init_lr {self.init_lr}: the rate falls from one to other"
+                f"--min_lr {self.min_lr} exceeds --init_lr {self.init_lr}: the rate falls from that to this"
             )
         if self.warmup_lr > self.init_lr:
             raise FlagError(f"--warmup_lr {self.warmup_lr} exceeds --init_lr {self.init_lr}, to which it rises")
@@ -271,9 +273,7 @@ class SpeedOptions(Group):
     """Speed."""
 
     fast_cpu: bool = flag(True, "on a CPU, its faster products and dropout masks in place of torch's own")
-    fast_gpu: bool = flag(
-        True, "on a GPU, recorded steps and words, and its own kernels in place of torch's operations"
-    )
+    fast_gpu: bool = flag(True, "on a GPU, recorded steps and words, and its own kernels in place of torch's")
 
 
 def refuse_no_folder(save_dir: str) -> None:

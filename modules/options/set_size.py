@@ -109,11 +109,15 @@ def _beside(changed: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return fitted
 
 
+# of a search, followed by a test where the training set them
+FOLLOWED = ("gen_min_len", "gen_max_len", "rerank", "second_search", "guidance")
+
+
 def trained_lengths(load_pretrained: str) -> dict[str, int]:
     """What of writing followed from the size of the set when the model was trained; nothing where nobody knows."""
     path = Path(load_pretrained).with_name("options.json")
     known = read_run_options(path) if path.is_file() else {}
-    return {name: known[name] for name in ("gen_min_len", "gen_max_len", "rerank") if name in known}
+    return {name: known[name] for name in FOLLOWED if name in known}
 
 
 MORE_VALIDATION = {  # studies, by data set: where they come from

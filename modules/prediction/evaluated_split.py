@@ -131,7 +131,8 @@ class EvaluatedSplit:
         written = {
             "annotation": sha256_of(options.data.ann_path),
             "bank": self.dataset.bank.store.entry("report_features")["sha256"],
-            "search": f"{how.beam_size} beams, {how.gen_min_len} to {how.gen_max_len} tokens, --rerank {how.rerank}",
+            "search": f"{how.beam_size} beams, {how.gen_min_len} to {how.gen_max_len} tokens, --rerank {how.rerank}"
+            + (f", --second_search {how.second_search} --guidance {how.guidance:g}" if how.second_search else ""),
         }
         if options.testing.rescore:
             known = Path(options.run.save_dir) / RESULTS_OF

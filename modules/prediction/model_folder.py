@@ -29,6 +29,7 @@ CHECKPOINTS = ("model_best.pth", "current_checkpoint.pth")
 MADE_ANEW = "they have been made anew since: train the model again, or copy the features of its training there"
 WRITING = (  # options of a training that say how reports are written after it
     "dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len", "rerank",
+    "second_search", "guidance",
 )  # fmt: skip
 
 
@@ -109,7 +110,8 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
 
 def as_options(options: dict[str, Any]) -> dict[str, Any]:
     """Those of the options of a training that say how reports are written after it."""
-    return {name: options[name] for name in WRITING if name in options}
+    known = {"second_search": 0, **options}  # a model from before there was one is asked as it was tested
+    return {name: known[name] for name in WRITING if name in known}
 
 
 def _where(bank_dir: str, folder: Path) -> Path:

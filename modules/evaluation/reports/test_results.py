@@ -171,6 +171,8 @@ def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingRepo
             "max_new_tokens": options.generation.gen_max_len,
             "min_length_counts_prompt": True,
             "rerank": options.generation.rerank,
+            "second_search": options.generation.second_search,
+            "guidance": options.generation.guidance,
         },
         "labeler": labeler,
         "labeler_checksum": checksum,
