@@ -18,11 +18,13 @@ from modules.evaluation.generation import search_of
 from modules.evaluation.reranking import best_hypothesis
 from modules.evaluation.second_search import SecondSearch, mean_log_probability
 from modules.labels import CONDITIONS, POSITIVE, STATES
-from modules.options.parsing import parse_options
-from modules.options.programs import MainTest
+from modules.messages import UserError
+from modules.options.parsing import flat, parse_options
+from modules.options.programs import MainTest, MainTrain
 from modules.prediction.model_folder import as_options
 from modules.prediction.reporter import Reporter
-from modules.records import ROOT
+from modules.records import ROOT, plain, write_json
+from modules.training.run_options import check_same_run
 
 LIMITS = GenerationLimits(beams=2, min_length=25, max_new_tokens=8)
 SYNTH = ["--dataset_name", "synth_cxr"]
@@ -199,6 +201,17 @@ def test_drawings_are_searched_twice_and_others_on_demand(wrong, words, beams):
     if second:
         assert second.limits == replace(search.limits, beams=beams)
         assert (second.guidance, second.maps) == (options.guidance, options.rerank == "maps")
+
+
+def test_a_training_from_before_is_not_resumed_with_a_second_search(tmp_path):
+    """Its validations would choose by other reports."""
+    asked = [*SYNTH, "--save_dir", str(tmp_path), "--resume"]
+    before = plain(flat(parse_options(MainTrain, asked)))
+    del before["second_search"], before["guidance"]
+    write_json(tmp_path / "options.json", {"options": before})
+    with pytest.raises(UserError, match="second_search 0 there, 12 here"):
+        check_same_run(parse_options(MainTrain, asked))
+    check_same_run(parse_options(MainTrain, [*asked, "--second_search", "0"]))
 
 
 def test_a_model_from_before_is_asked_as_it_was_tested():

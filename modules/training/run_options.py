@@ -8,7 +8,7 @@ from typing import Any
 
 from modules.distributed import is_main, world_size
 from modules.messages import UserError
-from modules.options.flags import TrainingOptions
+from modules.options.flags import GenerationOptions, TrainingOptions
 from modules.options.parsing import flat
 from modules.options.programs import MainTrain
 from modules.records import plain, read_run_options
@@ -43,7 +43,11 @@ def share_batch(options: MainTrain) -> None:
 def begun_with(folder: str | Path) -> dict[str, Any]:
     """Options of the run in a folder, those that it lacks at their defaults, as before there was the flag; empty if there is none."""
     path = Path(folder) / "options.json"
-    return plain(vars(TrainingOptions())) | read_run_options(path) if path.is_file() else {}
+    return (
+        plain({**vars(GenerationOptions()), **vars(TrainingOptions())}) | read_run_options(path)
+        if path.is_file()
+        else {}
+    )
 
 
 def check_same_run(options: MainTrain) -> None:
