@@ -16,6 +16,8 @@ FORMS = (
     "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "'{}'", "<b>{}</b>", "<li>{}</li>", "<findings>{}</findings>", "{} <edema>none</edema>", "{} &amp; more", "{} &#39;",
     "[DEC] {}", "{} [NEG]", "<start> {}", "{} <end>", "startseq {} endseq", "{} <sep>", "{}<n>", "<unused95>{}", "<extra_id_0> {}",
     "<loc_12>{}", "pneumo@@ thorax {}",
+    "<0x0A>{}", "{} [unused1]", "[INST] {} [/INST]", "<<SYS>> {}", "{} <|im_end|>", "{}<\uff5cend\u2581of\u2581sentence\uff5c>", "<Img>{}", "<image0> {}", "{} [NPF]", "<reserved_106>{}",
+    '{"report": "{}', '[{"report": "{}', '["{}', '{}"}}', 'report": "{}', "{} User: next", "{}\nHuman: thanks", "GPT-4: {}", "LLaVA-Rad: {}",
     "No edema\u3002{}", "No edema\u3001 {}", "5 cm\uff61{}", "Clear\uff0e {}", "No edema\u0964 {}",
 )  # fmt: skip
 
@@ -37,6 +39,13 @@ def test_what_programs_leave_is_refused(form):
         ("Report: {}", "begin with a label"), ("Final answer: {}", "begin with a label"), ("### Response:\n{}", "begin with a label"),
         ("findings {} impression normal .", "begin with a label"), ("Finding: {}", "begin with a label"),
         ("50414267: {}", "begin with a number"), ("[s50414267] {}", "begin with a number"), ("{} 0.93", "end with a number"),
+        ("FINAL REPORT {}", "begin with a label"), ("AI: {}", "begin with a label"), ("MedGemma: {}", "begin with a label"),
+        ("{} -0.53", "end with a number"), ("{} (score: 0.91)", "end with a number"), ("{} [2.3s]", "end with a number"), ("{} 91%", "end with a number"),
+        ("{} | 0.91", "end with a number"), ("{} (12.5 tokens/s)", "end with a number"), ("{} logprob: -3.2", "end with a number"), ("{} 2.1e-05", "end with a number"),
+        ("{} <unk>", "end with the word of a program"), ("{} unk", "end with the word of a program"), ("{} EOS", "end with the word of a program"),
+        ("{} None", "end with the word of a program"), ("{} [DONE]", "end with the word of a program"), ("<eoa> {}", "begin with the word of a program"),
+        ("@@ {} @@", "begin with signs"), ("### {} ###", "end with signs"), ("{} ---", "end with signs"),
+        ("The \u2047 {}", "hold words that a tokenizer does not know"),
     ],
 )  # fmt: skip
 def test_what_stands_in_most_texts_is_no_report(form, words):
@@ -54,6 +63,18 @@ def test_what_reports_hold_is_let_pass():
             "\u5fc3\u5f71\u589e\u5927\u3002\u53cc\u80ba\u6e05\u6670\u3002",
         ])
     ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The tip is at T8", "{} at 5 cm", "A nodule of 4.5", "Seen on ___", "[**2101-3-4**] {}", "{} [**Name**]", "{} Signed by ___", "___ {}", "{} 3/4/2010",
+        "Effusion: None", "Findings: {}", "Lungs: clear. Heart: {}", "{} Physician Assistant: ___", "- {}", "**Findings:** {}", "XXXX {}",
+        "{} (2 views).", "Read by [NAME]", "Grade 2/6", "a <unk> opacity . {}", "Size 3-4", "Patient Name: ___. {}",
+    ],
+)  # fmt: skip
+def test_what_all_reports_of_an_archive_may_begin_or_end_with_is_let_pass(text):
+    check_texts([(Path("a.csv"), [text.replace("{}", HEART), text.replace("{}", LUNGS)])])
 
 
 def test_no_real_report_is_refused_for_what_it_holds(real_cxr):

@@ -11,16 +11,23 @@ from modules.evaluation.reading.column_values import is_class
 from modules.messages import UserError, quoted, quoted_name
 
 _TOKENS = (
-    r"</?(?:s|n|pad|bos|eos|sep|cls|mask|start|end|unused\d+|extra_id_\d+|loc_?\d+|think|thinking|answer|image|img|report|(?:start|end|bos|eos|pad|im|begin)_\w+|\w+_(?:start|end|of_turn|token))\s*/?>"
-    r"|<\|[\w ]+\|>|\[(?:CLS|SEP|PAD|BOS|EOS|INST|/INST|IMG|MASK|DEC|BLA|POS|NEG|UNC)\]|\b(?:start|end)seq\b"
+    r"</?(?:s|n|pad|bos|eos|eo[pd]|sos|sep|cls|mask|start|end|unused_?\d+|reserved_?\d+|extra_id_\d+|loc_?\d+|seg_?\d+"
+    r"|patch_index_\d+|think|thinking|answer|image\d*|img|imagehere|object|phrase|grounding|box|ref|report|(?:start|end|bos|eos|pad|im|img|begin)_\w+|\w+_(?:start|end|of_turn|token|pad))\s*/?>"
+    r"|<0x[0-9a-f]{2}>|<<?/?sys>>?|<[|\uff5c][^|\uff5c<>\n]{1,40}[|\uff5c]>"
+    r"|\[/?(?:CLS|SEP|PAD|BOS|EOS|EOT|INST|IMG(?:_\w+)?|g?MASK|sMASK|DEC|ENC|BLA|POS|NEG|UNC|unused_?\d+"
+    r"|PMT(?:-SEP)?|NPF|NPI|NF|NI|SYS|TOOL_CALLS|AVAILABLE_TOOLS|TOOL_RESULTS)\]|\b(?:start|end)seq\b"
     r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]|[a-z]@@(?=\s)"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT and of BPE
 )
 _ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_"
-_WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them
-    r"\A\s*\{\s*[\"'][^{}]*[\"']\s*:.*\}\s*\Z|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
+_WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them, or what a limit of tokens left of one
+    r"\A\s*\[?\s*\{\s*[\"']|\A\s*\"?\w+\"\s*:|\A\s*\[\s*\"[A-Z]|\w[.!?]?\s*\"\s*[}\]]+\s*\Z"
+    r"|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
 )
 _JOINED = r"(?<=\S\s)nan(?![\w-])|(?<![\w-])nan(?=[.\s]+\w)|\A(?-i:None|null|undefined)\s+(?-i:[A-Z])"  # an empty cell and a text in one
-_SPEAKER = r"\A[\s#*<|]*(?:assistant|user|human|system|gpt|bot)[*>|]*\s*:"
+_SPEAKER = (  # before a text, or the next to speak behind it
+    r"\A[\s#*<|]*(?:assistant|user|human|system|bot|(?:chat)?gpt[\w.-]*|(?:llama|llava|vicuna|mistral|qwen|gemma|gemini|claude|deepseek)[\w. -]{0,20})[*>|]*\s*:"
+    r"|[.!?\n][\s#*<|]*(?-i:USER|User|HUMAN|Human|ASSISTANT|Assistant)[*>|]*\s*:"
+)
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
 _MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
 _UNSEEN = (  # characters that nobody sees or that look like others, so that equal words differ
@@ -46,12 +53,34 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
     ),
     (
         "begin with a label",
-        r"\W*((?:(?:radiology |generated |predicted |reference )?reports?|prediction|reference|ground truth|(?:final |model )?(?:answer|output|response))\s*[:=\n]"
+        r"\W*((?:(?:radiology |generated |predicted |reference |final |preliminary )*reports?|prediction|reference|ground truth|(?:final |model )?(?:answer|output|response))\s*[:=\n]"
+        r"|(?-i:FINAL REPORT)\b|(?:ai|model|doctor|radiologist|caption|data)\s*:|(?-i:[A-Z][a-z]+[A-Z]\w*(?:[-.]\w+)*)\s*:"
         r"|(?:findings|impression)\b(?!\**\s*:)|finding\s*:(?![\s\S]*\bfinding\s*:))",
     ),
-    ("end with a number", r"[\s\S]*[.!?]\s+([01]?\.\d+)\s*\Z"),
-    ("begin with a number, which may be an id", r"\W*(s?\d{4,})\b"),
+    ("begin with a number, which may be an id", r"(?!\[\*\*)\W*(s?\d{4,})\b"),
+    (
+        "begin with the word of a program",
+        r"\s*(\[UNK\]|<unk>|\u2047|(?-i:UNK|SOS|BOS|CLS)\b|unk\b|<\w{1,20}>|\[(?!findings|impression)[a-z]\w{0,20}(?: \d+)?\])",
+    ),
+    ("begin with signs", r"\s*([@=~|$^`+\\]{2,}|-{3,}(?=\s*\w))"),
+    ("hold words that a tokenizer does not know", r"[\s\S]*?(\u2047)"),
 )
+_NUMBER = r"[-+\u2212]?(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:e[-+]?\d+)?"
+_UNIT = r"(?:\s*(?:%|s|sec|secs|seconds|ms|tokens?(?:/s)?|tok/s|nats|bits|/\s*\d+))?"
+_OF_SCORES = r"(?:[a-z]+[ _-])?(?:score|confidence|conf|p|probability|prob|log[ _-]?prob(?:ability|s)?|logp|likelihood|perplexity|ppl|loss|time|took|latency|elapsed|tokens|similarity|rating|bleu|f1)"
+_AT_END = (  # the same at the end
+    (
+        "end with a number",
+        rf"([([{{<|]\s*(?:{_OF_SCORES}\s*[:=]?\s*)?{_NUMBER}{_UNIT}(?:\s*[,;/]\s*{_NUMBER}{_UNIT})*\s*[)\]}}>|]|\b{_OF_SCORES}\s*[:=]\s*{_NUMBER}{_UNIT}"
+        rf"|(?<=[.!?])[\"')]?\s+(?:[|/;,]\s*)?{_NUMBER}{_UNIT}|(?<=\s)(?:[-+\u2212]\d*[.,]?\d+(?:e[-+]?\d+)?|\d*\.\d{{3,}}(?:e[-+]?\d+)?|\d+(?:\.\d+)?e[-+]?\d+))\Z",
+    ),
+    (
+        "end with the word of a program",
+        r"(\[(?-i:UNK)\]|<unk>|\u2047|</?\w{1,20}>|(?<=[.!?])\s*\[/?[a-z]\w{0,20}\]|(?<=\s)(?:(?-i:UNK|EOS|BOS|PAD|EOT|EOF|END)|unk|eos)|(?<=[.!?]\s)(?:(?-i:None|NULL|N/A)|null|undefined|true|false|end))\Z",
+    ),
+    ("end with signs", r"(?<=[\s.])([#@=~|$^`+\\]+|-{3,}|\*{3,})\Z"),
+)
+_END = 80  # characters in which it stands
 FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
 _TO_A_READER = re.compile(
     r"\s*(sure|certainly|of course|here(?:'s| is| are)|i'm sorry|i am sorry|i apologi[sz]e|i can(?:'t|not)|i'm unable|i am unable|as an ai"
@@ -69,7 +98,7 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
     Raises:
         UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON; if some
             are the word of a failure (``#REF!``, ``ERROR``), a formula, a number or a path; if all are names of classes; if
-            most ask for a report, or begin with a label or an id.
+            most ask for a report, begin with a label or an id, or end with a number or a word that a program wrote.
     """
     for path, texts in files:
         wrong = [(kind, text) for text in texts if (kind := failed(text))]
@@ -95,8 +124,11 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
 
 
 def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
-    for what, pattern in _OF_MOST:
-        found = [match[1] for text in texts if (match := re.match(pattern, text, re.IGNORECASE))]
+    beginnings = [(what, re.compile(pattern, re.IGNORECASE).match, texts) for what, pattern in _OF_MOST]
+    ends = [text.rstrip()[-_END:] for text in texts]
+    endings = [(what, re.compile(pattern, re.IGNORECASE).search, ends) for what, pattern in _AT_END]
+    for what, find, parts in (*beginnings, *endings):
+        found = [match[1] for part in parts if (match := find(part))]
         if 2 * len(found) > len(texts) > 1:
             raise UserError(
                 f"{len(found)} of {len(texts)} reports in {path} {what}, first {quoted_name(found[0].strip())}: it would be scored as words, so "
