@@ -29,7 +29,7 @@ from typing import Any
 from modules.distributed import processes, seed_everything
 from modules.messages import UserError, run
 from modules.prediction.card import model_card
-from modules.prediction.films import find_films, plain_name
+from modules.prediction.films import OTHER_KINDS, find_films, lateral_note, plain_name
 from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
 from modules.prediction.rexrank import THERE, read_studies, write_studies
@@ -78,10 +78,11 @@ def show_page(options: MainPredict, reporter: Reporter) -> None:
     from modules.prediction.demo import serve  # on demand: the libraries of the page
 
     wanted, images = options.page, options.prediction.images
+    examples = [film for film in find_films(images) if film.suffix.lower() not in OTHER_KINDS] if images else []
     reporters = {options.prediction.model: reporter}
     if wanted.beside:
         reporters[wanted.beside] = Reporter.load(wanted.beside, reporter.device)
-    serve(reporters, find_films(images)[:8] if images else [], wanted.host, wanted.port)
+    serve(reporters, examples[:8], wanted.host, wanted.port)
 
 
 def folder_of(wanted: PredictionOptions) -> Path:
@@ -129,7 +130,10 @@ def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
             f"no image could be read, so there is no report: {out / UNREADABLE} says why of each of {len(films)}"
         )
     look_at(wanted, reporter, folder)
-    print(folder.summary(), *([] if shown or not wanted.show else [NOT_SHOWN]), sep="\n")
+    lateral = lateral_note([film for film in films if str(film.resolve()) in folder.done])
+    print(
+        folder.summary(), *([lateral] if lateral else []), *([] if shown or not wanted.show else [NOT_SHOWN]), sep="\n"
+    )
 
 
 def main() -> None:

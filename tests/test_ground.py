@@ -125,6 +125,7 @@ def test_chest_imagenome_and_vindr(tmp_path):
         ("a.csv", "id,report\n1,x\n", "expected those of MS-CXR"),
         ("a.csv", VINDR.replace("300,400", "90,400"), "expected left and top before right and bottom"),
         ("a.csv", MS_CXR.replace("200,100,50,40", "200,100,250,40"), "inside the image"),
+        ("a.csv", MS_CXR.replace("files/", "../files/"), "expected one below the image folder"),
         ("a.csv", VINDR.replace("100.5", "left"), "holds 'left' where a number"),
         ("a.csv", VINDR.replace("Pleural effusion", "#REF!"), "names a finding or an image '#ref!', which a spreadsheet"),
         ("a.json", [{"x": 1}], "is not PadChest-GR's list"),

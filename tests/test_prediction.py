@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -135,6 +136,49 @@ def test_bad_films_are_listed_and_the_others_written(prepared, trained, tmp_path
     assert listed.keys() == {"cut.png", "text.jpg"}
     assert "is cut off" in listed["cut.png"]
     assert "is not a PNG, JPEG or DICOM" in listed["text.jpg"]
+
+
+def test_a_film_on_which_nothing_is_to_be_seen_gets_no_report(trained, tmp_path):
+    """One grey value throughout: of the file, of a window outside all values, of a picture in the transparency."""
+    values = np.arange(0, 4096, 16).reshape(16, 16)
+    Image.new("RGB", (40, 40), (0, 0, 9)).save(tmp_path / "flat.png")
+    write_dicom(tmp_path / "window.dcm", values, WindowCenter=20000, WindowWidth=100)
+    write_dicom(tmp_path / "slope.dcm", values, RescaleSlope=0, RescaleIntercept=0)
+    alpha = Image.fromarray((values // 16).astype(np.uint8))
+    Image.merge("LA", (Image.new("L", alpha.size), alpha)).save(tmp_path / "alpha.png")
+    rows = Reporter.load(trained).report(sorted(tmp_path.iterdir()))
+    assert len(rows) == 4
+    assert all("is one grey value throughout, so there is nothing to report" in row["error"] for row in rows)
+
+
+def test_images_of_a_folder_that_are_not_read_are_listed(prepared, trained, tmp_path, capsys):
+    """They were passed over without a word; a file of no image still is."""
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    film = min((prepared / "images" / "test").iterdir())
+    shutil.copy(film, films)
+    with Image.open(film) as image:
+        for name in ("t.tif", "b.bmp", "w.webp", "g.GIF"):
+            image.convert("L").save(films / name)
+    dicom = write_dicom(films / "lateral.dcm", np.arange(0, 4096, 16).reshape(16, 16), ViewPosition="LL").read_bytes()
+    (films / "packed.dcm.gz").write_bytes(gzip.compress(dicom))
+    (films / "IM0001").write_bytes(dicom[132:])
+    for name, content in (
+        ("notes.txt", b"x"),
+        ("README", b"BM, II*, 8"),
+        ("table.csv.gz", gzip.compress(b"x")),
+        ("masks.npz", b"PK"),
+    ):
+        (films / name).write_bytes(content)
+    assert len(predict(trained, out, films)) == 2
+    with open(out / "unreadable.csv", newline="") as file:
+        listed = {Path(row["image"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert listed.keys() == {"t.tif", "b.bmp", "w.webp", "g.GIF", "packed.dcm.gz", "IM0001"}
+    assert "unpack it" in listed["packed.dcm.gz"]
+    assert "without its preamble" in listed["IM0001"]
+    said = capsys.readouterr().out
+    assert "6 images are left out (.bmp, .gif, .gz, .tif, .webp among them)" in said
+    assert "warning: 1 of 2 images is a lateral view (ViewPosition), first" in said
 
 
 def test_films_of_which_none_can_be_read_end_with_a_sentence(trained, tmp_path, capsys):
@@ -393,6 +437,13 @@ def test_studies_of_rexrank_as_a_list(tmp_path):
     (tmp_path / "in.json").write_text(json.dumps({"a": {"image_path": ["x.png"]}}))
     with pytest.raises(UserError, match="--img_root_dir"):
         read_studies(tmp_path / "in.json", tmp_path)
+    (tmp_path / "films").mkdir()
+    for name in ("../a.png", "/../a.png", "..\\a.png", "deep/../../a.png"):
+        (tmp_path / "in.json").write_text(json.dumps({"a": {"image_path": [name]}}))
+        with pytest.raises(
+            UserError, match=r"study a: its image .* may lie outside --img_root_dir, expected a path without"
+        ):
+            read_studies(tmp_path / "in.json", tmp_path / "films")
 
 
 def test_rexranks_paths_are_found_whatever_form_their_letters_have(tmp_path):

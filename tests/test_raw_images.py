@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from modules.corpus.dicom import read_dicom, spread
+from modules.corpus.dicom_subjects import is_lateral
 from modules.corpus.images import read_image, read_resized
 from modules.corpus.pixels import of_two_depths, open_image
 from modules.messages import UserError
@@ -276,6 +277,64 @@ def test_what_is_no_radiograph_is_refused(tmp_path, modality):
         read_dicom(write_dicom(tmp_path / "b.dcm", RAMP, Modality=film))
 
 
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"BodyPartExamined": "HAND"}, r"another part of the body \(BodyPartExamined HAND\), expected the chest"),
+        ({"BodyPartExamined": "Left Knee"}, "another part of the body"),
+        ({"BodyPartExamined": "LT_ANKLE AP"}, "another part of the body"),
+        ({"BodyPartExamined": "ABDOMEN"}, "another part of the body"),
+        ({"Modality": "OT", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "is stored as CT"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4.1"}, "is stored as MR"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1"}, "is stored as mammography"),
+        ({"PixelAspectRatio": ["1", "2"]}, "pixels that are not square"),
+        ({"PhotometricInterpretation": ""}, "does not say its PhotometricInterpretation"),
+        ({"BitsStored": None, "PixelRepresentation": None}, "does not say its BitsStored and PixelRepresentation"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore")  # pydicom warns when such a file is written
+def test_what_is_no_film_of_a_chest_or_lacks_what_is_needed_is_refused(tmp_path, tags, words):
+    with pytest.raises(UserError, match=words):
+        read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, **tags))
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom warns when such a file is written
+def test_what_archives_call_a_chest_is_read(tmp_path):
+    """Also what says nothing, and what names the chest beside other parts."""
+    for part in ("", "CHEST", "THORAX", "PORT CHEST", "CHEST_TO_PELVIS", "CHESTABDOMEN", "LUNG", "RIB", "TSPINE", "HEADNECKTHORAX", "Thorax a.p.", "DEFAULT", "BABYGRAM",
+                 "ABDOMEN AND CHEST", "SHOULDER", "PORT", "LEFT"):  # fmt: skip
+        read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, BodyPartExamined=part))
+    for end in (
+        "1",
+        "1.1",
+        "1.1.1",
+        "7",
+        "12.2",
+        "481.1",
+    ):  # CR, DX, secondary captures, fluoroscopy, images of radiotherapy
+        read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{end}"))
+    read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, PixelAspectRatio=["1", "1"]))
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom warns when such a file is written
+def test_views_are_lateral_by_what_the_file_says(tmp_path):
+    views = {
+        "LL": True,
+        "RL": True,
+        "LATERAL": True,
+        "LEFT LATERAL": True,
+        "AP": False,
+        "PA": False,
+        "LLD": False,
+        "": False,
+        "AP LAT DECUB": False,
+    }
+    found = {view: is_lateral(write_dicom(tmp_path / "a.dcm", RAMP, ViewPosition=view)) for view in views}
+    assert found == views
+    (tmp_path / "a.dcm").write_bytes(b"cut")
+    assert not is_lateral(tmp_path / "a.dcm")
+
+
 def test_a_file_that_contradicts_itself_in_what_is_white_is_refused(tmp_path):
     with pytest.raises(UserError, match="contradict each other"):
         read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, PresentationLUTShape="INVERSE"))
@@ -458,8 +517,16 @@ def test_dicom_is_copied_like_any_image(tmp_path):
 
 def test_what_is_no_dicom_image_is_told(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"not a DICOM file" * 20)
-    with pytest.raises(UserError, match=r"a\.dcm cannot be decoded"):
+    with pytest.raises(UserError, match=r"a\.dcm is no DICOM"):
         read_dicom(tmp_path / "a.dcm")
+    bare = write_dicom(tmp_path / "bare.dcm", RAMP).read_bytes()[132:]
+    for content, words in (
+        (bare, "begins as DICOM does without its preamble"),
+        (b"\x89PNG\r\n", "is called DICOM and is a PNG"),
+    ):
+        (tmp_path / "a.dcm").write_bytes(content)
+        with pytest.raises(UserError, match=words):
+            read_dicom(tmp_path / "a.dcm")
     with pytest.raises(UserError, match="does not exist"):
         read_dicom(tmp_path / "b.dcm")
     path = write_dicom(tmp_path / "c.dcm", np.stack([RAMP, RAMP]), NumberOfFrames=2)

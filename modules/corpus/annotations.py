@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
+from modules.corpus.spelling import climbs
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
 from modules.messages import UserError, named, quoted
 from modules.records import read_json
@@ -241,7 +241,7 @@ def read_image_path(path: str | Path, name: str, item: Mapping[str, Any], advice
         _reject(path, name, found, "expected one path or a list of paths", "add the image or remove the study")
     for part in paths:
         absolute = PurePosixPath(part).is_absolute() or PureWindowsPath(part).anchor
-        if absolute or ".." in re.split(r"[/\\]", part):
+        if absolute or climbs(part):
             _reject(path, name, f"image_path is {_short(part)}", "expected a path below the image folder", advice)
         if (
             "\0" in part

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from modules.corpus.dicom_marks import check_mark
+from modules.corpus.dicom_subjects import check_subject
 from modules.corpus.jpegs import load_whole
 from modules.messages import UserError, named
 
@@ -20,18 +22,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 26  # 8192 x 8192; the largest detectors have a third of that
 MAX_RATIO = 20  # of the longer side to the shorter: resizing the shorter side to 256 would make the longer one huge
 MAX_FILE = 1 << 29  # bytes, also of what a deflated file unpacks to
-OTHER_MODALITIES = {  # CR, DX, RF, OT and none may be films
-    "BMD", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "PR", "PT", "PX", "SEG", "SM", "SR", "US", "XA", "XC",
-}  # fmt: skip
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file is called DICOM or is marked as such."""
-    if path.suffix.lower() in (".dcm", ".dicom"):
-        return True
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -61,8 +52,8 @@ def read_dicom(path: str | Path) -> Image.Image:
 
     Raises:
         UserError: if there is no such file; if it is no DICOM image, is damaged anywhere that matters, is compressed in
-            a way that no installed decoder knows, would fill the memory, is of another modality than a radiograph, contradicts
-            itself in what is white, or holds several frames, other colours, or values of more bits than it says.
+            a way that no installed decoder knows, would fill the memory, says that it is no radiograph or of another part of the body
+            than the chest, contradicts itself in what is white, or holds several frames, other colours, or values of more bits than it says.
 
     Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
     """
@@ -71,6 +62,7 @@ def read_dicom(path: str | Path) -> Image.Image:
         raise UserError(f"the image {path} does not exist: check the raw folder")
     if path.stat().st_size > MAX_FILE:
         raise UserError(f"the image {path} has more than {MAX_FILE >> 20} MB: export a single frame")
+    check_mark(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that break the standard; those that matter fail below
@@ -83,6 +75,8 @@ def read_dicom(path: str | Path) -> Image.Image:
 
 def _read(path: Path) -> Image.Image:
     data = _parse(path)
+    check_subject(path, data)
+    _check_whole(path, data)
     kind, samples = data.PhotometricInterpretation, data.SamplesPerPixel
     check_size(path, data.Columns, data.Rows)
     frames = int(data.get("NumberOfFrames") or 1)
@@ -117,6 +111,24 @@ def _read(path: Path) -> Image.Image:
     return Image.fromarray(np.where(padding, np.uint8(0), pixels))
 
 
+def _check_whole(path: Path, data: Dataset) -> None:
+    """Refuse pixels of which the file does not say what is needed to read them, or which are not square."""
+    if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise UserError(f"the image {path} holds no pixels: leave its study out")
+    needed = ["Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated"]
+    needed += ["BitsStored", "PixelRepresentation"] if "PixelData" in data else []
+    lacking = [name for name in needed if data.get(name) in (None, "")]
+    if lacking:
+        raise UserError(
+            f"the image {path} does not say its {' and '.join(lacking)}, without which its pixels are not known: export it again"
+        )
+    ratio = data.get("PixelAspectRatio")
+    if ratio and len(ratio) == 2 and int(ratio[0]) != int(ratio[1]):
+        raise UserError(
+            f"the image {path} has pixels that are not square (PixelAspectRatio {ratio[0]}:{ratio[1]}): export it with square ones"
+        )
+
+
 def _is_whole(data: Dataset) -> bool:
     """Whether all data of a JPEG inside are there, as far as that can be known; others have decoders that say so."""
     from pydicom.encaps import get_frame
@@ -136,10 +148,6 @@ def _check_kind(path: Path, data: Dataset) -> None:
     if kind not in (("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") if data.SamplesPerPixel == 1 else colours):
         raise UserError(
             f"the image {path} holds pixels of the kind {named(kind)}, expected grey or RGB: export it in grey"
-        )
-    if (modality := str(data.get("Modality") or "").strip().upper()) in OTHER_MODALITIES:
-        raise UserError(
-            f"the image {path} is of the modality {modality}, expected a radiograph (CR, DX): leave its study out"
         )
     if kind == "MONOCHROME2" and data.get("PresentationLUTShape") == "INVERSE":
         raise UserError(

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from modules.corpus.dicom import MAX_PIXELS, check_size, is_dicom, read_dicom, shed_colour, spread
+from modules.corpus.dicom import MAX_PIXELS, check_size, read_dicom, shed_colour, spread
+from modules.corpus.dicom_marks import is_bare, is_dicom
 from modules.corpus.jpegs import load_whole
 from modules.messages import UserError
 
@@ -77,14 +78,30 @@ def open_image(path: Path) -> Image.Image:
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise UserError(
-            f"the image {path} is not a PNG, JPEG or DICOM: export it as one, or remove its study"
-        ) from None
+        raise UserError(f"the image {path} is not a PNG, JPEG or DICOM: {_advice(path)}, or remove its study") from None
     except Image.DecompressionBombError:
         raise UserError(f"the image {path} has more than {MAX_PIXELS:,} pixels: export it smaller") from None
     except Exception as error:  # damage makes Pillow raise whatever the damaged place leads to
         what = "is cut off" if "truncated" in str(error) or isinstance(error, EOFError) else "is damaged"
         raise UserError(f"the image {path} cannot be decoded, it {what}: copy it again or remove its study") from error
+
+
+def _advice(path: Path) -> str:
+    """What to do about a file that is none of the kinds that are read."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    if start.startswith(b"\x1f\x8b"):
+        return "unpack it, it is a gzip archive"
+    return (
+        "it begins as DICOM does without its preamble, export it again as a DICOM file"
+        if is_bare(start)
+        else "export it as one"
+    )
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether a decoded image is one grey value, or one colour, throughout: there is nothing to see on it."""
+    return all(low == high for low, high in map(Image.Image.getextrema, image.split()))
 
 
 def of_two_depths(paths: Iterable[Path]) -> list[Path]:

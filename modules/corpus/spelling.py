@@ -1,7 +1,8 @@
-"""Names of files as they lie on the disk: a letter with its mark is one character in a table and may be two in a name."""
+"""Names of files as people write them: a letter with its mark is one character in a table and may be two on the disk."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,11 @@ from typing import Literal
 
 Form = Literal["NFC", "NFD"]
 FORMS: tuple[Form, ...] = ("NFC", "NFD")  # what people type and tables hold; what macOS and its archives call files
+
+
+def climbs(path: str) -> bool:
+    """Whether a path has a ``..`` in it, with which it may leave the folder that it starts from."""
+    return ".." in re.split(r"[/\\]", path)
 
 
 def on_disk(folder: Path, path: str) -> str:

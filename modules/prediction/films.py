@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modules.corpus.dicom import is_dicom
-from modules.messages import UserError
+from modules.corpus.dicom_marks import is_bare, is_dicom
+from modules.corpus.dicom_subjects import is_lateral
+from modules.messages import UserError, named
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+_PLAIN = (".png", ".jpg", ".jpeg")  # which do not say what view they are
+SUFFIXES = (*_PLAIN, ".dcm", ".dicom")
+OTHER_KINDS = (  # of images that are not read, which is said of each where a folder holds it
+    ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpf", ".jpx", ".jls", ".jxl", ".heic", ".heif", ".avif", ".pgm", ".ppm",
+    ".pnm", ".nii", ".nrrd", ".mha",
+)  # fmt: skip
+_PACKED = (".gz", ".bz2", ".xz", ".zst")  # behind any of these
+_BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF8")
 
 
 def find_films(words: Sequence[str | Path]) -> list[Path]:
     """The images that a command names, in its order; a folder stands for all images below it, sorted by path.
 
+    Images of kinds that are not read are among them, so that whoever reads them says why there is no report.
+
     Args:
-        words: files and folders. A file that is named itself is taken whatever its suffix, one in a folder by its suffix or,
-            as scanners write them, if it is marked as DICOM.
+        words: files and folders. A file that is named itself is taken whatever its suffix, one in a folder by its suffix,
+            if it is marked as DICOM, as scanners write them, or if it has no suffix and begins as an image does.
 
     Raises:
         UserError: naming every word that is neither.
@@ -34,6 +44,17 @@ def find_films(words: Sequence[str | Path]) -> list[Path]:
             "folders of them"
         )
     return list(dict.fromkeys(found))
+
+
+def lateral_note(films: Sequence[Path]) -> str | None:
+    """What to beware of where DICOM files say that they are lateral views; None where none does."""
+    lateral = [film for film in films if film.suffix.lower() not in _PLAIN and is_lateral(film)]
+    if not lateral:
+        return None
+    return (
+        f"warning: {len(lateral)} of {len(films)} images {'is a lateral view' if len(lateral) == 1 else 'are lateral views'} (ViewPosition), first "
+        f"{named(lateral[0])}: the report of a model that has learnt from frontal films means little there"
+    )
 
 
 def plain_name(word: str | Path) -> str:
@@ -54,14 +75,24 @@ def _below(path: Path) -> Iterator[Path]:
 
 def _is_film(path: Path) -> bool:
     """Whether a file is called an image or is marked as one; a link that leads nowhere is one that cannot be read."""
-    if path.suffix.lower() in SUFFIXES:
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    packed = len(suffixes) == 2 and suffixes[1] in _PACKED
+    if suffixes and suffixes[-1 - packed] in (*SUFFIXES, *OTHER_KINDS):
         return path.is_file() or (path.is_symlink() and not path.exists())
     return path.is_file() and _is_marked(path)
 
 
 def _is_marked(path: Path) -> bool:
-    """Whether a file of another name is a DICOM image as far as its first bytes say; DICOMDIR is their list."""
+    """Whether a file of another name is an image as far as its first bytes say; DICOMDIR is the list of those of DICOM."""
     try:
-        return path.name.upper() != "DICOMDIR" and is_dicom(path)
+        return path.name.upper() != "DICOMDIR" and (
+            is_dicom(path) or ((path.suffix[1:].isdecimal() or not path.suffix) and _begins_as_image(path))
+        )
     except OSError:
         return False
+
+
+def _begins_as_image(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start.startswith(_BEGINNINGS) or is_bare(start) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")

@@ -12,7 +12,7 @@ import torch
 
 from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset, sizes_read
-from modules.corpus.images import open_image
+from modules.corpus.pixels import is_blank, open_image
 from modules.evaluation.generation import generate_reports, search_of
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import CONDITIONS, STATES
@@ -87,7 +87,10 @@ class Reporter:
         rows: dict[Path, dict[str, Any]] = {}
         for path in paths:
             try:
-                open_image(path)
+                if is_blank(open_image(path)):
+                    raise UserError(
+                        f"the image {path} is one grey value throughout, so there is nothing to report: look at it, and export it again"
+                    )
             except (UserError, OSError) as error:
                 rows[path] = {"image": str(path), "error": str(error)}
         readable = [path for path in dict.fromkeys(paths) if path not in rows]

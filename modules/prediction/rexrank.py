@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modules.corpus.spelling import on_disk
+from modules.corpus.spelling import climbs, on_disk
 from modules.messages import UserError, named
 from modules.records import read_json, write_json
 
@@ -24,7 +24,7 @@ def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Pat
         The content of the file, and the image by study.
 
     Raises:
-        UserError: if there is no such file, or a study names no image.
+        UserError: if there is no such file, if a study names no image, or one whose path has a ``..``.
     """
     content = read_json(path)
     films: dict[str, Path] = {}
@@ -35,6 +35,10 @@ def read_studies(path: str | Path, root: str | Path) -> tuple[Any, dict[str, Pat
         if not isinstance(image, str):
             raise UserError(
                 f"{path}, study {named(key)}: it names no image, expected key_image_path or image_path: correct it"
+            )
+        if climbs(image):
+            raise UserError(
+                f"{path}, study {named(key)}: its image {named(image)} may lie outside --img_root_dir, expected a path without ..: correct it"
             )
         films[key] = _film(Path(root), image)
     missing = [film for film in films.values() if not film.is_file()]

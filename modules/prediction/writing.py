@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from modules.messages import UserError
+from modules.prediction.films import SUFFIXES
 from modules.records import atomic_write, iterate_jsonl, plain, read_object, write_json
 from modules.run_folder import OF_A_TEST, OF_A_TRAINING, move_aside
 
@@ -181,5 +182,7 @@ class PredictionFolder:
         if self.unreadable:
             first = next(iter(self.unreadable.values()))
             left_out = counted(len(self.unreadable), "image")
-            lines.append(f"{left_out} left out, see {self.folder / UNREADABLE}; first: {first}")
+            kinds = sorted({Path(image).suffix.lower() for image in self.unreadable} - {*SUFFIXES, ""})
+            among = f" ({', '.join(kinds[:8])} among them)" if kinds else ""
+            lines.append(f"{left_out} left out{among}, see {self.folder / UNREADABLE}; first: {first}")
         return "\n".join(lines)

@@ -20,6 +20,7 @@ import numpy as np
 
 from modules.corpus.annotations import Study
 from modules.corpus.cells import failed, is_empty
+from modules.corpus.spelling import climbs
 from modules.corpus.tables import plain_heading, read_table_file
 from modules.evaluation.grounding.padchest_gr import padchest_gr
 from modules.evaluation.grounding.phrases import Phrase, checked
@@ -151,6 +152,10 @@ def _of_split(path: Path, rows: list[dict[str, str]], split: str | None) -> list
 def _ms_cxr(path: Path, rows: Iterable[Mapping[str, str]]) -> list[Phrase]:
     groups: dict[tuple[str, ...], list[list[float]]] = {}
     for row in rows:
+        if climbs(row["path"]):
+            raise UserError(
+                f"{path} gives {named(row['dicomid'])} the path {named(row['path'])}, expected one below the image folder: correct it"
+            )
         x, y, w, h = (_number(path, row[name]) for name in ("x", "y", "w", "h"))
         width, height = _size(path, row, row["dicomid"]) or (math.inf, math.inf)
         key = (*(row[name] for name in ("dicomid", "path", "categoryname", "labeltext")), str(width), str(height))

@@ -17,7 +17,7 @@ from modules.corpus.annotations import SPLITS, Study, annotation_items, item_pro
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.patients import patient_key
-from modules.corpus.pixels import TWO_DEPTHS, of_two_depths, open_image
+from modules.corpus.pixels import TWO_DEPTHS, is_blank, of_two_depths, open_image
 from modules.corpus.text import normalise_whitespace
 from modules.messages import UserError, named
 from modules.options.flags import DataOptions
@@ -200,9 +200,8 @@ def _look_inside(
 def _read_inside(folder: Path, image: str) -> _Inside:
     try:
         with open_image(folder / image) as decoded:
-            low, high = decoded.convert("L").getextrema()
             digest = hashlib.blake2b((folder / image).read_bytes(), digest_size=16).digest()
-            return _Inside(decoded.size, low == high, digest)
+            return _Inside(decoded.size, is_blank(decoded), digest)
     except UserError as error:
         return _Inside(error=normalise_whitespace(str(error)))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from modules.corpus.pixels import open_image
+from modules.corpus.pixels import is_blank, open_image
 from modules.messages import UserError
 from modules.records import atomic_write
 
@@ -53,10 +53,8 @@ def write_copy(source: Path, image_dir: Path, resize: int, suffix: str, job: tup
         return None
     with atomic_write(there, "wb") as file:
         file.write(content.getvalue())
-    low, high = pixels.convert("L").getextrema()
-    return (
-        Finding(image, f"the image {source / image} is one grey value throughout", copied=True) if low == high else None
-    )
+    blank = f"the image {source / image} is one grey value throughout"
+    return Finding(image, blank, copied=True) if is_blank(pixels) else None
 
 
 def shrink(image: Image.Image, shorter: int) -> Image.Image:

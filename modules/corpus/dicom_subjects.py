@@ -1,0 +1,84 @@
+"""What a DICOM file says that it shows: a radiograph of a chest, another image or another part of the body."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modules.messages import UserError, named
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+OTHER_MODALITIES = {  # CR, DX, RF, OT and none may be films
+    "BMD", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "PR", "PT", "PX", "SEG", "SM", "SR", "US", "XA", "XC",
+}  # fmt: skip
+_STORED = "1.2.840.10008.5.1.4.1.1."  # how the classes of stored objects begin
+_OTHER_CLASSES = {  # by what follows
+    "1.2": "mammography", "1.3": "teeth", "2": "CT", "3": "ultrasound", "4": "MR", "6": "ultrasound", "12.1": "angiography",
+    "13": "tomosynthesis", "20": "nuclear medicine", "66": "a segmentation", "77": "visible light", "88": "a document", "104": "a document",
+    "128": "PET", "130": "PET",
+}  # fmt: skip
+_OTHER_PARTS = frozenset(  # trunk, shoulder, clavicle, ribs and spine may be on a film of the chest or stand for it
+    (
+        "HAND", "HANDS", "FINGER", "FINGERS", "THUMB", "WRIST", "WRISTS", "CARPUS", "FOREARM", "ELBOW", "ELBOWS", "RADIUS", "ULNA", "HUMERUS", "HIP", "HIPS",
+        "PELVIS", "ACETABULUM", "SACRUM", "COCCYX", "FEMUR", "THIGH", "KNEE", "KNEES", "PATELLA", "LEG", "LEGS", "TIBIA", "FIBULA", "TIBFIB", "CALF", "ANKLE",
+        "ANKLES", "FOOT", "FEET", "TOE", "TOES", "CALCANEUS", "HEEL", "EXTREMITY", "SKULL", "HEAD", "BRAIN", "ORBIT", "ORBITS", "SINUS", "SINUSES", "NOSE", "FACE",
+        "JAW", "MANDIBLE", "MAXILLA", "TEETH", "TOOTH", "TMJ", "ZYGOMA", "BREAST", "ABDOMEN", "KUB", "KIDNEY", "BLADDER", "UTERUS", "CSPINE", "LSPINE", "SSPINE",
+    )
+)  # fmt: skip
+_BESIDE_PARTS = frozenset(  # of a part, a side, a view, how it was taken
+    (
+        "L", "R", "LT", "RT", "LEFT", "RIGHT", "BOTH", "BILATERAL", "UPPER", "LOWER", "AP", "PA", "LAT", "LATERAL", "OBLIQUE", "JOINT", "BONE", "NASAL", "PARANASAL",
+        "PORT", "PORTABLE", "SUPINE", "ERECT", "UPRIGHT", "ADULT", "CHILD", "PEDS", "AND", "VIEW", "VIEWS",
+    )
+)  # fmt: skip
+_LATERAL = re.compile(r"(?:\w+ )?(?:LAT|LATERAL)|LL|RL")
+
+
+def check_subject(path: Path, data: Dataset) -> None:
+    """Refuse what says that it is no radiograph, or one of a part of the body that is surely not the chest.
+
+    What is said of the part is often nothing, or odd, and then says nothing: only names that are of other parts alone count.
+
+    Raises:
+        UserError: naming what was found.
+    """
+    if (modality := _said(data, "Modality")) in OTHER_MODALITIES:
+        raise UserError(
+            f"the image {path} is of the modality {modality}, expected a radiograph (CR, DX): leave its study out"
+        )
+    kind = str(data.get("SOPClassUID") or "")
+    numbers = kind.removeprefix(_STORED).split(".") if kind.startswith(_STORED) else []
+    found = next(
+        (what for end, what in _OTHER_CLASSES.items() if end.split(".") == numbers[: end.count(".") + 1]), None
+    )
+    if found:
+        raise UserError(
+            f"the image {path} is stored as {found} (SOPClassUID {named(kind)}), expected a radiograph: leave its study out"
+        )
+    words = set(re.findall(r"[A-Z]+", part := _said(data, "BodyPartExamined")))
+    if words & _OTHER_PARTS and words <= _OTHER_PARTS | _BESIDE_PARTS:
+        raise UserError(
+            f"the image {path} is of another part of the body (BodyPartExamined {named(part)}), expected the chest: leave its study out, "
+            "or correct that"
+        )
+
+
+def is_lateral(path: Path) -> bool:
+    """Whether a DICOM file says that it is a lateral view; False where nothing can be read.
+
+    A decubitus view (``LLD``) is none: it is taken from the front.
+    """
+    import pydicom  # on demand: only DICOM needs it
+
+    try:
+        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ViewPosition"])
+        return bool(_LATERAL.fullmatch(_said(data, "ViewPosition")))
+    except Exception:  # damage makes pydicom raise anything; whoever reads the pixels says so
+        return False
+
+
+def _said(data: Dataset, name: str) -> str:
+    return str(data.get(name) or "").strip().upper()
