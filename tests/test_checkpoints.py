@@ -1,12 +1,16 @@
 """modules/weights/checkpoints.py: what is read back is what was trained, and what does not fit is named."""
 
+import zipfile
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny import tiny_config
 
 from models.revtaf import Revtaf
 from modules.messages import UserError
 from modules.weights.checkpoints import as_checkpoint, bert_weights, build_model, load_checkpoint, restore
+from modules.weights.reading import load_weights
 from modules.weights.saving import content_of, save_checkpoint
 
 
@@ -88,3 +92,39 @@ def test_old_names_of_bert_are_read_as_new_ones(tmp_path):
     assert torch.equal(weights["bert.LayerNorm.bias"], -gain)
     with pytest.raises(UserError, match=r"holds neither model.safetensors nor pytorch_model.bin"):
         bert_weights(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_names_of_several_gpus_and_of_a_compiled_model_are_read(model, tmp_path, prefix):
+    save_checkpoint(tmp_path / "a.pth", model, {})
+    content = torch.load(tmp_path / "a.pth", weights_only=True)
+    content["state_dict"] = {f"{prefix}{name}": value for name, value in content["state_dict"].items()}
+    torch.save(content, tmp_path / "b.pth")
+    found = build_model(load_checkpoint(tmp_path / "b.pth")).state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in model.state_dict().items())
+
+
+def test_weights_without_what_says_of_which_are_refused_by_what_lacks(model, tmp_path):
+    """The sentence named the very flag that had been given."""
+    for content in (dict(model.state_dict()), {"model": {"state_dict": dict(model.state_dict())}}):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(
+            UserError, match=r"lacks what says of which \(format, config, run\): give the whole file"
+        ) as error:
+            load_checkpoint(tmp_path / "a.pth")
+        assert "--load_pretrained" not in str(error.value)
+
+
+def test_a_file_of_weights_is_known_by_its_content_and_an_archive_around_one_is_called_so(model, tmp_path):
+    save_checkpoint(tmp_path / "a.pth", model, {})
+    (tmp_path / "a.pth").rename(tmp_path / "a.safetensors")
+    assert load_checkpoint(tmp_path / "a.safetensors")["state_dict"].keys() == model.state_dict().keys()
+    save_file({"a": torch.ones(2)}, tmp_path / "b.safetensors")
+    (tmp_path / "b.safetensors").rename(tmp_path / "b.pth")
+    assert load_weights(tmp_path / "b.pth")["a"].tolist() == [1, 1]
+    with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
+        archive.write(tmp_path / "a.safetensors", "model_best.pth")
+    with pytest.raises(
+        UserError, match=r"is a zip archive that torch\.save did not write, it holds model_best\.pth: unpack it"
+    ):
+        load_weights(tmp_path / "c.pth")

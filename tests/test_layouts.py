@@ -18,6 +18,8 @@ def test_the_prefix_of_several_gpus_goes_only_where_all_have_it():
     assert weights_of({"module.a": ONE, "module.b": ONE}).keys() == {"a", "b"}
     assert weights_of({"module.a": ONE, "b": ONE}).keys() == {"module.a", "b"}
     assert weights_of([ONE]) == {}
+    assert weights_of({"module.encoder._orig_mod.a": ONE, "module._orig_mod.b": ONE}).keys() == {"encoder.a", "b"}
+    assert weights_of({"_orig_mod.a": ONE, "my_orig_mod.b": ONE}).keys() == {"a", "my_orig_mod.b"}
 
 
 @pytest.mark.parametrize(

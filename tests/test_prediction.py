@@ -481,6 +481,27 @@ def test_what_is_named_but_not_there_is_said_at_once(tmp_path, capsys):
     refused(capsys, "hold no file that ends in .png", main_predict, "--images", tmp_path / "empty")
 
 
+@pytest.mark.parametrize("name", ["x.safetensors", "model.pth"])
+def test_a_broken_model_is_looked_at_before_what_lacks_beside_it(prepared, tmp_path, capsys, name):
+    """The vocabulary and the options beside it were asked for."""
+    (tmp_path / name).write_bytes(b"\0" * 9 + b"x")
+    tested = [
+        *places(prepared),
+        "--load_pretrained",
+        tmp_path / name,
+        "--save_dir",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+    ]
+    for program, words in ((main_test, tested), (main_predict, ["--images", __file__, "--model", tmp_path / name])):
+        said = refused(capsys, rf"{name} is", program, *words)
+        assert "no weights file" in said or "damaged or cut off" in said
+    (tmp_path / name).unlink()
+    said = refused(capsys, "2 files or folders are missing", main_test, *tested)  # all at once, as ever
+    assert "tokenizer.json" in said
+
+
 def test_a_model_on_foreign_features_says_what_is_missing(prepared, trained, tmp_path):
     features = prepared / "features"
     shutil.copytree(features, tmp_path / "features")

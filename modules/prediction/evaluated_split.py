@@ -37,14 +37,17 @@ from modules.weights.saving import BEST, CURRENT
 
 
 def needed_files(options: MainTest) -> list[Needed]:
-    """Everything a test reads."""
+    """Everything a test reads; UserError if the model has no vocabulary beside it and is none."""
     needed = [
         *prepared_files(options.data),
         *([] if Path(options.data.bank_dir) == Path(options.data.feature_dir) else [bank_features(options.data)]),
         Needed(options.testing.load_pretrained, "trained model", _how_to_train(Path(options.testing.load_pretrained))),
     ]
-    tokenizer = Path(options.testing.load_pretrained).with_name("tokenizer.json")
+    checkpoint = Path(options.testing.load_pretrained)
+    tokenizer = checkpoint.with_name("tokenizer.json")
     if not tokenizer.is_file() and not bert_vocabulary(options.labeler.bert_path):
+        if checkpoint.is_file():
+            load_checkpoint(checkpoint)  # of a file that is no model, what lacks beside it is not what is wrong
         how = (
             "main_train.py writes it beside the checkpoint: copy both; a released model has none and needs vocab.txt of "
             "bert-base-uncased instead: give its folder with --bert_path"

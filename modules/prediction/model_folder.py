@@ -76,6 +76,7 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     path = model_file(folder)
     options_file = path.with_name("options.json")
     if not options_file.is_file():
+        load_checkpoint(path)  # of a file that is no model, what lacks beside it is not what is wrong
         raise UserError(
             f"{path.parent} holds no options.json, which says where the model's features lie: copy the whole folder"
         )

@@ -16,7 +16,7 @@ from models.decoder_parameters import DecoderNetwork
 from models.revtaf import Revtaf
 from modules.messages import UserError, named
 from modules.weights.backbones import FOLDER, folder_weights
-from modules.weights.layouts import check_weights, describe, weights_of
+from modules.weights.layouts import OURS, check_weights, describe, nearest_layout, plain_names, weights_of
 from modules.weights.reading import build_blank, check_tensors, load_weights
 from modules.weights.released import (
     BEHAVIOUR,
@@ -65,10 +65,18 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
     if isinstance(content, dict) and content.get("format") == FORMAT:
         if isinstance(content.get("config"), dict):
             content = {**content, "config": {**SINCE, **content["config"]}}
+        if isinstance(content.get("state_dict"), dict):
+            content = {**content, "state_dict": plain_names(content["state_dict"])}
         _check_ours(content, path)
         return content
     if is_released(weights := weights_of(content)):
         return released_checkpoint(weights, path)
+    lacking = ", ".join(name for name in ("format", "config", "run") if weights and name not in content)
+    if nearest_layout(weights)[0] is OURS and lacking:
+        raise UserError(
+            f"{path} holds the weights of a model of this project and lacks what says of which ({lacking}): "
+            "give the whole file that main_train.py wrote, such as model_best.pth"
+        )
     raise UserError(
         f"{path} is no REVTAF: {describe(content)}; give a file written by main_train.py, such as model_best.pth, or "
         "the released state dict"

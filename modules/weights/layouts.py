@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from modules.messages import UserError, named
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where programs put weights among other things
 PARALLEL = "module."  # in front of every name in a file saved by a model spread over several GPUs
+_COMPILED = re.compile(r"(^|\.)_orig_mod\.")  # what torch.compile puts before the names of what it compiled
 
 
 class Layout(NamedTuple):
@@ -21,15 +23,16 @@ class Layout(NamedTuple):
     beginnings: tuple[str, ...]
 
 
-LAYOUTS = (
-    Layout(
-        "a model of this project",
-        "--load_pretrained",
-        (
-            "visual_encoder.backbone.", "report_memory.", "diagnosis_head.", "retrieval_enhancer.", "project_patches.",
-            "project_region.", "project_reference.", "fusion.", "report_decoder.",
-        ),
+OURS = Layout(
+    "a model of this project",
+    "--load_pretrained",
+    (
+        "visual_encoder.backbone.", "report_memory.", "diagnosis_head.", "retrieval_enhancer.", "project_patches.",
+        "project_region.", "project_reference.", "fusion.", "report_decoder.",
     ),
+)  # fmt: skip
+LAYOUTS = (
+    OURS,
     Layout(
         "a released REVTAF",
         "--load_pretrained",
@@ -58,20 +61,25 @@ LAYOUTS = (
 def weights_of(content: Any) -> dict[str, Tensor]:
     """The tensors of a loaded file by their plain names.
 
-    Weights may be bare or under one of :data:`WRAPPERS`; ``module.`` is taken off where every tensor has it.
+    Weights may be bare or under some of :data:`WRAPPERS`; for their names see :func:`plain_names`.
 
     Args:
         content: what a weights file held; empty if that is no dictionary.
     """
-    for wrapper in WRAPPERS:
+    for wrapper in (*WRAPPERS, *WRAPPERS):  # one in another
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping):
         return {}
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if tensors and all(name.startswith(PARALLEL) for name in tensors):
-        return {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
-    return tensors
+    return plain_names({str(name): value for name, value in content.items() if isinstance(value, Tensor)})
+
+
+def plain_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the names of the model alone: ``_orig_mod.`` is taken out, and ``module.`` where every name begins with it."""
+    plain = {_COMPILED.sub(r"\1", str(name)): value for name, value in values.items()}
+    if plain and all(name.startswith(PARALLEL) for name in plain):
+        return {name.removeprefix(PARALLEL): value for name, value in plain.items()}
+    return plain
 
 
 def nearest_layout(names: Mapping[str, Any]) -> tuple[Layout | None, int]:

@@ -31,7 +31,7 @@ _MOST_LAYERS = 200
 
 
 def load_weights(path: str | Path) -> Any:
-    """Read a ``.pth`` or ``.safetensors`` file onto the CPU without running any code in it.
+    """Read a file of torch.save or of safetensors, whatever its name, onto the CPU without running any code in it.
 
     Raises:
         UserError: if there is no such file; if it is not a weights file, is damaged, unpacks to more than it is, holds
@@ -39,11 +39,14 @@ def load_weights(path: str | Path) -> Any:
     """
     path = require_file(path)
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             content = load_file(path)
         else:
             _check_start(path)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with open(path, "rb") as file:  # not by its name, by which torch would take it for safetensors
+                content = torch.load(
+                    file if path.suffix == ".safetensors" else path, map_location="cpu", weights_only=True
+                )
         check_finite(content, path)
         return content
     except UserError:
@@ -59,6 +62,16 @@ def load_weights(path: str | Path) -> Any:
         ) from error
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is safetensors by its beginning, the length of a JSON object and that; by its name only if it is no other."""
+    with open(path, "rb") as file:
+        start = file.read(len(LEGACY))
+    length = int.from_bytes(start[:8], "little")
+    if start[8:9] == b"{" and length < path.stat().st_size:
+        return True
+    return path.suffix == ".safetensors" and not start.startswith((ZIP, LEGACY, *(mark for mark, _ in STAND_INS)))
+
+
 def _check_start(path: Path) -> None:
     """Refuse what torch.save did not write, in which an unpickler would see anything, and what unpacks to more than it is."""
     with open(path, "rb") as file:
@@ -66,6 +79,11 @@ def _check_start(path: Path) -> None:
     if start.startswith(ZIP):
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+            if entries and not any(entry.filename.endswith("data.pkl") for entry in entries):
+                raise UserError(
+                    f"{path} is a zip archive that torch.save did not write, it holds {named(entries[0].filename)}: unpack it and give "
+                    "the file of the weights"
+                )
             ours = archive.comment.startswith(MARK) or last_bytes(path).startswith(MARK)  # two places: bytes change
         index = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
         whole = sum(entry.file_size for entry in entries)
