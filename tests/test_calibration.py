@@ -52,6 +52,13 @@ def test_errors_count_downwards_and_other_ratings_up(rated):
         read_rated(rated, rating="stars")
     with pytest.raises(UserError, match="and no number"):
         read_rated(rated, rating="prediction")
+    two = [
+        line + f",{'score' if number == 0 else number}" for number, line in enumerate(rated.read_text().splitlines())
+    ]
+    (rated.parent / "two.csv").write_text("\n".join(two))
+    with pytest.raises(UserError, match="the ratings may be quality or score; say which with --rating NAME"):
+        read_rated(rated.parent / "two.csv")
+    assert read_rated(rated.parent / "two.csv", rating="score", larger="better").name == "score"
     rated.write_text(rated.read_text().replace(",4\n", ",nan\n"))
     with pytest.raises(UserError, match="holds 'nan' and no number"):
         read_rated(rated)

@@ -338,6 +338,18 @@ def test_a_column_that_looks_like_id_or_patient_is_asked_about(tmp_path, heading
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("heading", ["case", "anon_id", "client_id", "hadm_id"])
+def test_ids_that_repeat_as_patients_do_are_asked_about(tmp_path, heading):
+    """The images of one patient were in two splits; a hospital, a reader and a number of the film are no patients."""
+    table = f"id,image_path,report,{heading}\n" + "".join(f"s{i},{i}.png,Clear.,c{i // 2}\n" for i in range(24))
+    with pytest.raises(UserError, match=f"no column patient, but '{heading}' looks like one: call it patient if it is"):
+        read_custom(write(tmp_path, table), options(), with_images=False)
+    table = "id,image_path,report,reader_id,film_no,site_id\n" + "".join(
+        f"s{i},{i}.png,Clear.,r{i % 3},{i % 2},h\n" for i in range(40)
+    )
+    assert len(read_custom(write(tmp_path, table), options(), with_images=False).studies) == 40
+
+
 def test_empty_and_nan_reports_are_left_out_and_counted(tmp_path):
     texts = ["", "nan", "NaN", "None", "N/A", "<NA>", "  ", "Clear."]
     path = write(tmp_path, "image_path,report\n" + "".join(f"{i}.png,{text}\n" for i, text in enumerate(texts)))

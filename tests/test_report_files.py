@@ -512,3 +512,44 @@ def test_what_is_text_and_what_is_empty():
     assert not is_text(["files/p10/a.jpg", "files/p11/b.jpg"])
     assert all(map(is_empty, (None, float("nan"), "", " ", "nan", "NaN", "None", "/", " . ")))
     assert not is_empty("clear")
+
+
+@pytest.mark.parametrize("beside", [{}, {"model": "m", "seconds": 3}])
+def test_rows_are_found_in_an_object_in_an_object(tmp_path, beside):
+    """The only column was said to be study_id, which the file does not have."""
+    rows = [{"study_id": "s1", "prediction": HIS}, {"study_id": "s2", "prediction": HERS}]
+    (tmp_path / "a.json").write_text(json.dumps({"data": {**beside, "results": rows}}))
+    assert read_report_file(tmp_path / "a.json").texts == [HIS, HERS]
+    study = {"50000001": {"conversations": [{"from": "human"}], "report": FIRST}}  # is one study, by its id
+    (tmp_path / "a.json").write_text(json.dumps(study))
+    assert read_report_file(tmp_path / "a.json").texts == [FIRST]
+
+
+def test_lists_of_words_are_called_so(tmp_path):
+    rows = [{"id": str(number), "prediction": text.split()} for number, text in enumerate((HIS, HERS))]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    with pytest.raises(
+        UserError, match="holds a list of several texts or words under 'prediction' in every row, expected one text"
+    ):
+        read_report_file(tmp_path / "a.json")
+    for row in rows:  # labels beside the text, as before
+        row["generated_report"] = " ".join(row["prediction"])
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    assert read_report_file(tmp_path / "a.json").texts == [HIS, HERS]
+
+
+def test_rows_that_call_their_texts_otherwise_are_refused(tmp_path):
+    """The others counted as empty; a row that failed, and says so, still does."""
+    (tmp_path / "a.jsonl").write_text(
+        lines({"id": "a", "report": HIS}, {"id": "b", "prediction": HERS}, {"id": "c", "prediction": HIS})
+    )
+    with pytest.raises(
+        UserError, match=r"1 of 3 rows of .* have 'report' and no 'prediction', which the others have: give"
+    ):
+        read_report_file(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text(lines({"id": "a", "error": "timeout"}, {"id": "b", "prediction": HERS}))
+    assert read_report_file(tmp_path / "a.jsonl").texts == ["", HERS]
+    (tmp_path / "a.jsonl").write_text(
+        lines({"id": "a", "reference": FIRST}, {"id": "b", "reference": SECOND, "prediction": HERS})
+    )
+    assert read_report_file(tmp_path / "a.jsonl").texts == ["", HERS]

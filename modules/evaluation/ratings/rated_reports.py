@@ -30,6 +30,7 @@ from modules.records import read_json
 
 ERRORS = ("errors", "num_errors", "total_errors", "significant_errors", "clinically_significant_errors", "error_count")
 RATINGS = ("rating", "ratings", "radiologist_rating", "human_score", "quality")
+_MAY_BE_RATINGS = ("score", "scores", "severity", "grade", "likert")
 STAND_INS = (-999, -99, -9, -1, 99, 999, 9999)
 MOST_POINTS = 10  # of usual scales
 EXPERT = ("ground_truth", "images_path", "prediction1", "annotation1")
@@ -136,6 +137,8 @@ def _heading(path: Path, headings: Sequence[str], rating: str | None) -> str:
     plain = {plain_heading(heading): heading for heading in headings}
     names = (rating,) if rating else (*RATINGS, *ERRORS)
     found = [plain[plain_heading(name)] for name in names if plain_heading(name) in plain]
+    if found and not rating:  # what is no rating by its name, and may be one
+        found += [heading for name, heading in plain.items() if name in _MAY_BE_RATINGS]
     if len(found) != 1:
         what = f"the ratings may be {' or '.join(found)}" if found else "no column of ratings is known"
         raise UserError(f"{path} has the columns {', '.join(headings)}: {what}; say which with --rating NAME")

@@ -26,7 +26,15 @@ from modules.evaluation.reading.column_values import is_numbered
 from modules.evaluation.reading.columns import Roles, Row, find_roles, unknown_texts
 from modules.evaluation.reading.headings import GENERATED, KNOWN, is_known, side_of
 from modules.evaluation.reading.one_section import one_section
-from modules.evaluation.reading.report_rows import is_json_lines, json_rows, jsonl_rows, of_split, parquet_rows
+from modules.evaluation.reading.report_rows import (
+    is_json_lines,
+    json_rows,
+    jsonl_rows,
+    of_split,
+    parquet_rows,
+    refuse_other_keys,
+    refuse_word_lists,
+)
 from modules.evaluation.reading.study_ids import id_columns
 from modules.messages import UserError, quoted, quoted_name, require_file, shown_headings
 from modules.records import parse_json
@@ -243,7 +251,10 @@ def _from_rows(
 ) -> ReportFile:
     if not rows:
         return ReportFile(path, [])
+    if wanted == "prediction":
+        refuse_word_lists(path, rows)
     roles = find_roles(path, rows, wanted, section, columns)
+    refuse_other_keys(path, rows, roles.text)
     found = ReportFile(path, [_text(path, row, roles.text, section) for row in rows])
     if roles.reference:
         found.references = [_text(path, row, roles.reference, section) for row in rows]

@@ -10,10 +10,11 @@ from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading, read_text_file
 from modules.evaluation.reading.column_values import is_numbered
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.headings import IDS, is_known
+from modules.evaluation.reading.headings import GENERATED, IDS, KNOWN, is_known
 from modules.messages import UserError, named, quoted, quoted_name
 from modules.records import parse_json
 
+_GENERATED, _KNOWN = (frozenset(map(plain_heading, names)) for names in (GENERATED, KNOWN))
 _YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
 
 
@@ -51,6 +52,8 @@ def json_rows(path: Path, content: Any) -> list[Row]:
     Raises:
         UserError: if it is none of them.
     """
+    while isinstance(content, dict) and len(content) == 1 and _wraps_rows(inner := next(iter(content.values()))):
+        content = inner  # {"data": {"results": [..]}}
     if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
         content = next(iter(content.values()))  # {"results": [..]}
     if isinstance(content, dict):
@@ -77,6 +80,50 @@ def json_rows(path: Path, content: Any) -> list[Row]:
         f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
         'annotation: expected [{"id", "prediction", "reference"}]'
     )
+
+
+def _wraps_rows(content: Any) -> bool:
+    """Whether an object, which is no study itself, holds one list of objects."""
+    if not isinstance(content, dict) or {plain_heading(name) for name in content} & _KNOWN:
+        return False
+    lists = [value for value in content.values() if isinstance(value, list)]
+    return len(lists) == 1 and bool(lists[0]) and all(isinstance(row, dict) for row in lists[0])
+
+
+def refuse_word_lists(path: Path, rows: Sequence[Row]) -> None:
+    """Refuse generated reports that are all lists of words, or of several texts; UserError names their column."""
+    headings = [name for name in rows[0] if plain_heading(name) in _GENERATED]
+    listed = [name for name in headings if all(_holds_texts(row.get(name)) for row in rows)]
+    if listed and listed == headings:
+        raise UserError(
+            f"{path} holds a list of several texts or words under {quoted_name(listed[0])} in every row, expected one text: join the words with "
+            "blanks, or keep one of the texts"
+        )
+
+
+def _holds_texts(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(part, str) for part in value)
+
+
+def refuse_other_keys(path: Path, rows: Sequence[Row], texts: Sequence[str]) -> None:
+    """Refuse rows whose text stands under another name than that of the others: they would count as empty.
+
+    Args:
+        path: of the file.
+        rows: of JSON, which need not have all headings.
+        texts: headings of what the file is read for.
+
+    Raises:
+        UserError: naming both headings.
+    """
+    without = [row for row in rows if not any(name in row for name in texts)]
+    there = {name for row in rows if any(text in row for text in texts) for name in row}
+    other = next((name for row in without for name in row if name not in there and is_known(name)), None)
+    if other is not None:
+        raise UserError(
+            f"{len(without)} of {len(rows)} rows of {path} have {quoted_name(other)} and no {quoted_name(texts[0])}, which the others have: give "
+            "the texts of all rows one name"
+        )
 
 
 def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:

@@ -27,6 +27,7 @@ COLUMNS = {  # what is read: headings that mean it, the surest first
     "labels": ("labels", "states"),
 }  # fmt: skip
 KNOWN = tuple(name for names in COLUMNS.values() for name in names)
+MOST_OF_A_PATIENT = 10  # rows in the mean, of which a column of ids may still be one of patients
 _IDS = {plain_heading(name) for name in COLUMNS["id"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
 _LIKE_PATIENT = re.compile(
@@ -82,6 +83,7 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
     if "patient" not in found:
         _ask(path, [h for h in unused if _LIKE_PATIENT.search(plain_heading(h))], "patient")
+        _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _groups(rows, h)], "patient")
         repeated = [h for h in unused if is_of_studies(h) and _repeats(rows, h)]
         if repeated:  # the images of one study stay in one split
             found["patient"] = repeated[0]
@@ -117,6 +119,12 @@ def _tells_apart(rows: Rows, heading: str) -> bool:
 def _repeats(rows: Rows, heading: str) -> bool:
     values = [str(row[heading]) for _, row in rows if not is_empty(row.get(heading))]
     return 1 < len(set(values)) < len(values)  # one value throughout tells nothing
+
+
+def _groups(rows: Rows, heading: str) -> bool:
+    """Whether a column that is not known repeats its values as patients are repeated, and not as hospitals and readers are."""
+    values = [str(row[heading]) for _, row in rows if not is_empty(row.get(heading))]
+    return not is_of_studies(heading) and 2 < len(set(values)) < len(values) <= MOST_OF_A_PATIENT * len(set(values))
 
 
 def _ask(path: Path, headings: Sequence[str], name: str) -> None:
