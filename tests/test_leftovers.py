@@ -1,5 +1,7 @@
 """modules/evaluation/reading/leftovers.py: what programs leave in texts is refused, what reports hold is let pass."""
 
+import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,12 @@ def test_words_to_a_reader():
     assert [said_to_a_reader(text) for text in (HEART, "Hereditary changes.", "The provided history is short.")] == [
         None
     ] * 3
+
+
+def test_a_text_of_blanks_and_signs_takes_no_longer_than_it_is_long():
+    """Two blanks in a row of a pattern took minutes of 60,000 line breaks."""
+    started = time.process_time()
+    for sign in ("\n", ". \n"):
+        with contextlib.suppress(UserError):
+            check_texts([(Path("a.csv"), [sign * 60_000 + "a b"] * 2)])
+    assert time.process_time() - started < 8

@@ -20,13 +20,13 @@ _TOKENS = (
 )
 _ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_"
 _WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them, or what a limit of tokens left of one
-    r"\A\s*\[?\s*\{\s*[\"']|\A\s*\"?\w+\"\s*:|\A\s*\[\s*\"[A-Z]|\w[.!?]?\s*\"\s*[}\]]+\s*\Z"
+    r"\A\s*(?:\[\s*)?\{\s*[\"']|\A\s*\"?\w+\"\s*:|\A\s*\[\s*\"[A-Z]|\w[.!?]?\s*\"\s*[}\]]+\s*\Z"
     r"|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
 )
 _JOINED = r"(?<=\S\s)nan(?![\w-])|(?<![\w-])nan(?=[.\s]+\w)|\A(?-i:None|null|undefined)\s+(?-i:[A-Z])"  # an empty cell and a text in one
 _SPEAKER = (  # before a text, or the next to speak behind it
     r"\A[\s#*<|]*(?:assistant|user|human|system|bot|(?:chat)?gpt[\w.-]*|(?:llama|llava|vicuna|mistral|qwen|gemma|gemini|claude|deepseek)[\w. -]{0,20})[*>|]*\s*:"
-    r"|[.!?\n][\s#*<|]*(?-i:USER|User|HUMAN|Human|ASSISTANT|Assistant)[*>|]*\s*:"
+    r"|[.!?\n][\s#*<|]{0,8}(?-i:USER|User|HUMAN|Human|ASSISTANT|Assistant)[*>|]*\s*:"
 )
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
 _MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
