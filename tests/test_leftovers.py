@@ -43,7 +43,7 @@ def test_what_programs_leave_is_refused(form):
         ("50414267: {}", "begin with a number"), ("[s50414267] {}", "begin with a number"), ("{} 0.93", "end with a number"),
         ("FINAL REPORT {}", "begin with a label"), ("AI: {}", "begin with a label"), ("MedGemma: {}", "begin with a label"),
         ("{} -0.53", "end with a number"), ("{} (score: 0.91)", "end with a number"), ("{} [2.3s]", "end with a number"), ("{} 91%", "end with a number"),
-        ("{} | 0.91", "end with a number"), ("{} (12.5 tokens/s)", "end with a number"), ("{} logprob: -3.2", "end with a number"), ("{} 2.1e-05", "end with a number"),
+        ("{} | 0.91", "end with a number"), ("{} (12.5 tokens/s)", "end with a number"), ("{} logprob: -3.2", "end with a number"), ("{} score=0.9", "end with a number"), ("{} 2.1e-05", "end with a number"),
         ("{} <unk>", "end with the word of a program"), ("{} unk", "end with the word of a program"), ("{} EOS", "end with the word of a program"),
         ("{} None", "end with the word of a program"), ("{} [DONE]", "end with the word of a program"), ("<eoa> {}", "begin with the word of a program"),
         ("@@ {} @@", "begin with signs"), ("### {} ###", "end with signs"), ("{} ---", "end with signs"),
@@ -72,7 +72,7 @@ def test_what_reports_hold_is_let_pass():
     [
         "The tip is at T8", "{} at 5 cm", "A nodule of 4.5", "Seen on ___", "[**2101-3-4**] {}", "{} [**Name**]", "{} Signed by ___", "___ {}", "{} 3/4/2010",
         "Effusion: None", "Findings: {}", "Lungs: clear. Heart: {}", "{} Physician Assistant: ___", "- {}", "**Findings:** {}", "XXXX {}",
-        "{} (2 views).", "Read by [NAME]", "Grade 2/6", "a <unk> opacity . {}", "Size 3-4", "Patient Name: ___. {}",
+        "{} (2 views).", "Read by [NAME]", "Grade 2/6", "a <unk> opacity . {}", "Size 3-4", "Patient Name: ___. {}", "{} Brasfield score: 18",
     ],
 )  # fmt: skip
 def test_what_all_reports_of_an_archive_may_begin_or_end_with_is_let_pass(text):

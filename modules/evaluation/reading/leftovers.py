@@ -67,11 +67,16 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
 )
 _NUMBER = r"[-+\u2212]?(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:e[-+]?\d+)?"
 _UNIT = r"(?:\s*(?:%|s|sec|secs|seconds|ms|tokens?(?:/s)?|tok/s|nats|bits|/\s*\d+))?"
-_OF_SCORES = r"(?:[a-z]+[ _-])?(?:score|confidence|conf|p|probability|prob|log[ _-]?prob(?:ability|s)?|logp|likelihood|perplexity|ppl|loss|time|took|latency|elapsed|tokens|similarity|rating|bleu|f1)"
+_OF_A_MODEL = (
+    r"(?:[a-z]+[ _-])?(?:confidence|conf|p|probability|prob|log[ _-]?prob(?:ability|s)?|logp|likelihood|perplexity|ppl|loss|time|took|latency"
+    r"|elapsed|tokens|similarity|bleu|f1)"
+)
+_OF_SCORES = rf"(?:{_OF_A_MODEL}|(?:[a-z]+[ _-])?(?:score|rating))"  # of which radiology has whole numbers too
 _AT_END = (  # the same at the end
     (
         "end with a number",
-        rf"([([{{<|]\s*(?:{_OF_SCORES}\s*[:=]?\s*)?{_NUMBER}{_UNIT}(?:\s*[,;/]\s*{_NUMBER}{_UNIT})*\s*[)\]}}>|]|\b{_OF_SCORES}\s*[:=]\s*{_NUMBER}{_UNIT}"
+        rf"([([{{<|]\s*(?:{_OF_SCORES}\s*[:=]?\s*)?{_NUMBER}{_UNIT}(?:\s*[,;/]\s*{_NUMBER}{_UNIT})*\s*[)\]}}>|]"
+        rf"|\b(?:{_OF_A_MODEL}\s*[:=]\s*{_NUMBER}|{_OF_SCORES}\s*[:=]\s*[-+\u2212]?\d*[.,]\d+){_UNIT}"
         rf"|(?<=[.!?])[\"')]?\s+(?:[|/;,]\s*)?{_NUMBER}{_UNIT}|(?<=\s)(?:[-+\u2212]\d*[.,]?\d+(?:e[-+]?\d+)?|\d*\.\d{{3,}}(?:e[-+]?\d+)?|\d+(?:\.\d+)?e[-+]?\d+))\Z",
     ),
     (
