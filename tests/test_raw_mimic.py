@@ -297,3 +297,90 @@ def test_the_whole_tree_may_be_a_link(tmp_path):
     dataset = read_mimic_cxr(raw, options())
     refuse_links(dataset)
     assert len(dataset.studies) == len(expected("findings"))
+
+
+def change(table, old, new):
+    """Rows of a packed table with something else in them."""
+    with gzip.open(table, "rt") as file:
+        lines = file.read().splitlines()
+    write_gzip(table, new(lines) if callable(new) else [line.replace(old, new) for line in lines])
+
+
+def changed(tree, folder, name, old, new):
+    root = shutil.copytree(tree, folder / "changed")
+    change(root / TREES[0] / f"mimic-cxr-2.0.0-{name}.csv.gz", old, new)
+    return root
+
+
+def cut(lines):
+    return lines[:-9]
+
+
+def again(**changes):
+    """The first row once more, with changes."""
+
+    def add(lines):
+        row = lines[1]
+        for old, new in changes.items():
+            row = row.replace(old, new)
+        return [*lines, row]
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("name", "new", "said"),
+    [
+        ("metadata", cut, r"metadata\.csv\.gz has no row of 9 of the \d+ images of .*split\.csv\.gz, first \w+-\d, so that a lateral film"),
+        ("metadata", again(LATERAL="PA"), "gives image 0000-0 to two views, 'LATERAL' and 'PA'"),
+        ("split", again(train="test"), "gives study 50000000 to two splits, 'train' and 'test'"),
+        ("split", again(**{"10000000": "10000009"}), "gives study 50000000 to two patients, '10000000' and '10000009'"),
+        ("split", again(**{"50000000": "50000999"}), "gives image 0000-0 to two studies, '50000000' and '50000999'"),
+        ("chexpert", again(**{",1.0,": ",0.0,"}), "has two rows of study 50000000, which differ"),
+        ("chexpert", lambda lines: lines[:1], r"has no row of the \d+ studies: give the table of this data set"),
+    ],
+)  # fmt: skip
+def test_tables_that_contradict_themselves_or_another_are_refused(tree, tmp_path, name, new, said):
+    """The last row won without a word, and a film without a row was one of an unknown view: a lateral one was read first."""
+    with pytest.raises(UserError, match=said):
+        read_mimic_cxr(changed(tree, tmp_path, name, "", new), options(chexpert_labels=True))
+
+
+def test_a_row_that_stands_twice_is_one_image(tree, tmp_path):
+    dataset = read_mimic_cxr(changed(tree, tmp_path, "split", "", again()), options(items="image"))
+    assert dataset.studies == read_mimic_cxr(tree, options(items="image")).studies
+    assert any("1 rows of" in note and "stand there twice" in note for note in dataset.notes)
+
+
+def test_what_the_tables_lack_is_said(tree, tmp_path):
+    assert not any("warning" in note for note in read_mimic_cxr(tree, options(chexpert_labels=True)).notes)
+    root = changed(tree, tmp_path, "metadata", "", lambda lines: [line.replace(",PA,", ",,") for line in lines])
+    change(root / TREES[0] / "mimic-cxr-2.0.0-metadata.csv.gz", ",AP,", ",,")
+    for name in ("split", "chexpert"):
+        change(root / TREES[0] / f"mimic-cxr-2.0.0-{name}.csv.gz", "", cut)
+    notes = "\n".join(read_mimic_cxr(root, options(chexpert_labels=True)).notes)
+    images = len(VIEWS) * len(NAMES)
+    assert f"warning: {(images - 9) * 3 // 4:,} of {images - 9:,} images have no ViewPosition" in notes
+    assert f"9 images of {root}" in notes  # of the metadata
+    assert f"2 reports are of no study of {root}" in notes  # nine images are two studies and one of a third
+    assert f"warning: 7 of {len(NAMES) - 2} studies have no row in {root}" in notes
+
+
+def test_two_tables_of_one_name_must_say_the_same(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    table = root / TREES[0] / "mimic-cxr-2.0.0-split.csv.gz"
+    beside = root / "old" / "mimic-cxr-2.1.0-split.csv"
+    beside.parent.mkdir()
+    beside.write_text(gzip.decompress(table.read_bytes()).decode())
+    assert read_mimic_cxr(root, options()).studies == read_mimic_cxr(tree, options()).studies
+    beside.write_text(beside.read_text().replace("validate", "train"))
+    with pytest.raises(UserError, match=r"are two split tables, which differ in \d+ rows: leave the one"):
+        read_mimic_cxr(root, options())
+
+
+def test_a_zip_without_reports_is_no_study_that_lacks_one(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    with zipfile.ZipFile(root / TREES[1] / "mimic-cxr-reports.zip", "w") as archive:
+        archive.writestr("files/readme.txt", "Reports follow.")
+    with pytest.raises(UserError, match=r"reports\.zip has 0 files with a name as s50414267\.txt, none of them of the"):
+        read_mimic_cxr(root, options())

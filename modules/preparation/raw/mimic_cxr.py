@@ -16,24 +16,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from modules.corpus.encodings import find_encoding
-from modules.corpus.splits import split_name
-from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, UNCERTAIN
-from modules.messages import Needed, UserError, named, quoted, require
+from modules.messages import Needed, UserError, require
 from modules.options.preparation_flags import RawOptions
-from modules.preparation.raw.files import find_below, iterate_texts, read_table
+from modules.preparation.raw.files import find_below, iterate_texts
+from modules.preparation.raw.mimic_tables import read_chexpert, read_listed, the_table
 from modules.preparation.raw.report_sections import extract
 from modules.preparation.raw.studies import RawDataset, RawStudy, read_split_file, use_split
 
-FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD")  # in the order in which they are preferred
-_CHEXPERT_STATES = {"": BLANK, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}
-_COLUMN_OF = {name: "Pleural Other" if name == "pleural other" else name.title() for name in CHEXPERT_CONDITIONS}
-_NAME, _NUMBER = re.compile(r"[\w-][\w.-]*", re.ASCII), re.compile(r"\d{1,12}", re.ASCII)
 _OTHER = (".JPG", ".jpeg", ".png", ".DCM")  # names of images that the tables do not lead to
 _REPORT_NAME = re.compile(r"(?:^|/)s(\d+)\.txt$")
 
@@ -60,14 +54,16 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         Studies in the official split, ordered by split, patient and study.
 
     Raises:
-        UserError: listing everything that is not in ``raw_dir``; if a table is damaged.
+        UserError: listing everything that is not in ``raw_dir``; if a table is damaged, or contradicts itself or another;
+            if no report is of a listed study.
     """
     places = _find(Path(raw_dir), options.chexpert_labels, with_images)
-    images, split_of, patient_of = _read_images(places)
-    texts, dropped, origins = _read_reports(places.reports, patient_of, options)
-    labels = _read_chexpert(places.chexpert) if places.chexpert else {}
-    dataset = RawDataset(studies=[], image_root=places.images)
-    order = {"train": 0, "val": 1, "test": 2}
+    suffix = ".dcm" if places.images and not _holds(places.images, "s*/*.jpg") else ".jpg"
+    listed = read_listed(places.split, places.metadata, suffix)
+    texts, dropped, said = _read_reports(places, listed.patient, options)
+    labels, lacking = read_chexpert(places.chexpert, listed.patient) if places.chexpert else ({}, [])
+    dataset = RawDataset(studies=[], image_root=places.images, notes=[*listed.notes, *lacking])
+    order, split_of, patient_of = {"train": 0, "val": 1, "test": 2}, listed.split, listed.patient
     for study in sorted(patient_of, key=lambda study: (order[split_of[study]], patient_of[study], study)):
         identifier = f"s{study}"
         if study not in texts:
@@ -77,7 +73,7 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         raw = RawStudy(
             id=identifier,
             patient=f"p{patient_of[study]}",
-            images=tuple(f"{folder}/{name}" for _, name in sorted(images[study])),
+            images=tuple(f"{folder}/{name}" for _, name in sorted(listed.images[study])),
             report=texts[study],
             split=split_of[study],
             labels=labels.get(study),
@@ -89,8 +85,7 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         dataset.split_into_images(lambda study: [_of_image(study, path) for path in study.images])
     if options.split_file:
         use_split(dataset, read_split_file(options.split_file), options.split_file)
-    dataset.notes.append(f"reports from {', '.join(map(str, places.reports))}")
-    dataset.notes.append(f"text of {origins['header']} reports under a header, of {origins['no header']} under none")
+    dataset.notes += said
     return dataset
 
 
@@ -137,9 +132,9 @@ def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
         needed.append(Needed(raw_dir / "files" / "p10" / "p10000032" / "s50414267" / "*.jpg", what, how))
     require(needed)
     return _Places(
-        table["split"][0],
-        table["metadata"][0],
-        table["chexpert"][0] if chexpert else None,
+        the_table(table["split"], "split"),
+        the_table(table["metadata"], "metadata"),
+        the_table(table["chexpert"], "chexpert") if chexpert else None,
         reports,
         images[0] if with_images else None,
     )
@@ -156,42 +151,20 @@ def _holds(tree: Path, pattern: str) -> bool:
     return False
 
 
-def _read_images(places: _Places) -> tuple[dict[str, list[tuple[int, str]]], dict[str, str], dict[str, str]]:
-    """Images of every study with the rank of their view, and split and patient of every study."""
-    views = {row["dicom_id"]: row["ViewPosition"] for row in read_table(places.metadata, ("dicom_id", "ViewPosition"))}
-    suffix = ".dcm" if places.images and not _holds(places.images, "s*/*.jpg") else ".jpg"
-    rank = {view: number for number, view in enumerate(FRONTAL)}
-    images: dict[str, list[tuple[int, str]]] = {}
-    split_of: dict[str, str] = {}
-    patient_of: dict[str, str] = {}
-    columns = ("dicom_id", "study_id", "subject_id", "split")
-    for row in tqdm(read_table(places.split, columns), desc="images listed", unit="image", leave=False):
-        study = row["study_id"]
-        if not (_NAME.fullmatch(row["dicom_id"]) and _NUMBER.fullmatch(study) and _NUMBER.fullmatch(row["subject_id"])):
-            raise UserError(  # they become paths
-                f"{places.split} has the ids {quoted(row['dicom_id'])}, {quoted(study)} and {quoted(row['subject_id'])}, expected a "
-                "DICOM id and two numbers: copy the table again"
-            )
-        view = views.get(row["dicom_id"], "").strip().upper()
-        order = rank.get(view, len(rank) if not view else len(rank) + 1)  # an unknown view before a lateral one
-        images.setdefault(study, []).append((order, f"{row['dicom_id']}{suffix}"))
-        split_of[study] = split_name(row["split"], str(places.split))
-        patient_of[study] = row["subject_id"]
-    return images, split_of, patient_of
-
-
 def _read_reports(
-    sources: list[Path], patient_of: dict[str, str], options: RawOptions
-) -> tuple[dict[str, str], dict[str, str], Counter]:
-    """The wanted section of every listed study, why others have none, and where the sections stood."""
+    places: _Places, listed: Collection[str], options: RawOptions
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """The wanted section of every listed study, why others have none, and notes on where the sections stood."""
     texts: dict[str, str] = {}
     dropped: dict[str, str] = {}
     read: dict[str, int] = {}
+    unlisted: set[str] = set()
     origins: Counter = Counter()
-    for source in sources:
+    for source in places.reports:
         for name, content in iterate_texts(source, ".txt"):
             match = _REPORT_NAME.search(name)
-            if not match or match[1] not in patient_of:
+            if not match or match[1] not in listed:
+                unlisted |= {match[1]} if match else set()
                 continue
             if read.setdefault(match[1], digest := hash(content)) != digest:
                 raise UserError(
@@ -205,19 +178,16 @@ def _read_reports(
                 origins[origin] += 1
             else:
                 dropped[match[1]] = f"no {options.section} in the report"
-    return texts, dropped, origins
-
-
-def _read_chexpert(table: Path) -> dict[str, tuple[int, ...]]:
-    """States of the 14 conditions by study, as PhysioNet's CheXpert labeler gives them."""
-    columns = ("study_id", *_COLUMN_OF.values())
-    labels = {}
-    for row in read_table(table, columns):
-        try:
-            labels[row["study_id"]] = tuple(_CHEXPERT_STATES[row[_COLUMN_OF[name]]] for name in CHEXPERT_CONDITIONS)
-        except KeyError as error:
-            raise UserError(
-                f"{table}, study {named(row['study_id'])}: the label {quoted(error.args[0])} is none of -1.0, 0.0, 1.0 and empty: copy the "
-                "table again"
-            ) from error
-    return labels
+    sources = ", ".join(map(str, places.reports))
+    if not read:
+        raise UserError(
+            f"{sources} has {len(unlisted):,} files with a name as s50414267.txt, none of them of the {len(listed):,} studies of "
+            f"{places.split}: give the reports as PhysioNet publishes them, or the table that they belong to"
+        )
+    notes = [
+        f"reports from {sources}",
+        f"text of {origins['header']} reports under a header, of {origins['no header']} under none",
+    ]
+    if unlisted:
+        notes.append(f"{len(unlisted):,} reports are of no study of {places.split}, and left out: it may be cut off")
+    return texts, dropped, notes
