@@ -17,45 +17,24 @@ paragraph; findings and impression go on to the next header, and names of organs
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
-from functools import cache
 
-from modules.labelling.labelers import RuleLabeler
-from modules.labels import BLANK, CONDITIONS
+from modules.preparation.raw.report_headings import NAMES, OWNS_MORE, heading, speaks_of_a_finding
 from modules.preparation.raw.studies import join_sections
 
-_CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|imp)"
-_NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}))?)"
 _QUOTED = re.compile(r"^[^\S\n]*>[^\S\n]?", re.MULTILINE)
 _LISTED = re.compile(  # "1. FINDINGS:", "II. FINDINGS:", "- **Findings:**", an emoji before it
     rf"^[^\S\n]*(?:[-*\u2022][^\S\n]+|\(?(?:\d{{1,2}}|[IVX]{{1,4}}|[A-D])[.)][^\S\n]+|[^\w\s(\[<#*_-]+[^\S\n]*)"
-    rf"(?=(?:\*\*|__)?(?=(?-i:[A-Z])){_NAMES}[^\S\n]*[:;|=])",
+    rf"(?=(?:\*\*|__)?(?=(?-i:[A-Z])){NAMES}[^\S\n]*[:;|=])",
     re.MULTILINE | re.IGNORECASE,
 )
 _OTHER_MARK = re.compile(  # "FINDINGS::", "FINDINGS:-", "FINDINGS |", "FINDINGS =", a colon in the next line
-    rf"^([^\S\n]*(?=(?-i:[A-Z])){_NAMES})[^\S\n]*(?:::+|:-+(?=\s)|\||=|[\u2013\u2014](?=\S)|\n[^\S\n]*:)[^\S\n]*",
+    rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES})[^\S\n]*(?:::+|:-+(?=\s)|\||=|[\u2013\u2014](?=\S)|\n[^\S\n]*:)[^\S\n]*",
     re.MULTILINE | re.IGNORECASE,
 )
 _UNDERLINED = re.compile(
-    rf"^([^\S\n]*(?=(?-i:[A-Z])){_NAMES}:?)[^\S\n]*\n[^\S\n]*[-=]{{3,}}[^\S\n]*$", re.MULTILINE | re.IGNORECASE
-)
-_CAPITALS = re.compile(r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)")
-_KNOWN = re.compile(
-    rf"\s*(?P<name>{_NAMES}|report|results?)(?:\s*(?:[:;]|[-\u2013\u2014](?=\s|$))(?P<rest>.*)|\s*)", re.IGNORECASE
-)
-_BARE = re.compile(
-    rf"\s*(?P<name>(?-i:(?=[A-Z])){_NAMES})(?-i:(?<=[A-Z]))(?:\.\s|\s+(?-i:(?=[A-Z][a-z])))(?P<rest>.*)", re.IGNORECASE
-)
-_MARKED = re.compile(
-    rf"\s*(?:#{{1,6}}\s*|\*{{1,2}}|__|\[|<|(?-i:\((?=[A-Z]{{4}})))+\s*(?P<name>{_NAMES})\s*:?\s*(?:\*{{1,2}}|__|\]|>|\)|#)*\s*:?(?P<rest>.*)",
-    re.IGNORECASE,
-)
-_ASIDE_IN_ANY_CASE = re.compile(
-    r"\s*(?P<name>indications?|(?:clinical )?history|technique|comparisons?|examination|reason for exam(?:ination)?|"
-    r"recommendations?|notification|addendum|clinical information|cc)\s*:(?P<rest>.*)",
-    re.IGNORECASE,
+    rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES}:?)[^\S\n]*\n[^\S\n]*[-=]{{3,}}[^\S\n]*$", re.MULTILINE | re.IGNORECASE
 )
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
     r"(?<=[.?!])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
@@ -64,22 +43,8 @@ _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
     r"|Indications?|Recommendations?|findings?|impressions?|conclusions?)\s*:)"
 )
-_ASIDE = re.compile(
-    r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|previous|reference|type of|reason for|referring|additional|final|"
-    r"preliminary|critical|date of|time of)\s+)*"
-    r"(?:indications?|history|information|diagnos[ie]s|symptoms?|exam(?:ination)?s?|study|request|techniques?|"
-    r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|"
-    r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
-    r"wet read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
-    r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent|"
-    r"technologist|clinicians?|provider|hx|pmh|priors|dob|mrn|cpt|icd|billing|suggestions?|advice|background|communicated|"
-    r"allerg(?:y|ies)|medications?|modality|exposure|referral|operator|unit|correlation|old films?|(?:image )?quality|limitations?|critical results?|clinical (?!finding|impression)\w+$|number of images|(?:views?|studies|data|age|sex|site|location|service|management)$)\b",
-    re.IGNORECASE,
-)
-_MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
 _FINAL = re.compile(r"^\s*FINAL REPORT\b.*$", re.MULTILINE)
 _ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
-_WHOLE_REPORT = re.compile(r"(?:final |radiology )?(?:report|results?)", re.IGNORECASE)
 _RULE = re.compile(r"\s*[_=-]{5,}\s*")
 _THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
 _TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
@@ -92,11 +57,6 @@ _SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
-_ORGAN = re.compile(
-    r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
-    r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
-    r"pneumo|edema|opacit|nodul|mass|left|right|upper|lower"
-)
 _OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b")
 _WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour
 _OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with what it was compared
@@ -104,7 +64,6 @@ _OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with
     r"(?:reviewed|compared|obtained|provided|submitted|performed)|comparison (?:is|was) made)\b[^.;]*\.?",
     re.IGNORECASE,
 )
-_OWNS_MORE = ("findings", "impression", "combined", "report")
 _ENDS_SENTENCE = re.compile(r"[.:;?!]\s*$")
 
 
@@ -160,18 +119,7 @@ def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:
     by_header = join_sections(found.findings, found.impression, section)
     if by_header or found.findings or found.impression or not unnamed or section == "impression":
         return by_header, "header"
-    return (found.unnamed, "no header") if _speaks_of_a_finding(found.unnamed) else ("", "header")
-
-
-@cache
-def _rules() -> RuleLabeler:
-    return RuleLabeler()
-
-
-def _speaks_of_a_finding(text: str) -> bool:
-    """Whether a text names a condition, be it to deny it."""
-    states = _rules()([text])[0]
-    return any(state != BLANK for state, name in zip(states, CONDITIONS, strict=True) if name != "no finding")
+    return (found.unnamed, "no header") if speaks_of_a_finding(found.unnamed) else ("", "header")
 
 
 def _final_part(report: str) -> str:
@@ -203,9 +151,9 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 sections.append(("aside" if signed else "preamble", []))
                 before, in_paragraph = "", False
                 continue
-            header = _header(line, not in_paragraph or bool(_ENDS_SENTENCE.search(before)), kind)
+            header = heading(line, not in_paragraph or bool(_ENDS_SENTENCE.search(before)), kind)
             if header:
-                empty = kind in _OWNS_MORE and not any(part.strip() for part in lines)
+                empty = kind in OWNS_MORE and not any(part.strip() for part in lines)
                 owed = "" if header[0] != "aside" else kind if empty and _OF_THE_STUDY.match(line) else owed
                 aside, rest = _first_sentence(header[1]) if owed else (header[1], "")
                 sections.append((header[0], [aside]))
@@ -222,73 +170,6 @@ def _first_sentence(text: str) -> tuple[str, str]:
     """The first sentence of a line and the rest of it."""
     first, _, rest = text.strip().partition(". ")
     return first, rest
-
-
-def _header(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
-    """Kind and rest of a line that begins a section, None for text."""
-    bare = _MARKED.fullmatch(line) or _BARE.fullmatch(line)
-    if bare:
-        line = f"{bare['name']}: {bare['rest']}"
-    match = _KNOWN.fullmatch(line)
-    alone = match is not None and (match["name"].isupper() or len(match["name"]) > 7)
-    if (
-        match
-        and (at_start or match["name"].isupper() or (match["name"][0].isupper() and ":" in line))
-        and (match["rest"] is not None or alone)
-    ):
-        if _WHOLE_REPORT.fullmatch(match["name"]):
-            return _kind_of_report(inside), match["rest"] or ""
-        return _kind_of_known(match["name"]), match["rest"] or ""
-    match = _ASIDE_IN_ANY_CASE.fullmatch(line)
-    if match and at_start:
-        return "aside", match["rest"]
-    match = _CAPITALS.fullmatch(line)
-    if not match or not re.search(r"[A-Z]{2}", match["name"]):
-        return None
-    name = match["name"].lower()
-    if _WHOLE_REPORT.fullmatch(name):
-        return _kind_of_report(inside), match["rest"]
-    of_the_study = re.fullmatch(r"(?:study|exam(?:ination)?|patient|procedure) (?:findings?|impressions?)", name)
-    aside = (_ASIDE.match(name) and not of_the_study) or _like(name, _MISSPELT_ASIDES)
-    if aside or re.search("provisional|preliminary", name):
-        return "aside", match["rest"]
-    if re.search(
-        r"finding|observation|impression|conclusion|^(?:interpretations?|summary|opinion|assessment|imp)$", name
-    ) or _misspelt(name):
-        return _kind_of_known(name), match["rest"]
-    if inside in _OWNS_MORE:
-        # LUNGS: or CHEST, PA AND LATERAL: inside the findings are text, other headers are not
-        return None if _ORGAN.search(name) or _is_view(name) else (inside, match["rest"])
-    if name == "chest, two views":
-        return "report", match["rest"]  # MIMIC-CXR's own parser counts 1,735 of these, and calls their text findings
-    return "unnamed", match["rest"] if _is_view(name) else line
-
-
-def _kind_of_report(inside: str) -> str:
-    """What REPORT: or RESULT: begins: the report itself, unless its sections have begun."""
-    return "report" if inside not in ("findings", "impression", "combined") else "aside"
-
-
-def _kind_of_known(name: str) -> str:
-    name = name.lower()
-    if re.match(rf"{_CONCLUSION} of ", name):
-        return "impression"  # SUMMARY OF FINDINGS
-    findings = bool(re.search(r"finding|observation", name)) or _misspelt(name) == "findings"
-    impression = bool(re.search(rf"\b{_CONCLUSION}\b", name)) or _misspelt(name) == "impression"
-    return "combined" if findings and impression else "findings" if findings else "impression"
-
-
-def _misspelt(name: str) -> str | None:
-    return _like(name, ("findings", "impression"))
-
-
-def _like(name: str, known: tuple[str, ...]) -> str | None:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    return close[0] if close else None
-
-
-def _is_view(name: str) -> bool:
-    return bool(re.search(r"chest|radiograph|view|portable|film|x-?ray|\bpa\b|\bap\b|lateral|frontal", name))
 
 
 def _without_title(lines: list[str]) -> list[str]:
