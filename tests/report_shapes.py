@@ -38,7 +38,7 @@ SHAPES = {
     "named views": (f"{HEAD} CHEST FINDINGS: {F}\n\n IMPRESSION: {I}", F, I, ""),
     "findings of a view": (f"{HEAD} FINDINGS, PA AND LATERAL:  {F}\n\n IMPRESSION: {I}", F, I, ""),
     "view inside the findings": (f"{HEAD} FINDINGS:\n\n CHEST, PA AND LATERAL:  {F}\n\n IMPRESSION: {I}",
-                                 f"CHEST, PA AND LATERAL: {F}", I, ""),
+                                 F, I, ""),
     "organs inside the findings": (
         f"{HEAD} FINDINGS:\n LUNGS: Clear.\n HEART: Normal size.\n BONES: Intact.\n\n IMPRESSION: {I}",
         "LUNGS: Clear. HEART: Normal size. BONES: Intact.", I, ""),

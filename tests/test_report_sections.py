@@ -161,3 +161,79 @@ def test_headers_of_the_study_are_no_findings_however_they_are_spelt(name):
 )
 def test_headers_of_findings_stay_in_them(name):
     assert extract(f"FINDINGS:\n {name}: Stable.\n", "findings")[0].endswith("Stable.")
+
+
+BOTH = f"FINDINGS:  {F}\n\n IMPRESSION:  {I}\n"
+ANOTHERS = [
+    "PRIOR FINDINGS", "PREVIOUS FINDINGS", "OLD FINDINGS", "EARLIER IMPRESSION", "INITIAL IMPRESSION", "PRE-OPERATIVE FINDINGS",
+    "OUTSIDE FINDINGS", "OSH CHEST FINDINGS", "CLINICAL IMPRESSION", "CLINICAL FINDINGS", "PHYSICAL FINDINGS", "ER IMPRESSION",
+    "ED IMPRESSION", "REFERRING PHYSICIAN'S IMPRESSION", "RESIDENT'S IMPRESSION", "SURGICAL FINDINGS", "LABORATORY FINDINGS", "CT FINDINGS",
+    "CHEST CT FINDINGS", "ECHO FINDINGS", "ABDOMEN FINDINGS", "FINDINGS ON PRIOR CT", "PRIOR FINDINGS AND IMPRESSION", "CRITICAL FINDINGS",
+    "URGENT FINDINGS", "Prior findings", "Clinical impression", "Critical findings",
+]  # fmt: skip
+OWN = [
+    "SIGNIFICANT FINDINGS", "UNEXPECTED FINDINGS", "PERTINENT FINDINGS", "INCIDENTAL FINDINGS", "OTHER FINDINGS", "CHEST FINDINGS",
+    "LUNG FINDINGS", "BONY FINDINGS", "X-RAY FINDINGS", "RADIOLOGIST'S FINDINGS", "CURRENT FINDINGS", "PRIOR AND CURRENT FINDINGS",
+    "TECHNIQUE AND FINDINGS", "FINDINGS, PA AND LATERAL", "FINDINGS COMPARED TO PRIOR STUDY", "FINDINGS IN COMPARISON TO PRIOR",
+    "UPPER ABDOMEN FINDINGS", "ATELECTASIS FINDINGS",
+]  # fmt: skip
+
+
+def sections(report):
+    found = find_sections(f"{START} {report}")
+    return found.findings, found.impression
+
+
+@pytest.mark.parametrize("name", ANOTHERS)
+def test_findings_of_another_study_person_or_message_are_not_this_reports(name):
+    aside = f"{name}:  Pneumonia was suspected.\n"
+    for report in (f"{aside}\n {BOTH}", f"{BOTH}\n {aside}", f"{aside} {BOTH}", f"{BOTH} {aside}"):
+        assert sections(report) == (F, I)
+    assert sections(aside) == ("", "")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_findings_that_are_weighed_or_placed_are_this_reports(name):
+    assert sections(f"{name}:  {F}\n\n IMPRESSION:  {I}\n") == (F, I)
+    assert sections(f"{BOTH}\n {name}:  {G}\n") == (f"{F} {G}", I)
+
+
+@pytest.mark.parametrize("name", ["TECHNICAL FINDINGS", "NON-CHEST FINDINGS", "REFERENCE FINDINGS"])
+def test_findings_under_an_unknown_word_count_where_there_are_no_others(name):
+    assert sections(f"{name}:  {G}\n\n {BOTH}") == (F, I)
+    assert sections(f"{name}:  {G}\n\n {F}\n\n IMPRESSION:  {I}\n") == (f"{G} {F}", I)
+    assert sections(f"{name.replace('FINDINGS', 'IMPRESSION')}:  {I}\n") == ("", I)
+
+
+def test_a_message_about_findings_is_none_of_them():
+    for message in ("Discussed with Dr. ___.", "The findings were communicated to the team."):
+        assert sections(f"{BOTH}\n SIGNIFICANT FINDINGS:  {message}\n") == (F, I)
+    assert sections(f"FINDINGS:  {F} CRITICAL FINDINGS:  Told at noon.\n\n IMPRESSION:  {I}") == (F, I)
+    assert sections(f"{BOTH} I, the attending radiologist, have reviewed the images\n and agree.\n") == (F, I)
+    assert sections(f"FINDINGS:  {F}\n IMPRESSION:  {I} I, Dr. ___, have reviewed the images.\n") == (F, I)
+
+
+@pytest.mark.parametrize(
+    "name", ["DESCRIPTION", "DETAILS", "NARRATIVE", "BODY", "BEFUND", "HALLAZGOS", "CXR", "CHEST X-RAY", "X-RAY CHEST PA", "TWO VIEWS CHEST"]
+)  # fmt: skip
+def test_the_name_of_an_unknown_heading_or_a_view_does_not_stay_in_the_text(name):
+    assert extract(f"{START} {name}:  {F}\n", "findings") == (F, "no header")
+    assert sections(f"FINDINGS:  {F}\n {name}:  {G}\n IMPRESSION:  {I}\n") == (f"{F} {G}", I)
+
+
+@pytest.mark.parametrize("name", ["LUNGS", "RIGHT LATERAL DECUBITUS", "CONSOLIDATION", "CHEST"])
+def test_the_name_of_an_organ_a_side_or_a_condition_stays(name):
+    assert sections(f"FINDINGS:\n {name}: None.\n")[0] == f"{name}: None."
+
+
+def test_lines_with_a_colon_stay_in_a_report_in_capitals():
+    text = "THERE IS SUBLUXATION OF THE HUMERUS, WHICH MAY REFLECT\n CHRONIC ROTATOR PATHOLOGY; THE LUNGS ARE CLEAR. NO BONY FINDINGS. RIGHT SHOULDER: 3 IMAGES."
+    assert sections(f"FINDINGS: {text}\n\n IMPRESSION: {I}") == (text.replace("\n ", " "), I)
+    ordinary = "The following findings: small effusion.\n Previously described: a nodule."
+    assert sections(f"FINDINGS: {F}\n {ordinary}")[0] == f"{F} {ordinary}".replace("\n ", " ")
+
+
+@pytest.mark.parametrize("name", ["RADIOLOGIST REPORT", "CHEST X-RAY REPORT", "FINAL RESULTS", "RADIOLOGY REPORT"])
+def test_a_report_of_this_study_is_its_findings_and_no_other_report_is(name):
+    assert sections(f"{name}:  {F}\n\n IMPRESSION:  {I}") == (F, I)
+    assert sections(f"CT REPORT:  {G}\n\n LAB RESULTS:  Normal.\n\n {name}:  {F}\n") == (F, "")

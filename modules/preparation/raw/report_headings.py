@@ -1,4 +1,10 @@
-"""What a line of a radiology report begins: the findings, an impression, something beside them, or nothing."""
+"""What a line of a radiology report begins: the findings, an impression, something beside them, or nothing.
+
+Words beside FINDINGS or IMPRESSION say whose they are. Those of another time (PRIOR), of somebody else (CLINICAL, ER), of
+another examination (CT, ABDOMEN) and of a message (CRITICAL) are another's. Those of the film, the chest and its organs,
+and those that weigh (SIGNIFICANT, OTHER) are this study's. With a word that is neither, a section counts where the report
+has no other of its kind.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +34,8 @@ _ASIDE_IN_ANY_CASE = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(
-    r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|previous|reference|type of|reason for|referring|additional|final|"
-    r"preliminary|critical|date of|time of)\s+)*"
+    r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|previous|reference|type of|reason for|referring|additional|final|admitting|admission|"
+    r"presenting|discharge|working|outside|initial|preliminary|critical|date of|time of)\s+)*"
     r"(?:indications?|history|information|diagnos[ie]s|symptoms?|exam(?:ination)?s?|study|request|techniques?|"
     r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|"
     r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
@@ -40,13 +46,52 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
-_WHOLE_REPORT = re.compile(r"(?:final |radiology )?(?:report|results?)", re.IGNORECASE)
 _ORGAN = re.compile(
     r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
     r"pneumo|edema|opacit|nodul|mass|left|right|upper|lower"
 )
-OWNS_MORE = ("findings", "impression", "combined", "report")
+_TITLE = re.compile(r"radiograph|view|portable|film|x-?ray|cxr|\bpa\b|\bap\b|lateral|frontal")
+_NAMED = re.compile(r"(?:finding|observation|impression|conclusion)\w*")
+_REPORT = re.compile(r"\b(?:reports?|results?)\b")
+_ANOTHER = re.compile(  # whose findings or impression a heading is of: not this study's, or not its reader's
+    r"\b(?:prior|previous|old(?:er)?|earlier|past|last|former|initial|recent|baseline|histor\w+|yesterday|prelim\w*|provisional|"
+    r"tentative|pre ?-?op\w*|"  # of another time
+    r"outside|external|osh|transfer\w*|referr\w+|clinic\w*|physical|physicians?|doctors?|surg\w+|(?:intra-?)?operative|nurs\w+|er|ed|"
+    r"emergency|admi(?:t|ss)\w*|presenting|discharge|residents?|intern|trainee|triage|icu|bedside|overnight|nighthawk|teleradiolog\w+|"
+    r"consult\w*|wet|"  # of somebody else
+    r"cta?|hrct|mr[ia]?|us|ultraso\w+|sonogra\w+|pet|echo\w*|ecg|ekg|angiogra\w+|mammogra\w+|fluoro\w*|scintigra\w+|nuclear|bone scan|"
+    r"\w+scop(?:y|ic)|catheteri[sz]ation|labs?|laborator\w+|pathology|histolog\w+|cytolog\w+|biops\w+|cultures?|microbiolog\w+|"
+    r"autops\w+|spirometr\w+|(?<!upper )abdom\w*|kub|pelvi\w*|head|brain|skull|extremit\w+|knees?|hips?|hands?|foot|"  # of another examination
+    r"critical|urgent|emergent|notif\w+|communicat\w+|reportable|actionable|alerts?|call(?:ed)?|discuss\w+|telephon\w+|relayed)\b"  # a message
+)
+_OWN = re.compile(
+    r"the|of|and|or|on|in|for|with|from|at|by|this|these|to|my|our|pediatric|neonatal|limited|fields?|"
+    r"study|exam|examination|patient|procedure|imaging|images?|radiolog\w+|radiograph\w*|roentgen\w*|ray|cxr|films?|views?|plain|portable|pa|ap|"
+    r"lat|lateral|frontal|upright|supine|erect|single|one|two|three|diagnostic|chest|recommend\w*|changes?|interpretations?|summary|opinion|assessment|"
+    r"plan|diagnos[ie]s|significant|pertinent|relevant|important|notable|salient|key|main|major|minor|principal|primary|secondary|other|"
+    r"additional|further|incidental|unexpected|remaining|associated|related|positive|negative|normal|abnormal|new|interval|acute|chronic|"
+    r"current|present|today|final|official|formal|full|complete|overall|general|detailed|specific|objective|total"
+)
+_SENTENCE = re.compile(r"[A-Z]{4}\. ")  # ends in what looks like the name of a section
+_WHOSE = re.compile(
+    r"\s*(?P<name>(?!(?:No|The|These|There|All|Both|Any) )[A-Z][\w'-]*(?:[^\S\n][\w'-]+){0,2}[^\S\n](?i:findings?|impressions?))\s*:(?P<rest>.*)"
+)
+_MESSAGE = re.compile(
+    r"\s*(?:(?:(?:the|these|above) )*(?:findings?|results?) )?(?:(?:was|were|have been|are) )?"
+    r"(?:discussed|communicated|notified|telephoned|called|phoned|paged|relayed|conveyed|e-?mailed|told|reported (?:to|by))\b",
+    re.IGNORECASE,
+)
+DOUBTFUL = "doubtful "  # before a kind: counts where a report has no other section of the kind
+_OF_FINDINGS = (
+    "findings",
+    "impression",
+    "combined",
+    f"{DOUBTFUL}findings",
+    f"{DOUBTFUL}impression",
+    f"{DOUBTFUL}combined",
+)
+OWNS_MORE = (*_OF_FINDINGS, "report")
 
 
 def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
@@ -61,37 +106,70 @@ def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
         and (at_start or match["name"].isupper() or (match["name"][0].isupper() and ":" in line))
         and (match["rest"] is not None or alone)
     ):
-        if _WHOLE_REPORT.fullmatch(match["name"]):
+        if _REPORT.fullmatch(match["name"].lower()):
             return _kind_of_report(inside), match["rest"] or ""
         return _kind_of_known(match["name"]), match["rest"] or ""
     match = _ASIDE_IN_ANY_CASE.fullmatch(line)
     if match and at_start:
         return "aside", match["rest"]
     match = _CAPITALS.fullmatch(line)
-    if not match or not re.search(r"[A-Z]{2}", match["name"]):
-        return None
-    name = match["name"].lower()
-    if _WHOLE_REPORT.fullmatch(name):
-        return _kind_of_report(inside), match["rest"]
-    of_the_study = re.fullmatch(r"(?:study|exam(?:ination)?|patient|procedure) (?:findings?|impressions?)", name)
-    aside = (_ASIDE.match(name) and not of_the_study) or _like(name, _MISSPELT_ASIDES)
-    if aside or re.search("provisional|preliminary", name):
-        return "aside", match["rest"]
-    if re.search(
-        r"finding|observation|impression|conclusion|^(?:interpretations?|summary|opinion|assessment|imp)$", name
-    ) or _misspelt(name):
-        return _kind_of_known(name), match["rest"]
+    if match and re.search(r"[A-Z]{2}", match["name"]):
+        # else a report may be in capitals, and this a line of it
+        sure = at_start or bool(re.search("[a-z]", match["rest"]))
+        name = "" if _SENTENCE.search(match["name"]) else match["name"].lower()
+        return _of_capitals(name, match["rest"], line, inside, sure and bool(name))
+    match = _WHOSE.fullmatch(line)
+    return ("aside", match["rest"]) if match and at_start and _whose(match["name"].lower()) == "another" else None
+
+
+def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tuple[str, str] | None:
+    """Kind and rest of a line that begins with capitals and a colon, by their name in small letters; None for text."""
+    whose, of_findings = _whose(name), bool(_NAMED.search(name))
+    if whose == "own":
+        if not of_findings:
+            return _kind_of_report(inside), rest
+        return "aside" if not _NAMED.fullmatch(name) and _MESSAGE.match(rest) else _kind_of_known(name), rest
+    if (
+        whose == "another"
+        or _ASIDE.match(name)
+        or _like(name, _MISSPELT_ASIDES)
+        or re.search("provisional|prelim", name)
+    ):
+        return "aside", rest
+    if of_findings:
+        return f"{DOUBTFUL if sure else ''}{_kind_of_known(name)}", rest
+    if re.fullmatch("interpretations?|summary|opinion|assessment|imp", name) or _misspelt(name):
+        return _kind_of_known(name), rest
+    part = not sure or _ORGAN.search(name) or speaks_of_a_finding(name)  # LUNGS: Clear.
     if inside in OWNS_MORE:
-        # LUNGS: or CHEST, PA AND LATERAL: inside the findings are text, other headers are not
-        return None if _ORGAN.search(name) or _is_view(name) else (inside, match["rest"])
+        title = _TITLE.search(name) or not _is_view(name)  # CHEST, PA AND LATERAL:, or a word that is not known
+        return (inside, rest) if title and not part else None
     if name == "chest, two views":
-        return "report", match["rest"]  # MIMIC-CXR's own parser counts 1,735 of these, and calls their text findings
-    return "unnamed", match["rest"] if _is_view(name) else line
+        return "report", rest  # MIMIC-CXR's own parser counts 1,735 of these, and calls their text findings
+    return "unnamed", line if part and not _is_view(name) else rest
+
+
+def _whose(name: str) -> str:
+    """Whether a heading of findings, an impression or a report is this study's ``"own"``, of ``"another"``, or neither is sure.
+
+    What stands beside the word decides, up to ``and``: TECHNIQUE AND FINDINGS are this study's, and so are FINDINGS COMPARED TO PRIOR.
+    """
+    word = _NAMED.search(name) or _REPORT.search(name)
+    if not word:
+        return ""
+    before = re.split(r"\band\b|[/&]", name[: word.start()])[-1]
+    after = re.split(r"\band\b|[/&]|\b(?:compar\w+|since|versus|vs|relative|changed?)\b", name[word.end() :])[0]
+    beside = f"{before} {after}"
+    if _ANOTHER.search(beside):
+        return "another"
+    words = re.findall(r"[a-z]{2,}", beside)
+    ours = all(_OWN.fullmatch(word) or _ORGAN.match(word) or speaks_of_a_finding(word) for word in words)
+    return "own" if ours else "unknown"
 
 
 def _kind_of_report(inside: str) -> str:
     """What REPORT: or RESULT: begins: the report itself, unless its sections have begun."""
-    return "report" if inside not in ("findings", "impression", "combined") else "aside"
+    return "report" if inside not in _OF_FINDINGS else "aside"
 
 
 def _kind_of_known(name: str) -> str:

@@ -12,7 +12,9 @@ A report is read line by line. A line may begin a section with a header, which i
 where a name without a capital letter counts only at the start of a paragraph or after the end of a sentence, so that
 ``the following / findings: small effusion`` stays text. FINDINGS and IMPRESSION in capitals with a colon count inside a
 line too, in other cases after the end of a sentence. A header of the history, technique, communication ... owns one
-paragraph; findings and impression go on to the next header, and names of organs (``LUNGS:``) or views inside them are text.
+paragraph, and so does one of another's findings (``PRIOR FINDINGS:``, ``CLINICAL IMPRESSION:``, ``CRITICAL FINDINGS:``); findings and
+impression go on to the next header, and names of organs (``LUNGS:``) inside them are text. Of other headers (``DESCRIPTION:``,
+``CHEST, TWO VIEWS:``) the text stays and the name goes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from modules.preparation.raw.report_headings import NAMES, OWNS_MORE, heading, speaks_of_a_finding
+from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
 from modules.preparation.raw.studies import join_sections
 
 _QUOTED = re.compile(r"^[^\S\n]*>[^\S\n]?", re.MULTILINE)
@@ -40,6 +42,7 @@ _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS
     r"(?<=[.?!])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
     r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
+    r"|(?<=[a-z][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)|(?<=[.?!])\s+(?=I, (?:the|as|Dr)\b)"
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
     r"|Indications?|Recommendations?|findings?|impressions?|conclusions?)\s*:)"
 )
@@ -53,7 +56,8 @@ _POINTER = re.compile(
     re.IGNORECASE,
 )
 _SIGNATURE = re.compile(
-    r"\s*(?:dictated (?:and \w+ )?by|electronically signed|report signed|approved(?: by)?(?=:| )|end of (?:report|impression|findings))\b.*",
+    r"\s*(?:dictated (?:and \w+ )?by|electronically signed|report signed|approved(?: by)?(?=:| )|end of (?:report|impression|findings)|"
+    r"i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*|i have reviewed the (?:images?|films?|study))\b.*",
     re.IGNORECASE,
 )
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
@@ -89,9 +93,11 @@ def find_sections(report: str) -> Sections:
         text = " ".join(" ".join(paragraphs).split())
         if not text or _POINTER.fullmatch(text) or (kind == "unnamed" and _OF_THE_VIEW.fullmatch(text)):
             continue
-        for part in ("findings", "impression") if kind == "combined" else (kind,):
-            if text not in texts[part]:
-                texts[part].append(text)
+        for part in ("findings", "impression") if kind.endswith("combined") else (kind.removeprefix(DOUBTFUL),):
+            found = texts.setdefault(f"{DOUBTFUL}{part}" if kind.startswith(DOUBTFUL) else part, [])
+            found += [] if text in found else [text]
+    for kind in ("findings", "impression"):
+        texts[kind] = texts[kind] or texts.get(f"{DOUBTFUL}{kind}", [])
     texts["findings"] = texts["findings"] or texts["report"]
     return Sections(*(" ".join(texts[kind]) for kind in ("findings", "impression", "unnamed")))
 
