@@ -112,6 +112,18 @@ def test_what_is_left_out_is_counted_by_reason_and_said_again_if_it_is_much(tmp_
         one.require_studies("f")
 
 
+def test_what_to_do_where_nothing_is_left():
+    with pytest.raises(UserError, match=r"^f holds no report at all: give the files as they are published"):
+        data_set(0).require_studies("f")
+    for section, other in (("findings", "impression"), ("impression", "findings")):
+        dataset = data_set(3)
+        dataset.keep(lambda study, why=f"no {section} in the report": why)
+        with pytest.raises(
+            UserError, match=rf"\(3 no {section} in the report\): give --section {other} if the reports"
+        ):
+            dataset.require_studies("f")
+
+
 def test_sections_are_joined_as_asked():
     assert [join_sections("A.", "B.", how) for how in ("findings", "impression", "both")] == ["A.", "B.", "A. B."]
     assert [join_sections("", "B.", how) for how in ("findings", "both")] == ["", "B."]

@@ -36,6 +36,9 @@ _OTHER_FILES = (
     (b"\xd0\xcf\x11\xe0", "an Excel file of the old kind (.xls): save it as .xlsx or CSV"),
     (b"<", "a page or XML: export the table as CSV"),
     (b"%PDF", "a PDF: export the table as CSV"),
+    (b"PAR1\x15", "a parquet file: write the table as CSV"),
+    (b"ARROW1", "a Feather file: write the table as CSV"),
+    (b"SQLitefo", "an SQLite data base: write its table as CSV"),
     (b"{", "JSON: name it .json or .jsonl"),
     (b"[{", "JSON: name it .json or .jsonl"),
 )

@@ -41,6 +41,7 @@ from modules.preparation.raw.own_columns import (
 )
 from modules.preparation.raw.own_texts import names_sections, plain_text
 from modules.preparation.raw.studies import (
+    NO_SECTION,
     RawDataset,
     RawStudy,
     join_sections,
@@ -83,7 +84,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     name_patients(dataset)
     by_study = is_of_studies(columns.get("patient", ""))  # what keeps the images of one study together knows no patient
     undivided = _split(path, dataset, options.split_file, columns.get("patient"))
-    empty = "no report" if "report" in columns else f"no {options.section} in the report"
+    empty = "no report" if "report" in columns else NO_SECTION.format(options.section)
     dataset.keep(lambda study: None if study.report else empty)
     if with_images:
         dataset.keep_present()

@@ -17,6 +17,7 @@ from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.studies import (
+    NO_SECTION,
     RawDataset,
     RawStudy,
     join_sections,
@@ -76,7 +77,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
         use_split(dataset, read_split_file(options.split_file), options.split_file, _patient)
     elif not options.all_test:
         draw_split(dataset, seed)  # before any study is left out: the split is the same for every section
-    dataset.keep(lambda study: None if study.report else f"no {options.section} in the report")
+    dataset.keep(lambda study: None if study.report else NO_SECTION.format(options.section))
     dataset.keep(lambda study: None if study.images else "no image")
     if options.items == "image":
         studies = len(dataset.studies)

@@ -26,7 +26,7 @@ from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.files import find_below, iterate_texts
 from modules.preparation.raw.mimic_tables import read_chexpert, read_listed, the_table
 from modules.preparation.raw.report_sections import extract
-from modules.preparation.raw.studies import RawDataset, RawStudy, read_split_file, use_split
+from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy, read_split_file, use_split
 
 _OTHER = (".JPG", ".jpeg", ".png", ".DCM")  # names of images that the tables do not lead to
 _REPORT_NAME = re.compile(r"(?:^|/)s(\d+)\.txt$")
@@ -177,7 +177,7 @@ def _read_reports(
                 texts[match[1]] = text
                 origins[origin] += 1
             else:
-                dropped[match[1]] = f"no {options.section} in the report"
+                dropped[match[1]] = NO_SECTION.format(options.section)
     sources = ", ".join(map(str, places.reports))
     if not read:
         raise UserError(

@@ -100,6 +100,8 @@ def read_listed(split: Path, metadata: Path, suffix: str) -> ListedStudies:
         unknown += not view
         order = rank.get(view, len(rank) if not view else len(rank) + 1)  # an unknown view before a lateral one
         listed.images.setdefault(study, []).append((order, f"{image}{suffix}"))
+    if not study_of:
+        raise UserError(f"{split} lists no image: copy the table again")
     if lacking:
         raise UserError(
             f"{metadata} has no row of {len(lacking):,} of the {len(study_of):,} images of {split}, first {lacking[0]}, so that a "

@@ -17,6 +17,7 @@ from modules.messages import UserError, shown_headings
 from modules.records import read_json
 
 NOT_LISTED = "not in the split file"
+SECTIONS, NO_SECTION = ("findings", "impression"), "no {} in the report"  # what a study without one is left out for
 LOSS = 0.05  # share of studies left out, above which it is said again at the end
 LISTED = 20  # absent files that are named
 _MASKED = re.compile(r"[^\s.,;:!?]*XXXX[^\s.,;:!?]*")
@@ -105,11 +106,18 @@ class RawDataset:
         Raises:
             UserError: with the reasons, and the first image file that was looked for.
         """
+        if not self.studies and not self.dropped:
+            raise UserError(
+                f"{source} holds no report at all: give the files as they are published, or download them again"
+            )
         if not self.studies:
-            reasons = ", ".join(f"{count} {why}" for why, count in Counter(self.dropped.values()).most_common(4))
+            counts = Counter(self.dropped.values()).most_common(4)
+            reasons = ", ".join(f"{count} {why}" for why, count in counts)
+            other = {NO_SECTION.format(one): two for one, two in (SECTIONS, SECTIONS[::-1])}.get(counts[0][0])
+            advice = f"give --section {other} if the reports have one" if other else "correct this"
             looked = f"; the first image looked for was {self.looked_for[0]}" if self.looked_for else ""
             raise UserError(
-                f"none of the {len(self.dropped)} studies of {source} can be used ({reasons}{looked}): correct this"
+                f"none of the {len(self.dropped)} studies of {source} can be used ({reasons}{looked}): {advice}"
             )
 
     def losses(self, where: str | Path = "dropped.csv") -> list[str]:
