@@ -57,7 +57,7 @@ _REPORT = re.compile(r"\b(?:reports?|results?)\b")
 _ANOTHER = re.compile(  # whose findings or impression a heading is of: not this study's, or not its reader's
     r"\b(?:prior|previous|old(?:er)?|earlier|past|last|former|initial|recent|baseline|histor\w+|yesterday|prelim\w*|provisional|"
     r"tentative|pre ?-?op\w*|"  # of another time
-    r"outside|external|osh|transfer\w*|referr\w+|clinic\w*|physical|physicians?|doctors?|surg\w+|(?:intra-?)?operative|nurs\w+|er|ed|"
+    r"outside|external|osh|transfer\w*|referr\w+|clinic\w*|physical|physicians?|doctors?|surg\w+|(?<!post[ -])(?:intra-?)?operative|nurs\w+|er|ed|"
     r"emergency|admi(?:t|ss)\w*|presenting|discharge|residents?|intern|trainee|triage|icu|bedside|overnight|nighthawk|teleradiolog\w+|"
     r"consult\w*|wet|"  # of somebody else
     r"cta?|hrct|mr[ia]?|us|ultraso\w+|sonogra\w+|pet|echo\w*|ecg|ekg|angiogra\w+|mammogra\w+|fluoro\w*|scintigra\w+|nuclear|bone scan|"
@@ -68,7 +68,7 @@ _ANOTHER = re.compile(  # whose findings or impression a heading is of: not this
 _OWN = re.compile(
     r"the|of|and|or|on|in|for|with|from|at|by|this|these|to|my|our|pediatric|neonatal|limited|fields?|"
     r"study|exam|examination|patient|procedure|imaging|images?|radiolog\w+|radiograph\w*|roentgen\w*|ray|cxr|films?|views?|plain|portable|pa|ap|"
-    r"lat|lateral|frontal|upright|supine|erect|single|one|two|three|diagnostic|chest|recommend\w*|changes?|interpretations?|summary|opinion|assessment|"
+    r"lat|lateral|frontal|upright|supine|erect|single|one|two|three|diagnostic|chest|post\w*|operative|recommend\w*|changes?|interpretations?|summary|opinion|assessment|"
     r"plan|diagnos[ie]s|significant|pertinent|relevant|important|notable|salient|key|main|major|minor|principal|primary|secondary|other|"
     r"additional|further|incidental|unexpected|remaining|associated|related|positive|negative|normal|abnormal|new|interval|acute|chronic|"
     r"current|present|today|final|official|formal|full|complete|overall|general|detailed|specific|objective|total"
