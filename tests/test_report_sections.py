@@ -144,7 +144,7 @@ def test_an_addendum_alone_is_read_without_its_heading():
 @pytest.mark.parametrize(
     "name",
     [
-        "COMPARSION", "COMPARISION", "COMPAARISON", "CPMPARISON", "INDEICATION", "INDICATON", "HISTROY", "RECCOMENDATION", "REFERENCE EXAM",
+        "WETREAD", "COMPARSION", "COMPARISION", "COMPAARISON", "CPMPARISON", "INDEICATION", "INDICATON", "HISTROY", "RECCOMENDATION", "REFERENCE EXAM",
         "PREVIOUS EXAMS", "PRIOR STUDIES", "TECHNOLOGIST NOTE", "HX", "CLINICAL DATA", "CLINICAL CONTEXT", "CRITICAL RESULTS", "SITE", "AGE",
         "ALLERGIES", "MEDICATIONS", "VIEWS", "MODALITY", "EXPOSURE", "LIMITATIONS", "IMAGE QUALITY", "OLD FILMS", "CORRELATION", "REFERRAL", "OPERATOR", "UNIT",
     ],
@@ -214,7 +214,7 @@ def test_a_message_about_findings_is_none_of_them():
 
 
 @pytest.mark.parametrize(
-    "name", ["DESCRIPTION", "DETAILS", "NARRATIVE", "BODY", "BEFUND", "HALLAZGOS", "CXR", "CHEST X-RAY", "X-RAY CHEST PA", "TWO VIEWS CHEST"]
+    "name", ["DESCRIPTION", "DETAILS", "NARRATIVE", "BODY", "BEFUND", "HALLAZGOS", "CXR", "CHEST X-RAY", "X-RAY CHEST PA", "TWO VIEWS CHEST", "UPRIGHT AP CHEST"]
 )  # fmt: skip
 def test_the_name_of_an_unknown_heading_or_a_view_does_not_stay_in_the_text(name):
     assert extract(f"{START} {name}:  {F}\n", "findings") == (F, "no header")

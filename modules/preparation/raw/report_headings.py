@@ -39,7 +39,7 @@ _ASIDE = re.compile(
     r"(?:indications?|history|information|diagnos[ie]s|symptoms?|exam(?:ination)?s?|study|request|techniques?|"
     r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|"
     r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
-    r"wet read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
+    r"wet ?read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
     r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent|"
     r"technologist|clinicians?|provider|hx|pmh|priors|dob|mrn|cpt|icd|billing|suggestions?|advice|background|communicated|"
     r"allerg(?:y|ies)|medications?|modality|exposure|referral|operator|unit|correlation|old films?|(?:image )?quality|limitations?|critical results?|clinical (?!finding|impression)\w+$|number of images|(?:views?|studies|data|age|sex|site|location|service|management)$)\b",
@@ -49,7 +49,7 @@ _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recomme
 _ORGAN = re.compile(
     r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
-    r"pneumo|edema|opacit|nodul|mass|left|right|upper|lower"
+    r"pneumo|edema|opacit|nodul|mass|\bleft|\bright|upper|lower"
 )
 _TITLE = re.compile(r"radiograph|view|portable|film|x-?ray|cxr|\bpa\b|\bap\b|lateral|frontal")
 _NAMED = re.compile(r"(?:finding|observation|impression|conclusion)\w*")
