@@ -76,7 +76,7 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys, forks, monkeypatch):
     assert "main_train.py" not in (folder / "two_beams" / "1" / "log.txt").read_text()
     assert not (folder / "two_beams" / "1" / "model_best.pth").exists()
     _, two = [json.loads(text) for text in Path(settings.runs).read_text().splitlines()]
-    assert two["settings"] == {**line["settings"], "beam_size": 2}
+    assert two["settings"] == {**line["settings"], "beam_size": 2, "second_search": 12}  # of one beam there is none
     assert two["figures"]["seconds.train"] == line["figures"]["seconds.train"] > 0
     assert two["figures"]["reference_sensitivity.none"] == line["figures"]["reference_sensitivity.none"]
 

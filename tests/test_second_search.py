@@ -14,19 +14,22 @@ from models.beam_search import GenerationLimits, beam_search
 from models.cpu.packed_reader import PackedBeamReader
 from models.gpu.beam_search import FixedBeamReader, Repeated, recorded_beam_search
 from modules.corpus.dataloaders import collate
-from modules.evaluation.generation import search_of
+from modules.evaluation.generation import generate_reports, search_of
 from modules.evaluation.reranking import best_hypothesis
-from modules.evaluation.second_search import SecondSearch, mean_log_probability
+from modules.evaluation.rescoring import keep_writing
+from modules.evaluation.second_search import UNLIKELY, SecondSearch, mean_log_probability
 from modules.labels import CONDITIONS, POSITIVE, STATES
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTest, MainTrain
+from modules.options.set_size import fit_to_size, trained_lengths
 from modules.prediction.model_folder import as_options
 from modules.prediction.reporter import Reporter
 from modules.records import ROOT, plain, write_json
 from modules.training.run_options import check_same_run
 
 LIMITS = GenerationLimits(beams=2, min_length=25, max_new_tokens=8)
+CPU = torch.device("cpu")
 SYNTH = ["--dataset_name", "synth_cxr"]
 
 
@@ -37,7 +40,7 @@ class Wrong:
         reporter = Reporter.load(ROOT / "examples" / "demo")
         self.model, self.tokenizer = reporter.trained.model, reporter.trained.tokenizer
         self.labeler, self.limits = reporter.search.labeler, replace(reporter.search.limits, beams=2)
-        data = reporter.films([Path(ROOT / "docs" / "drawing.png")]).dataset
+        self.data = data = reporter.films([Path(ROOT / "docs" / "drawing.png")] * len(CONDITIONS)).dataset
         batch = data.to_device(collate([data[0]], self.tokenizer.pad_id), torch.device("cpu"))
         with torch.no_grad():
             fused = self.model.fuse(batch.study)
@@ -47,6 +50,9 @@ class Wrong:
         known = {
             name: None if value is None else value.expand(n, *value.shape[1:]) for name, value in vars(fused).items()
         }
+        known["fused"] = known["fused"] + 0.05 * torch.randn(
+            known["fused"].shape, generator=torch.Generator().manual_seed(3)
+        )
         known["state_logits"] = 9.0 * F.one_hot(self.states, len(STATES)).transpose(1, 2)
         self.fused = type(fused)(**known)
         self.prompt = self.model.prompt_of(
@@ -54,7 +60,7 @@ class Wrong:
         )
         choose = partial(best_hypothesis, self.fused, tokenizer=self.tokenizer, labeler=self.labeler, maps=False)
         self.tokens, _ = self.model.report_decoder.generate(self.fused.fused, self.prompt, self.limits, choose)
-        self.certainty = torch.full((n,), 7.0)  # no mean log-probability is positive
+        self.certainty = torch.full((n,), -0.123)  # so that one sees where it stays
 
     def search(self, **changes) -> SecondSearch:
         how = {
@@ -82,7 +88,7 @@ def test_more_of_the_predicted_findings_are_said_and_no_report_loses(wrong):
     before, (tokens, _) = wrong.differing(wrong.tokens), wrong.again()
     after = wrong.differing(tokens)
     assert (after <= before).all()
-    assert after.sum() <= 0.8 * before.sum(), "43 and 31 findings when it was written"
+    assert after.sum() <= 0.9 * before.sum(), "46 and 37 findings when it was written"
     assert torch.equal(wrong.differing(wrong.again(guidance=0.0)[0]), before), "the same beams find nothing else"
 
 
@@ -91,7 +97,7 @@ def test_what_was_not_replaced_stays_as_it_was_and_what_was_is_as_sure_as_the_de
     replaced = (tokens != wrong.tokens).any(dim=1)
     assert 0 < replaced.sum() < len(tokens)
     assert torch.equal(replaced, wrong.differing(tokens) < wrong.differing(wrong.tokens))
-    assert (certainty[~replaced] == 7).all()
+    assert torch.equal(certainty[~replaced], wrong.certainty[~replaced])
     pad = wrong.model.report_decoder.pad_id
     for row in replaced.nonzero()[:, 0].tolist():
         written = tokens[row : row + 1, : int((tokens[row] != pad).nonzero().max()) + 1]
@@ -124,12 +130,16 @@ def test_the_other_prompt_holds_what_the_first_report_says_and_nothing_else_diff
 
     def remember(fused, prompt, limits, choose, away):
         asked.append((prompt, limits, away))
+        assert torch.equal(fused, wrong.fused.fused[again])
+        assert torch.equal(choose.args[0].state_logits, wrong.fused.state_logits[again])
+        assert len(choose.args[0].reference_map) == len(again)
+        assert choose.keywords["maps"] is True
         return type(decoder).generate(decoder, fused, prompt, limits, choose, away)
 
     monkeypatch.setattr(decoder, "generate", remember)
-    wrong.again(limits=replace(wrong.limits, beams=3), guidance=2.0)
-    ((prompt, limits, away),) = asked
     again = wrong.differing(wrong.tokens).nonzero()[:, 0]
+    wrong.again(limits=replace(wrong.limits, beams=3), guidance=2.0, maps=True)
+    ((prompt, limits, away),) = asked
     said, states = wrong.search().said(wrong.tokens, wrong.states)[again], wrong.states[again]
     ids = torch.tensor(wrong.tokenizer.state_ids)
     assert torch.equal(prompt, wrong.prompt[again])
@@ -189,8 +199,10 @@ def test_reports_without_an_end_and_with_padding_among_their_words_are_as_sure_a
         ([*SYNTH, "--second_search", "0"], 0),
         ([*SYNTH, "--rerank", "none"], 0),
         ([*SYNTH, "--beam_size", "1"], 0),
+        ([*SYNTH, "--rerank", "none", "--second_search", "12"], 0),
         (["--dataset_name", "mimic_cxr"], 0),
         (["--dataset_name", "mimic_cxr", "--rerank", "states", "--second_search", "5", "--guidance", "0.5"], 5),
+        (["--dataset_name", "custom", "--second_search", "5"], 5),
     ],
 )
 def test_drawings_are_searched_twice_and_others_on_demand(wrong, words, beams):
@@ -214,6 +226,90 @@ def test_a_training_from_before_is_not_resumed_with_a_second_search(tmp_path):
     check_same_run(parse_options(MainTrain, [*asked, "--second_search", "0"]))
 
 
+@pytest.mark.parametrize(
+    ("program", "words", "why"),
+    [
+        (MainTest, "--rerank none --second_search 5", "--second_search 5 would change nothing with --rerank none"),
+        (MainTest, "--beam_size 1 --second_search 5", "--second_search 5 would change nothing with --beam_size 1"),
+        (MainTrain, "--prompt none --second_search 5", "--second_search 5 would change nothing with --prompt none"),
+        (MainTest, "--second_search 0 --guidance 2", "--guidance 2.0 would change nothing without a second search"),
+        (MainTrain, "--rerank none --guidance 2", "--guidance 2.0 would change nothing without a second search"),
+        (MainTest, "--rescore --second_search 5", "--second_search 5 would change nothing with --rescore"),
+        (MainTest, "--rescore --guidance 2", "--guidance 2.0 would change nothing with --rescore"),
+    ],
+)
+def test_flags_that_would_change_nothing_are_refused(program, words, why, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse_options(program, [*SYNTH, *words.split()])
+    assert end.value.code == 2
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["--rerank none", "--beam_size 1", "--prompt none"])
+def test_a_search_that_does_not_take_place_is_recorded_as_none(words):
+    assert parse_options(MainTrain, [*SYNTH, *words.split()]).generation.second_search == 0
+
+
+def test_a_test_of_ones_own_model_asks_as_its_training_did(tmp_path):
+    write_json(tmp_path / "options.json", {"options": {"rerank": "states", "second_search": 5, "guidance": 0.5}})
+    followed = trained_lengths(str(tmp_path / "model_best.pth"))
+    asked = {}
+    for words in ("", "--guidance 2", "--second_search 7"):
+        options = parse_options(MainTest, ["--dataset_name", "custom", *words.split()])
+        fit_to_size(options, followed)
+        asked[words] = (options.generation.rerank, options.generation.second_search, options.generation.guidance)
+    assert asked == {
+        "": ("states", 5, 0.5), "--guidance 2": ("states", 5, 2.0), "--second_search 7": ("states", 7, 0.5),
+    }  # fmt: skip
+
+
+def test_scoring_anew_reports_of_before_tells_of_no_second_search(tmp_path):
+    write_json(tmp_path / "options_test.json", {"options": {"rerank": "maps", "beam_size": 6}})
+    options = parse_options(MainTest, [*SYNTH, "--rescore", "--save_dir", str(tmp_path)])
+    keep_writing(options)
+    assert options.generation.second_search == 0
+
+
+def test_a_report_of_much_less_likely_words_replaces_none(wrong):
+    search, usual = wrong.search(), wrong.again()[1]
+    replaced = usual != wrong.certainty
+    first = wrong.certainty.double()
+    first[replaced.nonzero()[0]] = 9.0  # one of the first reports is so likely that no other is near it
+    tokens, certainty = search(wrong.model, wrong.fused, wrong.tokens, first)
+    assert certainty.dtype is torch.float64
+    assert (certainty != first).sum() == replaced.sum() - 1
+    assert ((tokens != wrong.tokens).any(dim=1) == (certainty != first)).all()
+    assert UNLIKELY > 0.36, "which a fluent report of a test lost"
+
+
+def test_labelers_with_fewer_conditions_in_another_order_say_the_same_of_these(wrong):
+    class Few:
+        conditions = tuple(reversed(CONDITIONS[3:]))
+
+        def __call__(self, texts):
+            return wrong.labeler(texts)[:, [CONDITIONS.index(name) for name in self.conditions]]
+
+    few, every = (s.said(wrong.tokens, wrong.states) for s in (wrong.search(labeler=Few()), wrong.search()))
+    assert torch.equal(few[:, 3:], every[:, 3:])
+    assert torch.equal(few[:, :3], wrong.states[:, :3])
+
+
+def test_whoever_writes_reports_searches_twice(wrong, monkeypatch):
+    monkeypatch.setattr(wrong.model, "fuse", lambda study: wrong.fused)
+    options = parse_options(MainTest, [*SYNTH, "--rerank", "states", "--batch_size", "18", "--num_workers", "0"])
+    options.loading.eval_batch_size = 18
+    differing = []
+    for beams in (0, 2):
+        search = replace(search_of(options.generation, wrong.labeler), limits=wrong.limits, again=beams)
+        rows = generate_reports(
+            wrong.model, wrong.data, search, device=CPU, precision="fp32", loading=options.loading, progress=False
+        )
+        said = torch.from_numpy(wrong.labeler([row["prediction"] for row in rows]))
+        differing.append(((said == POSITIVE) != (wrong.states == POSITIVE)).sum().item())
+    assert differing[1] < differing[0] == wrong.differing(wrong.tokens).sum()
+
+
 def test_a_model_from_before_is_asked_as_it_was_tested():
     assert as_options({"dataset_name": "synth_cxr"})["second_search"] == 0
+    assert as_options({"beam_size": 1, "rerank": "maps"})["rerank"] == "none"
     assert as_options({"second_search": 12, "guidance": 0.5}) == {"second_search": 12, "guidance": 0.5}

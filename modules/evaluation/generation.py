@@ -77,8 +77,7 @@ def search_of(options: GenerationOptions, labeler: Labeler | None) -> Search:
     )
     if options.rerank == "none":
         return Search(limits)
-    again = options.second_search if options.beam_size > 1 else 0
-    return Search(limits, labeler, options.rerank == "maps", again, options.guidance)
+    return Search(limits, labeler, options.rerank == "maps", options.second_search, options.guidance)
 
 
 @torch.no_grad()

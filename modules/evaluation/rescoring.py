@@ -39,6 +39,8 @@ def keep_writing(options: MainTest) -> None:
     """Set how the reports were written to what the test that wrote them recorded: this one does not write any."""
     path = Path(options.run.save_dir) / f"options_{options.testing.split}.json"
     known = read_run_options(path) if path.is_file() else {}
+    if known:
+        known = {"second_search": 0, **known}  # of a test from before there was one
     for a_field in fields(options.generation):
         if a_field.name in known:
             setattr(options.generation, a_field.name, known[a_field.name])

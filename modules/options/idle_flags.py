@@ -38,7 +38,7 @@ OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches 
     ReadWith(("oracle_epochs", "exclude_same_patient"), "retrieval", RETRIEVING),
     ReadWith(("oracle_epochs",), "train_retrieval", ("own",)),
     ReadWith(("references",), "reference_memory", True, harmless=1),  # beside none to be read as text there is one
-    ReadWith(("prompt_states", "second_search"), "prompt", ("states",)),
+    ReadWith(("prompt_states",), "prompt", ("states",)),
     ReadWith(("memory_feedforward", "num_heads"), "memory_layers", True),
     ReadWith(("threshold",), "tokenizer", ("corpus",)),
 )
@@ -53,15 +53,11 @@ OF_ANY_TRAINING = (
     ReadWith(("compile",), "fast_gpu", True),
     ReadWith(("scst_epochs", "scst_weight", "scst_rarity"), "scst", True),
     ReadWith(("scst",), "scst_weight", True),
-    ReadWith(("second_search",), "rerank", ("states", "maps")),
-    ReadWith(("guidance",), "second_search", True),
 )
 OF_A_TEST = (
     ReadWith(("viewer_studies",), "viewer", True),
     ReadWith(("show",), "verbose_text", True),
     ReadWith(("beam_size", "gen_min_len", "gen_max_len", "rerank", "second_search", "guidance"), "rescore", False),
-    ReadWith(("second_search",), "rerank", ("states", "maps")),
-    ReadWith(("guidance",), "second_search", True),
     ReadWith(("fast_cpu",), "device", ("auto", "cpu")),
     ReadWith(("fast_gpu",), "device", ("auto", "cuda")),
 )

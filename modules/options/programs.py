@@ -41,6 +41,7 @@ from modules.options.idle_flags import (
 from modules.options.prediction_flags import PredictionOptions, ReleaseOptions, ServeOptions
 from modules.options.preparation_flags import DrawingOptions, PreparationOptions, RawOptions, ScorerOptions
 from modules.options.scoring_flags import ExtraMetricOptions, ScoreRunOptions, ScoringOptions
+from modules.options.search_flags import settle_search
 
 
 @dataclass(kw_only=True)
@@ -65,19 +66,6 @@ class Program:
         }
         dataset_name = found["dataset_name"][1] if "dataset_name" in found else ""
         refuse_idle(found, self.given, DATASET_DEFAULTS.get(dataset_name, {}), rows)
-
-    def refuse_idle_rerank(self, dataset_name: str, search: GenerationOptions) -> None:
-        """Refuse a choice among one; FlagError names the flags."""
-        if "rerank" in self.given and search.rerank != "none" and search.beam_size == 1:
-            raise FlagError(
-                f"--rerank {search.rerank} chooses among beams and --beam_size is 1: raise the second or leave the first out"
-            )
-        usual = DATASET_DEFAULTS.get(dataset_name, {}).get("second_search", 0)
-        if "second_search" in self.given and search.second_search not in (0, usual) and search.beam_size == 1:
-            raise FlagError(
-                f"--second_search {search.second_search} would change nothing with --beam_size 1, which --rerank cannot choose "
-                "from: raise the second or leave the first out"
-            )
 
     def refuse_idle_bert(self, labeler: LabelerOptions, why: str) -> None:
         """Refuse a BERT that nobody would read, not its usual place, which the scripts name; FlagError says who would."""
@@ -116,7 +104,7 @@ class MainTrain(Program):
     runtime: RuntimeOptions
 
     def __post_init__(self) -> None:
-        self.refuse_idle_rerank(self.data.dataset_name, self.generation)
+        settle_search(self.generation, self.given, self.data.dataset_name, self.model.prompt)
         longest = 19 + self.generation.gen_max_len
         if longest > self.model.max_positions:
             raise FlagError(
@@ -156,7 +144,8 @@ class MainTest(Program):
     runtime: RuntimeOptions
 
     def __post_init__(self) -> None:
-        self.refuse_idle_rerank(self.data.dataset_name, self.generation)
+        of_its_training = self.data.dataset_name == "custom" and "second_search" not in self.given
+        settle_search(self.generation, self.given, self.data.dataset_name, followed=of_its_training)
         if self.testing.plot and self.testing.plot_ids:
             raise FlagError("--plot draws the first studies and --plot_ids others: give one of them")
         self.refuse_idle(OF_A_TEST)

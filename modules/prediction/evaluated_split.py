@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.config import RevtafConfig
+from models.config import FlagError, RevtafConfig
 from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.annotations import Study, check_images, read_annotation, require_split
 from modules.corpus.bank import TrainingBank
@@ -24,9 +24,10 @@ from modules.evaluation.generation import generate_reports, search_of
 from modules.evaluation.rescoring import kept_reports
 from modules.labelling.labelers import Labeler, find_labeler, labeler_files
 from modules.labelling.two_labelers import check_one_labeler
-from modules.messages import Needed
+from modules.messages import Needed, UserError
 from modules.options.flags import DataOptions
 from modules.options.programs import MainTest
+from modules.options.search_flags import settle_search
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import bank_features, prepared_files
 from modules.records import read_object, sha256_of
@@ -99,6 +100,10 @@ class EvaluatedSplit:
             print(checkpoint["run"]["released"])
         tokenizer = tokenizer_of(path, checkpoint, options.labeler.bert_path)
         model = build_model(checkpoint).to(device).eval()
+        try:
+            settle_search(options.generation, options.given, options.data.dataset_name, model.config.prompt)
+        except FlagError as error:
+            raise UserError(f"{path}: {error}") from error
         speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu)
         annotation = read_annotation(options.data.ann_path)
         studies = require_split(annotation, options.testing.split, options.data.ann_path)

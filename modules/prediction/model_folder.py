@@ -112,6 +112,8 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
 def as_options(options: dict[str, Any]) -> dict[str, Any]:
     """Those of the options of a training that say how reports are written after it."""
     known = {"second_search": 0, **options}  # a model from before there was one is asked as it was tested
+    if known.get("beam_size") == 1:
+        known["rerank"] = "none"  # one beam leaves no choice
     return {name: known[name] for name in WRITING if name in known}
 
 

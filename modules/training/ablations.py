@@ -105,6 +105,6 @@ WHOLE = Benchmark(
 QUICK = Benchmark(
     "quick",
     "--num_studies 1500 --val_share 0.04 --test_share 0.27 --readers 26",
-    "--decoder_layers 2 --epochs 4 --val_every 4",
+    "--decoder_layers 2 --epochs 4 --val_every 4 --second_search 0",
 )
 QUICK_ROWS = ("full", "no retrieval", "released behaviour", "random reports")
