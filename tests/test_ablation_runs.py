@@ -181,6 +181,24 @@ def test_maps_of_fine_cells_are_those_of_their_row_alone(quick, training):
     assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["map_view"]]
 
 
+@pytest.mark.parametrize(
+    ("dataset_name", "quick", "rerank"),
+    [("synth_cxr", False, "states"), ("synth_cxr", True, "maps"), ("iu_xray", False, "states")],
+)
+def test_a_second_search_is_that_of_its_rows_alone_on_every_data_set(dataset_name, quick, rerank):
+    names = ("full", "second search", "second search without guidance")
+    options = AblateOptions(quick=quick, dataset_name=dataset_name, rows=names)
+    benchmark, rows = benchmark_of(options), chosen_rows(options)
+    asked = [options_of(row, benchmark, dataset_name) for row in rows]
+    assert [(one["second_search"], one["guidance"]) for one in asked] == [(0, 1.0), (12, 1.0), (12, 0.0)]
+    assert [one["rerank"] for one in asked[1:]] == [rerank, rerank]
+    assert [named_options(row, benchmark, dataset_name) for row in rows] == [
+        [],
+        ["second_search"],
+        ["guidance", "second_search"],
+    ]
+
+
 def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
     path, training = tmp_path / "runs.jsonl", Benchmark("a", None, "--epochs 4 --rerank states")
     runs = [

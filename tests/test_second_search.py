@@ -279,7 +279,7 @@ def test_a_report_of_much_less_likely_words_replaces_none(wrong):
     assert certainty.dtype is torch.float64
     assert (certainty != first).sum() == replaced.sum() - 1
     assert ((tokens != wrong.tokens).any(dim=1) == (certainty != first)).all()
-    assert UNLIKELY > 0.36, "which a fluent report of a test lost"
+    assert UNLIKELY > 0.39, "more than a fluent report of a test lost"
 
 
 def test_labelers_with_fewer_conditions_in_another_order_say_the_same_of_these(wrong):
