@@ -17,6 +17,7 @@ if __name__ == "__main__":
     parse_options(MainTest)  # now already: --help and a mistyped flag are answered before torch is imported
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,11 @@ from modules.evaluation.reports.test_results import save_predictions, score_test
 from modules.evaluation.reports.viewer import write_page
 from modules.evaluation.rescoring import keep_writing, kept_figures
 from modules.evaluation.sensitivity import Distinctness, loss_by_reference
+from modules.feature_folder import reading
 from modules.messages import require, run
 from modules.options.set_size import fit_to_size, trained_lengths
 from modules.prediction.evaluated_split import EvaluatedSplit, needed_files
+from modules.prediction.training_places import follow_training
 from modules.preparation.published.recognition import find_annotation
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
@@ -93,14 +96,19 @@ def main() -> None:
     """Test one model."""
     options = parse_options(MainTest)
     refuse_unnamed_data(Path(options.testing.load_pretrained).parent, options.given, options.data.dataset_name)
+    followed = follow_training(options)
     options.data.ann_path = find_annotation(options.data.ann_path)
     require(needed_files(options))
+    if followed:
+        print(followed)
     testing, seed, run_dir = options.testing, options.runtime.seed, Path(options.run.save_dir)
     if options.data.dataset_name == "custom" and (lengths := trained_lengths(testing.load_pretrained)):
         print(fit_to_size(options, lengths))
     if testing.rescore:
         keep_writing(options)
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
+        for folder in sorted({options.data.feature_dir, options.data.bank_dir}):
+            agree_on(partial(held.enter_context, reading(folder)))
         seed_everything(seed)
         choose_arithmetic(options.compute.precision, options.compute.deterministic)
         tested = EvaluatedSplit.open(options, device)

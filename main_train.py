@@ -29,6 +29,7 @@ from models.config import RevtafConfig
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything, world_size
+from modules.feature_folder import reading, remember_training
 from modules.labelling.labelers import find_labeler
 from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import UserError, require, run
@@ -45,6 +46,7 @@ from modules.training.trainer import Trainer
 from modules.training.training_data import TrainingData, fit_to_data, needed_files
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.fast import speed_up
+from modules.weights.generations import state_files
 
 
 def build(
@@ -66,6 +68,7 @@ def begin_run(run_dir: Path, found: list[str], options: MainTrain, tokenizer: Re
         print(move_aside(run_dir, found))
     tokenizer.save(run_dir / "tokenizer.json")
     write_options(run_dir, flat(options), sys.argv)
+    remember_training(options.data.feature_dir, run_dir)
 
 
 def main() -> None:
@@ -73,6 +76,7 @@ def main() -> None:
     options = parse_options(MainTrain)
     if options.training.resume:
         refuse_unnamed_data(Path(options.run.save_dir), options.given, options.data.dataset_name)
+        state_files(Path(options.run.save_dir))
     options.data.ann_path = find_annotation(options.data.ann_path)
     said = fit_to_data(options)
     require(needed_files(options))
@@ -87,6 +91,7 @@ def main() -> None:
         share_batch(options)
         check_same_run(options)
         found = agree_on(lambda: hold_run(held, run_dir, goes_on, options.run.overwrite))
+        agree_on(lambda: held.enter_context(reading(options.data.feature_dir)))
         seed_everything(options.runtime.seed)
         choose_arithmetic(options.compute.precision, options.compute.deterministic)
         if device.type == "cpu":

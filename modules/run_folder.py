@@ -57,12 +57,12 @@ def locked(folder: Path, lock: str = LOCK, flag: str = "--save_dir") -> Iterator
         new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         before = {*folder.iterdir()}
-        file = _opened(path, flag)
+        file = hold(path, flag)
     except OSError as error:
         raise UserError(_unwritable(folder, error, flag)) from error
     with file:
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(holder())
         file.flush()
         try:
             yield
@@ -75,22 +75,34 @@ def locked(folder: Path, lock: str = LOCK, flag: str = "--save_dir") -> Iterator
             raise
 
 
-def _opened(path: Path, flag: str) -> IO[str]:
-    """The lock file, held; OSError or UserError if it cannot be."""
+def refuse_held(folder: Path, flag: str = "--save_dir") -> None:
+    """Refuse a folder that another program holds, before long work that is to end in it; nothing is written."""
+    if (folder / LOCK).is_file():
+        with suppress(OSError):
+            hold(folder / LOCK, flag).close()
+
+
+def holder() -> str:
+    """This process, as a lock file names it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def hold(path: Path, flag: str, shared: bool = False) -> IO[str]:
+    """The lock file, made if absent and held until it is closed, with ``shared`` beside others; OSError or UserError if it cannot be."""
     while True:
         file = open(path, "a+")  # noqa: SIM115, held by the caller
         if fcntl is None:
             return file
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             with file:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise
                 file.seek(0)
-                holder = file.read().strip() or "another process"
+                who = file.read().strip() or "another process"
             raise UserError(
-                f"{path.parent} is in use by {holder}: wait for it, stop it, or give another {flag}"
+                f"{path.parent} is in use by {who}: wait for it, stop it, or give another {flag}"
             ) from error
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file

@@ -16,6 +16,7 @@ from test_raw_mimic import TREES, write_tree
 
 import main_prepare
 from modules.corpus.annotations import check_images, read_annotation
+from modules.feature_folder import remember_training
 from modules.records import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -191,6 +192,34 @@ def test_the_same_preparation_may_be_repeated_corrected_moved_and_grow(tmp_path,
     assert {study.id for split in annotation.values() for study in split} == {*"abcd"}
 
 
+def test_a_table_that_has_changed_does_not_replace_what_a_model_was_trained_on(tmp_path, capsys):
+    """The features of the first model were made anew, and it could not be used any more."""
+    reports = {"a": "Clear.", "b": "Small effusion.", "c": "Cardiomegaly."}
+    table, data = own_table(tmp_path / "one", reports), tmp_path / "data"
+    build(data, "custom", table)
+    (data / "features").mkdir()
+    (data / "features/manifest.json").write_text("theirs")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/model_best.pth").touch()
+    remember_training(data / "features", tmp_path / "run")
+    before, first = contents(data), table.read_text()
+    build(data, "custom", table)  # unchanged
+    grown = first + "d.png,Clear lungs.\n"
+    shutil.copy(tmp_path / "one/a.png", tmp_path / "one/d.png")
+    for content, found in ((first.replace("Small", "Large"), "(1 changed)"), (grown, " 1 new)")):
+        table.write_text(content)
+        refused(capsys, found, data, "custom", "--raw_dir", table)
+    own = f"--ann_path {data}_2/annotation.json --image_dir {data}_2/images --feature_dir {data}_2/features"
+    refused(capsys, f"run was trained on its features, which would be replaced: give it places of its own, {own}, or",
+            data, "custom", "--raw_dir", table)  # fmt: skip
+    assert contents(data) == before
+    build(data, "custom", table, "--overwrite")
+    assert (data / "annotation.1.json").read_bytes() == before["annotation.json"]
+    assert (data / "features.1/manifest.json").read_text() == "theirs"
+    assert not any((data / "features").iterdir())
+    build(tmp_path / "data_2", "custom", table)
+
+
 def test_an_annotation_that_somebody_corrected_is_not_made_again(tmp_path, capsys):
     table = own_table(tmp_path / "one", {"a": "Clear.", "b": "Effusion.", "c": "Cardiomegaly."})
     data = tmp_path / "data"
@@ -202,7 +231,7 @@ def test_an_annotation_that_somebody_corrected_is_not_made_again(tmp_path, capsy
     assert (data / "annotation.json").read_text() == corrected
     for kept in ("annotation.1.json", "annotation.2.json"):
         build(data, "custom", table, "--overwrite")
-        assert f"moved the annotation that had been changed to {data / kept}" in capsys.readouterr().out
+        assert f"moved {data / 'annotation.json'} as it was to {data / kept}" in capsys.readouterr().out
         assert (data / kept).read_text() == corrected
         assert read_json(data / "annotation.json") == content
         build(data, "custom", table, "--overwrite")

@@ -7,13 +7,15 @@ manifest; what a model was trained on stands in its checkpoint.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modules.corpus.store import FeatureStore
+from modules.feature_folder import moved_aside
 from modules.messages import UserError
 from modules.records import sha256_of
 
@@ -91,7 +93,7 @@ def refuse_wrong_pairing(store: FeatureStore, bank: FeatureStore, features: str 
 
 
 def refuse_other_features(
-    origin: Mapping[str, Any] | None, bank: FeatureStore, model: Path, remedy: str = GIVE_BANK
+    origin: Mapping[str, Any] | None, bank: FeatureStore, model: Path, remedy: Callable[[], str] = lambda: GIVE_BANK
 ) -> None:
     """Refuse to test a model with scores or text features that mean something else than those it was trained on.
 
@@ -99,7 +101,7 @@ def refuse_other_features(
         origin: :func:`training_origin` in the checkpoint; None in one that does not have it.
         bank: whose training split is retrieved from, and for which the studies were prepared.
         model: the checkpoint, for the message.
-        remedy: what whoever reads the message can do.
+        remedy: says what whoever reads the message can do.
 
     Raises:
         UserError: naming the folder and what differs.
@@ -109,15 +111,34 @@ def refuse_other_features(
     if not _one_scorer(origin["scorer"], scorer_of(bank)) and origin["scores"] != _training_scores(bank):
         raise UserError(
             f"{model} was trained on scores of {origin['scorer']} and the images of {bank.directory} were read by "
-            f"{scorer_of(bank)}: {remedy}"
+            f"{scorer_of(bank)}: {remedy()}"
         )
     entry, trained = bank.entry("report_features"), origin["report_features"]
     if trained["sha256"] != entry["sha256"] and trained["made_by"] != entry["made_by"]:
         names = sorted(trained["made_by"].keys() | entry["made_by"].keys())
         first = next(name for name in names if trained["made_by"].get(name) != entry["made_by"].get(name))
         raise UserError(
-            f"{model} was trained with other text features than those of {bank.directory} (first difference: {first}): {remedy}"
+            f"{model} was trained with other text features than those of {bank.directory} (first difference: {first}): {remedy()}"
         )
+
+
+def trained_features(origin: Mapping[str, Any] | None, folder: Path) -> Path | None:
+    """Where the features that a model was trained on lie now.
+
+    Args:
+        origin: :func:`training_origin` in its checkpoint; None in one that does not have it, which is taken at its word.
+        folder: where they lay; a preparation may have moved them aside since.
+
+    Returns:
+        That folder, or the one beside it that holds them; None if neither does.
+    """
+    for place in [folder, *(moved_aside(folder) if origin else [])]:
+        with suppress(UserError):
+            store = FeatureStore.open(place)
+            refuse_other_features(origin, store, folder)
+            if place == folder or "report_features" in store:
+                return place
+    return None
 
 
 def require_own_bank(store: FeatureStore, feature_dir: str | Path, bank_dir: str | Path) -> None:

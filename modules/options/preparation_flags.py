@@ -25,7 +25,9 @@ class RawOptions(Group):
     xxxx: str = flag("keep", "what goes with XXXX (IU)", choices=("keep", "word", "sentence"))
     resize: int = flag(0, "shorter side of image copies; 0 uses the raw images", within="[0, 65536]")
     copy_format: str = flag("jpg", "of the copies; jpg: quality 95", choices=("jpg", "png"))
-    overwrite: bool = flag(False, "replace an annotation that was made from other raw files, or changed since")
+    overwrite: bool = flag(
+        False, "replace an annotation made from other raw files; one changed since, or trained on, is moved aside"
+    )
 
 
 @dataclass(kw_only=True)

@@ -28,6 +28,7 @@ from modules.messages import Needed, UserError
 from modules.options.flags import DataOptions
 from modules.options.programs import MainTest
 from modules.options.search_flags import settle_search
+from modules.prediction.training_places import how_to_test
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import bank_features, prepared_files
 from modules.records import read_object, sha256_of
@@ -156,7 +157,7 @@ def _features(options: MainTest, origin: dict[str, Any] | None) -> tuple[Feature
     store = FeatureStore.open(options.data.feature_dir, options.data.ann_path)
     bank = FeatureStore.open(options.data.bank_dir).check()
     refuse_wrong_pairing(store, bank, options.data.features)
-    refuse_other_features(origin, bank, Path(options.testing.load_pretrained))
+    refuse_other_features(origin, bank, Path(options.testing.load_pretrained), lambda: how_to_test(options, origin))
     return store, bank
 
 

@@ -12,10 +12,11 @@ import torch
 from models.entity_scorer import EntityScorer
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
-from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing
+from modules.corpus.pairing import refuse_other_features, refuse_wrong_pairing, trained_features
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.corpus.vocabularies import tokenizer_of
+from modules.feature_folder import moved_aside
 from modules.labelling.mentions import entity_mentions
 from modules.messages import UserError
 from modules.preparation.features.entities import load_entity_scorer
@@ -85,12 +86,13 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
         raise UserError(
             f"{options_file} names no bank_dir, where the model's features lie: copy the whole folder again"
         )
-    bank_dir = _where(options["bank_dir"], path.parent)
+    checkpoint = load_checkpoint(path)
+    origin, bank_dir = checkpoint["run"].get("trained_on"), _where(options["bank_dir"], path.parent)
+    bank_dir = trained_features(origin, bank_dir) or bank_dir
     store = FeatureStore.open(bank_dir).check()
     _refuse_foreign_scores(store, bank_dir)
     refuse_wrong_pairing(store, store, "online")  # images are read by the scorer beside the bank
-    checkpoint = load_checkpoint(path)
-    refuse_other_features(checkpoint["run"].get("trained_on"), store, path, MADE_ANEW)
+    refuse_other_features(origin, store, path, lambda: MADE_ANEW)
     tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
     model = build_model(checkpoint).to(device).eval()
     speed_up(model, device)
@@ -122,7 +124,7 @@ def _where(bank_dir: str, folder: Path) -> Path:
     folder = folder.resolve()
     tried = [place / bank_dir for place in (folder, *folder.parents, Path(), ROOT)]
     for path in tried:
-        if (path / "manifest.json").is_file():
+        if any((place / "manifest.json").is_file() for place in (path, *moved_aside(path))):
             return path
     raise UserError(
         f"the model in {folder} retrieves from {bank_dir}, which is not there: run from the folder that the training ran in, "

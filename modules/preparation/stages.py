@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,10 @@ from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study, check_images, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import prepare_reports
+from modules.corpus.kept_features import KeptFeatures, built
 from modules.corpus.made_from import remember_inputs
 from modules.corpus.store import BANK_REPORTS, FeatureStore
 from modules.corpus.store_writing import (
-    all_current,
     remove_unfinished,
     write_axis,
     write_bank_reports,
@@ -93,13 +93,20 @@ class Preparation:
             self.published.check(options.data)
 
     def run(self) -> FeatureStore:
-        """Build whatever is not current and return the store."""
+        """Build whatever is not current and return the store; UserError if that would replace what is read or was trained on."""
+        return built(self.folder, self.options.raw, self.build)
+
+    def build(self, kept: KeptFeatures) -> FeatureStore:
+        """:meth:`run`, in a folder of which ``kept`` says what may be replaced."""
+        self.kept = kept
+        kept.begin(self.source)
         write_axis(self.folder, "studies", [study.id for study in self.studies])
         if self.owns_bank:
             write_axis(self.folder, "training", [study.id for study in self.training])
         remember_inputs(self.folder, self.splits, self.image_dir, self.options.data.ann_path)
         self.labels()
         if self.published:
+            self.published.kept = kept
             self.published.convert(self.folder, np.dtype(self.options.preparation.feature_dtype), self.source)
         else:
             self.entities()
@@ -112,10 +119,6 @@ class Preparation:
         self.memory()
         remove_unfinished(self.folder)
         return FeatureStore.open(self.folder)
-
-    def current(self, made_by: Mapping[str, Any], *names: str) -> bool:
-        """Whether arrays are there as these options and inputs make them; the main process decides for all."""
-        return all_current(self.folder, names, made_by)
 
     def cleaned(self, studies: list[Study]) -> list[str]:
         """Reports as training and scoring see them."""
@@ -133,7 +136,7 @@ class Preparation:
         made_by = {**self.source, "labeler": f"{labeler.name} {labeler.checksum}" if labeler else "annotation"}
         if any(len(study.labels or ()) < len(CONDITIONS) for study in self.studies):
             made_by["auxiliary"] = f"{rules.name} {rules.checksum}"
-        if not self.current(made_by, "labels"):
+        if not self.kept.current(made_by, "labels"):
             labels = label_studies(self.studies, labeler, rules)
             write_feature(self.folder, "labels", labels, axis="studies", made_by=made_by)
         if self.owns_bank:
@@ -143,10 +146,11 @@ class Preparation:
 
     def entities(self) -> None:
         """Entity scores and embeddings of every image, by MedKLIP or by a scorer trained on the training split."""
+        options = self.options
         if not self.owns_bank:
-            check_same_scorer(self.options.data.bank_dir, self.options.scorer.entity_scorer)
-        if self.options.scorer.entity_scorer == "medklip":
-            made = write_medklip_features(self.options, self.folder, self.studies, self.device, self.source)
+            check_same_scorer(options.data.bank_dir, options.scorer.entity_scorer)
+        if options.scorer.entity_scorer == "medklip":
+            made = write_medklip_features(self.options, self.folder, self.studies, self.device, self.source, self.kept)
         else:
             made = self.own_scores()
         if made or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
@@ -163,7 +167,7 @@ class Preparation:
             name: {"shape": shape, "dtype": dtype, "made_by": {**made_by, "dtype": dtype}}
             for name, (shape, dtype) in wanted.items()
         }
-        plans = {name: plan for name, plan in plans.items() if not self.current(plan["made_by"], name)}
+        plans = {name: plan for name, plan in plans.items() if not self.kept.current(plan["made_by"], name)}
         if plans:
             score = partial(score_images, scorer, self.studies, self.image_dir, options.loading.num_workers)
             fill_scores(self.folder, plans, n, score)
@@ -180,7 +184,9 @@ class Preparation:
         backbone = starting_weights(options.scorer.visual_extractor, options.scorer.resnet_weights)
         made_by = {**self.source, **asdict(config), **schedule, "backbone": backbone}
         made_by.pop("num_workers")
+        self.kept.refuse(made_by, "region_scores")
         if from_main(lambda: lacks_scorer(path, made_by)):
+            self.kept.hold()
             self.train_scorer(path, config, schedule, made_by)
         return load_entity_scorer(path, self.device), {**made_by, "scorer": from_main(lambda: sha256_of(path))}
 
@@ -226,7 +232,7 @@ class Preparation:
             "cleaning": f"{data.cleaning} {data.max_words}",
             "dtype": options.feature_dtype,
         }
-        made = self.current(made_by, "report_features", "sentence_features", "sentence_offsets")
+        made = self.kept.current(made_by, "report_features", "sentence_features", "sentence_offsets")
         if made and from_main(lambda: FeatureStore.open(self.folder).is_intact(BANK_REPORTS)):
             return
         reports = self.cleaned(self.training)
@@ -256,7 +262,7 @@ class Preparation:
         made_by = {"labels": store.entry("labels")["sha256"], "k": k, "no_patient": self.no_patient}
         if self.published and self.published.neighbours(self.folder, self.source):
             return
-        if self.current(made_by, "label_neighbours"):
+        if self.kept.current(made_by, "label_neighbours"):
             return
         ids = [study.id for study in self.training]
         with measured("label neighbours", len(ids), 2):
@@ -276,7 +282,7 @@ class Preparation:
         }
         if self.published and self.published.memory(self.folder, bank, self.source):
             return
-        if self.current(made_by, "memory_indices"):
+        if self.kept.current(made_by, "memory_indices"):
             return
         bank_groups, query_groups = bank.groups(self.studies, self.no_patient)
         with measured("memory", len(self.studies), 2 if self.owns_bank else 1):

@@ -19,9 +19,9 @@ from modules.messages import UserError, require, run
 from modules.options.parsing import parse_options, words_for
 from modules.options.programs import MainPrepare, MainTrain
 from modules.options.set_size import fit_to_size, size_defaults
-from modules.preparation.raw.annotation import read_raw
+from modules.preparation.raw.annotation import read_raw, refuse_replacing
 from modules.records import read_object
-from modules.run_folder import refuse_unasked
+from modules.run_folder import refuse_held, refuse_unasked
 from modules.training.initialisation import adopt_options
 from modules.training.run_options import check_same_run
 from modules.training.training_data import fit_to_reports, given_files
@@ -37,9 +37,10 @@ def refuse_beforehand(preparing: MainPrepare, training: MainTrain) -> None:
         training: options, changed likewise.
 
     Raises:
-        UserError: if a split is empty, a file is missing, the run folder holds another run, or the trained model to start
-            from reads features of other widths.
+        UserError: if another program holds the run folder or it holds another run, a split is empty, a file is missing, the
+            annotation of a trained model would be replaced, or the trained model to start from reads features of other widths.
     """
+    refuse_held(Path(training.run.save_dir))
     if preparing.raw.raw_dir:
         _refuse_studies(preparing, training)
     require(given_files(training))
@@ -57,6 +58,7 @@ def _refuse_studies(preparing: MainPrepare, training: MainTrain) -> None:
     """Refuse raw data of which a split is empty, and fit both options to their number."""
     dataset = read_raw(preparing, with_images=True)
     dataset.require_studies(preparing.raw.raw_dir)
+    refuse_replacing(dataset, preparing)
     reports: dict[Any, list[str]] = {split: [] for split in SPLITS}
     for study in dataset.studies:
         reports[study.split].append(study.report)

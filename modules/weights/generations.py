@@ -11,6 +11,16 @@ from modules.weights.checkpoints import load_checkpoint
 from modules.weights.saving import CURRENT, PREVIOUS, stated_checksum
 
 
+def state_files(folder: Path) -> list[Path]:
+    """The states of a run, the newest first; UserError if there is none to resume."""
+    paths = [path for name in (CURRENT, PREVIOUS) if (path := folder / name).is_file()]
+    if not paths:
+        raise UserError(
+            f"--resume was given but {folder / CURRENT} does not exist: start without it, or fix --save_dir"
+        )
+    return paths
+
+
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
     """The newest whole state of a run; a damaged one is named on the way.
 
@@ -20,13 +30,8 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str]:
     Raises:
         UserError: if there is no state; if none is whole.
     """
-    paths = [path for name in (CURRENT, PREVIOUS) if (path := folder / name).is_file()]
-    if not paths:
-        raise UserError(
-            f"--resume was given but {folder / CURRENT} does not exist: start without it, or fix --save_dir"
-        )
     problems = []
-    for path in paths:
+    for path in state_files(folder):
         try:
             checksum = stated_checksum(path)  # what is loaded is compared with it
             checkpoint = load_checkpoint(path, resumable=True)

@@ -23,6 +23,7 @@ from models.medklip import MedklipNetwork
 from modules.corpus.annotations import Study
 from modules.corpus.dataloaders import settle
 from modules.corpus.images import normalise_pixels, read_resized
+from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import all_current
 from modules.corpus.tokenizer import word_pieces
@@ -227,7 +228,12 @@ class MedklipScorer:
 
 
 def write_medklip_features(
-    options: MainPrepare, folder: Path, studies: Sequence[Study], device: torch.device, source: dict[str, Any]
+    options: MainPrepare,
+    folder: Path,
+    studies: Sequence[Study],
+    device: torch.device,
+    source: dict[str, Any],
+    kept: KeptFeatures | None = None,
 ) -> bool:
     """Write ``region_scores`` and ``region_text`` of every study into the feature folder, unless they are current.
 
@@ -239,12 +245,14 @@ def write_medklip_features(
         studies: in the order of its rows.
         device: where the networks run.
         source: what else the features depend on, such as the checksum of the annotation.
+        kept: what may be replaced; None: everything.
 
     Returns:
         Whether there was anything to do.
     """
     made_by = {**source, **medklip_origin(options)}
-    if all_current(folder, ("region_scores", "region_text"), made_by):
+    names = ("region_scores", "region_text")
+    if kept.current(made_by, *names) if kept else all_current(folder, names, made_by):
         return False
     texts = read_descriptions(options.scorer.entity_descriptions)
     encoder = DescriptionEncoder(

@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
-from modules.corpus.store import FeatureStore, is_current
-from modules.corpus.store_writing import FeatureRows, create_feature, write_feature
+from modules.corpus.kept_features import KeptFeatures
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import FeatureRows, all_current, create_feature, write_feature
 from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, UserError, require
@@ -60,6 +61,7 @@ class PublishedFiles:
         self, folder: Path, splits: Mapping[str, list[Study]], owns_bank: bool, exclude_same_patient: bool
     ) -> None:
         self.folder, self.owns_bank, self.exclude_same_patient = folder, owns_bank, exclude_same_patient
+        self.kept: KeptFeatures | None = None  # what may be replaced of a folder that is written into; None: everything
         self.splits = {split: studies for split, studies in splits.items() if studies}
         self.studies = [study for studies in self.splits.values() for study in studies]
         self.training = self.splits.get("train", [])
@@ -187,7 +189,7 @@ class PublishedFiles:
         return True
 
     def _stale(self, target: Path, made_by: Mapping[str, Any], *names: str) -> bool:
-        return from_main(lambda: not all(is_current(target, name, made_by) for name in names))
+        return not (self.kept.current(made_by, *names) if self.kept else all_current(target, names, made_by))
 
     def _split_rows(self, files: Mapping[str, Path], width: int) -> Iterator[np.ndarray]:
         for split, path in files.items():

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.annotations import SPLITS, annotation_items
-from modules.distributed import agree_on, barrier, gather_list, is_main
+from modules.distributed import agree_on, gather_list, is_main
+from modules.feature_folder import move_features_aside, trainings_of, what_was_trained, writing
 from modules.messages import UserError
+from modules.options.flags import DataOptions
 from modules.options.parsing import flat
-from modules.options.preparation_flags import RawOptions
 from modules.options.programs import MainPrepare
 from modules.preparation.raw.acceptance import refuse_links, refuse_shared_patients
 from modules.preparation.raw.custom import read_custom
@@ -37,6 +38,7 @@ from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation.raw.studies import RawDataset, RawStudy
 from modules.records import atomic_write, plain, provenance, read_object, sha256_of, write_json
+from modules.run_folder import refuse_held
 from modules.throughput import speed_line
 
 FORMAT = "revtaf_raw/1"
@@ -79,7 +81,7 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
         count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
     dataset.require_studies(raw_dir)
-    agree_on(lambda: _refuse_replacing(annotation, dataset, options.raw))
+    agree_on(lambda: refuse_replacing(dataset, options))
     if agree is not None:
         agree_on(lambda: agree(dataset))
     if with_images and options.raw.resize:
@@ -94,11 +96,8 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
         if is_main():
             _link(image_dir, _root_of(dataset))
     if is_main():
-        if changed:
-            print(_keep(annotation))
-        _write(annotation, dataset, options)
-        print(*dataset.summary(), f"wrote {annotation}", sep="\n")
-    barrier()
+        print(*dataset.summary(), sep="\n")
+    agree_on(lambda: _write(annotation, dataset, options, changed))
     return dataset.losses(_beside(annotation, "dropped.csv"))
 
 
@@ -170,28 +169,70 @@ def _check_ours(annotation: Path, overwrite: bool) -> bool:
 
 
 def _keep(annotation: Path) -> str:
-    """Give an annotation that somebody changed another name; returns one line that says which."""
+    """Give an annotation that somebody changed, or that a model was trained on, another name; returns a line that says which."""
     names = (annotation.with_suffix(f".{number}.json") for number in range(1, 10_000))
     target = next(path for path in names if not path.exists())
     os.replace(annotation, target)
-    return f"moved the annotation that had been changed to {target}"
+    return f"moved {annotation} as it was to {target}"
 
 
-def _refuse_replacing(annotation: Path, dataset: RawDataset, raw: RawOptions) -> None:
-    """Refuse to replace the annotation of other raw files by one that lacks its studies or reports; they may have moved."""
-    if raw.overwrite or not annotation.is_file():
+def refuse_replacing(dataset: RawDataset, options: MainPrepare) -> None:
+    """Refuse to replace an annotation in which something would be lost, unless ``--overwrite`` says so.
+
+    Args:
+        dataset: what was read, before any image is copied.
+        options: of ``main_prepare.py``.
+
+    Raises:
+        UserError: if the annotation is of other raw files, which may have moved, and these lack its studies or reports; if
+            it differs at all and a model was trained on its features.
+    """
+    annotation, raw = Path(options.data.ann_path), options.raw
+    if not annotation.is_file():
         return
     there, raw_dir = str(read_object(_beside(annotation, "raw.json")).get("raw_dir")), str(raw.raw_dir)
-    if os.path.realpath(there) == os.path.realpath(raw_dir):
-        return
     reports = {study.id: study.report for study in dataset.studies}
     items = [item for _, _, item in annotation_items(annotation)]
     lost = sum(reports.get(item["id"]) != item["report"] for item in items)
-    if lost:
+    if lost and not raw.overwrite and os.path.realpath(there) != os.path.realpath(raw_dir):
         raise UserError(
             f"{annotation} was made from {there}, and {lost} of its {len(items)} items are not in {raw_dir} or have another report "
-            "there: give another --ann_path, --image_dir and --feature_dir, or replace it with --overwrite"
+            f"there: {_own_places(options.data)}, or replace it with --overwrite"
         )
+    if found := _differences(items, dataset, annotation):
+        _refuse_trained(options, found)
+
+
+def _differences(items: list[dict], dataset: RawDataset, annotation: Path) -> str:
+    """What differs between the items of an annotation and what was read, images aside, which are not copied yet."""
+    known = {item["id"]: {**item, "image_path": None} for item in items}
+    found = {study.id: {**plain(_item(study)), "image_path": None} for study in dataset.studies}
+    with open(_beside(annotation, "dropped.csv"), newline="", encoding="utf-8") as file:
+        dropped = {row["id"] for row in csv.DictReader(file)}  # whose images could not be read
+    counts = {
+        "changed": sum(found[name] != item for name, item in known.items() if name in found),
+        "gone": len(known.keys() - found.keys()),
+        "new": len(found.keys() - known.keys() - dropped),
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _refuse_trained(options: MainPrepare, found: str) -> None:
+    """Refuse to replace an annotation whose features are in use, or that models were trained on; UserError names both ways out."""
+    refuse_held(Path(options.data.feature_dir), "--feature_dir")
+    if not options.raw.overwrite and (runs := trainings_of(options.data.feature_dir)):
+        raise UserError(
+            f"{options.raw.raw_dir} is not as it was when {options.data.ann_path} was made ({found}), and {what_was_trained(runs)} on "
+            f"its features, which would be replaced: {_own_places(options.data)}, or --overwrite, which moves annotation and "
+            "features aside"
+        )
+
+
+def _own_places(data: DataOptions) -> str:
+    """The advice to give another table places of its own, with the flags as they may be typed."""
+    folder = Path(data.ann_path).parent
+    free = next(place for number in range(2, 10_000) if not (place := Path(f"{folder}_{number}")).exists())
+    return f"give it places of its own, --ann_path {free}/annotation.json --image_dir {free}/images --feature_dir {free}/features"
 
 
 def _beside(annotation: Path, name: str) -> Path:
@@ -218,9 +259,19 @@ def _link(image_dir: Path, root: Path) -> None:
     image_dir.symlink_to(root, target_is_directory=True)
 
 
-def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
+def _write(annotation: Path, dataset: RawDataset, options: MainPrepare, changed: bool) -> None:
+    """Write the annotation and what belongs to it; what is there is moved aside if somebody changed it or a model needs it."""
     splits = {split: [_item(study) for study in dataset.studies if study.split == split] for split in SPLITS}
     content = json.dumps(plain(splits["test"] if options.raw.all_test else splits), ensure_ascii=False) + "\n"
+    checksum = hashlib.sha256(content.encode()).hexdigest()
+    if annotation.is_file() and sha256_of(annotation) != checksum:
+        _refuse_trained(options, "images can be read that could not, or the other way")
+        if trainings_of(options.data.feature_dir):
+            with writing(options.data.feature_dir):
+                print(move_features_aside(options.data.feature_dir))
+            changed = True
+    if changed:
+        print(_keep(annotation))
     record = {
         "format": FORMAT,
         "options": {name: value for name, value in flat(options).items() if name in _RECORDED},
@@ -228,7 +279,7 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
         "items": {split: sum(study.split == split for study in dataset.studies) for split in SPLITS},
         "dropped": Counter(dataset.dropped.values()),
         "notes": dataset.notes,
-        "annotation": hashlib.sha256(content.encode()).hexdigest(),
+        "annotation": checksum,
         **provenance(),
     }
     annotation.unlink(missing_ok=True)  # a kill must not leave an earlier one beside what this one was made from
@@ -237,6 +288,7 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare) -> None:
         csv.writer(file, lineterminator="\n").writerows([("id", "reason"), *dataset.reasons().items()])
     with atomic_write(annotation) as file:
         file.write(content)
+    print(f"wrote {annotation}")
 
 
 def _item(study: RawStudy) -> dict:

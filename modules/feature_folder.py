@@ -1,0 +1,79 @@
+"""The folder of prepared features: nobody replaces what a program reads, or what a model was trained on, without a word.
+
+<folder>/.lock             held by all who read, together, or by the one who writes
+<folder>/.trainings.json   runs that were trained on what is there, as paths from the folder
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from modules.records import read_json, write_json
+from modules.run_folder import LOCK, OF_A_TRAINING, WITHOUT_CHECKPOINT, hold, holder, locked, move_aside
+
+TRAININGS = ".trainings.json"
+_FLAG = "--feature_dir"
+
+
+@contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """Hold the features of a folder as they are, beside others who read them; UserError if somebody is making them.
+
+    A folder that cannot be written to is left as it is: nobody makes features there.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            file = held.enter_context(hold(Path(folder) / LOCK, _FLAG, shared=True))
+            file.truncate(0)
+            file.write(holder())
+            file.flush()
+        yield
+
+
+@contextmanager
+def writing(folder: str | Path) -> Iterator[None]:
+    """Hold a folder, made if absent, while its features are made; UserError if a program reads or makes them."""
+    with locked(Path(folder), flag=_FLAG):
+        yield
+        (Path(folder) / LOCK).unlink(missing_ok=True)  # while it is held
+
+
+def remember_training(folder: str | Path, run_dir: str | Path) -> None:
+    """Write down that a run is trained on the features of a folder, if anything can be written there."""
+    run, path = os.path.relpath(os.path.realpath(run_dir), os.path.realpath(folder)), Path(folder) / TRAININGS
+    with suppress(OSError):
+        known = read_json(path) if path.is_file() else []
+        if run not in known:
+            write_json(path, [*known, run])
+
+
+def trainings_of(folder: str | Path) -> list[str]:
+    """Folders of the runs that were trained on the features of a folder and are there still, under their name or moved aside."""
+    path = Path(folder) / TRAININGS
+    known = read_json(path) if path.is_file() else []
+    runs = [os.path.normpath(os.path.join(os.path.realpath(folder), run)) for run in known]
+    places = [place for run in map(Path, runs) for place in (run, *moved_aside(run))]
+    files = (*OF_A_TRAINING, *WITHOUT_CHECKPOINT)
+    found = [place for place in dict.fromkeys(places) if any((place / name).is_file() for name in files)]
+    return [near if not (near := os.path.relpath(place)).startswith("..") else str(place) for place in found]
+
+
+def moved_aside(folder: Path) -> list[Path]:
+    """Folders beside one into which what it held was moved, see :func:`modules.run_folder.move_aside`."""
+    return sorted(folder.parent.glob(f"{glob.escape(folder.name)}.[0-9]*"))
+
+
+def what_was_trained(runs: Sequence[str]) -> str:
+    """Runs as the subject of a sentence: ``results/custom was trained``."""
+    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+    return f"{', '.join(runs[:3])}{more} {'was' if len(runs) == 1 else 'were'} trained"
+
+
+def move_features_aside(folder: str | Path) -> str:
+    """Move the features of a folder, which is held, into one beside it, where their models find them; a line that says so."""
+    folder = Path(folder)
+    return move_aside(folder, sorted(path.name for path in folder.iterdir() if path.name != LOCK))

@@ -1,0 +1,140 @@
+"""modules/feature_folder.py and modules/corpus/kept_features.py: features that are read, or were trained on, are not replaced."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
+
+import main_predict
+import main_test
+import main_train
+from modules.feature_folder import TRAININGS, move_features_aside, remember_training, trainings_of
+from modules.records import read_json, write_json
+from modules.run_folder import LOCK, move_aside
+
+ROOT = Path(__file__).parents[1]
+QUIET = ["--gen_min_len", 25, "--gen_max_len", 8, "--beam_size", 1, "--no-meteor", "--no-viewer", "--resamples", 10]
+HOLD = "import sys, modules.feature_folder as f\nwith f.{how}(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+
+
+@contextmanager
+def another(how, folder):
+    """Another program that reads the features of a folder, or is making them."""
+    command = [sys.executable, "-c", HOLD.format(how=how), str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "held\n"
+        yield program.pid
+        program.communicate()
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != LOCK}
+
+
+@pytest.fixture
+def copied(prepared, trained, tmp_path):
+    """A data set and the run that was trained on it, with nobody else."""
+    data, run = shutil.copytree(prepared, tmp_path / "data"), shutil.copytree(trained, tmp_path / "run")
+    options = read_json(run / "options.json")
+    names = {"ann_path": "annotation.json", "image_dir": "images", "feature_dir": "features", "bank_dir": "features"}
+    options["options"].update({name: str(data / place) for name, place in names.items()})
+    write_json(run / "options.json", options)
+    (data / "features" / TRAININGS).unlink(missing_ok=True)
+    remember_training(data / "features", run)
+    return data, run
+
+
+def test_a_training_is_remembered_beside_its_features_until_its_folder_is_gone(prepared, trained, copied):
+    assert trainings_of(prepared / "features") == [str(trained)]
+    data, run = copied
+    assert trainings_of(data / "features") == [str(run)]
+    moved = move_aside(run, [path.name for path in run.iterdir()]).split()[-1]
+    assert trainings_of(data / "features") == [moved]
+    shutil.rmtree(moved)
+    assert trainings_of(data / "features") == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--text_width", 24], "width of report_features 16 there, 24 here"),
+        (["--scorer_epochs", 2], "epochs of region_scores 1 there, 2 here"),
+        (["--clip_k", 6], "r of memory_indices 5 there, 6 here"),
+    ],
+    ids=["texts", "scorer", "memory"],
+)
+def test_other_flags_do_not_replace_features_that_a_model_was_trained_on(copied, capsys, flags, words):
+    """They did, with a warning that scrolled by, and the model could not be used any more."""
+    data, run = copied
+    before = contents(data / "features")
+    prepare(data)  # the same again
+    with pytest.raises(SystemExit, match="2"):
+        prepare(data, *flags)
+    said = capsys.readouterr().err
+    assert words in said
+    assert f"{run} was trained on them: give another --feature_dir, or give {data / 'features'} another name" in said
+    assert contents(data / "features") == before
+    shutil.rmtree(run)
+    prepare(data, *flags)
+
+
+def test_another_annotation_does_not_replace_them(copied, capsys):
+    data, _ = copied
+    studies = read_json(data / "annotation.json")
+    studies["test"][0]["report"] = "Clear lungs."
+    write_json(data / "own.json", studies)
+    before = contents(data / "features")
+    with pytest.raises(SystemExit, match="2"):
+        prepare(data, "--dataset_name", "custom", "--ann_path", data / "own.json")
+    assert "annotation of labels is another" in capsys.readouterr().err
+    assert contents(data / "features") == before
+
+
+def test_features_that_a_program_reads_are_left_alone_and_those_that_are_made_not_read(copied, capsys):
+    """A training ended well, and its own test refused the features that had been made anew under it."""
+    data, run = copied
+    shutil.rmtree(run)
+    features, before = data / "features", contents(data / "features")
+    with another("reading", features) as pid:
+        prepare(data)  # there is nothing to do
+        with pytest.raises(SystemExit, match="2"):
+            prepare(data, "--text_width", 24)
+        assert f"{features} is in use by process {pid}" in capsys.readouterr().err
+        train(data, run)  # several may read
+    assert contents(features).keys() == {*before, TRAININGS}
+    with another("writing", features) as pid:
+        words = f"{features} is in use by process {pid}"
+        refused(capsys, words, main_train, *places(data), *SMALL, *SMALL_MODEL, "--save_dir", data / "other")
+        refused(capsys, words, main_test, *places(data), *SMALL, *QUIET, "--save_dir", run)
+    assert not (features / LOCK).exists()
+
+
+def test_a_model_finds_the_features_that_were_moved_aside(copied, tmp_path, capsys):
+    data, run = copied
+    print(move_features_aside(data / "features"))
+    prepare(data, "--scorer_epochs", 2, "--text_width", 24)
+    film = next((data / "images").rglob("*.png"))
+    call(main_predict, "--images", film, "--model", run, "--out", tmp_path / "out", "--device", "cpu")
+    (data / "annotation.json").rename(data / "annotation.1.json")
+    studies = read_json(data / "annotation.1.json")
+    write_json(data / "annotation.json", {**studies, "test": studies["test"][1:]})
+    testing = [*SMALL, *QUIET, "--save_dir", run]
+    message = refused(capsys, "give what it was trained on, ", main_test, *places(data), *testing)
+    flags = shlex.split(message.split("give what it was trained on, ")[1])
+    kept = [
+        "--ann_path",
+        data / "annotation.1.json",
+        "--image_dir",
+        data / "images",
+        "--feature_dir",
+        data / "features.1",
+    ]
+    assert flags == list(map(str, kept))
+    call(main_test, "--dataset_name", "synth_cxr", *flags, *testing)
+    shutil.rmtree(data / "features.1")
+    refused(capsys, "have been made anew since or are gone", main_test, *places(data), *testing)
