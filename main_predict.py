@@ -126,9 +126,9 @@ def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
         of_study = {key: reports.get(str(film.resolve()), "") for key, film in studies.items()}
         write_studies(saved, content, str(wanted.input_json_file), of_study, wanted.overwrite)
     if not folder.done:
-        raise UserError(
-            f"no image could be read, so there is no report: {out / UNREADABLE} says why of each of {len(films)}"
-        )
+        first = next(iter(folder.unreadable.values()), "")
+        rest = f"first: {first}; {out / UNREADABLE} says why of each of {len(films)}" if len(films) > 1 else first
+        raise UserError(f"no image could be read, so there is no report: {rest}")
     look_at(wanted, reporter, folder)
     lateral = lateral_note([film for film in films if str(film.resolve()) in folder.done])
     print(

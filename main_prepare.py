@@ -32,7 +32,7 @@ from modules.corpus.annotations import read_annotation
 from modules.corpus.manifest import MANIFEST
 from modules.distributed import agree_on, barrier, choose_arithmetic, is_main, processes, seed_everything
 from modules.labelling.labelers import labeler_files
-from modules.messages import Needed, require, run
+from modules.messages import Needed, UserError, require, run
 from modules.options.programs import MainTrain
 from modules.options.set_size import fit_to_size, size_defaults
 from modules.preparation.costs import estimate, preparation_costs, raw_costs
@@ -90,6 +90,16 @@ def refuse(options: MainPrepare, needed: list[Needed], text_model: bool) -> None
         from modules.preparation.features.text_models import find_text_model  # on demand: LSA needs no transformers
 
         find_text_model(options.preparation.text_encoder, options.preparation.text_pooling)
+
+
+def refuse_to_draw(options: MainPrepare) -> None:
+    """Refuse to draw studies for published files, which belong to an annotation that is there; UserError says what to do."""
+    annotation = find_annotation(options.data.ann_path)
+    if options.preparation.published not in (None, "none") and not Path(annotation).is_file():
+        raise UserError(
+            f"--published {options.preparation.published} holds files of an annotation, and {annotation} does not exist: correct "
+            "--ann_path, or draw the studies first, without --published"
+        )
 
 
 def print_estimate(options: MainPrepare, device: torch.device) -> None:
@@ -155,6 +165,7 @@ def main() -> None:
                     print(*losses, sep="\n")
                 return
         elif options.data.dataset_name == "synth_cxr" and is_main():
+            refuse_to_draw(options)
             drawing = SyntheticOptions(
                 num_studies=options.drawing.num_studies,
                 val_share=options.drawing.val_share,

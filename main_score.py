@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from modules.distributed import processes
-from modules.evaluation.metrics.extra import HOW, extra_sums
+from modules.evaluation.metrics.extra import INSTALL, extra_sums
 from modules.evaluation.metrics.profiles import PROFILES
 from modules.evaluation.reading.predictions import Matched
 from modules.evaluation.reading.scored_files import checksums, read_files
@@ -44,7 +44,9 @@ def add_extra_metrics(options: MainScore, matched: Matched, systems: dict[str, S
     asked = options.extra.extra_metrics
     wanted = [name for name in PROFILES[options.scoring.profile].extra if name not in asked]
     if wanted:
-        print(f"not asked for, of --profile {options.scoring.profile}: {', '.join(wanted)}; {HOW}")
+        print(
+            f"not asked for, of --profile {options.scoring.profile}: {', '.join(wanted)}; {INSTALL}, then --extra_metrics {' '.join(wanted)}"
+        )
     problems: dict[str, list[str]] = {}
     for metric in asked:
         for name, system in systems.items():

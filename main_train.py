@@ -121,4 +121,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, "add --resume to continue from current_checkpoint.pth")
+    run(
+        main,
+        "add --resume to continue from current_checkpoint.pth (train_custom.sh and quickstart.sh add it: repeat the command)",
+    )

@@ -238,14 +238,16 @@ def hold_results(
 
 
 def _difference(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
-    """What two results are of where it is not the same; of checksums the first digits."""
-    names = [name for name in dict.fromkeys([*ours, *theirs]) if theirs.get(name) != ours.get(name)]
-    short = [
-        tuple(text[:12] if len(text := str(record.get(name, absent))) == 64 else text for record, absent in both)
-        for name in names
-        for both in [((theirs, "unknown"), (ours, "none"))]
-    ]
-    return ", ".join(f"{name} {there} there, {here} here" for name, (there, here) in zip(names, short, strict=True))
+    """What two results are of where it is not the same; of files, whose checksums are known, that they are others."""
+
+    def said(name: str) -> str:
+        if name not in theirs or name not in ours:
+            return f"{name} {'only here' if name in ours else 'only there'}"
+        if len(ours[name]) == 64:
+            return f"{name}: another file there"
+        return f"{name} {theirs[name]} there, {ours[name]} here"
+
+    return ", ".join(said(name) for name in dict.fromkeys([*ours, *theirs]) if theirs.get(name) != ours.get(name))
 
 
 def _forgets_results(folder: Path) -> Callable[..., None]:

@@ -120,7 +120,10 @@ def work(request):
         getattr(importlib.import_module(module), name)(**request["with"])
         return
     sys.argv = ["main_train.py", *request["argv"]]
-    run(main_train.main, "add --resume to continue from current_checkpoint.pth")
+    run(
+        main_train.main,
+        "add --resume to continue from current_checkpoint.pth (train_custom.sh and quickstart.sh add it: repeat the command)",
+    )
 
 
 def fork(action, **environment):

@@ -1,12 +1,17 @@
 """modules/training/beforehand.py: what a training would refuse is refused before its data are prepared."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from programs import call
 from tiny import tiny_config
 
+import main_prepare
 from models.revtaf import Revtaf
 from modules.corpus.tokenizer import ReportTokenizer
+from modules.feature_folder import remember_training
 from modules.messages import UserError
 from modules.training import beforehand
 from modules.weights.saving import save_checkpoint
@@ -81,6 +86,40 @@ def test_a_missing_model_and_one_without_its_vocabulary_are_refused(asked, model
     model.with_name("tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.json"):
         asked(40, "--init_from", model, "--text_width", 8, "--scorer_width", 8)
+
+
+def test_a_run_folder_that_a_training_holds_is_refused_first(asked, tmp_path):
+    """Features were prepared for it, and then the training refused."""
+    hold = "import sys; from pathlib import Path; from modules.run_folder import locked\n"
+    hold += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(tmp_path / "run")]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"run is in use by process {training.pid} on .*: wait for it, stop it, or"):
+            asked(40, "--save_dir", tmp_path / "run")
+        training.communicate()
+    asked(40, "--save_dir", tmp_path / "run")
+
+
+def test_a_changed_table_of_a_trained_model_is_refused(asked, model, tmp_path):
+    data = tmp_path / "data"
+    places = [
+        "--ann_path",
+        data / "annotation.json",
+        "--image_dir",
+        data / "images",
+        "--feature_dir",
+        data / "features",
+    ]
+    call(main_prepare, "--dataset_name", "custom", "--raw_dir", asked(40), "--raw_step", "annotation", *places)
+    asked(41, *places)
+    (data / "features").mkdir()
+    remember_training(data / "features", model.parent)
+    asked(40, *places)
+    with pytest.raises(UserError, match=r"\(1 new\), and .*trained was trained on its features"):
+        asked(41, *places)
+    asked(41, *places, "--overwrite")
 
 
 def test_a_folder_that_holds_another_run_is_refused(asked, model):

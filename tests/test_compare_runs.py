@@ -35,6 +35,15 @@ def test_two_runs_are_compared(runs, capsys):
     assert "poor minus good" in scores
 
 
+def test_runs_of_different_data_are_told_so(runs, capsys):
+    flags = [*runs, "--no-meteor", "--resamples", 5]
+    for sums, said in ((("1", "1"), False), (("1", "2"), True)):
+        for folder, checksum in zip(runs, sums, strict=True):
+            (folder / "results_of.json").write_text(json.dumps({"annotation": checksum, "bank": "3"}))
+        call(compare_runs, *flags)
+        assert ("the data differ (annotation): scores are of the studies in common" in capsys.readouterr().out) is said
+
+
 def test_runs_that_share_the_root_alone_are_named_by_their_whole_path(runs, capsys, monkeypatch):
     monkeypatch.setattr(compare_runs.os.path, "commonpath", lambda folders: runs[0].anchor)
     call(compare_runs, *runs, "--no-meteor", "--resamples", 5)

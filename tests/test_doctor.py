@@ -75,6 +75,16 @@ def test_a_sound_data_set_has_no_errors(folder, capsys):
     assert "are longer than" not in shown  # nothing is
 
 
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 kinds of errors"), (1, "1 kind of error"), (2, "2 kinds of errors")]
+)
+def test_one_kind_is_counted_as_one(count, said):
+    diagnosis = Diagnosis()
+    for _ in range(count):
+        diagnosis.add("error", "images", "broken")
+    assert [*diagnosis.lines()][-1] == f"{said}, 0 kinds of warnings"
+
+
 def test_a_text_of_the_bank_that_was_changed_is_found_and_written_again(folder):
     """Under the right id another report was believed: only the arrays had checksums."""
     path = folder / "features" / "training.jsonl"

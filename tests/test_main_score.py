@@ -197,7 +197,8 @@ def test_profiles_of_raw_text(files, capsys, profile):
          "--resamples", 5, "--save_dir", files / "out")  # fmt: skip
     shown = capsys.readouterr().out
     assert f"\n{profile}: raw findings" in shown
-    assert "not asked for, of --profile " in shown
+    wanted = shown.split(f"not asked for, of --profile {profile}: ")[1].split(";")[0].split(", ")
+    assert f"then --extra_metrics {' '.join(wanted)}\n" in shown
     metrics = json.loads((files / "out" / "metrics.json").read_text())
     scores = metrics["systems"]["a"]["scores"]
     for name in ("BLEU_1", "BLEU_4", "BLEU_2_sentence", "ROUGE_L_f1", "ROUGE_L", "ce_f1_micro"):
@@ -222,7 +223,7 @@ def test_references_beside_r2gens_predictions_are_found(files):
             "--baseline is 'x'; expected",
         ),
         (["--predictions", "nowhere.csv"], "nowhere.csv does not exist"),
-        (["--predictions", "good.csv"], "carry no references"),
+        (["--predictions", "good.csv"], "carries no references"),
         (["--predictions", "good.csv", "--references", "references.csv", "--feature_dir", "none"], "holds no manifest"),
         (["--predictions", "good.csv", "--references", "references.csv", "--columns", "x"], "--columns holds 'x'"),
         (["--predictions", "good.csv", "--references", "references.csv", "--columns", "id=no"], "that no file has"),

@@ -185,8 +185,13 @@ def test_films_of_which_none_can_be_read_end_with_a_sentence(trained, tmp_path, 
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "text.jpg").write_text("no image")
     words = ["--model", trained, "--images", tmp_path / "films", "--out", tmp_path / "out", "--device", "cpu"]
-    refused(capsys, "no image could be read, so there is no report:", main_predict, *words)
+    message = refused(capsys, "no image could be read, so there is no report: the image", main_predict, *words)
+    assert "text.jpg is not a PNG, JPEG or DICOM" in message
     assert "text.jpg" in (tmp_path / "out" / "unreadable.csv").read_text()
+    (tmp_path / "films" / "cut.jpg").write_text("no image")
+    words[words.index(tmp_path / "out")] = tmp_path / "two"
+    message = refused(capsys, "so there is no report: first: the image", main_predict, *words)
+    assert "unreadable.csv says why of each of 2" in message
 
 
 def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch, capsys):

@@ -192,8 +192,16 @@ def test_files_that_do_not_fit_are_refused(layouts, tmp_path):
     truth = read_report_file(layouts["table"], "reference")
     with pytest.raises(UserError, match="check the path"):
         read_report_file(tmp_path / "nowhere.csv")
-    with pytest.raises(UserError, match="carry no references"):
+    with pytest.raises(UserError, match="a carries no references"):
         match({"a": read("table")}, None, "none", 0)
+    with pytest.raises(UserError, match="a, b carry no references"):
+        match({"a": read("table"), "b": read("table")}, None, "none", 0)
+    no_test = tmp_path / "no_test.json"
+    no_test.write_text('{"train": [{"id": "a", "image_path": ["a.png"], "report": "Clear."}]}')
+    with pytest.raises(
+        UserError, match=r"no study in the test split \(.*\): give a file that has one with --references"
+    ):
+        read_report_file(no_test, "reference")
     short = read_report_file(write_csv(tmp_path / "s.csv", [["one two"], ["two three"]]))
     with pytest.raises(UserError, match=r"2 reports and .* 3, and they are matched by order"):
         match({"a": short}, truth, "none", 0)

@@ -25,6 +25,15 @@ def test_the_published_annotation_is_found_when_there_is_no_other(tmp_path):
     assert find_annotation(path) == str(path)
 
 
+def test_nothing_is_drawn_for_published_files_of_an_annotation_that_is_not_there(tmp_path, capsys):
+    """Three thousand drawings went into the folder of a mistyped path."""
+    (tmp_path / "published").mkdir()
+    flags = ["--ann_path", tmp_path / "wrong" / "annotation.json", "--published", tmp_path / "published"]
+    words = f"and {tmp_path / 'wrong' / 'annotation.json'} does not exist: correct --ann_path"
+    refused(capsys, words, main_prepare, "--dataset_name", "synth_cxr", *flags, "--device", "cpu")
+    assert not (tmp_path / "wrong").exists()
+
+
 def places(dataset_name, **others):
     """As a command line gives them that names no others."""
     usual = {f"{name}_dir": f"data/{dataset_name}/{name}s" for name in ("image", "feature")}

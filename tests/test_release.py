@@ -84,7 +84,8 @@ def test_part_of_the_bank_is_a_bank(trained, release, films, tmp_path, capsys):
     assert some.trained.checksum != whole.trained.checksum
     assert "A bank of 25 training reports" in (part / "README.md").read_text()
     words = ["--model", trained, "--device", "cpu", "--export", tmp_path / "none", "--bank_size", 1]
-    refused(capsys, "--bank_size is 1, and the model reads", main_predict, *words)
+    message = refused(capsys, "--bank_size is 1, and the model reads", main_predict, *words)
+    assert message.endswith(f"give a number from {whole.trained.memory_size} to {len(whole.trained.bank)}\n")
     assert not (tmp_path / "none").exists()
 
 

@@ -181,6 +181,13 @@ def test_a_run_is_not_replaced_unasked(prepared, trained, tmp_path, capsys):
     assert "give one of them" in capsys.readouterr().err
 
 
+def test_a_resume_of_no_run_is_refused_before_anything_is_built(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(main_train, "build", None)
+    flags = [*places(prepared), "--save_dir", tmp_path / "none", "--device", "cpu", "--resume"]
+    refused(capsys, "current_checkpoint.pth does not exist: start without it", main_train, *flags)
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_resume_takes_what_does_not_change_the_training(prepared, trained, tmp_path, capsys):
     run, data = tmp_path / "run", tmp_path / "moved"
     shutil.copytree(trained, run)

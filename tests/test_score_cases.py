@@ -247,7 +247,8 @@ def test_results_of_another_file_are_not_written_over(tmp_path, capsys):
     flags = ["--references", first, "--save_dir", tmp_path / "out", "--no-meteor", "--resamples", 5]
     call(main_score, "--predictions", first, *flags)
     before = (tmp_path / "out" / "metrics.json").read_bytes()
-    refused(capsys, "holds results of something else", main_score, "--predictions", second, *flags)
+    message = refused(capsys, "holds results of something else", main_score, "--predictions", second, *flags)
+    assert "(predictions of b only here, predictions of a only there)" in message
     refused(
         capsys, "holds results of something else", main_score, "--predictions", first, *flags, "--profile", "radeval"
     )

@@ -282,6 +282,7 @@ def test_a_metric_that_is_not_there_costs_one_sentence(monkeypatch):
     sums, sentence = extra_sums("green", ["a"], ["b"])
     assert sums is None
     assert "pip install -r requirements/metrics.txt" in sentence
+    assert "crimson" not in sentence  # which nobody asked for
 
     def offline(metrics, refs, hyps):
         raise OSError("no weights\nin the cache")

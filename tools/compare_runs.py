@@ -82,6 +82,21 @@ def differing(options: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def other_data(runs: Mapping[str, Path]) -> list[str]:
+    """A line if the runs were tested on other annotations or with other banks, whose files may have one name."""
+    from modules.records import read_object
+    from modules.run_folder import RESULTS_OF
+
+    known = [read_object(folder / RESULTS_OF) for folder in runs.values() if (folder / RESULTS_OF).is_file()]
+    names = {"annotation": "annotation", "bank": "texts of the training reports"}
+    other = [said for name, said in names.items() if len({of[name] for of in known if name in of}) > 1]
+    if not other:
+        return []
+    return [
+        f"the data differ ({', '.join(other)}): scores are of the studies in common, and trainings may have been of others"
+    ]
+
+
 def refuse_others(studies: Mapping[str, Sequence[str]]) -> None:
     """Refuse runs that have hardly a study in common; their ids are our programs' own, so that no flag mends it.
 
@@ -121,7 +136,7 @@ def main() -> None:
     else:
         runs = {str(folder.resolve().relative_to(top)): folder for folder in folders}
     lines = differing({name: options_of(folder) for name, folder in runs.items()})
-    print("differing options:", *(lines or ["  none"]), sep="\n")
+    print("differing options:", *(lines or ["  none"]), *other_data(runs), sep="\n")
 
     files = {name: read_report_file(folder / "predictions.jsonl") for name, folder in runs.items()}
     refuse_others({name: labels_of(file) for name, file in files.items()})

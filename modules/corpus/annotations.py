@@ -119,24 +119,25 @@ def item_problems(path: str | Path, where: str, item: Any, split: str) -> dict[s
     return sentences
 
 
-def require_split(annotation: Mapping[str, list[Study]], split: str, path: str | Path) -> list[Study]:
+def require_split(
+    annotation: Mapping[str, list[Study]], split: str, path: str | Path, flag: str = "--ann_path"
+) -> list[Study]:
     """The studies of a split.
 
     Args:
         annotation: what :func:`read_annotation` returned.
         split: ``"train"``, ``"val"``, ``"test"``, or ``"all"`` for the studies of all three.
         path: the file, for the message.
+        flag: that names it, likewise.
 
     Raises:
         UserError: if the split is empty.
     """
     studies = [study for name in SPLITS if split in (name, "all") for study in annotation.get(name, [])]
-    if not studies:
-        counts = ", ".join(f"{name} {len(annotation.get(name, []))}" for name in SPLITS)
-        raise UserError(
-            f"{path} has no study in the {split} split (found {counts}): give a file that has one with --ann_path"
-        )
-    return studies
+    if studies:
+        return studies
+    found = ", ".join(f"{name} {len(annotation.get(name, []))}" for name in SPLITS)
+    raise UserError(f"{path} has no study in the {split} split (found {found}): give a file that has one with {flag}")
 
 
 def check_images(studies: Sequence[Study], image_dir: str | Path) -> None:
@@ -243,11 +244,8 @@ def read_image_path(path: str | Path, name: str, item: Mapping[str, Any], advice
         absolute = PurePosixPath(part).is_absolute() or PureWindowsPath(part).anchor
         if absolute or climbs(part):
             _reject(path, name, f"image_path is {_short(part)}", "expected a path below the image folder", advice)
-        if (
-            "\0" in part
-            or max(len(piece.encode("utf-8", "replace")) for piece in part.split("/")) > 255
-            or len(part) > 4000
-        ):
+        longest = max(len(piece.encode("utf-8", "replace")) for piece in part.split("/"))
+        if "\0" in part or longest > 255 or len(part) > 4000:
             _reject(path, name, f"image_path is {_short(part)}", "expected the name of a file", "correct it")
     return tuple(str(PurePosixPath(part)) for part in paths)  # one film has one name: ./a.png is a.png
 

@@ -52,7 +52,7 @@ def training_reports(
         return TrainingReports(rates, bank.reports, f"training split of the feature store ({len(bank):,} studies)")
     if annotation is None:
         return TrainingReports(np.array(MIMIC_POSITIVE_RATES), None, "published MIMIC-CXR training rates")
-    studies = require_split(read_annotation(annotation), "train", annotation)
+    studies = require_split(read_annotation(annotation), "train", annotation, "--train_ann")
     stated = [study.labels[:columns] for study in studies if study.labels]
     if len(stated) == len(studies):
         labels = np.array(stated)

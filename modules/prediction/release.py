@@ -75,7 +75,7 @@ def write_release(trained: TrainedModel, folder: Path, card: str, wanted: Releas
     if wanted.bank_size is not None and not trained.memory_size <= size <= len(bank):
         raise UserError(
             f"--bank_size is {size}, and the model reads {trained.memory_size} training reports at once of the {len(bank)} "
-            "there are: give a number between"
+            f"there are: give a number from {trained.memory_size} to {len(bank)}"
         )
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: give --export a new folder")

@@ -33,12 +33,8 @@ from modules.corpus.tables import plain_heading
 from modules.corpus.text import normalise_whitespace
 from modules.evaluation.metrics.sufficient_sums import StudySums, means, ratio
 from modules.messages import UserError
-from modules.options.scoring_flags import EXTRA_METRICS
 
-HOW = (
-    "pip install -r requirements/metrics.txt (on Python 3.11 then pip install 'spacy>=3.8,<4'), then --extra_metrics "
-    + " ".join(EXTRA_METRICS)
-)
+INSTALL = "pip install -r requirements/metrics.txt (on Python 3.11 then pip install 'spacy>=3.8,<4')"
 CONTEXT = ("age", "indication")  # of a patient, which CRIMSON reads
 
 
@@ -94,7 +90,7 @@ def extra_sums(
         with local_models(models):  # some of what it imports fetches data at once
             RadEval = _radeval()
     except ImportError as error:
-        return None, f"RadEval cannot be imported ({error}): {HOW}"
+        return None, f"RadEval cannot be imported ({error}): {INSTALL}, then repeat the command"
     texts = [normalise_whitespace(text) or "." for text in (*references, *predictions)]
     refs, hyps = texts[: len(references)], texts[len(references) :]
     try:
@@ -111,7 +107,7 @@ def extra_sums(
         )
     values = {key: np.asarray(value, dtype=np.float64) for key, value in found.items()}
     if not values or any(value.shape != (len(references),) for value in values.values()):
-        return None, f"this RadEval does not give one value per report; {HOW}"
+        return None, f"this RadEval does not give one value per report: {INSTALL}, then repeat the command"
     nothing = max(int(np.isnan(value).sum()) for value in values.values())
     if nothing:
         return (

@@ -48,7 +48,7 @@ def truth_of(
     carrying = [(name, system) for name, system in systems.items() if system.references is not None]
     if not carrying:
         raise UserError(
-            f"{', '.join(systems)} carry no references{_headings_of(systems)}: give them with --references (CSV, JSONL, JSON or "
+            f"{', '.join(systems)} {'carries' if len(systems) == 1 else 'carry'} no references{_headings_of(systems)}: give them with --references (CSV, JSONL, JSON or "
             "annotation file), or name their column with --columns reference=NAME"
         )
     (first, file), *others = carrying

@@ -235,7 +235,9 @@ def _read_annotation(
         found = _from_rows(path, rows or [], wanted, section, columns)
         found.read_as = f"{split} split; {found.read_as}"
         return found
-    studies = require_split(read_annotation(path), split, path)
+    studies = require_split(
+        read_annotation(path), split, path, "--predictions" if wanted == "prediction" else "--references"
+    )
     cells = [{"id": study.id, "image_path": study.image_path[0]} for study in studies]
     keys = id_columns(cells, ("id", "image_path"))
     texts = [one_section(study.report, section) for study in studies]

@@ -61,8 +61,8 @@ class Diagnosis:
                 yield group if any(problem.level != "note" for problem in problems) else f"{group}: ok"
                 for problem in sorted(problems, key=lambda problem: LEVELS.index(problem.level)):
                     yield from problem.lines()
-        counts = [(len(self.of(level)), f"{level}s") for level in ("error", "warning")]
-        yield ", ".join(f"{count} {'kind' if count == 1 else 'kinds'} of {level}" for count, level in counts)
+        counts = [(len(self.of(level)), level) for level in ("error", "warning")]
+        yield ", ".join(f"1 kind of {level}" if count == 1 else f"{count} kinds of {level}s" for count, level in counts)
 
     def exit_status(self, strict: bool) -> int:
         """2 with errors; 1 with warnings if ``strict``; else 0."""
