@@ -77,7 +77,8 @@ def test_other_flags_do_not_replace_features_that_a_model_was_trained_on(copied,
         prepare(data, *flags)
     said = capsys.readouterr().err
     assert words in said
-    assert f"{run} was trained on them: give another --feature_dir, or give {data / 'features'} another name" in said
+    rename = f"rename {data / 'features'} to {data / 'features.1'}, where its models find it"
+    assert f"{run} was trained on them: give another --feature_dir, or {rename}" in said
     assert contents(data / "features") == before
     shutil.rmtree(run)
     prepare(data, *flags)

@@ -210,7 +210,7 @@ def test_a_table_that_has_changed_does_not_replace_what_a_model_was_trained_on(t
         table.write_text(content)
         refused(capsys, found, data, "custom", "--raw_dir", table)
     own = f"--ann_path {data}_2/annotation.json --image_dir {data}_2/images --feature_dir {data}_2/features"
-    refused(capsys, f"run was trained on its features, which would be replaced: give it places of its own, {own}, or",
+    refused(capsys, f"run was trained on its features, which would be replaced: give it places of its own, {own} (and train into another --save_dir), or",
             data, "custom", "--raw_dir", table)  # fmt: skip
     assert contents(data) == before
     build(data, "custom", table, "--overwrite")

@@ -58,7 +58,9 @@ class KeptFeatures:
     def __init__(self, folder: Path, held: ExitStack, from_raw: bool) -> None:
         self.folder = folder
         self._held, self._holds = held, False
-        self._advice = "or --overwrite, which moves these aside" if from_raw else f"or give {folder} another name"
+        free = next(path for number in range(1, 10_000) if not (path := Path(f"{folder}.{number}")).exists())
+        rename = f"or rename {folder} to {free}, where its models find it"
+        self._advice = "or --overwrite, which moves these aside" if from_raw else rename
 
     def begin(self, source: Mapping[str, Any]) -> None:
         """Hold the folder if it is to get features of another annotation than those that are there; errors as for :meth:`current`."""

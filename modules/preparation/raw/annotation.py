@@ -232,7 +232,8 @@ def _own_places(data: DataOptions) -> str:
     """The advice to give another table places of its own, with the flags as they may be typed."""
     folder = Path(data.ann_path).parent
     free = next(place for number in range(2, 10_000) if not (place := Path(f"{folder}_{number}")).exists())
-    return f"give it places of its own, --ann_path {free}/annotation.json --image_dir {free}/images --feature_dir {free}/features"
+    flags = f"--ann_path {free}/annotation.json --image_dir {free}/images --feature_dir {free}/features"
+    return f"give it places of its own, {flags} (and train into another --save_dir)"
 
 
 def _beside(annotation: Path, name: str) -> Path:
