@@ -1,7 +1,7 @@
 """The folder of prepared features: nobody replaces what a program reads, or what a model was trained on, without a word.
 
 <folder>/.lock             held by all who read, together, or by the one who writes
-<folder>/.trainings.json   runs that were trained on what is there, as paths from the folder
+<folder>/.trainings.json   runs that were trained on what is there, as paths from the folder, and where it was then
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from modules.records import read_json, write_json
+from modules.records import read_object, write_json
 from modules.run_folder import LOCK, OF_A_TRAINING, WITHOUT_CHECKPOINT, hold, holder, locked, move_aside
 
 TRAININGS = ".trainings.json"
@@ -44,18 +44,26 @@ def writing(folder: str | Path) -> Iterator[None]:
 
 def remember_training(folder: str | Path, run_dir: str | Path) -> None:
     """Write down that a run is trained on the features of a folder, if anything can be written there."""
-    run, path = os.path.relpath(os.path.realpath(run_dir), os.path.realpath(folder)), Path(folder) / TRAININGS
+    here, path = os.path.realpath(folder), Path(folder) / TRAININGS
+    run = os.path.relpath(os.path.realpath(run_dir), here)
     with suppress(OSError):
-        known = read_json(path) if path.is_file() else []
-        if run not in known:
-            write_json(path, [*known, run])
+        known = read_object(path) if path.is_file() else {}
+        if known.get(run) != here:
+            write_json(path, {**known, run: here})
 
 
 def trainings_of(folder: str | Path) -> list[str]:
-    """Folders of the runs that were trained on the features of a folder and are there still, under their name or moved aside."""
-    path = Path(folder) / TRAININGS
-    known = read_json(path) if path.is_file() else []
-    runs = [os.path.normpath(os.path.join(os.path.realpath(folder), run)) for run in known]
+    """Folders of the runs that were trained on the features of a folder and are there still, under their name or moved aside.
+
+    A copy of a folder that is there still may be changed; one that has moved together with its runs may not.
+    """
+    here, path = os.path.realpath(folder), Path(folder) / TRAININGS
+    known = read_object(path) if path.is_file() else {}
+    runs = [
+        os.path.normpath(os.path.join(here, run))
+        for run, there in known.items()
+        if there == here or not os.path.isdir(str(there))
+    ]
     places = [place for run in map(Path, runs) for place in (run, *moved_aside(run))]
     files = (*OF_A_TRAINING, *WITHOUT_CHECKPOINT)
     found = [place for place in dict.fromkeys(places) if any((place / name).is_file() for name in files)]

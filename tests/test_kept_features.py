@@ -53,6 +53,10 @@ def test_a_training_is_remembered_beside_its_features_until_its_folder_is_gone(p
     assert trainings_of(prepared / "features") == [str(trained)]
     data, run = copied
     assert trainings_of(data / "features") == [str(run)]
+    copy = shutil.copytree(data, data.with_name("copy"))
+    assert trainings_of(copy / "features") == []
+    data = data.rename(data.with_name("elsewhere"))
+    assert trainings_of(data / "features") == [str(run)]
     moved = move_aside(run, [path.name for path in run.iterdir()]).split()[-1]
     assert trainings_of(data / "features") == [moved]
     shutil.rmtree(moved)
