@@ -189,7 +189,8 @@ def test_a_second_search_is_that_of_its_rows_alone_on_every_data_set(dataset_nam
     names = ("full", "second search", "second search without guidance")
     options = AblateOptions(quick=quick, dataset_name=dataset_name, rows=names)
     benchmark, rows = benchmark_of(options), chosen_rows(options)
-    asked = [options_of(row, benchmark, dataset_name) for row in rows]
+    data = ["--dataset_name", dataset_name]
+    asked = [flat(parse_options(MainTrain, [*data, *benchmark.training.split(), *row.flags.split()])) for row in rows]
     assert [(one["second_search"], one["guidance"]) for one in asked] == [(0, 1.0), (12, 1.0), (12, 0.0)]
     assert [one["rerank"] for one in asked[1:]] == [rerank, rerank]
     assert [named_options(row, benchmark, dataset_name) for row in rows] == [
