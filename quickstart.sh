@@ -9,7 +9,8 @@ cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-# Fewer and larger steps than the data set's defaults, two validations, one reference to read in place of three, a decoder of three layers in place of four.
+# Fewer and larger steps than the data set's defaults, two validations, one reference to read in place of three, a decoder of three
+# layers in place of four, six beams of a second search in place of twelve.
 preparing=(--batch_size 24 --scorer_lr 2.5e-3 --scorer_dropout 0)
 training=(--init_lr 3e-3 --epochs 5 --val_every 3)
 testing=(--batch_size 64)
@@ -19,6 +20,10 @@ only --retrieval --init_from -- "$@"
 [ ${#ONLY[@]} -gt 0 ] || training+=(--references 1)
 only --bert_path --init_from -- "$@"
 [ ${#ONLY[@]} -gt 0 ] || training+=(--decoder_layers 3)
+only --rerank --beam_size --prompt --second_search -- "$@"
+[ ${#ONLY[@]} -gt 0 ] || { training+=(--second_search 6); testing+=(--second_search 6); }
+only --beam_size --gen_min_len --gen_max_len --rerank --second_search --guidance -- "$@"
+testing+=("${ONLY[@]}")  # a test searches for reports as the validations did
 
 training=(--dataset_name synth_cxr "${training[@]}")
 # a flag that the training does not know is refused before any work; --help ends here

@@ -74,6 +74,7 @@ def test_the_quickstart_makes_fewer_and_larger_steps_than_the_defaults(tmp_path)
     assert (training.model.decoder_layers, training.training.val_every) == (3, 3)
     assert (training.model.references, training.loading.at_once, testing.loading.at_once) == (1, 64, 64)
     assert testing.testing.baselines
+    assert (training.generation.second_search, testing.generation.second_search) == (6, 6)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,8 @@ def test_the_quickstart_makes_fewer_and_larger_steps_than_the_defaults(tmp_path)
         ("--init_from model.pth", lambda asked: "decoder_layers" in asked.given, False),
         ("--tokenizer bert --bert_path folder", lambda asked: "decoder_layers" in asked.given, False),
         ("--decoder_layers 2", lambda asked: asked.model.decoder_layers, 2),
+        ("--second_search 4", lambda asked: asked.generation.second_search, 4),
+        ("--prompt none", lambda asked: asked.generation.second_search, 0),
         ("--save_dir elsewhere", lambda asked: asked.run.save_dir, "elsewhere"),
     ],
 )
@@ -97,6 +100,14 @@ def test_a_flag_of_ones_own_counts(tmp_path, flags, option, value):
     _, training, testing = asked(tmp_path, *flags.split())
     assert option(training) == value
     assert testing.run.save_dir == training.run.save_dir
+
+
+@pytest.mark.parametrize(
+    "flags", ["--second_search=4 --guidance 2", "--rerank none", "--beam_size 1 --gen_max_len 60", "--gen_min_len 30"]
+)
+def test_a_test_searches_as_the_validations_did(tmp_path, flags):
+    _, training, testing = asked(tmp_path, *flags.split())
+    assert testing.generation == training.generation
 
 
 def refused(folder, *flags):
