@@ -9,10 +9,10 @@ cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-# Fewer and larger steps than the data set's defaults, two validations, one reference to read in place of three, a decoder of three
+# Fewer and larger steps than the data set's defaults, one validation, one reference to read in place of three, a decoder of three
 # layers in place of four, six beams of a second search in place of twelve.
 preparing=(--batch_size 24 --scorer_lr 2.5e-3 --scorer_dropout 0)
-training=(--init_lr 3e-3 --epochs 5 --val_every 3)
+training=(--init_lr 3e-3 --epochs 5 --val_every 5)
 testing=(--batch_size 64)
 only --global_batch -- "$@"
 [ ${#ONLY[@]} -gt 0 ] || training+=(--batch_size 24)

@@ -71,7 +71,7 @@ def test_the_quickstart_makes_fewer_and_larger_steps_than_the_defaults(tmp_path)
     scorer = preparing.scorer
     assert (preparing.loading.batch_size, scorer.scorer_dropout, scorer.scorer_lr) == (24, 0, 2.5e-3)
     assert (training.loading.batch_size, training.training.epochs, training.training.init_lr) == (24, 5, 3e-3)
-    assert (training.model.decoder_layers, training.training.val_every) == (3, 3)
+    assert (training.model.decoder_layers, training.training.val_every) == (3, 5)
     assert (training.model.references, training.loading.at_once, testing.loading.at_once) == (1, 64, 64)
     assert testing.testing.baselines
     assert (training.generation.second_search, testing.generation.second_search) == (6, 6)
