@@ -84,10 +84,10 @@ class SecondSearch:
 
     def said(self, tokens: Tensor, predicted: Tensor) -> Tensor:
         """The predicted states ``(B, L)``, and where a report differs from them in a positive finding what it says."""
-        columns = [CONDITIONS.index(name) for name in self.labeler.conditions]
-        said = predicted.clone()
-        texts = [self.tokenizer.decode(one) for one in tokens.tolist()]
-        said[:, columns] = torch.as_tensor(self.labeler(texts), device=said.device).to(said.dtype)
+        known = [CONDITIONS.index(name) for name in self.labeler.conditions]
+        columns = torch.tensor(known, device=predicted.device)
+        labels = self.labeler([self.tokenizer.decode(one) for one in tokens.tolist()])
+        said = predicted.index_copy(1, columns, torch.as_tensor(labels).to(predicted.device, predicted.dtype))
         return torch.where((said == POSITIVE) != (predicted == POSITIVE), said, predicted)
 
 
