@@ -28,7 +28,10 @@ from tools import check
 @pytest.fixture
 def folder(prepared, tmp_path):
     """A copy of the prepared data set to spoil."""
-    return shutil.copytree(prepared, tmp_path / "data")
+    copy = shutil.copytree(prepared, tmp_path / "data")
+    for beside in (copy / "features").glob(".*"):  # what programs that read the first folder write beside it
+        beside.unlink()
+    return copy
 
 
 LOOKED_AT = ["--image_size", "64", "--num_workers", 0]
@@ -365,6 +368,11 @@ def test_a_skipped_search_for_leaks_is_not_called_ok(folder):
     lines = list(examined(options(folder)).lines())
     assert "leaks" in lines
     assert any("skipped: there are no features to search" in line for line in lines)
+
+
+def test_what_a_killed_training_leaves_is_no_interrupted_build(folder):
+    (folder / "features/..trainings.json.17.tmp").write_bytes(b"half")
+    assert [warning for warning in found(folder, "warning", thorough=False) if "interrupted" in warning] == []
 
 
 def test_an_interrupted_build_is_named(folder):

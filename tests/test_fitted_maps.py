@@ -216,7 +216,8 @@ def test_a_signal_ends_a_fit_which_a_resume_begins_anew(prepared, tmp_path, monk
     monkeypatch.setattr(fitted_maps, "maps_step", signalled)
     with pytest.raises(SystemExit) as end:
         train(prepared, tmp_path / "parts", "--map_view", "fine")
-    assert (end.value.code, len(made)) == (128 + signal.SIGTERM, 8 + 4)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert 8 + 4 <= len(made) < 8 + 8  # on a busy machine the signal is told a look later
     train(prepared, tmp_path / "parts", "--map_view", "fine", "--resume")
     whole, parts = (
         load_checkpoint(tmp_path / name / "current_checkpoint.pth")["state_dict"] for name in ("whole", "parts")

@@ -44,13 +44,14 @@ def copied(prepared, trained, tmp_path):
     names = {"ann_path": "annotation.json", "image_dir": "images", "feature_dir": "features", "bank_dir": "features"}
     options["options"].update({name: str(data / place) for name, place in names.items()})
     write_json(run / "options.json", options)
-    (data / "features" / TRAININGS).unlink(missing_ok=True)
+    for beside in (data / "features").glob(".*"):  # what programs that read the first folder write beside it
+        beside.unlink()
     remember_training(data / "features", run)
     return data, run
 
 
 def test_a_training_is_remembered_beside_its_features_until_its_folder_is_gone(prepared, trained, copied):
-    assert trainings_of(prepared / "features") == [str(trained)]
+    assert str(trained) in trainings_of(prepared / "features")
     data, run = copied
     assert trainings_of(data / "features") == [str(run)]
     copy = shutil.copytree(data, data.with_name("copy"))

@@ -40,7 +40,7 @@ from modules.messages import UserError, named
 from modules.records import plain, read_json, read_jsonl, sha256_of
 
 BANK_REPORTS, BASE_RATES = "training.jsonl", "base_probs.json"
-_UNFINISHED = (".*.tmp", ".*.unfinished.*", "*_unfinished.pth")
+_UNFINISHED = (".[!.]*.tmp", ".*.unfinished.*", "*_unfinished.pth")  # not of a hidden file, which a training writes
 
 
 class FeatureStore:

@@ -240,7 +240,6 @@ FILES = {  # name -> suffix, content made of what is well
     "safetensors deep": (".safetensors", plain(safetensors(b"[" * 100_000))),
     "safetensors of another network": (".safetensors", plain(safetensors({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, bytes(8)))),
     "safetensors empty": (".safetensors", plain(b"")),
-    "a checkpoint named safetensors": (".safetensors", lambda whole: saved(whole)),
 }  # fmt: skip
 
 
