@@ -15,10 +15,7 @@ from test_stops import DROPOUT, assert_same_run
 
 FLAGS = (*DROPOUT, "--save_every", 2)
 KILLS = 3  # at most, of one training; the last start is left alone
-SEEDS = {
-    1: (0, 1, 2, 3),
-    2: (8,),
-}  # by number of processes; 9 fails in some whole suites and never alone: to be explained
+SEEDS = {1: (0, 1, 2, 3), 2: (8, 9)}  # by number of processes
 
 
 @pytest.fixture(scope="session")
