@@ -160,10 +160,15 @@ def mean_log_probability(tokens: Tensor, scores: Tensor, start: int, end_id: int
         end_id: id of the end token.
         pad_id: id that fills the rest of ended reports.
     """
-    place = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-    length = ((tokens != pad_id) * place).amax(dim=1)  # (B,), end token included
+    length = written_length(tokens, pad_id)  # (B,), end token included
     ended = tokens.gather(1, length[:, None] - 1)[:, 0] == end_id
     return scores * (length - ended.long()) / (length - start).clamp_min(1)
+
+
+def written_length(tokens: Tensor, pad_id: int) -> Tensor:
+    """Tokens ``(B,)`` of each row of ``tokens`` ``(B, T)`` before the padding at its end; padding among words counts."""
+    place = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    return ((tokens != pad_id) * place).amax(dim=1)
 
 
 def _first_open(ended: Tensor, beams: int) -> Tensor:

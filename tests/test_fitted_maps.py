@@ -1,6 +1,5 @@
 """modules/training/fitted_maps.py: what trains a finer grid's maps, where they end, and what they leave alone."""
 
-import os
 import signal
 import time
 from dataclasses import asdict, replace
@@ -210,14 +209,13 @@ def test_a_signal_ends_a_fit_which_a_resume_begins_anew(prepared, tmp_path, monk
     def signalled(*given):
         made.append(1)
         if len(made) == 8 + 3:  # in the fit of the first epoch
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # to this thread: another one would tell it later
         return step(*given)
 
     monkeypatch.setattr(fitted_maps, "maps_step", signalled)
     with pytest.raises(SystemExit) as end:
         train(prepared, tmp_path / "parts", "--map_view", "fine")
-    assert end.value.code == 128 + signal.SIGTERM
-    assert 8 + 4 <= len(made) < 8 + 8  # on a busy machine the signal is told a look later
+    assert (end.value.code, len(made)) == (128 + signal.SIGTERM, 8 + 4)
     train(prepared, tmp_path / "parts", "--map_view", "fine", "--resume")
     whole, parts = (
         load_checkpoint(tmp_path / name / "current_checkpoint.pth")["state_dict"] for name in ("whole", "parts")

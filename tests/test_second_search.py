@@ -17,7 +17,7 @@ from modules.corpus.dataloaders import collate
 from modules.evaluation.generation import generate_reports, search_of
 from modules.evaluation.reranking import best_hypothesis
 from modules.evaluation.rescoring import keep_writing
-from modules.evaluation.second_search import UNLIKELY, SecondSearch, mean_log_probability
+from modules.evaluation.second_search import UNLIKELY, SecondSearch, certainty_of
 from modules.labels import CONDITIONS, POSITIVE, STATES
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
@@ -186,7 +186,7 @@ def test_reports_without_an_end_and_with_padding_among_their_words_are_as_sure_a
     tokens = torch.full((2, 26), 5)
     tokens[0, 21], tokens[0, 23:] = 0, 0  # padding between words, and after them
     with torch.no_grad():
-        found = mean_log_probability(decoder, fused, tokens, 19)
+        found = certainty_of(decoder, fused, tokens, 19)
         logits = decoder(fused, tokens, torch.ones_like(tokens)).log_softmax(dim=-1)
     words = logits[:, 18:-1].gather(2, tokens[:, 19:, None])[:, :, 0]  # (2, 7)
     torch.testing.assert_close(found, torch.stack([words[0, :4].mean(), words[1].mean()]), rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.beam_reader import Away
-from models.beam_search import GenerationLimits
+from models.beam_search import GenerationLimits, written_length
 from models.decoder_layers import PackedReports
 from models.report_decoder import ReportDecoder
 from models.revtaf import FusedStudy, Revtaf
@@ -77,7 +77,7 @@ class SecondSearch:
         better, found = again[fewer], found[fewer]
         if len(better) == 0:
             return tokens, certainty
-        sure = mean_log_probability(decoder, fused.fused[better], found, prompt.shape[1]).to(certainty.dtype)
+        sure = certainty_of(decoder, fused.fused[better], found, prompt.shape[1]).to(certainty.dtype)
         likely = sure > certainty[better] - UNLIKELY
         better, found, sure = better[likely], found[likely], sure[likely]
         return tokens.index_copy(0, better, found), certainty.index_copy(0, better, sure)
@@ -91,8 +91,10 @@ class SecondSearch:
         return torch.where((said == POSITIVE) != (predicted == POSITIVE), said, predicted)
 
 
-def mean_log_probability(decoder: ReportDecoder, fused: Tensor, tokens: Tensor, start: int) -> Tensor:
-    """Mean log-probability ``(R,)`` of the words of reports, the end token among them.
+def certainty_of(decoder: ReportDecoder, fused: Tensor, tokens: Tensor, start: int) -> Tensor:
+    """Mean log-probability ``(R,)`` of the words of reports, the end token among them, by reading them.
+
+    Of a search that nothing pushes away :func:`models.beam_search.mean_log_probability` knows it from its score.
 
     Args:
         decoder: in evaluation.
@@ -100,9 +102,9 @@ def mean_log_probability(decoder: ReportDecoder, fused: Tensor, tokens: Tensor, 
         tokens: ``(R, T)`` reports with the prompt, padded.
         start: tokens of the prompt.
     """
-    place = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-    length = ((tokens != decoder.pad_id) * place).amax(dim=1)  # (R,)
-    packed = PackedReports.of(tokens, place <= length[:, None], start)
+    length = written_length(tokens, decoder.pad_id)  # (R,)
+    written = torch.arange(tokens.shape[1], device=tokens.device) < length[:, None]  # (R, T)
+    packed = PackedReports.of(tokens, written, start)
     sure = decoder.predict(fused, packed).float().log_softmax(dim=-1)
     sure = sure.gather(1, packed.targets[:, None])[:, 0]  # (S,), one report after the other
     report = torch.arange(len(tokens), device=tokens.device).repeat_interleave(length - start)
