@@ -115,7 +115,7 @@ def test_a_bug_ends_the_program_although_processes_load_its_data(prepared, tmp_p
     """They outlive a signal to all: who raises must let them go, or waits for them for ever."""
     argv = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run", "--num_workers", 2]
     end = subprocess.run(
-        [sys.executable, "-c", BUG, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", BUG, *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert end.returncode == 1
     assert "ValueError: a bug" in end.stderr
