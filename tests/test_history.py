@@ -59,9 +59,26 @@ def test_steps_are_kept_as_means_and_those_after_a_kill_go(tmp_path):
 
 def test_an_epoch_is_one_row_of_the_terminal():
     row = {"epoch": 1, "loss": 2.5, "loss_report": 1.25, "val_ce_f1": 0.123456, "lr": 5e-5, "seconds": 61.2}
+    row["val_text_cosine"] = 0.3123
     heading, line = table_row(row, "val_ce_f1", True, 7200).split("\n")
     assert heading.split()[:4] == ["epoch", "loss", "report", "diagnosis"]
-    assert line.split() == ["1", "2.500", "1.250", "-", "-", "0.123", "-", "5.0e-05", "61", "2.0", "h", "*", "best"]
+    assert line.split() == [
+        "1",
+        "2.500",
+        "1.250",
+        "-",
+        "-",
+        "0.123",
+        "-",
+        "0.312",
+        "-",
+        "5.0e-05",
+        "61",
+        "2.0",
+        "h",
+        "*",
+        "best",
+    ]
     second = table_row({**row, "epoch": 2, "val_METEOR": 0.5}, "val_METEOR", False, 30)
     assert "\n" not in second
     assert second.split()[-3:] == ["0.500", "30", "s"]

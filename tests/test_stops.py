@@ -96,6 +96,21 @@ def test_a_kill_loses_at_most_what_was_not_saved(processes, place, count, traini
     assert_same_run(run, uninterrupted(processes))
 
 
+@pytest.mark.parametrize(("first", "count", "then"), [(1, 2, 2), (2, 1, 1), (2, 1, 3)])
+@pytest.mark.slow
+def test_a_validation_goes_on_with_other_batches(first, count, then, trainings, uninterrupted, tmp_path):
+    """What was noted of a batch was taken for that of the larger one which begins alike, or was not found."""
+    run, plant = tmp_path / "run", {"at": "validation", "count": count, "do": [signal.SIGTERM]}
+    status, log = trainings.run(run, *DROPOUT, "--eval_batch_size", first, plant=[plant])
+    assert status == STATUS[signal.SIGTERM], log
+    assert len((run / ".validation.0.jsonl").read_text().splitlines()) == 1 + 2
+    status, log = trainings.run(run, *DROPOUT, "--resume", "--eval_batch_size", then)
+    assert status == 0, log
+    for ours, theirs in zip(rows_of(run), rows_of(uninterrupted(1)), strict=True):
+        for name in ("val_text_cosine", "val_map_correlation", "val_ce_f1"):
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-5), name
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_second_signal_stops_at_once(processes, trainings, tmp_path):
     plants = [{"at": "step", "count": 2, "do": [signal.SIGTERM], "pause": 1000, "ranks": [0, 1]}]

@@ -1,5 +1,7 @@
 """modules/training/trainer.py: what a step, an epoch and a validation do to the numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from programs import train
 from models.cpu.linear import FastLinear
 from modules.evaluation.sensitivity import Distinctness
 from modules.labels import CHEXPERT_CONDITIONS
+from modules.options.set_size import FEW_STEPS
 from modules.training import trainer as subject
 from modules.training.losses import updated_prior
 from modules.training.objective import loss_names
@@ -90,9 +93,9 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
         for text, labels in zip(trainer.val_set.reports, trainer.val_set.labels, strict=True)
     ]
     before = trainer.class_prior.clone()
-    trainer.validation.distinct.sums.append(
-        (0.5, 0.25, 1)
-    )  # of the maps and texts that were seen while these were written
+    trainer.validation.distinct.of_studies.append(
+        (0.5, 0.25)
+    )  # of texts and maps that were seen while these were written
     found, after = trainer.validation.score(rows, before, 3)
     probability = torch.tensor([row["positive_probability"] for row in rows])
     expected = updated_prior(probability, torch.from_numpy(trainer.val_set.labels), before)
@@ -110,7 +113,7 @@ def test_a_validation_warns_of_entities_that_are_nearly_one(epoch, capsys):
     row = {"prediction": "clear lungs .", "positive_probability": [0.5] * labels.shape[1], "states": labels[0].tolist()}
     for alike, said in ((0.94, 0), (0.96, 1)):
         trainer.validation.distinct = Distinctness()
-        trainer.validation.distinct.sums.append((alike, alike, 1))
+        trainer.validation.distinct.of_studies.append((alike, alike))
         trainer.validation.score([row] * len(labels), trainer.class_prior, 10_000)
         shown = capsys.readouterr().err
         for name in ("text_cosine", "map_correlation"):
@@ -139,6 +142,37 @@ def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_
     assert not (tmp_path / "model_best.pth").exists()
     assert trainer._keep_best({metric: 0.51})
     assert (tmp_path / "model_best.pth").exists()
+
+
+def test_an_epoch_without_a_validation_says_how_alike_texts_and_maps_are(prepared, tmp_path, capsys, monkeypatch):
+    trainer = trainer_of(prepared, tmp_path, "--epochs", 2, "--val_every", 2)
+    trainer._one_epoch()
+    trainer._one_epoch()
+    first, second = trainer.state.history
+    for name in ("val_text_cosine", "val_map_correlation"):  # all three studies of the split are looked at together
+        assert -1 < first[name] < 1
+        assert first[name] != second[name]
+    assert "val_BLEU_4" in second
+    assert "val_BLEU_4" not in first
+    validation = trainer.validation
+    again = validation.look(3)
+    validation.generate()
+    assert again == pytest.approx({f"val_{name}": value for name, value in validation.distinct.figures().items()})
+    validation.forget()
+    monkeypatch.setattr(trainer.model, "fuse", lambda study, fuse=trainer.model.fuse: alike(fuse(study)))
+    capsys.readouterr()
+    validation.look(FEW_STEPS - 1)
+    assert capsys.readouterr().err == ""
+    assert validation.look(FEW_STEPS)["val_map_correlation"] == pytest.approx(1, abs=1e-4)
+    shown = capsys.readouterr().err
+    assert "warning: text_cosine is 1.000" in shown
+    assert "warning: map_correlation is 1.000" in shown
+
+
+def alike(fused):
+    """All entities with the text and the map of the first."""
+    text, where = fused.region_text[:, :1], fused.region_map[:, :1]
+    return replace(fused, region_text=text.expand_as(fused.region_text), region_map=where.expand_as(fused.region_map))
 
 
 def test_a_longer_run_that_is_validated_once_keeps_its_last_weights(prepared, tmp_path):

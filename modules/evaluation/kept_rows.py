@@ -21,15 +21,15 @@ class KeptRows:
     """
 
     def __init__(self, folder: Path, made_by: str, between: Callable[[], None]) -> None:
-        self.folder, self.made_by, self.between = folder, made_by, between
+        self.folder, self.made_by, self.between = folder, f"{made_by}, a note of each study", between
         self.rows: dict[int, dict[str, Any]] = {}
-        self.notes: dict[int, Any] = {}  # by the first study of their batch
-        self._note: Any = None
+        self.notes: dict[int, Any] = {}  # by study
+        self._noted: Sequence[Any] = ()
         for path in sorted(folder.glob(".validation.*.jsonl")):
             self.rows |= self._read(path)
         barrier()  # nobody writes before all have read
         self.file = (folder / f".validation.{rank()}.jsonl").open("w", encoding="utf-8")
-        self.file.write(json.dumps(made_by) + "\n")
+        self.file.write(json.dumps(self.made_by) + "\n")
         self._write(self.rows)
 
     def _read(self, path: Path) -> dict[int, dict[str, Any]]:
@@ -59,13 +59,14 @@ class KeptRows:
         return found if len(found) == len(batch) else []
 
     def add(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        """Keep the rows of a batch, with what was noted of it."""
-        self.notes[rows[0][0]], self._note = self._note, None
+        """Keep the rows of a batch, with what was noted of them."""
+        self.notes |= dict(zip((index for index, _ in rows), self._noted, strict=True))
+        self._noted = ()
         self._write(dict(rows))
 
-    def note(self, value: Any) -> None:
-        """Keep a value that JSON knows with the rows of the present batch."""
-        self._note = value
+    def note(self, values: Sequence[Any]) -> None:
+        """Keep a value that JSON knows with each row of the present batch: the next one may be of other studies."""
+        self._noted = values
 
     def remove(self) -> None:
         """Forget all rows, once what was made of them is saved."""

@@ -15,7 +15,8 @@ correlation between their maps: near 1 all entities are one, whatever else the l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Distinctness:
     """Collects ``text_cosine`` and ``map_correlation`` over a split; give it to ``generate_reports`` as ``watch``."""
 
     def __init__(self) -> None:
-        self.sums: list[tuple[float, float, int]] = []
+        self.of_studies: list[Sequence[float]] = []  # text cosine and map correlation of each
 
     @torch.no_grad()
     def __call__(self, batch: Batch, fused: FusedStudy) -> None:
@@ -52,12 +53,12 @@ class Distinctness:
         cosine = mean_of_pairs(F.normalize(fused.region_text.float(), dim=-1))
         maps = fused.region_map.float()
         correlation = mean_of_pairs(F.normalize(maps - maps.mean(dim=2, keepdim=True), dim=-1))
-        self.sums.append((cosine.sum().item(), correlation.sum().item(), len(cosine)))
+        self.of_studies += torch.stack([cosine, correlation], dim=1).tolist()  # (B, 2)
 
     def figures(self) -> dict[str, float]:
-        """The two means over all studies of all processes; every process must ask."""
-        cosine, correlation, studies = np.array(gather_list(self.sums)).sum(axis=0)
-        return {"text_cosine": float(cosine / studies), "map_correlation": float(correlation / studies)}
+        """The two means over all studies of all processes, in whatever order; every process must ask."""
+        cosine, correlation = (fsum(each) / len(each) for each in zip(*gather_list(self.of_studies), strict=True))
+        return {"text_cosine": cosine, "map_correlation": correlation}
 
 
 def mean_of_pairs(directions: Tensor) -> Tensor:

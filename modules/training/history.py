@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 EPOCHS, STEPS = "metrics.csv", "steps.csv"
 COLUMNS = {  # of the terminal's table, by the name of the figure
     "epoch": "epoch", "loss": "loss", "loss_report": "report", "loss_diagnosis": "diagnosis", "val_BLEU_4": "BLEU-4",
-    "val_ce_f1": "CE-F1", "val_ce_f1_macro": "CE-F1 macro", "lr": "lr", "seconds": "seconds",
+    "val_ce_f1": "CE-F1", "val_ce_f1_macro": "CE-F1 macro", "val_text_cosine": "text cos.", "val_map_correlation": "map corr.",
+    "lr": "lr", "seconds": "seconds",
 }  # fmt: skip
 
 

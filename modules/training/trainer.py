@@ -275,6 +275,8 @@ class Trainer:
             scores, self.class_prior = self.validation.score(rows, self.class_prior, state.steps)
             row |= scores
             best = self._keep_best(row)
+        else:
+            row |= self.validation.look(state.steps)
         row["seconds"] = state.seconds + state.beside + time.perf_counter() - started
         state.next_epoch(plain(row))
         self.sums.zero_()

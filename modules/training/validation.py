@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.revtaf import Revtaf
-from modules.corpus.dataloaders import evaluation_batches
-from modules.corpus.datasets import ReportDataset
-from modules.distributed import is_main, watch
+from models.revtaf import FusedStudy, Revtaf
+from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
+from modules.corpus.datasets import Batch, ReportDataset
+from modules.distributed import autocast, is_main, watch
 from modules.evaluation.generation import generate_reports, search_of, state_scores
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.scorer import ReportScorer
@@ -22,6 +22,7 @@ from modules.evaluation.sensitivity import Distinctness, warnings
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
 from modules.options.programs import MainTrain
+from modules.options.set_size import FEW_STEPS
 from modules.retrieval.references import find_references, reference_agreement
 from modules.training.objective import next_prior
 
@@ -77,7 +78,7 @@ class Validation:
         self.kept = KeptRows(Path(options.run.save_dir), self.weights, self.between)
         self.distinct = Distinctness()
         mine = evaluation_batches(len(self.val_set), options.loading.at_once)
-        self.distinct.sums += [self.kept.notes[batch[0]] for batch in mine if self.kept.done(batch)]
+        self.distinct.of_studies += [self.kept.notes[i] for batch in mine for i, _ in self.kept.done(batch)]
         return generate_reports(
             self.model,
             self.val_set,
@@ -89,9 +90,29 @@ class Validation:
             watch=(self.distinct, self._note),
         )
 
-    def _note(self, *_: object) -> None:
+    def _note(self, batch: Batch, _: FusedStudy) -> None:
         assert self.kept is not None, "reports are being generated"
-        self.kept.note(self.distinct.sums[-1])
+        self.kept.note(self.distinct.of_studies[-len(batch.index) :])
+
+    @torch.no_grad()
+    def look(self, steps: int) -> dict[str, float]:
+        """``val_text_cosine`` and ``val_map_correlation`` after an epoch that has no validation; warns as one does.
+
+        They are those of the first studies alone, as many as are looked at together.
+
+        Args:
+            steps: of the training so far.
+        """
+        at_once, distinct = self.options.loading.at_once, Distinctness()
+        self.model.eval()
+        first = evaluation_batches(len(self.val_set), at_once)[:1]
+        for batch in evaluation_loader(self.val_set, at_once, 0, first):
+            with autocast(self.device, self.options.compute.precision):
+                distinct(batch, self.model.fuse(self.val_set.to_device(batch, self.device).study))
+        figures = distinct.figures()
+        if steps >= FEW_STEPS and is_main():
+            _say(warnings(figures))
+        return {f"val_{name}": value for name, value in figures.items()}
 
     def score(
         self, rows: list[dict[str, Any]], class_prior: torch.Tensor, steps: int
@@ -115,11 +136,7 @@ class Validation:
             states = np.array([row["states"] for row in rows])  # (n, L)
             predictions, meteor = [row["prediction"] for row in rows], self.options.training.val_meteor
             scores = self._scores(self.scorer, predictions, self.val_set.labels, states, meteor)
-        tqdm.write(
-            "".join(f"{sentence}\n" for sentence in warnings({**figures, "trained_steps": steps})),
-            file=sys.stderr,
-            end="",
-        )
+        _say(warnings({**figures, "trained_steps": steps}))
         more = {f"val_{name}": value for name, value in {**figures, **reference_agreement(self.val_set)}.items()}
         return scores | more, updated
 
@@ -139,3 +156,7 @@ class Validation:
         if self.kept is not None:
             self.kept.remove()
             self.kept = None
+
+
+def _say(sentences: Sequence[str]) -> None:
+    tqdm.write("".join(f"{sentence}\n" for sentence in sentences), file=sys.stderr, end="")
