@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import call
 from small_set import small_bank
 
 from modules.evaluation.reports.ablation_files import write_ablation_files
@@ -27,9 +28,11 @@ from modules.training.ablation_runs import (
 )
 from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark, Job
 from modules.training.run_options import drawn_in
+from tools import ablate
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
 
 DATA = ["--dataset_name", "synth_cxr"]
+BARE = {"named": [], "data": "d", "commit": "c" * 40, "dirty": False, "hardware": "cpu"}  # of a line
 TINY = Benchmark(
     "tiny",
     "--num_studies 40 --val_share 0.1 --test_share 0.2 --readers 4 --synth_image_size 74 --image_size 64 --scorer_epochs 1 "
@@ -55,6 +58,7 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys, forks, monkeypatch):
     (line,) = [json.loads(text) for text in Path(settings.runs).read_text().splitlines()]
     assert (line["benchmark"], line["row"], line["seed"]) == ("tiny", "full", 1)
     assert line["settings"]["epochs"] == 1
+    assert {"beam_size", "epochs", "batch_size"} <= {*line["shared"]}
     assert not [name for name, value in line["settings"].items() if str(tmp_path) in str(value)]  # no place on a disk
     by_sign = {name.partition(".signs.")[0] for name in line["figures"] if ".signs." in name}
     assert by_sign == {"grounding.rows.maps"}  # those of what they are compared with would be half of the line
@@ -121,6 +125,47 @@ def test_quotes_that_do_not_close_are_refused():
         benchmark_of(AblateOptions(training="--epochs '3"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": "1"}, r"has '1' as seed, expected a number"),
+        (
+            {"figures": {"map_correlation": float("nan")}},
+            r"\(full, seed 1\) has nan as map_correlation, expected a number",
+        ),
+        ({"figures": {"map_correlation": None}}, "has None as map_correlation, expected a number"),
+    ],
+    ids=str,
+)
+def test_a_run_whose_numbers_are_none_is_named(tmp_path, changes, said):
+    line = {"benchmark": "b", "row": "full", "seed": 1, "flags": "", "settings": {}, "figures": {}, **BARE, **changes}
+    (tmp_path / "runs.jsonl").write_text(json.dumps(line))
+    with pytest.raises(UserError, match=said):
+        write_ablation_files(tmp_path / "runs.jsonl")
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_run_without_what_it_is_compared_by_is_named(tmp_path, name):
+    line = {"benchmark": "b", "row": "full", "seed": 1, "flags": "", "settings": {}, "figures": {}, **BARE}
+    del line[name]
+    (tmp_path / "runs.jsonl").write_text(json.dumps(line))
+    with pytest.raises(UserError, match=f"is not the line of a finished run, it has no {name}"):
+        write_ablation_files(tmp_path / "runs.jsonl")
+
+
+def test_a_file_without_a_run_gives_no_table(tmp_path):
+    (tmp_path / "runs.jsonl").touch()
+    with pytest.raises(UserError, match="holds no finished run: give the file of some"):
+        write_ablation_files(tmp_path / "runs.jsonl")
+
+
+@pytest.mark.parametrize("flags", [["--rows", "full"], ["--training", "--epochs 2"], ["--seeds", "7"], ["--quick"]])
+def test_a_table_takes_no_flags_of_trainings(tmp_path, capsys, flags):
+    with pytest.raises(SystemExit, match="2"):
+        call(ablate, "--table", "--runs", tmp_path / "runs.jsonl", *flags)
+    assert f"--table makes all tables of a file and trains nothing: leave out {flags[0]}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ['{"a": 1}', "3"])
 def test_a_file_of_other_lines_is_refused(tmp_path, content):
     (tmp_path / "runs.jsonl").write_text(content)
@@ -130,7 +175,7 @@ def test_a_file_of_other_lines_is_refused(tmp_path, content):
 
 
 def test_a_table_says_whether_its_seconds_leave_out_the_fits(tmp_path):
-    line = {"benchmark": "b", "row": "full", "flags": "", "settings": {}, "figures": {"seconds.train": 60.0}}
+    line = {"benchmark": "b", "row": "full", "flags": "", "settings": {}, "figures": {"seconds.train": 60.0}, **BARE}
     for day, said in (("2026-11-29T20:59:59+00:00", True), ("2026-11-29T21:00:01+00:00", False)):
         runs = [{**line, "seed": seed, "finished": day} for seed in (1, 2)]
         (tmp_path / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
@@ -214,7 +259,7 @@ def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
         {"benchmark": "b", "row": "full", "seed": 1, "flags": "--c 1", "settings": {}},
     ]
     for run in runs:
-        run["figures"] = {}
+        run |= {"figures": {}, **BARE}
     path.write_text("".join(json.dumps(run) + "\n" for run in runs))
     assert finished_runs(path, "a") == {("full", 1): runs[1]}
     assert finished_runs(tmp_path / "none.jsonl", "a") == {}
@@ -227,6 +272,18 @@ def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
     unranked = Ablation("unranked", "--rerank none")
     run = {"flags": unranked.flags, "settings": {"epochs": 4, "rerank": "none"}}  # a row may change what all share
     assert is_as_asked(run, unranked, training, "synth_cxr")
+
+
+def test_a_run_that_was_given_more_flags_is_made_again(tmp_path):
+    """Those of ``--training`` at that time: they were taken for defaults of then."""
+    benchmark, full = Benchmark("a", None, "--epochs 4"), Ablation("full")
+    options = ablation_runs.options_of(full, benchmark, "synth_cxr")
+    given = ablation_runs.shared_options(benchmark._replace(training="--epochs 4 --init_lr 0.5"), "synth_cxr")
+    assert {"epochs", "init_lr"} <= {*given}
+    other = {**options, "init_lr": 0.5}
+    assert is_as_asked({"flags": "", "settings": other}, full, benchmark, "synth_cxr")  # another default of then
+    assert not is_as_asked({"flags": "", "settings": other, "shared": given}, full, benchmark, "synth_cxr")
+    assert is_as_asked({"flags": "", "settings": options, "shared": given}, full, benchmark, "synth_cxr")
 
 
 def test_the_committed_runs_are_as_asked():

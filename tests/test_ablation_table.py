@@ -9,7 +9,6 @@ from modules.evaluation.reports.ablation_table import (
     Inside,
     differences,
     estimate,
-    latest_runs,
     latex,
     markdown,
     means,
@@ -17,6 +16,7 @@ from modules.evaluation.reports.ablation_table import (
     table_cells,
     unlike,
 )
+from modules.evaluation.reports.finished_runs import latest_runs
 
 BLEU = Figure("BLEU-4", "scores.test_BLEU_4")
 GAIN = Figure("none - retrieved", "none", "retrieved", 4)
@@ -121,6 +121,31 @@ def test_a_run_that_differs_in_more_is_named(changes, words):
     (sentence,) = unlike(latest_runs([*RUNS, run("none", 2, 0.4, **changes)], "made up"))
     assert sentence.startswith("none, seed 2, differs from full in more than its flags: ")
     assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"settings": {"retrieval": "learned", "epochs": 7}}, "epochs 7 for 3"),
+        ({"commit": "a" * 40}, "commit aaaaaaaaaaaa for cccccccccccc"),
+        ({"data": "other"}, "data other for d"),
+        ({"flags": "--c 1"}, "flags --c 1 for none"),
+        ({"dirty": True}, "uncommitted changes at cccccccccccc"),
+    ],
+    ids=str,
+)
+def test_a_full_run_that_differs_from_the_others_is_named(changes, words):
+    kept = RUNS[1]
+    other = latest_runs([*RUNS, {**kept, **changes}], "made up")
+    del other["none"]
+    (sentence,) = unlike(other)
+    assert sentence == f"full, seed 2, differs from seed 1 in more than its seed: {words}"
+
+
+def test_a_full_run_with_uncommitted_changes_is_named_beside_every_row():
+    sentences = unlike(latest_runs([*RUNS, {**RUNS[1], "dirty": True}], "made up"))
+    assert [text.split(",")[0] for text in sentences] == ["full", "none"]
+    assert all("uncommitted changes at cccccccccccc" in text for text in sentences)
 
 
 def test_the_table_shows_each_row_once_with_its_difference_below_and_its_columns_aligned():

@@ -110,7 +110,11 @@ def named_options(row: Ablation, benchmark: Benchmark, dataset_name: str) -> lis
 
 def main() -> None:
     """Run what is missing, then write the tables."""
-    options = parse_options(Ablate).ablation
+    program = parse_options(Ablate)
+    options = program.ablation
+    idle = sorted(program.given - {"table", "runs"}) if options.table else []
+    if idle:
+        raise UserError(f"--table makes all tables of a file and trains nothing: leave out --{idle[0]}, or --table")
     from modules.evaluation.reports.ablation_files import write_ablation_files  # after parsing: it takes a second
     from modules.training.ablation_runs import run_ablation
 

@@ -37,7 +37,7 @@ _OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by si
 def run_line(
     job: Job, benchmark: str, named: Sequence[str], options: Mapping[str, Any], trained: Path, test_seconds: float
 ) -> dict[str, Any]:
-    """The line of a finished run: see ``modules/evaluation/reports/ablation_table.py``.
+    """The line of a finished run: see ``modules/evaluation/reports/finished_runs.py``.
 
     Args:
         job: which.

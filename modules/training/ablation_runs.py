@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
-from modules.evaluation.reports.ablation_table import read_runs
+from modules.evaluation.reports.finished_runs import read_runs
 from modules.messages import UserError
 from modules.options.flags import GenerationOptions
 from modules.options.parsing import flat, parse_options
@@ -96,15 +96,20 @@ def is_as_asked(run: Mapping[str, Any] | None, row: Ablation, benchmark: Benchma
     Args:
         run: its line; None if there is none.
         row: what is asked for.
-        benchmark: whose training flags are compared, those of ``--training`` among them. What they do not name may have
-            other defaults since.
+        benchmark: whose training flags are compared, those of ``--training`` among them, with what the run was given. What
+            neither names may have other defaults since.
         dataset_name: of the data.
     """
     if run is None or run["flags"] != row.flags:
         return False
-    shared = parse_options(MainTrain, ["--dataset_name", dataset_name, *shlex.split(benchmark.training)]).given
+    shared = {*shared_options(benchmark, dataset_name), *run.get("shared", ())}
     options, then = options_of(row, benchmark, dataset_name), run["settings"]
     return all(then[name] == options[name] for name in shared & then.keys() & options.keys())
+
+
+def shared_options(benchmark: Benchmark, dataset_name: str) -> list[str]:
+    """The options that the flags of all rows set."""
+    return sorted(parse_options(MainTrain, ["--dataset_name", dataset_name, *shlex.split(benchmark.training)]).given)
 
 
 def options_of(row: Ablation, benchmark: Benchmark, dataset_name: str) -> dict[str, Any]:
@@ -237,7 +242,8 @@ def run_one(
     test = [*places, *own, *searched_as(options), "--load_pretrained", str(trained / "model_best.pth")]
     _call(["main_test.py", *test, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
     options = {**read_run_options(trained / "options.json"), **{name: options[name] for name in SEARCH}}
-    append_jsonl(settings.runs, run_line(job, benchmark.name, named, options, trained, time.monotonic() - started))
+    line = run_line(job, benchmark.name, named, options, trained, time.monotonic() - started)
+    append_jsonl(settings.runs, {**line, "shared": shared_options(benchmark, settings.dataset_name)})
 
 
 def trained_alike(job: Job, options: Mapping[str, Any]) -> Path | None:

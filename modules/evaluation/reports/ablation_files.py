@@ -9,13 +9,13 @@ from modules.evaluation.reports.ablation_table import (
     FIGURES,
     INSIDE,
     REFERENCE_ROW,
-    latest_runs,
     latex,
     markdown,
-    read_runs,
     table_cells,
     unlike,
 )
+from modules.evaluation.reports.finished_runs import latest_runs, read_runs
+from modules.messages import UserError
 from modules.records import atomic_write
 
 COMMAND = "python tools/ablate.py --table"
@@ -35,6 +35,8 @@ def write_ablation_files(path: Path) -> list[str]:
         UserError: if there is no such file; naming the line that is not JSON, or none of a finished run.
     """
     runs, said = read_runs(path), []
+    if not runs:
+        raise UserError(f"{path} holds no finished run: give the file of some, or run bash ablate.sh without --table")
     for benchmark in dict.fromkeys(run["benchmark"] for run in runs):
         rows = latest_runs(runs, benchmark)
         rows = {name: rows[name] for name in sorted(rows, key=lambda name: name != REFERENCE_ROW)}  # full comes first

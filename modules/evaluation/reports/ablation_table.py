@@ -1,34 +1,21 @@
 """From the lines of finished runs to the table of an ablation: means over seeds, and paired differences to a row.
 
-A run is one JSON object, one line of ``docs/ablations/runs.jsonl``:
-
-    benchmark   which data and training it belongs to; runs of one benchmark are compared
-    row, seed   which ablation, and the seed of its training
-    flags       what the row adds to the command of the full model; ``named`` are the options that those flags set
-    settings    every option of the training that is no place on a disk
-    figures     flat, from ``metrics.json``: ``scores.test_BLEU_4``, ``grounding.rows.maps.hit_rate``, ...
-    data, commit, dirty, hardware, seconds, finished
-
 Source of the statistics: Student's t over the seeds, whose differences are paired because equal seeds share the data
 order; Holm's correction over all differences of a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from modules.evaluation.metrics.significance import LEVEL, holm
-from modules.messages import UserError
-from modules.records import read_jsonl
+from modules.evaluation.reports.finished_runs import Run
 
 REFERENCE_ROW = "full"
-LINE = ("benchmark", "row", "seed", "flags", "settings", "figures")  # without which it cannot be compared
-Run = Mapping[str, Any]
 
 
 class Figure(NamedTuple):
@@ -126,32 +113,6 @@ class Paired(NamedTuple):
     seeds: int
 
 
-def read_runs(path: Path) -> list[dict[str, Any]]:
-    """The lines of finished runs.
-
-    Raises:
-        UserError: if there is no such file, or naming the line that is none of a finished run.
-    """
-    runs = read_jsonl(path)
-    for number, run in enumerate(runs, 1):
-        missing = [name for name in LINE if not isinstance(run, Mapping) or name not in run]
-        if missing:
-            raise UserError(
-                f"value {number} of {path} is not the line of a finished run, it has no {missing[0]}: give a file that "
-                "tools/ablate.py wrote, or remove it there"
-            )
-    return runs
-
-
-def latest_runs(runs: Iterable[Run], benchmark: str) -> dict[str, dict[int, Run]]:
-    """The last finished run of every row and seed of a benchmark: row -> seed -> run, rows in order of appearance."""
-    found: dict[str, dict[int, Run]] = {}
-    for run in runs:
-        if run["benchmark"] == benchmark:
-            found.setdefault(run["row"], {})[run["seed"]] = run
-    return found
-
-
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean and Student's interval of the values of several seeds."""
     mean, n = float(np.mean(values)), len(values)
@@ -210,7 +171,8 @@ def differences(
 def unlike(rows: Mapping[str, Mapping[int, Run]], reference: str = REFERENCE_ROW) -> list[str]:
     """Where a run differs from the reference run of its seed in more than the options that its flags name.
 
-    Or has other flags than the first run of its row, whose flags stand for the row.
+    Or has other flags than the first run of its row, whose flags stand for the row. Runs of the reference row are held
+    against the first of them, whose seed alone they may not share.
 
     Returns:
         A sentence for each such run; empty if every comparison is of the named flags alone.
@@ -218,9 +180,10 @@ def unlike(rows: Mapping[str, Mapping[int, Run]], reference: str = REFERENCE_ROW
     found = []
     for row, runs in rows.items():
         flags = next(iter(runs.values()))["flags"]
+        first = min(runs)
         for seed, run in sorted(runs.items()):
-            other = rows.get(reference, {}).get(seed)
-            if row == reference or other is None:
+            other = runs[first] if row == reference else rows.get(reference, {}).get(seed)
+            if other is None:
                 continue
             allowed = {*run["named"], *other["named"]}
             names = sorted(run["settings"].keys() | other["settings"].keys())
@@ -235,11 +198,16 @@ def unlike(rows: Mapping[str, Mapping[int, Run]], reference: str = REFERENCE_ROW
                 if run[name] != other[name]
             ]
             changes += [f"flags {run['flags'] or 'none'} for {flags or 'none'}"] if run["flags"] != flags else []
-            changes += [f"uncommitted changes at {_short(one['commit'])}" for one in (run, other) if one["dirty"]]
+            changes += [
+                f"uncommitted changes at {_short(one['commit'])}"
+                for one in ((run,) if row == reference else (run, other))
+                if one["dirty"]
+            ]
             if changes:
-                found.append(
-                    f"{row}, seed {seed}, differs from {reference} in more than its flags: {', '.join(changes)}"
+                what = (
+                    f"seed {first} in more than its seed" if row == reference else f"{reference} in more than its flags"
                 )
+                found.append(f"{row}, seed {seed}, differs from {what}: {', '.join(changes)}")
     return found
 
 
