@@ -90,6 +90,16 @@ def test_the_readme_names_every_room():
     assert [name for name in sorted(folders) if f"{name}/" not in tree] == []
 
 
+def test_every_difference_from_the_released_code_stands_at_its_place_in_the_code():
+    sources = [path.read_text() for folder in ("models", "modules") for path in (ROOT / folder).rglob("*.py")]
+    parts = [part for source in sources for part in re.findall(r'Departure:.*?(?:\n\s*\n|""")', source, re.DOTALL)]
+    table = (ROOT / "docs" / "method.md").read_text().split("| switch that restores it |")[1].split("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    switches = {re.search(r"--[\w-]+", row[2])[0] for row in rows if "`--" in row[2] and row[1] != "ablation baselines"}
+    assert len(switches) > 12
+    assert {name for name in switches if not any(name in part for part in parts)} == set()
+
+
 def test_quickstart_and_test_commands_open_the_readme():
     first_screen = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40])
     assert "bash quickstart.sh" in first_screen

@@ -24,7 +24,13 @@ from modules.options.programs import MainTrain
 from modules.records import read_json, read_jsonl
 from modules.retrieval import text_oracle
 from modules.retrieval.observation import Views, observe
-from modules.retrieval.references import DROPPED, find_references, reference_agreement, training_references
+from modules.retrieval.references import (
+    DROPPED,
+    find_references,
+    reference_agreement,
+    refuse_too_many,
+    training_references,
+)
 from modules.retrieval.text_oracle import most_alike
 
 
@@ -161,6 +167,41 @@ def test_what_is_alike_is_the_same_however_much_is_compared_at_once(datasets, mo
     assert np.array_equal(most_alike(reports, dataset.bank, groups, k=3), whole)
     some = np.array([4, 1, 9, 20])
     assert np.isin(most_alike(reports, dataset.bank, groups, k=2, among=some), some).all()
+
+
+@pytest.mark.parametrize("exclude_same_patient", [False, True])
+def test_the_most_alike_are_never_of_the_own_group(datasets, exclude_same_patient):
+    """Asked for as many as there are, it gave a study its own report."""
+    dataset = datasets["train"]
+    reports, groups = list(dataset.reports), dataset.bank.groups(dataset.studies, exclude_same_patient)
+    others = len(dataset.bank) - int(np.bincount(groups[0]).max())
+    rows = most_alike(reports, dataset.bank, groups, k=others)
+    assert (groups[0][rows] != groups[1][:, None]).all()
+    with pytest.raises(UserError, match=f"fewer than {others + 1} studies of the retrieval bank may be retrieved"):
+        most_alike(reports, dataset.bank, groups, k=others + 1)
+
+
+@pytest.mark.parametrize(
+    "flags", [{"train_retrieval": "label"}, {"train_retrieval": "mixed"}, {}, {"exclude_same_patient": True}]
+)
+def test_more_references_than_there_are_is_refused(datasets, flags):
+    dataset, asked = datasets["train"], options(**flags)
+    groups, _ = dataset.bank.groups([], "exclude_same_patient" in flags)
+    most = len(dataset) - int(np.bincount(groups).max())
+    if "train_retrieval" in flags:
+        most = dataset.store["label_neighbours"].shape[1]
+        assert most < len(dataset) - 1
+    refuse_too_many(dataset, most, asked)
+    with pytest.raises(UserError, match=f"--references {most + 1} is more than there are, .*: give at most {most}$"):
+        refuse_too_many(dataset, most + 1, asked)
+    refuse_too_many(dataset, most + 1, options(retrieval="none"))
+
+
+def test_a_training_with_too_many_references_writes_nothing(prepared, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train(prepared, tmp_path / "run", "--train_retrieval", "label", "--references", 60, "--reference_memory", 8)
+    assert "error: --references 60 is more than there are" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "options.json").exists()
 
 
 def test_no_retrieval_gives_no_reference(model, datasets):

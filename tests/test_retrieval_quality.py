@@ -81,7 +81,7 @@ def test_random_retrieval_chooses_evenly_and_refuses_a_bank_of_one_patient():
     studies = [Study(id=f"q{i}", image_path=("x",), report="x", split="test") for i in range(4000)]
     rows = random_rows(np.arange(20), np.full(4000, -1), studies, seed=3)[:, 0]
     assert np.abs(np.bincount(rows, minlength=20) - 200).max() < 60
-    with pytest.raises(UserError, match="fewer than 1 of the 20 studies"):
+    with pytest.raises(UserError, match="fewer than 1 studies of the retrieval bank"):
         random_rows(np.zeros(20, int), np.zeros(1, int), studies[:1], seed=3)
 
 

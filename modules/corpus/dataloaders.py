@@ -28,6 +28,8 @@ def rare_first(labels: np.ndarray, power: float) -> np.ndarray:
     A study counts by its rarest positive condition, the rate of that condition to minus ``power``; one without any counts
     as the most frequent condition would.
 
+    Departure: a published epoch takes every study once: ``--rare_sampling 0``.
+
     Args:
         labels: ``(n, L)`` states.
         power: 0 takes every study once.

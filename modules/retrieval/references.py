@@ -19,6 +19,33 @@ DROPPED = 0.1  # share of the training studies without a reference if --drop_ref
 COMPARED = 4096  # reports of a large bank among which the most alike are looked for
 
 
+def refuse_too_many(dataset: ReportDataset, k: int, options: MainTrain) -> None:
+    """Refuse to give every training study more reports of others than there are.
+
+    Args:
+        dataset: the training studies.
+        k: references of a study.
+        options: ``retrieval``, ``train_retrieval``, ``exclude_same_patient``.
+
+    Raises:
+        UserError: saying how many there are.
+    """
+    training = options.training
+    if options.model.retrieval == "none":
+        return
+    groups, _ = dataset.bank.groups([], training.exclude_same_patient)
+    others = len(groups) - int(np.bincount(groups).max())
+    whose = "patients" if training.exclude_same_patient else "studies"
+    found = f"{others} reports of other {whose} are all that some training study has"
+    if training.train_retrieval in ("label", "mixed"):
+        stored = dataset.bank.store["label_neighbours"].shape[1]
+        if stored < others:
+            others = stored
+            found = f"{stored} label neighbours are stored for each study (--neighbours of main_prepare.py)"
+    if k > others:
+        raise UserError(f"--references {k} is more than there are, {found}: give at most {others}")
+
+
 def set_references(
     model: Revtaf,
     dataset: ReportDataset,

@@ -10,6 +10,11 @@ from models.retrieval import RetrievalBank
 from modules.distributed import rank, world_size
 from modules.messages import UserError
 
+FEW = (
+    "fewer than {} studies of the retrieval bank may be retrieved for some query: add training studies, ask for fewer "
+    "--references, or drop --exclude_same_patient"
+)
+
 
 def shard_rows(size: int) -> slice:
     """The consecutive rows of a bank of ``size`` rows that this process holds; the shares differ by one at most."""
@@ -46,8 +51,5 @@ def search_shards(
         distances, order = distances.sort(dim=1, stable=True)
         rows = rows.gather(1, order)
     if len(queries) and distances[:, k - 1].isinf().any():
-        raise UserError(
-            f"fewer than {k} studies of the retrieval bank may be retrieved for some query: add training studies or "
-            "drop --exclude_same_patient"
-        )
+        raise UserError(FEW.format(k))
     return rows[:, :k], distances[:, :k]

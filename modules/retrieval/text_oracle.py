@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from modules.corpus.bank import TrainingBank
+from modules.messages import UserError
+from modules.retrieval.sharding import FEW
 
 WORDS = {"ngram_range": (1, 4), "token_pattern": r"\S+", "n_features": 2**20, "alternate_sign": False}
 BLOCK = 256  # reports compared at once
@@ -34,6 +36,9 @@ def most_alike(
 
     Returns:
         ``(n, k)``, the most alike first, ties by row.
+
+    Raises:
+        UserError: if a report has fewer than k of other groups.
     """
     from sklearn.feature_extraction.text import HashingVectorizer  # on demand: it takes seconds to import
 
@@ -44,6 +49,9 @@ def most_alike(
     for start in range(0, len(reports), BLOCK):
         part = slice(start, start + BLOCK)
         alike = (count(list(reports[part])) @ words).toarray()  # (B, N)
-        alike[groups[1][part, None] == groups[0][among]] = -np.inf
+        own = groups[1][part, None] == groups[0][among]  # (B, N)
+        if (len(among) - own.sum(axis=1)).min() < k:
+            raise UserError(FEW.format(k))
+        alike[own] = -np.inf
         found.append(among[np.argsort(-alike, axis=1, kind="stable")[:, :k]])
     return np.concatenate(found)

@@ -31,6 +31,7 @@ from modules.preparation.doctor.examination import refuse_errors
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import prepared_files
 from modules.preparation.published.recognition import how_to_prepare
+from modules.retrieval.references import refuse_too_many
 from modules.weights.backbones import needed_backbone, read_folder
 
 
@@ -104,7 +105,7 @@ class TrainingData:
 
         Raises:
             UserError: if the doctor finds errors, a split is empty or images are missing; if features, bank and scorer do
-                not belong together; if a size that was chosen does not fit them.
+                not belong together; if a size that was chosen does not fit them; if studies have fewer references than asked for.
         """
         require_own_bank(FeatureStore.open(options.data.feature_dir), options.data.feature_dir, options.data.bank_dir)
         splits = _studies(options)
@@ -130,6 +131,7 @@ class TrainingData:
         }
         for dataset in datasets.values():
             dataset.use_reports(options.data.cleaning, options.data.max_words)
+        refuse_too_many(datasets["train"], config.references, options)
         return cls(datasets["train"], datasets["val"], store, config)
 
 
