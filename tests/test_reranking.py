@@ -54,6 +54,13 @@ def test_the_hypothesis_with_the_fewest_differing_findings_is_taken(found, expec
     assert taken(known(*found), REPORTS[:3]) == expected
 
 
+def test_an_invented_finding_counts_as_much_as_a_missed_one():
+    missing, right, more = *REPORTS[1:3], "large pleural effusion and cardiomegaly . pulmonary edema ."
+    fused = known("pleural effusion", "cardiomegaly")
+    assert [taken(fused, [wrong, right]) for wrong in (missing, more)] == [1, 1]
+    assert [taken(fused, pair) for pair in ([missing, more], [more, missing])] == [0, 0]
+
+
 def test_what_is_denied_or_uncertain_differs_no_more_than_what_is_not_said():
     texts = ["large pleural effusion . possible edema . no pneumothorax . no consolidation .", "cardiomegaly ."]
     assert taken(known("pleural effusion"), texts) == 0
