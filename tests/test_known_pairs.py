@@ -5,6 +5,7 @@ import pytest
 import torch
 from small_set import small_bank, small_set
 
+from modules.labelling.mentions import EXCLUDED
 from modules.labels import ENTITIES
 from modules.training.known_pairs import UNKNOWN, KnownPairs, known_pairs
 
@@ -32,6 +33,16 @@ def test_a_sentence_is_paired_with_the_entities_that_it_asserts_or_denies(train_
     assert pairs[1, EFFUSION, 0] == 1
     assert pairs[1, ENLARGE, 0] == 0
     assert pairs[1, ENLARGE, 1] == 1
+
+
+def test_a_sentence_that_names_no_entity_is_paired_with_none(tmp_path):
+    reports = {"a": "large effusion . as compared with before ."}
+    dataset = small_set(small_bank(tmp_path, reports, np.zeros((1, 18))), reports)
+    dataset.refer_to(np.array([[0]]))
+    for kind in ("mentions", "stored"):
+        pairs = known_pairs(dataset, kind)([0], torch.zeros(1, 2, 9))
+        assert not pairs[0, EXCLUDED].any()
+        assert kind == "stored" or pairs[0].nonzero().tolist() == [[EFFUSION, 0]]
 
 
 def test_padding_no_reference_and_sentences_stored_otherwise_are_unknown(train_set):
