@@ -8,12 +8,14 @@ from small_set import small_bank, small_set
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from modules.corpus.annotations import Study
 from modules.evaluation.metrics.clinical import clinical_scores, frequency_thirds
-from modules.labels import MIMIC_POSITIVE_RATES
+from modules.labels import CONDITIONS, MIMIC_POSITIVE_RATES, POSITIVE
 from modules.messages import UserError
 from modules.retrieval import quality as retrieval_quality
 from modules.retrieval.retriever import Queries, random_rows, retrieve
 
 N, QUERIES = 40, 12
+RAREST = ("consolidation", "pneumonia", "pneumothorax", "pleural other")  # of MIMIC-CXR, four of fourteen
+MOST_FREQUENT = ("cardiomegaly", "lung opacity", "atelectasis", "support devices", "no finding")
 
 
 @pytest.fixture
@@ -57,6 +59,11 @@ def test_cosine_agrees_with_a_slow_count(judged):
     scores = clinical_scores(known[first], labels)
     assert cosine["label_f1_top1"] == pytest.approx(scores["ce_f1_example"])
     assert cosine["f1_macro_top1"] == pytest.approx(scores["ce_f1_macro"])
+    retrieved, true = known[first] == POSITIVE, labels == POSITIVE
+    f1 = 2 * (retrieved & true).sum(axis=0) / (retrieved.sum(axis=0) + true.sum(axis=0))
+    tail, head = (f1[[CONDITIONS.index(name) for name in names]].mean() for names in (RAREST, MOST_FREQUENT))
+    assert cosine["f1_macro_tail_top1"] == pytest.approx(tail)
+    assert abs(tail - head) > 0.02
 
 
 def test_the_random_row_is_the_draw_of_random_retrieval(judged):
