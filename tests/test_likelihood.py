@@ -1,5 +1,6 @@
 """modules/retrieval/likelihood.py: the search finds the likeliest labels, exactly, alone and in two processes."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from models.manifolds import Euclidean
 from models.retrieval import RetrievalBank
 from modules.corpus.annotations import Study
 from modules.distributed import processes, rank
-from modules.labels import POSITIVE
+from modules.labels import NEGATIVE, POSITIVE
 from modules.retrieval.likelihood import (
     LEAST_PROBABILITY,
     LEAST_RATE,
@@ -128,6 +129,21 @@ def test_a_rare_finding_is_asked_for_sooner_than_a_frequent_one():
     said, asked = label_points(labels, scores), state_points(logits, rate, scores[:1])
     rare, frequent, _ = (asked @ said.T)[0].tolist()
     assert rare > frequent
+
+
+@pytest.mark.parametrize(("blank", "negative", "states_win"), [(0.1, 0.6, False), (0.01, 0.97, True)])
+def test_states_tell_reports_of_equal_findings_apart_and_scores_those_of_equal_states(blank, negative, states_win):
+    """A report that denies what is to be denied, one that is silent, and one that denies it of another image."""
+    logits, rest = torch.zeros(1, 4, 18), (1 - blank - negative) / 2
+    logits[0, :, 3] = torch.tensor([blank, rest, negative, rest]).log()
+    labels, scores = torch.zeros(3, 18), torch.zeros(3, 75)
+    labels[[0, 2], 3] = NEGATIVE
+    scores[[0, 1, 2], [4, 4, 5]] = 0.5
+    said, asked = label_points(labels, scores), state_points(logits, torch.full((18,), 0.3), scores[:1])
+    denied, silent, unlike = (asked.double() @ said.double().T)[0].tolist()
+    assert denied - silent == pytest.approx(0.3 * math.log(negative / blank), abs=1e-5)
+    assert denied - unlike == pytest.approx(1, abs=1e-5)
+    assert (unlike > silent) == states_win
 
 
 def one_of_two(folder):
