@@ -100,8 +100,9 @@ def test_the_oracle_knows_the_words_and_nobody_gets_his_own_report(dataset):
         assert (drawn < 4).all()
 
 
-def test_the_loss_under_a_reference_is_that_of_the_model_which_is_given_it(prepared):
-    """Token by token, with the predicted states in the prompt; a reference is its words and its sentences."""
+@pytest.fixture
+def reading(prepared):
+    """A model on which every reference tells, and what makes a data set of the first five studies of the test."""
     store, annotation = FeatureStore.open(prepared / "features"), read_annotation(prepared / "annotation.json")
     bank, studies = TrainingBank(store), annotation["test"][:5]
     tokenizer = ReportTokenizer.from_reports([study.report for study in annotation["train"]], 1)
@@ -113,15 +114,38 @@ def test_the_loss_under_a_reference_is_that_of_the_model_which_is_given_it(prepa
     with torch.no_grad():
         for parameter in [*model.fusion.parameters(), *model.report_decoder.parameters()]:
             parameter *= 5 if parameter.dim() > 1 else 1  # what is seen changes what is written
-    dataset = ReportDataset(
-        studies, prepared / "images", store, bank, tokenizer, image_size=64, max_report_tokens=60,
-        reference_memory=6, references=2,
-    )  # fmt: skip
-    dataset.refer_to(np.array([[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]))
-    given = {"device": torch.device("cpu"), "precision": "fp32", "num_workers": 0, "seed": 0}
-    found = reference_sensitivity(model, dataset, batch_size=2, **given)
+
+    def of(positions):
+        dataset = ReportDataset(
+            [studies[n] for n in positions], prepared / "images", store, bank, tokenizer, image_size=64,
+            max_report_tokens=60, reference_memory=6, references=2,
+        )  # fmt: skip
+        dataset.refer_to(np.array([[2 * n, 2 * n + 1] for n in positions]))
+        return dataset
+
+    return model, of
+
+
+GIVEN = {"device": torch.device("cpu"), "precision": "fp32", "num_workers": 0, "seed": 0}
+
+
+def test_a_large_test_is_judged_by_five_hundred_of_its_studies_taken_evenly(reading):
+    """Six hundred, of which one study is the first half and another the second: they count the same."""
+    model, of = reading
+    large = reference_sensitivity(model, of([0] * 300 + [1] * 300), batch_size=100, **GIVEN)
+    both = reference_sensitivity(model, of([0, 1]), batch_size=2, **GIVEN)
+    assert (large.pop("studies"), both.pop("studies")) == (500, 2)
+    assert large == pytest.approx(both, rel=1e-4)
+    assert reference_sensitivity(model, of([0]), batch_size=1, **GIVEN)["retrieved"] != pytest.approx(both["retrieved"])
+
+
+def test_the_loss_under_a_reference_is_that_of_the_model_which_is_given_it(reading):
+    """Token by token, with the predicted states in the prompt; a reference is its words and its sentences."""
+    model, of = reading
+    dataset = of(range(5))
+    found = reference_sensitivity(model, dataset, batch_size=2, **GIVEN)
     assert found["studies"] == 5
-    state_ids = torch.tensor(tokenizer.state_ids)
+    state_ids = torch.tensor(dataset.tokenizer.state_ids)
     for kind, rows in reference_kinds(dataset, seed=0).items():
         dataset.refer_to(rows)
         (batch,) = evaluation_loader(dataset, 5, 0)
