@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from zlib import crc32
-
 from modules.corpus.annotations import SPLITS, leading_out
 from modules.corpus.patients import patient_key
 from modules.messages import UserError, quoted
 from modules.preparation.raw.studies import RawDataset
-from modules.records import sha256_of
-
-_END = 4096  # bytes of a file that are compared before all of it is
 
 
 def name_patients(dataset: RawDataset) -> None:
@@ -44,66 +38,29 @@ def refuse_shared_patients(dataset: RawDataset, source: object) -> None:
         )
 
 
-def find_alike(dataset: RawDataset) -> None:
-    """Find the images that are files of the same bytes under several names, and say so.
-
-    Whole files are read only where size and last bytes are those of another.
-    """
-    if dataset.image_root is None:
-        return
-    images = [*dict.fromkeys(image for study in dataset.studies for image in study.images)]
-    groups = [images]
-    for kind in (_size, _end, sha256_of):
-        alike: dict[object, list[str]] = {}
-        for number, group in enumerate(groups):
-            for image in group:
-                alike.setdefault((number, kind(dataset.image_root / image)), []).append(image)
-        groups = [group for group in alike.values() if len(group) > 1]
-    dataset.first_alike = {image: group[0] for group in groups for image in group}
-    if groups:
-        dataset.notes.append(
-            f"{len(dataset.first_alike)} image files have the bytes of another, first {quoted(groups[0][1])} those of "
-            f"{quoted(groups[0][0])}: they count as one image"
-        )
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _end(path: Path) -> int:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _END))
-        return crc32(file.read())
-
-
 def refuse_shared_images(dataset: RawDataset, source: object) -> None:
     """Refuse a split that gives an image to two of its parts where images stand for patients; else say so.
 
     Raises:
         UserError: naming the first.
     """
-    names: dict[str, dict[str, str]] = {}  # by image and split how it is called there first
+    splits: dict[str, set[str]] = {}
     named: set[str] = set()
     for study in dataset.studies:
-        for name in study.images:
-            image = dataset.first_alike.get(name, name)
-            names.setdefault(image, {}).setdefault(study.split or "", name)
+        for image in study.images:
+            splits.setdefault(image, set()).add(study.split or "")
             named |= {image} if study.patient is not None else set()
-    shared = [image for image, found in names.items() if len(found) > 1]
+    shared = [image for image, found in splits.items() if len(found) > 1]
     unnamed = [image for image in shared if image not in named]
-    if not shared:
-        return
-    one, other = [*names[(unnamed or shared)[0]].values()][:2]
-    called = quoted(one) if one == other else f"{quoted(one)}, which is byte for byte {quoted(other)}"
     if unnamed:
         raise UserError(
-            f"{source} puts {len(unnamed)} images into two splits, first {called}, so that a test would meet images of the "
+            f"{source} puts {len(unnamed)} images into two splits, first {unnamed[0]}, so that a test would meet images of the "
             "training: correct the split, or leave it out and one is drawn"
         )
-    dataset.notes.append(
-        f"warning: {len(shared)} images are of patients in several splits, first {called}: a test meets images of the training"
-    )
+    if shared:
+        dataset.notes.append(
+            f"warning: {len(shared)} images are of patients in several splits, first {quoted(shared[0])}: a test meets images of the training"
+        )
 
 
 def refuse_links(dataset: RawDataset) -> None:

@@ -27,7 +27,7 @@ from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError, quoted
 from modules.options.preparation_flags import RawOptions
-from modules.preparation.raw.acceptance import find_alike, name_patients, refuse_shared_images, refuse_shared_patients
+from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below
 from modules.preparation.raw.own_columns import (
@@ -88,7 +88,6 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     dataset.keep(lambda study: None if study.report else empty)
     if with_images:
         dataset.keep_present()
-        find_alike(dataset)
     if undivided and not options.all_test:  # what is left out would take from the smaller splits
         states = RuleLabeler()([study.report for study in dataset.studies])
         found = {

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from modules.corpus.annotations import SPLITS
-from modules.preparation.raw.studies import RawDataset
+from modules.preparation.raw.studies import RawDataset, RawStudy
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of a split that is drawn; R2Gen's of IU X-Ray
 
@@ -28,7 +28,7 @@ def draw_split(
             three patients have, the rarest first, as far as twice their share goes.
         unit: what the patients of the studies are, for the note; found if absent.
     """
-    patient_of = _together(dataset)
+    patient_of = _together(dataset.studies)
     sizes = Counter(patient_of.values())
     patients = sorted(sizes)
     order = [patients[i] for i in np.random.default_rng(seed).permutation(len(patients))]
@@ -45,9 +45,8 @@ def draw_split(
     dataset.notes.append(f"split drawn by {unit} with --seed {seed}")
 
 
-def _together(dataset: RawDataset) -> dict[str, str]:
+def _together(studies: Sequence[RawStudy]) -> dict[str, str]:
     """By id, what each study must stay with: its patient, or where none is named whoever has one of its images."""
-    studies = dataset.studies
     joined: dict[str, str] = {}  # a study and the one that it is taken with
 
     def first(patient: str) -> str:
@@ -59,8 +58,7 @@ def _together(dataset: RawDataset) -> dict[str, str]:
     patient_of = {study.id: study.patient or f"study {study.id}" for study in studies}
     for study in studies:
         for image in study.images if study.patient is None else ():
-            seen = owner.setdefault(dataset.first_alike.get(image, image), patient_of[study.id])
-            one, other = first(seen), first(patient_of[study.id])
+            one, other = first(owner.setdefault(image, patient_of[study.id])), first(patient_of[study.id])
             if one != other:
                 joined[other] = one
     return {identifier: first(patient) for identifier, patient in patient_of.items()}

@@ -55,7 +55,6 @@ class RawDataset:
         details: sentence by id of those of them whose reason is not the same for all.
         notes: lines that say how the texts were found.
         looked_for: image files that are not there, as they were looked for.
-        first_alike: by image the first one whose file has the same bytes, where there are two.
         studies_before: how many studies there were, and how many of them were left out, before each image became an item.
     """
 
@@ -65,7 +64,6 @@ class RawDataset:
     details: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     looked_for: list[str] = field(default_factory=list)
-    first_alike: dict[str, str] = field(default_factory=dict)
     studies_before: tuple[int, int] | None = None
 
     def split_into_images(self, of_study: Callable[[RawStudy], Sequence[RawStudy]]) -> None:
