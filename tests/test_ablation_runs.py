@@ -128,7 +128,10 @@ def test_quotes_that_do_not_close_are_refused():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seed": "1"}, r"has '1' as seed, expected a number"),
+        ({"seed": "1"}, "is not the line of a finished run, it has '1' as its seed"),
+        ({"figures": None}, "it has None as its figures"),
+        ({"settings": []}, r"it has \[\] as its settings"),
+        ({"figures": {"seed": True}}, "has True as seed, expected a number"),
         (
             {"figures": {"map_correlation": float("nan")}},
             r"\(full, seed 1\) has nan as map_correlation, expected a number",
@@ -274,7 +277,7 @@ def test_a_row_whose_flags_have_changed_is_run_again(tmp_path):
     assert is_as_asked(run, unranked, training, "synth_cxr")
 
 
-def test_a_run_that_was_given_more_flags_is_made_again(tmp_path):
+def test_a_run_that_was_given_more_flags_is_not_taken_and_not_gone_on_with(tmp_path):
     """Those of ``--training`` at that time: they were taken for defaults of then."""
     benchmark, full = Benchmark("a", None, "--epochs 4"), Ablation("full")
     options = ablation_runs.options_of(full, benchmark, "synth_cxr")
@@ -284,6 +287,13 @@ def test_a_run_that_was_given_more_flags_is_made_again(tmp_path):
     assert is_as_asked({"flags": "", "settings": other}, full, benchmark, "synth_cxr")  # another default of then
     assert not is_as_asked({"flags": "", "settings": other, "shared": given}, full, benchmark, "synth_cxr")
     assert is_as_asked({"flags": "", "settings": options, "shared": given}, full, benchmark, "synth_cxr")
+    settings = settings_in(tmp_path)
+    folder = tmp_path / "root" / "a" / "full" / "1"
+    write_json(folder / "options.json", {"options": other})
+    line = {"benchmark": "a", "row": "full", "seed": 1, "flags": "", "settings": other, "figures": {}, **BARE}
+    Path(settings.runs).write_text(json.dumps({**line, "shared": given}) + "\n")
+    with pytest.raises(UserError, match=r"full/1 holds a training with other flags \(init_lr 0.5 there, 0.0025 here\)"):
+        run_ablation(benchmark, [full], {"full": []}, settings)
 
 
 def test_the_committed_runs_are_as_asked():
@@ -295,7 +305,12 @@ def test_the_committed_runs_are_as_asked():
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"), [("--epochs 3", "epochs 1 there, 3 here"), ("--scst 3", "scst 0 there, 3 here")]
+    ("flags", "said"),
+    [
+        ("--epochs 3", "epochs 1 there, 3 here"),
+        ("--scst 3", "scst 0 there, 3 here"),
+        ("--init_lr 0.5", r"init_lr 0.0025 there, 0.5 here"),
+    ],
 )
 def test_a_folder_with_another_training_is_refused_before_anything_is_run(tmp_path, flags, said):
     """Resumed, it would be neither of the two."""

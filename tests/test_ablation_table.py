@@ -16,7 +16,7 @@ from modules.evaluation.reports.ablation_table import (
     table_cells,
     unlike,
 )
-from modules.evaluation.reports.finished_runs import latest_runs
+from modules.evaluation.reports.run_lines import latest_runs
 
 BLEU = Figure("BLEU-4", "scores.test_BLEU_4")
 GAIN = Figure("none - retrieved", "none", "retrieved", 4)
@@ -130,7 +130,6 @@ def test_a_run_that_differs_in_more_is_named(changes, words):
         ({"commit": "a" * 40}, "commit aaaaaaaaaaaa for cccccccccccc"),
         ({"data": "other"}, "data other for d"),
         ({"flags": "--c 1"}, "flags --c 1 for none"),
-        ({"dirty": True}, "uncommitted changes at cccccccccccc"),
     ],
     ids=str,
 )
@@ -142,10 +141,18 @@ def test_a_full_run_that_differs_from_the_others_is_named(changes, words):
     assert sentence == f"full, seed 2, differs from seed 1 in more than its seed: {words}"
 
 
-def test_a_full_run_with_uncommitted_changes_is_named_beside_every_row():
-    sentences = unlike(latest_runs([*RUNS, {**RUNS[1], "dirty": True}], "made up"))
-    assert [text.split(",")[0] for text in sentences] == ["full", "none"]
-    assert all("uncommitted changes at cccccccccccc" in text for text in sentences)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_full_run_with_uncommitted_changes_is_named_beside_every_row(seed):
+    sentences = unlike(latest_runs([*RUNS, {**RUNS[seed - 1], "dirty": True}], "made up"))
+    assert sentences == [
+        f"full, seed {seed}, was trained with uncommitted changes at cccccccccccc",
+        f"none, seed {seed}, differs from full in more than its flags: uncommitted changes at cccccccccccc",
+    ]
+
+
+def test_the_run_that_stands_first_in_the_file_has_the_flags_of_its_row():
+    runs = latest_runs([{**RUNS[1], "flags": "--c 1"}, RUNS[0]], "made up")
+    assert unlike(runs) == ["full, seed 1, differs from seed 2 in more than its seed: flags none for --c 1"]
 
 
 def test_the_table_shows_each_row_once_with_its_difference_below_and_its_columns_aligned():

@@ -12,7 +12,7 @@ from tiny import tiny_config
 
 from models.near_view import SIDE
 from models.revtaf import Revtaf
-from modules.evaluation.reports.finished_runs import latest_runs
+from modules.evaluation.reports.run_lines import latest_runs
 
 DOCS = Path(__file__).parents[1] / "docs"
 NOW, BEFORE = (DOCS / "findings.md").read_text().split("\n## Shorter trainings")

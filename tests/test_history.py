@@ -62,23 +62,7 @@ def test_an_epoch_is_one_row_of_the_terminal():
     row["val_text_cosine"] = 0.3123
     heading, line = table_row(row, "val_ce_f1", True, 7200).split("\n")
     assert heading.split()[:4] == ["epoch", "loss", "report", "diagnosis"]
-    assert line.split() == [
-        "1",
-        "2.500",
-        "1.250",
-        "-",
-        "-",
-        "0.123",
-        "-",
-        "0.312",
-        "-",
-        "5.0e-05",
-        "61",
-        "2.0",
-        "h",
-        "*",
-        "best",
-    ]
+    assert " ".join(line.split()) == "1 2.500 1.250 - - 0.123 - 0.312 - 5.0e-05 61 2.0 h * best"
     second = table_row({**row, "epoch": 2, "val_METEOR": 0.5}, "val_METEOR", False, 30)
     assert "\n" not in second
     assert second.split()[-3:] == ["0.500", "30", "s"]

@@ -192,7 +192,7 @@ def test_more_references_than_there_are_is_refused(datasets, flags):
         most = dataset.store["label_neighbours"].shape[1]
         assert most < len(dataset) - 1
     refuse_too_many(dataset, most, asked)
-    with pytest.raises(UserError, match=f"--references {most + 1} is more than there are, .*: give at most {most}$"):
+    with pytest.raises(UserError, match=rf"^{most + 1} references of a study are wanted .* has {most} "):
         refuse_too_many(dataset, most + 1, asked)
     refuse_too_many(dataset, most + 1, options(retrieval="none"))
 
@@ -200,7 +200,7 @@ def test_more_references_than_there_are_is_refused(datasets, flags):
 def test_a_training_with_too_many_references_writes_nothing(prepared, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path / "run", "--train_retrieval", "label", "--references", 60, "--reference_memory", 8)
-    assert "error: --references 60 is more than there are" in capsys.readouterr().err
+    assert "error: 60 references of a study are wanted (--references), and each study has" in capsys.readouterr().err
     assert not (tmp_path / "run" / "options.json").exists()
 
 

@@ -155,15 +155,15 @@ def test_an_epoch_without_a_validation_says_how_alike_texts_and_maps_are(prepare
     assert "val_BLEU_4" in second
     assert "val_BLEU_4" not in first
     validation = trainer.validation
-    again = validation.look(3)
+    again = validation.distinctness(3)
     validation.generate()
     assert again == pytest.approx({f"val_{name}": value for name, value in validation.distinct.figures().items()})
     validation.forget()
     monkeypatch.setattr(trainer.model, "fuse", lambda study, fuse=trainer.model.fuse: alike(fuse(study)))
     capsys.readouterr()
-    validation.look(FEW_STEPS - 1)
+    validation.distinctness(FEW_STEPS - 1)
     assert capsys.readouterr().err == ""
-    assert validation.look(FEW_STEPS)["val_map_correlation"] == pytest.approx(1, abs=1e-4)
+    assert validation.distinctness(FEW_STEPS)["val_map_correlation"] == pytest.approx(1, abs=1e-4)
     shown = capsys.readouterr().err
     assert "warning: text_cosine is 1.000" in shown
     assert "warning: map_correlation is 1.000" in shown

@@ -117,7 +117,7 @@ def generate_reports(
         for batch in loader:
             if kept is not None:
                 kept.between()
-            batch = dataset.to_device(_finite(dataset, batch), device)
+            batch = dataset.to_device(finite(dataset, batch), device)
             with autocast(device, precision):
                 tokens, certainty, fused = search.write(model, batch.study, tokenizer)
             probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
@@ -138,7 +138,7 @@ def generate_reports(
     return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]
 
 
-def _finite(dataset: ReportDataset, batch: Batch) -> Batch:
+def finite(dataset: ReportDataset, batch: Batch) -> Batch:
     """A batch, or UserError if a feature of a study is not finite: of a large array its opening read only the head."""
     if wrong := blamed_inputs([dataset.studies[index].id for index in batch.index], batch):
         raise UserError(wrong)

@@ -10,6 +10,8 @@ from typing import Any
 from modules.distributed import barrier, is_main, rank
 from modules.records import plain
 
+LAYOUT = 2  # of the lines; those of another one are left out
+
 
 class KeptRows:
     """Rows of :func:`modules.evaluation.generation.generate_reports` that outlive the process.
@@ -21,7 +23,7 @@ class KeptRows:
     """
 
     def __init__(self, folder: Path, made_by: str, between: Callable[[], None]) -> None:
-        self.folder, self.made_by, self.between = folder, f"{made_by}, a note of each study", between
+        self.folder, self.made_by, self.between = folder, f"{made_by} {LAYOUT}", between
         self.rows: dict[int, dict[str, Any]] = {}
         self.notes: dict[int, Any] = {}  # by study
         self._noted: Sequence[Any] = ()
@@ -59,13 +61,13 @@ class KeptRows:
         return found if len(found) == len(batch) else []
 
     def add(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
-        """Keep the rows of a batch, with what was noted of them."""
+        """Keep the rows of a batch, with what was noted of each: :meth:`note` comes first."""
         self.notes |= dict(zip((index for index, _ in rows), self._noted, strict=True))
         self._noted = ()
         self._write(dict(rows))
 
     def note(self, values: Sequence[Any]) -> None:
-        """Keep a value that JSON knows with each row of the present batch: the next one may be of other studies."""
+        """Keep a value that JSON knows with each row of the present batch; a resume may have other batches."""
         self._noted = values
 
     def remove(self) -> None:

@@ -30,20 +30,24 @@ def refuse_too_many(dataset: ReportDataset, k: int, options: MainTrain) -> None:
     Raises:
         UserError: saying how many there are.
     """
-    training = options.training
+    how, no_patient = options.training.train_retrieval, options.training.exclude_same_patient
     if options.model.retrieval == "none":
         return
-    groups, _ = dataset.bank.groups([], training.exclude_same_patient)
-    others = len(groups) - int(np.bincount(groups).max())
-    whose = "patients" if training.exclude_same_patient else "studies"
-    found = f"{others} reports of other {whose} are all that some training study has"
-    if training.train_retrieval in ("label", "mixed"):
+    limits = []
+    if how != "label":
+        groups, _ = dataset.bank.groups([], no_patient)
+        others, whose = len(groups) - int(np.bincount(groups).max()), "patients" if no_patient else "studies"
+        advice = "give fewer, or more training studies" + (
+            ", or leave out --exclude_same_patient" if no_patient else ""
+        )
+        limits.append((others, f"some training study has {others} reports of other {whose}", advice))
+    if how in ("label", "mixed"):
         stored = dataset.bank.store["label_neighbours"].shape[1]
-        if stored < others:
-            others = stored
-            found = f"{stored} label neighbours are stored for each study (--neighbours of main_prepare.py)"
-    if k > others:
-        raise UserError(f"--references {k} is more than there are, {found}: give at most {others}")
+        advice = "give fewer, or prepare with more --neighbours"
+        limits.append((stored, f"each study has {stored} label neighbours in its features", advice))
+    most, found, advice = min(limits)
+    if k > most:
+        raise UserError(f"{k} references of a study are wanted (--references), and {found}: {advice}")
 
 
 def set_references(

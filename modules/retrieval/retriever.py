@@ -25,7 +25,7 @@ from modules.corpus.bank import TrainingBank
 from modules.labels import POSITIVE, STATES
 from modules.messages import UserError
 from modules.retrieval.likelihood import label_points, state_points
-from modules.retrieval.sharding import FEW, search_shards, shard_rows
+from modules.retrieval.sharding import TOO_FEW, search_shards, shard_rows
 
 BLOCK = 1024  # studies embedded at once: few enough to stay in the cache
 QUERIES = 4096  # studies searched at once, each time reading the whole bank
@@ -160,7 +160,7 @@ def random_rows(
     turn = order[(starts[:, None] + np.arange(width)) % N]  # (n, width)
     own = bank_groups[turn] == query_groups[:, None]  # (n, width)
     if (width - own.sum(axis=1)).min() < k:
-        raise UserError(FEW.format(k))
+        raise UserError(TOO_FEW.format(k))
     first = np.argsort(own, axis=1, kind="stable")[:, :k]  # (n, k)
     return np.take_along_axis(turn, first, axis=1)
 

@@ -10,9 +10,9 @@ from models.retrieval import RetrievalBank
 from modules.distributed import rank, world_size
 from modules.messages import UserError
 
-FEW = (
-    "fewer than {} studies of the retrieval bank may be retrieved for some query: add training studies, ask for fewer "
-    "--references, or drop --exclude_same_patient"
+TOO_FEW = (
+    "fewer than {} studies of the retrieval bank may be retrieved for some query: add training studies or drop "
+    "--exclude_same_patient"
 )
 
 
@@ -51,5 +51,5 @@ def search_shards(
         distances, order = distances.sort(dim=1, stable=True)
         rows = rows.gather(1, order)
     if len(queries) and distances[:, k - 1].isinf().any():
-        raise UserError(FEW.format(k))
+        raise UserError(TOO_FEW.format(k))
     return rows[:, :k], distances[:, :k]

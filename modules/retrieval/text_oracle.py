@@ -11,7 +11,7 @@ import numpy as np
 
 from modules.corpus.bank import TrainingBank
 from modules.messages import UserError
-from modules.retrieval.sharding import FEW
+from modules.retrieval.sharding import TOO_FEW
 
 WORDS = {"ngram_range": (1, 4), "token_pattern": r"\S+", "n_features": 2**20, "alternate_sign": False}
 BLOCK = 256  # reports compared at once
@@ -51,7 +51,7 @@ def most_alike(
         alike = (count(list(reports[part])) @ words).toarray()  # (B, N)
         own = groups[1][part, None] == groups[0][among]  # (B, N)
         if (len(among) - own.sum(axis=1)).min() < k:
-            raise UserError(FEW.format(k))
+            raise UserError(TOO_FEW.format(k))
         alike[own] = -np.inf
         found.append(among[np.argsort(-alike, axis=1, kind="stable")[:, :k]])
     return np.concatenate(found)

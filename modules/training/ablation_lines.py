@@ -35,14 +35,19 @@ _OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by si
 
 
 def run_line(
-    job: Job, benchmark: str, named: Sequence[str], options: Mapping[str, Any], trained: Path, test_seconds: float
+    job: Job,
+    benchmark: str,
+    chosen: Mapping[str, Sequence[str]],
+    options: Mapping[str, Any],
+    trained: Path,
+    test_seconds: float,
 ) -> dict[str, Any]:
-    """The line of a finished run: see ``modules/evaluation/reports/finished_runs.py``.
+    """The line of a finished run: see ``modules/evaluation/reports/run_lines.py``.
 
     Args:
         job: which.
         benchmark: its name.
-        named: the options that the row sets.
+        chosen: the options that the row sets (``named``), and those that all rows set (``shared``).
         options: all of them, as ``options.json`` holds them.
         trained: folder of the training.
         test_seconds: what the test took.
@@ -55,7 +60,7 @@ def run_line(
         "row": job.row.name,
         "seed": job.seed,
         "flags": job.row.flags,
-        "named": list(named),
+        **chosen,
         "settings": {name: value for name, value in options.items() if name not in PLACES},
         "figures": {
             **figures,

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
-from modules.evaluation.reports.finished_runs import read_runs
+from modules.evaluation.reports.run_lines import read_runs
 from modules.messages import UserError
 from modules.options.flags import GenerationOptions
 from modules.options.parsing import flat, parse_options
@@ -73,8 +73,11 @@ def run_ablation(
     print(progress(wanted, missing, 0.0, 0, 1))
     if not missing:
         return
+    shared = shared_options(benchmark, settings.dataset_name)
     for job in missing:
-        _refuse_another(job, options_of(job.row, benchmark, settings.dataset_name))
+        before = finished.get((job.row.name, job.seed), {}).get("shared", ())
+        names = dict.fromkeys([*DECIDING, *shared, *before])
+        _refuse_another(job, options_of(job.row, benchmark, settings.dataset_name), names)
     if benchmark.drawing is not None:
         _call(["main_prepare.py", *places, *shlex.split(benchmark.drawing)], folder / "prepare.log", os.environ)
     failed = _run_all(missing, wanted, benchmark, named, settings)
@@ -118,12 +121,12 @@ def options_of(row: Ablation, benchmark: Benchmark, dataset_name: str) -> dict[s
     return plain(flat(parse_options(MainTrain, words)))
 
 
-def _refuse_another(job: Job, options: Mapping[str, Any]) -> None:
-    """Refuse to go on with a training of other epochs: resumed, it would be neither of the two; UserError names them."""
+def _refuse_another(job: Job, options: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse to go on with a training of other flags: resumed, it would be neither of the two; UserError names them."""
     there = begun_with(job.folder)
-    names = [name for name in DECIDING if there.get(name, options[name]) != options[name]]
-    if names:
-        differences = ", ".join(f"{name} {there[name]} there, {options[name]} here" for name in names)
+    other = [name for name in names if name in options and there.get(name, options[name]) != options[name]]
+    if other:
+        differences = ", ".join(f"{name} {there[name]} there, {options[name]} here" for name in other)
         raise UserError(
             f"{job.folder} holds a training with other flags ({differences}): give another --root, or remove the folder"
         )
@@ -242,8 +245,8 @@ def run_one(
     test = [*places, *own, *searched_as(options), "--load_pretrained", str(trained / "model_best.pth")]
     _call(["main_test.py", *test, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
     options = {**read_run_options(trained / "options.json"), **{name: options[name] for name in SEARCH}}
-    line = run_line(job, benchmark.name, named, options, trained, time.monotonic() - started)
-    append_jsonl(settings.runs, {**line, "shared": shared_options(benchmark, settings.dataset_name)})
+    chosen = {"named": list(named), "shared": shared_options(benchmark, settings.dataset_name)}
+    append_jsonl(settings.runs, run_line(job, benchmark.name, chosen, options, trained, time.monotonic() - started))
 
 
 def trained_alike(job: Job, options: Mapping[str, Any]) -> Path | None:

@@ -168,7 +168,7 @@ def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float | No
     names = dict(COLUMNS)
     if monitor not in names:
         names[monitor] = monitor.removeprefix("val_")
-    widths = {name: max(len(title), 8) for name, title in names.items()}
+    widths = {name: max(len(title), 7) for name, title in names.items()}
     cells = [f"{_cell(name, row.get(name)):>{widths[name]}}" for name in names]
     line = "  ".join([*cells, f"{'-' if left is None else _clock(left):>7}", "* best" if best else ""]).rstrip()
     heading = "  ".join([*(f"{title:>{widths[name]}}" for name, title in names.items()), f"{'left':>7}"])

@@ -276,7 +276,7 @@ class Trainer:
             row |= scores
             best = self._keep_best(row)
         else:
-            row |= self.validation.look(state.steps)
+            row |= self.validation.distinctness(state.steps)
         row["seconds"] = state.seconds + state.beside + time.perf_counter() - started
         state.next_epoch(plain(row))
         self.sums.zero_()

@@ -15,7 +15,7 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, is_main, watch
-from modules.evaluation.generation import generate_reports, search_of, state_scores
+from modules.evaluation.generation import finite, generate_reports, search_of, state_scores
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.scorer import ReportScorer
 from modules.evaluation.sensitivity import Distinctness, warnings
@@ -95,18 +95,19 @@ class Validation:
         self.kept.note(self.distinct.of_studies[-len(batch.index) :])
 
     @torch.no_grad()
-    def look(self, steps: int) -> dict[str, float]:
+    def distinctness(self, steps: int) -> dict[str, float]:
         """``val_text_cosine`` and ``val_map_correlation`` after an epoch that has no validation; warns as one does.
 
-        They are those of the first studies alone, as many as are looked at together.
+        They are those of the first studies alone, as many as one process looks at together.
 
         Args:
             steps: of the training so far.
         """
         at_once, distinct = self.options.loading.at_once, Distinctness()
         self.model.eval()
-        first = evaluation_batches(len(self.val_set), at_once)[:1]
+        first = evaluation_batches(min(len(self.val_set), at_once), at_once)
         for batch in evaluation_loader(self.val_set, at_once, 0, first):
+            batch = finite(self.val_set, batch)
             with autocast(self.device, self.options.compute.precision):
                 distinct(batch, self.model.fuse(self.val_set.to_device(batch, self.device).study))
         figures = distinct.figures()

@@ -14,7 +14,7 @@ from modules.evaluation.reports.ablation_table import (
     table_cells,
     unlike,
 )
-from modules.evaluation.reports.finished_runs import latest_runs, read_runs
+from modules.evaluation.reports.run_lines import latest_runs, read_runs
 from modules.messages import UserError
 from modules.records import atomic_write
 

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure as Picture
 
 from modules.evaluation.reports.ablation_table import REFERENCE_ROW, Figure, differences, row_values
-from modules.evaluation.reports.finished_runs import Run
+from modules.evaluation.reports.run_lines import Run
 
 _PANEL, _LINE, _MARGIN = 2.6, 0.28, 1.1  # inches
 

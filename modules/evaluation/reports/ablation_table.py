@@ -6,14 +6,14 @@ order; Holm's correction over all differences of a table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from modules.evaluation.metrics.significance import LEVEL, holm
-from modules.evaluation.reports.finished_runs import Run
+from modules.evaluation.reports.run_lines import Run
 
 REFERENCE_ROW = "full"
 
@@ -172,43 +172,54 @@ def unlike(rows: Mapping[str, Mapping[int, Run]], reference: str = REFERENCE_ROW
     """Where a run differs from the reference run of its seed in more than the options that its flags name.
 
     Or has other flags than the first run of its row, whose flags stand for the row. Runs of the reference row are held
-    against the first of them, whose seed alone they may not share.
+    against the first of them, from which they may differ in their seed alone.
 
     Returns:
         A sentence for each such run; empty if every comparison is of the named flags alone.
     """
-    found = []
+    full = rows.get(reference, {})
+    found = _unlike_each_other(full, reference) if full else []
     for row, runs in rows.items():
         flags = next(iter(runs.values()))["flags"]
-        first = min(runs)
         for seed, run in sorted(runs.items()):
-            other = runs[first] if row == reference else rows.get(reference, {}).get(seed)
-            if other is None:
+            other = full.get(seed)
+            if row == reference or other is None:
                 continue
-            allowed = {*run["named"], *other["named"]}
-            names = sorted(run["settings"].keys() | other["settings"].keys())
-            changes = [
-                f"{name} {run['settings'].get(name)} for {other['settings'].get(name)}"
-                for name in names
-                if name not in allowed and run["settings"].get(name) != other["settings"].get(name)
-            ]
-            changes += [
-                f"{name} {_short(run[name])} for {_short(other[name])}"
-                for name in ("data", "commit", "hardware")
-                if run[name] != other[name]
-            ]
+            changes = _changes(run, other, {*run["named"], *other["named"]})
             changes += [f"flags {run['flags'] or 'none'} for {flags or 'none'}"] if run["flags"] != flags else []
-            changes += [
-                f"uncommitted changes at {_short(one['commit'])}"
-                for one in ((run,) if row == reference else (run, other))
-                if one["dirty"]
-            ]
+            changes += [f"uncommitted changes at {_short(one['commit'])}" for one in (run, other) if one["dirty"]]
             if changes:
-                what = (
-                    f"seed {first} in more than its seed" if row == reference else f"{reference} in more than its flags"
+                found.append(
+                    f"{row}, seed {seed}, differs from {reference} in more than its flags: {', '.join(changes)}"
                 )
-                found.append(f"{row}, seed {seed}, differs from {what}: {', '.join(changes)}")
     return found
+
+
+def _unlike_each_other(runs: Mapping[int, Run], row: str) -> list[str]:
+    """Where runs of one row differ from the one whose flags stand for it, or were made of uncommitted changes."""
+    first, found = next(iter(runs)), []
+    for seed, run in sorted(runs.items()):
+        if run["dirty"]:
+            found.append(f"{row}, seed {seed}, was trained with uncommitted changes at {_short(run['commit'])}")
+        changes = _changes(run, runs[first], ())
+        if run["flags"] != runs[first]["flags"]:
+            changes.append(f"flags {run['flags'] or 'none'} for {runs[first]['flags'] or 'none'}")
+        if changes:
+            found.append(f"{row}, seed {seed}, differs from seed {first} in more than its seed: {', '.join(changes)}")
+    return found
+
+
+def _changes(run: Run, other: Run, allowed: Collection[str]) -> list[str]:
+    names = sorted(run["settings"].keys() | other["settings"].keys())
+    return [
+        f"{name} {run['settings'].get(name)} for {other['settings'].get(name)}"
+        for name in names
+        if name not in allowed and run["settings"].get(name) != other["settings"].get(name)
+    ] + [
+        f"{name} {_short(run[name])} for {_short(other[name])}"
+        for name in ("data", "commit", "hardware")
+        if run[name] != other[name]
+    ]
 
 
 def _short(value: object) -> str:

@@ -14,16 +14,17 @@ A run is one JSON object, one line of ``docs/ablations/runs.jsonl``:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from modules.messages import UserError
 from modules.records import read_jsonl
 
-LINE = (  # without which it cannot be compared
-    "benchmark", "row", "seed", "flags", "named", "settings", "figures", "data", "commit", "dirty", "hardware",
-)  # fmt: skip
+LINE: dict[str, type | tuple[type, ...]] = {  # without which it cannot be compared
+    "benchmark": str, "row": str, "seed": int, "flags": str, "named": list, "settings": dict, "figures": dict,
+    "data": str, "commit": object, "dirty": object, "hardware": str,
+}  # fmt: skip
 Run = Mapping[str, Any]
 
 
@@ -35,21 +36,26 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
     """
     runs = read_jsonl(path)
     for number, run in enumerate(runs, 1):
-        missing = [name for name in LINE if not isinstance(run, Mapping) or name not in run]
-        if missing:
+        known = run if isinstance(run, Mapping) else {}
+        missing = [name for name in LINE if name not in known]
+        wrong = missing or [name for name, kind in LINE.items() if not isinstance(known[name], kind)]
+        if wrong:
+            found = f"no {wrong[0]}" if missing else f"{known[wrong[0]]!r} as its {wrong[0]}"
             raise UserError(
-                f"value {number} of {path} is not the line of a finished run, it has no {missing[0]}: give a file that "
+                f"value {number} of {path} is not the line of a finished run, it has {found}: give a file that "
                 "tools/ablate.py wrote, or remove it there"
             )
-        figures = {"seed": run["seed"] if type(run["seed"]) is int else None, **run["figures"]}
-        odd = [name for name, value in figures.items() if not (isinstance(value, int | float) and isfinite(value))]
+        odd = [name for name, value in run["figures"].items() if not _is_number(value)]
         if odd:
-            found = run["seed"] if odd[0] == "seed" else run["figures"][odd[0]]
             raise UserError(
-                f"value {number} of {path} ({run['row']}, seed {run['seed']}) has {found!r} as {odd[0]}, expected a number: remove the "
-                "line, and the run is made again"
+                f"value {number} of {path} ({run['row']}, seed {run['seed']}) has {run['figures'][odd[0]]!r} as {odd[0]}, expected a "
+                "number: remove the line, and the run is made again"
             )
     return runs
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -inf < value < inf
 
 
 def latest_runs(runs: Iterable[Run], benchmark: str) -> dict[str, dict[int, Run]]:
