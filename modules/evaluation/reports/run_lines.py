@@ -8,7 +8,7 @@ A run is one JSON object, one line of ``docs/ablations/runs.jsonl``:
     shared      the options that the flags of all rows set; lines from before 2026-11-30 have none
     settings    every option of the training that is no place on a disk
     figures     flat, from ``metrics.json``: ``scores.test_BLEU_4``, ``grounding.rows.maps.hit_rate``, ...
-    data, commit, dirty, hardware, seconds, finished
+    data, commit, dirty, hardware, finished
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from modules.messages import UserError
 from modules.records import read_jsonl
 
-LINE: dict[str, type | tuple[type, ...]] = {  # without which it cannot be compared
+LINE: dict[str, type] = {  # without which it cannot be compared
     "benchmark": str, "row": str, "seed": int, "flags": str, "named": list, "settings": dict, "figures": dict,
     "data": str, "commit": object, "dirty": object, "hardware": str,
 }  # fmt: skip
