@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bash ablate.sh [--quick] [--rows NAME...] [--seeds N] [--dataset_name NAME] [other flags of tools/ablate.py]
+# bash ablate.sh [--quick | --benchmark NAME | --dataset_name NAME] [--rows NAME...] [--seeds N] [other flags of tools/ablate.py]
 #
 # Trains and tests the full model and its ablations (modules/training/ablations.py) over three seeds each and writes
 # table and plots into docs/ablations. A finished run is a line of docs/ablations/runs.jsonl and is not repeated:

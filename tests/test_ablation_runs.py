@@ -13,7 +13,7 @@ from small_set import small_bank
 from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
-from modules.options.programs import MainTest, MainTrain
+from modules.options.programs import MainPrepare, MainTest, MainTrain
 from modules.records import ROOT, plain, read_json, write_json
 from modules.training import ablation_runs
 from modules.training.ablation_lines import features_checksum
@@ -26,7 +26,7 @@ from modules.training.ablation_runs import (
     searched_as,
     trained_alike,
 )
-from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark, Job
+from modules.training.ablations import ABLATIONS, BENCHMARKS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark, Job
 from modules.training.run_options import drawn_in
 from tools import ablate
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
@@ -162,6 +162,33 @@ def test_a_file_without_a_run_gives_no_table(tmp_path):
         write_ablation_files(tmp_path / "runs.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("name", "splits"), [("whole", (2700, 300, 3000)), ("small", (1035, 60, 405)), ("unseen", (2700, 900, 3000))]
+)
+def test_a_benchmark_is_drawn_as_the_findings_say(name, splits):
+    options = parse_options(MainPrepare, [*DATA, *BENCHMARKS[name].drawing.split()])
+    drawing = options.drawing
+    val, test = (round(drawing.num_studies * share) for share in (drawing.val_share, drawing.test_share))
+    assert (drawing.num_studies - val - test, val, test) == splits
+    assert benchmark_of(AblateOptions(benchmark=name)) == BENCHMARKS[name]
+
+
+def test_unseen_drawings_differ_from_the_others_in_nothing_that_is_trained():
+    whole, unseen = BENCHMARKS["whole"], BENCHMARKS["unseen"]
+    assert (unseen.training, unseen.name != whole.name) == (whole.training, True)
+    seeds = [parse_options(MainPrepare, [*DATA, *one.drawing.split()]).runtime.seed for one in (whole, unseen)]
+    assert seeds[0] != seeds[1]
+
+
+@pytest.mark.parametrize("other", [["--quick"], ["--dataset_name", "iu_xray"]], ids=" ".join)
+def test_data_are_chosen_once(tmp_path, capsys, other):
+    with pytest.raises(SystemExit, match="2"):
+        call(ablate, "--benchmark", "small", *other, "--runs", tmp_path / "runs.jsonl", "--root", tmp_path / "root")
+    said = f"--benchmark chooses the data, and so does {' '.join(other)}: leave out one of them"
+    assert said in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("flags", [["--rows", "full"], ["--training", "--epochs 2"], ["--seeds", "7"], ["--quick"]])
 def test_a_table_takes_no_flags_of_trainings(tmp_path, capsys, flags):
     with pytest.raises(SystemExit, match="2"):
@@ -186,25 +213,22 @@ def test_a_table_says_whether_its_seconds_leave_out_the_fits(tmp_path):
         assert ("Training seconds of runs before 2026-11-29" in (tmp_path / "b.md").read_text()) == said
 
 
-def test_the_quick_benchmark_trains_longer_where_it_is_told_to():
-    """As the small model of docs/findings.md, whose rows these are."""
-    options = AblateOptions(quick=True, training="--epochs 8 --val_every 8", rows=("full", "one reference"))
+def test_the_small_benchmark_is_the_small_model_of_the_findings():
+    options = AblateOptions(benchmark="small", rows=("full", "one reference"))
     benchmark, rows = benchmark_of(options), chosen_rows(options)
     trained = flat(parse_options(MainTrain, [*DATA, *benchmark.training.split()]))
     assert (trained["epochs"], trained["val_every"], trained["decoder_layers"]) == (8, 8, 2)
     assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["references"]]
 
 
-@pytest.mark.parametrize(
-    ("quick", "training", "epochs"), [(False, "", 14), (True, "--epochs 8 --val_every 8", 8)], ids=["whole", "quick"]
-)
-def test_findings_are_rewarded_in_the_last_two_epochs_of_their_row(quick, training, epochs):
+@pytest.mark.parametrize(("benchmark", "epochs"), [("whole", 14), ("small", 8)])
+def test_findings_are_rewarded_in_the_last_two_epochs_of_their_row(benchmark, epochs):
     """As both tables of docs/findings.md have it."""
     rows = ("full", "findings rewarded at the end", "rare findings rewarded at the end")
-    options = AblateOptions(quick=quick, training=training, rows=rows)
-    benchmark, drawn, rarity = benchmark_of(options), {}, []
+    options = AblateOptions(benchmark=benchmark, rows=rows)
+    chosen, drawn, rarity = benchmark_of(options), {}, []
     for row in chosen_rows(options):
-        trained = parse_options(MainTrain, [*DATA, *benchmark.training.split(), *row.flags.split()]).training
+        trained = parse_options(MainTrain, [*DATA, *chosen.training.split(), *row.flags.split()]).training
         assert trained.epochs == trained.val_every == epochs
         drawn[row.name] = [epoch for epoch in range(1, epochs + 1) if drawn_in(trained, epoch) == 3]
         rarity.append(trained.scst_rarity)
@@ -213,20 +237,20 @@ def test_findings_are_rewarded_in_the_last_two_epochs_of_their_row(quick, traini
 
 
 def test_gradients_are_combined_in_their_row_alone():
-    options = AblateOptions(quick=True, training="--epochs 8 --val_every 8", rows=("full", "conflict-averse gradients"))
+    options = AblateOptions(benchmark="small", rows=("full", "conflict-averse gradients"))
     benchmark, rows = benchmark_of(options), chosen_rows(options)
     asked = [flat(parse_options(MainTrain, [*DATA, *benchmark.training.split(), *row.flags.split()])) for row in rows]
     assert [(one["cagrad"], one["epochs"]) for one in asked] == [(0, 8), (0.4, 8)]
     assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["cagrad"]]
 
 
-@pytest.mark.parametrize(("quick", "training"), [(False, ""), (True, "--epochs 8 --val_every 8")])
-def test_maps_of_fine_cells_are_those_of_their_row_alone(quick, training):
-    options = AblateOptions(quick=quick, training=training, rows=("full", "maps of fine cells"))
-    benchmark, rows = benchmark_of(options), chosen_rows(options)
-    asked = [flat(parse_options(MainTrain, [*DATA, *benchmark.training.split(), *row.flags.split()])) for row in rows]
+@pytest.mark.parametrize("benchmark", ["whole", "small"])
+def test_maps_of_fine_cells_are_those_of_their_row_alone(benchmark):
+    options = AblateOptions(benchmark=benchmark, rows=("full", "maps of fine cells"))
+    chosen, rows = benchmark_of(options), chosen_rows(options)
+    asked = [flat(parse_options(MainTrain, [*DATA, *chosen.training.split(), *row.flags.split()])) for row in rows]
     assert [(one["map_view"], one["grid"]) for one in asked] == [("near", "1x"), ("fine", "1x")]
-    assert [named_options(row, benchmark, "synth_cxr") for row in rows] == [[], ["map_view"]]
+    assert [named_options(row, chosen, "synth_cxr") for row in rows] == [[], ["map_view"]]
 
 
 @pytest.mark.parametrize(

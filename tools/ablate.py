@@ -27,7 +27,7 @@ from modules.options.dataset_defaults import DATASET_DEFAULTS
 from modules.options.flags import Group
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain, Program
-from modules.training.ablations import ABLATIONS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark
+from modules.training.ablations import ABLATIONS, BENCHMARKS, QUICK, QUICK_ROWS, Ablation, Benchmark
 
 OF_THE_RUNNER = {  # flags of a training that it gives itself, run by run
     "dataset_name", "ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "seed", "resume", "overwrite", "profile",
@@ -39,6 +39,7 @@ class AblateOptions(Group):
     """The ablation."""
 
     quick: bool = flag(False, "a small data set, short trainings and the most telling rows")
+    benchmark: str = flag("whole", "which drawings and trainings, see docs/findings.md", choices=tuple(BENCHMARKS))
     dataset_name: str = flag("synth_cxr", "another data set is taken as prepared", choices=tuple(DATASET_DEFAULTS))
     rows: tuple[str, ...] = flag((), "rows to run, by name; the full model is the one that others are compared with")
     seeds: int = flag(3, "trainings of each row", within="[1, 1000]")
@@ -78,7 +79,7 @@ def chosen_rows(options: AblateOptions) -> list[Ablation]:
 def benchmark_of(options: AblateOptions) -> Benchmark:
     """The data and the training that the rows share; prepared data of one's own are a benchmark of their name."""
     if options.dataset_name == "synth_cxr":
-        chosen = QUICK if options.quick else WHOLE
+        chosen = QUICK if options.quick else BENCHMARKS[options.benchmark]
     else:
         chosen = Benchmark(options.dataset_name, None, "")
     refuse_runners_own(options)
@@ -112,6 +113,9 @@ def main() -> None:
     """Run what is missing, then write the tables."""
     program = parse_options(Ablate)
     options = program.ablation
+    if "benchmark" in program.given and (options.quick or options.dataset_name != "synth_cxr"):
+        other = "--quick" if options.quick else f"--dataset_name {options.dataset_name}"
+        raise UserError(f"--benchmark chooses the data, and so does {other}: leave out one of them")
     idle = sorted(program.given - {"table", "runs"}) if options.table else []
     if idle:
         raise UserError(f"--table makes all tables of a file and trains nothing: leave out --{idle[0]}, or --table")
