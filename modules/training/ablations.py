@@ -109,7 +109,7 @@ SMALL = Benchmark(
 )
 UNSEEN = WHOLE._replace(  # nothing was chosen by its test drawings; by its 900 validation drawings the difficulty was
     name="synth_cxr_unseen",
-    drawing="--num_studies 6600 --val_share 0.1364 --test_share 0.4546 --readers 100 --difficulty 0.5 --seed 2",
+    drawing="--num_studies 6600 --val_share 0.1364 --test_share 0.4546 --readers 100 --difficulty 0.7 --seed 2",
 )
 QUICK = Benchmark(
     "quick",
