@@ -25,6 +25,7 @@ from modules.messages import UserError, require_file
 
 PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "pycocoevalcap")
 ROOT = Path(__file__).resolve().parents[1]
+FINISHED_RUNS = "docs/ablations"  # lines and tables of them
 _CHUNK, _UNSEEN = 1 << 20, 2  # bytes hashed at once; seconds before that is shown
 MAX_LINE = 1 << 26  # bytes of one line of JSON
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half a character
@@ -205,7 +206,8 @@ def provenance() -> dict[str, Any]:
 
     Returns:
         ``python`` and ``packages`` (version by name, None if absent), ``commit`` (40 hexadecimal digits) and ``dirty``
-        (whether tracked files differ from it); the last two are None outside a checkout of this project.
+        (whether tracked files differ from it, those of finished ablations apart, which every run of one writes); the last
+        two are None outside a checkout of this project.
     """
     return {
         "python": platform.python_version(),
@@ -227,7 +229,9 @@ def _git_state(root: Path) -> tuple[str | None, bool | None]:
         return None, None
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+        return commit, bool(
+            _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{FINISHED_RUNS}")
+        )
     except (OSError, subprocess.SubprocessError):
         return None, None
 

@@ -1,12 +1,14 @@
 """The ablation runner: a real run from drawing to table, what is repeated, and what a failure leaves."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from programs import call
 from small_set import small_bank
 
@@ -16,7 +18,7 @@ from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainPrepare, MainTest, MainTrain
 from modules.records import ROOT, plain, read_json, write_json
 from modules.training import ablation_runs
-from modules.training.ablation_lines import features_checksum
+from modules.training.ablation_lines import features_checksum, hardware
 from modules.training.ablation_lines import flat as flat_figures
 from modules.training.ablation_runs import (
     finished_runs,
@@ -59,6 +61,8 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys, forks, monkeypatch):
     assert (line["benchmark"], line["row"], line["seed"]) == ("tiny", "full", 1)
     assert line["settings"]["epochs"] == 1
     assert {"beam_size", "epochs", "batch_size"} <= {*line["shared"]}
+    threads = os.environ.get("OMP_NUM_THREADS", os.cpu_count())  # one run at a time has them all
+    assert torch.cuda.is_available() or line["hardware"].endswith(f", {threads} threads")
     assert not [name for name, value in line["settings"].items() if str(tmp_path) in str(value)]  # no place on a disk
     by_sign = {name.partition(".signs.")[0] for name in line["figures"] if ".signs." in name}
     assert by_sign == {"grounding.rows.maps"}  # those of what they are compared with would be half of the line
@@ -83,6 +87,12 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys, forks, monkeypatch):
     assert two["settings"] == {**line["settings"], "beam_size": 2, "second_search": 12}  # of one beam there is none
     assert two["figures"]["seconds.train"] == line["figures"]["seconds.train"] > 0
     assert two["figures"]["reference_sensitivity.none"] == line["figures"]["reference_sensitivity.none"]
+
+
+def test_a_line_names_the_threads_of_its_run(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert [hardware(threads).rpartition(", ")[2] for threads in ("1", None)] == ["1 threads", "7 threads"]
 
 
 @pytest.mark.slow

@@ -164,6 +164,14 @@ def test_commit_and_dirty_flag(tmp_path):
     commit, dirty = records._git_state(tmp_path)
     assert len(commit) == 40
     assert dirty is False
+    runs = tmp_path / records.FINISHED_RUNS / "runs.jsonl"
+    runs.parent.mkdir(parents=True)
+    runs.write_text("1")
+    git("add", str(runs))
+    git("commit", "-m", "runs")
+    commit, dirty = records._git_state(tmp_path)
+    runs.write_text("2")  # as every run of an ablation does, and the next one is no other program for it
+    assert records._git_state(tmp_path) == (commit, False)
     (tmp_path / "a").write_text("2")
     assert records._git_state(tmp_path) == (commit, True)
     (tmp_path / "inside").mkdir()

@@ -41,6 +41,7 @@ def run_line(
     options: Mapping[str, Any],
     trained: Path,
     test_seconds: float,
+    environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """The line of a finished run: see ``modules/evaluation/reports/run_lines.py``.
 
@@ -51,6 +52,7 @@ def run_line(
         options: all of them, as ``options.json`` holds them.
         trained: folder of the training.
         test_seconds: what the test took.
+        environment: of training and test; how many threads they had.
     """
     metrics = read_json(job.folder / "metrics.json")
     figures = flat({name: metrics[name] for name in KEPT if name in metrics})
@@ -71,7 +73,7 @@ def run_line(
         "data": f"annotation {sha256_of(options['ann_path'])[:12]} features {features_checksum(options['feature_dir'])[:12]}",
         "commit": metrics["commit"],
         "dirty": metrics["dirty"],
-        "hardware": hardware(),
+        "hardware": hardware(environment.get("OMP_NUM_THREADS")),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -94,8 +96,8 @@ def flat(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
     return found
 
 
-def hardware() -> str:
-    """Processor or GPU, and how many threads compute."""
+def hardware(threads: str | None) -> str:
+    """Processor or GPU, and how many ``threads`` compute; as many as here if None."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
@@ -103,7 +105,7 @@ def hardware() -> str:
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {threads or torch.get_num_threads()} threads"
 
 
 def seconds_of_epochs(trained: Path) -> list[float]:

@@ -246,7 +246,8 @@ def run_one(
     _call(["main_test.py", *test, "--show", "0", "--no-viewer", "--no-meteor"], log, environment)
     options = {**read_run_options(trained / "options.json"), **{name: options[name] for name in SEARCH}}
     chosen = {"named": list(named), "shared": shared_options(benchmark, settings.dataset_name)}
-    append_jsonl(settings.runs, run_line(job, benchmark.name, chosen, options, trained, time.monotonic() - started))
+    seconds = time.monotonic() - started
+    append_jsonl(settings.runs, run_line(job, benchmark.name, chosen, options, trained, seconds, environment))
 
 
 def trained_alike(job: Job, options: Mapping[str, Any]) -> Path | None:
