@@ -12,23 +12,34 @@ import torch
 from programs import call
 from small_set import small_bank
 
+import main_prepare
 from modules.evaluation.reports.ablation_files import write_ablation_files
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainPrepare, MainTest, MainTrain
 from modules.records import ROOT, plain, read_json, write_json
-from modules.training import ablation_runs
-from modules.training.ablation_lines import features_checksum, hardware
+from modules.training import ablation_lines, ablation_runs
+from modules.training.ablation_lines import features_checksum
 from modules.training.ablation_lines import flat as flat_figures
+from modules.training.ablation_progress import progress
 from modules.training.ablation_runs import (
     finished_runs,
     is_as_asked,
-    progress,
     run_ablation,
     searched_as,
     trained_alike,
 )
-from modules.training.ablations import ABLATIONS, BENCHMARKS, QUICK, QUICK_ROWS, WHOLE, Ablation, Benchmark, Job
+from modules.training.ablations import (
+    ABLATIONS,
+    BENCHMARKS,
+    QUICK,
+    QUICK_ROWS,
+    RELEASED,
+    WHOLE,
+    Ablation,
+    Benchmark,
+    Job,
+)
 from modules.training.run_options import drawn_in
 from tools import ablate
 from tools.ablate import AblateOptions, benchmark_of, chosen_rows, named_options
@@ -89,10 +100,18 @@ def test_a_run_from_drawing_to_table(tmp_path, capsys, forks, monkeypatch):
     assert two["figures"]["reference_sensitivity.none"] == line["figures"]["reference_sensitivity.none"]
 
 
-def test_a_line_names_the_threads_of_its_run(monkeypatch):
+@pytest.mark.parametrize(("given", "threads"), [("1", 1), (" 2", 2), (None, 7), ("0", 7), ("2,1", 7), ("all", 7)])
+def test_a_line_names_the_threads_of_its_run(tmp_path, monkeypatch, given, threads):
+    """Those of the run's environment, which is its own; where that says none, as many as torch takes."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    assert [hardware(threads).rpartition(", ")[2] for threads in ("1", None)] == ["1 threads", "7 threads"]
+    monkeypatch.setattr(ablation_lines, "features_checksum", lambda _: "f" * 12)
+    (tmp_path / "annotation.json").touch()
+    write_json(tmp_path / "metrics.json", {"studies": 1, "commit": None, "dirty": None})
+    job, options = Job(Ablation("x"), 1, tmp_path), {"ann_path": str(tmp_path / "annotation.json"), "feature_dir": ""}
+    environment = {} if given is None else {"OMP_NUM_THREADS": given}
+    line = ablation_lines.run_line(job, "b", {}, options, tmp_path, 1.0, environment)
+    assert line["hardware"].endswith(f", {threads} threads")
 
 
 @pytest.mark.slow
@@ -173,14 +192,38 @@ def test_a_file_without_a_run_gives_no_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "splits"), [("whole", (2700, 300, 3000)), ("small", (1035, 60, 405)), ("unseen", (2700, 900, 3000))]
+    ("benchmark", "splits", "readers"),
+    [
+        (BENCHMARKS["whole"], (2700, 300, 3000), 100),
+        (BENCHMARKS["small"], (1035, 60, 405), 26),
+        (BENCHMARKS["unseen"], (2700, 900, 3000), 100),
+        (QUICK, (608, 32, 160), 16),
+    ],
+    ids=lambda value: value.name if isinstance(value, Benchmark) else "",
 )
-def test_a_benchmark_is_drawn_as_the_findings_say(name, splits):
-    options = parse_options(MainPrepare, [*DATA, *BENCHMARKS[name].drawing.split()])
-    drawing = options.drawing
+def test_a_benchmark_is_drawn_as_the_findings_say(benchmark, splits, readers):
+    drawing = parse_options(MainPrepare, [*DATA, *benchmark.drawing.split()]).drawing
     val, test = (round(drawing.num_studies * share) for share in (drawing.val_share, drawing.test_share))
     assert (drawing.num_studies - val - test, val, test) == splits
-    assert benchmark_of(AblateOptions(benchmark=name)) == BENCHMARKS[name]
+    assert drawing.readers == readers
+    trained = parse_options(MainTrain, [*DATA, *benchmark.training.split()])
+    assert trained.generation.second_search == 0
+    assert trained.training.val_every == trained.training.epochs
+
+
+def test_every_benchmark_has_its_name():
+    assert [*BENCHMARKS] == ["whole", "small", "unseen"]
+    assert [benchmark_of(AblateOptions(benchmark=name)) for name in BENCHMARKS] == [*BENCHMARKS.values()]
+    assert benchmark_of(AblateOptions(quick=True)) == QUICK
+    assert len({one.name for one in (*BENCHMARKS.values(), QUICK)}) == 4
+
+
+def test_the_quick_benchmark_is_short_and_searches_as_the_released_behaviour_does():
+    quick = flat(parse_options(MainTrain, [*DATA, *QUICK.training.split()]))
+    released = flat(parse_options(MainTrain, [*DATA, *QUICK.training.split(), *RELEASED.split()]))
+    assert (quick["epochs"], quick["batch_size"], quick["decoder_layers"]) == (4, 8, 2)
+    assert quick["beam_size"] == released["beam_size"] == 3
+    assert QUICK_ROWS == ("full", "no retrieval", "released behaviour")
 
 
 def test_unseen_drawings_differ_from_the_others_in_nothing_that_is_trained():
@@ -188,14 +231,27 @@ def test_unseen_drawings_differ_from_the_others_in_nothing_that_is_trained():
     assert (unseen.training, unseen.name != whole.name) == (whole.training, True)
     seeds = [parse_options(MainPrepare, [*DATA, *one.drawing.split()]).runtime.seed for one in (whole, unseen)]
     assert seeds[0] != seeds[1]
+    told = [line.split() for line in (ROOT / "tests" / "documented_commands.txt").read_text().splitlines()]
+    (preparing,) = [words for words in told if "results/harder/features" in words and "--difficulty" in words]
+    asked = [parse_options(MainPrepare, words) for words in (preparing[2:], [*DATA, *unseen.drawing.split()])]
+    assert asked[0].drawing == asked[1].drawing
+    assert asked[0].runtime.seed == asked[1].runtime.seed
 
 
-@pytest.mark.parametrize("other", [["--quick"], ["--dataset_name", "iu_xray"]], ids=" ".join)
-def test_data_are_chosen_once(tmp_path, capsys, other):
+@pytest.mark.parametrize(
+    ("flags", "two"),
+    [
+        (["--benchmark", "small", "--quick"], ("--benchmark", "--quick")),
+        (["--quick", "--benchmark", "whole"], ("--benchmark", "--quick")),
+        (["--benchmark", "unseen", "--dataset_name", "iu_xray"], ("--benchmark", "--dataset_name iu_xray")),
+        (["--quick", "--dataset_name", "iu_xray"], ("--quick", "--dataset_name iu_xray")),
+    ],
+    ids=str,
+)
+def test_data_are_chosen_once(tmp_path, capsys, flags, two):
     with pytest.raises(SystemExit, match="2"):
-        call(ablate, "--benchmark", "small", *other, "--runs", tmp_path / "runs.jsonl", "--root", tmp_path / "root")
-    said = f"--benchmark chooses the data, and so does {' '.join(other)}: leave out one of them"
-    assert said in capsys.readouterr().err
+        call(ablate, *flags, "--runs", tmp_path / "runs.jsonl", "--root", tmp_path / "root")
+    assert f"{two[0]} chooses the data, and so does {two[1]}: leave out one of them" in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
 
 
@@ -330,12 +386,14 @@ def test_a_run_that_was_given_more_flags_is_not_taken_and_not_gone_on_with(tmp_p
         run_ablation(benchmark, [full], {"full": []}, settings)
 
 
-def test_the_committed_runs_are_as_asked():
-    runs = finished_runs(ROOT / "docs" / "ablations" / "runs.jsonl", WHOLE.name)
+@pytest.mark.parametrize("benchmark", [WHOLE, BENCHMARKS["unseen"]], ids=["whole", "unseen"])
+def test_the_committed_runs_are_as_asked(benchmark):
+    runs = finished_runs(ROOT / "docs" / "ablations" / "runs.jsonl", benchmark.name)
+    assert len(runs) >= 6
     rows = {row.name: row for row in ABLATIONS}
     before = "finer grid, "  # as its maps were made before
     asked = {key: rows["finer grid" if key[0].startswith(before) and key[0] not in rows else key[0]] for key in runs}
-    assert [key for key, run in runs.items() if not is_as_asked(run, asked[key], WHOLE, "synth_cxr")] == []
+    assert [key for key, run in runs.items() if not is_as_asked(run, asked[key], benchmark, "synth_cxr")] == []
 
 
 @pytest.mark.parametrize(
@@ -378,14 +436,19 @@ def called(monkeypatch):
             write_json(save_dir / "options.json", {"options": plain(flat(parse_options(MainTrain, words[1:])))})
 
     monkeypatch.setattr(ablation_runs, "_call", call)
-    monkeypatch.setattr(ablation_runs, "run_line", lambda job, *_: {"row": job.row.name, "seed": job.seed})
+
+    def line(job, benchmark, chosen, options, trained, seconds, environment):
+        return {"row": job.row.name, "seed": job.seed, "threads": environment.get("OMP_NUM_THREADS")}
+
+    monkeypatch.setattr(ablation_runs, "run_line", line)
     return commands
 
 
 def test_a_run_gets_its_seed_and_flags_and_goes_on_where_it_was_interrupted(tmp_path, called):
     job = Job(Ablation("x", "--align_weight 0"), 2, tmp_path / "tiny" / "x" / "2")
     for resumed in (False, True):
-        ablation_runs.run_one(job, TINY, ["align_weight"], settings_in(tmp_path), {})
+        ablation_runs.run_one(job, TINY, ["align_weight"], settings_in(tmp_path), {"OMP_NUM_THREADS": "3"})
+        assert json.loads((tmp_path / "runs.jsonl").read_text().splitlines()[-1])["threads"] == "3"
         command = called[-2]
         assert command[command.index("--seed") + 1] == "2"
         assert command[command.index("--align_weight") + 1] == "0"
@@ -400,6 +463,18 @@ def test_a_run_that_fails_does_not_keep_the_others_from_their_lines(tmp_path, ca
     lines = [json.loads(text) for text in (tmp_path / "runs.jsonl").read_text().splitlines()]
     assert [(line["row"], line["seed"]) for line in lines] == [("whole", 1), ("whole", 2)]
     assert "broken, seed 1, failed:\n    what it said" in capsys.readouterr().out
+
+
+def test_data_that_cannot_be_prepared_are_told(tmp_path):
+    """As where an older version drew others in the same place."""
+    drawn = tmp_path / "root" / "data" / "tiny"
+    call(main_prepare, *DATA, "--ann_path", drawn / "annotation.json", "--image_dir", drawn / "images", "--feature_dir", drawn / "features",
+         *TINY.drawing.replace("--num_studies 40", "--num_studies 30").split(), "--device", "cpu")  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"the data could not be prepared, see .*prepare\.log:\n.*num_studies 30 instead of 40"
+    ):
+        run_ablation(TINY, [Ablation("full")], {"full": []}, settings_in(tmp_path))
+    assert not (tmp_path / "runs.jsonl").exists()
 
 
 def test_a_model_is_trained_once_for_rows_that_differ_in_the_search_alone(tmp_path):

@@ -172,6 +172,10 @@ def test_commit_and_dirty_flag(tmp_path):
     commit, dirty = records._git_state(tmp_path)
     runs.write_text("2")  # as every run of an ablation does, and the next one is no other program for it
     assert records._git_state(tmp_path) == (commit, False)
+    (tmp_path / "docs" / "other").write_text("1")
+    git("add", "docs/other")
+    assert records._git_state(tmp_path) == (commit, True)
+    git("rm", "--cached", "docs/other")
     (tmp_path / "a").write_text("2")
     assert records._git_state(tmp_path) == (commit, True)
     (tmp_path / "inside").mkdir()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from modules.options.dataset_defaults import DATASET_DEFAULTS
 from modules.options.flags import Group
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain, Program
+from modules.records import FINISHED_RUNS
 from modules.training.ablations import ABLATIONS, BENCHMARKS, QUICK, QUICK_ROWS, Ablation, Benchmark
 
 OF_THE_RUNNER = {  # flags of a training that it gives itself, run by run
@@ -39,7 +41,11 @@ class AblateOptions(Group):
     """The ablation."""
 
     quick: bool = flag(False, "a small data set, short trainings and the most telling rows")
-    benchmark: str = flag("whole", "which drawings and trainings, see docs/findings.md", choices=tuple(BENCHMARKS))
+    benchmark: str = flag(
+        "whole",
+        "6,000 drawings; 1,500 and shorter trainings; 6,600 others, by which nothing was chosen",
+        choices=tuple(BENCHMARKS),
+    )
     dataset_name: str = flag("synth_cxr", "another data set is taken as prepared", choices=tuple(DATASET_DEFAULTS))
     rows: tuple[str, ...] = flag((), "rows to run, by name; the full model is the one that others are compared with")
     seeds: int = flag(3, "trainings of each row", within="[1, 1000]")
@@ -47,7 +53,7 @@ class AblateOptions(Group):
     parallel: int = flag(0, "runs at a time; 0: one per GPU, two on CPUs", within="[0, 1024]")
     table: bool = flag(False, "only make the tables and plots again from the finished runs")
     root: str = flag("results/ablations", "where the runs are written, and drawn data under data/")
-    runs: str = flag("docs/ablations/runs.jsonl", "file of the finished runs; tables and plots are written beside it")
+    runs: str = flag(f"{FINISHED_RUNS}/runs.jsonl", "file of the finished runs; tables and plots are written beside it")
 
 
 @dataclass(kw_only=True)
@@ -86,6 +92,22 @@ def benchmark_of(options: AblateOptions) -> Benchmark:
     return chosen._replace(training=f"{chosen.training} {options.training}".strip())
 
 
+def refuse_two_data(given: Collection[str], options: AblateOptions) -> None:
+    """Refuse data that are chosen twice; UserError names both flags."""
+    other = options.dataset_name != "synth_cxr"
+    chosen = [
+        name
+        for name, asked in (
+            ("--benchmark", "benchmark" in given),
+            ("--quick", options.quick),
+            (f"--dataset_name {options.dataset_name}", other),
+        )
+        if asked
+    ]
+    if len(chosen) > 1:
+        raise UserError(f"{chosen[0]} chooses the data, and so does {chosen[1]}: leave out one of them")
+
+
 def refuse_runners_own(options: AblateOptions) -> None:
     """Refuse what ``--training`` cannot set; UserError names it."""
     try:
@@ -113,9 +135,7 @@ def main() -> None:
     """Run what is missing, then write the tables."""
     program = parse_options(Ablate)
     options = program.ablation
-    if "benchmark" in program.given and (options.quick or options.dataset_name != "synth_cxr"):
-        other = "--quick" if options.quick else f"--dataset_name {options.dataset_name}"
-        raise UserError(f"--benchmark chooses the data, and so does {other}: leave out one of them")
+    refuse_two_data(program.given, options)
     idle = sorted(program.given - {"table", "runs"}) if options.table else []
     if idle:
         raise UserError(f"--table makes all tables of a file and trains nothing: leave out --{idle[0]}, or --table")

@@ -97,15 +97,18 @@ def flat(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
 
 
 def hardware(threads: str | None) -> str:
-    """Processor or GPU, and how many ``threads`` compute; as many as here if None."""
+    """Processor or GPU, and how many ``threads`` compute; as many as here if that is no number of them."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
+    own = int(threads) if threads is not None and threads.strip().isdecimal() else 0
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {threads or torch.get_num_threads()} threads"
+    return (
+        f"{names[0] if names else platform.processor() or platform.machine()}, {own or torch.get_num_threads()} threads"
+    )
 
 
 def seconds_of_epochs(trained: Path) -> list[float]:

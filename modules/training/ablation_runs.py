@@ -23,6 +23,7 @@ from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTrain
 from modules.records import ROOT, append_jsonl, plain, read_run_options
 from modules.training.ablation_lines import PLACES, run_line, seconds_of_epochs
+from modules.training.ablation_progress import progress
 from modules.training.ablations import Ablation, Benchmark, Job
 from modules.training.run_options import begun_with
 
@@ -55,7 +56,8 @@ def run_ablation(
         settings: places, seeds and runs at a time.
 
     Raises:
-        UserError: if runs failed; the others are finished first. Before any run, if a folder holds one of other epochs.
+        UserError: if runs failed; the others are finished first. Before any run, if a folder holds one of other epochs, or
+            the data could not be prepared.
     """
     places = _places(benchmark, settings)
     finished = finished_runs(Path(settings.runs), benchmark.name)
@@ -79,12 +81,20 @@ def run_ablation(
         names = dict.fromkeys([*DECIDING, *shared, *before])
         _refuse_another(job, options_of(job.row, benchmark, settings.dataset_name), names)
     if benchmark.drawing is not None:
-        _call(["main_prepare.py", *places, *shlex.split(benchmark.drawing)], folder / "prepare.log", os.environ)
+        _prepare(["main_prepare.py", *places, *shlex.split(benchmark.drawing)], folder / "prepare.log")
     failed = _run_all(missing, wanted, benchmark, named, settings)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(missing)} runs failed: see {', '.join(failed)}, then run the same again"
         )
+
+
+def _prepare(words: Sequence[str], log: Path) -> None:
+    """Draw and prepare the data, or reuse them; UserError with the last words of a program that failed."""
+    try:
+        _call(words, log, os.environ)
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"the data could not be prepared, see {log}:\n{_last_words(log, 1)}") from error
 
 
 def finished_runs(path: Path, benchmark: str) -> dict[tuple[str, int], dict[str, Any]]:
@@ -181,40 +191,6 @@ def _run_all(
     return failed
 
 
-def progress(
-    wanted: Sequence[Job], left: Sequence[Job], seconds: float, done: int, at_once: int, broken: Sequence[Job] = ()
-) -> str:
-    """How far the ablation is: a line for each row with a mark for each seed, and the time left.
-
-    Args:
-        wanted: all jobs.
-        left: those that have not ended.
-        seconds: since the start.
-        done: jobs ended since then.
-        at_once: jobs at a time.
-        broken: jobs that ended without a line.
-    """
-    rows = list(dict.fromkeys(job.row.name for job in wanted))
-    width = max(map(len, rows))
-
-    def mark(job: Job) -> str:
-        return "!" if job in broken else ".x"[job not in left]
-
-    marks = {row: "".join(mark(job) for job in wanted if job.row.name == row) for row in rows}
-    lines = [f"  {row:{width}}  {marks[row]}" for row in rows]
-    summary = f"{len(wanted) - len(left) - len(broken)} of {len(wanted)} runs are finished"
-    if broken:
-        summary += f", {len(broken)} failed"
-    if done and left:
-        summary += f", {seconds * at_once / done / 60:.1f} min a run, about {_span(seconds / done * len(left))} left"
-    return "\n".join([*lines, summary])
-
-
-def _span(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
-
-
 def run_one(
     job: Job, benchmark: Benchmark, named: Sequence[str], settings: Settings, device: Mapping[str, str]
 ) -> None:
@@ -294,6 +270,6 @@ def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> No
         subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=dict(environment), check=True)
 
 
-def _last_words(log: Path) -> str:
+def _last_words(log: Path, most: int = _LAST_WORDS) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip().splitlines()
-    return "\n".join(f"    {line}" for line in lines[-_LAST_WORDS:])
+    return "\n".join(f"    {line}" for line in lines[-most:])

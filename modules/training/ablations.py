@@ -103,7 +103,7 @@ WHOLE = Benchmark(
     "--epochs 14 --val_every 14 --rerank states --second_search 0",  # as its first runs, from before there was more
 )
 SMALL = Benchmark(
-    "synth_cxr_small",
+    "small",
     "--num_studies 1500 --val_share 0.04 --test_share 0.27 --readers 26",
     "--decoder_layers 2 --epochs 8 --val_every 8 --second_search 0",
 )
