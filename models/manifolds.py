@@ -60,6 +60,10 @@ class Manifold(nn.Module):
         """Points moved by the tangent vector ``u`` at the origin."""
         raise NotImplementedError
 
+    def lift_and_translate(self, u: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+        """Tangent vectors ``u`` ``(..., H)`` at the origin as points, moved by the tangent vector ``bias`` ``(H,)``."""
+        return self.translate(self.lift(u, dtype), bias, dtype)
+
     def relu(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Points whose tangent vectors at the origin went through a ReLU."""
         raise NotImplementedError
@@ -99,6 +103,32 @@ class PoincareBall(Manifold):
     def translate(self, x: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Moebius addition of the lifted tangent vector ``u`` ``(H,)`` to points ``(..., H)``."""
         return self.project(ball_math.mobius_add(x, self.lift(u, dtype), k=-self.curvature()), dtype)
+
+    def lift_and_translate(self, u: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+        """The same in closed form: geoopt's functions pass over all ``(n, H)`` coordinates in each of their many steps.
+
+        Args:
+            u: ``(n, H)`` tangent vectors at the origin.
+            bias: ``(H,)``, another.
+            dtype: decides the margin.
+
+        Returns:
+            ``(n, H)`` points in the dtype of ``u``.
+        """
+        c, b = self.curvature(), self.lift(bias, dtype)
+        longest = 1 - MARGIN[dtype]  # of sqrt(c) times the norm of a point
+        radius = c.sqrt() * u.square().sum(dim=-1, keepdim=True).clamp_min(1e-30).sqrt()  # (n, 1)
+        lifted = radius.tanh().clamp_max(longest) / radius  # (n, 1): the lifted point is p = lifted * u
+        inner = c * lifted * (u @ b.unsqueeze(-1))  # (n, 1), c times the inner product of p and b
+        square, moved = (lifted * radius).square(), c * b.square().sum()  # c |p|^2 and c |b|^2
+        whole = (1 + 2 * inner + square * moved).clamp_min(1e-15)
+        of_p, of_b = (
+            (1 + 2 * inner + moved) / whole,
+            (1 - square) / whole,
+        )  # (n, 1): their Moebius sum is of_p p + of_b b
+        norm = of_p.square() * square + 2 * of_p * of_b * inner + of_b.square() * moved  # (n, 1), c times its square
+        inside = (longest * norm.clamp_min(1e-30).rsqrt()).clamp_max(1)
+        return inside * of_p * lifted * u + inside * of_b * b
 
     def relu(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """ReLU in the tangent space at the origin, of points ``(..., H)``."""

@@ -86,9 +86,8 @@ class Tower(nn.Module):
             x = (x.to(dtype) - self.mean) / (self.deviation + 0.03)  # an input that never varies stays small
             hidden = self.hidden(F.dropout(x, dropout)).relu()  # (B, 4 H)
             # what manifold.linear makes of lifted vectors: it takes them back to the origin, maps them and lifts them again
-            tangent = hidden.double() @ self.out.weight.double().T / hidden.shape[1] ** 0.5  # (B, H)
-            point = self.manifold.lift(tangent, dtype)
-            return self.manifold.translate(point, self.out.bias.double(), dtype).to(dtype)
+            tangent = (hidden @ self.out.weight.T).double() / hidden.shape[1] ** 0.5  # (B, H)
+            return self.manifold.lift_and_translate(tangent, self.out.bias.double(), dtype).to(dtype)
 
 
 class RetrievalTowers(nn.Module):

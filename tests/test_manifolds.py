@@ -1,6 +1,7 @@
 """models/manifolds.py: identities of the spaces, geoopt's distances, finite gradients from 1e-15 to the boundary."""
 
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -89,6 +90,22 @@ def test_points_stay_off_the_boundary(c, dtype):
     assert far.norm() * c**0.5 == pytest.approx(1 - MARGIN[dtype], rel=1e-6)
 
 
+@pytest.mark.parametrize("name", list(MANIFOLDS))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [0.0, 1e-8, 0.3, 2.0, 50.0])
+def test_lifted_and_translated_points_are_lifted_then_translated(name, dtype, scale, c):
+    """The closed form of the ball against geoopt's functions, with gradients, from the origin to the margin."""
+    space = MANIFOLDS[name](c, name != "euclidean")
+    generator = torch.Generator().manual_seed(0)
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+    u, bias, direction = draw(30, 8) * scale / c**0.5, draw(8) * 0.4 / c**0.5, draw(30, 8 + (name == "lorentz"))
+    given = [u.requires_grad_(), bias.requires_grad_(), *space.parameters()]
+    found, wanted = space.lift_and_translate(u, bias, dtype), space.translate(space.lift(u, dtype), bias, dtype)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+    for one, other in zip(*(torch.autograd.grad((y * direction).sum(), given) for y in (found, wanted)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["poincare", "lorentz"])
 def test_gradients_are_finite_at_every_scale(name, dtype, c):
@@ -98,6 +115,9 @@ def test_gradients_are_finite_at_every_scale(name, dtype, c):
     x = space.relu(space.translate(space.lift(tangent.double(), dtype), torch.full((8,), 0.1).double(), dtype), dtype)
     space.distance(x, x.detach().flip(0)).sum().backward()
     assert torch.isfinite(tangent.grad).all()
+    for bias in (torch.zeros(8), torch.full((8,), 10.0)):
+        moved = space.lift_and_translate(tangent.double(), bias.double().requires_grad_(), dtype)
+        assert torch.isfinite(torch.autograd.grad(moved.sum(), tangent)[0]).all()
 
 
 @pytest.mark.parametrize("gap", [0.0, 1e-15, 1e-9, 1e-3])

@@ -17,6 +17,8 @@ from models.retrieval_towers import GREYS, PLACES, Tower, film_style
 from models.revtaf import Revtaf
 from modules.labels import NEGATIVE, POSITIVE, UNCERTAIN
 from modules.messages import UserError
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 from modules.records import read_json
 from modules.retrieval.observation import ask
 from modules.retrieval.references import find_references
@@ -323,6 +325,41 @@ def test_a_small_set_is_fitted_no_longer_than_it_was_trained(prepared, tmp_path,
     assert len(ranked) == 5 + 6  # two epochs of six steps, and a fit after each
 
 
+@pytest.mark.parametrize(
+    ("flags", "fits"),
+    [
+        ((), [5 + 6, 6]),  # after the second epoch for the references of the third, and after that for the validation
+        (("--val_every", 1), [5, 6, 6]),  # each validation reads them
+        (("--oracle_epochs", 1), [5, 6, 6]),
+        (("--oracle_epochs", 3), [5 + 6 + 6]),
+        (("--train_retrieval", "label"), [5, 6, 6]),
+    ],
+)
+def test_towers_are_fitted_once_something_reads_them(prepared, tmp_path, ranked, monkeypatch, flags, fits):
+    monkeypatch.setattr(towers, "FIRST_STEPS", 5)
+    asked, told, fit, refit = [], [], towers.fit_towers, towers.refit_towers
+    monkeypatch.setattr(towers, "fit_towers", lambda *given: asked.append(given[-1]) or fit(*given))
+    monkeypatch.setattr(trainer, "refit_towers", lambda *given, first: told.append(given[3]) or refit(*given, first))
+    train(prepared, tmp_path, "--enhancer", "towers", "--epochs", 3, "--val_every", 3, *flags)
+    assert asked == fits == towers.fits_of(told[0], 6)  # of which --estimate speaks
+    assert len(ranked) == sum(fits)
+
+
+@pytest.mark.parametrize(
+    ("flags", "moved", "fits"),
+    [
+        ([], 5000, [600, 200, 200, 200, 200]),
+        (["--val_every", "5"], 5000, [800, 200, 200, 200]),
+        (["--val_every", "5"], 10, [610, 10, 10, 10]),
+        (["--oracle_epochs", "0", "--val_every", "5"], 5000, [600, 200, 200, 200, 200, 200]),
+        (["--init_from", "model_best.pth"], 5000, [200, 200, 200, 200, 200]),
+    ],
+)
+def test_the_fits_of_a_long_training(flags, moved, fits):
+    options = parse_options(MainTrain, ["--dataset_name", "synth_cxr", "--epochs", "5", *flags])
+    assert towers.fits_of(options, moved) == fits
+
+
 @pytest.mark.parametrize("flags", [("--oracle_epochs", 0), ("--train_retrieval", "mixed")])
 def test_towers_that_the_first_epoch_asks_are_fitted_before_it(prepared, tmp_path, ranked, monkeypatch, flags):
     monkeypatch.setattr(towers, "FIRST_STEPS", 5)
@@ -372,12 +409,19 @@ def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypat
     assert metrics["retrieval"]["learned"]["bleu_4_top1"] > 0
 
 
-def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("step", "more"),
+    [
+        (8, []),
+        (14, ["--epochs", 3, "--val_every", 3]),
+    ],  # in the second epoch, and in the third after the first fit of all
+)
+def test_a_resumed_training_with_towers_equals_an_uninterrupted_one(prepared, tmp_path, monkeypatch, step, more):
     monkeypatch.setattr(towers, "STEPS", 5)
-    monkeypatch.setattr(towers, "FIRST_STEPS", 5)
-    flags = ["--enhancer", "towers", "--retrieval", "learned"]
+    monkeypatch.setattr(towers, "FIRST_STEPS", 7)
+    flags = ["--enhancer", "towers", "--retrieval", "learned", *more]
     train(prepared, tmp_path / "whole", *flags)
-    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "parts", *flags)  # in the second epoch
+    train_until_interrupted(monkeypatch, step, prepared, tmp_path / "parts", *flags)
     assert load_checkpoint(tmp_path / "parts" / "current_checkpoint.pth")["run"]["step"] > 0
     train(prepared, tmp_path / "parts", *flags, "--resume")
     whole, parts = (

@@ -114,11 +114,41 @@ def test_meteor_runs_once_for_all_systems(monkeypatch):
             return np.ones((calls[0], 23)) * np.arange(1, calls[0] + 1)[:, None]
 
     monkeypatch.setattr("modules.evaluation.scorer.MeteorRun", Run)
-    found = scorer(full=REFERENCES).systems({"a": REFERENCES, "b": REFERENCES})
+    full = [f"{text} comparison is made ." for text in REFERENCES]
+    found = scorer(full=full).systems({"a": REFERENCES, "b": REFERENCES})
     assert calls == [80, "stopped"]
     assert found["a"].per_study["METEOR"].shape == (20,)
     assert {"METEOR", "METEOR_full"} <= set(found["b"].scores)
     assert "METEOR_full" in found["b"].intervals(10)
+    each = [found[name].per_study[figure] for name in "ab" for figure in ("METEOR", "METEOR_full")]
+    assert len({tuple(values) for values in each}) == 4  # every system and reference has counts of its own
+
+
+def test_references_that_were_not_cut_are_scored_once(monkeypatch):
+    pairs, overlap = [], measures.overlap
+
+    class Run:
+        def __init__(self, hypotheses, references):
+            self.counts = lambda: np.arange(23.0 * len(hypotheses)).reshape(-1, 23) + 1
+
+        __enter__, __exit__ = (lambda self: self), (lambda self, *_: None)
+
+    monkeypatch.setattr("modules.evaluation.scorer.MeteorRun", Run)
+    monkeypatch.setattr(measures, "overlap", lambda *given: pairs.append(given) or overlap(*given))
+    ours, *others = ([text.replace(word, "right") for text in REFERENCES] for word in ("left", "no", "the"))
+    found = scorer(full=REFERENCES).systems({"ours": ours, "b": others[0], "c": others[1]})
+    assert len(pairs) == 3
+    wanted = scorer().systems({"ours": ours, "b": others[0], "c": others[1]})
+    for name, system in wanted.items():
+        known = found[name].scores
+        for figure in ("BLEU_1", "BLEU_4", "ROUGE_L", "CIDEr", "METEOR"):
+            assert known[figure] == known[f"{figure}_full"] == system.scores[figure] is not None
+        assert {*known} == {
+            *system.scores,
+            *(f"{figure}_full" for figure in measures.METRICS[0].figures),
+            "METEOR_full",
+        }
+        assert found[name].intervals(20)["BLEU_4"] == found[name].intervals(20)["BLEU_4_full"]
 
 
 def test_rows_get_labels_and_scores():

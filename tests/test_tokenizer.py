@@ -55,6 +55,17 @@ def test_encode_is_prompt_report_end(bert):
     assert bert.encode("", [], max_tokens=2) == [bert.start_id, bert.end_id]
 
 
+def test_tokens_of_a_report_are_kept_and_cannot_be_changed_from_outside(bert, monkeypatch):
+    monkeypatch.setattr("modules.corpus.tokenizer.KEPT", 1)
+    for report in ("the lungs are clear", "no edema ."):  # the second is one too many
+        first = bert.encode(report, [1], 100), bert.words(report, 9), bert.words(report, 2)
+        for ids in first:
+            ids.append(0)
+        again = bert.encode(report, [1], 100), bert.words(report, 9), bert.words(report, 2)
+        assert [ids[:-1] for ids in first] == list(again)
+        assert list(bert._known) == ["the lungs are clear"]
+
+
 def test_prompt_tokens_are_recognised_in_their_own_case_only(bert):
     assert bert._tokenizer.encode("[POS]", add_special_tokens=False).ids == [bert.state_ids[1]]
     assert bert._tokenizer.encode("[pos]", add_special_tokens=False).tokens == ["[", "pos", "]"]

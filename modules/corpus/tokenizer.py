@@ -21,6 +21,7 @@ from modules.records import atomic_write
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
 PROMPT_TOKENS = (START_TOKEN, *STATE_TOKENS)
+KEPT = 8192  # reports whose tokens are kept, some 8 MB: every epoch of a small set asks for the same ones
 
 
 class ReportTokenizer:
@@ -35,6 +36,7 @@ class ReportTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
         missing = [token for token in (PAD, UNKNOWN, END, *PROMPT_TOKENS) if tokenizer.token_to_id(token) is None]
         if missing:
             raise UserError(
@@ -181,13 +183,21 @@ class ReportTokenizer:
         Returns:
             ``(T,)`` token numbers, ``T <= 1 + L + max_tokens + 1``.
         """
-        tokens = self._tokenizer.encode(report, add_special_tokens=False).ids
-        return [*self.prompt_ids(states), *tokens[:max_tokens], self.end_id]
+        return [*self.prompt_ids(states), *self._tokens(report)[:max_tokens], self.end_id]
 
     def words(self, report: str, length: int) -> list[int]:
         """The first ``length`` tokens of a report, padded to that number: ``(length,)``."""
-        tokens = self._tokenizer.encode(report, add_special_tokens=False).ids[:length]
+        tokens = self._tokens(report)[:length]
         return tokens + [self.pad_id] * (length - len(tokens))
+
+    def _tokens(self, report: str) -> list[int]:
+        """All tokens of a report; nobody may change them."""
+        known = self._known.get(report)
+        if known is None:
+            known = self._tokenizer.encode(report, add_special_tokens=False).ids
+            if len(self._known) < KEPT:
+                self._known[report] = known
+        return known
 
     def decode(self, ids: Sequence[int]) -> str:
         """The report in a generated sequence, spaced like a cleaned report (``"right-sided line . no edema ."``).

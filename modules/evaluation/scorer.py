@@ -124,24 +124,32 @@ class ReportScorer:
             return {}
         whole = {} if self.full is None or validation else {"_full": self.full}
         targets = {suffix: self._spaced(texts, False) for suffix, texts in {"": self.references, **whole}.items()}
+        if (
+            whole and targets["_full"] == targets[""]
+        ):  # no reference was cut: what is known of one is known of the other
+            targets["_full"] = targets[""]
+        truths = {id(truth): truth for truth in targets.values()}
         spaced = {name: self._spaced(reports, True) for name, reports in systems.items()}
         pairs = [
-            pair for texts in spaced.values() for truth in targets.values() for pair in zip(texts, truth, strict=True)
+            pair for texts in spaced.values() for truth in truths.values() for pair in zip(texts, truth, strict=True)
         ]
         with MeteorRun(*zip(*pairs, strict=True)) if meteor else nullcontext() as run:
             scored = {
                 name: self._scored(reports, texts, targets, (raw or systems)[name])
                 for (name, reports), texts in zip(systems.items(), spaced.values(), strict=True)
             }
+            known: dict[tuple[str, int, int], StudySums | None] = {}
             parts = {
-                (name, suffix): _sums(one, suffix, validation, late=False)
+                (name, suffix): _sums(one, suffix, validation, known, late=False)
                 for name, by_suffix in scored.items()
                 for suffix, one in by_suffix.items()
             }
             counts = None if run is None else run.counts()
-        blocks = iter([None] * len(parts) if counts is None else np.split(counts, len(parts)))
+        runs = [(name, truth) for name in systems for truth in truths]
+        blocks = dict(zip(runs, [None] * len(runs) if counts is None else np.split(counts, len(runs)), strict=True))
         for (name, suffix), found in parts.items():
-            found |= _sums(replace(scored[name][suffix], meteor=next(blocks)), suffix, validation, late=True)
+            one = replace(scored[name][suffix], meteor=blocks[name, id(targets[suffix])])
+            found |= _sums(one, suffix, validation, known, late=True)
         return {
             name: self._system(
                 {key: sums for suffix in targets for key, sums in parts[name, suffix].items()}, scored[name][""]
@@ -205,13 +213,21 @@ class ReportScorer:
         }
 
 
-def _sums(scored: Scored, suffix: str, validation: bool, late: bool) -> dict[str, StudySums | tuple[str, ...]]:
-    """Sums by metric, the names of its figures where it cannot be computed; ``late`` are those that wait for METEOR."""
+def _sums(
+    scored: Scored, suffix: str, validation: bool, known: dict[tuple[str, int, int], StudySums | None], late: bool
+) -> dict[str, StudySums | tuple[str, ...]]:
+    """Sums by metric, the names of its figures where it cannot be computed; ``late`` are those that wait for METEOR.
+
+    ``known`` holds what has been computed, by metric and the identities of predictions and references.
+    """
     found: dict[str, StudySums | tuple[str, ...]] = {}
     for metric in METRICS:
         wanted = (metric.validation or not validation) and (metric.cleaned or not suffix)
         if wanted and late == (metric.name == "METEOR"):
-            sums = metric.sums(scored)
+            key = metric.name, id(scored.predictions), id(scored.references)
+            if key not in known:
+                known[key] = metric.sums(scored)
+            sums = known[key]
             names = tuple(f"{figure}{suffix}" for figure in metric.figures)
             found[f"{metric.name}{suffix}"] = names if sums is None else renamed(sums, suffix) if suffix else sums
             if sums is not None:

@@ -25,13 +25,11 @@ from modules.training.optimizers import build_optimizer
 from modules.training.towers import (
     ANCHORS,
     CANDIDATES,
-    FIRST_STEPS,
     KEPT,
     LR,
-    STEPS,
     WEIGHT_DECAY,
     Wanted,
-    fitted_beforehand,
+    fits_of,
     steps_of_a_fit,
     threads_for,
     towers_step,
@@ -126,8 +124,9 @@ def _report_seconds(model: Revtaf, options: MainTrain, batch: Batch, device: tor
 
 
 def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, device: torch.device) -> list[Cost]:
-    """Looking at every training image, and fitting the retrieval towers to them, after each epoch and perhaps before the first."""
-    towers, fits = model.retrieval_enhancer, options.training.epochs + fitted_beforehand(options)
+    """Looking at every training image, and fitting the retrieval towers to them, as often as the training does it."""
+    towers = model.retrieval_enhancer
+    fits = fits_of(options, train // (options.loading.batch_size * options.training.grad_accum))
     if not isinstance(towers, RetrievalTowers) or options.model.retrieval != "learned":
         return []
     rng, study = np.random.default_rng(0), batch.study
@@ -152,11 +151,10 @@ def _tower_costs(model: Revtaf, options: MainTrain, batch: Batch, train: int, de
             worth = wanted.of_others(np.arange(ANCHORS), np.arange(len(reports))).to(device)
             towers_step(towers, optimizer, seen, said, worth)
             step = _now() - started
-    later = min(STEPS, train // (options.loading.batch_size * options.training.grad_accum))
-    steps = steps_of_a_fit(FIRST_STEPS, train) + (fits - 1) * steps_of_a_fit(later, train)
+    steps, times = sum(steps_of_a_fit(asked, train) for asked in fits), len(fits)
     return [
-        Cost(f"looking for the towers, {fits} times", looking * train * fits, f"{looking:.4f} s an image"),
-        Cost(f"fitting the towers, {fits} times", step * steps, f"{step:.4f} s a step, {steps:,} steps"),
+        Cost(f"looking for the towers, {times} times", looking * train * times, f"{looking:.4f} s an image"),
+        Cost(f"fitting the towers, {times} times", step * steps, f"{step:.4f} s a step, {steps:,} steps"),
     ]
 
 

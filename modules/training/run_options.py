@@ -28,6 +28,11 @@ def drawn_in(training: TrainingOptions, epoch: int) -> int:
     return training.scst if epoch > training.epochs - training.scst_epochs else 0
 
 
+def validates(training: TrainingOptions, epoch: int) -> bool:
+    """Whether an epoch, from 1, ends with reports of the validation studies."""
+    return epoch % training.val_every == 0 or epoch == training.epochs
+
+
 def share_batch(options: MainTrain) -> None:
     """Divide ``--global_batch`` among the processes; UserError if they cannot share it evenly."""
     whole, parts = options.training.global_batch, world_size() * options.training.grad_accum

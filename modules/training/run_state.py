@@ -26,7 +26,7 @@ class RunState:
         seen: its studies so far.
         seconds: its training steps so far, those before an interruption included.
         beside: seconds of the epoch outside its steps: references, and fits of towers and maps.
-        loss_towers: of the retrieval towers that were fitted after its steps, None before.
+        loss_towers: of the retrieval towers that were fitted after its steps, None before and if nothing reads them.
         loss_maps: of a finer grid's maps, as well.
         history: rows of the finished epochs.
     """
@@ -48,6 +48,10 @@ class RunState:
     def best(self, metric: str) -> float:
         """Largest value of a score in the finished epochs."""
         return max((row[metric] for row in self.history if row.get(metric) is not None), default=-math.inf)
+
+    def has(self, figure: str) -> bool:
+        """Whether the row of a finished epoch holds a figure."""
+        return any(row.get(figure) is not None for row in self.history)
 
     def next_epoch(self, row: dict[str, Any]) -> None:
         """Finish the present epoch with its row."""

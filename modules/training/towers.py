@@ -1,4 +1,4 @@
-"""Training of the two retrieval towers: whole bank, frozen inputs, after every epoch.
+"""Training of the two retrieval towers: whole bank, frozen inputs, after every epoch whose towers are read.
 
 No gradient leaves the towers and no other loss reaches them, so they need not wait for the steps of the model: what the
 query tower sees of every training image is taken once per epoch, and then many queries at a time are ranked against the
@@ -29,16 +29,18 @@ from modules.corpus.datasets import ReportDataset
 from modules.distributed import is_main, world_size
 from modules.labels import POSITIVE, UNCERTAIN
 from modules.messages import UserError
+from modules.options.flags import TrainingOptions
 from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.references import asks_its_own
 from modules.retrieval.retriever import Queries, what_reports_say
 from modules.training.optimizers import build_optimizer
+from modules.training.run_options import validates
 
 SMALL = 2_000_000  # parameters of both towers, below which a CPU fits them on one thread
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
-FIRST_STEPS, STEPS = 600, 200  # of the first fit, and of a later one after as many steps; more if the studies are more
+FIRST_STEPS, STEPS = 600, 200  # of a first fit, and of a later one after as many steps; more if the studies are more
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
 KEPT = 4096  # reports up to which the worth of all pairs is kept, 67 MB: every pair is drawn a dozen times and more
@@ -139,16 +141,32 @@ def fitted_beforehand(options: MainTrain) -> bool:
     return asks_its_own(options.training, epoch=1) and not options.start.init_from
 
 
+def read_after(options: TrainingOptions, epoch: int) -> bool:
+    """Whether anything reads the towers that are fitted after ``epoch``: its validation, or the next epoch's references."""
+    return options.train_retrieval != "own" or asks_its_own(options, epoch + 1) or validates(options, epoch)
+
+
+def _steps_after(epoch: int, moved: int, first: bool) -> int:
+    """Steps of the fit after ``epoch``: the first is longer, and makes up for those that nothing would have read."""
+    later = min(STEPS, moved)
+    return FIRST_STEPS + max(epoch - 1, 0) * later if first else later
+
+
+def fits_of(options: MainTrain, moved: int) -> list[int]:
+    """Steps of every fit of a whole training that makes ``moved`` steps in an epoch; more if the studies are more."""
+    after = [0] if fitted_beforehand(options) else []
+    after += [epoch for epoch in range(1, options.training.epochs + 1) if read_after(options.training, epoch)]
+    return [_steps_after(epoch, moved, not (number or options.start.init_from)) for number, epoch in enumerate(after)]
+
+
 def refit_towers(
-    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int | None
+    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int, first: bool
 ) -> tuple[Queries, float]:
     """Look at the training images and train the towers on them, after ``epoch``; returns what was seen, and the loss.
 
-    ``moved`` is the number of steps that the model has made since the last time, None if this is the first: a small set has
-    few in an epoch.
+    ``moved`` is the number of steps that the model makes in an epoch: a small set has few.
     """
-    queries = ask(model, dataset, "learned", options)
-    steps = FIRST_STEPS if moved is None else min(STEPS, moved)
+    queries, steps = ask(model, dataset, "learned", options), _steps_after(epoch, moved, first)
     return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch), steps)
 
 

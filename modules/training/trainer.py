@@ -30,10 +30,10 @@ from modules.training.history import History, shown
 from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
-from modules.training.run_options import REWARD, check_same_state, drawn_in
+from modules.training.run_options import REWARD, check_same_state, drawn_in, validates
 from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows, sums_by_name
 from modules.training.self_critical import SelfCritical
-from modules.training.towers import Wanted, fitted_beforehand, refit_towers
+from modules.training.towers import Wanted, fitted_beforehand, read_after, refit_towers
 from modules.training.update import Update
 from modules.training.validation import Validation
 from modules.weights import saving
@@ -194,7 +194,7 @@ class Trainer:
         if self.referenced != state.epoch and self._steps(loader):
             with self.watch.patience(), state.beside_steps():
                 if self.wanted and state.epoch == 1 and fitted_beforehand(options):
-                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, epoch=0, moved=None)
+                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, 0, 0, first=True)
                 if self.maps:
                     self.maps.begin()
                 training_references(self.model, self.train_set, options, state.epoch, self.seen)
@@ -251,13 +251,11 @@ class Trainer:
     def _one_epoch(self) -> None:
         options, state = self.options, self.state
         row: dict[str, Any] = {"epoch": state.epoch, **self.train_epoch()}
-        if self.wanted and state.loss_towers is None:
-            new = state.epoch == 1 and not (options.start.init_from or fitted_beforehand(options))
-            moved = None if new else state.step
+        if self.wanted and state.loss_towers is None and read_after(options.training, state.epoch):
+            fitted = options.start.init_from or fitted_beforehand(options) or state.has("loss_towers")
+            given = self.model, self.train_set, self.wanted, options, state.epoch, state.step
             with self.watch.patience(), state.beside_steps():
-                self.seen, state.loss_towers = refit_towers(
-                    self.model, self.train_set, self.wanted, options, state.epoch, moved
-                )
+                self.seen, state.loss_towers = refit_towers(*given, first=not fitted)
             self.validation.weights = None
         if self.maps and state.loss_maps is None:
             with self.watch.patience(), state.beside_steps():
@@ -266,7 +264,7 @@ class Trainer:
         row |= {} if state.loss_maps is None else {"loss_maps": state.loss_maps}
         row |= {} if state.loss_towers is None else {"loss_towers": state.loss_towers}
         started, best = time.perf_counter(), False
-        if state.epoch % options.training.val_every == 0 or state.epoch == options.training.epochs:
+        if validates(options.training, state.epoch):
             if self.validation.weights is None:  # else the run goes on from just before this validation
                 self.validation.weights = self.save()
             rows = self.validation.generate()
