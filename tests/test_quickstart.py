@@ -92,6 +92,7 @@ def test_the_quickstart_makes_fewer_and_larger_steps_than_the_defaults(tmp_path)
         ("--tokenizer bert --bert_path folder", lambda asked: "decoder_layers" in asked.given, False),
         ("--decoder_layers 2", lambda asked: asked.model.decoder_layers, 2),
         ("--second_search 4", lambda asked: asked.generation.second_search, 4),
+        ("--map_view fine", lambda asked: asked.model.map_view, "fine"),
         ("--prompt none", lambda asked: asked.generation.second_search, 0),
         ("--save_dir elsewhere", lambda asked: asked.run.save_dir, "elsewhere"),
     ],
