@@ -42,7 +42,7 @@ def film_style(image: Tensor) -> Tensor:
     lines = [part for axis in (1, 2) for part in (grey.mean(dim=axis), grey.std(dim=axis, correction=0))]
     profiles = [F.adaptive_avg_pool1d(line.unsqueeze(1), PLACES).squeeze(1) for line in lines]  # (B, PLACES) each
     flat = grey.flatten(1)  # (B, height * width)
-    darker = torch.stack([(flat < bound).float().mean(dim=1) for bound in GREYS], dim=1)  # (B, 33)
+    darker = torch.stack([(flat < bound).sum(dim=1) for bound in GREYS], dim=1) / flat.shape[1]  # (B, 33)
     return torch.cat([*profiles, darker.diff(dim=1) * len(GREYS)], dim=1)
 
 
