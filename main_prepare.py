@@ -117,7 +117,11 @@ def print_estimate(options: MainPrepare, device: torch.device) -> None:
     )
     if options.data.dataset_name == "custom" and reports["train"]:
         fit_to_reports(training, reports["train"])
-    costs += training_costs(training, items["train"], items["val"], items["test"], device)
+    widths = {
+        **({"text_dim": options.preparation.text_width} if options.preparation.text_encoder == "lsa" else {}),
+        **({"entity_dim": options.scorer.scorer_width} if options.scorer.entity_scorer == "own" else {}),
+    }
+    costs += training_costs(training, items["train"], items["val"], items["test"], device, **widths)
     took = f"{duration(time.perf_counter() - wall)}, {duration(time.process_time() - processor)} of a core"
     print(
         f"{', '.join(f'{count:,} {split}' for split, count in items.items())} items on {device}, {cores} CPU cores; "

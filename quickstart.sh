@@ -25,6 +25,11 @@ only --rerank --beam_size --prompt --second_search -- "$@"
 only --beam_size --gen_min_len --gen_max_len --rerank --second_search --guidance -- "$@"
 testing+=("${ONLY[@]}")  # a test searches for reports as the validations did
 
+only --dataset_name -- "$@"
+if [ ${#ONLY[@]} -gt 0 ] && [[ "${ONLY[*]}" != *synth_cxr ]]; then
+    echo "quickstart.sh: ${ONLY[*]} is not its data set, it draws synth_cxr: bash train_custom.sh for your own films, or main_train.py" >&2
+    exit 2
+fi
 training=(--dataset_name synth_cxr "${training[@]}")
 # a flag that the training does not know is refused before any work; --help ends here
 "$PYTHON" -m modules.options.parsing MainTrain --check -- "${training[@]}" "$@"
@@ -46,5 +51,5 @@ next:
   python main_predict.py --images data/synth_cxr/images/test --model $save_dir     reports of image files
   bash train_custom.sh studies.csv                              your own table
   bash ablate.sh --quick                                        what each idea is worth
-(outside this shell first: source .venv/bin/activate)
 END
+if [ "$PYTHON" = .venv/bin/python ]; then echo "(outside this shell first: source .venv/bin/activate)"; fi

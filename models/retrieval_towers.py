@@ -135,6 +135,11 @@ class RetrievalTowers(nn.Module):
         self.key = Tower(states + said, width, self.manifold)
         self.log_scale = nn.Parameter(torch.tensor(2.0))  # of the squared distances that the towers are trained on
 
+    @property
+    def fitted(self) -> bool:
+        """Whether a fit has begun: it takes mean and deviation from what it sees."""
+        return bool(self.query.mean.any() or self.key.mean.any())
+
     def query_inputs(
         self, region_scores: Tensor, stages: Sequence[Tensor], state_logits: Tensor, image: Tensor
     ) -> Tensor:

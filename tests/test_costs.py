@@ -98,7 +98,7 @@ def test_the_whole_road_is_estimated_from_raw_files_and_nothing_is_written(tmp_p
     monkeypatch.setattr(
         main_prepare,
         "training_costs",
-        lambda options, *studies: said.append((options.data.dataset_name, studies[:3])) or [],
+        lambda options, *studies, **widths: said.append((options.data.dataset_name, studies[:3])) or [],
     )
     monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0.0, 0.0))
     said = []
@@ -179,6 +179,46 @@ def test_raw_files_are_asked_about_before_any_image_is_copied(tmp_path, capsys, 
     )
     assert message.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "train", "times", "steps"),
+    [
+        ([], 1000, 6, 600 + 5 * 62),  # 62 steps of 16 studies in an epoch
+        (["--val_every", "6"], 1000, 5, 600 + 62 + 4 * 62),
+        ([], 100_000, 6, 6 * (100_000 // 64)),  # a fit goes once through so many studies
+    ],
+)
+def test_costs_of_fitting_the_towers(flags, train, times, steps):
+    from modules.options.programs import MainTrain
+    from modules.training.costs import training_costs
+
+    words = ["--dataset_name", "synth_cxr", *SMALL_IMAGE, "--device", "cpu", "--batch_size", "8", "--grad_accum", "2"]
+    _, look, fit, *_ = training_costs(parse_options(MainTrain, [*words, *flags]), train, 10, 20, torch.device("cpu"))
+    assert (look.work, fit.work) == (f"looking for the towers, {times} times", f"fitting the towers, {times} times")
+    seconds = [float(cost.basis.split()[0]) for cost in (look, fit)]
+    assert fit.basis.endswith(f"s a step, {steps:,} steps")
+    assert look.seconds == pytest.approx(seconds[0] * train * times, abs=0.00006 * train * times)  # of four decimals
+    assert fit.seconds == pytest.approx(seconds[1] * steps, abs=0.00006 * steps)
+
+
+def test_an_estimate_is_of_the_network_that_will_be_trained(monkeypatch, tmp_path):
+    """The widths of its features are those that are prepared, not those of large encoders."""
+    asked = []
+    monkeypatch.setattr(main_prepare, "training_costs", lambda *given, **widths: asked.append(widths) or [])
+    monkeypatch.setattr(main_prepare, "estimate", lambda *_: ([], {split: [] for split in SPLITS}))
+    for name in ("annotation.json", "images"):
+        (tmp_path / name).mkdir()
+    where = ["--ann_path", tmp_path / "annotation.json", "--image_dir", tmp_path / "images", "--feature_dir", tmp_path]
+    for more in (
+        [],
+        ["--text_encoder", "bert"],
+        ["--text_width", 40, "--scorer_width", 24],
+        ["--entity_scorer", "medklip"],
+    ):
+        call(main_prepare, "--dataset_name", "synth_cxr", *where, *more, "--estimate")
+    drawn = {"text_dim": 128, "entity_dim": 64}
+    assert asked == [drawn, {"entity_dim": 64}, {"text_dim": 40, "entity_dim": 24}, {"text_dim": 128}]
 
 
 def test_training_costs_of_a_small_model(capsys):

@@ -13,6 +13,7 @@ from tiny import tiny_config
 from models.near_view import SIDE
 from models.revtaf import Revtaf
 from modules.evaluation.reports.run_lines import latest_runs
+from modules.training.ablations import ABLATIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 NOW, BEFORE = (DOCS / "findings.md").read_text().split("\n## Shorter trainings")
@@ -51,6 +52,30 @@ def difference(row, values):
         half = stats.t.ppf(0.975, len(value) - 1) * value.std(ddof=1) / len(value) ** 0.5
         cells.append(f"{value.mean():+.3f} [{value.mean() - half:.3f}, {value.mean() + half:.3f}]")
     return re.sub(r"0(?=\.\d)", "", f"| {row} | " + " | ".join(cells) + " |")
+
+
+def test_the_hours_of_all_lines_are_told():
+    def hours(step, lines):
+        return sum(line["figures"].get(f"seconds.{step}") or 0 for line in lines) / 3600
+
+    cards = [line for line in LINES if line["hardware"].startswith("NVIDIA")]
+    parts = [f"{hours(step, lines):.1f}".removeprefix("0") for lines in (LINES, cards) for step in ("train", "test")]
+    assert "The lines hold {} hours of training and {} of test: {} and {} on an NVIDIA H200".format(*parts) in NOW
+
+
+def test_rows_without_a_line_are_told():
+    trained = {line["row"] for line in LINES}
+    lacking = [row.name for row in ABLATIONS if row.name not in trained]
+    assert f"Rows of the grid without a line: {', '.join(f'`{name}`' for name in lacking)}." in NOW
+
+
+def test_the_oracle_is_marked_in_its_tables():
+    for suffix in (".md", ".tex"):
+        assert (
+            "An oracle, told the labels of the study's own report"
+            in (DOCS / "ablations" / f"synth_cxr{suffix}").read_text()
+        )
+        assert "An oracle" not in (DOCS / "ablations" / f"synth_cxr_unseen{suffix}").read_text()
 
 
 def test_the_full_model_has_three_seeds():

@@ -134,6 +134,8 @@ def refused(folder, *flags):
         (["--save_dir="], "--save_dir is empty: name a folder, or leave it out"),
         (["--resample", "4"], "there is no flag --resample here"),
         (["--references", "1", "--retrieval", "none"], "--references 1 "),
+        (["--dataset_name", "custom"], "custom is not its data set, it draws synth_cxr: bash train_custom.sh"),
+        (["--dataset_name=mimic_cxr"], "mimic_cxr is not its data set"),
     ],
 )
 def test_a_wrong_flag_is_refused_before_anything_is_drawn(tmp_path, flags, message):

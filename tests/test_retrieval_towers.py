@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, call, places, train, train_until_interrupted
+from programs import SMALL, call, places, refused, train, train_until_interrupted
 from small_set import small_bank
 from test_references import datasets, options  # noqa: F401, fixture
 from tiny import tiny_config
 
+import main_predict
 import main_test
 from models.manifolds import MANIFOLDS
 from models.retrieval_towers import GREYS, PLACES, Tower, film_style
@@ -165,6 +166,7 @@ def test_a_tower_standardises_what_it_sees_and_hides_some_of_it_in_training():
 @pytest.mark.parametrize("name", list(MANIFOLDS))
 def test_a_tower_ends_in_the_linear_layer_of_its_manifold(name):
     tower = Tower(6, 4, MANIFOLDS[name](0.5)).double()
+    torch.nn.init.normal_(tower.out.bias, std=0.3)
     x = torch.randn(9, 6, dtype=torch.float64)
     hidden = tower.hidden((x - tower.mean) / (tower.deviation + 0.03)).relu() / 4
     lifted = tower.manifold.lift(hidden, torch.float64)
@@ -330,16 +332,21 @@ def test_a_small_set_is_fitted_no_longer_than_it_was_trained(prepared, tmp_path,
     [
         ((), [5 + 6, 6]),  # after the second epoch for the references of the third, and after that for the validation
         (("--val_every", 1), [5, 6, 6]),  # each validation reads them
+        (("--val_every", 2, "--oracle_epochs", 9), [5 + 6, 6]),
         (("--oracle_epochs", 1), [5, 6, 6]),
+        (("--oracle_epochs", 0), [5, 6, 6, 6]),
         (("--oracle_epochs", 3), [5 + 6 + 6]),
-        (("--train_retrieval", "label"), [5, 6, 6]),
+        (("--train_retrieval", "label"), [5 + 6 + 6]),
+        (("--train_retrieval", "mixed"), [5, 6, 6, 6]),
+        (("--retrieval", "states"), [5 + 6 + 6]),
+        (("--retrieval", "none", "--val_every", 2), [5 + 6, 6]),
     ],
 )
 def test_towers_are_fitted_once_something_reads_them(prepared, tmp_path, ranked, monkeypatch, flags, fits):
     monkeypatch.setattr(towers, "FIRST_STEPS", 5)
     asked, told, fit, refit = [], [], towers.fit_towers, towers.refit_towers
     monkeypatch.setattr(towers, "fit_towers", lambda *given: asked.append(given[-1]) or fit(*given))
-    monkeypatch.setattr(trainer, "refit_towers", lambda *given, first: told.append(given[3]) or refit(*given, first))
+    monkeypatch.setattr(trainer, "refit_towers", lambda *given, **more: told.append(given[3]) or refit(*given, **more))
     train(prepared, tmp_path, "--enhancer", "towers", "--epochs", 3, "--val_every", 3, *flags)
     assert asked == fits == towers.fits_of(told[0], 6)  # of which --estimate speaks
     assert len(ranked) == sum(fits)
@@ -353,6 +360,9 @@ def test_towers_are_fitted_once_something_reads_them(prepared, tmp_path, ranked,
         (["--val_every", "5"], 10, [610, 10, 10, 10]),
         (["--oracle_epochs", "0", "--val_every", "5"], 5000, [600, 200, 200, 200, 200, 200]),
         (["--init_from", "model_best.pth"], 5000, [200, 200, 200, 200, 200]),
+        (["--init_from", "model_best.pth", "--val_every", "5"], 5000, [400, 200, 200, 200]),
+        (["--val_every", "2", "--train_retrieval", "label"], 5000, [800, 400, 200]),
+        (["--val_every", "2", "--train_retrieval", "label"], 10, [610, 20, 10]),
     ],
 )
 def test_the_fits_of_a_long_training(flags, moved, fits):
@@ -407,6 +417,56 @@ def test_a_training_with_towers_runs_and_is_tested(prepared, tmp_path, monkeypat
          "--load_pretrained", tmp_path / "current_checkpoint.pth", "--viewer_studies", 1, "--no-meteor")  # fmt: skip
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["retrieval"]["learned"]["bleu_4_top1"] > 0
+
+
+def test_a_resume_does_not_ask_what_the_training_began_with(prepared, tmp_path, monkeypatch):
+    """Towers know themselves whether they were fitted: ``--init_from`` may be left out, or named, where a run goes on."""
+    monkeypatch.setattr(towers, "FIRST_STEPS", 7)
+    train(prepared, tmp_path / "first", "--enhancer", "towers", "--epochs", 1)
+    given, flags = ["--init_from", tmp_path / "first" / "model_best.pth"], ["--epochs", 3, "--val_every", 3]
+    asked, fit = [], towers.fit_towers
+    monkeypatch.setattr(towers, "fit_towers", lambda *given: asked.append(given[-1]) or fit(*given))
+    towered = ["--enhancer", "towers", *flags]
+    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "warm", *towered, *given)
+    train(prepared, tmp_path / "warm", *towered, "--resume")
+    assert asked == [12, 6]
+    asked.clear()
+    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "cold", *towered)
+    train(prepared, tmp_path / "cold", *towered, *given, "--resume")
+    assert asked == [7 + 6, 6]
+
+
+def test_a_model_whose_towers_were_never_fitted_is_not_asked(prepared, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(towers, "FIRST_STEPS", 7)
+    flags = ["--enhancer", "towers", "--retrieval", "learned", "--epochs", 3, "--val_every", 3]
+    train_until_interrupted(monkeypatch, 8, prepared, tmp_path / "cut", *flags)
+    current = tmp_path / "cut" / "current_checkpoint.pth"
+    film = next((prepared / "images" / "test").glob("*.png"))
+    sentence = "interrupted before its retrieval towers were fitted"
+    refused(
+        capsys, sentence, main_test, *places(prepared), "--save_dir", tmp_path / "test", "--load_pretrained", current
+    )
+    refused(capsys, sentence, main_predict, "--images", film, "--model", tmp_path / "cut", "--out", tmp_path / "out")
+    asked, fit = [], towers.fit_towers
+    monkeypatch.setattr(towers, "fit_towers", lambda *given: asked.append(given[-1]) or fit(*given))
+    train(prepared, tmp_path / "on", "--enhancer", "towers", "--epochs", 1, "--init_from", current)
+    assert asked == [7]  # they begin as new ones do
+
+
+def test_a_validation_is_of_saved_towers(prepared, tmp_path, monkeypatch):
+    """What an interrupted validation goes on with is the checkpoint, which the fit before it must be in."""
+    monkeypatch.setattr(towers, "FIRST_STEPS", 7)
+    generate, seen = trainer.Validation.generate, []
+
+    def compared(validation):
+        saved = load_checkpoint(tmp_path / "current_checkpoint.pth")["state_dict"]
+        now = validation.model.state_dict()
+        seen.append([name for name, weight in now.items() if not torch.equal(weight, saved[name])])
+        return generate(validation)
+
+    monkeypatch.setattr(trainer.Validation, "generate", compared)
+    train(prepared, tmp_path, "--enhancer", "towers", "--save_every", 6)
+    assert seen == [[], []]
 
 
 @pytest.mark.parametrize(

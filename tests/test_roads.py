@@ -290,7 +290,7 @@ def test_ones_own_table_is_prepared_trained_tested_and_predicted_with(forks, tmp
     assert [bool(row.split(",")[scored]) for row in epochs[1:]] == [False, True], (
         "so few studies are validated once, at the end"
     )
-    assert "resuming at epoch 3" in checkout.bash("train_custom.sh", place / "studies.csv", *small)
+    assert "all 2 epochs are trained" in checkout.bash("train_custom.sh", place / "studies.csv", *small)
     other = tmp_path / "other"
     shutil.copytree(place, other)
     (other / "studies.csv").write_text((place / "studies.csv").read_text().replace("Small left", "Large right"))

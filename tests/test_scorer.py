@@ -16,6 +16,7 @@ from modules.evaluation.metrics import measures
 from modules.evaluation.metrics.clinical import clinical_scores, frequency_thirds
 from modules.evaluation.metrics.extra import extra_sums
 from modules.evaluation.metrics.measures import rouge_l_f1, sentence_bleu_2
+from modules.evaluation.metrics.meteor import meteor_sums
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.nlg import nlg_scores, rouge_l
 from modules.evaluation.metrics.profiles import PROFILES
@@ -97,12 +98,17 @@ def test_systems_are_scored_as_one_by_one():
         judge.systems({"short": ["a"]})
 
 
-def test_meteor_runs_once_for_all_systems(monkeypatch):
+def test_meteor_runs_once_for_all_systems_and_each_gets_its_own(monkeypatch):
     calls = []
+
+    def counts_of(pairs):  # (n, 23), other ones for every hypothesis and reference, however they are spaced
+        letters = [[1 + text.count("e") for text in pair] for pair in pairs]
+        return np.array([np.arange(1.0, 24) * said + np.arange(23) ** 2 * truth for said, truth in letters])
 
     class Run:
         def __init__(self, hypotheses, references):
-            calls.append(len(hypotheses))
+            self.pairs = list(zip(hypotheses, references, strict=True))
+            calls.append(len(self.pairs))
 
         def __enter__(self):
             return self
@@ -111,17 +117,20 @@ def test_meteor_runs_once_for_all_systems(monkeypatch):
             calls.append("stopped")
 
         def counts(self):
-            return np.ones((calls[0], 23)) * np.arange(1, calls[0] + 1)[:, None]
+            return counts_of(self.pairs)
 
     monkeypatch.setattr("modules.evaluation.scorer.MeteorRun", Run)
     full = [f"{text} comparison is made ." for text in REFERENCES]
-    found = scorer(full=full).systems({"a": REFERENCES, "b": REFERENCES})
+    systems = {"a": REFERENCES, "b": [text.replace("the", "these even") for text in REFERENCES]}
+    found = scorer(full=full).systems(systems)
     assert calls == [80, "stopped"]
-    assert found["a"].per_study["METEOR"].shape == (20,)
-    assert {"METEOR", "METEOR_full"} <= set(found["b"].scores)
-    assert "METEOR_full" in found["b"].intervals(10)
+    for name, reports in systems.items():
+        for figure, truth in (("METEOR", REFERENCES), ("METEOR_full", full)):
+            wanted = meteor_sums(counts_of(zip(reports, truth, strict=True)))
+            np.testing.assert_array_equal(found[name].per_study[figure], wanted.figures(wanted.values)["METEOR"])
     each = [found[name].per_study[figure] for name in "ab" for figure in ("METEOR", "METEOR_full")]
-    assert len({tuple(values) for values in each}) == 4  # every system and reference has counts of its own
+    assert len({tuple(values) for values in each}) == 4
+    assert "METEOR_full" in found["b"].intervals(10)
 
 
 def test_references_that_were_not_cut_are_scored_once(monkeypatch):

@@ -32,6 +32,7 @@ from modules.prediction.training_places import how_to_test
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import bank_features, prepared_files
 from modules.records import read_object, sha256_of
+from modules.retrieval.retriever import require_fitted
 from modules.run_folder import RESULTS_OF
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
@@ -101,6 +102,7 @@ class EvaluatedSplit:
             print(checkpoint["run"]["released"])
         tokenizer = tokenizer_of(path, checkpoint, options.labeler.bert_path)
         model = build_model(checkpoint).to(device).eval()
+        require_fitted(model, path)
         try:
             settle_search(options.generation, options.given, options.data.dataset_name, model.config.prompt)
         except FlagError as error:

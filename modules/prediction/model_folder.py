@@ -23,6 +23,7 @@ from modules.preparation.features.entities import load_entity_scorer
 from modules.preparation.features.familiarity import FILE as FAMILIARITY
 from modules.preparation.features.familiarity import Familiarity
 from modules.records import ROOT, read_run_options, sha256_of
+from modules.retrieval.retriever import require_fitted
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
 
@@ -95,6 +96,7 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     refuse_other_features(origin, store, path, lambda: MADE_ANEW)
     tokenizer = tokenizer_of(path, checkpoint, options.get("bert_path"))
     model = build_model(checkpoint).to(device).eval()
+    require_fitted(model, path)
     speed_up(model, device)
     scorer = load_entity_scorer(bank_dir / "entity_scorer.pth", device).requires_grad_(False)
     bank = TrainingBank(store)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from models.manifolds import Euclidean, Manifold
 from models.retrieval import RetrievalBank
 from models.retrieval_towers import RetrievalTowers
+from models.revtaf import Revtaf
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.labels import POSITIVE, STATES
@@ -32,6 +34,20 @@ QUERIES = 4096  # studies searched at once, each time reading the whole bank
 
 
 Enhancer = LearnableRetrievalEnhancer | RetrievalTowers
+
+
+def require_fitted(model: Revtaf, path: str | Path) -> None:
+    """Refuse a model whose references would be found by retrieval towers that no fit has begun: at random.
+
+    Raises:
+        UserError: naming the file.
+    """
+    towers = model.retrieval_enhancer
+    if model.config.retrieval == "learned" and isinstance(towers, RetrievalTowers) and not towers.fitted:
+        raise UserError(
+            f"{path} is of a training that was interrupted before its retrieval towers were fitted, so it would find references "
+            "at random: continue that training with --resume"
+        )
 
 
 @dataclass

@@ -39,11 +39,19 @@ from modules.weights.fast import speed_up
 
 STUDIES, WORDS = 2, 80  # in a step that is timed; tokens of a report besides the prompt
 BERT_VOCABULARY, CORPUS_VOCABULARY = 30527, 4000
-TEXT_DIM, SENTENCES, MEMORY = 512, 8, 21
+TEXT_DIM, ENTITY_DIM, SENTENCES, MEMORY = 512, 768, 8, 21
 STATE_BYTES = 16  # of a parameter in training: itself, its gradient, two moments
 
 
-def training_costs(options: MainTrain, train: int, val: int, test: int, device: torch.device) -> list[Cost]:
+def training_costs(
+    options: MainTrain,
+    train: int,
+    val: int,
+    test: int,
+    device: torch.device,
+    text_dim: int = TEXT_DIM,
+    entity_dim: int = ENTITY_DIM,
+) -> list[Cost]:
     """Epochs, validations and one test, and the memory of a step.
 
     Args:
@@ -52,10 +60,18 @@ def training_costs(options: MainTrain, train: int, val: int, test: int, device: 
         val: validation studies, written about after every ``--val_every`` epochs and at the end.
         test: test studies.
         device: where the network runs.
+        text_dim: width of the features of reports.
+        entity_dim: width of the embeddings of entities.
     """
     torch.manual_seed(0)
     corpus = options.start.tokenizer == "corpus"
-    sizes = {"report_feature_dim": TEXT_DIM, "entity_text_dim": 768, "pad_id": 0, "end_id": 2, "visual_folder": None}
+    sizes = {
+        "report_feature_dim": text_dim,
+        "entity_text_dim": entity_dim,
+        "pad_id": 0,
+        "end_id": 2,
+        "visual_folder": None,
+    }
     config = model_config(options.model, vocab_size=CORPUS_VOCABULARY if corpus else BERT_VOCABULARY, **sizes)
     model = Revtaf(config).to(device)
     speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu, options.training.compile)

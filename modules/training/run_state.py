@@ -49,9 +49,9 @@ class RunState:
         """Largest value of a score in the finished epochs."""
         return max((row[metric] for row in self.history if row.get(metric) is not None), default=-math.inf)
 
-    def has(self, figure: str) -> bool:
-        """Whether the row of a finished epoch holds a figure."""
-        return any(row.get(figure) is not None for row in self.history)
+    def since(self, figure: str) -> int:
+        """Epochs behind the last one whose row holds a figure, the present one included; all of them if none does."""
+        return self.epoch - max((row["epoch"] for row in self.history if row.get(figure) is not None), default=0)
 
     def next_epoch(self, row: dict[str, Any]) -> None:
         """Finish the present epoch with its row."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from modules.corpus.datasets import ReportDataset
 from modules.distributed import is_main, world_size
 from modules.labels import POSITIVE, UNCERTAIN
 from modules.messages import UserError
-from modules.options.flags import TrainingOptions
 from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.references import asks_its_own
@@ -136,37 +136,54 @@ def listwise_loss(manifold: Manifold, queries: Tensor, keys: Tensor, log_scale: 
     return F.cross_entropy(logits, worth.to(logits.dtype).softmax(dim=1))
 
 
-def fitted_beforehand(options: MainTrain) -> bool:
-    """Whether the towers are fitted before the first epoch, which then has references of theirs."""
-    return asks_its_own(options.training, epoch=1) and not options.start.init_from
+def asked_in(options: MainTrain, epoch: int) -> bool:
+    """Whether the references of an epoch's training studies are found by the towers."""
+    return options.model.retrieval == "learned" and asks_its_own(options.training, epoch)
 
 
-def read_after(options: TrainingOptions, epoch: int) -> bool:
-    """Whether anything reads the towers that are fitted after ``epoch``: its validation, or the next epoch's references."""
-    return options.train_retrieval != "own" or asks_its_own(options, epoch + 1) or validates(options, epoch)
+def read_after(options: MainTrain, epoch: int) -> bool:
+    """Whether anything reads the towers that are fitted after ``epoch``: the next epoch's references, or who reads its model."""
+    return asked_in(options, epoch + 1) or validates(options.training, epoch)
 
 
-def _steps_after(epoch: int, moved: int, first: bool) -> int:
-    """Steps of the fit after ``epoch``: the first is longer, and makes up for those that nothing would have read."""
+def is_fitted(model: Revtaf) -> bool:
+    """Whether the towers of a model that has some were ever fitted."""
+    return cast(RetrievalTowers, model.retrieval_enhancer).fitted
+
+
+def _steps_of(epochs: int, moved: int, first: bool) -> int:
+    """Steps of the fit that is the first since ``epochs``: as many as fits after each of them would have had together."""
     later = min(STEPS, moved)
-    return FIRST_STEPS + max(epoch - 1, 0) * later if first else later
+    return FIRST_STEPS + max(epochs - 1, 0) * later if first else epochs * later
 
 
 def fits_of(options: MainTrain, moved: int) -> list[int]:
     """Steps of every fit of a whole training that makes ``moved`` steps in an epoch; more if the studies are more."""
-    after = [0] if fitted_beforehand(options) else []
-    after += [epoch for epoch in range(1, options.training.epochs + 1) if read_after(options.training, epoch)]
-    return [_steps_after(epoch, moved, not (number or options.start.init_from)) for number, epoch in enumerate(after)]
+    begun, last = bool(options.start.init_from), 0
+    fits = [FIRST_STEPS] if asked_in(options, 1) and not begun else []
+    for epoch in range(1, options.training.epochs + 1):
+        if read_after(options, epoch):
+            fits.append(_steps_of(epoch - last, moved, first=not (begun or fits)))
+            last = epoch
+    return fits
 
 
 def refit_towers(
-    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int, first: bool
+    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int, epochs: int
 ) -> tuple[Queries, float]:
     """Look at the training images and train the towers on them, after ``epoch``; returns what was seen, and the loss.
 
-    ``moved`` is the number of steps that the model makes in an epoch: a small set has few.
+    Args:
+        model: with towers, fitted or not.
+        dataset: the training studies.
+        wanted: what is learnt.
+        options: of ``main_train.py``.
+        epoch: 0 before the first one.
+        moved: steps that the model makes in an epoch: a small set has few.
+        epochs: since the last fit.
     """
-    queries, steps = ask(model, dataset, "learned", options), _steps_after(epoch, moved, first)
+    steps = _steps_of(epochs, moved, first=not is_fitted(model))
+    queries = ask(model, dataset, "learned", options)
     return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch), steps)
 
 

@@ -33,7 +33,7 @@ from modules.training.optimizers import Schedule
 from modules.training.run_options import REWARD, check_same_state, drawn_in, validates
 from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows, sums_by_name
 from modules.training.self_critical import SelfCritical
-from modules.training.towers import Wanted, fitted_beforehand, read_after, refit_towers
+from modules.training.towers import Wanted, asked_in, is_fitted, read_after, refit_towers
 from modules.training.update import Update
 from modules.training.validation import Validation
 from modules.weights import saving
@@ -142,7 +142,11 @@ class Trainer:
         self.validation.weights = checksum
         self.good.saved(path, self.state)
         if is_main():
-            print(f"resuming at epoch {self.state.epoch}, step {self.state.step}")
+            print(
+                f"resuming at epoch {self.state.epoch}, step {self.state.step}"
+                if self.state.epoch <= self.options.training.epochs
+                else f"all {self.options.training.epochs} epochs are trained: nothing is left to do (more: --epochs)"
+            )
 
     # one step
 
@@ -193,8 +197,8 @@ class Trainer:
         loader = training_loader(self.train_set, loading.batch_size, *order, loading.num_workers, rare)
         if self.referenced != state.epoch and self._steps(loader):
             with self.watch.patience(), state.beside_steps():
-                if self.wanted and state.epoch == 1 and fitted_beforehand(options):
-                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, 0, 0, first=True)
+                if self.wanted and asked_in(options, state.epoch) and not is_fitted(self.model):
+                    self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, 0, 0, epochs=0)
                 if self.maps:
                     self.maps.begin()
                 training_references(self.model, self.train_set, options, state.epoch, self.seen)
@@ -251,11 +255,10 @@ class Trainer:
     def _one_epoch(self) -> None:
         options, state = self.options, self.state
         row: dict[str, Any] = {"epoch": state.epoch, **self.train_epoch()}
-        if self.wanted and state.loss_towers is None and read_after(options.training, state.epoch):
-            fitted = options.start.init_from or fitted_beforehand(options) or state.has("loss_towers")
+        if self.wanted and state.loss_towers is None and read_after(options, state.epoch):
             given = self.model, self.train_set, self.wanted, options, state.epoch, state.step
             with self.watch.patience(), state.beside_steps():
-                self.seen, state.loss_towers = refit_towers(*given, first=not fitted)
+                self.seen, state.loss_towers = refit_towers(*given, epochs=state.since("loss_towers"))
             self.validation.weights = None
         if self.maps and state.loss_maps is None:
             with self.watch.patience(), state.beside_steps():

@@ -18,6 +18,7 @@ from modules.evaluation.reports.run_lines import latest_runs, read_runs
 from modules.messages import UserError
 from modules.records import atomic_write
 
+ORACLE = "--retrieval label"
 COMMAND = "python tools/ablate.py --table"
 WHOLE_EPOCHS = "2026-11-29T21"  # when a run ended whose seconds are not those of steps and validations alone
 
@@ -50,6 +51,8 @@ def write_ablation_files(path: Path) -> list[str]:
                 f" Training seconds of runs before {WHOLE_EPOCHS[:10]}, 21 h UTC, are those of steps and validations; later ones "
                 "hold the search for references and the fits of towers and maps as well."
             )
+        if oracles := [name for name, seeds in rows.items() if f"{ORACLE} " in f"{_flags(seeds)} "]:
+            caption += f" An oracle, told the labels of the study's own report ({ORACLE}): {', '.join(oracles)}."
         notes = unlike(rows)
         beside = (
             "\n".join(f"- {note}" for note in notes) or "- none: every run differs from its full run in its flags alone"
