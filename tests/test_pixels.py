@@ -39,6 +39,24 @@ def test_more_than_eight_bits_are_spread_and_never_clipped(name, tmp_path):
     assert (copied == original).all()
 
 
+@pytest.mark.parametrize(
+    ("mark", "value"),
+    [((0, 0), 65535), ((slice(0, 3), slice(None)), 65535), ((0, slice(0, 9)), 60000)],
+    ids=["a dead pixel", "a burnt-in line", "a small mark"],
+)
+def test_a_few_pixels_far_beyond_the_others_do_not_blacken_a_film(mark, value, tmp_path, capsys):
+    stored = np.asarray(Image.open(CASES / "images/twelve_bit_in_16.png")).astype(np.uint16)
+    marked = stored.copy()
+    marked[mark] = value
+    Image.fromarray(marked).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"few pixels far beyond all others .* nine in ten from \d+ to \d+"):
+        open_image(tmp_path / "a.png")
+    assert "few pixels far beyond" in copy(["a.png"], tmp_path, tmp_path / "copies", resize=64, suffix="png")["a.png"]
+    bright = np.where(np.arange(stored.size).reshape(stored.shape) % 97 == 0, 2 * stored.max(), stored)
+    Image.fromarray(bright.astype(np.uint16)).save(tmp_path / "b.png")
+    assert open_image(tmp_path / "b.png").getextrema()[1] == 255  # twice as bright is a mark as films have them
+
+
 def test_what_is_no_png_jpeg_or_dicom_is_not_even_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("Ghostscript was started"))
     with pytest.raises(UserError, match=r"eps_named\.png is not a PNG, JPEG or DICOM: export it as one"):

@@ -338,14 +338,17 @@ def test_a_column_that_looks_like_id_or_patient_is_asked_about(tmp_path, heading
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("heading", ["case", "anon_id", "client_id", "hadm_id"])
+@pytest.mark.parametrize(
+    "heading", ["case", "anon_id", "client_id", "hadm_id", "MR#", "hn", "name", "folder", "column 7"]
+)
 def test_ids_that_repeat_as_patients_do_are_asked_about(tmp_path, heading):
     """The images of one patient were in two splits; a hospital, a reader and a number of the film are no patients."""
     table = f"id,image_path,report,{heading}\n" + "".join(f"s{i},{i}.png,Clear.,c{i // 2}\n" for i in range(24))
     with pytest.raises(UserError, match=f"no column patient, but '{heading}' looks like one: call it patient if it is"):
         read_custom(write(tmp_path, table), options(), with_images=False)
-    table = "id,image_path,report,reader_id,film_no,site_id\n" + "".join(
-        f"s{i},{i}.png,Clear.,r{i % 3},{i % 2},h\n" for i in range(40)
+    table = "id,image_path,report,reader_id,film_no,site_id,age,year,date,view,height\n" + "".join(
+        f"s{i},{i}.png,Clear.,r{i % 3},{i % 2},h,{40 + i // 2},{2000 + i // 4},201901{10 + i // 2},view {i % 2},{2048 + i % 2}\n"
+        for i in range(40)
     )
     assert len(read_custom(write(tmp_path, table), options(), with_images=False).studies) == 40
 

@@ -43,8 +43,15 @@ def test_text_under_no_header_is_taken_where_a_report_names_nothing():
     for looked_at in (
         "Comparison is made with ___.",
         "Portable AP radiograph of the chest was reviewed in comparison to ___.",
+        "PA and lateral views.",
+        "Chest, two views",
+        "AP portable upright chest x-ray.",
     ):
         assert extract(f"{HEAD} {looked_at}\n \n {F}\n", "findings") == (F, "no header")
+    assert extract(f"{HEAD} PA and lateral views show {F}\n", "findings") == (
+        f"PA and lateral views show {F}",
+        "no header",
+    )
     assert extract(f"FINDINGS: {F}\n\n COMPARISON: ___.\n\n {G}", "findings") == (F, "header")
 
 

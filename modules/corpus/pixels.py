@@ -21,6 +21,7 @@ TWO_DEPTHS = (
     "{count} images hold 16 bits, which are spread over the whole range, and others 8, which are not: export all of them alike, or "
     "a model may see the kind of file"
 )
+MOST_BEYOND = 8  # times the range of nine in ten of a film's values that all of them may span
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ADAM7 = (  # first column and row of the seven passes of an interlaced PNG, and the steps between two of them
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
@@ -74,7 +75,7 @@ def open_image(path: Path) -> Image.Image:
                 raise UserError(
                     f"the image {path} cannot be decoded whole, it is cut off or damaged: copy it again or remove its study"
                 )
-            return _eight_bits(_turned(path, image, doubts))
+            return _eight_bits(path, _turned(path, image, doubts))
     except UserError:
         raise
     except UnidentifiedImageError:
@@ -140,6 +141,16 @@ def _check_colours(path: Path, image: Image.Image) -> None:
         raise UserError(f"the image {path} holds colours that its palette lacks: export it again")
 
 
+def _refuse_outliers(path: Path, values: np.ndarray) -> None:
+    """Refuse a film beside whose few brightest or darkest pixels all others would be one grey."""
+    least, low, high, greatest = np.percentile(values, (0, 5, 95, 100))
+    if greatest - least > MOST_BEYOND * (high - low) > 0:
+        raise UserError(
+            f"the image {path} has few pixels far beyond all others (a burnt-in mark, a dead pixel): its values go from "
+            f"{least:g} to {greatest:g}, nine in ten from {low:.0f} to {high:.0f}, and would be nearly one grey: export it with 8 bits"
+        )
+
+
 def _rows_lack(path: Path, image: Image.Image) -> bool:
     """Whether the packed rows of a PNG end early, of which Pillow leaves the rest black."""
     end = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
@@ -164,10 +175,12 @@ def _rows_lack(path: Path, image: Image.Image) -> bool:
     return lacking > 0
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
     """Any mode as grey or colour with 8 bits a channel."""
     if image.mode[0] in "IF":
-        return Image.fromarray(spread(np.asarray(image)))
+        values = np.asarray(image)
+        _refuse_outliers(path, values)
+        return Image.fromarray(spread(values))
     if image.mode in ("L", "1"):
         return image.convert("L")
     if image.mode == "P" and "transparency" in image.info:

@@ -30,6 +30,12 @@ KNOWN = tuple(name for names in COLUMNS.values() for name in names)
 MOST_OF_A_PATIENT = 10  # rows in the mean, of which a column of ids may still be one of patients
 _IDS = {plain_heading(name) for name in COLUMNS["id"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
+_LIKE_NAME = re.compile(
+    r"(name|code|folder|owner|barcode)$|^(mr|hn|upi|nhs|nhc|cpf|unnamed\d*)$"
+)  # of a person, in some archives
+_NUMBERED = re.compile(
+    r"[A-Za-z]{1,8}[-_ ]?\d+|(?!(?:19|20)\d\d(?:\d{4})?$)\d{4,}"
+)  # p12, 50414267; not 2019, 20190131, an age
 _LIKE_PATIENT = re.compile(
     r"(patients?|patienten?|subjects?|person|pat)(id|nr|no|num|number|nummer|name|key|code|uid)?$|mrn$"
     r"|^(pt|medicalrecord|hospital|nhs)(id|nr|no|num|number|key|code)$"
@@ -83,7 +89,7 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
     if "patient" not in found:
         _ask(path, [h for h in unused if _LIKE_PATIENT.search(plain_heading(h))], "patient")
-        _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _groups(rows, h)], "patient")
+        _ask(path, [h for h in unused if _looks_personal(rows, h) and _groups(rows, h)], "patient")
         repeated = [h for h in unused if is_of_studies(h) and _repeats(rows, h)]
         if repeated:  # the images of one study stay in one split
             found["patient"] = repeated[0]
@@ -119,6 +125,13 @@ def _tells_apart(rows: Rows, heading: str) -> bool:
 def _repeats(rows: Rows, heading: str) -> bool:
     values = [str(row[heading]) for _, row in rows if not is_empty(row.get(heading))]
     return 1 < len(set(values)) < len(values)  # one value throughout tells nothing
+
+
+def _looks_personal(rows: Rows, heading: str) -> bool:
+    """Whether a column that is not known may name persons, by its heading or by values that are numbered."""
+    plain = plain_heading(heading)
+    values = [str(row[heading]).strip() for _, row in rows if not is_empty(row.get(heading))]
+    return bool(_LIKE_ID.search(plain) or _LIKE_NAME.search(plain)) or all(map(_NUMBERED.fullmatch, values))
 
 
 def _groups(rows: Rows, heading: str) -> bool:

@@ -65,7 +65,9 @@ _OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparisons?|techniques?|indications?|(?:
 _WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour
 _OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with what it was compared
     r"(?:(?:[\w-]+ ){0,6}(?:radiographs?|views?|films?|images?|study|studies|examination)(?: of the chest)? (?:was|were|is|are) "
-    r"(?:reviewed|compared|obtained|provided|submitted|performed)|comparison (?:is|was) made)\b[^.;]*\.?",
+    r"(?:reviewed|compared|obtained|provided|submitted|performed)|comparison (?:is|was) made)\b[^.;]*\.?"
+    r"|(?:(?:single|portable|upright|supine|erect|semi-?erect|frontal|lateral|oblique|pa|ap|one|two|three|[123]|of|the|and|chest"
+    r"|views?|radiographs?|films?|x-?rays?|images?|projections?)\b[\s,/&-]*)+\.?",
     re.IGNORECASE,
 )
 _ENDS_SENTENCE = re.compile(r"[.:;?!]\s*$")
