@@ -60,13 +60,24 @@ def test_steps_are_kept_as_means_and_those_after_a_kill_go(tmp_path):
 def test_an_epoch_is_one_row_of_the_terminal():
     row = {"epoch": 1, "loss": 2.5, "loss_report": 1.25, "val_ce_f1": 0.123456, "lr": 5e-5, "seconds": 61.2}
     row["val_text_cosine"] = 0.3123
-    heading, line = table_row(row, "val_ce_f1", True, 7200).split("\n")
+    heading, line = table_row(row, "val_ce_f1", True, 7200, heading=True).split("\n")
     assert heading.split()[:4] == ["epoch", "loss", "report", "diagnosis"]
     assert " ".join(line.split()) == "1 2.500 1.250 - - 0.123 - 0.312 - 5.0e-05 61 2.0 h * best"
     second = table_row({**row, "epoch": 2, "val_METEOR": 0.5}, "val_METEOR", False, 30)
     assert "\n" not in second
     assert second.split()[-3:] == ["0.500", "30", "s"]
     assert table_row({**row, "epoch": 2}, "val_ce_f1", False, None).split()[-1] == "-"
+
+
+def test_the_first_row_that_a_program_shows_stands_under_a_heading(tmp_path, capsys):
+    rows = [{"epoch": epoch, "loss": 2.0, "lr": 1e-3, "seconds": 3} for epoch in (1, 2, 3)]
+    history = History(tmp_path, rows[:1], before=(2, 0))  # resumed
+    for finished in (rows[:2], rows):
+        history.end_epoch(finished, TrainingOptions(epochs=4), False)
+    history.close()
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split()[:2] == ["epoch", "loss"]
+    assert [line.split()[0] for line in lines] == ["2", "3"]
 
 
 def test_time_left_counts_epochs_that_draw_reports_by_themselves():

@@ -48,6 +48,7 @@ class History:
         self.run_dir, self.kept, self.epoch = run_dir, list(sums), before[0]
         self.losses = losses or loss_names()
         self.events: SummaryWriter | None = None
+        self.headed = False  # whether a row has been shown
         self.steps = [row for row in _read(run_dir / STEPS) if (int(row["epoch"]), int(row["step"])) <= before]
         known = ("epoch", "step", "total_step", *self.losses, "lr")
         self.columns = list(dict.fromkeys([*(name for row in self.steps[:1] for name in row), *known]))
@@ -67,7 +68,8 @@ class History:
     def end_epoch(self, rows: Sequence[Mapping[str, Any]], options: TrainingOptions, best: bool) -> None:
         """Keep the rows of all finished epochs and show the last; ``best`` says whether it is the best so far."""
         self.keep_epochs(rows)
-        print(table_row(rows[-1], options.monitor_metric, best, seconds_left(rows, options)))
+        print(table_row(rows[-1], options.monitor_metric, best, seconds_left(rows, options), heading=not self.headed))
+        self.headed = True
 
     def keep_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the table of all epochs, and what is new of it into TensorBoard."""
@@ -156,14 +158,15 @@ def seconds_left(rows: Sequence[Mapping[str, Any]], options: TrainingOptions) ->
     return sum(sum(took[draws]) / len(took[draws]) for draws in ahead)
 
 
-def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float | None) -> str:
-    """An epoch as one row of the terminal's table, under its heading if it is the first.
+def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float | None, heading: bool = False) -> str:
+    """An epoch as one row of the terminal's table.
 
     Args:
         row: figures of the epoch.
         monitor: the figure that chooses the best epoch.
         best: whether this is the best so far.
         left: seconds that the run will go on for; None if nobody knows.
+        heading: put the names of the columns above it.
     """
     names = dict(COLUMNS)
     if monitor not in names:
@@ -171,8 +174,8 @@ def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float | No
     widths = {name: max(len(title), 7) for name, title in names.items()}
     cells = [f"{_cell(name, row.get(name)):>{widths[name]}}" for name in names]
     line = "  ".join([*cells, f"{'-' if left is None else _clock(left):>7}", "* best" if best else ""]).rstrip()
-    heading = "  ".join([*(f"{title:>{widths[name]}}" for name, title in names.items()), f"{'left':>7}"])
-    return f"{heading}\n{line}" if row["epoch"] == 1 else line
+    titles = "  ".join([*(f"{title:>{widths[name]}}" for name, title in names.items()), f"{'left':>7}"])
+    return f"{titles}\n{line}" if heading else line
 
 
 def _cell(name: str, value: Any) -> str:
