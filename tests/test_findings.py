@@ -20,7 +20,7 @@ NOW, BEFORE = (DOCS / "findings.md").read_text().split("\n## Shorter trainings")
 LINES = [json.loads(line) for line in (DOCS / "ablations" / "runs.jsonl").read_text().splitlines()]
 TABLES = {  # where each benchmark is told
     "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_small": NOW, "synth_cxr_small_again": NOW, "synth_cxr_rewarded": NOW,
-    "synth_cxr_small_rewarded": NOW, "synth_cxr_unseen": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
+    "synth_cxr_small_rewarded": NOW, "synth_cxr_unseen": NOW, "small": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
 }  # fmt: skip
 RUNS = {benchmark: latest_runs(LINES, benchmark) for benchmark in TABLES}
 THREE = [(benchmark, row) for benchmark, rows in RUNS.items() for row in rows if len(rows[row]) >= 3]
@@ -111,6 +111,26 @@ def test_what_the_near_view_changes_stands_as_it_was_measured():
 )
 def test_retrieval_stands_as_it_was_measured(name, row):
     assert stated(row, [figures("synth_cxr", "full", f"retrieval.{name}.{figure}") for figure in RETRIEVAL]) in NOW
+
+
+def test_what_the_rows_without_a_line_say_stands_as_it_was_measured():
+    told = NOW.split("\n### Four rows that had no line")[1].split("\n#")[0]
+    found = {
+        row: [figures("small", row, f"reference_sensitivity.{name}") for name in ("none", "retrieved")]
+        for row in ("every study has a reference", "full")
+    }
+    rises = [stated("", [none - retrieved])[5:-2] for none, retrieved in found.values()]
+    assert "its loss rises by {} nats, for {}.".format(*rises) in told
+    for name in CE[:4]:
+        for row in set(RUNS["small"]) - {"full"}:
+            low, high = map(
+                float,
+                re.findall(
+                    r"\[(.*), (.*)\]", difference("", [figures("small", "full", name) - figures("small", row, name)])
+                )[0],
+            )
+            assert low <= 0 <= high
+    assert not figures("small", "full", CE[3]).any()
 
 
 def test_what_unseen_drawings_say_stands_as_it_was_measured():
