@@ -107,6 +107,8 @@ class PoincareBall(Manifold):
     def lift_and_translate(self, u: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
         """The same in closed form: geoopt's functions pass over all ``(n, H)`` coordinates in each of their many steps.
 
+        Source: the Moebius addition of Ganea et al., 2018, whose factors follow from three inner products.
+
         Args:
             u: ``(n, H)`` tangent vectors at the origin.
             bias: ``(H,)``, another.
@@ -122,10 +124,7 @@ class PoincareBall(Manifold):
         inner = c * lifted * (u @ b.unsqueeze(-1))  # (n, 1), c times the inner product of p and b
         square, moved = (lifted * radius).square(), c * b.square().sum()  # c |p|^2 and c |b|^2
         whole = (1 + 2 * inner + square * moved).clamp_min(1e-15)
-        of_p, of_b = (
-            (1 + 2 * inner + moved) / whole,
-            (1 - square) / whole,
-        )  # (n, 1): their Moebius sum is of_p p + of_b b
+        of_p, of_b = (1 + 2 * inner + moved) / whole, (1 - square) / whole  # (n, 1): p and b sum to of_p p + of_b b
         norm = of_p.square() * square + 2 * of_p * of_b * inner + of_b.square() * moved  # (n, 1), c times its square
         inside = (longest * norm.clamp_min(1e-30).rsqrt()).clamp_max(1)
         return inside * of_p * lifted * u + inside * of_b * b

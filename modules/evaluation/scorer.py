@@ -124,10 +124,8 @@ class ReportScorer:
             return {}
         whole = {} if self.full is None or validation else {"_full": self.full}
         targets = {suffix: self._spaced(texts, False) for suffix, texts in {"": self.references, **whole}.items()}
-        if (
-            whole and targets["_full"] == targets[""]
-        ):  # no reference was cut: what is known of one is known of the other
-            targets["_full"] = targets[""]
+        if whole and targets["_full"] == targets[""]:
+            targets["_full"] = targets[""]  # no reference was cut: what is known of one is known of the other
         truths = {id(truth): truth for truth in targets.values()}
         spaced = {name: self._spaced(reports, True) for name, reports in systems.items()}
         pairs = [
