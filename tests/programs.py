@@ -1,5 +1,6 @@
 """The programs as their command lines would run them, on a data set small enough for a test."""
 
+import shutil
 import signal
 import sys
 
@@ -34,6 +35,11 @@ def places(folder):
         "--dataset_name", "synth_cxr", "--ann_path", folder / "annotation.json", "--image_dir", folder / "images",
         "--feature_dir", folder / "features",
     ]  # fmt: skip
+
+
+def copy_of(prepared, folder, **how):
+    """A copy of prepared data while another worker trains on them: its half written register may be gone when its turn comes."""
+    return shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns(".*.tmp"), **how)
 
 
 def prepare(folder, *flags):

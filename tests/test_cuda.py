@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from claimed_cuda import CUDA, ON_CUDA, REAL, claimed_cuda, cuda
-from programs import SMALL, call, places, prepare, train
+from programs import SMALL, call, copy_of, places, prepare, train
 from test_chexbert import TEXTS, small  # noqa: F401, fixture
 from test_medklip import drawn_studies, files  # noqa: F401, fixture
 from test_text_features import bert_folder  # noqa: F401, fixture
@@ -266,7 +266,7 @@ ON_DEVICE = ("region_scores", "region_text", "label_neighbours", "report_feature
 def test_preparation_gives_what_it_gives_on_the_cpu(prepared, tmp_path):
     """By the scorer of the CPU: what a card makes of the same weights."""
     folder = tmp_path / "synth"
-    shutil.copytree(prepared, folder)
+    copy_of(prepared, folder)
     for name in ON_DEVICE:
         (folder / "features" / f"{name}.npy").unlink()
     with cuda():

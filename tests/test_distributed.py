@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from programs import SMALL, call, places, prepare
+from programs import SMALL, call, copy_of, places, prepare
 from test_text_features import bert_folder  # noqa: F401, fixture
 
 import main_test
@@ -164,7 +164,7 @@ def test_two_processes_prepare_the_same_arrays_as_one(trainings, prepared, bert_
     """From images and reports without labels to the last array, the trained scorer included: byte for byte the same."""
     shutil.copytree(bert_folder, tmp_path / "bert")
     for name in ("two", "one"):
-        shutil.copytree(prepared, tmp_path / name)
+        copy_of(prepared, tmp_path / name)
         shutil.rmtree(tmp_path / name / "features")
         annotation = tmp_path / name / "annotation.json"
         splits = read_json(annotation)

@@ -7,7 +7,7 @@ from dataclasses import replace as with_changes
 import numpy as np
 import pytest
 from PIL import Image
-from programs import SMALL, SMALL_IMAGE, call, places, prepare
+from programs import SMALL, SMALL_IMAGE, call, copy_of, places, prepare
 
 import main_train
 from modules.corpus import store_writing as feature_writing
@@ -28,7 +28,7 @@ from tools import check
 @pytest.fixture
 def folder(prepared, tmp_path):
     """A copy of the prepared data set to spoil."""
-    copy = shutil.copytree(prepared, tmp_path / "data")
+    copy = copy_of(prepared, tmp_path / "data")
     for beside in (copy / "features").glob(".*"):  # what programs that read the first folder write beside it
         beside.unlink()
     return copy

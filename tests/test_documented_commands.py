@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import copy_of
 from test_calibration import TRUTH, WORSE, rexval
 from test_ground import MS_CXR, films, write
 from test_raw_images import write_dicom
@@ -172,9 +173,9 @@ def clone(prepared, trained, forks, tmp_path_factory):
     (folder / "tests").symlink_to(ROOT / "tests")
     (folder / "results").mkdir()
     for name in ("synth_cxr", "mimic_cxr"):
-        shutil.copytree(prepared, folder / "data" / name)
+        copy_of(prepared, folder / "data" / name)
         shutil.copytree(trained, folder / "results" / name)
-    shutil.copytree(prepared, folder / "results/ablations/data/synth_cxr")
+    copy_of(prepared, folder / "results/ablations/data/synth_cxr")
     shutil.copytree(trained, folder / "results/ablations/synth_cxr/full/1")
     shutil.copy(trained / "model_best.pth", folder / "FILE")
     shutil.copy(trained / "tokenizer.json", folder)

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from programs import SMALL_MODEL
+from programs import SMALL_MODEL, copy_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from modules.training.objective import loss_names, losses_of
@@ -62,7 +62,7 @@ def extended(prepared, forks, tmp_path_factory):
         shutil.copy(program, folder)
     for file, where, name, code in SNIPPETS:
         put(folder / file, where, name, code.rstrip())
-    shutil.copytree(prepared, folder / "data" / "my_hospital")
+    copy_of(prepared, folder / "data" / "my_hospital")
     common = ["--dataset_name", "my_hospital", "--batch_size", "8", "--num_workers", "0", "--device", "cpu"]
     threshold = SMALL_MODEL.index("--threshold")
     model = SMALL_MODEL[:threshold] + SMALL_MODEL[threshold + 2 :]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, places, refused, train
+from programs import SMALL, copy_of, places, refused, train
 
 import main_test
 from models.config import out_of_range
@@ -134,7 +134,7 @@ def test_an_epoch_without_a_finite_step_has_no_losses(poisoned, prepared, tmp_pa
 def test_the_input_that_is_none_is_named_with_its_study(prepared, tmp_path, capsys, monkeypatch):
     """A preparation reads only small arrays whole when a training opens them: of a large one the step must tell."""
     data = tmp_path / "data"
-    shutil.copytree(prepared, data)
+    copy_of(prepared, data)
     scores = np.load(data / "features/region_scores.npy")
     scores[5, 7] = np.nan
     np.save(data / "features/region_scores.npy", scores)
@@ -153,7 +153,7 @@ def test_the_input_that_is_none_is_named_with_its_study(prepared, tmp_path, caps
 def test_a_report_is_not_written_from_features_that_are_none(prepared, trained, tmp_path, capsys, monkeypatch):
     """In a large array, of which the opening reads the head alone; the report would be one like any other."""
     data, run = tmp_path / "data", tmp_path / "run"
-    shutil.copytree(prepared, data)
+    copy_of(prepared, data)
     shutil.copytree(trained, run)
     ids = read_json(data / "features/studies.json")
     tested = read_json(data / "annotation.json")["test"][0]["id"]

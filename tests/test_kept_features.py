@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
+from programs import SMALL, SMALL_MODEL, call, copy_of, places, prepare, refused, train
 
 import main_predict
 import main_test
@@ -39,7 +39,7 @@ def contents(folder):
 @pytest.fixture
 def copied(prepared, trained, tmp_path):
     """A data set and the run that was trained on it, with nobody else."""
-    data, run = shutil.copytree(prepared, tmp_path / "data"), shutil.copytree(trained, tmp_path / "run")
+    data, run = copy_of(prepared, tmp_path / "data"), shutil.copytree(trained, tmp_path / "run")
     options = read_json(run / "options.json")
     names = {"ann_path": "annotation.json", "image_dir": "images", "feature_dir": "features", "bank_dir": "features"}
     options["options"].update({name: str(data / place) for name, place in names.items()})

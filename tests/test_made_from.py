@@ -1,11 +1,10 @@
 """modules/corpus/made_from.py: other films or reports under the names that features were made for are refused by every program."""
 
 import random
-import shutil
 
 import pytest
 from PIL import Image
-from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
+from programs import SMALL, SMALL_MODEL, call, copy_of, places, prepare, refused, train
 
 import main_test
 import main_train
@@ -22,7 +21,7 @@ WRITING = ["--gen_min_len", 25, "--gen_max_len", 8, "--beam_size", 1, "--no-mete
 @pytest.fixture
 def folder(prepared, tmp_path):
     """The prepared data set, of which a test may spoil anything."""
-    return shutil.copytree(prepared, tmp_path / "data")
+    return copy_of(prepared, tmp_path / "data")
 
 
 def test_argv(folder, trained, save_dir):

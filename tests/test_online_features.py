@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, call, places, prepare, refused, train
+from programs import SMALL, call, copy_of, places, prepare, refused, train
 
 import main_prepare
 import main_test
@@ -26,7 +26,7 @@ from modules.records import read_jsonl
 def without_text(prepared, tmp_path_factory):
     """The prepared data set without stored embeddings."""
     folder = tmp_path_factory.mktemp("online") / "synth"
-    shutil.copytree(prepared, folder)
+    copy_of(prepared, folder)
     shutil.rmtree(folder / "features")
     (folder / "features").mkdir()
     shutil.copy(prepared / "features" / "entity_scorer.pth", folder / "features")
@@ -123,7 +123,7 @@ def test_a_batch_reads_the_plain_image(prepared, trained):
 
 
 def test_a_missing_scorer_and_published_files_are_refused(prepared, tmp_path, capsys):
-    folder = shutil.copytree(prepared, tmp_path / "copy")
+    folder = copy_of(prepared, tmp_path / "copy")
     (folder / "features" / "entity_scorer.pth").unlink()
     with pytest.raises(SystemExit, match="2"):
         train(folder, tmp_path / "run", "--features", "online")

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from programs import SMALL, SMALL_MODEL, call, places, refused
+from programs import SMALL, SMALL_MODEL, call, copy_of, places, refused
 
 import main_prepare
 import main_score
@@ -103,7 +103,7 @@ def test_results_of_an_earlier_version_are_still_known(tested, prepared, capsys)
 
 
 def test_nothing_is_written_among_features_images_or_files_of_ones_own(prepared, tested, tmp_path, capsys):
-    words, data = "holds images or features", Path(shutil.copytree(prepared, tmp_path / "data"))
+    words, data = "holds images or features", Path(copy_of(prepared, tmp_path / "data"))
     flags = [*places(data), *SMALL]
     before = contents(data)
     for folder in (data / "features", data / "images"):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, SMALL_IMAGE, SMALL_MODEL, call, places, refused
+from programs import SMALL, SMALL_IMAGE, SMALL_MODEL, call, copy_of, places, refused
 
 import main_predict
 import main_prepare
@@ -79,7 +79,7 @@ def copied(prepared, tmp_path_factory):
     """The features of the first data set, of which each test spoils a copy."""
 
     def copy():
-        return shutil.copytree(prepared / "features", tmp_path_factory.mktemp("copy") / "features")
+        return copy_of(prepared / "features", tmp_path_factory.mktemp("copy") / "features")
 
     return copy
 

@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, SMALL_MODEL, call, places, prepare, refused, train
+from programs import SMALL, SMALL_MODEL, call, copy_of, places, prepare, refused, train
 
 import main_score
 import main_test
@@ -49,7 +49,7 @@ def of_the_same_patient(folder):
 
 def test_a_patient_is_not_in_their_own_memory_nor_neighbours_unless_asked_for(prepared, tmp_path):
     assert not any(same.any() for same in of_the_same_patient(prepared))
-    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    copy_of(prepared, tmp_path, dirs_exist_ok=True)
     prepare(tmp_path, "--no-exclude_same_patient")
     assert any(same.any() for same in of_the_same_patient(tmp_path))
     store = FeatureStore.open(tmp_path / "features")
@@ -60,7 +60,7 @@ def test_a_patient_is_not_in_their_own_memory_nor_neighbours_unless_asked_for(pr
 
 
 def test_a_second_preparation_builds_nothing(prepared, tmp_path):
-    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    copy_of(prepared, tmp_path, dirs_exist_ok=True)
 
     def files():  # but for what programs that read the first folder write beside it just now, which the copy may hold in part
         return {p.name: p.stat().st_mtime_ns for p in (tmp_path / "features").iterdir() if p.name[0] != "."}
@@ -268,7 +268,7 @@ def test_inputs_and_reports_do_not_depend_on_the_own_report(prepared, trained, t
     results = []
     for name in ("as_drawn", "changed"):
         folder = tmp_path / name
-        shutil.copytree(prepared, folder)
+        copy_of(prepared, folder)
         if name == "changed":
             annotation = json.loads((folder / "annotation.json").read_text())
             for item in annotation["test"]:
@@ -302,7 +302,7 @@ def test_a_planted_leak_is_caught(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "score_images", leaking)
     scores = []
     for name in ("as_drawn", "changed"):
-        folder = shutil.copytree(prepared, tmp_path / name)
+        folder = copy_of(prepared, tmp_path / name)
         shutil.rmtree(folder / "features")
         if name == "changed":
             annotation = json.loads((folder / "annotation.json").read_text())
@@ -365,7 +365,7 @@ def test_a_duplicate_id_and_an_empty_split_are_named(prepared, tmp_path, capsys)
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_truncated_image_is_named(prepared, tmp_path, workers, capsys):
     folder = tmp_path / "copy"
-    shutil.copytree(prepared, folder)
+    copy_of(prepared, folder)
     image = folder / "images" / read_annotation(folder / "annotation.json")["train"][0].image_path[0]
     image.write_bytes(image.read_bytes()[:200])
     arguments = [*places(folder), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run", "--num_workers", workers]

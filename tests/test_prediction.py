@@ -17,7 +17,7 @@ from weakref import ref
 import numpy as np
 import pytest
 from PIL import Image
-from programs import call, places, refused
+from programs import call, copy_of, places, refused
 from test_raw_images import COLOUR, write_dicom
 
 import main_predict
@@ -509,7 +509,7 @@ def test_a_broken_model_is_looked_at_before_what_lacks_beside_it(prepared, tmp_p
 
 def test_a_model_on_foreign_features_says_what_is_missing(prepared, trained, tmp_path):
     features = prepared / "features"
-    shutil.copytree(features, tmp_path / "features")
+    copy_of(features, tmp_path / "features")
     (tmp_path / "features" / "entity_scorer.pth").unlink()
     shutil.copytree(trained, tmp_path / "run")
     text = (tmp_path / "run" / "options.json").read_text().replace(str(features), str(tmp_path / "features"))

@@ -1,12 +1,14 @@
 """modules/weights/saving.py and generations.py: what a broken disk, a full one or a flipped bit leaves, and what is said."""
 
 import errno
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision
-from programs import SMALL, SMALL_MODEL, call, places, refused, train
+from programs import SMALL, SMALL_MODEL, call, copy_of, places, refused, train
 
 import main_predict
 import main_test
@@ -115,6 +117,24 @@ def test_two_states_are_kept(tmp_path, monkeypatch):
     assert values() == [3, 2]
 
 
+def test_a_kill_between_the_two_names_leaves_no_third(tmp_path, monkeypatch):
+    """A state that is already the previous one is named so again by the next start; a rename onto itself removes nothing."""
+
+    def killed(temporary, path):
+        if Path(path).name == CURRENT:
+            raise KeyboardInterrupt
+        replace(temporary, path)
+
+    save_generation({"n": torch.tensor(0)}, tmp_path)
+    replace = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(saving.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_generation({"n": torch.tensor(1)}, tmp_path)
+    save_generation({"n": torch.tensor(1)}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CURRENT, PREVIOUS]
+
+
 @pytest.mark.parametrize("kind", ["a file", "a name too long", "below a file"])
 def test_a_folder_that_cannot_be_written_is_one_sentence(kind, prepared, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
@@ -191,7 +211,7 @@ def test_a_resume_of_no_run_is_refused_before_anything_is_built(prepared, tmp_pa
 def test_a_resume_takes_what_does_not_change_the_training(prepared, trained, tmp_path, capsys):
     run, data = tmp_path / "run", tmp_path / "moved"
     shutil.copytree(trained, run)
-    shutil.copytree(prepared, data)
+    copy_of(prepared, data)
     train(data, run, "--resume", "--epochs", 3, "--monitor_metric", "val_BLEU_4", "--val_every", 3, "--save_every", 7)
     assert load_checkpoint(run / CURRENT)["run"]["epoch"] == 4
     capsys.readouterr()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import call, places, prepare
+from programs import call, copy_of, places, prepare
 
 import main_prepare
 from modules.corpus.annotations import read_annotation
@@ -79,7 +79,7 @@ def changed(folder, before):
 
 
 def test_only_what_depends_on_a_change_is_built_again(prepared, tmp_path):
-    folder = shutil.copytree(prepared, tmp_path / "data")
+    folder = copy_of(prepared, tmp_path / "data")
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "features").glob("*.npy")}
     assert {"labels", "region_scores", "region_text", "report_features", "label_neighbours", "memory_indices"} <= {
         Path(name).stem for name in before

@@ -108,6 +108,7 @@ def _second_name(path: Path, keep: Path) -> None:
         os.replace(path, keep)
         return
     os.replace(link, keep)
+    link.unlink(missing_ok=True)  # which it leaves where both are one file: a writer was killed after this line before
 
 
 def _sync(folder: Path) -> None:
