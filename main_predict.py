@@ -30,6 +30,7 @@ from modules.distributed import processes, seed_everything
 from modules.messages import UserError, run
 from modules.prediction.card import model_card
 from modules.prediction.films import OTHER_KINDS, find_films, lateral_note, plain_name
+from modules.prediction.model_folder import unvalidated
 from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
 from modules.prediction.rexrank import THERE, read_studies, write_studies
@@ -144,6 +145,8 @@ def main() -> None:
     with processes(options.runtime.device) as device:
         seed_everything(options.runtime.seed)
         reporter = Reporter.load(options.prediction.model, device)
+        if note := unvalidated(options.prediction.model):
+            print(note)
         if options.release.export:
             export(options, reporter)
             return

@@ -275,6 +275,7 @@ def test_films_are_let_go_once_their_reports_are_written(prepared, trained, tmp_
 def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, capsys):
     film = next(iter(sorted((prepared / "images" / "test").iterdir())))
     predict(trained, tmp_path / "out", film)
+    assert "holds no model_best.pth" not in capsys.readouterr().out
     shutil.copytree(trained, tmp_path / "other")
     (tmp_path / "other" / "model_best.pth").unlink()  # the last epoch's weights are other weights
     words = ["--model", tmp_path / "other", "--out", tmp_path / "out", "--images", film]
@@ -282,7 +283,12 @@ def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, 
     assert "give another --out, or move it aside with --overwrite" in said
     rows = read_jsonl(tmp_path / "out" / "predictions.jsonl")
     call(main_predict, *words, "--overwrite", "--device", "cpu")
-    assert "moved what" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "moved what" in printed
+    assert (
+        f"{tmp_path / 'other'} holds no model_best.pth, which the first validation writes: "
+        "reports are those of current_checkpoint.pth"
+    ) in printed
     assert read_jsonl(tmp_path / "out.1" / "predictions.jsonl") == rows
     assert len(read_jsonl(tmp_path / "out" / "predictions.jsonl")) == 1
 

@@ -65,6 +65,15 @@ def model_file(folder: str | Path) -> Path:
     return found[0]
 
 
+def unvalidated(folder: str | Path) -> str:
+    """A line where the last state of a training writes, because no validation has chosen one yet; else ""."""
+    folder = Path(folder)
+    best, current = (folder / name for name in CHECKPOINTS)
+    if best.is_file() or not current.is_file():
+        return ""
+    return f"{folder} holds no {best.name}, which the first validation writes: reports are those of {current.name}"
+
+
 def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
     """Load a model from its folder.
 
