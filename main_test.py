@@ -43,7 +43,7 @@ from modules.prediction.training_places import follow_training
 from modules.preparation.published.recognition import find_annotation
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
-from modules.retrieval.retriever import Queries
+from modules.retrieval.retriever import Queries, is_fitted
 from modules.run_folder import hold_results, refuse_data, refuse_unnamed_data
 
 BESIDE = tuple(f"options_{split}.json" for split in (*SPLITS, "all"))  # what else a test writes
@@ -135,7 +135,8 @@ def main() -> None:
             paths = plot_studies(model, dataset, rows, plotted, run_dir / "figures", device)
             print(f"wrote {len(paths)} files into {run_dir / 'figures'}")
         if testing.viewer:
-            disk = bank_disk(model, dataset.bank, device, seed)
+            fitted = is_fitted(model.retrieval_enhancer)
+            disk = bank_disk(model, dataset.bank, device, seed) if fitted else None
             page = write_page(
                 run_dir, dataset, tested.labeler, maps=study_maps, disk=disk, limit=testing.viewer_studies
             )

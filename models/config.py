@@ -21,7 +21,7 @@ def flag(default: Any, text: str, *, within: str = "", choices: Sequence[str] = 
     """A field of a dataclass that is a command-line flag too: ``modules/options/parsing.py`` makes the parser from these.
 
     Args:
-        default: the published value; what a data set changes stands in ``modules.options.flags.DATASET_DEFAULTS``.
+        default: the published value; what a data set changes stands in ``modules.options.dataset_defaults.DATASET_DEFAULTS``.
         text: one line for ``--help``.
         within: allowed range of a number as an interval, ``"(0, 1]"``; an open end at ``inf`` refuses infinity.
         choices: allowed words.

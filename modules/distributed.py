@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import cache
@@ -179,15 +179,13 @@ def gather_with_gradient(x: Tensor) -> Tensor:
     return Gather.apply(x)
 
 
-def mean_over_processes(values: Mapping[Any, float], device: torch.device) -> dict[str, float]:
-    """Average numbers over all processes."""
-    if world_size() == 1:
-        return dict(values)
-    import torch
-
-    vector = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
-    _group().all_reduce(vector)
-    return dict(zip(values, (vector / world_size()).tolist(), strict=True))
+def mean_over_processes(values: Tensor) -> list[float]:
+    """Average a vector ``(n,)`` over all processes, which call it together."""
+    if world_size() > 1:
+        values = values.double().clone()
+        _group().all_reduce(values)
+        values /= world_size()
+    return values.tolist()
 
 
 def highest(number: int) -> int:

@@ -2,6 +2,7 @@
 
 <folder>/.lock             held by all who read, together, or by the one who writes
 <folder>/.trainings.json   runs that were trained on what is there, as paths from the folder, and where it was then
+<folder>/.trainings.lock   held while that file is changed
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from modules.records import read_object, write_json
-from modules.run_folder import LOCK, OF_A_TRAINING, WITHOUT_CHECKPOINT, hold, holder, locked, move_aside
+from modules.run_folder import LOCK, OF_A_TRAINING, WITHOUT_CHECKPOINT, alone, hold, holder, locked, move_aside
 
-TRAININGS = ".trainings.json"
+TRAININGS, REGISTERING = ".trainings.json", ".trainings.lock"
 _FLAG = "--feature_dir"
 
 
@@ -46,7 +47,7 @@ def remember_training(folder: str | Path, run_dir: str | Path) -> None:
     """Write down that a run is trained on the features of a folder, if anything can be written there."""
     here, path = os.path.realpath(folder), Path(folder) / TRAININGS
     run = os.path.relpath(os.path.realpath(run_dir), here)
-    with suppress(OSError):
+    with suppress(OSError), alone(path.with_name(REGISTERING)):  # two trainings may begin together
         known = read_object(path) if path.is_file() else {}
         if known.get(run) != here:
             write_json(path, {**known, run: here})

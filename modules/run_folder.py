@@ -75,11 +75,11 @@ def locked(folder: Path, lock: str = LOCK, flag: str = "--save_dir") -> Iterator
             raise
 
 
-def refuse_held(folder: Path, flag: str = "--save_dir") -> None:
+def refuse_held(folder: Path, flag: str = "--save_dir", lock: str = LOCK) -> None:
     """Refuse a folder that another program holds, before long work that is to end in it; nothing is written."""
-    if (folder / LOCK).is_file():
+    if (folder / lock).is_file():
         with suppress(OSError):
-            hold(folder / LOCK, flag).close()
+            hold(folder / lock, flag).close()
 
 
 def holder() -> str:
@@ -114,6 +114,15 @@ def _unwritable(folder: Path, error: OSError, flag: str) -> str:
     return f"{flag} {folder} {what}: give a folder that you may write to"
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock file for a moment, after whoever holds it; OSError if it cannot be written."""
+    with open(path, "a") as file:
+        if fcntl is not None:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
 def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> list[str]:
     """Hold the folder of a training that is to begin in it, or to continue there.
 
@@ -127,16 +136,25 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
         Names of what is there.
 
     Raises:
-        UserError: if there is a run and neither was asked for, or both were; if the folder cannot be held.
+        UserError: if there is a run and neither was asked for, or both were; if the folder cannot be held; if a test
+            writes results there, which would be moved.
     """
     if resume and overwrite:
         raise UserError("--resume continues the run in --save_dir and --overwrite replaces it: give one of them")
     held.enter_context(locked(folder))
-    for path in folder.glob(".*.tmp"):  # of a writer that was killed
-        path.unlink(missing_ok=True)
+    if overwrite:
+        refuse_held(folder, lock=RESULTS_LOCK)
+    _sweep(folder, lambda name: name not in (RESULTS_OF, *OF_A_TEST) and not name.startswith("options_"))
     held.push(lambda error, *_: _forget_validation(folder) if error is None else None)
     run = refuse_unasked(folder, resume, overwrite)
     return sorted(path.name for path in folder.iterdir() if path.name not in (LOCK, RESULTS_LOCK)) if run else []
+
+
+def _sweep(folder: Path, own: Callable[[str], bool]) -> None:
+    """Remove what killed writers of the files that are one's ``own`` left under hidden names; of others one may be at work."""
+    for path in folder.glob(".*.tmp"):
+        if own(path.name[1:].rsplit(".", 2)[0]):  # see modules.records.temporary_name
+            path.unlink(missing_ok=True)
 
 
 def refuse_unasked(folder: Path, resume: bool, overwrite: bool) -> list[str]:
@@ -221,6 +239,7 @@ def hold_results(
             f"--save_dir {folder} holds a training ({training[0]}), whose options.json would be replaced: give another folder"
         )
     held.enter_context(locked(folder, RESULTS_LOCK))
+    _sweep(folder, lambda name: name in (RESULTS_OF, *OF_A_TEST) or name in also)
     found = [name for name in (RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
     found += sorted({path.name for name in also for path in folder.glob(name)} - {*found})
     theirs = read_object(folder / RESULTS_OF) if RESULTS_OF in found else {}

@@ -85,8 +85,8 @@ def one_step(
         import modules.training.update as module
 
         module.clip_gradients = lambda *_: None
-        losses = update(1, mine, torch.linspace(0.4, 1, 18, dtype=torch.float64)).tolist()
-        losses = mean_over_processes(dict(zip(loss_names(), losses, strict=True)), torch.device("cpu"))
+        losses = update(1, mine, torch.linspace(0.4, 1, 18, dtype=torch.float64))
+        losses = dict(zip(loss_names(), mean_over_processes(losses), strict=True))
         statistics = {n: b for n, b in model.named_buffers() if "running_" in n}
         if is_main():
             torch.save(

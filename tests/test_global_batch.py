@@ -3,14 +3,17 @@
 import csv
 
 import pytest
-from programs import train
+from programs import SMALL, SMALL_MODEL, places, refused, train
 
+import main_train
+from modules.evaluation.metrics import meteor
 from modules.messages import UserError
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTrain
 from modules.records import write_options
 from modules.training import run_options
 from modules.training.run_options import check_same_run, share_batch
+from modules.training.run_state import RunState
 
 
 def options(*words):
@@ -54,3 +57,21 @@ def test_meteor_stands_in_metrics_csv_where_it_is_computed(prepared, tmp_path):
     with open(tmp_path / "run" / "metrics.csv") as file:
         (row,) = csv.DictReader(file)
     assert 0 < float(row["val_METEOR"]) < 1
+
+
+def test_a_meteor_that_cannot_be_run_chooses_no_model(prepared, tmp_path, monkeypatch, capsys):
+    """It ended after an epoch, in a KeyError, and so did every resume."""
+    monkeypatch.setattr(meteor, "_java_programs", list)
+    flags = ["--val_meteor", "--monitor_metric", "val_METEOR"]
+    words = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", tmp_path / "run", *flags]
+    refused(capsys, "--monitor_metric val_METEOR is not among the validation scores", main_train, *words)
+
+
+def test_an_epoch_without_meteor_is_not_chosen_over_one_with_it():
+    state = RunState()
+    assert state.improves("val_METEOR", None)  # else there would be no model at all
+    state.history.append({"epoch": 1})
+    assert state.improves("val_METEOR", None)
+    assert state.improves("val_METEOR", 0.1)
+    state.history.append({"epoch": 2, "val_METEOR": 0.1})
+    assert [state.improves("val_METEOR", score) for score in (None, 0.1, 0.2)] == [False, False, True]

@@ -20,6 +20,12 @@ from modules.run_folder import LOCK, move_aside
 ROOT = Path(__file__).parents[1]
 QUIET = ["--gen_min_len", 25, "--gen_max_len", 8, "--beam_size", 1, "--no-meteor", "--no-viewer", "--resamples", 10]
 HOLD = "import sys, modules.feature_folder as f\nwith f.{how}(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+SLOWLY = """
+import sys, time, modules.feature_folder as f
+write = f.write_json
+f.write_json = lambda *given: (time.sleep(2), write(*given))
+f.remember_training(*sys.argv[1:])
+"""
 
 
 @contextmanager
@@ -62,6 +68,13 @@ def test_a_training_is_remembered_beside_its_features_until_its_folder_is_gone(p
     assert trainings_of(data / "features") == [moved]
     shutil.rmtree(moved)
     assert trainings_of(data / "features") == []
+
+
+def test_trainings_that_begin_together_are_all_remembered(tmp_path):
+    command = [sys.executable, "-c", SLOWLY, str(tmp_path)]
+    started = [subprocess.Popen([*command, str(tmp_path / name)], cwd=ROOT) for name in ("one", "two")]
+    assert [program.wait(timeout=60) for program in started] == [0, 0]
+    assert read_json(tmp_path / TRAININGS).keys() == {"one", "two"}
 
 
 @pytest.mark.parametrize(

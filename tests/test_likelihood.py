@@ -20,6 +20,7 @@ from modules.retrieval.likelihood import (
     STATES_WEIGHT,
     label_points,
     state_points,
+    state_weights,
 )
 from modules.retrieval.retriever import Queries, retrieve
 
@@ -87,6 +88,16 @@ def test_the_inner_product_is_the_likelihood():
     assert np.abs(gap - gap.mean(axis=1, keepdims=True)).max() < 2e-5
     assert said.shape == (N, 4 * 18 + 75)
     np.testing.assert_allclose(said.square().sum(dim=1), 19, rtol=1e-6)  # nearest is likeliest
+
+
+def test_a_rare_finding_loses_a_quarter_of_its_prior_odds():
+    """Of odds 1 and a rate of 1 in 17, whose odds are 1/16, a positive report is twice as likely as any other."""
+    even = torch.full((1, 4, 1), 1 / 6)
+    even[:, POSITIVE] = 0.5
+    weights = state_weights(even.log(), torch.tensor([1 / 17]))[0, :, 0]
+    expected = torch.full((4,), 1 / 3).log() + 0.3 * torch.tensor(1 / 6).log()
+    expected[POSITIVE] = np.log(2 / 3) + 0.3 * np.log(1 / 2)
+    torch.testing.assert_close(weights, expected.double(), rtol=1e-6, atol=1e-6)
 
 
 def test_the_search_equals_brute_force_in_float64():

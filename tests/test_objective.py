@@ -165,6 +165,15 @@ def test_the_prior_of_the_auxiliary_conditions_stays_one():
     assert (prior[:14] < 1).any()
 
 
+def test_an_auxiliary_condition_does_not_scale_the_prior_of_the_fourteen(golden):
+    """Published: the largest of the fourteen is 1, however sure the model is of the four others."""
+    data = golden("logit_adjust_cls")
+    probability, labels = (np.asarray(data[name]) for name in ("val_pos_prob", "val_labels"))
+    sure = np.full((len(labels), 4), 0.999)
+    prior = next_prior(np.hstack([probability, sure]), np.hstack([labels, np.ones_like(sure, int)]), torch.ones(18))
+    torch.testing.assert_close(prior, torch.tensor(data["updated_prior"], dtype=torch.float32))
+
+
 def test_an_added_loss_is_in_the_total_the_bar_the_table_and_tensorboard(prepared, tmp_path, monkeypatch, capsys):
     """From the flags to what a training writes, the other weights included."""
 

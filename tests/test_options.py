@@ -177,6 +177,12 @@ def test_a_switch_is_turned_off_by_no():
         (MainTrain, "--retrieval none --reference_memory 9", "--reference_memory 9 would change nothing with"),
         (MainTrain, "--retrieval none --references 2", "--references 2 would change nothing with --retrieval none"),
         (MainTrain, "--retrieval none --oracle_epochs 1", "--oracle_epochs 1 would change nothing with"),
+        (
+            MainTrain,
+            "--retrieval none --align_weight 2",
+            "--align_weight 2.0 would change nothing with --retrieval none",
+        ),
+        (MainTrain, "--retrieval none --align_pairs stored", "--align_pairs stored would change nothing with"),
         (MainTrain, "--retrieval none --exclude_same_patient", "--exclude_same_patient would change nothing with"),
         (MainTrain, "--train_retrieval label --oracle_epochs 1", "it is read with --train_retrieval own"),
         (MainTrain, "--freeze_bn --sync_bn", "--sync_bn would change nothing with --freeze_bn: give one of them"),

@@ -119,6 +119,7 @@ def test_the_share_without_a_reference_is_exact_and_changes_every_epoch(model, d
     assert np.array_equal(rows[0], rows[1])
     assert not np.array_equal(rows[0] < 0, rows[2] < 0)
     assert (training_rows(model, dataset, drop_references=None) < 0).sum() == round(DROPPED * len(dataset))
+    assert DROPPED == 0.1, "docs/method.md: a tenth"
 
 
 def test_label_references_are_as_published(model, datasets):

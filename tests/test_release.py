@@ -103,6 +103,15 @@ def test_what_was_changed_or_lost_is_named_at_loading(release, tmp_path, name):
         Reporter.load(folder)
 
 
+def test_the_card_may_be_edited(release, prepared, tmp_path):
+    """Who publishes a model adds to its card; and a kill between card and checksums left a release that nobody could open."""
+    folder = shutil.copytree(release, tmp_path / "copy")
+    with open(folder / "README.md", "a") as file:
+        file.write("Trained on drawings.")
+    film = min((prepared / "images" / "test").iterdir())
+    assert Reporter.load(folder).report([film])[0]["report"]
+
+
 @pytest.mark.parametrize(
     "name", ["network", "entity_scorer", "writing", "memory_size", "bank_text", "checkpoint_sha256"]
 )

@@ -94,6 +94,14 @@ def test_sides_are_those_of_the_patient_and_nothing_is_misplaced_that_names_none
     assert not shown[:, CONDITIONS.index("edema")].any()  # of no place
     assert [misplaced(f"{side} lung opacity .", shown[0]) for side in ("left", "right", "bilateral")] == [1, 0, 0]
     assert misplaced("hazy opacity . no left effusion .", shown[0]) == 0
+    both = "left lung opacity . right lung opacity ."
+    assert [misplaced(both, part) for part in shown] == [0, 0]
+
+
+def test_the_middle_of_an_odd_grid_is_no_side():
+    maps = np.zeros((1, len(ENTITIES), 9))  # a grid of 3 x 3
+    maps[0, ENTITIES.index("opacity"), 4] = 1
+    assert sides_shown(maps)[0, OPACITY] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_search_returns_the_hypothesis_that_is_chosen():

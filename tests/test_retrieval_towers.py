@@ -27,6 +27,7 @@ from modules.retrieval.retriever import what_reports_say
 from modules.training import towers, trainer
 from modules.training.towers import Wanted, fit_towers, listwise_loss
 from modules.weights.checkpoints import load_checkpoint
+from modules.weights.saving import save_atomically
 
 
 class Bank:
@@ -104,6 +105,20 @@ def test_the_minimum_of_the_loss_is_the_wanted_order(name):
     assert (worth.amax(dim=1) - chosen).max() < 0.7
 
 
+@pytest.mark.parametrize("name", list(MANIFOLDS))
+def test_the_loss_is_a_cross_entropy_over_scaled_squared_distances(name):
+    manifold, generator = MANIFOLDS[name](0.5), torch.Generator().manual_seed(1)
+    x, y = (manifold.lift(torch.randn(n, 8, generator=generator).double(), torch.float64) for n in (5, 9))
+    worth = 3 * torch.rand(5, 9, generator=generator, dtype=torch.float64)
+    expected = 0.0
+    for row in range(5):
+        distances = torch.stack([manifold.distance(x[row : row + 1], key[None])[0, 0] for key in y])
+        scores = -2.5 * distances**2
+        expected -= (worth[row].softmax(0) * (scores - scores.exp().sum().log())).sum() / 5
+    loss = listwise_loss(manifold, x, y, torch.tensor(2.5).log(), worth)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_every_geometry_has_equally_many_parameters(tiny_model):
     counts = {
         sum(p.numel() for p in tiny_model(enhancer="towers", manifold=name).retrieval_enhancer.parameters())
@@ -124,6 +139,11 @@ def test_a_site_is_known_by_the_borders_and_the_greys_of_its_films():
 
     mine, other_patient, other_site = (film_style(film(*of)) for of in ((1, -1.5, 6), (2, -1.5, 6), (1, 0.5, 12)))
     assert mine.shape == (1, 4 * PLACES + 32)
+    halves = torch.tensor([-1.0, 1.0]).repeat_interleave(55).expand(1, 3, 110, 110)  # columns are constant, rows alike
+    mean, deviation, mean_of_rows, deviation_of_rows = film_style(halves)[0, : 4 * PLACES].reshape(4, PLACES)
+    assert (mean[0], mean[-1]) == (-1, 1)
+    assert not deviation.any()
+    torch.testing.assert_close((mean_of_rows, deviation_of_rows), (torch.zeros(PLACES), torch.ones(PLACES)))
     assert (mine - other_patient).norm() < 0.5 * (mine - other_site).norm()
     image = torch.from_numpy(rng.normal(0, 0.8, (2, 3, 40, 57)).clip(-2.1, 2.2)).float()
     greys = film_style(image)[:, 4 * PLACES :] / len(GREYS)
@@ -447,6 +467,16 @@ def test_a_model_whose_towers_were_never_fitted_is_not_asked(prepared, tmp_path,
         capsys, sentence, main_test, *places(prepared), "--save_dir", tmp_path / "test", "--load_pretrained", current
     )
     refused(capsys, sentence, main_predict, "--images", film, "--model", tmp_path / "cut", "--out", tmp_path / "out")
+    content, cosine = load_checkpoint(current), current.with_name("cosine.pth")
+    content["config"]["retrieval"] = "cosine"  # which asks no tower
+    save_atomically(content, cosine)
+    call(
+        main_test, *places(prepared), *SMALL, "--save_dir", tmp_path / "test", "--load_pretrained", cosine, "--gen_min_len", 25,
+        "--gen_max_len", 12, "--beam_size", 2, "--no-meteor",
+    )  # fmt: skip
+    found = read_json(tmp_path / "test" / "metrics.json")["retrieval"]
+    assert [*found] == ["states", "cosine", "random", "oracle"]  # and no row of a random ranking that is called learned
+    assert '"disk":null' in (tmp_path / "test" / "index.html").read_text().replace(" ", "")
     asked, fit = [], towers.fit_towers
     monkeypatch.setattr(towers, "fit_towers", lambda *given: asked.append(given[-1]) or fit(*given))
     train(prepared, tmp_path / "on", "--enhancer", "towers", "--epochs", 1, "--init_from", current)

@@ -3,6 +3,9 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,8 @@ import main_test
 import main_train
 from modules import run_folder
 from modules.messages import UserError
-from modules.records import read_json, sha256_of
-from modules.run_folder import locked
+from modules.records import ROOT, atomic_write, read_json, sha256_of
+from modules.run_folder import hold_results, hold_run, locked
 from modules.weights import reading, saving
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.generations import newest_checkpoint
@@ -133,6 +136,25 @@ def test_a_kill_between_the_two_names_leaves_no_third(tmp_path, monkeypatch):
             save_generation({"n": torch.tensor(1)}, tmp_path)
     save_generation({"n": torch.tensor(1)}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [CURRENT, PREVIOUS]
+
+
+HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
+REPLACING = [sys.executable, "-c", "from modules.run_folder import *; hold_run(ExitStack(), Path(), False, True)"]
+
+
+def test_a_training_leaves_what_a_test_writes_beside_it_and_each_removes_what_its_own_kind_left(tmp_path):
+    with ExitStack() as training, ExitStack() as test:
+        (tmp_path / ".table.md.7.tmp").touch()
+        (tmp_path / ".model_best.pth.7.tmp").touch()
+        hold_results(test, tmp_path, {"predictions": "a"}, False)
+        assert not (tmp_path / ".table.md.7.tmp").exists()
+        with atomic_write(tmp_path / "predictions.jsonl") as file:
+            file.write("{}")
+            done = subprocess.run(REPLACING, cwd=tmp_path, env=HERE, capture_output=True, text=True)
+            assert "is in use by process" in done.stderr, "it would move them aside"
+            hold_run(training, tmp_path, resume=True, overwrite=False)
+        assert (tmp_path / "predictions.jsonl").read_text() == "{}"
+        assert not list(tmp_path.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("kind", ["a file", "a name too long", "below a file"])

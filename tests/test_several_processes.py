@@ -1,5 +1,6 @@
 """A training of several processes, started as the documentation says, and what one does about the others."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -29,11 +30,15 @@ def start(launcher, processes, folder, save_dir, *flags, python=sys.executable):
 
 @pytest.mark.slow
 def test_two_processes_of_torchrun_train_and_resume(prepared, forks, tmp_path):
-    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2, python=forks.python)
+    done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2, "--log_every", 1, python=forks.python)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = rows_of(tmp_path)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(3 < float(row["loss_report"]) < 7 for row in rows), "a mean of an epoch, not a sum"
+    steps = list(csv.DictReader((tmp_path / "steps.csv").read_text().splitlines()))
+    for row in rows:  # of both processes, each of which has other studies
+        losses = [float(step["loss"]) for step in steps if step["epoch"] == row["epoch"]]
+        assert float(row["loss"]) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     done = start(TORCHRUN, 2, prepared, tmp_path, "--epochs", 2, "--resume", python=forks.python)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "all 2 epochs are trained" in done.stdout

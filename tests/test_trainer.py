@@ -8,6 +8,7 @@ import torch
 from programs import train
 
 from models.cpu.linear import FastLinear
+from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.sensitivity import Distinctness
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.options.set_size import FEW_STEPS
@@ -98,8 +99,9 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
     )  # of texts and maps that were seen while these were written
     found, after = trainer.validation.score(rows, before, 3)
     probability = torch.tensor([row["positive_probability"] for row in rows])
-    expected = updated_prior(probability, torch.from_numpy(trainer.val_set.labels), before)
-    expected[len(CHEXPERT_CONDITIONS) :] = 1
+    C, labels = len(CHEXPERT_CONDITIONS), torch.from_numpy(trainer.val_set.labels)
+    expected = torch.ones(L)
+    expected[:C] = updated_prior(probability[:, :C], labels[:, :C], before[:C])
     torch.testing.assert_close(after, expected)
     assert not torch.equal(after, before)
     assert found["val_BLEU_4"] == pytest.approx(1)
@@ -200,3 +202,14 @@ def test_training_goes_on_with_the_prior_of_its_validation(prepared, tmp_path):
 def test_fast_cpu_chooses_the_layers_of_the_model(flags, layer, prepared, tmp_path):
     model = trainer_of(prepared, tmp_path, *flags).model
     assert type(model.project_patches) is layer
+
+
+def test_rows_of_a_validation_that_a_kill_cut_inside_a_letter_are_those_before_it(tmp_path):
+    kept = KeptRows(tmp_path, "weights", lambda: None)
+    kept._write({0: {"prediction": "clear\u2028lungs"}, 1: {"prediction": "caf\u00e9"}})
+    kept.file.close()
+    path = tmp_path / ".validation.0.jsonl"
+    path.write_bytes(path.read_bytes().split(b"\xa9")[0])
+    again = KeptRows(tmp_path, "weights", lambda: None)
+    again.file.close()
+    assert again.rows == {0: {"prediction": "clear\u2028lungs"}}

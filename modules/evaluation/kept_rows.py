@@ -36,11 +36,11 @@ class KeptRows:
 
     def _read(self, path: Path) -> dict[int, dict[str, Any]]:
         rows = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        for number, line in enumerate(path.read_bytes().splitlines()):
             try:
                 value = json.loads(line)
-            except json.JSONDecodeError:
-                break  # cut off by a kill
+            except ValueError:
+                break  # cut off by a kill, perhaps inside a letter
             if number == 0 and value != self.made_by:
                 break
             if number:

@@ -35,7 +35,9 @@ OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches 
     ReadWith(("ot_epsilon",), "attention", ("ot", "softmax")),
     ReadWith(("ot_solver", "ot_iterations", "ot_epsilon"), "ot_plan", ("joint",)),
     ReadWith(("references", "reference_memory", "train_retrieval", "drop_references"), "retrieval", RETRIEVING),
-    ReadWith(("oracle_epochs", "exclude_same_patient"), "retrieval", RETRIEVING),
+    ReadWith(
+        ("oracle_epochs", "exclude_same_patient", "align_weight", "align_pairs", "align_iou"), "retrieval", RETRIEVING
+    ),
     ReadWith(("oracle_epochs",), "train_retrieval", ("own",)),
     ReadWith(("references",), "reference_memory", True, harmless=1),  # beside none to be read as text there is one
     ReadWith(("prompt_states",), "prompt", ("states",)),

@@ -41,7 +41,7 @@ transport, and generates (Zhou et al., ICCV 2025, arXiv 2507.07568). **Research 
     from modules.prediction import Reporter
     print(Reporter.load("DIR").report(["film.png"])[0]["report"])
 
-DIR is this folder; both need a clone of the code. Its files are compared with `SHA256SUMS` at loading. Nothing in it is a pickle.
+DIR is this folder; both need a clone of the code. Its files, but not this one, are compared with `SHA256SUMS` at loading. Nothing in it is a pickle.
 
 ## What is in it
 

@@ -7,7 +7,7 @@ entity_scorer.safetensors   what scores the entities of an image
 familiarity.safetensors     what the training images look like to it, where the preparation measured that
 tokenizer.json              vocabulary
 bank/                       the training reports that are retrieved: features, and their texts where they may be given
-SHA256SUMS                  checksum of every file, compared at loading
+SHA256SUMS                  checksum of every file, compared at loading but for the card's
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _write_bank(trained: TrainedModel, folder: Path, rows: np.ndarray, wanted: R
 
 
 def check_sums(folder: Path) -> None:
-    """Compare every file with its checksum.
+    """Compare every file with its checksum but the card, which people may add to and no program reads.
 
     Raises:
         UserError: naming the files that are missing or have changed.
@@ -152,7 +152,8 @@ def check_sums(folder: Path) -> None:
     lines = [line.partition("  ") for line in path.read_text(encoding="utf-8").splitlines() if "  " in line]
     sums = {name: checksum for checksum, _, name in lines}
     unlisted = [name for name in (CONFIG, WEIGHTS, SCORER, VOCABULARY, f"{BANK}/{MANIFEST}") if name not in sums]
-    bad = [name for name in sums if not (folder / name).is_file() or sha256_of(folder / name) != sums[name]]
+    read = [name for name in sums if name != CARD]
+    bad = [name for name in read if not (folder / name).is_file() or sha256_of(folder / name) != sums[name]]
     if unlisted or bad:
         raise UserError(
             f"{folder} is not what was released: {', '.join((bad + unlisted)[:4])} missing, changed or not in {SUMS}: {AGAIN}"

@@ -19,7 +19,7 @@ from modules.evaluation.metrics.nlg import bleu_sums
 from modules.evaluation.metrics.significance import intervals
 from modules.evaluation.metrics.sufficient_sums import StudySums, joined, means
 from modules.labels import CHEXPERT_CONDITIONS, STATES
-from modules.retrieval.retriever import Enhancer, Queries, Space, find_space, random_turns
+from modules.retrieval.retriever import Enhancer, Queries, Space, find_space, is_fitted, random_turns
 
 TOP = 5  # retrieved reports whose labels are averaged
 PAIRS = 1 << 25  # pairs of a query and a bank row held at once
@@ -47,7 +47,8 @@ def retrieval_quality(
         seed: of the random ranking.
 
     Returns:
-        For ``learned``, ``states`` (where the images were looked at), ``cosine`` (of the raw entity scores), ``random`` and
+        For ``learned`` (of towers once they were fitted), ``states`` (where the images were looked at), ``cosine`` (of the
+        raw entity scores), ``random`` and
         ``oracle`` (fewest differing labels): ``label_agreement_top1`` and ``_top5``, the share of conditions in the same
         state; ``label_f1_top1`` and ``_top5``, example-based F1 of the positive findings over the 14 conditions;
         ``mrr_label_nearest``, mean of 1 over the rank of the first report that no other beats in differing labels;
@@ -68,9 +69,9 @@ def retrieval_quality(
 
     order, starts = (torch.from_numpy(part).to(device) for part in random_turns(len(bank), queries.studies, seed))
     places = order.argsort()  # (N,) where in the shuffled bank a row stands
-    names = ("learned", "states", "cosine") if queries.state_logits is not None else ("learned", "cosine")
+    there = {"learned": is_fitted(enhancer), "states": queries.state_logits is not None, "cosine": True}
     rankings: dict[str, Nearness] = {
-        name: _by_distance(find_space(name, enhancer, bank, queries, slice(None))) for name in names
+        name: _by_distance(find_space(name, enhancer, bank, queries, slice(None))) for name in there if there[name]
     }
     rankings |= {"random": random, "oracle": equal_labels}
     states = known.cpu().numpy()

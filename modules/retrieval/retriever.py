@@ -36,14 +36,18 @@ QUERIES = 4096  # studies searched at once, each time reading the whole bank
 Enhancer = LearnableRetrievalEnhancer | RetrievalTowers
 
 
+def is_fitted(enhancer: Enhancer) -> bool:
+    """Whether there is anything learned to retrieve by: towers of an interrupted training may still be random."""
+    return not isinstance(enhancer, RetrievalTowers) or enhancer.fitted
+
+
 def require_fitted(model: Revtaf, path: str | Path) -> None:
     """Refuse a model whose references would be found by retrieval towers that no fit has begun: at random.
 
     Raises:
         UserError: naming the file.
     """
-    towers = model.retrieval_enhancer
-    if model.config.retrieval == "learned" and isinstance(towers, RetrievalTowers) and not towers.fitted:
+    if model.config.retrieval == "learned" and not is_fitted(model.retrieval_enhancer):
         raise UserError(
             f"{path} is of a training that was interrupted before its retrieval towers were fitted, so it would find references "
             "at random: continue that training with --resume"
@@ -84,7 +88,7 @@ def embed(network: nn.Module, inputs: np.ndarray | Tensor | _Said, device: torch
     """Points ``(n, H)`` of studies with inputs ``(n, F)``: entity scores, or what one of two towers sees."""
     network.eval()
     points = torch.empty(0, device=device)
-    for start in range(0, len(inputs), BLOCK):
+    for start in range(0, max(len(inputs), 1), BLOCK):  # of no studies too: a process may have none of a small bank
         part = np.asarray(inputs[start : start + BLOCK], dtype=np.float32)
         block = network(torch.from_numpy(part).to(device))  # (BLOCK, H)
         if not start:  # filled in place: a list of blocks would hold the bank twice

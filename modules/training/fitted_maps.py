@@ -1,4 +1,4 @@
-"""Training of maps that look at the first stage: by themselves, on the image model as it is, before and after every epoch.
+"""Training of maps that look at the first stage: by themselves, on the image model as it is, before the first epoch and after every one.
 
 Maps of 16 pixels that move with the image model settle beside a sign while it moves most, and stay there: few large hearts
 were pointed at. So every fit begins with the same random weights, and takes no more steps than pointing needs: longer ones

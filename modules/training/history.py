@@ -61,9 +61,9 @@ class History:
             self.keep_epochs(epochs)
 
     @classmethod
-    def of(cls, run_dir: Path, state: RunState, sums: Tensor, losses: Sequence[str]) -> History:
+    def of(cls, run_dir: Path, state: RunState, sums: Sequence[float], losses: Sequence[str]) -> History:
         """The course of a run that stands where ``state`` says; ``sums`` as for :meth:`keep_step`."""
-        return cls(run_dir, state.history, (state.epoch, state.step), sums.tolist(), losses)
+        return cls(run_dir, state.history, (state.epoch, state.step), sums, losses)
 
     def end_epoch(self, rows: Sequence[Mapping[str, Any]], options: TrainingOptions, best: bool) -> None:
         """Keep the rows of all finished epochs and show the last; ``best`` says whether it is the best so far."""
@@ -87,7 +87,7 @@ class History:
             epoch: from 1.
             step: of the epoch, from 1.
             steps: in an epoch.
-            sums: finite steps and losses of this epoch so far.
+            sums: finite steps and losses of this epoch so far, means over the processes.
             lr: learning rate of the step.
         """
         last = self.kept if self.kept and self.epoch == epoch else [0.0] * len(sums)

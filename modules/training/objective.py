@@ -163,16 +163,18 @@ LOSSES = (
 
 
 def next_prior(positive_probability: np.ndarray, labels: np.ndarray, old_prior: Tensor) -> Tensor:
-    """Class prior ``(L,)`` after a validation, 1 for the auxiliary conditions; see :func:`losses.updated_prior`.
+    """Class prior ``(L,)`` after a validation, 1 for the auxiliary conditions, which take no part; see :func:`losses.updated_prior`.
 
     Args:
         positive_probability: ``(n, L)``.
         labels: ``(n, L)`` states.
         old_prior: ``(L,)``, on any device.
     """
-    updated = updated_prior(torch.from_numpy(positive_probability).float(), torch.from_numpy(labels), old_prior.cpu())
-    updated[len(CHEXPERT_CONDITIONS) :] = 1.0
-    return updated.to(old_prior.device)
+    C = len(CHEXPERT_CONDITIONS)
+    probability, states = torch.from_numpy(positive_probability[:, :C]).float(), torch.from_numpy(labels[:, :C])
+    updated = torch.ones_like(old_prior)
+    updated[:C] = updated_prior(probability, states, old_prior[:C].cpu()).to(old_prior.device)
+    return updated
 
 
 def losses_of(options: TrainingOptions | None = None) -> list[Loss]:

@@ -45,9 +45,10 @@ class RunState:
         """Of all epochs, once the steps of the present one are done."""
         return self.epoch * self.step
 
-    def best(self, metric: str) -> float:
-        """Largest value of a score in the finished epochs."""
-        return max((row[metric] for row in self.history if row.get(metric) is not None), default=-math.inf)
+    def improves(self, metric: str, score: float | None) -> bool:
+        """Whether a score is larger than in all finished epochs; of none (METEOR may fail), whether they have none either."""
+        best = max((row[metric] for row in self.history if row.get(metric) is not None), default=-math.inf)
+        return best == -math.inf if score is None else score > best
 
     def since(self, figure: str) -> int:
         """Epochs behind the last one whose row holds a figure, the present one included; all of them if none does."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ from modules.messages import UserError
 from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.references import asks_its_own
-from modules.retrieval.retriever import Queries, what_reports_say
+from modules.retrieval.retriever import Queries, is_fitted, what_reports_say
 from modules.training.optimizers import build_optimizer
 from modules.training.run_options import validates
 
@@ -52,8 +51,8 @@ class Wanted:
     """How much a study should want the report of another: by its words and by its findings.
 
     The worth is ``text_weight * cosine / TEXT_TEMPERATURE - label_weight * differing``: the cosine of n-gram counts, and
-    the conditions in which one report is positive and the other not, weighted by rarity (an uncertain one counts half;
-    blank against negative is no difference).
+    the conditions in which one report is positive and the other not, and half of those in which one is uncertain and the
+    other not, weighted by rarity (blank against negative is no difference).
 
     Args:
         reports: of the bank, N of them.
@@ -146,11 +145,6 @@ def read_after(options: MainTrain, epoch: int) -> bool:
     return asked_in(options, epoch + 1) or validates(options.training, epoch)
 
 
-def is_fitted(model: Revtaf) -> bool:
-    """Whether the towers of a model that has some were ever fitted."""
-    return cast(RetrievalTowers, model.retrieval_enhancer).fitted
-
-
 def _steps_of(epochs: int, moved: int, first: bool) -> int:
     """Steps of the fit that is the first since ``epochs``: as many as fits after each of them would have had together."""
     later = min(STEPS, moved)
@@ -182,7 +176,7 @@ def refit_towers(
         moved: steps that the model makes in an epoch: a small set has few.
         epochs: since the last fit.
     """
-    steps = _steps_of(epochs, moved, first=not is_fitted(model))
+    steps = _steps_of(epochs, moved, first=not is_fitted(model.retrieval_enhancer))
     queries = ask(model, dataset, "learned", options)
     return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch), steps)
 

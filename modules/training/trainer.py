@@ -23,7 +23,7 @@ from modules.options.programs import MainTrain
 from modules.processes.stops import Stopped, StopRequest
 from modules.records import plain
 from modules.retrieval.references import reference_agreement, training_references
-from modules.retrieval.retriever import Queries
+from modules.retrieval.retriever import Queries, is_fitted
 from modules.training.fitted_maps import FittedMaps
 from modules.training.good_states import GoodStates
 from modules.training.history import History, shown
@@ -33,7 +33,7 @@ from modules.training.optimizers import Schedule
 from modules.training.run_options import REWARD, check_same_state, drawn_in, validates
 from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows, sums_by_name
 from modules.training.self_critical import SelfCritical
-from modules.training.towers import Wanted, asked_in, is_fitted, read_after, refit_towers
+from modules.training.towers import Wanted, asked_in, read_after, refit_towers
 from modules.training.update import Update
 from modules.training.validation import Validation
 from modules.weights import saving
@@ -82,7 +82,7 @@ class Trainer:
             "trained_on": training_origin(train_set.bank.store), "vocabulary": train_set.tokenizer.checksum,
         }  # fmt: skip
         self.losses = loss_names(options.training)
-        self.sums = torch.zeros(1 + len(self.losses), device=device)  # steps and losses of this epoch and process
+        self.sums = torch.zeros(1 + len(self.losses), device=device)  # of this epoch and process: steps, losses
         self.referenced = 0  # epoch that the training studies have their references of
         self.stop, self.watch = StopRequest(), watch()
         self.validation = Validation(model, val_set, labeler, options, device, self._between_batches)
@@ -148,13 +148,11 @@ class Trainer:
                 else f"all {self.options.training.epochs} epochs are trained: nothing is left to do (more: --epochs)"
             )
 
-    # one step
-
     def train_step(self, *batches: Batch) -> torch.Tensor:
         """One update of the weights; returns the losses of the step, in the order of ``loss_names``."""
         return self.update(self.state.step + 1, batches, self.class_prior)
 
-    # one epoch
+    # steps and epochs
 
     def train_epoch(self) -> dict[str, float | None]:
         """Train one epoch, or the rest of one; returns mean losses of finite steps and the speed of the whole epoch."""
@@ -179,11 +177,13 @@ class Trainer:
                 if state.step % LOOK == 1 or state.step == steps:
                     self.good.look(state)
                     bar.set_postfix(shown(self.losses, losses, lr))
-                if self.history and state.step % options.training.log_every == 0:
-                    self.history.keep_step(state.epoch, state.step, steps, self.sums.tolist(), lr)
+                if state.step % options.training.log_every == 0:
+                    sums = mean_over_processes(self.sums)
+                    if self.history:
+                        self.history.keep_step(state.epoch, state.step, steps, sums, lr)
                 if state.step % options.training.save_every == 0 and state.step < steps:
                     self.save()
-        count, *sums = mean_over_processes(dict(enumerate(self.sums.tolist())), self.device).values()
+        count, *sums = mean_over_processes(self.sums)
         means = dict(zip(self.losses, [total / count if count else None for total in sums], strict=True))
         speed = state.seen / max(state.seconds, 1e-9)
         return {**means, **reference_agreement(self.train_set), "lr": lr, "studies_per_second": speed}
@@ -197,7 +197,7 @@ class Trainer:
         loader = training_loader(self.train_set, loading.batch_size, *order, loading.num_workers, rare)
         if self.referenced != state.epoch and self._steps(loader):
             with self.watch.patience(), state.beside_steps():
-                if self.wanted and asked_in(options, state.epoch) and not is_fitted(self.model):
+                if self.wanted and asked_in(options, state.epoch) and not is_fitted(self.model.retrieval_enhancer):
                     self.seen, _ = refit_towers(self.model, self.train_set, self.wanted, options, 0, 0, epochs=0)
                 if self.maps:
                     self.maps.begin()
@@ -242,7 +242,8 @@ class Trainer:
             Stopped: after SIGINT, SIGTERM, SIGHUP or SIGUSR1, once the present step is finished and saved.
         """
         self.watch.begin(self.options.training.timeout)
-        self.history = History.of(self.run_dir, self.state, self.sums, self.losses) if is_main() else None
+        sums = mean_over_processes(self.sums)
+        self.history = History.of(self.run_dir, self.state, sums, self.losses) if is_main() else None
         try:
             with self.stop, torch.jit.optimized_execution(False):  # it would round otherwise after a few calls
                 while self.state.epoch <= self.options.training.epochs:
@@ -291,8 +292,8 @@ class Trainer:
         training = self.options.training
         metric = training.monitor_metric
         once = training.val_every >= training.epochs  # nothing is chosen: a run that goes on keeps its last weights
-        best = is_main() and (once or row[metric] > self.state.best(metric))  # the others have no scores
+        best = is_main() and (once or self.state.improves(metric, row.get(metric)))  # the others have no scores
         if best:
-            run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row[metric], **self.origin}
+            run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row.get(metric), **self.origin}
             saving.save_checkpoint(self.run_dir / saving.BEST, self.model, run)
         return best

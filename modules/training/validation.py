@@ -60,8 +60,8 @@ class Validation:
         self.weights: str | None = None
         self.kept: KeptRows | None = None
         few = [val_set.reports[i] for i in range(min(2, len(val_set)))]
-        names = self._scores(ReportScorer(few, labeler), few, val_set.labels[:2])
-        names |= {"val_METEOR": 0.0} if options.training.val_meteor else {}
+        asked = options.training.val_meteor and options.training.monitor_metric == "val_METEOR"
+        names = self._scores(ReportScorer(few, labeler), few, val_set.labels[:2], meteor=asked)
         if options.training.monitor_metric not in names:
             raise UserError(
                 f"--monitor_metric {options.training.monitor_metric} is not among the validation scores: choose one of "

@@ -194,7 +194,7 @@ def _measured_lines(measured: Mapping[str, Any]) -> list[str]:
 
 def _retrieval_lines(retrieval: Mapping[str, Mapping[str, Any]]) -> str:
     """The retrieval table in Markdown."""
-    names = [name for name, value in retrieval["learned"].items() if isinstance(value, float)]
+    names = [name for name, value in retrieval["cosine"].items() if isinstance(value, float)]
     lines = [f"| retrieval | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     lines += [
         f"| {ranking} | {' | '.join(f'{values[name]:.3f}' for name in names)} |"
