@@ -68,7 +68,8 @@ def test_a_preparation_reads_every_flag(tmp_path, read):
         there = ["--dataset_name", dataset, "--ann_path", folder / "annotation.json", "--image_dir", folder / "images"]
         call(main_prepare, *there, "--raw_dir", raw_dir, "--raw_step", "images", "--num_workers", 1, *flags)
     of_medklip = {"medklip_checkpoint", "entity_descriptions", "description_tokens"}  # test_medklip.py changes each
-    assert unread(MainPrepare, read) == of_medklip | {"yes"}  # of a job of days, test_costs.py
+    elsewhere = {"yes", "patient_column"}  # of a job of days, test_costs.py; of a table, test_own_patients.py
+    assert unread(MainPrepare, read) == of_medklip | elsewhere
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ OF_A_PREPARATION = (
     ReadWith(("copy_format",), "resize", True),
     ReadWith(("unnamed", "chexpert_labels"), "dataset_name", ("mimic_cxr",)),
     ReadWith(("xxxx",), "dataset_name", ("iu_xray",)),
+    ReadWith(("patient_column",), "dataset_name", ("custom",)),
 )
 _TEXTS = ("text_encoder", "text_pooling", "text_width")
 _SCORER = (

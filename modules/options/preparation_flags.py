@@ -22,6 +22,7 @@ class RawOptions(Group):
     all_test: bool = flag(False, "every study is tested: a flat annotation, as IU X-Ray is published")
     chexpert_labels: bool = flag(False, "take the labels of mimic-cxr-2.0.0-chexpert.csv.gz")
     split_file: str | None = flag(None, "annotation in R2Gen's layout, or CSV with id and split")
+    patient_column: str | None = flag(None, "heading of the patients in a table of one's own; 'none': it has none")
     xxxx: str = flag("keep", "what goes with XXXX (IU)", choices=("keep", "word", "sentence"))
     resize: int = flag(0, "shorter side of image copies; 0 uses the raw images", within="[0, 65536]")
     copy_format: str = flag("jpg", "of the copies; jpg: quality 95", choices=("jpg", "png"))

@@ -43,8 +43,8 @@ from modules.throughput import speed_line
 
 FORMAT = "revtaf_raw/1"
 READERS = {"mimic_cxr": read_mimic_cxr, "iu_xray": read_iu_xray, "custom": read_custom}
-_RECORDED = ("dataset_name", "section", "unnamed", "items", "all_test", "chexpert_labels", "split_file", "xxxx", "resize",
-             "copy_format", "raw_step", "seed")  # fmt: skip
+_RECORDED = ("dataset_name", "section", "unnamed", "items", "all_test", "chexpert_labels", "split_file", "patient_column",
+             "xxxx", "resize", "copy_format", "raw_step", "seed")  # fmt: skip
 
 
 def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] | None = None) -> list[str]:

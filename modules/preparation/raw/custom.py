@@ -60,7 +60,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
 
     Args:
         raw_dir: the file, or a folder that holds one table or ``.jsonl`` file.
-        options: ``section``, ``split_file``.
+        options: ``section``, ``split_file``, ``patient_column``.
         with_images: leave out studies whose images are not there.
         seed: of the split, where none is given.
 
@@ -71,7 +71,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     headings, rows, notes = _rows(path)
     if not rows:
         raise UserError(f"{path} holds no study: write one row for each, see docs/own_data.md")
-    columns, said = find_columns(path, headings, rows)
+    columns, said = find_columns(path, headings, rows, options.patient_column)
     if "report" in columns and options.section != "findings":
         raise UserError(
             f"--section {options.section} chooses among the columns findings and impression, and {path} has the column "

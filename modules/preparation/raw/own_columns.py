@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -13,6 +13,7 @@ from modules.corpus.spelling import on_disk
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
+from modules.preparation.raw.own_patients import Rows, may_name_patients
 from modules.preparation.raw.own_texts import names_sections
 
 COLUMNS = {  # what is read: headings that mean it, the surest first
@@ -27,30 +28,22 @@ COLUMNS = {  # what is read: headings that mean it, the surest first
     "labels": ("labels", "states"),
 }  # fmt: skip
 KNOWN = tuple(name for names in COLUMNS.values() for name in names)
-MOST_OF_A_PATIENT = 10  # rows in the mean, of which a column of ids may still be one of patients
 _IDS = {plain_heading(name) for name in COLUMNS["id"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
-_LIKE_NAME = re.compile(
-    r"(name|code|folder|owner|barcode)$|^(mr|hn|upi|nhs|nhc|cpf|unnamed\d*)$"
-)  # of a person, in some archives
-_NUMBERED = re.compile(
-    r"[A-Za-z]{1,8}[-_ ]?\d+|(?!(?:19|20)\d\d(?:\d{4})?$)\d{4,}"
-)  # p12, 50414267; not 2019, 20190131, an age
-_LIKE_PATIENT = re.compile(
-    r"(patients?|patienten?|subjects?|person|pat)(id|nr|no|num|number|nummer|name|key|code|uid)?$|mrn$"
-    r"|^(pt|medicalrecord|hospital|nhs)(id|nr|no|num|number|key|code)$"
-)
 
-Rows = Sequence[tuple[str, Mapping[str, Any]]]  # place in the file, values by heading
+NOBODY = "none"  # of --patient_column
 
 
-def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[str, str], list[str]]:
+def find_columns(
+    path: Path, headings: Sequence[str], rows: Rows, patients: str | None = None
+) -> tuple[dict[str, str], list[str]]:
     """The heading of everything that is read.
 
     Args:
         path: the file, for messages.
         headings: as they are written.
         rows: below them.
+        patients: the heading of the patients, or ``NOBODY``; None: it is found or asked for.
 
     Returns:
         Heading by the names of ``COLUMNS``, as far as found, and a line that says what was taken and what was not.
@@ -73,6 +66,8 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
             found[name] = candidates[0][0]
         if name == "id" and len(candidates) > 1:  # a study of several images in as many rows is told by its images
             found[name] = next((same[0] for same in candidates if _tells_apart(rows, same[0])), found[name])
+    if patients is not None:
+        _take_patients(path, headings, found, patients)
     shown = shown_headings(headings[:12], bool(found))
     lacking = {} if "image_path" in found else {"images": "image_path"}
     if not found.keys() & {"report", "findings", "impression"}:
@@ -88,8 +83,8 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
     if "patient" not in found:
-        _ask(path, [h for h in unused if _LIKE_PATIENT.search(plain_heading(h))], "patient")
-        _ask(path, [h for h in unused if _looks_personal(rows, h) and _groups(rows, h)], "patient")
+        if patients is None:
+            _ask(path, [h for h in unused if not is_of_studies(h) and may_name_patients(h, rows)], "patient")
         repeated = [h for h in unused if is_of_studies(h) and _repeats(rows, h)]
         if repeated:  # the images of one study stay in one split
             found["patient"] = repeated[0]
@@ -97,6 +92,24 @@ def find_columns(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[
     taken = ", ".join(f"{name} from {quoted_name(heading)}" for name, heading in found.items() if name != heading)
     left = [*map(quoted_name, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
     return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
+
+
+def _take_patients(path: Path, headings: Sequence[str], found: dict[str, str], patients: str) -> None:
+    """Let a heading, or none, be that of the patients; UserError if it is not there, or is that of something else."""
+    found.pop("patient", None)
+    if patients == NOBODY and patients not in headings:
+        return
+    same = [heading for heading in headings if plain_heading(heading) == plain_heading(patients)]
+    taken = next((name for name, heading in found.items() if heading in same and name != "id"), None)
+    if not same or taken:
+        what = f"is the column of {taken}" if taken else "names no column"
+        raise UserError(
+            f"--patient_column {patients} {what} of {path} ({shown_headings(headings[:12], bool(found))}): give the heading of "
+            "its patients, or none"
+        )
+    found["patient"] = patients if patients in same else same[0]
+    if found.get("id") == found["patient"]:
+        del found["id"]
 
 
 def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:
@@ -127,24 +140,12 @@ def _repeats(rows: Rows, heading: str) -> bool:
     return 1 < len(set(values)) < len(values)  # one value throughout tells nothing
 
 
-def _looks_personal(rows: Rows, heading: str) -> bool:
-    """Whether a column that is not known may name persons, by its heading or by values that are numbered."""
-    plain = plain_heading(heading)
-    values = [str(row[heading]).strip() for _, row in rows if not is_empty(row.get(heading))]
-    return bool(_LIKE_ID.search(plain) or _LIKE_NAME.search(plain)) or all(map(_NUMBERED.fullmatch, values))
-
-
-def _groups(rows: Rows, heading: str) -> bool:
-    """Whether a column that is not known repeats its values as patients are repeated, and not as hospitals and readers are."""
-    values = [str(row[heading]) for _, row in rows if not is_empty(row.get(heading))]
-    return not is_of_studies(heading) and 2 < len(set(values)) < len(values) <= MOST_OF_A_PATIENT * len(set(values))
-
-
 def _ask(path: Path, headings: Sequence[str], name: str) -> None:
     if headings:
+        flag = ", or give --patient_column NAME (none: no column tells patients)" if name == "patient" else ""
         raise UserError(
-            f"{path} has no column {name}, but {quoted_name(headings[0])} looks like one: call it {name} if it is, else remove it or call "
-            f"another column {name}"
+            f"{path} has no column {name}, but {' and '.join(map(quoted_name, headings[:5]))} look{'s' * (len(headings) == 1)} like one: call "
+            f"it {name} if it is, else remove it or call another column {name}{flag}"
         )
 
 

@@ -1,0 +1,129 @@
+"""modules/preparation/raw/own_patients.py: columns of one's own table that may name patients are asked about, others are not."""
+
+import csv
+import hashlib
+import random
+
+import pytest
+from programs import refused
+
+import main_prepare
+from modules.messages import UserError
+from modules.options.preparation_flags import RawOptions
+from modules.preparation.raw.custom import read_custom
+
+CONDITIONS = ("Atelectasis", "Cardiomegaly", "Edema", "Effusion", "Fracture", "Hernia", "Mass", "Nodule", "Opacity",
+              "Pneumonia", "Pneumothorax", "Scar", "No Finding", "Device")  # fmt: skip
+FIRST = ["Anna", "Bert", "Carl", "Dora", "Emil", "Frida", "Gustav", "Hanna", "Ingo", "Jana"]
+
+
+def write(folder, **columns):
+    """A table with these columns beside images and reports."""
+    count = len(next(iter(columns.values())))
+    rows = [{"id": f"s{n}", "image_path": f"{n}.png", "report": "Clear."} for n in range(count)]
+    with (folder / "t.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], *columns])
+        writer.writeheader()
+        writer.writerows(row | {name: column[n] for name, column in columns.items()} for n, row in enumerate(rows))
+    return folder / "t.csv"
+
+
+def read(path, **options):
+    return read_custom(path, RawOptions(**options), with_images=False, seed=1)
+
+
+def hashed(patient):
+    return hashlib.sha1(str(patient).encode()).hexdigest()[:10]
+
+
+OF_PERSONS = {
+    "hashes": hashed,
+    "names": lambda patient: FIRST[patient % 10] + " " + FIRST[patient // 10 % 10],
+    "archive": lambda patient: f"{FIRST[patient // 10 % 10]}^{FIRST[patient % 10]}",
+    "numbers": lambda patient: str(patient + 1),
+}
+
+
+@pytest.mark.parametrize("rows", [12, 80, 400])
+@pytest.mark.parametrize(
+    "heading",
+    ["participant", "subject_hash", "PatientSecret", "patient_alias", "subj", "Pt", "individual", "pseudonym", "empi", "Proband", "paziente"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", OF_PERSONS)
+def test_a_heading_with_a_word_for_a_person_is_asked_about_whatever_stands_below(tmp_path, kind, heading, rows):
+    path = write(tmp_path, **{heading: [OF_PERSONS[kind](n // 4) for n in range(rows)]})
+    with pytest.raises(UserError, match=rf"'{heading}' looks like one: .*--patient_column NAME"):
+        read(path)
+
+
+@pytest.mark.parametrize("heading", ["hash", "anon", "identifier", "token", "GRDN", "family", "ref", "zz"])
+@pytest.mark.parametrize("rows", [12, 80, 400])
+def test_hashes_that_repeat_as_patients_do_are_asked_about_under_any_heading(tmp_path, rows, heading):
+    with pytest.raises(UserError, match=f"'{heading}' looks like one"):
+        read(write(tmp_path, **{heading: [hashed(n // 4) for n in range(rows)]}))
+
+
+@pytest.mark.parametrize("kind", OF_PERSONS)
+def test_names_and_counts_that_repeat_evenly_are_asked_about_under_any_heading(tmp_path, kind):
+    with pytest.raises(UserError, match="'wer' looks like one"):
+        read(write(tmp_path, wer=[OF_PERSONS[kind](n // 4) for n in range(80)]))
+
+
+def ordinary(count, draw):
+    """Columns of a table that name nobody."""
+
+    def some(*values):
+        return [draw.choice(values) for _ in range(count)]
+
+    def numbers(low, high):
+        return [str(draw.randint(low, high)) for _ in range(count)]
+
+    first_often = [1 / (place + 1) for place in range(len(CONDITIONS))]
+    return {
+        "sex": some("M", "F"), "Patient Gender": some("M", "F"), "age": numbers(0, 95), "Patient Age": numbers(0, 95),
+        "patientage": numbers(20, 60), "PatientBirthDate": numbers(1930, 1990), "view": some("PA", "AP", "LATERAL", "LL"),
+        "ViewPosition": some("PA", "AP", "LATERAL"), "hospital": some("North General", "St Mary", "City Clinic", "West", "Hill"),
+        "department": some("ICU", "ER", "Ward 3", "Ward 4", "Oncology"), "scanner model": some("DX-D300", "XR656", "Ysio-Max", "DRX-1"),
+        "ManufacturerModelName": some("DX-D300", "XR656", "AeroDR"), "scanner": some("s1", "s2", "s3"), "reader": some(*FIRST),
+        "radiologist name": some(*FIRST), "date": [f"2019-0{a}-0{b}" for a, b in zip(numbers(1, 3), numbers(1, 9), strict=True)],
+        "acquired": [f"{a}/{b}/2019" for a, b in zip(numbers(1, 9), numbers(1, 3), strict=True)],
+        "at": [f"10:{minute}:00" for minute in numbers(10, 30)], "StudyTime": numbers(80000, 80020), "Rows": some("2544", "3056", "2022"),
+        "width": numbers(2000, 2030), "kVp": numbers(70, 125), "dose": [f"{draw.random():.1f}" for _ in range(count)],
+        "probability": [f"{draw.randint(1, 9)}e-0{draw.randint(3, 5)}" for _ in range(count)],
+        "indication": draw.choices(CONDITIONS, first_often, k=count), "main": draw.choices(CONDITIONS, first_often, k=count),
+        "pathology": some(*CONDITIONS), "Befund": some("Normal chest.", "The heart is enlarged. No effusion.", "Clear lungs."),
+        "race": some("White", "Black", "Asian"), "quality": some("good", "poor", "fair"), "portable": some("True", "False"),
+        "md5": [hashed(n // 2) for n in range(count)], "remark": some("", "", "", "check again"), "inpatient": some("yes", "no"),
+        **{condition: some("0", "1") for condition in CONDITIONS},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [6, 12, 40, 120, 600])
+def test_ordinary_columns_are_not_asked_about(tmp_path, rows):
+    for seed in range(3):
+        assert len(read(write(tmp_path, **ordinary(rows, random.Random(seed)))).studies) == rows
+
+
+def test_the_flag_answers_and_every_column_is_asked_about_at_once(tmp_path):
+    count = 40
+    columns = {"subj": [hashed(n // 4) for n in range(count)], "pseudonym": [f"{n // 2:08d}" for n in range(count)]}
+    path = write(tmp_path, **columns, **ordinary(count, random.Random(0)))
+    with pytest.raises(UserError, match="'subj' and 'pseudonym' look like one"):
+        read(path)
+    dataset = read(path, patient_column="Subj")
+    assert "patient from 'subj'" in " ".join(dataset.notes)
+    assert len({(study.patient, study.split) for study in dataset.studies}) == count // 4
+    assert {study.patient for study in read(path, patient_column="none").studies} == {None}
+    with pytest.raises(
+        UserError, match=r"--patient_column patients names no column of .*: give the heading of its patients"
+    ):
+        read(path, patient_column="patients")
+    with pytest.raises(UserError, match="--patient_column report is the column of report of"):
+        read(path, patient_column="report")
+
+
+def test_the_program_says_it_in_one_sentence(tmp_path, capsys):
+    path = write(tmp_path, participant=[hashed(n // 4) for n in range(12)])
+    places = ["--ann_path", tmp_path / "a.json", "--image_dir", tmp_path / "i", "--feature_dir", tmp_path / "f"]
+    words = "'participant' looks like one: call it patient if it is"
+    refused(capsys, words, main_prepare, "--dataset_name", "custom", "--raw_dir", path, "--resize", 32, *places)
