@@ -73,6 +73,8 @@ def test_errors_count_downwards_and_other_ratings_up(rated):
         "num_edits",
         "penalty score",
         "mean rank",
+        "errors (0-10)",
+        "false negatives",
         "Error count",
         "missing findings",
         "incorrectness",
@@ -86,14 +88,46 @@ def test_what_is_worse_when_it_is_larger_counts_downwards(rated, heading, capsys
     assert f"a larger {heading!r} is taken to be worse" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("heading", ["credits", "error-free score", "Likert", "rating_1", "stars", "percent_correct"])
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "credits",
+        "error-free score",
+        "Likert",
+        "Likert (1-5)",
+        "rating_1",
+        "5-star rating",
+        "10-point score",
+        "stars",
+        "percent_correct",
+    ],
+)
 def test_other_numbers_count_upwards(rated, heading):
     rated.write_text(rated.read_text().replace("total_errors", heading))
     assert read_rated(rated, rating=heading).ratings[:3].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    "heading", ["grade", "harmony", "prank", "no_errors", "harmless", "score (lower is better)", "Fehler"]
+    "heading",
+    [
+        "grade",
+        "harmony",
+        "prank",
+        "no_errors",
+        "harmless",
+        "score (lower is better)",
+        "Fehler",
+        "ranking score",
+        "rank rating",
+        "1-error_rate",
+        "1 - WER",
+        "100-errors",
+        "1/rank",
+        "(-errors)",
+        "minus errors",
+        "error complement",
+        "negative error",
+    ],
 )
 def test_a_direction_that_no_heading_says_is_asked_for(rated, heading, capsys):
     rated.write_text(rated.read_text().replace("total_errors", heading))

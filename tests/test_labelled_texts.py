@@ -98,3 +98,29 @@ def test_the_reference_itself_is_the_best_of_structured_references_too(tmp_path)
     call(main_score, "--predictions", path, "--no-meteor", "--resamples", 2, "--save_dir", tmp_path / "out")
     good = json.loads((tmp_path / "out" / "metrics.json").read_text())["good"]
     assert good["ce_f1"]["the reference itself"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("report", "answers"),
+    [
+        ("The lungs are clear; no effusion.", False),
+        ("1. No acute disease. 2. Stable scar.", False),
+        ("Pneumothorax: [ ]", True),
+        ("- [x] Pleural effusion\n- [ ] Pneumothorax", True),
+        ("Effusion (+), edema (-)", True),
+    ],
+)
+def test_answers_in_marks_are_spoken_of_where_there_are_some(tmp_path, capsys, report, answers):
+    """Prose with a semicolon was said to answer in lists."""
+    rows = [
+        {
+            "id": n,
+            "prediction": f"{report}\nFilm {n}." if answers else f"Film {n}. {report}",
+            "reference": "No effusion or edema.",
+        }
+        for n in range(3)
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    few = ["--no-meteor", "--resamples", 5, "--chexbert_path", "none", "--save_dir", tmp_path / "out"]
+    call(main_score, "--predictions", tmp_path / "rows.json", *few)
+    assert ("3 reports answer in lists, tables, boxes or signs" in capsys.readouterr().out) is answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from modules.corpus.text import clean_report, truncate_words
@@ -33,3 +34,13 @@ def labelled_texts(reports: Sequence[str], raw: Sequence[str], whole: Sequence[s
 def is_structured(report: str) -> bool:
     """Whether it has answers that are no sentences, or sentences that end in a semicolon."""
     return ";" in report or as_prose(report) != report
+
+
+def answers_in_marks(report: str) -> bool:
+    """Whether it has answers in lists, tables, boxes or signs: prose whose paragraphs are numbered, or with a semicolon, has none."""
+    prose = as_prose(report)
+    return prose != report and ("\n" in report.strip() or _words(prose) != _words(report))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.casefold())

@@ -33,7 +33,7 @@ from modules.labelling.listed import (
     sides_below,
     table_row,
 )
-from modules.labelling.marks import DASHED, IN_BRACKETS, plain_marks
+from modules.labelling.marks import DASHED, IN_BRACKETS, answered_boxes, plain_marks
 from modules.labelling.markup import without_tags
 from modules.labelling.numbers import answered_numbers
 
@@ -95,7 +95,7 @@ def as_prose(report: str) -> str:
     report = each_phrase(report)
     if not _MARKS.search(report):
         return report
-    report = line_for_line(without_tags(report))
+    report = answered_boxes(line_for_line(without_tags(report)))
     report = ASKED_OF.sub("possible ", _NUMBERED.sub("\n", answered_numbers(line_by_line(report))))
     report = _LISTED.sub(r"\1. ", _TAG.sub("\n", report).replace("{", "").replace("}", ""))
     lines = _SINGLE_QUOTED.sub(r"\1", _QUOTED.sub(r"\1", report.replace("**", "").replace("__", ""))).split("\n")

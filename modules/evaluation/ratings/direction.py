@@ -18,8 +18,15 @@ _WORSE = re.compile(
 )
 # What turns the other word around, or says the direction itself.
 _TURNED = re.compile(
-    rf"{_BORDER}(?:no|non|not|without|absence|lack|free|inver\w+|revers\w+|low|lower|less|fewer|smaller|best|worst){_END}"
+    rf"{_BORDER}(?:no|non|not|without|absence|lack|free|inver\w+|revers\w+|low|lower|less|fewer|smaller|best|worst|minus|negated|negative|neg"
+    rf"|complement(?:ary)?|reciprocal|opposite|flipped){_END}"
 )
+_CALCULATED = re.compile(  # 1-error_rate, 1/rank, -errors; not 5-star, (1-5), reader1-errors
+    r"^\W*[-\u2212]\s*[a-z]|(?<![a-z\d])\d+\s*%?\s*[-\u2212\u2013/]\s*(?!stars?|points?|scale|level)[a-z]",
+    re.IGNORECASE,
+)
+_RANK = re.compile(rf"{_BORDER}rank(?:s|ed|ing)?{_END}")
+_POINTS = re.compile(rf"{_BORDER}(?:scores?|ratings?|points?){_END}")
 
 
 def says_worse(heading: str) -> bool | None:
@@ -29,7 +36,9 @@ def says_worse(heading: str) -> bool | None:
         heading: as it is written; ``Num errors``, ``TotalErrors`` and ``num_errors`` are read alike.
     """
     words = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", heading)).lower()
-    free = re.sub(rf"{_BORDER}errors? free{_END}", "", words)
+    free = re.sub(rf"{_BORDER}(?:errors? free|false negatives?){_END}", "", words)
+    if _CALCULATED.search(heading) or (_RANK.search(words) and _POINTS.search(words)):
+        return None  # the first place of a ranking may have the most points
     better, worse = _BETTER.search(words) is not None, _WORSE.search(words) is not None
     if _TURNED.search(free) or better is worse is True:
         return None

@@ -28,7 +28,7 @@ from modules.evaluation.reading.matching import carried, labels_of, rows_of, say
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
-from modules.labelling.labelled_texts import is_structured
+from modules.labelling.labelled_texts import answers_in_marks
 from modules.messages import UserError, named, quoted_name
 
 _HYPHEN_APART = re.compile(r"(?<=\w) - (?=\w)")  # joined by the published post-processing, in predictions alone
@@ -277,7 +277,7 @@ def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> li
     count = sum(a != b for a, b in zip(plain, reports, strict=True))
     if count:
         notes.append(f"{name}: Markdown is taken out of {count} reports before they are cleaned")
-    if answered := sum(map(is_structured, reports)):
+    if answered := sum(map(answers_in_marks, reports)):
         notes.append(
             f"{name}: {answered} reports answer in lists, tables, boxes or signs: rules label them as sentences, CheXbert as they are cleaned"
         )
