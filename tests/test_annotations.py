@@ -114,7 +114,7 @@ def test_a_wrong_item_is_named(tmp_path, key, value, words):
         ({"train": {"id": 1}}, "a dict under 'train'"),
         ({"train": [], "val": ["x"]}, "item 0 of val: found a str"),
         (["x"], "item 0: found a str"),
-        ([{"id": "a", "split": "dev"}], "item 0: the split is 'dev'"),
+        ([{"id": "a", "split": "fold1"}], "item 0: the split is 'fold1'"),
         ({"train": [{"report": "a"}]}, "item 0 of train: no image_path"),
     ],
 )

@@ -246,7 +246,7 @@ def test_a_single_blank_before_a_mark_stays_as_published():
     "content",
     [
         {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "no effusion ."}]},  # COCO
-        {"columns": ["id", "report"], "index": [0], "data": [["a", "no effusion ."]]},  # pandas, orient="split"
+        {"headings": ["id", "report"], "rows": [["a", "no effusion ."]]},
     ],
 )
 def test_tables_in_an_object_are_no_mapping_of_ids(tmp_path, content):

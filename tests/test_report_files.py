@@ -6,9 +6,10 @@ import pytest
 
 from modules.corpus.cells import is_empty
 from modules.evaluation.reading.column_values import is_text
+from modules.evaluation.reading.given_columns import named_columns
 from modules.evaluation.reading.one_section import one_section
 from modules.evaluation.reading.predictions import match
-from modules.evaluation.reading.report_files import named_columns, read_report_file
+from modules.evaluation.reading.report_files import read_report_file
 from modules.evaluation.reading.study_ids import id_columns, pair_rows, plain_id
 from modules.messages import UserError
 

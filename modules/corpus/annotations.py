@@ -13,6 +13,7 @@ from tqdm import tqdm
 from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
 from modules.corpus.spelling import climbs
+from modules.corpus.splits import by_split, known_split
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
 from modules.messages import UserError, named, quoted
 from modules.records import read_json
@@ -86,7 +87,7 @@ def annotation_items(path: str | Path) -> list[tuple[str, str, Any]]:
     """
     content = read_json(path)
     if not isinstance(content, list):
-        _check_layout(path, content)
+        content = _checked_layout(path, content)
         return [
             (split, f"item {number} of {split}", item)
             for split in SPLITS
@@ -94,9 +95,9 @@ def annotation_items(path: str | Path) -> list[tuple[str, str, Any]]:
         ]
     items = []
     for number, item in enumerate(content):
-        split = item.get("split", "test") if isinstance(item, dict) else "test"
-        if split not in SPLITS:
-            _reject(path, f"item {number}", f"the split is {quoted(split)}", f"expected one of {SPLITS}", "correct it")
+        said = item.get("split", "test") if isinstance(item, dict) else "test"
+        if (split := known_split(said)) is None:
+            _reject(path, f"item {number}", f"the split is {quoted(said)}", f"expected one of {SPLITS}", "correct it")
         items.append((split, f"item {number}", item))
     return sorted(items, key=lambda item: SPLITS.index(item[0]))
 
@@ -180,14 +181,14 @@ def _reject(path: str | Path, study: str, found: str, expected: str, remedy: str
     raise UserError(f"{path}, {study}: {found}, {expected}: {remedy}")
 
 
-def _check_layout(path: str | Path, content: Any) -> None:
-    """Refuse what is neither layout, before any item is looked at."""
+def _checked_layout(path: str | Path, content: Any) -> dict[str, list[Any]]:
+    """The items by split; what is neither layout is refused before any item is looked at."""
     if not isinstance(content, dict):
         found = f"a {type(content).__name__}"
-    elif not content or not set(content) <= set(SPLITS):
+    elif (splits := by_split(content)) is None:
         found = f"an object with the keys {', '.join(map(quoted, sorted(content)[:4])) or 'none'}"
-    elif all(isinstance(items, list) for items in content.values()):
-        return
+    elif all(isinstance(items, list) for items in splits.values()):
+        return splits
     else:
         wrong = next(key for key in content if not isinstance(content[key], list))
         found = f"a {type(content[wrong]).__name__} under {wrong!r}"

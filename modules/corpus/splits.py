@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from modules.messages import UserError, quoted
 
@@ -17,6 +19,12 @@ LIKE_SPLIT = re.compile(r"(is|in)?(train|training|test|testing|val|validation)(s
 def known_split(name: object) -> str | None:
     """``"train"``, ``"val"`` or ``"test"`` for the names that data sets use (``Testing``, ``test set``), None for others."""
     return SPLIT_NAMES.get(re.sub(r"[\s_-]+(?:set|split)$", "", str(name).strip().casefold()))
+
+
+def by_split(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an object holds by split, whatever it calls them (``validation``); None if a key is no split or two are one."""
+    found = {split: value for name, value in content.items() if (split := known_split(name)) is not None}
+    return found if found and len(found) == len(content) else None
 
 
 def split_name(name: str, where: str) -> str:

@@ -53,7 +53,7 @@ FILES = {
     "half a character in a path": studies(image_path=["\udfff.png"]),
     "zero bytes": b"\0" * 100,
     "gzip": b"\x1f\x8b\x08\0" + b"\0" * 40,
-    "flat list with another split": json.dumps([{**GOOD, "split": "dev"}]),
+    "flat list with another split": json.dumps([{**GOOD, "split": "fold1"}]),
     "flat list with a list as split": json.dumps([{**GOOD, "split": ["train"]}]),
     "flat list of numbers": "[1, 2]",
     "trailing text": studies() + " x",

@@ -19,14 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modules.corpus.annotations import SPLITS, read_annotation, require_split
+from modules.corpus.annotations import read_annotation, require_split
 from modules.corpus.cells import is_empty
+from modules.corpus.splits import by_split, known_split
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
 from modules.evaluation.reading.column_values import is_numbered
 from modules.evaluation.reading.columns import Roles, Row, find_roles, unknown_texts
 from modules.evaluation.reading.headings import GENERATED, KNOWN, is_known, side_of
 from modules.evaluation.reading.one_section import one_section
 from modules.evaluation.reading.report_rows import (
+    has_sections,
     is_json_lines,
     json_rows,
     jsonl_rows,
@@ -103,8 +105,8 @@ def read_report_file(
         found = _from_rows(path, of_split(path, list(jsonl_rows(path)), split), wanted, section, columns)
     elif name.endswith((".json", ".jsonl")):
         content = parse_json(read_text_file(path), str(path))
-        if isinstance(content, dict) and set(content) & set(SPLITS) and set(content) <= {*SPLITS, "valid", "validate"}:
-            return _read_annotation(path, content, split, wanted, section, columns)
+        if isinstance(content, dict) and content and all(map(known_split, content)):
+            return _read_annotation(path, by_split(content) or {}, split, wanted, section, columns)
         found = _from_rows(path, of_split(path, json_rows(path, content), split), wanted, section, columns)
     elif name.endswith(".parquet"):
         found = _from_rows(path, of_split(path, parquet_rows(path), split), wanted, section, columns)
@@ -115,44 +117,6 @@ def read_report_file(
     if not found.texts:
         raise UserError(f"{path} holds no report: give the file that the model wrote")
     return found
-
-
-def named_columns(words: Sequence[str]) -> dict[str, str]:
-    """Headings by role, from ``prediction=NAME reference=NAME id=NAME``.
-
-    Raises:
-        UserError: if a word is not of this form, or names another role, or the ids are said to be the reports.
-    """
-    roles = ("prediction", "reference", "id")
-    given: dict[str, str] = {}
-    for word in words:
-        role, equals, name = word.partition("=")
-        if role not in roles or not equals or not name:
-            raise UserError(f"--columns holds {word!r}; expected {', '.join(f'{role}=NAME' for role in roles)}")
-        if role in given:
-            raise UserError(f"--columns names the {role} twice, {given[role]!r} and {name!r}: leave one of them out")
-        given[role] = name
-    for role in ("prediction", "reference"):  # these two may share a heading, each in its own file
-        if role in given and plain_heading(given[role]) == plain_heading(given.get("id", "")):
-            raise UserError(
-                f"--columns takes {given[role]!r} for the {role} and for the id: a report is no id, name the column of ids"
-            )
-    return given
-
-
-def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None:
-    """Check that every column that was named is in one of the files.
-
-    Raises:
-        UserError: naming the column and the headings.
-    """
-    there = {plain_heading(heading) for file in files for heading in file.headings}
-    for role, name in given.items():
-        if plain_heading(name) not in there:
-            held = "; ".join(
-                f"{file.path}: {', '.join(map(quoted_name, file.headings)) or 'no headings'}" for file in files
-            )
-            raise UserError(f"--columns {role}={name} names a column that no file has ({held[:400]}): correct the name")
 
 
 def _read_table(path: Path, split: str, wanted: str, section: str, columns: Mapping[str, str] | None) -> ReportFile:
@@ -222,17 +186,17 @@ def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
 def _read_annotation(
     path: Path, content: Mapping[str, Any], split: str, wanted: str, section: str, columns: Mapping[str, str] | None
 ) -> ReportFile:
-    """An annotation; one whose studies carry generated reports too is read by its columns."""
+    """An annotation; one whose studies carry generated reports too, or findings and impression, is read by its columns."""
     rows = content.get(split)
+    rows = rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
     generated = {plain_heading(name) for name in (*GENERATED, *(columns or {}).values())}
-    headings = {name for row in rows if isinstance(row, dict) for name in row} if isinstance(rows, list) else set()
-    strange = (
-        unknown_texts([row for row in rows or [] if isinstance(row, dict)])
-        if wanted == "prediction" and headings
-        else []
-    )
-    if strange or any(plain_heading(name) in generated or side_of(name) == "generated" for name in headings):
-        found = _from_rows(path, rows or [], wanted, section, columns)
+    headings = {name for row in rows for name in row}
+    strange = unknown_texts(rows) if wanted == "prediction" and headings else []
+    apart = any(is_empty(row.get("report")) and has_sections(row) for row in rows)
+    if strange or apart or any(plain_heading(name) in generated or side_of(name) == "generated" for name in headings):
+        if apart:  # an empty column is no report beside them
+            rows = [{name: row[name] for name in row if name != "report" or not is_empty(row[name])} for row in rows]
+        found = _from_rows(path, rows, wanted, section, columns)
         found.read_as = f"{split} split; {found.read_as}"
         return found
     studies = require_split(

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modules.corpus.cells import is_empty
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading, read_text_file
-from modules.evaluation.reading.column_values import is_numbered
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.headings import GENERATED, IDS, KNOWN, is_known
+from modules.evaluation.reading.headings import FINDINGS, GENERATED, IMPRESSION, KNOWN, is_known
+from modules.evaluation.reading.json_columns import column_rows, pandas_rows
 from modules.messages import UserError, named, quoted, quoted_name
 from modules.records import parse_json
 
 _GENERATED, _KNOWN = (frozenset(map(plain_heading, names)) for names in (GENERATED, KNOWN))
+_SECTIONS = frozenset(map(plain_heading, (*FINDINGS, *IMPRESSION)))
 _YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
 
 
@@ -53,10 +55,12 @@ def json_rows(path: Path, content: Any) -> list[Row]:
         UserError: if it is none of them.
     """
     while isinstance(content, dict) and len(content) == 1 and _wraps_rows(inner := next(iter(content.values()))):
-        content = inner  # {"data": {"results": [..]}}
+        content = inner  # {"data": {"results": [..]}}, {"results": {"hyps": [..], "refs": [..]}}
     if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
         content = next(iter(content.values()))  # {"results": [..]}
     if isinstance(content, dict):
+        if (rows := pandas_rows(path, content)) is not None:
+            return rows
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]):
             content = lists[0]  # {"model": "..", "results": [..]}
@@ -67,14 +71,13 @@ def json_rows(path: Path, content: Any) -> list[Row]:
             return [{"report": row} for row in content]
     if isinstance(content, dict) and content:
         values = list(content.values())
-        if any(map(is_known, content)) and all(
-            isinstance(value, list | dict) for value in values
-        ):  # columns: RadEval, pandas
-            return _columns_to_rows(path, content)
+        if (rows := column_rows(path, content)) is not None:
+            return rows
         if all(isinstance(value, dict) for value in values):
             return [{"study_id": key, **value} for key, value in content.items()]
+        # {"images": [{..}], "annotations": [{..}]} is no mapping of ids, nor is {"id": "a", "report": ".."}
         tables = any(isinstance(one, list | dict) for value in values if isinstance(value, list) for one in value)
-        if not tables:  # {"images": [{..}], "annotations": [{..}]} is no mapping of ids
+        if not tables and len({*map(plain_heading, content)} & _KNOWN) < 2:
             return [{"study_id": key, "report": value} for key, value in content.items()]
     raise UserError(
         f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
@@ -83,9 +86,12 @@ def json_rows(path: Path, content: Any) -> list[Row]:
 
 
 def _wraps_rows(content: Any) -> bool:
-    """Whether an object, which is no study itself, holds one list of objects."""
-    if not isinstance(content, dict) or {plain_heading(name) for name in content} & _KNOWN:
+    """Whether an object, which is no study itself, holds one list of objects, or the lists of a table."""
+    if not isinstance(content, dict):
         return False
+    known = [name for name in content if plain_heading(name) in _KNOWN]
+    if known:
+        return len(known) > 1 and all(isinstance(content[name], list) and len(content[name]) > 1 for name in known)
     lists = [value for value in content.values() if isinstance(value, list)]
     return len(lists) == 1 and bool(lists[0]) and all(isinstance(row, dict) for row in lists[0])
 
@@ -126,24 +132,9 @@ def refuse_other_keys(path: Path, rows: Sequence[Row], texts: Sequence[str]) -> 
         )
 
 
-def _columns_to_rows(path: Path, content: Mapping[str, Any]) -> list[Row]:
-    """Rows of lists by name, or of mappings by name (``{"gts": {id: text}, "res": {id: text}}``), which are matched by their keys."""
-    lengths = {name: len(values) for name, values in content.items()}
-    if len(set(lengths.values())) > 1:
-        raise UserError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
-    mappings = {name: values for name, values in content.items() if isinstance(values, dict)}
-    if not mappings:
-        return [dict(zip(content, values, strict=True)) for values in zip(*content.values(), strict=True)]
-    keys = list(next(iter(mappings.values())))
-    if len(mappings) < len(content) or any(set(values) != set(keys) for values in mappings.values()):
-        raise UserError(
-            f"{', '.join(map(quoted_name, content))} of {path} are not of the same keys: give all of them the same ids"
-        )
-    rows: list[Row] = [{name: values[key] for name, values in mappings.items()} for key in keys]
-    named = is_numbered([str(key) for key in keys]) or {plain_heading(name) for name in content} & {
-        plain_heading(name) for name in IDS
-    }
-    return rows if named else [{"study_id": key, **row} for key, row in zip(keys, rows, strict=True)]
+def has_sections(row: Row) -> bool:
+    """Whether a row holds findings or an impression of its own."""
+    return any(plain_heading(name) in _SECTIONS and not is_empty(value) for name, value in row.items())
 
 
 def parquet_rows(path: Path) -> list[Row]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from modules.evaluation.metrics.profiles import PROFILES
+from modules.evaluation.reading.given_columns import check_columns, named_columns
 from modules.evaluation.reading.predictions import Matched, match, named_files
-from modules.evaluation.reading.report_files import check_columns, named_columns, read_report_file
+from modules.evaluation.reading.report_files import read_report_file
 from modules.messages import UserError
 from modules.options.scoring_flags import ScoringOptions
 from modules.records import sha256_of

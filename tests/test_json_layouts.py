@@ -1,0 +1,124 @@
+"""JSON as programs write it: pandas' layouts, lists beside other things, annotations with other names for splits and sections."""
+
+import json
+
+import pytest
+from programs import refused
+
+import main_score
+from modules.corpus.annotations import read_annotation
+from modules.evaluation.reading.report_files import read_report_file
+from modules.messages import UserError
+
+OURS, TRUTH = ["The heart is large.", "Clear lungs."], ["Cardiomegaly is seen.", "The lungs are clear."]
+BOTH = {"prediction": OURS, "reference": TRUTH}
+
+
+def read(folder, content, wanted="prediction", **options):
+    (folder / "a.json").write_text(json.dumps(content))
+    return read_report_file(folder / "a.json", wanted, **options)
+
+
+def pandas(columns, index):
+    """What ``to_json`` of pandas writes, by ``orient``."""
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    keys = [str(key) for key in index]
+    return {
+        "records": rows,
+        "index": dict(zip(keys, rows, strict=True)),
+        "columns": {name: dict(zip(keys, cells, strict=True)) for name, cells in columns.items()},
+        "split": {"columns": [*columns], "index": index, "data": [[*row.values()] for row in rows]},
+        "table": {"schema": {"fields": []}, "data": [{"index": key, **row} for key, row in zip(index, rows, strict=True)]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("orient", ["records", "index", "columns", "split", "table"])
+def test_every_layout_of_pandas_is_read(tmp_path, orient):
+    found = read(tmp_path, pandas(BOTH, [0, 1])[orient])
+    assert (found.texts, found.references) == (OURS, TRUTH)
+    named = read(tmp_path, pandas({"study_id": ["a1", "b2"], "report": OURS}, [0, 1])[orient], "reference")
+    assert (named.texts, named.keys["study_id"]) == (OURS, ["a1", "b2"])
+    if orient != "records":  # which has no index
+        assert read(tmp_path, pandas(BOTH, ["s7", "s9"])[orient]).keys["study_id"] == ["s7", "s9"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"index": [0]}, {"data": [[OURS[0]], [OURS[1]]]}, {"columns": ["report", "report"]}, {"index": 3}]
+)
+def test_a_split_layout_that_does_not_fit_together_is_refused(tmp_path, wrong):
+    with pytest.raises(UserError, match="columns, index and data that do not belong together: expected"):
+        read(tmp_path, pandas(BOTH, [0, 1])["split"] | wrong)
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"model": "x"}, "'model'"),
+        ({"scores": {"bleu": 0.3}}, "'scores'"),
+        ({"scores": {"bleu": [0.1, 0.2]}, "n": 2, "metrics": ["bleu", "rouge", "f1"]}, "'scores', 'n', 'metrics'"),
+        ({"scores": [0.1, 0.2]}, None),
+    ],
+)
+def test_lists_of_reports_are_read_beside_other_things_which_are_named(tmp_path, capsys, beside, said):
+    for content in ({**beside, "hyps": OURS, "refs": TRUTH}, {"results": {"hyps": OURS, "refs": TRUTH, **beside}}):
+        found = read(tmp_path, content)
+        assert (found.texts, found.references) == (OURS, TRUTH)
+        printed = capsys.readouterr().out
+        assert printed == (f"a.json: not read, since they are no 2 values: {said}\n" if said else "")
+    mapped = {"gts": dict(zip("ab", TRUTH, strict=True)), "res": dict(zip("ba", OURS, strict=True)), "model": "x"}
+    found = read(tmp_path, mapped)
+    assert dict(zip(found.keys["study_id"], found.texts, strict=True)) == {"b": OURS[0], "a": OURS[1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"model": "x", "hyps": OURS, "refs": TRUTH[:1]}, "expected as many of each"),
+        ({"hyps": OURS, "refs": TRUTH, "id": "run 1"}, "several values under 'hyps' and one under 'id'"),
+        ({"study_id": "x", "report": OURS[0]}, "no mapping of ids to reports"),
+    ],
+)
+def test_lists_that_do_not_belong_together_are_refused(tmp_path, content, words):
+    with pytest.raises(UserError, match=words):
+        read(tmp_path, content)
+
+
+def item(number, **more):
+    return {"id": f"s{number}", "image_path": [f"{number}.png"], **more}
+
+
+def test_an_annotation_of_sections_is_read_by_the_section(tmp_path, capsys):
+    """It was said to have no reference that says anything."""
+    items = [item(n, findings=TRUTH[n], impression=f"Stable {n}.", report=None) for n in (0, 1)]
+    annotation = {"train": [], "val": [], "test": items}
+    assert read(tmp_path, annotation, "reference").texts == TRUTH
+    assert read(tmp_path, annotation, "reference", section="impression").texts == ["Stable 0.", "Stable 1."]
+    both = read(tmp_path, annotation, "reference", section="both")
+    assert both.texts == [f"Findings: {TRUTH[n]} Impression: Stable {n}." for n in (0, 1)]
+    assert both.keys["id"] == ["s0", "s1"]
+    mixed = {**annotation, "test": [items[0], item(1, report=TRUTH[1])]}
+    (tmp_path / "mixed.json").write_text(json.dumps(mixed))
+    (tmp_path / "p.csv").write_text("id,report\ns0,Clear.\ns1,Clear lungs.\n")
+    flags = ["--predictions", tmp_path / "p.csv", "--references", tmp_path / "mixed.json"]
+    refused(capsys, "1 of 2 rows of", main_score, *flags, "--save_dir", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["validation", "valid", "validate", "val", "dev"])
+def test_a_split_has_the_names_that_data_sets_give_it_in_every_program(tmp_path, name):
+    annotation = {"train": [item(0, report=TRUTH[0])], name: [item(1, report=TRUTH[1])], "test": []}
+    assert read(tmp_path, annotation, "reference", split="val").texts == [TRUTH[1]]
+    studies = read_annotation(tmp_path / "a.json")
+    assert {split: [study.id for study in studies[split]] for split in studies} == {
+        "train": ["s0"], "val": ["s1"], "test": [],
+    }  # fmt: skip
+    flat = [item(0, report=TRUTH[0], split="training"), item(1, report=TRUTH[1], split=name)]
+    assert read(tmp_path, flat, "reference", split="val").texts == [TRUTH[1]]
+    assert [study.id for study in read_annotation(tmp_path / "a.json")["val"]] == ["s1"]
+
+
+def test_two_names_of_one_split_are_refused_by_every_program(tmp_path):
+    annotation = {"train": [], "val": [item(0, report=TRUTH[0])], "validation": [item(1, report=TRUTH[1])]}
+    with pytest.raises(UserError, match="an object with the keys 'train', 'val', 'validation'"):
+        read(tmp_path, annotation, "reference")
+    with pytest.raises(UserError, match="an object with the keys 'train', 'val', 'validation'"):
+        read_annotation(tmp_path / "a.json")
