@@ -35,14 +35,15 @@ IDS = (
     "id", "ids", "study_id", "dicom_id", "image_id", "example_id", "question_id", "uid", "case_id", "sample_id", "report_id",
     "exam_id", "accession", "accession_number", "study", "case", "key", "image", "image_name", "image_path",
     "key_image_path", "file", "file_name", "filename", "path", "dicom", "study_uid", "study_instance_uid",
-    "sop_instance_uid", "studyid", "imageid",
+    "sop_instance_uid", "studyid", "imageid", "path_to_image", "images", "image_paths", "image_file", "image_filename", "file_path", "filepath",
+    "img", "img_path", "dicom_path", "path_to_dcm",
 )  # fmt: skip
 ASIDE = (  # texts that are neither side of a comparison
     "query", "question", "prompt", "instruction", "context", "indication", "history", "clinical_history", "comparison",
     "technique", "examination", "exam", "conversations", "split", "view", "views", "frontal_lateral", "age", "sex", "gender",
     "patient", "patient_id", "subject_id", "subject", "model", "model_id", "metadata", "retrieved", "states", "scores",
     "state_probability", "positive_probability", "labels_reference", "labels_prediction", "retrieved_report", "reference_full",
-    "prior_report", "previous_report", "answer_id", "dataset", "source", "unnamed0", "index", "image_paths",
+    "prior_report", "previous_report", "answer_id", "dataset", "source", "unnamed0", "index",
 )  # fmt: skip
 KNOWN = (*GENERATED, *REFERENCE, *REPORT, *FINDINGS, *IMPRESSION, *IDS, *WHOLE)
 

@@ -53,7 +53,9 @@ def column_rows(path: Path, content: Mapping[str, Any]) -> list[Row] | None:
     """
     several = [name for name, value in content.items() if isinstance(value, list | dict)]
     named = [name for name in several if plain_heading(name) in _KNOWN] or [*filter(is_known, several)]
-    if not named or (len(named) < 2 and len(named) < len(content) and len(content[named[0]]) < 2):
+    if not {*map(plain_heading, named)} - _IDS or (
+        len(named) < 2 and len(named) < len(content) and len(content[named[0]]) < 2
+    ):
         return None
     single = [name for name in content if name not in named and plain_heading(name) in _KNOWN]
     if single:

@@ -185,7 +185,7 @@ def _say_how(
 
 def _refuse_several(system: ReportFile, truth: ReportFile) -> None:
     """Refuse several reports of one study: which of them is scored is not known."""
-    studies = {value for values in truth.keys.values() for value in values if value is not None}
+    studies = {value for values in truth.keys.values() if _one_reference(truth, values) for value in values if value}
     for name, values in system.keys.items():
         known = [value for value in values if value is not None]
         twice = next((value for value in known if value in studies and known.count(value) > 1), None)
@@ -194,6 +194,13 @@ def _refuse_several(system: ReportFile, truth: ReportFile) -> None:
                 f"{system.path} has several reports of study {twice} (by {name}) and {truth.path} one: give one report a study, or "
                 "references of every image"
             )
+
+
+def _one_reference(truth: ReportFile, values: Sequence[str | None]) -> bool:
+    """Whether each value stands beside one reference: ``study1`` of many patients does not."""
+    said: dict[str | None, str] = {}
+    pairs = zip(values, _references_of(truth), strict=True)
+    return all(said.setdefault(value, text) == text for value, text in pairs if value is not None)
 
 
 def _order_conflict(

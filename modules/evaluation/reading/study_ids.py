@@ -29,8 +29,7 @@ _WEAK = re.compile(r"0*\d{0,5}|\D")  # a part that tells no study apart: val_17 
 
 def plain_id(value: object) -> str | None:
     """An id as it is compared: without case, file ending, a float's ``.0`` and the ``s`` of a MIMIC-CXR study."""
-    if isinstance(value, list | tuple):
-        value = value[0] if value else None
+    value = _first(value)
     if value is None or value != value:
         return None
     text = _ENDING.sub("", unicodedata.normalize("NFC", str(value)).strip().casefold())
@@ -40,9 +39,15 @@ def plain_id(value: object) -> str | None:
 
 def written_id(value: object) -> str:
     """An id as it was written; a whole float, which a program made of a number, without its ``.0``."""
-    if isinstance(value, list | tuple):
-        value = value[0]
+    value = _first(value)
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def _first(value: object) -> object:
+    """The first of several images, and the path of one that is an object."""
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    return value.get("path") if isinstance(value, Mapping) else value
 
 
 def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> dict[str, list[str | None]]:
@@ -54,8 +59,8 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
 
     Returns:
         Ids by where they stand: ``name`` for the whole one, ``"name without zeros"`` where zeros lead, ``"name, part 2 from the end"`` for pieces, ``"name, last 2 parts"``
-        for the end of a path, whose last part may be the same in every study's folder; None where a row has none. Patients are
-        left out: several studies share them.
+        for the end of a path, whose last part may be the same in every study's folder, ``"name, last 2 parts before the file"`` for that of its
+        folder; None where a row has none. Patients are left out: several studies share them.
     """
     columns: dict[str, list[str | None]] = {}
     rows = list(rows)
@@ -75,6 +80,10 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
             columns[f"{name}, last {length} parts"] = [
                 "/".join(path[-length:]) if len(path) >= length else None for path in folders
             ]
+            if any(len(path) > length for path in folders):  # the folder may be all that the other file names
+                columns[f"{name}, last {length} parts before the file"] = [
+                    "/".join(path[-length - 1 : -1]) if len(path) > length else None for path in folders
+                ]
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 

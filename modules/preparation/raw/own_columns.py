@@ -18,12 +18,13 @@ from modules.preparation.raw.own_texts import names_sections
 
 COLUMNS = {  # what is read: headings that mean it, the surest first
     "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
-                   "image_file", "image_filename", "image_name", "img", "img_path", "dicom_path", "png_path", "jpg_path"),
+                   "image_file", "image_filename", "image_name", "img", "img_path", "dicom_path", "png_path", "jpg_path", "path_to_image",
+                   "file_path"),
     "report": ("report", "report_text", "text", "reports", "radiology_report", "full_report"),
-    "findings": ("findings", "finding"),
-    "impression": ("impression", "impressions", "conclusion"),
+    "findings": ("findings", "finding", "section_findings"),
+    "impression": ("impression", "impressions", "conclusion", "section_impression"),
     "id": ("id", "study_id", "dicom_id", "image_id", "uid", "study_uid", "study_instance_uid", "accession_number", "accession"),
-    "patient": ("patient", "patient_id", "subject_id", "subject", "pid", "mrn"),
+    "patient": ("patient", "patient_id", "subject_id", "subject", "pid", "mrn", "deid_patient_id"),
     "split": ("split", "set", "subset", "partition"),
     "labels": ("labels", "states"),
 }  # fmt: skip
