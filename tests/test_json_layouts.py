@@ -1,5 +1,6 @@
 """JSON as programs write it: pandas' layouts, lists beside other things, annotations with other names for splits and sections."""
 
+import gzip
 import json
 
 import pytest
@@ -9,6 +10,8 @@ import main_score
 from modules.corpus.annotations import read_annotation
 from modules.evaluation.reading.report_files import read_report_file
 from modules.messages import UserError
+from modules.options.preparation_flags import RawOptions
+from modules.preparation.raw.custom import read_custom
 
 OURS, TRUTH = ["The heart is large.", "Clear lungs."], ["Cardiomegaly is seen.", "The lungs are clear."]
 BOTH = {"prediction": OURS, "reference": TRUTH}
@@ -122,3 +125,75 @@ def test_two_names_of_one_split_are_refused_by_every_program(tmp_path):
         read(tmp_path, annotation, "reference")
     with pytest.raises(UserError, match="an object with the keys 'train', 'val', 'validation'"):
         read_annotation(tmp_path / "a.json")
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+STUDIES = {"id": ["s1", "s2"], "image_path": ["a.png", "b/c.png"], "report": TRUTH, "patient": ["p1", "p2"]}
+ROWS = pandas(STUDIES, [0, 1])["records"]
+
+
+def own(path):
+    dataset = read_custom(path, RawOptions(), with_images=False)
+    return {name: [getattr(study, name) for study in dataset.studies] for name in ("id", "report", "patient")}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", lines(ROWS).encode()),
+        ("a.ndjson", lines(ROWS).encode()),
+        ("a.jsonl.gz", gzip.compress(lines(ROWS).encode())),
+        ("a.ndjson.gz", gzip.compress(lines(ROWS).encode())),
+        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode())),
+        ("a.jsonl", lines(ROWS).encode("utf-16")),
+        ("a.json", json.dumps(ROWS).encode("utf-16")),
+        ("a.json", lines(ROWS).encode()),
+        ("a.json", json.dumps({"data": ROWS}).encode()),
+        ("a.json", json.dumps({"info": "x", "studies": ROWS}).encode()),
+        *(("a.json", json.dumps(pandas(STUDIES, [0, 1])[orient]).encode()) for orient in ("records", "index", "columns", "split", "table")),
+    ],
+)  # fmt: skip
+def test_json_is_read_alike_by_the_scorer_and_a_preparation(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    found = read_report_file(tmp_path / name, "reference")
+    assert (found.texts, found.keys["id"]) == (TRUTH, ["s1", "s2"])
+    assert own(tmp_path / name) == {"id": ["s1", "s2"], "report": TRUTH, "patient": ["p1", "p2"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", "3", "holds one value, expected a list of studies"),
+        ("a.json", '{"train": [], "validation": []}', "holds an annotation, expected a list of studies"),
+        ("a.json", '{"image_path": "a.png", "report": "Clear."}', "expected a list of studies, each with image_path and report"),
+        ("a.jsonl", '{"image_path": "a.png", "report": "Clear."}\n\n3\n', "line 3 of .* holds a int; expected an object with image_path"),
+        ("a.json", '{"image_path": ["a.png", "b.png"], "report": ["Clear."]}', "expected as many of each"),
+    ],
+)  # fmt: skip
+def test_json_that_is_no_table_of_studies_is_refused(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=words):
+        own(tmp_path / name)
+
+
+def test_a_folder_may_hold_its_table_packed(tmp_path):
+    (tmp_path / "studies.ndjson.gz").write_bytes(gzip.compress(lines(ROWS).encode()))
+    assert own(tmp_path)["id"] == ["s1", "s2"]
+
+
+def test_a_file_of_another_section_is_said_to_be_one(tmp_path):
+    """CheXbert's own heading was counted, and not shown."""
+    (tmp_path / "a.csv").write_text("Report Impression\n" + "".join(f'"{text}"\n' for text in OURS))
+    with pytest.raises(
+        UserError,
+        match="has the columns 'Report Impression': it holds 'Report Impression', another section than --section says",
+    ):
+        read_report_file(tmp_path / "a.csv")
+    assert read_report_file(tmp_path / "a.csv", section="impression").texts == OURS
+    assert read_report_file(tmp_path / "a.csv", columns={"prediction": "Report Impression"}).texts == OURS
+    (tmp_path / "b.csv").write_text("study_id,findings\ns1,Clear lungs.\n")
+    with pytest.raises(UserError, match="it holds 'findings', another section than --section says"):
+        read_report_file(tmp_path / "b.csv", "reference", section="impression")

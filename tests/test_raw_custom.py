@@ -487,9 +487,11 @@ def test_a_list_in_json_is_read_like_json_lines_and_an_annotation_is_sent_to_its
         read_custom(
             write(tmp_path, json.dumps([{"image_path": 1, "report": "x"}] * 2), "studies.json"), options(), False
         )
+    with pytest.raises(UserError, match="no column of images"):
+        read_custom(write(tmp_path, json.dumps({"a": "Clear."}), "studies.json"), options(), False)
     for content, words in (
         ({"train": rows, "test": []}, "holds an annotation"),
-        ({"a": 1}, "holds one value"),
+        ({"train": rows, "validation": []}, "holds an annotation"),
         (5, "holds one value"),
     ):
         with pytest.raises(UserError, match=f"{words}, expected a list of studies: give an annotation with --ann_path"):

@@ -17,13 +17,8 @@ from modules.evaluation.reading.column_values import holds_classes, is_list, is_
 from modules.evaluation.reading.headings import (
     ASIDE,
     FINDINGS,
-    GENERATED,
-    IDS,
     IMPRESSION,
-    REFERENCE,
-    REPORT,
-    RETRIEVED,
-    WHOLE,
+    NAMES,
     hints_at_reference,
     is_known,
     side_of,
@@ -98,17 +93,11 @@ def find_roles(
     return Roles(text, reference, ids, *(next(iter(named[name]), None) for name in ("whole", "retrieved")))
 
 
-_NAMES = {
-    "generated": GENERATED, "reference": REFERENCE, "report": REPORT, "findings": FINDINGS, "impression": IMPRESSION,
-    "ids": IDS, "whole": WHOLE, "retrieved": RETRIEVED,
-}  # fmt: skip
-
-
 def _look_at(rows: Sequence[Row]) -> tuple[list[str], dict[str, list[object]], dict[str, list[str]]]:
     """The headings of some rows, their first cells by heading, and the headings that are known, by what they are."""
     headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
     columns = {heading: [row.get(heading) for row in rows[:200]] for heading in headings}
-    return headings, columns, {name: _named(headings, names) for name, names in _NAMES.items()}
+    return headings, columns, {name: _named(headings, names) for name, names in NAMES.items()}
 
 
 def _named(headings: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -179,6 +168,8 @@ def _one(
     if neutral:
         return neutral
     held = f"only {'generated reports' if what == 'reference' else 'references'}" if opposite else "no known heading"
+    if other := [] if opposite else [quoted_name(name) for name in headings if side_of(name) in _PARTS]:
+        held = f"{' and '.join(other)}, another section than --section says,"
     _refuse(path, headings, f"it holds {held} where a {what} is expected")
     return ()
 

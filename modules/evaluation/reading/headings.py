@@ -28,7 +28,7 @@ REFERENCE = (
 )  # fmt: skip
 REPORT = ("report", "reports", "report_text", "radiology_report", "text", "caption")
 FINDINGS = ("findings", "section_findings", "finding")
-IMPRESSION = ("impression", "section_impression", "impressions")
+IMPRESSION = ("impression", "section_impression", "impressions", "report_impression")  # the last: CheXbert's
 WHOLE = ("reference_full",)  # ours: the reference before it was cut
 RETRIEVED = ("retrieved_report",)
 IDS = (
@@ -45,6 +45,10 @@ ASIDE = (  # texts that are neither side of a comparison
     "state_probability", "positive_probability", "labels_reference", "labels_prediction", "retrieved_report", "reference_full",
     "prior_report", "previous_report", "answer_id", "dataset", "source", "unnamed0", "index",
 )  # fmt: skip
+NAMES = {  # by what a column is
+    "generated": GENERATED, "reference": REFERENCE, "report": REPORT, "findings": FINDINGS, "impression": IMPRESSION,
+    "ids": IDS, "whole": WHOLE, "retrieved": RETRIEVED,
+}  # fmt: skip
 KNOWN = (*GENERATED, *REFERENCE, *REPORT, *FINDINGS, *IMPRESSION, *IDS, *WHOLE)
 
 # Words that headings are put together from. A word of the last kind is generated unless a reference's stands beside it:

@@ -3,10 +3,11 @@
 tables (.csv .tsv .xlsx)   ``study_id,report`` and whatever else ``modules.evaluation.reading.columns`` knows; any separator and encoding
 res.csv, gts.csv           R2Gen's: one column without a heading, matched by order
 .txt .tok                  one report a line, matched by order
-.jsonl                     an object a line, with or without ids; so may .json be, and .jsonl one list
+.jsonl .ndjson             an object a line, with or without ids; so may .json be, and .jsonl one list
 .json                      an annotation; a list of objects; study id -> text, or -> object (ReXrank); lists of texts by
                            name (RadEval)
 .parquet                   where pyarrow is installed
+All but the last may be packed (.gz).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from modules.evaluation.reading.columns import Roles, Row, find_roles, unknown_t
 from modules.evaluation.reading.headings import GENERATED, KNOWN, is_known, side_of
 from modules.evaluation.reading.one_section import one_section
 from modules.evaluation.reading.report_rows import (
+    JSON_ENDINGS,
     has_sections,
     is_json_lines,
     json_rows,
@@ -94,25 +96,25 @@ def read_report_file(
             empty.
     """
     path = require_file(path)
-    name = path.name.lower()
+    name = path.name.lower().removesuffix(".gz")
     if name.endswith((".txt", ".tok")):
         lines = io.StringIO(read_text_file(path), newline=None)  # str.splitlines would also cut at U+2028, a form feed
         found = ReportFile(path, [line.strip() for line in lines], ordered=True, read_as="one report a line")
         _refuse_heading(path, found.texts)
     elif name.endswith(TABLE_ENDINGS):
         found = _read_table(path, split, wanted, section, columns)
-    elif name.endswith((".json", ".jsonl")) and is_json_lines(path):
+    elif name.endswith(JSON_ENDINGS) and is_json_lines(path):
         found = _from_rows(path, of_split(path, list(jsonl_rows(path)), split), wanted, section, columns)
-    elif name.endswith((".json", ".jsonl")):
+    elif name.endswith(JSON_ENDINGS):
         content = parse_json(read_text_file(path), str(path))
         if isinstance(content, dict) and content and all(map(known_split, content)):
             return _read_annotation(path, by_split(content) or {}, split, wanted, section, columns)
         found = _from_rows(path, of_split(path, json_rows(path, content), split), wanted, section, columns)
-    elif name.endswith(".parquet"):
+    elif path.name.lower().endswith(".parquet"):
         found = _from_rows(path, of_split(path, parquet_rows(path), split), wanted, section, columns)
     else:
         raise UserError(
-            f"{path} ends in {path.suffix!r}; expected .csv, .tsv, .xlsx, .jsonl, .json, .txt, .tok or .parquet: rename it"
+            f"{path} ends in {path.suffix!r}; expected .csv, .tsv, .xlsx, .jsonl, .ndjson, .json, .txt, .tok or .parquet: rename it"
         )
     if not found.texts:
         raise UserError(f"{path} holds no report: give the file that the model wrote")

@@ -8,13 +8,16 @@ from typing import Any
 
 from modules.corpus.cells import is_empty
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
-from modules.corpus.tables import plain_heading, read_text_file
+from modules.corpus.tables import MAX_BYTES, plain_heading, read_text_file
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.headings import FINDINGS, GENERATED, IMPRESSION, KNOWN, is_known
 from modules.evaluation.reading.json_columns import column_rows, pandas_rows
 from modules.messages import UserError, named, quoted, quoted_name
-from modules.records import parse_json
+from modules.records import iterate_jsonl, parse_json
 
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
+LINES_ENDINGS = JSON_ENDINGS[1:]
+EXPECTED = '{"id", "prediction", "reference"}'
 _GENERATED, _KNOWN = (frozenset(map(plain_heading, names)) for names in (GENERATED, KNOWN))
 _SECTIONS = frozenset(map(plain_heading, (*FINDINGS, *IMPRESSION)))
 _YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
@@ -22,33 +25,34 @@ _YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
 
 def is_json_lines(path: Path) -> bool:
     """Whether a file holds an object a line, whatever it is called: programs name such files ``.json`` too."""
+    named_so = path.name.lower().removesuffix(".gz").endswith(LINES_ENDINGS)
+    if named_so and path.stat().st_size > MAX_BYTES:
+        return True
     text = read_text_file(path).strip()
     first, _, others = text.partition("\n")
-    if path.name.lower().endswith(".jsonl"):
+    if named_so:
         return not text.startswith("[")
     return bool(others) and first.rstrip().endswith("}") and others.lstrip().startswith("{")
 
 
-def jsonl_rows(path: Path) -> list[Row]:
+def jsonl_rows(path: Path, expected: str = EXPECTED) -> list[Row]:
     """Rows of JSON lines.
 
     Raises:
         UserError: if a line is not JSON, or no object.
     """
-    rows: list[Row] = []
-    for number, line in enumerate(read_text_file(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        row = parse_json(line, f"line {number} of {path}")
-        if not isinstance(row, dict):
-            raise UserError(
-                f'line {number} of {path} holds a {type(row).__name__}; expected {{"id", "prediction", "reference"}}'
-            )
-        rows.append(row)
-    return rows
+    if path.stat().st_size > MAX_BYTES:
+        values = list(enumerate(iterate_jsonl(path), start=1))
+    else:
+        lines = enumerate(read_text_file(path).split("\n"), start=1)
+        values = [(number, parse_json(line, f"line {number} of {path}")) for number, line in lines if line.strip()]
+    for number, value in values:
+        if not isinstance(value, dict):
+            raise UserError(f"line {number} of {path} holds a {type(value).__name__}; expected {expected}")
+    return [value for _, value in values]
 
 
-def json_rows(path: Path, content: Any) -> list[Row]:
+def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list[Row]:
     """Rows of the JSON layouts that are no annotation.
 
     Raises:
@@ -81,7 +85,7 @@ def json_rows(path: Path, content: Any) -> list[Row]:
             return [{"study_id": key, "report": value} for key, value in content.items()]
     raise UserError(
         f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
-        'annotation: expected [{"id", "prediction", "reference"}]'
+        f"annotation: expected {expected}"
     )
 
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from modules.corpus.annotations import SPLITS, leading_out, read_image_path, read_labels
+from modules.corpus.annotations import leading_out, read_image_path, read_labels
 from modules.corpus.cells import failed, is_empty, refuse_odd
-from modules.corpus.splits import split_name
-from modules.corpus.tables import TABLE_ENDINGS, read_table_file
+from modules.corpus.splits import known_split, split_name
+from modules.corpus.tables import TABLE_ENDINGS, read_table_file, read_text_file
+from modules.evaluation.reading.report_rows import JSON_ENDINGS, LINES_ENDINGS, is_json_lines, json_rows, jsonl_rows
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError, quoted
@@ -48,7 +49,7 @@ from modules.preparation.raw.studies import (
     read_split_file,
     use_split,
 )
-from modules.records import iterate_jsonl, read_json
+from modules.records import parse_json
 
 TEXTS = ("report", "findings", "impression")
 LISTED = 100  # wrong rows that are printed
@@ -106,7 +107,7 @@ def _table(place: Path) -> Path:
         return place
     if not place.is_dir():
         raise UserError(f"{place} does not exist: give the path of a table or JSON-lines file of your studies")
-    endings = (*TABLE_ENDINGS, ".jsonl")
+    endings = (*TABLE_ENDINGS, *(f"{lines}{packed}" for lines in LINES_ENDINGS for packed in ("", ".gz")))
     found = [path for path in find_below(place, r"[^~.].*", depth=1) if path.name.lower().endswith(endings)]
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:3]) or "none"
@@ -119,29 +120,27 @@ def _table(place: Path) -> Path:
 
 def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
     """Headings, rows and what was found out about the file."""
-    if not path.name.lower().endswith((".jsonl", ".json")):
+    if not path.name.lower().removesuffix(".gz").endswith(JSON_ENDINGS):
         table = read_table_file(path, KNOWN)
         headings = table.headings
-        rows = [(f"line {line}", dict(zip(headings, cells, strict=True))) for line, cells in table.body()]
+        rows: Rows = [(f"line {line}", dict(zip(headings, cells, strict=True))) for line, cells in table.body()]
         cells = [cell for _, row in rows for cell in row.values() if cell]
         if cells and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells):
             raise UserError(
                 f"{path} has its cells between single quotes, expected double quotes or none: export it again"
             )
         return headings, rows, [f"{path}: {len(rows)} rows, {table.read_as}"]
-    if path.name.lower().endswith(".jsonl"):
-        rows = [(f"line {number}", row) for number, row in enumerate(iterate_jsonl(path), start=1)]
+    if is_json_lines(path):
+        found, place = jsonl_rows(path, "an object with image_path and report"), "line"
     else:
-        content = read_json(path)
-        if not isinstance(content, list):
-            what = "an annotation" if isinstance(content, dict) and content.keys() & {*SPLITS} else "one value"
+        content, place = parse_json(read_text_file(path), str(path)), "study"
+        if not isinstance(content, list | dict) or (isinstance(content, dict) and any(map(known_split, content))):
+            what = "an annotation" if isinstance(content, dict) else "one value"
             raise UserError(
                 f"{path} holds {what}, expected a list of studies: give an annotation with --ann_path, leaving out --raw_dir"
             )
-        rows = [(f"study {number}", row) for number, row in enumerate(content, start=1)]
-    wrong = next(((where, row) for where, row in rows if not isinstance(row, dict)), None)
-    if wrong:
-        raise UserError(f"{path}, {wrong[0]}: found a {type(wrong[1]).__name__}, expected an object")
+        found = json_rows(path, content, "a list of studies, each with image_path and report") if content else []
+    rows = [(f"{place} {number}", row) for number, row in enumerate(found, start=1)]
     return list(dict.fromkeys(key for _, row in rows for key in row)), rows, []
 
 
