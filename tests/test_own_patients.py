@@ -2,10 +2,11 @@
 
 import csv
 import hashlib
+import json
 import random
 
 import pytest
-from programs import refused
+from programs import call, refused
 
 import main_prepare
 from modules.messages import UserError
@@ -127,3 +128,22 @@ def test_the_program_says_it_in_one_sentence(tmp_path, capsys):
     places = ["--ann_path", tmp_path / "a.json", "--image_dir", tmp_path / "i", "--feature_dir", tmp_path / "f"]
     words = "'participant' looks like one: call it patient if it is"
     refused(capsys, words, main_prepare, "--dataset_name", "custom", "--raw_dir", path, "--resize", 32, *places)
+    wrong = "--patient_column"
+    refused(
+        capsys, wrong, main_prepare, "--dataset_name", "iu_xray", "--raw_dir", path, "--patient_column", "a", *places
+    )
+    call(
+        main_prepare,
+        "--dataset_name",
+        "custom",
+        "--raw_dir",
+        path,
+        "--raw_step",
+        "annotation",
+        "--patient_column",
+        "participant",
+        *places,
+    )
+    splits = json.loads((tmp_path / "a.json").read_text())
+    patients = [{study["patient"] for study in splits[split]} for split in splits]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 3

@@ -129,6 +129,17 @@ def seeds(folder):
         saved(grey.convert("P").save, "PNG"),
         saved(grey.convert("RGBA").save, "PNG"),
     ]
+    names, cells = ["id", "image_path", "report"], [["a", "a.png", "clear ."], ["b", "b.png", "none ."]]
+    by_name = {name: [row[column] for row in cells] for column, name in enumerate(names)}
+    listed = [dict(zip(names, row, strict=True)) for row in cells]
+    layouts = [
+        json.dumps(layout).encode()
+        for layout in (
+            {"columns": names, "index": [0, 1], "data": cells}, {"model": "x", **by_name, "scores": {"f1": 0.5}}, {"data": listed},
+            {"schema": {}, "data": [{"index": 3, **row} for row in listed]}, {"train": [], "test": [{**listed[0], "findings": "clear ."}]},
+            {name: dict(zip("ab", values, strict=True)) for name, values in by_name.items()}, {"x": listed[0], "y": listed[1]},
+        )
+    ]  # fmt: skip
     return {
         "annotation": (".json", [json.dumps({"train": [study(id="b")], "val": [], "test": [study()]}).encode(), json.dumps([study()]).encode()]),
         "table": (".csv", [rows, rows.replace(b",", b";"), rows.decode().encode("utf-16"), *(p.read_bytes() for p in (CASES / "tables").iterdir())]),
@@ -144,6 +155,8 @@ def seeds(folder):
         "manifest": (".json", [json.dumps({**manifest, "arrays": {"labels": entry}}).encode()]),
         "checkpoint": (".pth", list(checkpoints())),
         "reports": (".jsonl", ["\n".join(reports).encode()]),
+        "report JSON": (".json", layouts),
+        "own JSON": (".json", layouts),
         "report parquet": (".parquet", [parquet([{"id": i, "prediction": "clear .", "reference": "clear ."} for i in range(3)])]),
         "report table": (".csv", [b"id,prediction,reference\n1,clear .,clear .\n2,none .,none .\n"]),
     }  # fmt: skip
@@ -187,6 +200,8 @@ READERS = {
     "manifest": _manifest,
     "checkpoint": load_checkpoint,
     "reports": read_report_file,
+    "report JSON": read_report_file,
+    "own JSON": _own,
     "report parquet": read_report_file,
     "report table": read_report_file,
 }
@@ -196,7 +211,11 @@ def judged(reader, path):
     """What came of reading a file: ``value``, ``sentence``, or what is wrong."""
     before, started = peak(), time.process_time()  # a busy machine makes no reader slow
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             warnings.simplefilter("error")
             READERS[reader](path)
         verdict = "value"
