@@ -148,7 +148,7 @@ def test_sections_of_rexrank(tmp_path):
         ("Findings: Clear. Impression: Normal.", "both", "Findings: Clear. Impression: Normal."),
         ("FINDINGS: Clear lungs IMPRESSION: Normal", "findings", "Clear lungs"),
         ("FINDINGS: Clear lungs IMPRESSION: Normal", "impression", "Normal"),
-        ("FINDINGS: Clear.\nCLINICAL IMPRESSION: none.", "findings", "Clear.\nCLINICAL IMPRESSION: none."),
+        ("FINDINGS: Clear.\nCLINICAL IMPRESSION: none.", "findings", "Clear."),
         ("FINDINGS\nClear.\n\nIMPRESSION\nNormal.", "findings", "Clear."),
         ("Findings - Clear. Impression - Normal.", "findings", "Clear."),
         ("Findings= Clear. Impression=Normal.", "impression", "Normal."),

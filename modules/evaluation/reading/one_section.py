@@ -3,69 +3,186 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+
+from modules.corpus.cells import is_empty
+from modules.corpus.section_names import ANOTHER, ORGAN, SIGNATURE
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _BOTH = r"findings?\s*(?:and|&|/)\s*impressions?"  # one section that is both
 _NAMES = rf"{_BOTH}|findings|impressions?|{_CONCLUSION}"
-_OF_WHAT = ("clinical", "overall", "radiographic", "diagnostic", "initial", "general", "prior", "previous")
-_NO_WORD_OF = "".join(rf"(?<!{word}\s)" for word in _OF_WHAT)  # "overall impression: normal" goes on with a sentence
+_DIAGNOSIS = r"(?:final |radiographic |radiological )?diagnos[ei]s"
+_OURS = (  # words before a name that leave it this study's
+    r"final|overall|radiolog\w+|radiograph\w+|roentgen\w*|diagnostic|general|main|key|major|principal|significant|pertinent|relevant|important"
+    r"|chest|thora\w+|cxr|x-?rays?|films?|imaging|images?|reported|detailed|brief"
+)
+_WHOSE = rf"(?:(?:{_OURS}|{ANOTHER})[^\S\n]+){{1,3}}"
 _MARKS = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
+_BOLD = r"[*_]{0,3}"
+_BEGINS = (  # a text, a line or a sentence, also one without a blank before it
+    rf"(?:(?:^|\n|(?<=[.!?:]\s)|\s{_MARKS}(?=\s))\s*(?:{_MARKS}\s+)?(?:\d[.)]\s+)?(?:#{{1,6}}\s+)?{_BOLD}|(?-i:(?<=[.!?:)\]a-z])(?=[A-Z])))"
+)
 _HEADER = re.compile(
-    # "Findings: ..", "1. Findings - .." or "[Findings] .." at the beginning of a text, line or sentence
-    rf"(?:^|\n|(?<=[.!?:]\s)|\s{_MARKS}(?=\s))\s*(?:{_MARKS}\s+)?(?:\d[.)]\s+)?(?:#{{1,6}}\s+)?\**(?:({_NAMES})\**\s*(?:[:=]\**|[^\S\n]+[-\u2013\u2014](?=\s))|\[({_NAMES})\]:?)\s*"
+    # "Findings: ..", "1. Findings - ..", "[Findings] .." or "Final Impression: .." at such a place
+    rf"{_BEGINS}(?:(?P<whose>{_WHOSE})?(?P<name>{_NAMES}){_BOLD}\s*[:=]{_BOLD}|(?P<dashed>{_NAMES}){_BOLD}[^\S\n]+[-\u2013\u2014](?=\s)"
+    rf"|\[(?P<marked>{_NAMES})\]:?|(?P<diagnosis>{_DIAGNOSIS}){_BOLD}[^\S\n]*:{_BOLD})"
     # "## Findings", or "FINDINGS" and a text below it, on a line of its own
-    rf"|(?:^|\n)\s*(?:#{{1,6}}\s+\**|\*\*)({_NAMES})\**\s*(?=\n)|(?:^|\n)\s*(?-i:(FINDINGS|Findings|IMPRESSION|Impression))[^\S\n]*(?=\n)"
+    rf"|(?:^|\n)\s*(?:#{{1,6}}\s+{_BOLD}|\*\*|__)(?P<whose_line>{_WHOSE})?(?P<line>{_NAMES}){_BOLD}\s*(?=\n)"
+    rf"|(?:^|\n)\s*(?-i:(?P<bare>FINDINGS|Findings|IMPRESSION|Impression))[^\S\n]*(?=\n)"
     # these need no end of a sentence before them, not even where a model writes small letters alone
-    rf"|(?-i:(?<=[a-z0-9,;)_\]])\s+(FINDINGS|IMPRESSION|Impression|{_NO_WORD_OF}impression)):\s*",
+    r"|(?-i:(?<=[a-z0-9,;)_\]])\s+(?:(?:FINAL|OVERALL|RADIOLOG\w+)\s+)?(?P<capitals>FINDINGS|IMPRESSION):|(?<=[A-Za-z0-9,;)_\]])\s+(?P<inside>[Ii]mpression):)",
     re.IGNORECASE,
 )
-_NEXT = rf"[#*]*\s*(?:findings|impression|{_CONCLUSION})\b"
+_GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
+    r"\b(?:an?|the|this|that|my|our|its|is|are|was|of|with|as|and|or|no|for|in|to|under|clinical|overall|radiographic|diagnostic|initial|general"
+    r"|prior|previous|final)\s*\Z",
+    re.IGNORECASE,
+)
 _OTHERS = (
-    r"recommendations?(?:\(s\))?|technique|comparisons?|indications?|examination|notifications?|(?:clinical )?(?:history|information)"
-    r"|follow[ -]?up|differential diagnosis|disclaimer"
+    r"recommendations?(?:\(s\))?|suggestions?|management|next steps?|plan|techniques?|procedures?(?: comments?)?|comparisons?|indications?"
+    r"|exam(?:ination)?s?|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
+    r"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read"
 )
-_ASIDE = re.compile(  # a paragraph that is neither: from its name at the beginning of a line, or in capitals, to a blank line or a header
-    rf"(?:(?:^|\n)[ \t]*(?:#{{1,6}}\s+\**|\*\*)?(?:{_OTHERS})|\s(?-i:{_OTHERS.upper()})(?=:))"
-    rf"(?:\**[^\S\n]*:\**|\**(?=\n))(?:\s*\n\s*(?!{_NEXT}))?.*?"
-    rf"(?=\n\s*\n|\n\s*{_NEXT}|(?<=[.!?:])\s+{_NEXT}\**\s*:|\s+(?-i:FINDINGS|IMPRESSION|Impression):|\Z)",
-    re.IGNORECASE | re.DOTALL,
+_OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparison|technique|indication|exam|history|clinical|reason)")
+_ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
+    rf"(?:^|\n)[ \t]*(?:#{{1,6}}\s+)?{_BOLD}(?:(?:{_OTHERS})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{_OTHERS}){_BOLD}[^\S\n]*(?=\n))"
+    rf"|\s(?-i:{_OTHERS.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*:|(?-i:\sRecommendations?:)",
+    re.IGNORECASE,
 )
+_CLOSES = re.compile(rf"(?:(?:^|\n)\W*|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
 _ADDENDUM = re.compile(r"(?:^|\n|(?<=[.!?]))\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?")
-_VIEW = re.compile(
-    r"\A\s*[A-Z0-9 ,./()&'-]*\b(?:CHEST|VIEWS?|RADIOGRAPHS?|PORTABLE|LATERAL)\b[A-Z0-9 ,./()&'-]*:\s*"
-)  # a title
+_ENDS_ASIDE = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*\u2022]\s+)?{_BOLD}(?:{ORGAN})[^:\n.]{{0,40}}:)", re.IGNORECASE)
+_NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own
+    rf"(?:^|\n)[ \t]*{_BOLD}(?:additional|other|incidental|further|associated|unexpected|remaining)[^\S\n]+findings{_BOLD}[^\S\n]*:{_BOLD}"
+    r"[^\S\n]*(?:none(?: \w+)?|nil|n/?a|not applicable)[.\s]*(?=\n|\Z)",
+    re.IGNORECASE,
+)
+_RULE = re.compile(r"\s*\n[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\Z")
+_TITLE = re.compile(  # of the report, or of a view
+    r"\A\s*(?:[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*\n)|(?-i:(?<=REPORT)))[*_]*)?"
+    r"(?:\s*(?-i:[A-Z0-9 ,./()&'-]*\b(?:CHEST|VIEWS?|RADIOGRAPHS?|PORTABLE|LATERAL)\b[A-Z0-9 ,./()&'-]*):\s*)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """Where a heading stands; ``kind`` is findings, impression, both, doubtful (an impression where there is no other), aside or end."""
+
+    start: int
+    stop: int
+    kind: str
+    main: bool = False  # named findings or impression
 
 
 def one_section(text: str, section: str) -> str:
     """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers.
 
-    A conclusion beside findings is the impression; recommendations, technique and their like belong to neither, nor does an
-    addendum below the report.
+    A conclusion beside findings is the impression; recommendations, technique and their like belong to neither, nor does what
+    stands under a signature, or an addendum below the report. ``"both"`` is ``Findings: .. Impression: ..`` again, without the rest.
     """
-    if section == "both" or not any(_is_main(header) for header in _HEADER.finditer(text)):
-        return text
-    named = (part for part in _ADDENDUM.split(text) if any(_is_main(header) for header in _HEADER.finditer(part)))
-    text = _ASIDE.sub("\n", next(named, text))
-    headers = list(_HEADER.finditer(text))
-    stops = [header.start() for header in headers[1:]] + [len(text)]
-    found: dict[str, list[str]] = {}
-    for header, stop in zip(headers, stops, strict=True):
-        name = _name(header) if _is_main(header) else "impression"
-        name = section if re.fullmatch(_BOTH, name) else name.replace("impressions", "impression")
-        found.setdefault(name, []).append(text[header.end() : stop].strip())
-    return " ".join(dict.fromkeys(found.get(section, [_VIEW.sub("", text[: headers[0].start()]).strip()])))
+    whole, text = text, re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
+    if not _named(text):
+        return whole
+    text = _NOTHING_MORE.sub("", next((part for part in _ADDENDUM.split(text) if _named(part)), text))
+    parts = _parts(text)
+    joined = {kind: ("\n" if "\n" in text else " ").join(dict.fromkeys(pieces)) for kind, pieces in parts.items()}
+    impression = joined.get("impression") or joined.get("doubtful", "")
+    findings = joined["findings"] if "findings" in joined else _TITLE.sub("", joined.get("before", "")).strip()
+    if section != "both":
+        return {"findings": findings, "impression": impression}[section]
+    named = {"Findings": findings, "Impression": impression if impression != findings else ""}
+    return " ".join(f"{name}: {part}" for name, part in named.items() if not is_empty(part))
+
+
+def _parts(text: str) -> dict[str, list[str]]:
+    """Texts by the kind of the section that they stand in, ``"before"`` all of them to begin with."""
+    parts: dict[str, list[str]] = {}
+    headings = _headings(text)
+    kind, stops = "before", [heading.start for heading in headings]
+    _add(parts, kind, text[: stops[0]])
+    closed, stops = False, [*stops[1:], len(text)]
+    for heading, stop in zip(headings, stops, strict=True):
+        body = text[heading.stop : stop]
+        closed = heading.kind == "end" or (closed and not heading.main)
+        if closed:
+            continue
+        if heading.kind == "aside":
+            empty = kind != "before" and not any(parts.get(kind, ()))
+            _add(parts, kind, _behind(body, empty and bool(_OF_THE_STUDY.match(text[heading.start : heading.stop]))))
+            continue
+        kind = heading.kind
+        _add(parts, kind, body)
+    for piece in parts.pop("both", []):
+        for of in ("findings", "impression"):
+            _add(parts, of, piece)
+    return parts
+
+
+def _add(parts: dict[str, list[str]], kind: str, text: str) -> None:
+    text = _RULE.sub("", text).strip()
+    found = parts.setdefault(kind, [])
+    found += [text] if text else []
+
+
+def _behind(body: str, first_sentence: bool) -> str:
+    """What goes on behind an aside: it owns a paragraph, up to an organ's line, or one sentence of a section that has not begun."""
+    body = body.lstrip()
+    if first_sentence:
+        return "".join(re.split(r"(?<=[.!?])\s+|\n", body, maxsplit=1)[1:])
+    end = _ENDS_ASIDE.search(body)
+    return body[end.end() :] if end else ""
+
+
+def _headings(text: str) -> list[_Heading]:
+    """Everything that begins or ends a section, in order."""
+    found = [_Heading(match.start(), match.end(), "aside") for match in _ASIDE.finditer(text)]
+    found += [_Heading(match.start(), match.end(), "end") for match in _CLOSES.finditer(text)]
+    kind = ""
+    for match in _HEADER.finditer(text):
+        name, whose = _name(match), (match["whose"] or match["whose_line"] or "").strip()
+        heading = _kind_of(name, whose, text, match)
+        if not heading or (whose and heading == kind):
+            continue  # "Key findings: .." inside the findings goes on with them
+        kind = heading if heading != "aside" else kind
+        found.append(_Heading(match.start(), match.end(), heading, name.startswith(("finding", "impression"))))
+    kept: list[_Heading] = []
+    for one in sorted(found, key=lambda one: (one.start, -one.stop)):
+        if not kept or one.start >= kept[-1].stop:
+            kept.append(one)
+    return kept
+
+
+def _kind_of(name: str, whose: str, text: str, match: re.Match[str]) -> str | None:
+    """Kind of what a header begins, None where it is part of a sentence."""
+    small = match[0].islower() and not text.lstrip().startswith("findings")
+    if small and (match["inside"] or (match[0][0] in " \t" and text[: match.start()].rstrip()[-1:] not in ".!?:")):
+        return None  # "the following / findings: a nodule"
+    if match["inside"] and _GOES_ON.search(text, max(0, match.start() - 20), match.start()):
+        return None
+    if match["diagnosis"]:
+        return "doubtful"
+    if re.fullmatch(_BOTH, name):
+        return "both"
+    findings = name == "findings"
+    if re.search(rf"(?i)\b(?:{ANOTHER})\b", whose):
+        if not findings and re.fullmatch(r"(?i)clinical", whose):
+            return "doubtful"  # of the film as the clinic sees it, or of the clinic
+        own_line = match.start() == 0 or text[match.start()] == "\n"
+        return "aside" if own_line or whose.isupper() else None
+    return "findings" if findings else "impression"
 
 
 def _name(header: re.Match[str]) -> str:
-    return next(filter(None, header.groups())).lower()
+    names = ("name", "dashed", "marked", "diagnosis", "line", "bare", "capitals", "inside")
+    return next(filter(None, (header[name] for name in names))).lower()
 
 
-def _is_main(header: re.Match[str]) -> bool:
-    return _name(header).startswith(("finding", "impression"))
+def _named(text: str) -> set[str]:
+    return {heading.kind for heading in _headings(text) if heading.main and heading.kind != "aside"}
 
 
 def named_sections(text: str) -> set[str]:
     """Which of findings and impression a report names."""
-    return {
-        part for header in _HEADER.finditer(text) for part in ("findings", "impression") if part[:7] in _name(header)
-    }
+    kinds = {heading.kind for heading in _headings(text)}
+    return kinds & {"findings", "impression"} | ({"findings", "impression"} if "both" in kinds else set())

@@ -46,7 +46,6 @@ from modules.records import parse_json
 _ID_BEFORE = re.compile(
     r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|\S+\.(?:jpe?g|png|dcm|txt))\S?\s*\S"
 )
-
 _TYPES = {  # a second line of headings
     "str", "string", "text", "object", "varchar", "char", "int", "int64", "integer", "float", "float64", "number", "numeric", "bool", "id",
 }  # fmt: skip
@@ -118,6 +117,8 @@ def read_report_file(
         )
     if not found.texts:
         raise UserError(f"{path} holds no report: give the file that the model wrote")
+    if found.ordered:
+        found.texts = [one_section(text, section) for text in found.texts]
     return found
 
 

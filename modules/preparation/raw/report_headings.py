@@ -12,6 +12,7 @@ import difflib
 import re
 from functools import cache
 
+from modules.corpus.section_names import ANOTHER, ORGAN
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
 
@@ -46,25 +47,11 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
-_ORGAN = re.compile(
-    r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
-    r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
-    r"pneumo|edema|opacit|nodul|mass|\bleft|\bright|upper|lower"
-)
+_ORGAN = re.compile(ORGAN)
 _TITLE = re.compile(r"radiograph|view|portable|film|x-?ray|cxr|\bpa\b|\bap\b|lateral|frontal")
 _NAMED = re.compile(r"(?:finding|observation|impression|conclusion)\w*")
 _REPORT = re.compile(r"\b(?:reports?|results?)\b")
-_ANOTHER = re.compile(  # whose findings or impression a heading is of: not this study's, or not its reader's
-    r"\b(?:prior|previous|old(?:er)?|earlier|past|last|former|initial|recent|baseline|histor\w+|yesterday|prelim\w*|provisional|"
-    r"tentative|pre ?-?op\w*|"  # of another time
-    r"outside|external|osh|transfer\w*|referr\w+|clinic\w*|physical|physicians?|doctors?|surg\w+|(?<!post[ -])(?:intra-?)?operative|nurs\w+|er|ed|"
-    r"emergency|admi(?:t|ss)\w*|presenting|discharge|residents?|intern|trainee|triage|icu|bedside|overnight|nighthawk|teleradiolog\w+|"
-    r"consult\w*|wet|"  # of somebody else
-    r"cta?|hrct|mr[ia]?|us|ultraso\w+|sonogra\w+|pet|echo\w*|ecg|ekg|angiogra\w+|mammogra\w+|fluoro\w*|scintigra\w+|nuclear|bone scan|"
-    r"\w+scop(?:y|ic)|catheteri[sz]ation|labs?|laborator\w+|pathology|histolog\w+|cytolog\w+|biops\w+|cultures?|microbiolog\w+|"
-    r"autops\w+|spirometr\w+|(?<!upper )abdom\w*|kub|pelvi\w*|head|brain|skull|extremit\w+|knees?|hips?|hands?|foot|"  # of another examination
-    r"critical|urgent|emergent|notif\w+|communicat\w+|reportable|actionable|alerts?|call(?:ed)?|discuss\w+|telephon\w+|relayed)\b"  # a message
-)
+_ANOTHER = re.compile(rf"\b(?:{ANOTHER})\b")
 _OWN = re.compile(
     r"the|of|and|or|on|in|for|with|from|at|by|this|these|to|my|our|pediatric|neonatal|limited|fields?|"
     r"study|exam|examination|patient|procedure|imaging|images?|radiolog\w+|radiograph\w*|roentgen\w*|ray|cxr|films?|views?|plain|portable|pa|ap|"

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from modules.corpus.section_names import SIGNATURE
 from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
 from modules.preparation.raw.studies import join_sections
 
@@ -55,11 +56,7 @@ _POINTER = re.compile(
     r"(?:please )?(?:see|as|as in)\s+(?:the )?(?:above|below|(?:impression|findings)(?: section)?(?: (?:above|below))?)\W*",
     re.IGNORECASE,
 )
-_SIGNATURE = re.compile(
-    r"\s*(?:dictated (?:and \w+ )?by|electronically signed|report signed|approved(?: by)?(?=:| )|end of (?:report|impression|findings)|"
-    r"i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*|i have reviewed the (?:images?|films?|study))\b.*",
-    re.IGNORECASE,
-)
+_SIGNATURE = re.compile(rf"\s*{SIGNATURE}.*", re.IGNORECASE)
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
 _OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b")
 _WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour

@@ -1,0 +1,27 @@
+"""Words by which a heading of a report says whose its section is, and the lines that close a report.
+
+Readers of free-text reports and of the files that are scored share them.
+"""
+
+from __future__ import annotations
+
+ANOTHER = (  # whose findings or impression a heading is of: not this study's, or not its reader's
+    r"prior|previous|old(?:er)?|earlier|past|last|former|initial|recent|baseline|histor\w+|yesterday|prelim\w*|provisional|"
+    r"tentative|pre ?-?op\w*|"  # of another time
+    r"outside|external|osh|transfer\w*|referr\w+|clinic\w*|physical|physicians?|doctors?|surg\w+|(?<!post[ -])(?:intra-?)?operative|nurs\w+|er|ed|"
+    r"emergency|admi(?:t|ss)\w*|presenting|discharge|residents?|intern|trainee|triage|icu|bedside|overnight|nighthawk|teleradiolog\w+|"
+    r"consult\w*|wet|"  # of somebody else
+    r"cta?|hrct|mr[ia]?|us|ultraso\w+|sonogra\w+|pet|echo\w*|ecg|ekg|angiogra\w+|mammogra\w+|fluoro\w*|scintigra\w+|nuclear|bone scan|"
+    r"\w+scop(?:y|ic)|catheteri[sz]ation|labs?|laborator\w+|pathology|histolog\w+|cytolog\w+|biops\w+|cultures?|microbiolog\w+|"
+    r"autops\w+|spirometr\w+|(?<!upper )abdom\w*|kub|pelvi\w*|head|brain|skull|extremit\w+|knees?|hips?|hands?|foot|"  # of another examination
+    r"critical|urgent|emergent|notif\w+|communicat\w+|reportable|actionable|alerts?|call(?:ed)?|discuss\w+|telephon\w+|relayed"  # a message
+)
+ORGAN = (
+    r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
+    r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
+    r"pneumo|edema|opacit|nodul|mass|\bleft|\bright|upper|lower"
+)
+SIGNATURE = (  # with which nothing of the report goes on
+    r"(?:dictated (?:and \w+ )?by|electronically signed|report signed|approved(?: by)?(?=:| )|end of (?:report|impression|findings)|"
+    r"i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*|i have reviewed the (?:images?|films?|study))\b"
+)
