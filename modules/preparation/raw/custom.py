@@ -31,6 +31,7 @@ from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below
+from modules.preparation.raw.nothing_said import says_nothing
 from modules.preparation.raw.own_columns import (
     KNOWN,
     Rows,
@@ -215,12 +216,13 @@ def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOption
             raise UserError(
                 f"{path}, {where}: the {name} is a {type(values[name]).__name__}, expected text: correct it"
             )
+    whole = values.get("report", "").strip()
     parts = {name: re.sub(r"\s+", " ", values.get(name, "")).strip() for name in ("findings", "impression")}
     return RawStudy(
         id=str(values["id"] if "id" in values else PurePosixPath(images[0]).with_suffix("")),
         patient=str(values["patient"]) if "patient" in values else None,
         images=images,
-        report=values.get("report", "").strip() or join_sections(**parts, section=options.section),
+        report=whole if not says_nothing(whole) else join_sections(**parts, section=options.section),
         split=split_name(str(values["split"]), f"{path}, {where}") if "split" in values else None,
         labels=read_labels(path, where, read_states(values.get("labels"))),
     )

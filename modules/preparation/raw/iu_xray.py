@@ -16,6 +16,7 @@ from modules.messages import Needed, UserError, quoted, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
+from modules.preparation.raw.nothing_said import says_nothing
 from modules.preparation.raw.studies import (
     NO_SECTION,
     RawDataset,
@@ -125,11 +126,12 @@ def _study(report: _Report, options: RawOptions, views: dict[str, str], files: d
         path = image if files is None else next((files[place] for place in places if place in files), None)
         if path is not None:
             found.append((views.get(_key(image)) != "Frontal", position, path))
+    text = unmask(join_sections(report.findings, report.impression, options.section), options.xxxx)
     return RawStudy(
         id=identifier,
         patient=f"CXR{report.number}",
         images=tuple(path for _, _, path in sorted(found)),
-        report=unmask(join_sections(report.findings, report.impression, options.section), options.xxxx),
+        report="" if says_nothing(text) else text,
     )
 
 

@@ -23,6 +23,7 @@ import re
 from dataclasses import dataclass
 
 from modules.corpus.section_names import SIGNATURE
+from modules.preparation.raw.nothing_said import says_nothing
 from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
 from modules.preparation.raw.studies import join_sections
 
@@ -52,10 +53,6 @@ _ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILIN
 _RULE = re.compile(r"\s*[_=-]{5,}\s*")
 _THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
 _TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
-_POINTER = re.compile(
-    r"(?:please )?(?:see|as|as in)\s+(?:the )?(?:above|below|(?:impression|findings)(?: section)?(?: (?:above|below))?)\W*",
-    re.IGNORECASE,
-)
 _SIGNATURE = re.compile(rf"\s*{SIGNATURE}.*", re.IGNORECASE)
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
 _OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b")
@@ -90,7 +87,7 @@ def find_sections(report: str) -> Sections:
     texts: dict[str, list[str]] = {"findings": [], "impression": [], "unnamed": [], "aside": [], "report": []}
     for kind, paragraphs in _sections(_with_plain_headers(_final_part(report))):
         text = " ".join(" ".join(paragraphs).split())
-        if not text or _POINTER.fullmatch(text) or (kind == "unnamed" and _OF_THE_VIEW.fullmatch(text)):
+        if not text or says_nothing(text) or (kind == "unnamed" and _OF_THE_VIEW.fullmatch(text)):
             continue
         for part in ("findings", "impression") if kind.endswith("combined") else (kind.removeprefix(DOUBTFUL),):
             found = texts.setdefault(f"{DOUBTFUL}{part}" if kind.startswith(DOUBTFUL) else part, [])

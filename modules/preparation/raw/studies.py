@@ -14,6 +14,7 @@ from modules.corpus.annotations import SPLITS
 from modules.corpus.splits import split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.messages import UserError, shown_headings
+from modules.preparation.raw.nothing_said import says_nothing
 from modules.records import read_json
 
 NOT_LISTED = "not in the split file"
@@ -149,7 +150,7 @@ class RawDataset:
 
 
 def join_sections(findings: str, impression: str, section: str) -> str:
-    """The text that ``--section`` asks for; empty if the report lacks it.
+    """The text that ``--section`` asks for; empty if the report lacks it, or says nothing there.
 
     Args:
         findings: text of the findings, may be empty.
@@ -157,7 +158,7 @@ def join_sections(findings: str, impression: str, section: str) -> str:
         section: ``"findings"``, ``"impression"`` or ``"both"``, which takes whatever of the two is there.
     """
     wanted = {"findings": [findings], "impression": [impression], "both": [findings, impression]}[section]
-    return " ".join(dict.fromkeys(text for text in wanted if text))
+    return " ".join(dict.fromkeys(text for text in wanted if not says_nothing(text)))
 
 
 def unmask(text: str, how: str) -> str:

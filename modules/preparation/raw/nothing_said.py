@@ -1,0 +1,25 @@
+"""Sections that stand in a report and say nothing, or only where it is said: one rule for every reader."""
+
+from __future__ import annotations
+
+import re
+
+from modules.corpus.cells import is_empty
+
+_BLANKED = re.compile(r"X{3,}|_{2,}", re.IGNORECASE)  # of IU X-Ray and of MIMIC-CXR
+_PLACE = r"(?:impressions?|findings|conclusions?|reports?|dictations?|descriptions?|notes?|comments?|addend(?:um|a)|narrative|body|text|above|below)"
+_POINTER = re.compile(
+    r"(?:findings )?(?:(?:are|is) )?(?:please |kindly )?"
+    r"(?:see|refer(?: back)? to|(?:the )?same as|as(?: (?:in|per|under|described|noted|stated|mentioned|discussed|detailed|reported|given|dictated))*"
+    r"|per|(?:described|noted|stated|mentioned|discussed|detailed|reported|given|dictated|included)(?: (?:in|under))?)"
+    rf" (?:(?:the|a|its|my|our|separate|separately|full|complete|final|attached|accompanying|corresponding|dictated|radiology|ct|chest|study|section) )*{_PLACE}"
+    rf"(?: (?:section|of the|this|{_PLACE}|for|further|more|full|details?|information|description))*"
+    r"|(?:dictated|reported|described) separately",
+    re.IGNORECASE,
+)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether every sentence of a section is empty (``None.``, ``nan``, ``XXXX.``, ``___``) or points elsewhere (``See impression.``)."""
+    sentences = re.split(r"[.;:!\n]+(?=\s|$)", _BLANKED.sub(" ", text))
+    return all(_POINTER.fullmatch(" ".join(sentence.split()).strip(" ()[]*,.-")) or is_empty(sentence) for sentence in sentences)  # fmt: skip
