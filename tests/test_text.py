@@ -14,8 +14,10 @@ from modules.corpus.text import (
     clean_report,
     clean_report_minimal,
     normalise_whitespace,
+    plain_signs,
     postprocess_prediction,
     split_sentences,
+    strip_markdown,
     truncate_words,
 )
 
@@ -111,3 +113,38 @@ def test_packed_texts_are_the_texts():
         packed[5]
     assert list(PackedTexts([])) == []
     assert list(copy.deepcopy(packed)) == texts
+
+
+@pytest.mark.parametrize("hyphen", "\u2010\u2011\u2012\u2013\u2212")
+def test_hyphens_that_look_like_one_are_one(hyphen):
+    assert plain_signs(f"A right{hyphen}sided tube, 3{hyphen}4 mm, {hyphen}5") == "A right-sided tube, 3-4 mm, -5"
+    apart = f"Large heart {hyphen} old."
+    assert plain_signs(apart) == apart  # a dash, which "-" would join to its neighbours
+    assert clean_report(plain_signs(apart)) == postprocess_prediction(clean_report(plain_signs(apart))).rstrip(" ")
+
+
+@pytest.mark.parametrize("quote", "\u2018\u2019`\u00b4\u02bc")
+def test_apostrophes_that_look_like_one_are_one(quote):
+    assert plain_signs(f"The patient{quote}s heart.") == "The patient's heart."
+    assert plain_signs("A \u201cground-glass\u201d nodule.") == 'A "ground-glass" nodule.'
+
+
+def test_signs_of_ascii_stay():
+    text = 'The patient\'s - right-sided `tube` -- "old" ```x``` 3-4 mm \u2014 at 4\u00b0.'
+    assert plain_signs(text) == text
+
+
+BULLETS = "-*\u2022\u25cf\u25aa\u25a0\u25e6\u2023\u00b7\u2013\u2014\u2192\u2043\u2666\u2713"
+
+
+@pytest.mark.parametrize("marks", [*([mark] * 3 for mark in BULLETS), ["(1)", "(2)", "(3)"], ["1)", "2)", "3)"], ["a)", "b)", "c)"], ["(a)", "(b)", "(c)"], ["o"] * 3])  # fmt: skip
+def test_bullets_are_no_words(marks):
+    sentences = ["The heart is large.", "No effusion", "Tube in place."]
+    listed = "\n".join(f"{mark} {sentence}" for mark, sentence in zip(marks, sentences, strict=True))
+    assert strip_markdown(listed) == "The heart is large.\nNo effusion.\nTube in place."
+    assert strip_markdown(f"Findings\n\n  {listed}".replace("\n", "\n  ")).split() == ["Findings", *strip_markdown(listed).split()]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["a) The heart is large.", "T8\n12) mm old", "Size 3 \u2013 4 mm\nis old", "the stent is 3\u20134\nmm", "No change \u2192 stable", "+ effusion"])  # fmt: skip
+def test_marks_inside_sentences_are_no_bullets(text):
+    assert strip_markdown(text) == text

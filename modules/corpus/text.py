@@ -19,19 +19,33 @@ _SPACE_PASSES, _DOT_PASSES = 6, 8  # each pass halves a run, so runs up to 2**pa
 
 _ODD_BREAK = re.compile(r"\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _ODD_BLANK = re.compile(r"[^\S\n]")
+_HYPHEN = re.compile(
+    r"(?<=\S)[\u2010-\u2013\u2212\ufe63]|[\u2010-\u2013\u2212\ufe63](?=\S)"
+)  # a dash between blanks is no hyphen
+_QUOTES = str.maketrans(
+    {**dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4\u2032", "'"), **dict.fromkeys("\u201c\u201d\u201e\u201f", '"')}
+)
+_BACKTICK = re.compile(r"(?<=[^\W\d_])`(?=[^\W\d_])")
 _LONE_STOP = re.compile(r"(?<!\S)\.(?!\S)")
 _MARK = re.compile(r"[\w)][.,;:?!](?=\s|$)")
 _MARK_APART = re.compile(r"(?<=[\w)]) +(?=[.,;:?!)](?:\s|$))|(?<=\() +(?=\w)")
 _ATTACHED_STOP = re.compile(r"(?<! )\. (?!\.)")  # not one that was set apart before
 _ATTACHED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")  # in the order of the source
 _LIST_MARKER = re.compile(r"(?:(?<=^)|(?<=[.] )|(?<=\n))\s*\d{1,2}[.)]\s+")
+_DOT = (  # marks that stand before items and nowhere else
+    r"[\u2022\u2023\u2043\u204c\u2219\u25a0\u25aa\u25b6\u25b8\u25ba\u25c6\u25c7\u25cb\u25cf\u25e6\u2666\u2794\u27a2\u27a4]"
+)
+_BULLET = rf"(?:{_DOT}\s*|[-*+\u00b7\u2013\u2014\u2192\u21d2\u2713\u2714]\s+)"
+_ITEM = r"(?:\(?\d{1,2}\)|\(?[a-z]\)|o)\s+"  # before one line alone it may be part of a sentence
+_ITEMS = re.compile(rf"^\s*{_ITEM}\S", re.MULTILINE)
 _MARKDOWN = re.compile(
-    r"\*\*[^*\n]+\*\*|^\s{0,3}#{1,6}\s|^\s*[-*+\u2022]\s+\S.*\n|^\s*[-*\u2022]\s+\S|^\s*>\s|\s\u2022\s|~~|^\s*(?:-{3,}|\*{3,}|={3,})\s*$"
+    rf"\*\*[^*\n]+\*\*|^\s{{0,3}}#{{1,6}}\s|^\s*[-*+]\s+\S.*\n|^\s*(?!\+){_BULLET}\S|^\s*>\s|\s{_DOT}\s|~~|^\s*(?:-{{3,}}|\*{{3,}}|={{3,}})\s*$"
     r"|^\s*```|^\s*\|.*\|\s*$|(?<![\w_])__(?=[^_\s])[^_\n]+__(?![\w_])",
     re.MULTILINE,
 )
 _ENTRY = re.compile(r"^[ \t]*[A-Za-z][^:\n.]{2,40}:[ \t]+\S+(?:[ \t]\S+){0,3}[ \t]*$", re.MULTILINE)
-_MARKDOWN_START = re.compile(r"^\s*(?:#{1,6}\s+|[-*+\u2022]\s+|\d{1,2}[.)]\s+|>\s+)")
+_MARKDOWN_START = re.compile(rf"^\s*(?:#{{1,6}}\s+|{_BULLET}|\d{{1,2}}\.\s+|>\s+|{_ITEM})")
+_DOT_INSIDE = re.compile(rf"(?<=\S) {_DOT} ")
 _MARKDOWN_HEADING = re.compile(r"^\s*(?:#{1,6}\s+|\*\*[^*]+\*\*:?\s*$)")
 _MARKDOWN_BOLD = re.compile(r"\*\*?\*?([^*\n]+)\*\*?\*?|(?<![\w_])__(?=[^_\s])([^_\n]+)__(?![\w_])|~~")
 _MARKDOWN_RULE = re.compile(r"^[ \t]*\|?[-=: |]{3,}[ \t]*$")
@@ -53,6 +67,15 @@ def plain_blanks(text: str) -> str:
     return a sentence would not end, and two words would be one.
     """
     return _ODD_BLANK.sub(" ", _ODD_BREAK.sub("\n", text))
+
+
+def plain_signs(text: str) -> str:
+    """The hyphens and quotes of ASCII for those that look like them: ``right\u2011sided`` is ``right-sided``.
+
+    A dash between blanks is punctuation and stays: as ``-`` it would be joined to its neighbours in predictions alone
+    (:func:`postprocess_prediction`).
+    """
+    return text if text.isascii() and "`" not in text else _BACKTICK.sub("'", _HYPHEN.sub("-", text.translate(_QUOTES)))
 
 
 def normalise_whitespace(text: str) -> str:
@@ -140,9 +163,9 @@ def strip_markdown(text: str) -> str:
     without such marks is not changed.
     """
     entries = len(_ENTRY.findall(text)) > 1  # "Pleural effusion: none" line by line, without stops
-    if not entries and not _MARKDOWN.search(text):
+    if not entries and not _MARKDOWN.search(text) and len(_ITEMS.findall(text)) < 2:
         return text
-    pieces = [piece for line in text.splitlines() for piece in line.split(" \u2022 ")]
+    pieces = [piece for line in text.splitlines() for piece in _DOT_INSIDE.split(line)]
     lines = []
     for number, line in enumerate(pieces):
         heading = _MARKDOWN_HEADING.match(line)

@@ -19,6 +19,7 @@ from modules.corpus.text import (
     is_cleaned,
     normalise_whitespace,
     plain_blanks,
+    plain_signs,
     strip_markdown,
     truncate_words,
 )
@@ -156,7 +157,7 @@ def match(
     kept = [i for i in present if all(found[i] is not None for found in rows.values())]
     for name, found in rows.items():
         say_missing(name, systems[name], found, present, labels, notes)
-    raw_references = [plain_blanks(texts[i]) for i in kept] or _refuse_strangers(truth, systems, texts)
+    raw_references = [_cell(texts[i]) for i in kept] or _refuse_strangers(truth, systems, texts)
     there = {name: [row for i in kept if (row := found[i]) is not None] for name, found in rows.items()}  # one for each
     raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
@@ -285,4 +286,4 @@ def _without_markdown(name: str, reports: Sequence[str], notes: list[str]) -> li
 
 
 def _cell(text: str) -> str:
-    return "" if is_empty(text) else plain_blanks(text)
+    return "" if is_empty(text) else plain_signs(plain_blanks(text))
