@@ -21,6 +21,7 @@ FORMS = (
     "<0x0A>{}", "{} [unused1]", "[INST] {} [/INST]", "<<SYS>> {}", "{} <|im_end|>", "{}<\uff5cend\u2581of\u2581sentence\uff5c>", "<Img>{}", "<image0> {}", "{} [NPF]", "<reserved_106>{}",
     '{"report": "{}', '[{"report": "{}', '["{}', '{}"}}', 'report": "{}', "{} User: next", "{}\nHuman: thanks", "GPT-4: {}", "LLaVA-Rad: {}",
     "No edema\u3002{}", "No edema\u3001 {}", "5 cm\uff61{}", "Clear\uff0e {}", "No edema\u0964 {}",
+    "{} N\u03bf edema", "{} \u0395dema", "{} \U0001d41edema", "{} ef\u0131usion", "{} Clear\u2024", "{} \u202eold", "{} \u2066old\u2069", "{} hear\u0442", "{} \u217fine", "{} \u0261as", "{} It is \u0430 tube",
 )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ def test_what_reports_hold_is_let_pass():
         (Path("a.csv"), [
             HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
             "The human: see above.", "", "nan", "___ year old, #3 lead.", "5 x 4 mm = stable.", "<unk> opacity", "### Findings\n- clear",
+            "5 \u03bcm, 5 \u00b5m, \u0394t 3 s, \u03b2-blocker, \u03b1-1, CO\u2082, na\u00efve, \u00d8 3 mm, 20\u00b0, T2\u2192T3.", "\u0394\u0399\u0391 \u03ba\u03b1\u03c1\u03b4\u03b9\u03ac",
             "\u5fc3\u5f71\u589e\u5927\u3002\u53cc\u80ba\u6e05\u6670\u3002",
         ])
     ])  # fmt: skip

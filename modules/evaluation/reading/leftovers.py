@@ -30,10 +30,14 @@ _SPEAKER = (  # before a text, or the next to speak behind it
 )
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
 _MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
+_LIKE_LATIN = (  # letters of other scripts that look like Latin ones, beside Latin ones; not those of units and angles (\u03bcm, \u0394)
+    r"(?-i:[\u0391\u0392\u0395-\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5\u03c7"
+    r"\u0131\u0237\u0251\u0261\u0400-\u04ff\u0530-\u058f\u13a0-\u13ff\u2170-\u217f])"
+)
 _UNSEEN = (  # characters that nobody sees or that look like others, so that equal words differ
-    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff\ue000-\uf8ff]|[\u200c-\u200f](?=[a-z ])"
-    r"|[\ufb00-\ufb06\uff01-\uff5e]|[a-z][\u0300-\u036f]|[a-z][\u0400-\u04ff]|[\u0400-\u04ff][a-z]"
-    r"|[a-z\d%)][\u0964\u3001\u3002\uff61]"  # stops of other scripts behind Latin words, which the cleaners leave on them
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060-\u2064\u202a-\u202e\u2066-\u2069\ufeff\ue000-\uf8ff]|[\u200c-\u200f](?=[a-z ])"
+    rf"|[\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff]|[a-z][\u0300-\u036f]|(?-i:[A-Za-z]){_LIKE_LATIN}|{_LIKE_LATIN}(?-i:[A-Za-z])|(?<=[a-z] )[\u0400-\u04ff\u03bf](?= [a-z])"
+    r"|[a-z\d%)][\u2024\u0964\u3001\u3002\uff61]"  # stops of other scripts behind Latin words, which the cleaners leave on them
 )
 # In a few texts these may be the author's own: HTML, XML and entities, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
