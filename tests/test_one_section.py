@@ -49,6 +49,7 @@ WHOLE = {
     "end": "FINDINGS: {f} IMPRESSION: {i} END OF IMPRESSION",
     "summary behind the end": "FINDINGS: {f}\nIMPRESSION: {i}\nEND OF IMPRESSION\nSUMMARY: 1-NO SIGNIFICANT ABNORMALITY\n",
     "end with a colon": "FINDINGS: {f}\n\nIMPRESSION:\n\n{i}\n\nEND OF IMPRESSION:\n\nSUMMARY: 1-NO SIGNIFICANT ABNORMALITY\n\nI have personally reviewed the images.",
+    "end of findings": "FINDINGS: {f}\nEND OF FINDINGS\nCONCLUSION: {i}",
     "limitations": "Findings: {f}\nLimitations: rotated.\nImpression: {i}",
     "nothing additional": "Findings: {f}\nAdditional Findings: None.\nImpression: {i}",
     "comparison at the beginning": "FINDINGS: COMPARISON: None. {f}\nIMPRESSION: {i}",

@@ -16,6 +16,10 @@ ANOTHER = (  # whose findings or impression a heading is of: not this study's, o
     r"autops\w+|spirometr\w+|(?<!upper )abdom\w*|kub|pelvi\w*|head|brain|skull|extremit\w+|knees?|hips?|hands?|foot|"  # of another examination
     r"critical|urgent|emergent|notif\w+|communicat\w+|reportable|actionable|alerts?|call(?:ed)?|discuss\w+|telephon\w+|relayed"  # a message
 )
+OF_THE_FILM = (  # words beside the name that leave a section this study's
+    r"final|official|formal|overall|radiolog\w+|radiograph\w+|roentgen\w*|diagnostic|chest|thora\w+|cxr|x-?rays?|films?|imaging|images?"
+)
+WEIGHED = r"general|main|key|major|principal|significant|pertinent|relevant|important|detailed|brief|reported"  # so do these, but a sentence may begin so
 ORGAN = (
     r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"

@@ -6,17 +6,13 @@ import re
 from dataclasses import dataclass
 
 from modules.corpus.cells import is_empty
-from modules.corpus.section_names import ANOTHER, ORGAN, SIGNATURE
+from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN, SIGNATURE, WEIGHED
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _BOTH = r"findings?\s*(?:and|&|/)\s*impressions?"  # one section that is both
 _NAMES = rf"{_BOTH}|findings|impressions?|{_CONCLUSION}"
 _DIAGNOSIS = r"(?:final |radiographic |radiological )?diagnos[ei]s"
-_OURS = (  # words before a name that leave it this study's
-    r"final|overall|radiolog\w+|radiograph\w+|roentgen\w*|diagnostic|general|main|key|major|principal|significant|pertinent|relevant|important"
-    r"|chest|thora\w+|cxr|x-?rays?|films?|imaging|images?|reported|detailed|brief"
-)
-_WHOSE = rf"(?:(?:{_OURS}|{ANOTHER})[^\S\n]+){{1,3}}"
+_WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{ANOTHER})[^\S\n]+){{1,3}}"
 _MARKS = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
 _BOLD = r"[*_]{0,3}"
 _BEGINS = (  # a text, a line or a sentence, also one without a blank before it
@@ -137,13 +133,15 @@ def _behind(body: str, first_sentence: bool) -> str:
 def _headings(text: str) -> list[_Heading]:
     """Everything that begins or ends a section, in order."""
     found = [_Heading(match.start(), match.end(), "aside") for match in _ASIDE.finditer(text)]
-    found += [_Heading(match.start(), match.end(), "end") for match in _CLOSES.finditer(text)]
+    for match in _CLOSES.finditer(text):
+        found.append(_Heading(match.start(), match.end(), "aside" if match[0].lower().endswith("findings") else "end"))
     kind = ""
     for match in _HEADER.finditer(text):
         name, whose = _name(match), (match["whose"] or match["whose_line"] or "").strip()
         heading = _kind_of(name, whose, text, match)
-        if not heading or (whose and heading == kind):
-            continue  # "Key findings: .." inside the findings goes on with them
+        weighed = kind and re.search(rf"(?i)\b(?:{WEIGHED})\b", whose) and not _on_own_line(text, match)
+        if not heading or (whose and heading == kind) or weighed:
+            continue  # "Key findings: .." inside a section goes on with it
         kind = heading if heading != "aside" else kind
         found.append(_Heading(match.start(), match.end(), heading, name.startswith(("finding", "impression"))))
     kept: list[_Heading] = []
@@ -168,9 +166,12 @@ def _kind_of(name: str, whose: str, text: str, match: re.Match[str]) -> str | No
     if re.search(rf"(?i)\b(?:{ANOTHER})\b", whose):
         if not findings and re.fullmatch(r"(?i)clinical", whose):
             return "doubtful"  # of the film as the clinic sees it, or of the clinic
-        own_line = match.start() == 0 or text[match.start()] == "\n"
-        return "aside" if own_line or whose.isupper() else None
+        return "aside" if _on_own_line(text, match) or whose.isupper() else None
     return "findings" if findings else "impression"
+
+
+def _on_own_line(text: str, match: re.Match[str]) -> bool:
+    return match.start() == 0 or text[match.start()] == "\n"
 
 
 def _name(header: re.Match[str]) -> str:

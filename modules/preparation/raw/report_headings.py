@@ -12,7 +12,7 @@ import difflib
 import re
 from functools import cache
 
-from modules.corpus.section_names import ANOTHER, ORGAN
+from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
 
@@ -31,7 +31,7 @@ _MARKED = re.compile(
 )
 _ASIDE_IN_ANY_CASE = re.compile(
     r"\s*(?P<name>indications?|(?:clinical )?history|technique|comparisons?|examination|reason for exam(?:ination)?|"
-    r"recommendations?|notification|addendum|clinical information|cc)\s*:(?P<rest>.*)",
+    r"recommendations?|notification|addendum|clinical information|comments?|notes?|plan|limitations?|follow[ -]?up|next steps?|disclaimer|cc)\s*:(?P<rest>.*)",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(
@@ -52,6 +52,7 @@ _TITLE = re.compile(r"radiograph|view|portable|film|x-?ray|cxr|\bpa\b|\bap\b|lat
 _NAMED = re.compile(r"(?:finding|observation|impression|conclusion)\w*")
 _REPORT = re.compile(r"\b(?:reports?|results?)\b")
 _ANOTHER = re.compile(rf"\b(?:{ANOTHER})\b")
+_FILM = re.compile(rf"\b(?:{OF_THE_FILM})\b")
 _OWN = re.compile(
     r"the|of|and|or|on|in|for|with|from|at|by|this|these|to|my|our|pediatric|neonatal|limited|fields?|"
     r"study|exam|examination|patient|procedure|imaging|images?|radiolog\w+|radiograph\w*|roentgen\w*|ray|cxr|films?|views?|plain|portable|pa|ap|"
@@ -106,7 +107,16 @@ def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
         name = "" if _SENTENCE.search(match["name"]) else match["name"].lower()
         return _of_capitals(name, match["rest"], line, inside, sure and bool(name))
     match = _WHOSE.fullmatch(line)
-    return ("aside", match["rest"]) if match and at_start and _whose(match["name"].lower()) == "another" else None
+    return _of_mixed_case(match["name"].lower(), match["rest"], inside) if match and at_start else None
+
+
+def _of_mixed_case(name: str, rest: str, inside: str) -> tuple[str, str] | None:
+    """The same of a line as ``Final Impression: ..``: inside a section another may begin so, and else it is a sentence."""
+    whose, kind = _whose(name), _kind_of_known(name)
+    if whose == "another":
+        return "aside", rest
+    begins = inside not in OWNS_MORE or (inside.removeprefix(DOUBTFUL) != kind and _FILM.search(name))
+    return (kind, rest) if whose == "own" and begins else None
 
 
 def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ A report is read line by line. A line may begin a section with a header, which i
 
     capital letters up to a colon                     FINDINGS:   CHEST, PA AND LATERAL:   REASON FOR EXAM:
     a known name up to a colon, in any case           Findings:   impression:
+    a known name behind words of the film             Final Impression:   Radiographic Findings:
     a known name alone on its line                    FINDINGS
     a known name in capitals before a dash or sentence   FINDINGS - Clear.   FINDINGS The lungs are clear.
     a known name in marks                             [FINDINGS]   **Findings:**   ## Findings   (FINDINGS)
@@ -41,12 +42,13 @@ _UNDERLINED = re.compile(
     rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES}:?)[^\S\n]*\n[^\S\n]*[-=]{{3,}}[^\S\n]*$", re.MULTILINE | re.IGNORECASE
 )
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
-    r"(?<=[.?!])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
+    r"(?<=[.?!:])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
     r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
-    r"|(?<=[a-z][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)|(?<=[.?!])\s+(?=I, (?:the|as|Dr)\b)"
+    r"|(?<=[a-z][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)|(?<=[.?!])\s+(?=I, (?:the|as|Dr)\b|(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
-    r"|Indications?|Recommendations?|findings?|impressions?|conclusions?)\s*:)"
+    r"|Indications?|Recommendations?|Comments?|Notes?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
+    r"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|Technique|Comparisons?|Indications?)\s*:)"
 )
 _FINAL = re.compile(r"^\s*FINAL REPORT\b.*$", re.MULTILINE)
 _ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
@@ -54,6 +56,8 @@ _RULE = re.compile(r"\s*[_=-]{5,}\s*")
 _THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
 _TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
 _SIGNATURE = re.compile(rf"\s*{SIGNATURE}.*", re.IGNORECASE)
+_CLOSES = re.compile(r"\s*end of (?:report|impression)\b", re.IGNORECASE)
+_REOPENS = re.compile(r"\W*(?:[\w-]+\s+){0,3}(?:findings?|impressions?)\b", re.IGNORECASE)
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
 _OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b")
 _WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour
@@ -136,7 +140,7 @@ def _final_part(report: str) -> str:
 def _sections(report: str) -> list[tuple[str, list[str]]]:
     """Kind and lines of each section."""
     sections: list[tuple[str, list[str]]] = [("preamble", [])]
-    before, in_paragraph, owed = "", False, ""
+    before, in_paragraph, owed, closed = "", False, "", False
     for whole_line in report.split("\n"):
         for line in _INSIDE.split(whole_line):
             kind, lines = sections[-1]
@@ -151,9 +155,11 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
             signed = _SIGNATURE.fullmatch(line) or _DOCTOR.fullmatch(line)
             if _RULE.fullmatch(line) or signed:
                 sections.append(("aside" if signed else "preamble", []))
-                before, in_paragraph = "", False
+                before, in_paragraph, closed = "", False, closed or bool(_CLOSES.match(line))
                 continue
             header = heading(line, not in_paragraph or bool(_ENDS_SENTENCE.search(before)), kind)
+            if header and closed and not _REOPENS.match(line):
+                header = "aside", header[1]  # "SUMMARY: 1-NO ABNORMALITY" is a code
             if header:
                 empty = kind in OWNS_MORE and not any(part.strip() for part in lines)
                 owed = "" if header[0] != "aside" else kind if empty and _OF_THE_STUDY.match(line) else owed
