@@ -128,6 +128,7 @@ def test_long_texts_are_read_at_once():
         "- _ * # " * 2000,
         "i, the " * 2000,
         "A" * 20000,
+        "*\n" * 9000,
     ):
         one_section(text, "both")
     assert time.perf_counter() - start < 5

@@ -37,10 +37,10 @@ _DOT = (  # marks that stand before items and nowhere else
 )
 _BULLET = rf"(?:{_DOT}\s*|[-*+\u00b7\u2013\u2014\u2192\u21d2\u2713\u2714]\s+)"
 _ITEM = r"(?:\(?\d{1,2}\)|\(?[a-z]\)|o)\s+"  # before one line alone it may be part of a sentence
-_ITEMS = re.compile(rf"^\s*{_ITEM}\S", re.MULTILINE)
+_ITEMS = re.compile(rf"^[^\S\n]*{_ITEM}\S", re.MULTILINE)
 _MARKDOWN = re.compile(
-    rf"\*\*[^*\n]+\*\*|^\s{{0,3}}#{{1,6}}\s|^\s*[-*+]\s+\S.*\n|^\s*(?!\+){_BULLET}\S|^\s*>\s|\s{_DOT}\s|~~|^\s*(?:-{{3,}}|\*{{3,}}|={{3,}})\s*$"
-    r"|^\s*```|^\s*\|.*\|\s*$|(?<![\w_])__(?=[^_\s])[^_\n]+__(?![\w_])",
+    rf"\*\*[^*\n]+\*\*|^\s{{0,3}}#{{1,6}}\s|^[^\S\n]*[-*+]\s+\S.*\n|^[^\S\n]*(?!\+){_BULLET}\S|^[^\S\n]*>\s|\s{_DOT}\s|~~|^[^\S\n]*(?:-{{3,}}|\*{{3,}}|={{3,}})\s*$"
+    r"|^[^\S\n]*```|^[^\S\n]*\|.*\|\s*$|(?<![\w_])__(?=[^_\s])[^_\n]+__(?![\w_])",
     re.MULTILINE,
 )
 _ENTRY = re.compile(r"^[ \t]*[A-Za-z][^:\n.]{2,40}:[ \t]+\S+(?:[ \t]\S+){0,3}[ \t]*$", re.MULTILINE)

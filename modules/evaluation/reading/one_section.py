@@ -45,7 +45,7 @@ _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a se
     rf"|\s(?-i:{_OTHERS.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*:|(?-i:\sRecommendations?:)",
     re.IGNORECASE,
 )
-_CLOSES = re.compile(rf"(?:(?:^|\n)\W*|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
+_CLOSES = re.compile(rf"(?:(?:^|\n)[^\w\n]{{0,40}}|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
 _ADDENDUM = re.compile(r"(?:^|\n|(?<=[.!?]))\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?")
 _ENDS_ASIDE = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*\u2022]\s+)?{_BOLD}(?:{ORGAN})[^:\n.]{{0,40}}:)", re.IGNORECASE)
 _NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own

@@ -50,8 +50,8 @@ _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS
     r"|Indications?|Recommendations?|Comments?|Notes?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
     r"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|Technique|Comparisons?|Indications?)\s*:)"
 )
-_FINAL = re.compile(r"^\s*FINAL REPORT\b.*$", re.MULTILINE)
-_ADDENDUM = re.compile(r"^\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
+_FINAL = re.compile(r"^[^\S\n]*FINAL REPORT\b.*$", re.MULTILINE)
+_ADDENDUM = re.compile(r"^[^\S\n]*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
 _RULE = re.compile(r"\s*[_=-]{5,}\s*")
 _THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
 _TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
