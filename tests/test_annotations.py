@@ -40,6 +40,19 @@ def test_r2gen_layout(tmp_path):
     assert [study.split for studies in annotation.values() for study in studies] == ["train", "train", "val", "test"]
 
 
+def test_signs_that_only_look_otherwise_are_those_of_ascii_in_every_program(tmp_path):
+    items = [
+        {
+            "id": "a",
+            "image_path": "a.png",
+            "report": "The heart isn\u2019t large. A left\u2011sided port \u2013 no effusion.",
+        }
+    ]
+    (tmp_path / "annotation.json").write_text(json.dumps({"train": [], "val": [], "test": items}))
+    (study,) = read_annotation(tmp_path / "annotation.json")["test"]
+    assert study.report == "The heart isn't large. A left-sided port \u2013 no effusion."
+
+
 def test_promptmrg_layout_without_ids(tmp_path):
     items = [
         {"image_path": ["files/p10/p10000032/s5/x-y.jpg"], "report": "a", "labels": [1.0] * 18, "clip_indices": [4, 0]},

@@ -14,6 +14,7 @@ from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.patients import MIMIC_PATH, find_patient, patient_key
 from modules.corpus.spelling import climbs
 from modules.corpus.splits import by_split, known_split
+from modules.corpus.text import plain_signs
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, STATES
 from modules.messages import UserError, named, quoted
 from modules.records import read_json
@@ -29,7 +30,7 @@ class Study:
     Args:
         id: unique in its file.
         image_path: paths below the image folder; the first is the one that is read.
-        report: raw text; empty in a test study that has none, which is written and not scored.
+        report: raw text, its hyphens and quotes those of ASCII; empty in a test study that has none, which is written and not scored.
         split: ``"train"``, ``"val"`` or ``"test"``.
         labels: state of 14 or 18 conditions, if the file has them.
         patient: the same for all studies of a patient, if known.
@@ -231,7 +232,7 @@ def _read_report(path: str | Path, name: str, report: Any, split: str) -> str:
         _reject(
             path, name, found, "expected a text and not what programs write where there is none", "remove the study"
         )
-    return report
+    return plain_signs(report)
 
 
 def read_image_path(path: str | Path, name: str, item: Mapping[str, Any], advice: str = SHORTEN) -> tuple[str, ...]:
