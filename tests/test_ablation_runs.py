@@ -132,6 +132,8 @@ def test_every_row_of_the_grid_has_flags_that_training_knows_and_names_what_they
 def test_rows_are_chosen_by_name_in_the_order_of_the_grid():
     chosen = chosen_rows(AblateOptions(rows=("no retrieval", "full")))
     assert [row.name for row in chosen] == ["full", "no retrieval"]
+    tail = chosen_rows(AblateOptions(rows=("full", "every study once", "most probable of three beams")))
+    assert [row.flags for row in tail] == ["", "--rare_sampling 0", "--rerank none --beam_size 3"]
     assert [row.name for row in chosen_rows(AblateOptions(quick=True))] == list(QUICK_ROWS)
     with pytest.raises(UserError, match='--rows names nothing, which is none of "full", "no retrieval"'):
         chosen_rows(AblateOptions(rows=("nothing",)))

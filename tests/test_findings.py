@@ -20,8 +20,9 @@ NOW, BEFORE = (DOCS / "findings.md").read_text().split("\n## Shorter trainings")
 LINES = [json.loads(line) for line in (DOCS / "ablations" / "runs.jsonl").read_text().splitlines()]
 TABLES = {  # where each benchmark is told
     "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_small": NOW, "synth_cxr_small_again": NOW, "synth_cxr_rewarded": NOW,
-    "synth_cxr_small_rewarded": NOW, "synth_cxr_unseen": NOW, "small": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
+    "synth_cxr_small_rewarded": NOW, "synth_cxr_unseen": NOW, "small": NOW, "synth_cxr_tail": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
 }  # fmt: skip
+TAIL = DOCS / "ablations" / "synth_cxr_tail.md"
 RUNS = {benchmark: latest_runs(LINES, benchmark) for benchmark in TABLES}
 THREE = [(benchmark, row) for benchmark, rows in RUNS.items() for row in rows if len(rows[row]) >= 3]
 CE = ("scores.test_BLEU_4", "scores.test_ce_f1", "scores.test_ce_f1_macro", "scores.test_ce_f1_macro_tail",
@@ -111,6 +112,34 @@ def test_what_the_near_view_changes_stands_as_it_was_measured():
 )
 def test_retrieval_stands_as_it_was_measured(name, row):
     assert stated(row, [figures("synth_cxr", "full", f"retrieval.{name}.{figure}") for figure in RETRIEVAL]) in NOW
+
+
+def test_what_gives_the_rare_findings_stands_as_it_was_measured():
+    told = NOW.split("\n**Rare studies drawn more often")[1].split("\nEarlier, ")[0]
+
+    def less(row, name, sign=1):
+        more = sign * (figures("synth_cxr_tail", "full", name) - figures("synth_cxr_tail", row, name))
+        return difference("", [more])[6:-2]
+
+    once, three = "every study once", "most probable of three beams"
+    for sentence in (
+        f"the text has {less(once, CE[3])} tail F1 and {less(once, CE[2])} macro F1 less, and the states {less(once, CE[4])}",
+        f"it has {less(once, CE[0], -1)} BLEU-4 more, and its report loss is {less(once, 'reference_sensitivity.retrieved')}",
+        f"has {less(three, CE[2])} macro F1 and {less(three, CE[1])} F1 less. Its tail F1 is {less(three, CE[3])} lower",
+        "{} minutes of training and {} of test".format(
+            *(minutes("synth_cxr_tail", ["full", once], kind) for kind in ("train", "test"))
+        ),
+    ):
+        assert sentence in told, sentence
+    _, row, less_than_full = re.findall(r"^\| (?:full|every study once|minus full) .*", TAIL.read_text(), re.MULTILINE)[
+        :3
+    ]
+    assert row.startswith("| every study once")
+    p = [float(value) for value in re.findall(r" p (\S+)", less_than_full)[:3]]
+    assert f"macro F1 ({p[0]:.3f}) and the tail of the states".replace("0.", ".") in told
+    assert f"the tail of the text ({p[1]:.3f}) does not".replace("0.", ".") in told
+    assert p[0] < 0.05 < p[1]
+    assert p[2] < 0.05
 
 
 def test_what_the_rows_without_a_line_say_stands_as_it_was_measured():
