@@ -75,7 +75,8 @@ def one_section(text: str, section: str) -> str:
     """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers.
 
     A conclusion beside findings is the impression; recommendations, technique and their like belong to neither, nor does what
-    stands under a signature, or an addendum below the report. ``"both"`` is ``Findings: .. Impression: ..`` again, without the rest.
+    stands under a signature, or an addendum below the report. ``"both"`` is ``Findings: .. Impression: ..`` again, without the
+    rest; a text that is just that stays as it is.
     """
     whole, text = text, re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
     if not _named(text):
@@ -88,6 +89,9 @@ def one_section(text: str, section: str) -> str:
     if section != "both":
         return {"findings": findings, "impression": impression}[section]
     named = {"Findings": findings, "Impression": impression if impression != findings else ""}
+    plain = " ".join(f"{name}: {part}" for name, part in named.items() if part)
+    if plain.split() == whole.split():
+        return whole  # as ReXrank writes it, "Impression: None" too
     return " ".join(f"{name}: {part}" for name, part in named.items() if not is_empty(part))
 
 
