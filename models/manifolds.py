@@ -46,7 +46,8 @@ class Manifold(nn.Module):
         if self.log_c is None:
             return torch.tensor(self.initial, dtype=torch.float64)
         c = self.log_c.double().exp()
-        return c.clamp(self.initial / CURVATURE_RANGE, self.initial * CURVATURE_RANGE)
+        kept = c.clamp(self.initial / CURVATURE_RANGE, self.initial * CURVATURE_RANGE)
+        return c + (kept - c).detach()  # a clamp has no slope outside of its range: c could never come back
 
     def lift(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Exponential map at the origin: tangent vectors to points that keep the margin of ``dtype``."""

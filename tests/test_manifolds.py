@@ -134,6 +134,9 @@ def test_a_learned_curvature_gets_a_gradient_and_stays_in_range():
     assert ball.log_c.grad.abs() > 0
     ball.log_c.data.fill_(10.0)
     assert ball.curvature().item() == pytest.approx(0.1)
+    ball.log_c.grad = None
+    ball.distance(x[:5], x[5:]).sum().backward()
+    assert ball.log_c.grad.abs() > 0, "and may come back"
 
 
 def test_euclidean_distance_is_the_norm():
