@@ -36,11 +36,16 @@ def figures(benchmark, row, name):
     return np.array([RUNS[benchmark][row][seed]["figures"][name] for seed in sorted(RUNS[benchmark][row])])
 
 
+def half_interval(values):
+    """Half of the 95 % interval over seeds."""
+    return stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+
+
 def stated(row, values):
     """A row of a table as findings.md writes it: means, and intervals where the seeds differ."""
     cells = []
     for value in values:
-        mean, half = value.mean(), stats.t.ppf(0.975, len(value) - 1) * value.std(ddof=1) / len(value) ** 0.5
+        mean, half = value.mean(), half_interval(value)
         texts = [re.sub(r"^(-?)0\.", r"\1.", f"{x:.3f}") for x in (mean, mean - half, mean + half)]
         cells.append(f"{texts[0]} [{texts[1]}, {texts[2]}]" if texts[1] != texts[2] else texts[0])
     return f"| {row} | " + " | ".join(cells) + " |"
@@ -50,7 +55,7 @@ def difference(row, values):
     """A row of differences as findings.md writes it."""
     cells = []
     for value in values:
-        half = stats.t.ppf(0.975, len(value) - 1) * value.std(ddof=1) / len(value) ** 0.5
+        half = half_interval(value)
         cells.append(f"{value.mean():+.3f} [{value.mean() - half:.3f}, {value.mean() + half:.3f}]")
     return re.sub(r"0(?=\.\d)", "", f"| {row} | " + " | ".join(cells) + " |")
 
@@ -67,7 +72,8 @@ def test_the_hours_of_all_lines_are_told():
 def test_rows_without_a_line_are_told():
     trained = {line["row"] for line in LINES}
     lacking = [row.name for row in ABLATIONS if row.name not in trained]
-    assert f"Rows of the grid without a line: {', '.join(f'`{name}`' for name in lacking)}." in NOW
+    assert not lacking
+    assert "Every row of the grid has a line" in NOW
 
 
 def test_the_oracle_is_marked_in_its_tables():
@@ -142,8 +148,39 @@ def test_what_gives_the_rare_findings_stands_as_it_was_measured():
     assert p[2] < 0.05
 
 
+FIRST_COMMAND = (
+    "every study once", "no oracle references at first", "every study has a reference", "most probable of three beams",
+)  # fmt: skip
+
+
+def test_what_the_geometries_of_a_small_model_find_stands_as_it_was_measured():
+    told = NOW.split("\n### Rows that had no line")[1].split("\n## ")[0]
+    found = {row: [figures("small", row, f"retrieval.learned.{name}") for name in RETRIEVAL] for row in RUNS["small"]}
+    apart = []
+    for one, other in (
+        ("full", "lorentz"),
+        ("full", "euclidean"),
+        ("released enhancer", "released enhancer, lorentz"),
+        ("released enhancer", "released enhancer, euclidean"),
+    ):
+        for row in (one, other):
+            assert stated(row, found[row]) in told
+        less = [a - b for a, b in zip(found[one], found[other], strict=True)]
+        assert difference(f"{one} minus {other}", less) in told
+        apart += [(other, i) for i, values in enumerate(less) if abs(values.mean()) > half_interval(values) > 0]
+    assert apart == [("lorentz", 1)], "one of the sixteen intervals excludes zero"
+    lorentz = difference("", [found["lorentz"][1] - found["full"][1]])[6:-2]
+    assert f"by Lorentz towers the first report has {lorentz} label F1 more" in told
+    bleu, f1 = (
+        difference("", [ours - theirs])[6:-2]
+        for ours, theirs in zip(found["full"][:2], found["released enhancer"][:2], strict=True)
+    )
+    reports = difference("", [figures("small", "full", CE[0]) - figures("small", "released enhancer", CE[0])])[6:-2]
+    assert f"finds {bleu} BLEU-4 and {f1} label F1 less, and the reports have {reports} BLEU-4 less" in told
+
+
 def test_what_the_rows_without_a_line_say_stands_as_it_was_measured():
-    told = NOW.split("\n### Four rows that had no line")[1].split("\n#")[0]
+    told = NOW.split("\n### Rows that had no line")[1].split("\n#")[0]
     found = {
         row: [figures("small", row, f"reference_sensitivity.{name}") for name in ("none", "retrieved")]
         for row in ("every study has a reference", "full")
@@ -151,7 +188,7 @@ def test_what_the_rows_without_a_line_say_stands_as_it_was_measured():
     rises = [stated("", [none - retrieved])[5:-2] for none, retrieved in found.values()]
     assert "its loss rises by {} nats, for {}.".format(*rises) in told
     for name in CE[:4]:
-        for row in set(RUNS["small"]) - {"full"}:
+        for row in FIRST_COMMAND:
             low, high = map(
                 float,
                 re.findall(
