@@ -171,6 +171,14 @@ def test_what_the_geometries_of_a_small_model_find_stands_as_it_was_measured():
     assert apart == [("lorentz", 1)], "one of the sixteen intervals excludes zero"
     lorentz = difference("", [found["lorentz"][1] - found["full"][1]])[6:-2]
     assert f"by Lorentz towers the first report has {lorentz} label F1 more" in told
+    seen = "towers that see a thumbnail"
+    shown = [figures("small", seen, name) - figures("small", "full", name) for name in CE[:4]]
+    shown += [theirs - ours for theirs, ours in zip(found[seen], found["full"], strict=True)]
+    assert [i for i, values in enumerate(shown) if abs(values.mean()) > half_interval(values)] == [2]
+    assert f"a thumbnail the reports have {difference('', [shown[2]])[6:-2]} macro F1 more" in told
+    for row in ("lorentz", "euclidean"):  # nor do the reports differ
+        less = [figures("small", "full", name) - figures("small", row, name) for name in CE]
+        assert all(abs(values.mean()) <= half_interval(values) for values in less)
     bleu, f1 = (
         difference("", [ours - theirs])[6:-2]
         for ours, theirs in zip(found["full"][:2], found["released enhancer"][:2], strict=True)
