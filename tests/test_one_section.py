@@ -110,6 +110,8 @@ def test_what_a_report_lacks_is_empty():
     assert one_section("INDICATION: Cough.\nIMPRESSION: Normal.", "both") == "Impression: Normal."
     assert one_section("Findings: nan Impression: nan", "both") == ""
     assert one_section("FINDINGS AND IMPRESSION: Clear.", "both") == "Findings: Clear."
+    twice = "Findings: Clear. Impression: Clear."  # as two columns of one text are put together
+    assert one_section(twice, "both") == one_section(f"EXAM: Chest.\n\n{twice}", "both") == twice
     assert one_section("Findings: Clear.\nImpression: Normal.\nDiagnosis: Cough.", "impression") == "Normal."
 
 

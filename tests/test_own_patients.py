@@ -57,6 +57,17 @@ def test_a_heading_with_a_word_for_a_person_is_asked_about_whatever_stands_below
         read(path)
 
 
+@pytest.mark.parametrize("heading", ["ssn", "zz"])
+def test_numbers_with_hyphens_are_no_dates(tmp_path, heading):
+    path = write(tmp_path, **{heading: [f"123-45-{1000 + n // 2}" for n in range(40)]})
+    with pytest.raises(UserError, match=rf"'{heading}' looks like one"):
+        read(path)
+
+
+def test_what_is_so_or_not_of_a_patient_is_no_name(tmp_path):
+    read(write(tmp_path, patient_ventilated=["yn"[n % 3 > 0] for n in range(40)]))
+
+
 @pytest.mark.parametrize("heading", ["hash", "anon", "identifier", "token", "GRDN", "family", "ref", "zz"])
 @pytest.mark.parametrize("rows", [12, 80, 400])
 def test_hashes_that_repeat_as_patients_do_are_asked_about_under_any_heading(tmp_path, rows, heading):

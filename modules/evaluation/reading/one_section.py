@@ -88,11 +88,11 @@ def one_section(text: str, section: str) -> str:
     findings = joined["findings"] if "findings" in joined else _TITLE.sub("", joined.get("before", "")).strip()
     if section != "both":
         return {"findings": findings, "impression": impression}[section]
-    named = {"Findings": findings, "Impression": impression if impression != findings else ""}
+    once = impression == findings and any(heading.kind == "both" for heading in _headings(text))
+    named = {"Findings": findings, "Impression": "" if once else impression}
     plain = " ".join(f"{name}: {part}" for name, part in named.items() if part)
-    if plain.split() == whole.split():
-        return whole  # as ReXrank writes it, "Impression: None" too
-    return " ".join(f"{name}: {part}" for name, part in named.items() if not is_empty(part))
+    said = " ".join(f"{name}: {part}" for name, part in named.items() if not is_empty(part))
+    return whole if said and plain.split() == whole.split() else said  # as ReXrank writes it, "Impression: None" too
 
 
 def _parts(text: str) -> dict[str, list[str]]:

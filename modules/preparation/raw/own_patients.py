@@ -24,7 +24,7 @@ _PERSON = re.compile(
 _PERSON_WORDS = re.compile(r"pts?|pat|subjs?|persons?|individuals?|empi|uhid")
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|uid|case|name|code|folder|owner|barcode|identifier)$")
 _LIKE_ID_WORDS = re.compile(  # a hash or a client may be a person's; so may names and numbers of archives
-    "mr|hn|upi|nhs|nhc|cpf|hash|token|anon|anonymous|pseudo|alias|nickname|identity|surname|client|donor|resident|member|record"
+    "mr|hn|upi|nhs|nhc|cpf|ssn|ipp|chart|hash|token|anon|anonymous|pseudo|alias|nickname|identity|surname|client|donor|resident|member|record"
 )
 _NOBODY = (  # words of what several patients share, and of what is told of one
     "ages?|sex|gender|weight|height|width|bmi|race|ethnic(?:ity)?|birth|dob|dates?|times?|year|month|day|week|hour|views?|projections?|positions?"
@@ -45,7 +45,7 @@ _NUMBERED = re.compile(
 )  # p12, 50414267; not 2019, 20190131, an age
 _MEASURED = re.compile(  # numbers, with a unit or without, dates, times
     r"[-+<>]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?\s?(?:[ywmd]|mm|cm|m|k?g|lbs?|kvp?|mas?|ml|%|x|t|yo|yrs?|years?|months?|weeks?|days?|st|nd|rd|th)?"
-    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[t ].*)?|\d{1,2}:\d\d(?::\d\d)?.*"
+    r"|(?:\d\d?|(?:19|20)\d\d)[-/.]\d\d?[-/.](?:\d\d?|(?:19|20)\d\d)(?:[t ].*)?|\d{1,2}:\d\d(?::\d\d)?.*"
 )
 _CODE = re.compile(r"(?=\S*\d)[\w.:+/=-]+")  # a hash and its like
 _NAME = re.compile(r"[^\W\d_][\w'.-]*(?:\^|, ?)[^\W\d_][\w'.^ -]*")  # Doe^Jane, Doe, Jane
@@ -81,7 +81,9 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     shared = any(map(_SHARED.fullmatch, words))
     counts = Counter(str(value).strip().casefold() for value in values)
     if of_person is not shared:
-        return of_person and len(counts) > 1
+        return of_person and (
+            len(counts) > 2 or 1 < len(counts) <= len(values) <= 2 * MOST_OF_A_PATIENT
+        )  # not yes and no
     if not 2 < len(counts) < len(values) <= MOST_OF_A_PATIENT * len(counts):
         return False
     if not shared and (_LIKE_ID.search(plain) or any(map(_LIKE_ID_WORDS.fullmatch, words))):
