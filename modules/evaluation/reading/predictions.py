@@ -23,12 +23,14 @@ from modules.corpus.text import (
     strip_markdown,
     truncate_words,
 )
+from modules.evaluation.reading.chance import pieces_of
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
 from modules.evaluation.reading.matching import carried, labels_of, rows_of, say_missing, truth_of
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
+from modules.evaluation.reading.study_ids import plain_id
 from modules.labelling.labelled_texts import answers_in_marks
 from modules.messages import UserError, named, quoted_name
 
@@ -187,8 +189,11 @@ def _refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile], text
             f"{truth.path} has no reference that says anything in its {len(texts)} rows: give the file with the texts, or another --section"
         )
     ours = "; ".join(f"{name}: {', '.join(map(named, labels_of(system)[:2]))}" for name, system in systems.items())
+    first, *others = (set(pieces_of(plain_id(labels_of(file)[0]))) for file in (truth, *systems.values()))
+    shared = sorted(first.intersection(*others))
+    chance = f" (that {' and '.join(shared)} is in both may be chance: write their folders alike)" if shared else ""
     raise UserError(
-        f"no study is in all files ({truth.path.name}: {', '.join(map(named, labels_of(truth)[:2]))}; {ours}): give files with the same ids, "
+        f"no study is in all files ({truth.path.name}: {', '.join(map(named, labels_of(truth)[:2]))}; {ours}): give files with the same ids{chance}, "
         "or --columns id=NAME"
     )
 

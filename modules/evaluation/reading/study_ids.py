@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from modules.corpus.tables import plain_heading
+from modules.evaluation.reading.chance import SEPARATORS, contradicts, tells_apart
 
 Keys = Mapping[str, Sequence[str | None]]
 
@@ -24,7 +25,7 @@ _FOLDERS = re.compile(r"[/\\]+")
 _MOST_FOLDERS = 5  # of a path, compared together
 _NUMBERED = re.compile(r"(\D*?)0*(\d{1,9})")
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
-_WEAK = re.compile(r"0*\d{0,5}|\D")  # a part that tells no study apart: val_17 is not test_17
+_READ = re.compile(r", (?:part \d|last \d|file name|folder|any separator)")  # of a column that is read from another
 
 
 def plain_id(value: object) -> str | None:
@@ -58,8 +59,9 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
         names: headings of the ids.
 
     Returns:
-        Ids by where they stand: ``name`` for the whole one, ``"name without zeros"`` where zeros lead, ``"name, part 2 from the end"`` for pieces, ``"name, last 2 parts"``
-        for the end of a path, whose last part may be the same in every study's folder, ``"name, last 2 parts before the file"`` for that of its
+        Ids by where they stand: ``name`` for the whole one, ``"name without zeros"`` where zeros lead, ``"name, any separator"`` where folders are
+        written with other signs, ``"name, part 2 from the end"`` for pieces, ``"name, file name"`` and ``"name, folder"`` for those of a path, ``"name, last 2 parts"``
+        for its end, whose last part may be the same in every study's folder, ``"name, last 2 parts before the file"`` for that of its
         folder; None where a row has none. Patients are left out: several studies share them.
     """
     columns: dict[str, list[str | None]] = {}
@@ -70,21 +72,31 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
         bare = [text and _ZEROS.sub("", text) for text in whole]  # Excel makes 7 of 007
         if bare != whole:
             columns[f"{name} without zeros"] = bare
+        joined = [text and _joined([text]) for text in whole]
+        if joined != whole:
+            columns[f"{name}, any separator"] = joined
         pieces = [_PARTS.split(text) if text else [] for text in whole]
         for place in range(1, max(map(len, pieces), default=0) + 1):
             values = [_part(piece[-place]) if 1 < len(piece) >= place else None for piece in pieces]
             if any(value is not None for value in values):
                 columns[f"{name}, part {place} from the end"] = values
         folders = [_FOLDERS.split(text) if text else [] for text in whole]
-        for length in range(2, min(max(map(len, folders), default=0), _MOST_FOLDERS)):
-            columns[f"{name}, last {length} parts"] = [
-                "/".join(path[-length:]) if len(path) >= length else None for path in folders
-            ]
+        for length in range(1, min(max(map(len, folders), default=0), _MOST_FOLDERS)):
+            end, before = (
+                (f"last {length} parts", f"last {length} parts before the file")
+                if length > 1
+                else ("file name", "folder")
+            )
+            columns[f"{name}, {end}"] = [_joined(path[-length:]) if len(path) >= length else None for path in folders]
             if any(len(path) > length for path in folders):  # the folder may be all that the other file names
-                columns[f"{name}, last {length} parts before the file"] = [
-                    "/".join(path[-length - 1 : -1]) if len(path) > length else None for path in folders
+                columns[f"{name}, {before}"] = [
+                    _joined(path[-length - 1 : -1]) if len(path) > length else None for path in folders
                 ]
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return SEPARATORS.sub("/", "/".join(parts))
 
 
 def _part(text: str) -> str | None:
@@ -110,13 +122,14 @@ def pair_rows(ours: Keys, theirs: Keys) -> tuple[list[int | None], str, str]:
         row_of = {value: row for row, value in enumerate(values)}
         for other, wanted in theirs.items():
             rows = [None if value is None else row_of.get(value) for value in wanted]
-            part = "," in name or "," in other
-            if part:
+            rank = _rank(rows)
+            if rank <= best[0]:
+                continue
+            if _READ.search(name) or _READ.search(other):
                 rows = _without_chance(rows, wanted, ours[_whole(name)], theirs[_whole(other)])
-            found = [row for row in rows if row is not None]
-            if part and 2 * len(set(found)) < min(len(values), len(set(wanted))):
-                continue  # parts that agree by chance
-            rank = (len(set(found)), -len(found))
+                rank = _rank(rows)
+                if 2 * rank[0] < min(len(values), len(set(wanted))):
+                    continue  # parts that agree by chance
             if rank > best[0]:
                 best = (rank, rows, name, other)
     return best[1:]
@@ -126,7 +139,7 @@ def disagreeing(ours: Keys, theirs: Keys, rows: Sequence[int | None]) -> str | N
     """A column of both files by which most rows belong together, and some of them otherwise than in ``rows``; None if there is none."""
     for name, values in ours.items():
         other = next((heading for heading in theirs if plain_heading(heading) == plain_heading(name)), None)
-        if "," in name or other is None:
+        if _READ.search(name) or other is None:
             continue
         row_of = {value: row for row, value in enumerate(values) if value is not None}
         pairs = [None if value is None else row_of.get(value) for value in theirs[other]]
@@ -137,26 +150,25 @@ def disagreeing(ours: Keys, theirs: Keys, rows: Sequence[int | None]) -> str | N
     return None
 
 
-def _whole(name: str) -> str:
-    return re.split(r", (?:part|last) \d", name)[0]
+def _rank(rows: Sequence[int | None]) -> tuple[int, int]:
+    """How many rows belong together, and the fewer of theirs share one the better."""
+    found = [row for row in rows if row is not None]
+    return len(set(found)), -len(found)
 
 
 def _without_chance(
     rows: Sequence[int | None], matched: Sequence[str | None], ours: Sequence[str | None], theirs: Sequence[str | None]
 ) -> list[int | None]:
-    """The rows of which more agrees than a short number: there, one id must hold all parts of the other."""
-    kept: list[int | None] = []
-    for row, value, other in zip(rows, matched, theirs, strict=True):
-        if row is not None and _WEAK.fullmatch(value or ""):
-            first, second = ({_bare(part) for part in _PARTS.split(text or "")} for text in (ours[row], other))
-            row = row if first <= second or second <= first else None
-        kept.append(row)
-    return kept
+    """The rows without those of which too little agrees, unless one whole id holds all parts of the other."""
+    if tells_apart([value for row, value in zip(rows, matched, strict=True) if value and row is not None]):
+        return list(rows)
+    return [
+        None if row is None or contradicts(ours[row], whole) else row for row, whole in zip(rows, theirs, strict=True)
+    ]
 
 
-def _bare(part: str) -> str:
-    """A part without the letter that MIMIC-CXR puts before patients and studies."""
-    return part[1:] if re.fullmatch(r"[ps]\d{8}", part) else part
+def _whole(name: str) -> str:
+    return _READ.split(name)[0]
 
 
 def numbering_conflict(ours: Sequence[str | None], theirs: Sequence[str | None]) -> str | None:

@@ -1,0 +1,82 @@
+"""Whether ids of two files that agree in some of their parts agree by chance: ``1`` of ``val/images/1.png`` is also a ``test/images/1.png``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+SEPARATORS = re.compile(r"[/\\|:_\s-]+")
+_NUMBER = re.compile(r"\d+")
+_DATE = re.compile(r"(?:19|20)\d\d(?:[-.]?[01]\d(?:[-.]?[0-3]\d)?)?")  # a year or a day, which many studies share
+_LONG = 6  # digits of all numbers together, up to which no two files count by chance
+_SCATTERED = 4  # digits of numbers that do not count the studies
+_NAME = 3  # letters and digits of a name or a code
+
+
+def pieces_of(text: str | None) -> list[str]:
+    """The pieces of an id between all its signs."""
+    return [piece for piece in SEPARATORS.split(text or "") if piece]
+
+
+def contradicts(first: str | None, second: str | None) -> bool:
+    """Whether each of two ids has a part that the other has not, as ``val/1.png`` and ``test/1.png``; ``films/1.png`` holds ``1``."""
+    ours, theirs = ({_bare(piece) for piece in pieces_of(text)} for text in (first, second))
+    return not (ours <= theirs or theirs <= ours)
+
+
+def _bare(piece: str) -> str:
+    """A piece without the letter that MIMIC-CXR puts before patients and studies."""
+    return piece[1:] if re.fullmatch(r"[ps]\d{8}", piece) else piece
+
+
+def tells_apart(values: Sequence[str]) -> bool:
+    """Whether parts on which two files agree name studies, whatever else the two write around them.
+
+    Only places count in which at least half of the values differ: folders of a site, a year or a fold hold many studies. What
+    all values begin with (``case``) does not count either, nor do dates. Of what remains, half of the values must hold
+
+    - numbers of six digits together, or of four if they do not count the studies from 0 or 1, or
+    - a name or a code of three letters and digits, if these are as manifold as the values.
+    """
+    distinct = sorted(set(values))
+    split = [re.split(r"[/\\|:_]+", value) for value in distinct]
+    numbers: list[set[str]] = [set() for _ in distinct]
+    told = [False] * len(distinct)
+    for place in range(1, max(map(len, split), default=0) + 1):
+        column = [pieces[-place] if len(pieces) >= place else "" for pieces in split]
+        if 2 * len(set(column)) < len(distinct):
+            continue
+        for row, rest in enumerate(rests := _without_start(column)):
+            numbers[row] |= _numbers(rest)
+        told = [before or now for before, now in zip(told, _told(rests), strict=True)]
+    long = [now or sum(map(len, found)) >= _LONG for now, found in zip(told, numbers, strict=True)]
+    return _half(long)
+
+
+def _without_start(column: Sequence[str]) -> list[str]:
+    """What tells the values of one place from each other: nothing of dates, and not the letters that all begin with."""
+    first, last = min(column), max(column)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b or a.isdigit()), len(first))
+    start = same if first != last else 0
+    return ["" if _DATE.fullmatch(value) else value[start:] for value in column]
+
+
+def _told(rests: Sequence[str]) -> list[bool]:
+    """Which values of one place tell enough by themselves: names, codes and numbers that do not count the studies."""
+    shapes = {_NUMBER.sub("#", rest) for rest in rests}
+    if len(shapes) > 1 and 2 * len(shapes) >= len(set(rests)):
+        return [sum(map(str.isalnum, rest)) >= _NAME for rest in rests]
+    numbers = [_numbers(rest) for rest in rests]
+    single = [int(next(iter(found)) or 0) for found in numbers if len(found) == 1]
+    counts = bool(single) and min(single) <= 1 and max(single) < 2 * len(set(single))
+    scattered = _half([sum(map(len, found)) >= _SCATTERED for found in numbers])
+    return [scattered and not counts] * len(rests)
+
+
+def _numbers(text: str) -> set[str]:
+    """The numbers of a text, each once: ``300_300`` tells no more than ``300``."""
+    return {number.lstrip("0") for number in _NUMBER.findall(text)}
+
+
+def _half(found: Sequence[bool]) -> bool:
+    return 2 * sum(found) >= len(found)
