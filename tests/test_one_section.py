@@ -153,6 +153,25 @@ def test_a_perfect_system_is_perfect_however_its_reports_are_written(tmp_path, p
         assert profile != "r2gen" or found["test_BLEU_4"] > 0.999, found
 
 
+@pytest.mark.parametrize(
+    ("text", "findings", "impression"),
+    [
+        ("FINDINGS: A. ADDENDUM: Told Dr. X. IMPRESSION: B.", "A.", "B."),  # the only impression
+        ("FINDINGS: A. IMPRESSION: B.\nAddendum: Told.\nIMPRESSION: C.", "A.", "B."),
+        ("**ADDENDUM:** Told. FINDINGS: A. IMPRESSION: B.", "A.", "B."),
+        ("COMPARISON: None. The lungs are clear. IMPRESSION: B.", "The lungs are clear.", "B."),
+        ("TECHNIQUE: PA. COMPARISON: No prior studies are available. A. C. IMPRESSION: B.", "A. C.", "B."),
+        ("COMPARISON: Film of May. CT of June. IMPRESSION: B.", "", "B."),
+        ("FINDINGS: A. IMPRESSION: 1. B. 2. Recommendation: CT. 3. C.", "A.", "1. B. 3. C."),
+        ("FINDINGS: A.\nIMPRESSION:\n1. B.\n2. NOTE: Told.\n3. C.\n4. Follow-up: CT.", "A.", "1. B.\n3. C."),
+        ("FINDINGS: A. IMPRESSION: 1) B. 2) Plan: CT at level 12. Then more.", "A.", "1) B."),
+        ("1. FINDINGS: A. 2. RECOMMENDATION: CT. 3. IMPRESSION: B.", "A.", "B."),
+    ],
+)
+def test_addenda_comparisons_and_listed_asides_end_where_they_end(text, findings, impression):
+    assert [one_section(text, section) for section in ("findings", "impression")] == [findings, impression]
+
+
 def test_lines_and_columns_without_headings_are_cut_too(tmp_path):
     lines = [f"Findings: {F} Impression: {I}", "Clear lungs."]
     for name in ("a.txt", "res.csv"):

@@ -166,6 +166,22 @@ def test_an_addendum_above_the_report_does_not_count():
     assert extract(report, "both") == (f"{F} {I}", "header")
 
 
+@pytest.mark.parametrize(
+    ("text", "impression"),
+    [
+        ("FINDINGS: A nodule. ADDENDUM: Told Dr. X. IMPRESSION: B.", "B."),  # the only impression
+        ("FINDINGS: A nodule.\nADDENDUM: Told.\nIMPRESSION: B.", "B."),
+        ("FINDINGS: A nodule. IMPRESSION: B. ADDENDUM: Told. IMPRESSION: C.", "B."),
+        ("FINAL REPORT\nFINDINGS: A nodule.\n\nIMPRESSION: B.\n\nAddendum: Told.\nIMPRESSION: C.", "B."),
+        ("FINDINGS: A nodule. IMPRESSION: 1. B. 2. Recommendation: CT. 3. C.", "1. B. 3. C."),
+        ("FINDINGS: A nodule.\nIMPRESSION:\n1. B.\n2. NOTE: Told.\n3. C.\n4. Follow-up: CT.", "1. B. 3. C."),
+        ("1. FINDINGS: A nodule.\n2. RECOMMENDATION: CT.\n3. IMPRESSION: B.", "B."),
+    ],
+)
+def test_addenda_and_listed_asides_end_where_they_end(text, impression):
+    assert [extract(text, section)[0] for section in ("findings", "impression")] == ["A nodule.", impression]
+
+
 def test_an_addendum_alone_is_read_without_its_heading():
     text = "There is a small pneumothorax."
     assert extract(f" FINAL REPORT ADDENDUM\n\n ADDENDUM:  {text}", "both")[0] == text

@@ -5,6 +5,8 @@ Readers of free-text reports and of the files that are scored share them.
 
 from __future__ import annotations
 
+import re
+
 ANOTHER = (  # whose findings or impression a heading is of: not this study's, or not its reader's
     r"prior|previous|old(?:er)?|earlier|past|last|former|initial|recent|baseline|histor\w+|yesterday|prelim\w*|provisional|"
     r"tentative|pre ?-?op\w*|"  # of another time
@@ -29,3 +31,26 @@ SIGNATURE = (  # with which nothing of the report goes on
     r"(?:dictated (?:and \w+ )?by|electronically signed|report signed|approved(?: by)?(?=:| )|end of (?:report|impression|findings)|"
     r"i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*|i have reviewed the (?:images?|films?|study))\b"
 )
+ADDENDUM = re.compile(  # on a line of its own or behind a sentence
+    r"(?:^[^\S\n]*|(?<=[.!?])\s*)(?:\*\*|__)?(?:FINAL )?(?:ADDEND(?:UM|A)\b[^\S\n]*:?|Addend(?:um|a)(?:\*\*|__)?:)(?:\*\*|__)?",
+    re.MULTILINE,
+)
+_LISTED_ASIDE = re.compile(  # "2. Recommendation: CT." of a list
+    r"(?:^|(?<=[.;:!?)]\s))[^\S\n]*(\d{1,2})([.)])[^\S\n]+(?=(?-i:[A-Z]))(?=(?:recommendations?(?:\(s\))?|suggestions?|management|next steps?|plan"
+    r"|follow[ -]?ups?|notes?|comments?|limitations?|disclaimers?)[^\S\n]*:)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MAIN = re.compile(r"\b(?:findings|impressions?|conclusions?)\W{0,3}:", re.IGNORECASE)
+
+
+def without_listed_asides(text: str) -> str:
+    """A report without the items of a list that belong to neither section, so that the items behind them stay.
+
+    The number goes of one that is the last: where it ends is for the reader of headings to say.
+    """
+    for item in reversed(list(_LISTED_ASIDE.finditer(text))):
+        number, sign = int(item[1]) + 1, re.escape(item[2])
+        behind = re.compile(rf"(?:^|(?<=[.;!?)]\s))[^\S\n]*{number}{sign}\s", re.MULTILINE).search(text, item.end())
+        goes_on = behind and not _MAIN.search(text, item.end(), behind.end() + 30)
+        text = text[: item.start()] + text[behind.start() if behind and goes_on else item.end() :]
+    return text

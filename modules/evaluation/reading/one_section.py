@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 
 from modules.corpus.cells import is_empty
-from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN, SIGNATURE, WEIGHED
+from modules.corpus.section_names import (
+    ADDENDUM,
+    ANOTHER,
+    OF_THE_FILM,
+    ORGAN,
+    SIGNATURE,
+    WEIGHED,
+    without_listed_asides,
+)
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _BOTH = r"findings?\s*(?:and|&|/)\s*impressions?"  # one section that is both
@@ -46,7 +54,11 @@ _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a se
     re.IGNORECASE,
 )
 _CLOSES = re.compile(rf"(?:(?:^|\n)[^\w\n]{{0,40}}|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
-_ADDENDUM = re.compile(r"(?:^|\n|(?<=[.!?]))\s*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?")
+_NO_COMPARISON = re.compile(  # behind which a sentence is none of the comparison
+    r"\s*(?:none|nil|n/?a|not available|unavailable|no (?:\w+ ){0,3}(?:priors?|comparisons?|stud(?:y|ies)|exams?|examinations?|radiographs?|films?|images?|imaging))"
+    r"(?: (?:is|are|was|were))?(?: (?:available|provided|given))?(?: for comparison)?\.\s+",
+    re.IGNORECASE,
+)
 _ENDS_ASIDE = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*\u2022]\s+)?{_BOLD}(?:{ORGAN})[^:\n.]{{0,40}}:)", re.IGNORECASE)
 _NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own
     rf"(?:^|\n)[ \t]*{_BOLD}(?:additional|other|incidental|further|associated|unexpected|remaining)[^\S\n]+findings{_BOLD}[^\S\n]*:{_BOLD}"
@@ -81,8 +93,11 @@ def one_section(text: str, section: str) -> str:
     whole, text = text, re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
     if not _named(text):
         return whole
-    text = _NOTHING_MORE.sub("", next((part for part in _ADDENDUM.split(text) if _named(part)), text))
+    text = without_listed_asides(_NOTHING_MORE.sub("", text))
+    text, *added = [part for part in ADDENDUM.split(text) if _named(part)] or [text]
     parts = _parts(text)
+    for more in map(_parts, added):  # a section that stands nowhere above
+        parts |= {kind: more[kind] for kind in ("findings", "impression") if more.get(kind) and not parts.get(kind)}
     joined = {kind: ("\n" if "\n" in text else " ").join(dict.fromkeys(pieces)) for kind, pieces in parts.items()}
     impression = joined.get("impression") or joined.get("doubtful", "")
     findings = joined["findings"] if "findings" in joined else _TITLE.sub("", joined.get("before", "")).strip()
@@ -108,8 +123,10 @@ def _parts(text: str) -> dict[str, list[str]]:
         if closed:
             continue
         if heading.kind == "aside":
+            of_the_study = bool(_OF_THE_STUDY.match(text[heading.start : heading.stop]))
+            none = _NO_COMPARISON.match(body) if "omparison" in text[heading.start : heading.stop].lower() else None
             empty = kind != "before" and not any(parts.get(kind, ()))
-            _add(parts, kind, _behind(body, empty and bool(_OF_THE_STUDY.match(text[heading.start : heading.stop]))))
+            _add(parts, kind, body[none.end() :] if none else _behind(body, empty and of_the_study))
             continue
         kind = heading.kind
         _add(parts, kind, body)

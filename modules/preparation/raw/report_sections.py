@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from modules.corpus.section_names import SIGNATURE
+from modules.corpus.section_names import ADDENDUM, SIGNATURE, without_listed_asides
 from modules.preparation.raw.nothing_said import says_nothing
 from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
 from modules.preparation.raw.studies import join_sections
@@ -44,14 +44,13 @@ _UNDERLINED = re.compile(
 _INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
     r"(?<=[.?!:])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
-    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP|ADDENDUM):)"
+    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP):)"
     r"|(?<=[a-z][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)|(?<=[.?!])\s+(?=I, (?:the|as|Dr)\b|(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
     r"|Indications?|Recommendations?|Comments?|Notes?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
     r"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|Technique|Comparisons?|Indications?)\s*:)"
 )
 _FINAL = re.compile(r"^[^\S\n]*FINAL REPORT\b.*$", re.MULTILINE)
-_ADDENDUM = re.compile(r"^[^\S\n]*(?:FINAL )?ADDEND(?:UM|A)\b[^\S\n]*:?", re.MULTILINE)
 _RULE = re.compile(r"\s*[_=-]{5,}\s*")
 _THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
 _TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
@@ -88,8 +87,16 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
+    texts, *added = map(_texts, _final_parts(report))
+    for kind in ("findings", "impression"):
+        texts[kind] = next((found[kind] for found in (texts, *added) if found[kind]), [])
+    return Sections(*(" ".join(texts[kind]) for kind in ("findings", "impression", "unnamed")))
+
+
+def _texts(part: str) -> dict[str, list[str]]:
+    """The texts of a part of a report by the kind of their section."""
     texts: dict[str, list[str]] = {"findings": [], "impression": [], "unnamed": [], "aside": [], "report": []}
-    for kind, paragraphs in _sections(_with_plain_headers(_final_part(report))):
+    for kind, paragraphs in _sections(_with_plain_headers(part)):
         text = " ".join(" ".join(paragraphs).split())
         if not text or says_nothing(text) or (kind == "unnamed" and _OF_THE_VIEW.fullmatch(text)):
             continue
@@ -99,11 +106,12 @@ def find_sections(report: str) -> Sections:
     for kind in ("findings", "impression"):
         texts[kind] = texts[kind] or texts.get(f"{DOUBTFUL}{kind}", [])
     texts["findings"] = texts["findings"] or texts["report"]
-    return Sections(*(" ".join(texts[kind]) for kind in ("findings", "impression", "unnamed")))
+    return texts
 
 
 def _with_plain_headers(report: str) -> str:
     """The report with its headers as ``FINDINGS: ..``, whatever mark, number or line stands beside them."""
+    report = without_listed_asides(report)
     report = _TAGS.sub(lambda tag: "\n" if tag[1] else f"\n{tag[2].upper()}: ", report.replace("\uff1a", ":"))
     report = _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
     return _THIN_RULE.sub("", _WET_READ.sub(r"\g<0>:", report))
@@ -128,13 +136,15 @@ def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:
     return (found.unnamed, "no header") if speaks_of_a_finding(found.unnamed) else ("", "header")
 
 
-def _final_part(report: str) -> str:
-    """What stands behind the last FINAL REPORT line: neither a wet read or addendum above it counts nor one below it."""
+def _final_parts(report: str) -> list[str]:
+    """What stands behind the last FINAL REPORT line, up to an addendum, and the addenda below it.
+
+    No wet read or addendum above it counts, nor does one below it for a section that the report has.
+    """
     report = report.replace("\r\n", "\n").replace("\r", "\n")
-    parts = [_ADDENDUM.split(part)[0] for part in _FINAL.split(report)[1:]]
-    if not any(part.strip() for part in parts):
-        parts = [next((part for part in _ADDENDUM.split(_FINAL.sub("", report)) if part.strip()), report)]
-    return next((part for part in reversed(parts) if part.strip()), report)
+    finals = [ADDENDUM.split(part) for part in _FINAL.split(report)[1:]]
+    found = next((parts for parts in reversed(finals) if parts[0].strip()), None)
+    return found or [part for part in ADDENDUM.split(_FINAL.sub("", report)) if part.strip()] or [report]
 
 
 def _sections(report: str) -> list[tuple[str, list[str]]]:
