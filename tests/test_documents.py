@@ -106,6 +106,10 @@ def test_quickstart_and_test_commands_open_the_readme():
     assert "bash run_tests.sh" in first_screen
 
 
+def test_the_readme_is_short():
+    assert (ROOT / "README.md").stat().st_size <= 9_000
+
+
 @pytest.mark.slow
 def test_scripts_list_what_is_missing_and_end_with_status_two(forks, tmp_path):
     """On a clone without data and weights the published command says everything that it lacks."""
