@@ -83,7 +83,8 @@ def named(name: object) -> str:
     """
     text = str(name)
     words = text.split()
-    if len(words) > MOST_WORDS or (len(words) > 1 and text.rstrip().endswith((".", "!", "?"))):
+    sentence = len(words) > 1 and text.rstrip().endswith((".", "!", "?")) and words[-1] not in ("No.", "Nr.")
+    if len(words) > MOST_WORDS or sentence:
         return f"a text of {len(text):,} letters"
     text = text[:80]
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -18,7 +18,7 @@ CONDITIONS = ("Atelectasis", "Cardiomegaly", "Edema", "Effusion", "Fracture", "H
 FIRST = ["Anna", "Bert", "Carl", "Dora", "Emil", "Frida", "Gustav", "Hanna", "Ingo", "Jana"]
 
 
-def write(folder, **columns):
+def write(folder, /, **columns):
     """A table with these columns beside images and reports."""
     count = len(next(iter(columns.values())))
     rows = [{"id": f"s{n}", "image_path": f"{n}.png", "report": "Clear."} for n in range(count)]
@@ -66,6 +66,54 @@ def test_numbers_with_hyphens_are_no_dates(tmp_path, heading):
 
 def test_what_is_so_or_not_of_a_patient_is_no_name(tmp_path):
     read(write(tmp_path, patient_ventilated=["yn"[n % 3 > 0] for n in range(40)]))
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["history number", "Case History No.", "hospital number", "HospitalNo", "unit number", "X-Ray Number", "folio", "dossier", "Aktenzeichen",
+     "Fallnummer", "folder", "film jacket", "chart no", "record number", "medical record", "registration no", "clinic number", "visit id",
+     "insurance number", "MR#", "file no", "expediente", "Patient Case", "patient code", "PatientIdentifier"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["hashes", "numbers"])
+@pytest.mark.parametrize("rows", [12, 80])
+def test_the_number_under_which_a_hospital_files_a_person_is_asked_about(tmp_path, rows, kind, heading):
+    with pytest.raises(UserError, match=f"'{heading}' looks like one"):
+        read(write(tmp_path, **{heading: [OF_PERSONS[kind](n // 4) for n in range(rows)]}))
+
+
+OF_SEVERAL = {
+    "room": "R1 R2 R3 R4", "room number": "101 102 1203", "resolution": "2544x3056 3056x2544 2022x2022", "cpt": "71045 71046 71047",
+    "zip": "10115 10117 80331", "zip code": "10115 10117 80331", "postcode": "SW1A E1 N1", "PostalCode": "10115 10117 80331",
+    "software": "v1.2.3 v2.0.1 v3.1.0", "SoftwareVersions": "VF10 VG11 VE12", "version": "v1 v2 v3", "batch": "b1 b2 b3", "batch number": "1 2 3",
+    "bed": "B1 B2 B3", "bed no": "B1 B2 B12", "accession prefix": "A12 B34 C56", "hospital id": "h1 h2 h3", "wing": "W1 W2 W3", "grid": "g1 g2 g3",
+    "plate id": "P1 P2 P3", "drg": "D101 D102 D103", "release": "r1 r2 r3", "visit number": "1 2 3", "transfer syntax": "1.2.840.10008.1.2 "
+    "1.2.840.10008.1.2.1 1.2.840.10008.1.2.4.90", "covid": "0 1 2", "steroid": "0 1 2", "patient intubated": "0 1 2", "PatientIntubated": "yes no unknown",
+    "patient_intubated": "0 1", "patient on ventilator": "0 1 2", "Patient Position": "HFS FFS HFP", "patient orientation": "L\\F R\\F A\\F",
+    "patient class": "I O E", "patient covid": "yes no", "patient location": "W1 W2 W3", "patient group": "g1 g2 g3", "patient has pacemaker": "0 1 2",
+    "subject rotated": "0 1 2", "patient pregnant": "y n unk", "patient sex code": "1 2 3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("heading", OF_SEVERAL)
+def test_a_small_table_is_not_asked_what_several_patients_share_nor_what_is_told_of_one(tmp_path, heading):
+    for rows in (6, 12, 24):
+        values = OF_SEVERAL[heading].split() * rows
+        for seed in range(3):
+            drawn = random.Random(seed).sample(values, rows)
+            assert len(read(write(tmp_path, **{heading: drawn})).studies) == rows
+
+
+@pytest.mark.parametrize("heading", ["hospital id", "patient location", "patient on ventilator", "zz"])
+def test_long_numbers_that_repeat_are_asked_about_where_short_ones_are_not(tmp_path, heading):
+    with pytest.raises(UserError, match=f"'{heading}' looks like one"):
+        read(write(tmp_path, **{heading: [str(100000 + 7 * (n // 4)) for n in range(12)]}))
+    assert len(read(write(tmp_path, **{heading: [f"a{n // 4}" for n in range(12)]})).studies) == 12
+
+
+def test_short_codes_of_patients_with_few_and_many_studies_are_asked_about_under_any_heading(tmp_path):
+    counts = (1, 5, 2, 3, 1, 1, 4, 2, 1, 6)
+    with pytest.raises(UserError, match="'zz' looks like one"):
+        read(write(tmp_path, zz=[f"p{n}" for n, count in enumerate(counts) for _ in range(count)]))
 
 
 @pytest.mark.parametrize("heading", ["hash", "anon", "identifier", "token", "GRDN", "family", "ref", "zz"])

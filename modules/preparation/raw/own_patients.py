@@ -8,45 +8,64 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modules.corpus.cells import is_empty
-from modules.corpus.tables import plain_heading
 
 MOST_OF_A_PATIENT = 10  # rows in the mean, of which a column may still be one of patients
 MANY = 10  # values, none of which is in more than a tenth of the rows: views, labels, sites and scanners are fewer, or pile up
+SEVERAL = (
+    6  # short codes (p12), none of which is in more than a quarter of the rows: rooms, batches and versions are fewer
+)
+LONG = 6  # letters and digits of a code that is one person's however few there are
 _WORDS = re.compile(r"[^\W\d_]+")
 _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_PATIENT = re.compile(  # a plain heading that says it, whatever stands below
-    r"(?:(?<!in)(?<!out)patients?|patienten?|subjects?|person|pat)(?:id|nr|no|num|number|nummer|name|key|code|uid)?$|mrn$"
-    r"|^(?:pt|medicalrecord|hospital|nhs)(?:id|nr|no|num|number|key|code)$"
-)
+
+# Words of headings, an idea a line.
 _PERSON = re.compile(
-    r"(?<!in)(?<!out)(?:patient|pazient|pacient)|subject|sujet|participant|proband|volunteer|pseudonym"
+    r"(?:(?<!in)(?<!out)patient(?:s|en)?|pazient|pacient|subjects?|sujet|participants?|proband|volunteer|pseudonym)"
 )
-_PERSON_WORDS = re.compile(r"pts?|pat|subjs?|persons?|individuals?|empi|uhid")
-_LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|uid|case|name|code|folder|owner|barcode|identifier)$")
-_LIKE_ID_WORDS = re.compile(  # a hash or a client may be a person's; so may names and numbers of archives
-    "mr|hn|upi|nhs|nhc|cpf|ssn|ipp|chart|hash|token|anon|anonymous|pseudo|alias|nickname|identity|surname|client|donor|resident|member|record"
+_PERSON_WORDS = re.compile(r"pts?|pat|subjs?|persons?|individuals?|empi|uhid|mrn")
+_NUMBER = r"ids?|nr|no|num|number|nummer|n[uú]mero|key|uid|identifier|index|idx|barcode"
+_HIDDEN = r"\w*hash(?:ed)?|\w*coded?|\w*crypted|masked|token|secret|anon\w*|pseudo\w*|alias|nickname|deid\w*"
+_FILE = r"case|folder|files?|chart|records?|folio|dossier|jacket|akten?|expediente|prontuario|cartella"  # of one person
+_FILED = r"history|hosp(?:ital)?|clinic|unit|x-?ray|insurance|registration|admission|fall"  # under a number
+_VISIT = r"hadm|visit|stay|encounter|admission|episode"  # of one person, counted
+_NAMES = r"name|surname|identity|owner|client|donor|resident|member|mr|hn|upi|nhs|nhc|cpf|ssn|ipp"
+_SHARED_WORDS = (
+    "ages?|sex|gender|weight|height|width|bmi|race|ethnic(?:ity)?|birth|dob|body|smok(?:er|ing)|insurance|history",  # life
+    "dates?|times?|year|month|day|week|hour|visit|session|sequence|follow|up",
+    "views?|projections?|positions?|orientation|laterality|side|angle|exposure|dose|kvp?|mas?|protocol|procedure",
+    "modality|manufacturer|vendor|model|scanner|device|machine|detector|plate|camera|equipment|software|versions?|station",
+    "spacing|pixels?|rows?|columns|bits?|size|shape|resolution|window|photometric|quality",
+    "hospital|sites?|cent(?:er|re)|clinic|institut(?:e|ion)|department|dept|wards?|rooms?|beds?|location",
+    "city|country|state|region|zip(?:code)?|post(?:al|code)?|language",
+    "reader|radiologist|physician|doctor|referr(?:er|ing)|technician|technologist|radiographer",
+    "operator|annotator|author|reviewer|labell?er|rater",
+    "labels?|findings?|impressions?|diagnos[ie]s|diseases?|pathology|conditions?|symptoms?|problems?|outcome|treatment",
+    "class|category|grade|stage|severity|level|score|status|type|kind|tags?|keywords?|priority",
+    "icd|cpt|drg|loinc|snomed|mesh|billing|cost",
+    "description|indication|reason|complaint|comments?|notes?|remarks?|texts?|reports?|captions?|summary",
+    "split|subset|set|fold|batch|dataset|source|database|license|url|link|md|sha|checksum|prefix",
+    "film|image|acquisition|series|slice|frame|instance|bbox|box|serial|count",
 )
-_NOBODY = (  # words of what several patients share, and of what is told of one
-    "ages?|sex|gender|weight|height|width|bmi|race|ethnic(?:ity)?|birth|dob|dates?|times?|year|month|day|week|hour|views?|projections?|positions?"
-    "|orientation|laterality|side|modality|manufacturer|vendor|model|scanner|device|machine|detector|station|equipment|kvp?|mas?|exposure|dose"
-    "|spacing|pixels?|rows?|columns|bits?|size|shape|photometric|angle|hospital|sites?|cent(?:er|re)|clinic|institut(?:e|ion)|department|dept|ward"
-    "|location|city|country|state|region|language|reader|radiologist|physician|doctor|referr(?:er|ing)|technician|technologist|radiographer"
-    "|operator|annotator|author|reviewer|labell?er|rater|labels?|findings?|impressions?|diagnos[ie]s|diseases?|pathology|conditions?|class"
-    "|category|grade|stage|severity|score|status|type|kind|protocol|procedure|description|body|history|indication|reason|complaint|symptoms?"
-    "|comments?|notes?|remarks?|texts?|reports?|captions?|summary|split|subset|set|fold|dataset|source|database|license|url|link|md|sha|checksum"
-    "|quality|insurance|smok(?:er|ing)|icd|mesh|tags?|keywords?|problems?|priority|outcome|treatment|follow|up|visit|slice|frame|instance|bbox|box"
-    "|count|film"
+_STATE = re.compile(  # behind a person, what is told of him
+    r"\w{2,}(?:ed|ing|ion|ity|ness|ment|ance|ency|ant|ent|ous|ive|able|ine)|group|cohort|arm|is|was|has|had|on|in|at|with|without|under|needs?"
 )
-_SHARED = re.compile(
-    rf"(?:patients?|subjects?|study|series|image|acquisition|content)?(?:{_NOBODY}){{1,3}}(?:id|name|code|nr|no|number)?"
-)
+_LIKE_ID = re.compile(rf"{_HIDDEN}|{_NAMES}|{_FILE}|(?:{_FILE}|{_NAMES}|study|exam)n?(?:{_NUMBER}|zeichen)")
+_BY_NUMBER = re.compile(rf"\w*(?:{_FILE}|{_FILED})n?(?:nr|no|num|number|nummer)|(?:{_VISIT})id")
+_DOUBTFUL = re.compile(
+    r"hosp(?:ital)?(?:id|key)|visit(?:nr|no|num|number)"
+)  # of houses or patients, which visit or whose
+_SHARED = re.compile(rf"(?:study|content)?(?:{'|'.join(_SHARED_WORDS)}){{1,3}}(?:id|name|code|nr|no|number)?")
+
+# What stands in cells.
 _NUMBERED = re.compile(
     r"[A-Za-z]{1,8}[-_ ]?\d+|(?!(?:19|20)\d\d(?:\d{4})?$)\d{4,}"
 )  # p12, 50414267; not 2019, 20190131, an age
-_MEASURED = re.compile(  # numbers, with a unit or without, dates, times
+_MEASURED = re.compile(  # numbers, with a unit or without, sizes, versions, dates, times
     r"[-+<>]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?\s?(?:[ywmd]|mm|cm|m|k?g|lbs?|kvp?|mas?|ml|%|x|t|yo|yrs?|years?|months?|weeks?|days?|st|nd|rd|th)?"
+    r"|\d+ ?[x*] ?\d+|v?(?!\d+(?:\.\d{3})+$)\d{1,3}(?:\.\d{1,3}){2,3}|1\.2\.840\.10008\.[\d.]+"
     r"|(?:\d\d?|(?:19|20)\d\d)[-/.]\d\d?[-/.](?:\d\d?|(?:19|20)\d\d)(?:[t ].*)?|\d{1,2}:\d\d(?::\d\d)?.*"
 )
+_YES_OR_NO = re.compile("yes|no|y|n|true|false|t|f|0|1|unknown|unk|pos(?:itive)?|neg(?:ative)?|present|absent")
 _CODE = re.compile(r"(?=\S*\d)[\w.:+/=-]+")  # a hash and its like
 _NAME = re.compile(r"[^\W\d_][\w'.-]*(?:\^|, ?)[^\W\d_][\w'.^ -]*")  # Doe^Jane, Doe, Jane
 _MOST_WORDS = 4  # of a name
@@ -57,48 +76,59 @@ Rows = Sequence[tuple[str, Mapping[str, Any]]]  # place in the file, values by h
 def may_name_patients(heading: str, rows: Rows) -> bool:
     """Whether a column may name the patients, so that they would lie in two splits if it were not used.
 
-    A heading that has a word for a person says so whatever stands below (``participant``, ``PatientSecret``), if it is not that
-    of a property (``Patient Age``); one of an id or a name (``hash``, ``client``) if its values repeat as patients do. Any other
-    column is judged by its values alone, if no word of its heading is one of what several patients share (``site``, ``view``,
-    ``scanner``, ``label``, ``date``, ``reader``, ...) and most of its cells are filled. What repeats as patients do has at
-    least three values with ten rows each in the mean or fewer, not all of them different, and they are
+    Four kinds of headings:
 
-    - numbers of four and more digits, a word with a number (``p12``), codes without blanks that hold digits (``b6589fc6ab``), names
-      as archives write them (``Doe^Jane``), or
-    - ten and more names of up to four words, or numbers that count from 0 or 1 without a gap, none of which is in more than a tenth of the
-      rows: categories of so many values pile up in a few of them.
+    - a person's (``participant``), alone or beside a word of an id, says so whatever stands below, and beside an unknown word
+      (``PatientSecret``) unless the values are yes and no,
+    - a number under which a hospital files persons (``case``, ``history number``), a name or what hides one (``hash``) says so if its
+      values repeat as patients do: three and more, not all of them different, with ten rows each in the mean or fewer,
+    - one of what several patients share (``site``, ``view``, ``room``, ``reader``) does not; beside a person (``patient location``) only
+      if its values repeat and are surely names,
+    - any other, and what is told of a person (``patient on ventilator``), is judged by its values alone, if they repeat so and most of its
+      cells are filled.
 
-    Dates, times, ages, measures, labels of 0 and 1, lists and sentences are none of these.
+    Surely names are long numbers and codes (``50414267``, ``b6589fc6ab``) and names as archives write them (``Doe^Jane``). So are six and more
+    short codes (``p12``) if none is in more than a quarter of the rows; ten and more names of up to four words, or numbers that count from
+    0 or 1 without a gap, if none is in more than a tenth: categories of so many values pile up in a few of them. Dates, times,
+    ages, measures, labels of 0 and 1, lists and sentences are none.
     """
-    plain = plain_heading(heading)
-    words = {word.casefold() for word in _WORDS.findall(_BORDER.sub(" ", heading))}
     values = [row[heading] for _, row in rows if not is_empty(row.get(heading))]
     if any(isinstance(value, bool | list | dict) for value in values):
         return False
-    if _PATIENT.search(plain):
-        return True
-    of_person = bool(_PERSON.search(plain) or any(map(_PERSON_WORDS.fullmatch, words)))
-    shared = any(map(_SHARED.fullmatch, words))
     counts = Counter(str(value).strip().casefold() for value in values)
-    if of_person is not shared:
-        return of_person and (
-            len(counts) > 2 or 1 < len(counts) <= len(values) <= 2 * MOST_OF_A_PATIENT
-        )  # not yes and no
-    if not 2 < len(counts) < len(values) <= MOST_OF_A_PATIENT * len(counts):
+    words = [word.casefold() for word in _WORDS.findall(_BORDER.sub(" ", heading))]
+    whole, last = "".join(words), "".join(words[-1:])
+    others = [rest for word in words if not _PERSON_WORDS.fullmatch(word) and len(rest := _PERSON.sub("", word)) > 1]
+    of_person = any(_PERSON_WORDS.fullmatch(word) or _PERSON.search(word) for word in words)
+    filed = bool(re.fullmatch(_FILE, last) or _BY_NUMBER.fullmatch(whole))
+    doubtful = bool(_DOUBTFUL.fullmatch(whole))
+    shared = not (filed or doubtful) and any(map(_SHARED.fullmatch, others))
+    named = filed or (not doubtful and bool(re.fullmatch(_NUMBER, last) or any(map(_LIKE_ID.fullmatch, others))))
+    if of_person and not shared and (named or not any(map(_STATE.fullmatch, others))):
+        few = len(counts) <= 2 and len(values) > 2 * MOST_OF_A_PATIENT
+        return named or not others or not (few or len(counts) < 2 or all(map(_YES_OR_NO.fullmatch, counts)))
+    if not 2 < len(counts) < len(values) <= MOST_OF_A_PATIENT * len(counts) or (shared and not of_person):
         return False
-    if not shared and (_LIKE_ID.search(plain) or any(map(_LIKE_ID_WORDS.fullmatch, words))):
-        return True
-    return 2 * len(values) >= len(rows) and (_are_names(counts) or (not shared and _are_many(counts)))
+    filled = 2 * len(values) >= len(rows)
+    if shared:
+        return filled and _are_names(counts)
+    return named or (filled and (_are_names(counts) or _are_many(counts)))
 
 
 def _are_names(values: Mapping[str, int]) -> bool:
-    """Whether values are numbers, codes or names of persons, however few there are."""
+    """Whether values are names of persons as archives write them, or numbers and codes that are long, however few there are."""
+    return all(map(_NAME.fullmatch, values)) or (_are_codes(values) and min(map(len, values)) >= LONG)
+
+
+def _are_codes(values: Mapping[str, int]) -> bool:
     codes = all(map(_CODE.fullmatch, values)) and not all(map(_MEASURED.fullmatch, values))
-    return codes or all(map(_NUMBERED.fullmatch, values)) or all(map(_NAME.fullmatch, values))
+    return codes or all(map(_NUMBERED.fullmatch, values))
 
 
 def _are_many(values: Mapping[str, int]) -> bool:
     """Whether short values are so many and so even that they are no categories."""
+    if _are_codes(values):
+        return len(values) >= SEVERAL and max(values.values()) * 4 <= sum(values.values())
     if len(values) < MANY or max(values.values()) * MANY > sum(values.values()):
         return False
     if any(map(_MEASURED.fullmatch, values)):
