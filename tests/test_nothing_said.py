@@ -1,15 +1,21 @@
-"""modules/preparation/raw/nothing_said.py: sections that say nothing are none, in every reader alike."""
+"""modules/corpus/nothing_said.py: sections that say nothing are none in every reader alike, and are said where they are scored."""
 
 import json
 
 import pytest
 from test_raw_mimic import write_gzip
 
+from modules.corpus.annotations import Study
+from modules.corpus.nothing_said import says_nothing
+from modules.evaluation.reading.predictions import match
+from modules.evaluation.reading.report_files import read_report_file
+from modules.options.flags import DataOptions
 from modules.options.preparation_flags import RawOptions
+from modules.preparation.doctor.corpus import look_at_reports
+from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.raw.custom import read_custom
 from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
-from modules.preparation.raw.nothing_said import says_nothing
 
 NOTHING = (
     "None.", "nan", "XXXX.", "XXXX XXXX.", "N/A", ".", "___", "___.", "As above.", "See impression.", "Refer to impression.", "Same as impression.",
@@ -87,3 +93,29 @@ def test_a_whole_report_that_says_nothing_is_none(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     dataset = read_custom(tmp_path, RawOptions(section="findings"), with_images=False)
     assert ([study.report for study in dataset.studies], [*dataset.dropped.values()]) == (["Clear lungs."], ["no report"])  # fmt: skip
+
+
+def scored(folder, references):
+    rows = [{"id": f"case {n}", "prediction": "Clear lungs.", "reference": text} for n, text in enumerate(references)]
+    (folder / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return match({"p": read_report_file(folder / "p.jsonl")}, None, "auto", 100)
+
+
+def test_references_that_say_nothing_are_scored_as_the_file_has_them_and_said(tmp_path):
+    """Published figures count them; a cell that is empty is left out everywhere."""
+    matched = scored(tmp_path, ["Clear lungs.", "See impression.", "As above.", "None.", "Unchanged."])
+    assert matched.raw_references == ["Clear lungs.", "See impression.", "As above.", "Unchanged."]
+    said = "2 of 4 references say nothing of the film or only where it is said (See impression), first case 1, case 2: they are scored"
+    assert any(note.startswith(said) for note in matched.notes)
+    assert any(note.startswith("1 of 5 references are empty and left out, first case 3") for note in matched.notes)
+    assert not any("say nothing of the film" in note for note in scored(tmp_path, ["Clear lungs.", "Normal."]).notes)
+
+
+def test_the_doctor_names_reports_that_say_nothing():
+    studies = [
+        Study(id=str(n), image_path=("a.png",), report=text, split="test")
+        for n, text in enumerate(("Clear.", "See above."))
+    ]
+    diagnosis = Diagnosis()
+    look_at_reports(studies, DataOptions(), diagnosis)
+    assert [problem.examples for problem in diagnosis.problems if "say nothing of the film" in problem.text] == [("1",)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from modules.corpus.cells import is_empty
+from modules.corpus.nothing_said import says_nothing
 from modules.corpus.text import (
     CLEANERS,
     clean_once,
@@ -164,6 +165,7 @@ def match(
     raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
     check_texts([(truth.path, raw_references), *((systems[name].path, reports) for name, reports in raw.items())])
+    notes += _said_of_pointers(raw_references, ids)
     notes += [
         note for name, reports in raw.items() for note in _said_of(name, systems[name], reports, raw_references, ids)
     ]
@@ -218,6 +220,14 @@ def _cleaned_sides(
             "no hyphen of the references is inside a word: they were joined from pieces (right - sided), and are read as right-sided"
         )
     return cleaned, full, done
+
+
+def _said_of_pointers(references: Sequence[str], ids: Sequence[str]) -> list[str]:
+    """References that say nothing of the film: whoever made the file counts their studies, and so do its published figures."""
+    found = [named(key) for key, text in zip(ids, references, strict=True) if says_nothing(text)]
+    what = f"{len(found)} of {len(ids)} references say nothing of the film or only where it is said (See impression)"
+    done = "they are scored as words, as the file has them; main_prepare.py leaves such studies out"
+    return [f"{what}, first {', '.join(found[:3])}: {done}"] if found else []
 
 
 def _said_of(

@@ -21,6 +21,7 @@ import numpy as np
 
 from modules.corpus.annotations import leading_out, read_image_path, read_labels
 from modules.corpus.cells import failed, is_empty, refuse_odd
+from modules.corpus.nothing_said import says_nothing
 from modules.corpus.splits import known_split, split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file, read_text_file
 from modules.evaluation.reading.report_rows import JSON_ENDINGS, LINES_ENDINGS, is_json_lines, json_rows, jsonl_rows
@@ -31,7 +32,6 @@ from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below
-from modules.preparation.raw.nothing_said import says_nothing
 from modules.preparation.raw.own_columns import (
     KNOWN,
     Rows,

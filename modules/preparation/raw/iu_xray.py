@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from modules.corpus.nothing_said import says_nothing
 from modules.messages import Needed, UserError, quoted, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
-from modules.preparation.raw.nothing_said import says_nothing
 from modules.preparation.raw.studies import (
     NO_SECTION,
     RawDataset,

@@ -23,8 +23,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import ADDENDUM, SIGNATURE, without_listed_asides
-from modules.preparation.raw.nothing_said import says_nothing
 from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
 from modules.preparation.raw.studies import join_sections
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from modules.corpus.annotations import SPLITS
+from modules.corpus.nothing_said import says_nothing
 from modules.corpus.splits import split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file
 from modules.messages import UserError, shown_headings
-from modules.preparation.raw.nothing_said import says_nothing
 from modules.records import read_json
 
 NOT_LISTED = "not in the split file"
