@@ -194,9 +194,14 @@ def _add_composed(
     headings: Sequence[str], columns: Mapping[str, Sequence[object]], named: dict[str, list[str]]
 ) -> None:
     """Add the texts whose headings are put together from known words to the names that say the same."""
-    reports = []
-    for heading in _unknown(headings, columns, named):
-        side = side_of(heading)
+    reports, known = [], _known(headings, named)
+    for heading in headings:
+        side, values = side_of(heading), columns[heading]
+        of_section = side in named and any(
+            part in plain_heading(heading) for part in _PARTS
+        )  # also where all say one word
+        if heading in known or not (is_text(values) or (of_section and not holds_classes(values))):
+            continue
         if side in ("generated", "reference"):
             named[side].append(heading)
         elif side is not None:

@@ -10,6 +10,7 @@ from modules.corpus.tables import plain_heading
 from modules.evaluation.reading.column_values import is_numbered
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.headings import IDS, KNOWN, is_known
+from modules.evaluation.reading.sections_apart import sections_of
 from modules.messages import UserError, quoted_name
 
 _IDS, _KNOWN = (frozenset(map(plain_heading, names)) for names in (IDS, KNOWN))
@@ -53,6 +54,8 @@ def column_rows(path: Path, content: Mapping[str, Any]) -> list[Row] | None:
     """
     several = [name for name, value in content.items() if isinstance(value, list | dict)]
     named = [name for name in several if plain_heading(name) in _KNOWN] or [*filter(is_known, several)]
+    if any(sections_of(content[name]) for name in named):
+        return [content]  # one study, whose reports are objects of their sections
     if not {*map(plain_heading, named)} - _IDS or (
         len(named) < 2 and len(named) < len(content) and len(content[named[0]]) < 2
     ):

@@ -39,6 +39,7 @@ from modules.evaluation.reading.report_rows import (
     refuse_other_keys,
     refuse_word_lists,
 )
+from modules.evaluation.reading.sections_apart import choose_sections, sections_of
 from modules.evaluation.reading.study_ids import id_columns
 from modules.messages import UserError, quoted, quoted_name, require_file, shown_headings
 from modules.records import parse_json
@@ -195,7 +196,7 @@ def _read_annotation(
     generated = {plain_heading(name) for name in (*GENERATED, *(columns or {}).values())}
     headings = {name for row in rows for name in row}
     strange = unknown_texts(rows) if wanted == "prediction" and headings else []
-    apart = any(is_empty(row.get("report")) and has_sections(row) for row in rows)
+    apart = any((is_empty(row.get("report")) and has_sections(row)) or sections_of(row.get("report")) for row in rows)
     if strange or apart or any(plain_heading(name) in generated or side_of(name) == "generated" for name in headings):
         if apart:  # an empty column is no report beside them
             rows = [{name: row[name] for name in row if name != "report" or not is_empty(row[name])} for row in rows]
@@ -220,6 +221,7 @@ def _from_rows(
 ) -> ReportFile:
     if not rows:
         return ReportFile(path, [])
+    rows = choose_sections(path, rows, section)
     if wanted == "prediction":
         refuse_word_lists(path, rows)
     roles = find_roles(path, rows, wanted, section, columns)
@@ -255,8 +257,11 @@ def _text(path: Path, row: Row, names: Sequence[str], section: str) -> str:
             value = value[0]  # pycocoevalcap's {id: [text]}
         if not is_empty(value):
             if not isinstance(value, str):
+                more = ": correct it"
+                if isinstance(value, Mapping):
+                    more = f", or findings and impression alone and not {', '.join(map(quoted_name, [*value][:8]))}: write the text itself"
                 raise UserError(
-                    f"the column {quoted_name(name)} of {path} holds a {type(value).__name__}; expected text: correct it"
+                    f"the column {quoted_name(name)} of {path} holds a {type(value).__name__}; expected text{more}"
                 )
             pieces.append((name, value))
     if len(names) == 1:
