@@ -23,7 +23,7 @@ def write(folder, /, **columns):
     count = len(next(iter(columns.values())))
     rows = [{"id": f"s{n}", "image_path": f"{n}.png", "report": "Clear."} for n in range(count)]
     with (folder / "t.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *columns])
+        writer = csv.DictWriter(file, [*dict.fromkeys([*rows[0], *columns])])
         writer.writeheader()
         writer.writerows(row | {name: column[n] for name, column in columns.items()} for n, row in enumerate(rows))
     return folder / "t.csv"
@@ -206,3 +206,35 @@ def test_the_program_says_it_in_one_sentence(tmp_path, capsys):
     splits = json.loads((tmp_path / "a.json").read_text())
     patients = [{study["patient"] for study in splits[split]} for split in splits]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 3
+
+
+@pytest.mark.parametrize(
+    "folder", ["patient0000{}", "patient{}", "p{}", "p1000003{}/s5000000{}", "sub-0{}/ses-01", "CheXpert/train/patient0000{}/study1", "1002003{}"],
+)  # fmt: skip
+@pytest.mark.parametrize("join", ["/", "\\"])
+def test_the_films_of_one_folder_stay_together_where_folders_repeat_as_patients_do(tmp_path, folder, join):
+    """The films of one patient were in two splits."""
+    paths = [f"{folder.replace('{}', str(n // 3))}/view{n}.png".replace("/", join) for n in range(24)]
+    path = write(tmp_path, image_path=paths)
+    dataset = read(path)
+    assert len({(study.images[0].replace("\\", "/").rsplit("/", 1)[0], study.split) for study in dataset.studies}) == 8
+    assert {study.split for study in dataset.studies} == {"train", "val", "test"}
+    assert any("no patient column was found: the images of one folder (" in note for note in dataset.notes)
+    assert {study.patient for study in read(path, patient_column="none").studies} == {None}
+    named = write(tmp_path, image_path=paths, patient=[f"x{n // 4}" for n in range(24)])
+    assert {study.patient for study in read(named).studies} == {f"x{n}" for n in range(6)}
+    given = write(tmp_path, image_path=paths, split=["train", "val", "test"] * 8)
+    assert {study.patient for study in read(given).studies} == {None}
+
+
+@pytest.mark.parametrize("folder", ["images", "train test val", "covid normal", "images_001 images_002 images_003", "batch_1 batch_2 batch_3",
+                                    "2019 2020 2021", "2019/01 2019/02 2019/03", "study1 study2 study3", "north south west", "00 01 02 0a"])  # fmt: skip
+def test_other_folders_name_no_patients(tmp_path, folder):
+    for rows in (6, 12, 40):
+        paths = [f"{random.Random(n).choice(folder.split())}/{n}.png" for n in range(rows)]
+        assert {study.patient for study in read(write(tmp_path, image_path=paths)).studies} == {None}
+
+
+def test_folders_of_one_film_each_are_taken_for_images(tmp_path):
+    path = write(tmp_path, image_path=[f"patient{n:05d}/study1/view1.png" for n in range(12)])
+    assert {study.patient for study in read(path).studies} == {None}

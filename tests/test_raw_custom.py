@@ -474,6 +474,40 @@ def test_a_whole_report_stands_for_itself_and_its_sections_are_named_as_not_used
         read_custom(path, options(section="impression"), with_images=False)
 
 
+def test_a_text_beside_findings_that_are_no_part_of_it_is_asked_about(tmp_path):
+    """``text`` may be a history; it was prepared as the report."""
+    path = write(tmp_path, "image_path,text,findings\na.png,A cough.,Clear lungs.\nb.png,Fever.,An effusion.\n")
+    with pytest.raises(
+        UserError, match=r"has the columns 'text' and 'findings', whose texts differ.*: call that of the reports report"
+    ):
+        read_custom(path, options(), with_images=False)
+    path = write(
+        tmp_path, "image_path,text,findings\na.png,FINDINGS: Clear lungs.,Clear  lungs.\nb.png,An effusion.,\n"
+    )
+    assert [s.report for s in read_custom(path, options(), with_images=False).studies] == [
+        "FINDINGS: Clear lungs.",
+        "An effusion.",
+    ]
+    path = write(tmp_path, "image_path,text,radiology_report\na.png,A cough.,Clear lungs.\n")
+    assert [s.report for s in read_custom(path, options(), with_images=False).studies] == ["Clear lungs."]
+
+
+def test_a_mark_beside_nothing_is_asked_about_before_another_split_is_drawn(tmp_path):
+    path = write(tmp_path, "image_path,report,test\na.png,x.,\nb.png,y.,\nc.png,z.,x\n")
+    with pytest.raises(UserError, match="has no column split, but 'test' looks like one"):
+        read_custom(path, options(), with_images=False)
+
+
+def test_a_report_of_json_may_be_an_object_of_its_sections(tmp_path):
+    rows = [
+        {"image_path": f"{n}.png", "report": {"findings": f"Clear {n}.", "impression": "Normal."}} for n in range(3)
+    ]
+    path = write(tmp_path, json.dumps(rows), "studies.json")
+    for section, texts in (("findings", [f"Clear {n}." for n in range(3)]), ("impression", ["Normal."] * 3)):
+        dataset = read_custom(path, options(section=section), with_images=False)
+        assert [study.report for study in dataset.studies] == texts
+
+
 def test_cells_between_single_quotes_are_refused(tmp_path):
     with pytest.raises(UserError, match="between single quotes"):
         read_custom(write(tmp_path, "image_path,report\n'a.png','Clear.'\n"), options(), with_images=False)

@@ -67,6 +67,11 @@ def test_a_text_beside_an_object_and_an_object_of_a_report_alone(tmp_path):
     assert [*texts(tmp_path, rows, "findings").values()] == [(text, text) for text in FINDINGS]
 
 
+def test_captions_in_a_list_of_one_are_the_text(tmp_path):
+    sides = {name: {f"c{n}x": [{"caption": text}] for n, text in enumerate(FINDINGS)} for name in ("res", "gts")}
+    assert [*texts(tmp_path, sides, "findings").values()] == [(text, text) for text in FINDINGS]
+
+
 def test_an_annotation_may_keep_its_reports_so(tmp_path):
     studies = [{"id": row["id"], "image_path": [f"{row['id']}.png"], "report": row["reference"]} for row in NESTED]
     (tmp_path / "a.json").write_text(json.dumps({"test": studies}))

@@ -45,8 +45,9 @@ from modules.messages import UserError, quoted, quoted_name, require_file, shown
 from modules.records import parse_json
 
 _ID_BEFORE = re.compile(
-    r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|\S+\.(?:jpe?g|png|dcm|txt))\S?\s*\S"
+    r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|[\w-]*\d(?=[\t:|])|[A-Za-z](?=[\t:|)])|\S+\.(?:jpe?g|png|dcm|txt))\S?\s*\S"
 )
+_CELLS_APART = re.compile(r"\t|\|{2,}")
 _TYPES = {  # a second line of headings
     "str", "string", "text", "object", "varchar", "char", "int", "int64", "integer", "float", "float64", "number", "numeric", "bool", "id",
 }  # fmt: skip
@@ -172,12 +173,17 @@ def _one_column(path: Path) -> ReportFile:
 def _refuse_heading(path: Path, cells: Sequence[str]) -> None:
     """A first line above sentences may be a heading: one word, known words, or a few without the stop that all others have.
 
-    It would be scored as a report; so would ids before the texts.
+    It would be scored as a report; so would ids before the texts, and the cells of a table.
     """
     ids = [match[1] for cell in cells if (match := _ID_BEFORE.match(cell))]
     if 1 < len(ids) == len(set(ids)) == sum(map(bool, cells)):
         raise UserError(
             f"every report in {path} begins with what may be its id, first {quoted(ids[0])}: write a table study_id,report, or remove them"
+        )
+    apart = [len(_CELLS_APART.findall(cell)) for cell in cells if cell]
+    if len(apart) > 1 and len(set(apart)) == 1 and apart[0]:
+        raise UserError(
+            f"every line of {path} holds {apart[0] + 1} cells, expected one report: write a table (.tsv, .csv) with a heading for each"
         )
     first, *others = [cell for cell in cells if cell] or [""]
     stopless = len(first.split()) <= 5 and first[-1:] not in ".!?" and all(cell[-1] in ".!?" for cell in others)

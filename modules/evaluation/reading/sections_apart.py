@@ -24,6 +24,8 @@ _ASIDE = frozenset(  # sections that belong to neither
 
 def sections_of(value: object) -> dict[str, str] | None:
     """Texts of a report by ``findings`` and ``impression``, or a ``report`` alone; None if it is no object of these and nothing else."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]  # pycocoevalcap's [{"caption": ..}]
     if not isinstance(value, Mapping):
         return None
     found: dict[str, str] = {}

@@ -25,9 +25,10 @@ from modules.corpus.nothing_said import says_nothing
 from modules.corpus.splits import known_split, split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file, read_text_file
 from modules.evaluation.reading.report_rows import JSON_ENDINGS, LINES_ENDINGS, is_json_lines, json_rows, jsonl_rows
+from modules.evaluation.reading.sections_apart import sections_of
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
-from modules.messages import UserError, quoted
+from modules.messages import UserError, quoted, quoted_name
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
@@ -41,6 +42,7 @@ from modules.preparation.raw.own_columns import (
     read_paths,
     read_states,
 )
+from modules.preparation.raw.own_patients import folders_of_patients
 from modules.preparation.raw.own_texts import names_sections, plain_text
 from modules.preparation.raw.studies import (
     NO_SECTION,
@@ -83,6 +85,8 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
         ask_for_the_split(path, headings, rows)
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
+    if "patient" not in columns and "split" not in columns and not options.split_file and not options.patient_column:
+        _take_folders(dataset, columns)
     name_patients(dataset)
     by_study = is_of_studies(columns.get("patient", ""))  # what keeps the images of one study together knows no patient
     undivided = _split(path, dataset, options.split_file, columns.get("patient"))
@@ -101,6 +105,20 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     refuse_shared_patients(dataset, source)
     refuse_shared_images(dataset, source)
     return dataset
+
+
+def _take_folders(dataset: RawDataset, columns: dict[str, str]) -> None:
+    """Let the folders of the images keep the films of a patient together, where they repeat as patients do."""
+    folders = folders_of_patients([study.images[0] for study in dataset.studies])
+    first = next(filter(None, folders), None)
+    if first is not None:
+        for study, folder in zip(dataset.studies, folders, strict=True):
+            study.patient = folder
+        columns["patient"] = "folder"
+        dataset.notes.append(
+            f"no patient column was found: the images of one folder ({quoted_name(first)}) are taken for those of one patient; name its column "
+            "patient if there is one, or give --patient_column none"
+        )
 
 
 def _table(place: Path) -> Path:
@@ -141,8 +159,16 @@ def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
                 f"{path} holds {what}, expected a list of studies: give an annotation with --ann_path, leaving out --raw_dir"
             )
         found = json_rows(path, content, "a list of studies, each with image_path and report") if content else []
-    rows = [(f"{place} {number}", row) for number, row in enumerate(found, start=1)]
+    rows = [(f"{place} {number}", _apart(row)) for number, row in enumerate(found, start=1)]
     return list(dict.fromkeys(key for _, row in rows for key in row)), rows, []
+
+
+def _apart(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of JSON whose report is an object of its sections, with these as its findings and impression."""
+    sections = sections_of(row.get("report"))
+    if sections is None or "report" in sections or row.keys() & sections.keys():
+        return row
+    return {**{name: value for name, value in row.items() if name != "report"}, **sections}
 
 
 def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: RawOptions, dataset: RawDataset) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -20,7 +20,7 @@ COLUMNS = {  # what is read: headings that mean it, the surest first
     "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
                    "image_file", "image_filename", "image_name", "img", "img_path", "dicom_path", "png_path", "jpg_path", "path_to_image",
                    "file_path"),
-    "report": ("report", "report_text", "text", "reports", "radiology_report", "full_report"),
+    "report": ("report", "report_text", "reports", "radiology_report", "full_report", "text"),
     "findings": ("findings", "finding", "section_findings"),
     "impression": ("impression", "impressions", "conclusion", "section_impression"),
     "id": ("id", "study_id", "dicom_id", "image_id", "uid", "study_uid", "study_instance_uid", "accession_number", "accession"),
@@ -76,6 +76,7 @@ def find_columns(
     if lacking:
         calls = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
         raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {calls}")
+    _ask_for_the_text(path, rows, found)
     if "report" in found:  # it is the whole text: what would be taken where it is empty is another text
         parts = ("findings", "impression")
         joined = found.keys() >= {*parts} and any(names_sections(str(row.get(found["report"]))) for _, row in rows)
@@ -93,6 +94,24 @@ def find_columns(
     taken = ", ".join(f"{name} from {quoted_name(heading)}" for name, heading in found.items() if name != heading)
     left = [*map(quoted_name, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
     return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
+
+
+def _ask_for_the_text(path: Path, rows: Rows, found: Mapping[str, str]) -> None:
+    """Refuse a column ``text`` beside findings or an impression that are not part of it: it may be a history, or a question."""
+    if plain_heading(found.get("report", "")) != "text":
+        return
+    for part in found.keys() & {"findings", "impression"}:
+        pairs = [[_words(row.get(found[name])) for name in (part, "report")] for _, row in rows]
+        apart = [one not in whole for one, whole in pairs if one and whole]
+        if 2 * sum(apart) > len(apart):
+            raise UserError(
+                f"{path} has the columns {quoted_name(found['report'])} and {quoted_name(found[part])}, whose texts differ, expected the one in the "
+                "other: call that of the reports report, or remove the other"
+            )
+
+
+def _words(text: Any) -> str:
+    return " ".join(re.findall(r"\w+", str(text).casefold())) if not is_empty(text) else ""
 
 
 def _take_patients(path: Path, headings: Sequence[str], found: dict[str, str], patients: str) -> None:
@@ -121,7 +140,8 @@ def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:
     """
     for heading in headings:
         values = {str(row[heading]).strip().lower() for _, row in rows if not is_empty(row.get(heading))}
-        by_heading = LIKE_SPLIT.fullmatch(plain_heading(heading)) and len(values) == 2
+        blank = any(is_empty(row.get(heading)) for _, row in rows)  # a mark beside nothing
+        by_heading = LIKE_SPLIT.fullmatch(plain_heading(heading)) and len(values) > 0 and len(values) + blank == 2
         if by_heading or (len(values) <= MOST_SPLITS and sum(known_split(value) is not None for value in values) > 1):
             _ask(path, [heading], "split")
 

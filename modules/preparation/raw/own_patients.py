@@ -14,7 +14,7 @@ MANY = 10  # values, none of which is in more than a tenth of the rows: views, l
 SEVERAL = (
     6  # short codes (p12), none of which is in more than a quarter of the rows: rooms, batches and versions are fewer
 )
-LONG = 6  # letters and digits of a code that is one person's however few there are
+LONG = 6  # letters and digits of a code that is one person's however few there are, unless they are a word and three digits or fewer
 _WORDS = re.compile(r"[^\W\d_]+")
 _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -44,7 +44,7 @@ _SHARED_WORDS = (
     "icd|cpt|drg|loinc|snomed|mesh|billing|cost",
     "description|indication|reason|complaint|comments?|notes?|remarks?|texts?|reports?|captions?|summary",
     "split|subset|set|fold|batch|dataset|source|database|license|url|link|md|sha|checksum|prefix",
-    "film|image|acquisition|series|slice|frame|instance|bbox|box|serial|count",
+    "film|images?|parts?|acquisition|series|slice|frame|instance|bbox|box|serial|count",
 )
 _STATE = re.compile(  # behind a person, what is told of him
     r"\w{2,}(?:ed|ing|ion|ity|ness|ment|ance|ency|ant|ent|ous|ive|able|ine)|group|cohort|arm|is|was|has|had|on|in|at|with|without|under|needs?"
@@ -60,6 +60,7 @@ _SHARED = re.compile(rf"(?:study|content)?(?:{'|'.join(_SHARED_WORDS)}){{1,3}}(?
 _NUMBERED = re.compile(
     r"[A-Za-z]{1,8}[-_ ]?\d+|(?!(?:19|20)\d\d(?:\d{4})?$)\d{4,}"
 )  # p12, 50414267; not 2019, 20190131, an age
+_COUNTED = re.compile(r"[^\W\d_]+[-_ ]?\d{1,3}")  # study1, batch-12
 _MEASURED = re.compile(  # numbers, with a unit or without, sizes, versions, dates, times
     r"[-+<>]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?\s?(?:[ywmd]|mm|cm|m|k?g|lbs?|kvp?|mas?|ml|%|x|t|yo|yrs?|years?|months?|weeks?|days?|st|nd|rd|th)?"
     r"|\d+ ?[x*] ?\d+|v?(?!\d+(?:\.\d{3})+$)\d{1,3}(?:\.\d{1,3}){2,3}|1\.2\.840\.10008\.[\d.]+"
@@ -115,9 +116,31 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     return named or (filled and (_are_names(counts) or _are_many(counts)))
 
 
+def folders_of_patients(paths: Sequence[str]) -> list[str | None]:
+    """The folder of every image as far as it may name a patient, ``train/patient00007`` of ``train/patient00007/study1/view1.png``.
+
+    Args:
+        paths: of the images.
+
+    Returns:
+        None for each where no level of the folders repeats as patients do: films of one of them must not lie in two splits.
+    """
+    parts = [re.split(r"[/\\]", path)[:-1] for path in paths]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        named = [folders[depth - 1] for folders in parts if len(folders) >= depth]
+        words = {re.sub(r"[\W\d_]+$", "", folder).casefold() for folder in named}
+        word = words.pop() if len(words) == 1 else ""
+        word = {"p": "patient", "sub": "subject"}.get(word, word)  # MIMIC-CXR's and BIDS'
+        if 1 < len(set(named)) < len(named) and may_name_patients(word, [("", {word: folder}) for folder in named]):
+            return ["/".join(folders[:depth]) if len(folders) >= depth else None for folders in parts]
+    return [None] * len(paths)
+
+
 def _are_names(values: Mapping[str, int]) -> bool:
     """Whether values are names of persons as archives write them, or numbers and codes that are long, however few there are."""
-    return all(map(_NAME.fullmatch, values)) or (_are_codes(values) and min(map(len, values)) >= LONG)
+    if all(map(_NAME.fullmatch, values)):
+        return True
+    return _are_codes(values) and min(map(len, values)) >= LONG and not all(map(_COUNTED.fullmatch, values))
 
 
 def _are_codes(values: Mapping[str, int]) -> bool:
