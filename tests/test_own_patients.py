@@ -219,7 +219,7 @@ def test_the_films_of_one_folder_stay_together_where_folders_repeat_as_patients_
     dataset = read(path)
     assert len({(study.images[0].replace("\\", "/").rsplit("/", 1)[0], study.split) for study in dataset.studies}) == 8
     assert {study.split for study in dataset.studies} == {"train", "val", "test"}
-    assert any("no patient column was found: the images of one folder (" in note for note in dataset.notes)
+    assert any("no patient column was found: images whose paths begin alike (" in note for note in dataset.notes)
     assert {study.patient for study in read(path, patient_column="none").studies} == {None}
     named = write(tmp_path, image_path=paths, patient=[f"x{n // 4}" for n in range(24)])
     assert {study.patient for study in read(named).studies} == {f"x{n}" for n in range(6)}
@@ -233,6 +233,34 @@ def test_other_folders_name_no_patients(tmp_path, folder):
     for rows in (6, 12, 40):
         paths = [f"{random.Random(n).choice(folder.split())}/{n}.png" for n in range(rows)]
         assert {study.patient for study in read(write(tmp_path, image_path=paths)).studies} == {None}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0000000{}_00{}.png",
+        "patient{}_{}.png",
+        "images/p{}-{}.jpg",
+        "sub-0{}_ses-0{}_cxr.png",
+        "1002003{}_s{}_view.dcm",
+    ],
+)
+def test_films_whose_names_begin_with_a_patient_stay_together(tmp_path, name):
+    paths = [name.replace("{}", str(n // 3), 1).replace("{}", str(n % 3)) for n in range(24)]
+    dataset = read(write(tmp_path, image_path=paths))
+    assert (
+        len({(study.patient, study.split) for study in dataset.studies})
+        == len({study.patient for study in dataset.studies})
+        == 8
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["img_{}.png", "IM-0001-{}.png", "2020-01-0{}.png", "{}.png", "chest_x-ray_{}.png", "train_{}.png"]
+)
+def test_other_names_of_films_name_no_patients(tmp_path, name):
+    paths = [name.replace("{}", str(n)) for n in range(24)]
+    assert {study.patient for study in read(write(tmp_path, image_path=paths)).studies} == {None}
 
 
 def test_folders_of_one_film_each_are_taken_for_images(tmp_path):

@@ -42,7 +42,7 @@ from modules.preparation.raw.own_columns import (
     read_paths,
     read_states,
 )
-from modules.preparation.raw.own_patients import folders_of_patients
+from modules.preparation.raw.own_patients import patients_of_paths
 from modules.preparation.raw.own_texts import names_sections, plain_text
 from modules.preparation.raw.studies import (
     NO_SECTION,
@@ -86,7 +86,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
     _read_studies(path, rows, columns, options, dataset)
     if "patient" not in columns and "split" not in columns and not options.split_file and not options.patient_column:
-        _take_folders(dataset, columns)
+        _take_paths(dataset, columns)
     name_patients(dataset)
     by_study = is_of_studies(columns.get("patient", ""))  # what keeps the images of one study together knows no patient
     undivided = _split(path, dataset, options.split_file, columns.get("patient"))
@@ -107,16 +107,16 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     return dataset
 
 
-def _take_folders(dataset: RawDataset, columns: dict[str, str]) -> None:
-    """Let the folders of the images keep the films of a patient together, where they repeat as patients do."""
-    folders = folders_of_patients([study.images[0] for study in dataset.studies])
-    first = next(filter(None, folders), None)
+def _take_paths(dataset: RawDataset, columns: dict[str, str]) -> None:
+    """Let the paths of the images keep the films of a patient together, where their beginnings repeat as patients do."""
+    beginnings = patients_of_paths([study.images[0] for study in dataset.studies])
+    first = next(filter(None, beginnings), None)
     if first is not None:
-        for study, folder in zip(dataset.studies, folders, strict=True):
-            study.patient = folder
-        columns["patient"] = "folder"
+        for study, beginning in zip(dataset.studies, beginnings, strict=True):
+            study.patient = beginning
+        columns["patient"] = "path"
         dataset.notes.append(
-            f"no patient column was found: the images of one folder ({quoted_name(first)}) are taken for those of one patient; name its column "
+            f"no patient column was found: images whose paths begin alike ({quoted_name(first)}) are taken for those of one patient; name its column "
             "patient if there is one, or give --patient_column none"
         )
 

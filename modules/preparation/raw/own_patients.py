@@ -116,16 +116,18 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     return named or (filled and (_are_names(counts) or _are_many(counts)))
 
 
-def folders_of_patients(paths: Sequence[str]) -> list[str | None]:
-    """The folder of every image as far as it may name a patient, ``train/patient00007`` of ``train/patient00007/study1/view1.png``.
+def patients_of_paths(paths: Sequence[str]) -> list[str | None]:
+    """Folder or name of every image as far as it may name a patient: ``a/patient00007`` of ``a/patient00007/study1/view1.png``, ``00000001`` of ``00000001_003.png``.
 
     Args:
         paths: of the images.
 
     Returns:
-        None for each where no level of the folders repeats as patients do: films of one of them must not lie in two splits.
+        None for each where no folder, and no piece before ``_`` or ``-`` of the names, repeats as patients do: films of one of them must not
+        lie in two splits.
     """
-    parts = [re.split(r"[/\\]", path)[:-1] for path in paths]
+    split = [re.split(r"[/\\]", path) for path in paths]
+    parts = [[*folders, *name.split("_" if "_" in name else "-")[:-1]] for *folders, name in split]
     for depth in range(1, max(map(len, parts), default=0) + 1):
         named = [folders[depth - 1] for folders in parts if len(folders) >= depth]
         words = {re.sub(r"[\W\d_]+$", "", folder).casefold() for folder in named}
