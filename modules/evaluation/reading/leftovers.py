@@ -18,7 +18,9 @@ _TOKENS = (
     r"|PMT(?:-SEP)?|NPF|NPI|NF|NI|SYS|TOOL_CALLS|AVAILABLE_TOOLS|TOOL_RESULTS)\]|\b(?:start|end)seq\b"
     r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]|[a-z]@@(?=\s)"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT and of BPE
 )
-_ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_"
+_ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_|[.:;]/n(?=\s?[A-Z])"
+_NO_BLANKS = r"\w%20\w|(?<![a-z])[a-z]+(?:_[a-z]+){2,}(?![a-z])"  # of an address or a file's name
+_UNFILLED = r"\{+\s*[a-z_]+\s*\}+"  # a template's
 _WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them, or what a limit of tokens left of one
     r"\A\s*(?:\[\s*)?\{\s*[\"']|\A\s*\"?\w+\"\s*:|\A\s*\[\s*\"[A-Z]|\w[.!?]?\s*\"\s*[}\]]+\s*\Z"
     r"|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
@@ -29,7 +31,10 @@ _SPEAKER = (  # before a text, or the next to speak behind it
     r"|[.!?\n][\s#*<|]{0,8}(?-i:USER|User|HUMAN|Human|ASSISTANT|Assistant)[*>|]*\s*:"
 )
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
-_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
+_MACHINE = re.compile(
+    f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_NO_BLANKS}|{_UNFILLED}|{_JOINED}|{_SPEAKER}",
+    re.IGNORECASE | re.DOTALL,
+)
 _LIKE_LATIN = (  # letters of other scripts that look like Latin ones, beside Latin ones; not those of units and angles (\u03bcm, \u0394)
     r"(?-i:[\u0391\u0392\u0395-\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5\u03c7"
     r"\u0131\u0237\u0251\u0261\u0400-\u04ff\u0530-\u058f\u13a0-\u13ff\u2170-\u217f])"
@@ -39,9 +44,9 @@ _UNSEEN = (  # characters that nobody sees or that look like others, so that equ
     rf"|[\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff]|[a-z][\u0300-\u036f]|(?-i:[A-Za-z]){_LIKE_LATIN}|{_LIKE_LATIN}(?-i:[A-Za-z])|(?<=[a-z] )[\u0400-\u04ff\u03bf](?= [a-z])"
     r"|[a-z\d%)][\u2024\u0964\u3001\u3002\uff61]"  # stops of other scripts behind Latin words, which the cleaners leave on them
 )
-# In a few texts these may be the author's own: HTML, XML and entities, letters of another encoding, a report between quotation marks.
+# In a few texts these may be the author's own: what a template asks for, HTML, XML and entities, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    rf"{_UNSEEN}|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    rf"{_UNSEEN}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it; of it the group is shown
