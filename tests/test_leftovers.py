@@ -61,7 +61,7 @@ def test_what_stands_in_most_texts_is_no_report(form, words):
 def test_what_reports_hold_is_let_pass():
     check_texts([
         (Path("a.csv"), [
-            HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", "Lead II+III+aVF.", "Right_lower lobe.", "and/or 50% less.", "mm/nodule. W/No change.", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
+            HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", "Lead II+III+aVF.", "Right_lower lobe.", "Seen by [PATIENT_LAST_NAME] on <date_of_exam>.", "Told {{NAME}}, {DATE_OF_CALL}.", "and/or 50% less.", "mm/nodule. W/No change.", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
             "The human: see above.", "", "nan", "___ year old, #3 lead.", "5 x 4 mm = stable.", "<unk> opacity", "### Findings\n- clear",
             "5 \u03bcm, 5 \u00b5m, \u0394t 3 s, \u03b2-blocker, \u03b1-1, CO\u2082, na\u00efve, \u00d8 3 mm, 20\u00b0, T2\u2192T3.", "\u0394\u0399\u0391 \u03ba\u03b1\u03c1\u03b4\u03b9\u03ac",
             "\u5fc3\u5f71\u589e\u5927\u3002\u53cc\u80ba\u6e05\u6670\u3002",

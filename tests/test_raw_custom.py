@@ -492,6 +492,33 @@ def test_a_text_beside_findings_that_are_no_part_of_it_is_asked_about(tmp_path):
     assert [s.report for s in read_custom(path, options(), with_images=False).studies] == ["Clear lungs."]
 
 
+@pytest.mark.parametrize(
+    "form", ["{}</s>", '{"findings": "{}"}', "['{}']", "{} patient\u00e2\u20ac\u2122s", "<think>x</think>{}", "no%20{}"]
+)
+def test_what_a_program_left_in_reports_is_not_learnt(tmp_path, form):
+    """The scorer refused it, and a model had learnt to write it."""
+    rows = [{"image_path": f"{n}.png", "report": form.replace("{}", f"Effusion {n}.")} for n in range(3)]
+    with pytest.raises(
+        UserError, match=r"3 of 3 reports in .* hold what a program left in them.* would be learnt as words"
+    ):
+        read_custom(write(tmp_path, json.dumps(rows), "studies.json"), options(), with_images=False)
+
+
+def test_names_of_classes_are_no_reports(tmp_path):
+    path = write(tmp_path, "image_path,report\na.png,normal\nb.png,abnormal\n")
+    with pytest.raises(
+        UserError, match="holds names of classes where reports are expected, first 'normal': call the column"
+    ):
+        read_custom(path, options(), with_images=False)
+
+
+def test_rows_that_call_their_reports_otherwise_are_asked_about(tmp_path):
+    """Half of the studies were left out."""
+    rows = [{"image_path": f"{n}.png", ("report" if n < 2 else "findings"): "Clear."} for n in range(4)]
+    with pytest.raises(UserError, match=r"2 of 4 rows of .* have 'findings' and no 'report', which the others have"):
+        read_custom(write(tmp_path, json.dumps(rows), "studies.json"), options(), with_images=False)
+
+
 def test_a_mark_beside_nothing_is_asked_about_before_another_split_is_drawn(tmp_path):
     path = write(tmp_path, "image_path,report,test\na.png,x.,\nb.png,y.,\nc.png,z.,x\n")
     with pytest.raises(UserError, match="has no column split, but 'test' looks like one"):

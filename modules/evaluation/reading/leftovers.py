@@ -19,8 +19,8 @@ _TOKENS = (
     r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]|[a-z]@@(?=\s)"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT and of BPE
 )
 _ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_|[.:;]/n(?=\s?[A-Z])"
-_NO_BLANKS = r"\w%20\w|(?<![a-z])[a-z]+(?:_[a-z]+){2,}(?![a-z])"  # of an address or a file's name
-_UNFILLED = r"\{+\s*[a-z_]+\s*\}+"  # a template's
+_NO_BLANKS = r"\w%20\w|(?<![a-z\[{<*_])[a-z]+(?:_[a-z]+){2,}(?![a-z\]}>*_\d])"  # of an address or a file's name
+_UNFILLED = r"\{+\s*(?-i:[a-z_]+)\s*\}+"  # a template's; in capitals what stands for a name
 _WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them, or what a limit of tokens left of one
     r"\A\s*(?:\[\s*)?\{\s*[\"']|\A\s*\"?\w+\"\s*:|\A\s*\[\s*\"[A-Z]|\w[.!?]?\s*\"\s*[}\]]+\s*\Z"
     r"|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
@@ -122,19 +122,28 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
                 f"{len(wrong)} of {len(texts)} reports in {path} are none, first {quoted(text.strip())}, which {kind}: it would be "
                 "scored as words, so write the text, or leave the cell empty where there is none"
             )
-        if len(texts) > 1 and all(map(is_class, texts)):
-            raise UserError(
-                f"{path} holds names of classes where reports are expected, first {quoted(texts[0].strip())}: name the column of the texts with "
-                "--columns prediction=NAME reference=NAME"
-            )
-        found, seldom = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _SELDOM))
-        found = found or (seldom if len(seldom) > FEW * len(texts) else [])
-        if found:
-            raise UserError(
-                f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first "
-                f"{quoted(found[0].strip())}: it would be scored as words, so remove it"
-            )
+        refuse_classes(path, texts, "name the column of the texts with --columns prediction=NAME reference=NAME")
+        refuse_leftovers(path, texts)
         _refuse_of_most(path, texts)
+
+
+def refuse_classes(path: Path, texts: Sequence[str], mend: str) -> None:
+    """Refuse texts that are all names of classes, as a classifier is trained with; ``mend`` says what to do."""
+    if len(texts) > 1 and all(map(is_class, texts)):
+        raise UserError(
+            f"{path} holds names of classes where reports are expected, first {quoted(texts[0].strip())}: {mend}"
+        )
+
+
+def refuse_leftovers(path: Path, texts: Sequence[str], done: str = "scored") -> None:
+    """Refuse texts that hold the tokens of a model, HTML, escapes, JSON or the like; ``done`` is what would be done with these words."""
+    found, seldom = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _SELDOM))
+    found = found or (seldom if len(seldom) > FEW * len(texts) else [])
+    if found:
+        raise UserError(
+            f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first {quoted(found[0].strip())}: it would be "
+            f"{done} as words, so remove it"
+        )
 
 
 def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:

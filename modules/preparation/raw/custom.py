@@ -24,7 +24,15 @@ from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.splits import known_split, split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file, read_text_file
-from modules.evaluation.reading.report_rows import JSON_ENDINGS, LINES_ENDINGS, is_json_lines, json_rows, jsonl_rows
+from modules.evaluation.reading.leftovers import refuse_classes, refuse_leftovers
+from modules.evaluation.reading.report_rows import (
+    JSON_ENDINGS,
+    LINES_ENDINGS,
+    is_json_lines,
+    json_rows,
+    jsonl_rows,
+    refuse_other_keys,
+)
 from modules.evaluation.reading.sections_apart import sections_of
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
@@ -76,6 +84,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     if not rows:
         raise UserError(f"{path} holds no study: write one row for each, see docs/own_data.md")
     columns, said = find_columns(path, headings, rows, options.patient_column)
+    refuse_other_keys(path, [row for _, row in rows], [columns[name] for name in TEXTS if name in columns])
     if "report" in columns and options.section != "findings":
         raise UserError(
             f"--section {options.section} chooses among the columns findings and impression, and {path} has the column "
@@ -92,6 +101,9 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     undivided = _split(path, dataset, options.split_file, columns.get("patient"))
     empty = "no report" if "report" in columns else NO_SECTION.format(options.section)
     dataset.keep(lambda study: None if study.report else empty)
+    reports = [study.report for study in dataset.studies]
+    refuse_classes(path, reports, "call the column of the texts report")
+    refuse_leftovers(path, reports, "learnt")
     if with_images:
         dataset.keep_present()
     if undivided and not options.all_test:  # what is left out would take from the smaller splits
