@@ -110,6 +110,12 @@ def test_long_numbers_that_repeat_are_asked_about_where_short_ones_are_not(tmp_p
     assert len(read(write(tmp_path, **{heading: [f"a{n // 4}" for n in range(12)]})).studies) == 12
 
 
+def test_whole_numbers_that_pandas_wrote_beside_gaps_are_numbers(tmp_path):
+    values = ["" if n % 7 == 0 else f"{100000 + 7 * (n // 4)}.0" for n in range(24)]
+    with pytest.raises(UserError, match="'zz' looks like one"):
+        read(write(tmp_path, zz=values))
+
+
 def test_short_codes_of_patients_with_few_and_many_studies_are_asked_about_under_any_heading(tmp_path):
     counts = (1, 5, 2, 3, 1, 1, 4, 2, 1, 6)
     with pytest.raises(UserError, match="'zz' looks like one"):

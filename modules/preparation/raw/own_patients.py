@@ -11,9 +11,7 @@ from modules.corpus.cells import is_empty
 
 MOST_OF_A_PATIENT = 10  # rows in the mean, of which a column may still be one of patients
 MANY = 10  # values, none of which is in more than a tenth of the rows: views, labels, sites and scanners are fewer, or pile up
-SEVERAL = (
-    6  # short codes (p12), none of which is in more than a quarter of the rows: rooms, batches and versions are fewer
-)
+SEVERAL = 6  # short codes (p12), none in more than a quarter of the rows: rooms, batches and versions are fewer
 LONG = 6  # letters and digits of a code that is one person's however few there are, unless they are a word and three digits or fewer
 _WORDS = re.compile(r"[^\W\d_]+")
 _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -33,17 +31,17 @@ _SHARED_WORDS = (
     "ages?|sex|gender|weight|height|width|bmi|race|ethnic(?:ity)?|birth|dob|body|smok(?:er|ing)|insurance|history",  # life
     "dates?|times?|year|month|day|week|hour|visit|session|sequence|follow|up",
     "views?|projections?|positions?|orientation|laterality|side|angle|exposure|dose|kvp?|mas?|protocol|procedure",
-    "modality|manufacturer|vendor|model|scanner|device|machine|detector|plate|camera|equipment|software|versions?|station",
+    "modality|manufacturer|vendor|model|scanner|device|machine|detector|plate|cassette|tube|camera|equipment|software|versions?|station",
     "spacing|pixels?|rows?|columns|bits?|size|shape|resolution|window|photometric|quality",
-    "hospital|sites?|cent(?:er|re)|clinic|institut(?:e|ion)|department|dept|wards?|rooms?|beds?|location",
+    "hospital|sites?|cent(?:er|re)|clinic|institut(?:e|ion)|department|dept|wards?|floor|rooms?|beds?|location",
     "city|country|state|region|zip(?:code)?|post(?:al|code)?|language",
-    "reader|radiologist|physician|doctor|referr(?:er|ing)|technician|technologist|radiographer",
+    "reader|radiologist|physician|doctor|referr(?:er|ing)|tech|technician|technologist|radiographer",
     "operator|annotator|author|reviewer|labell?er|rater",
     "labels?|findings?|impressions?|diagnos[ie]s|diseases?|pathology|conditions?|symptoms?|problems?|outcome|treatment",
     "class|category|grade|stage|severity|level|score|status|type|kind|tags?|keywords?|priority",
     "icd|cpt|drg|loinc|snomed|mesh|billing|cost",
     "description|indication|reason|complaint|comments?|notes?|remarks?|texts?|reports?|captions?|summary",
-    "split|subset|set|fold|batch|dataset|source|database|license|url|link|md|sha|checksum|prefix",
+    "split|subset|set|fold|batch|lot|dataset|source|database|license|url|link|md|sha|checksum|prefix",
     "film|images?|parts?|acquisition|series|slice|frame|instance|bbox|box|serial|count",
 )
 _STATE = re.compile(  # behind a person, what is told of him
@@ -52,8 +50,8 @@ _STATE = re.compile(  # behind a person, what is told of him
 _LIKE_ID = re.compile(rf"{_HIDDEN}|{_NAMES}|{_FILE}|(?:{_FILE}|{_NAMES}|study|exam)n?(?:{_NUMBER}|zeichen)")
 _BY_NUMBER = re.compile(rf"\w*(?:{_FILE}|{_FILED})n?(?:nr|no|num|number|nummer)|(?:{_VISIT})id")
 _DOUBTFUL = re.compile(
-    r"hosp(?:ital)?(?:id|key)|visit(?:nr|no|num|number)"
-)  # of houses or patients, which visit or whose
+    r"hosp(?:ital)?(?:id|key)|(?:visit|film)(?:nr|no|num|number)"
+)  # of one person or not: values say
 _SHARED = re.compile(rf"(?:study|content)?(?:{'|'.join(_SHARED_WORDS)}){{1,3}}(?:id|name|code|nr|no|number)?")
 
 # What stands in cells.
@@ -96,7 +94,9 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     values = [row[heading] for _, row in rows if not is_empty(row.get(heading))]
     if any(isinstance(value, bool | list | dict) for value in values):
         return False
-    counts = Counter(str(value).strip().casefold() for value in values)
+    counts = Counter(
+        str(value).strip().casefold().removesuffix(".0") for value in values
+    )  # pandas writes 7.0 beside gaps
     words = [word.casefold() for word in _WORDS.findall(_BORDER.sub(" ", heading))]
     whole, last = "".join(words), "".join(words[-1:])
     others = [rest for word in words if not _PERSON_WORDS.fullmatch(word) and len(rest := _PERSON.sub("", word)) > 1]
