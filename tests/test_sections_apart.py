@@ -62,8 +62,8 @@ def test_objects_are_read_as_columns_are(tmp_path, layout, section):
     assert texts(tmp_path, LAYOUTS[layout], section, "p.jsonl" if layout == "jsonl" else "p.json") == expected
 
 
-def test_a_text_beside_an_object_and_an_object_of_a_report_alone(tmp_path):
-    rows = [{**row, "prediction": {"report": FINDINGS[n]}, "reference": FINDINGS[n]} for n, row in enumerate(NESTED)]
+def test_a_text_beside_an_object(tmp_path):
+    rows = [{**row, "reference": FINDINGS[n]} for n, row in enumerate(NESTED)]
     assert [*texts(tmp_path, rows, "findings").values()] == [(text, text) for text in FINDINGS]
 
 
@@ -84,7 +84,7 @@ def test_one_study_of_two_objects_is_one_study_and_not_two_sections(tmp_path):
     assert texts(tmp_path, one, "findings") == {"1": (FINDINGS[0], f"{FINDINGS[0]} Bones intact.")}
 
 
-@pytest.mark.parametrize("unclear", [{"text": "Clear.", "score": 0.3}, {"findings": "Clear.", "Finding": "Wet."}, {"findings": "Clear.", "beam 2": "Wet."},
+@pytest.mark.parametrize("unclear", [{"text": "Clear."}, {"text": "Clear.", "score": 0.3}, {"findings": "Clear.", "Finding": "Wet."}, {"findings": "Clear.", "beam 2": "Wet."},
                                      {"findings": {"lungs": "Clear."}}, {"report": "Clear.", "findings": "Clear."}])  # fmt: skip
 def test_other_objects_are_refused_with_what_they_hold(tmp_path, unclear):
     with pytest.raises(

@@ -23,9 +23,9 @@ _ASIDE = frozenset(  # sections that belong to neither
 
 
 def sections_of(value: object) -> dict[str, str] | None:
-    """Texts of a report by ``findings`` and ``impression``, or a ``report`` alone; None if it is no object of these and nothing else."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]  # pycocoevalcap's [{"caption": ..}]
+    """Texts of a report by ``findings`` and ``impression``, or a ``report`` alone in a list; None if it is no object of these and nothing else."""
+    listed = isinstance(value, list) and len(value) == 1  # pycocoevalcap's [{"caption": ..}]
+    value = value[0] if listed else value  # type: ignore[index]
     if not isinstance(value, Mapping):
         return None
     found: dict[str, str] = {}
@@ -38,7 +38,7 @@ def sections_of(value: object) -> dict[str, str] | None:
             found[part] = "" if is_empty(text) else str(text)
         elif plain_heading(str(name)) not in _ASIDE:
             return None
-    return None if not found or ("report" in found and len(found) > 1) else found
+    return None if not found or ("report" in found and (len(found) > 1 or not listed)) else found
 
 
 def choose_sections(path: Path, rows: Sequence[Row], section: str) -> list[Row]:
