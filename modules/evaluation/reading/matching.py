@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from modules.corpus.cells import is_empty
 from modules.corpus.text import normalise_whitespace
+from modules.evaluation.reading.chance import pieces_of
 from modules.evaluation.reading.counters import count_up
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
@@ -15,6 +17,7 @@ from modules.evaluation.reading.study_ids import (
     disagreeing,
     numbering_conflict,
     pair_rows,
+    plain_id,
     repeated,
     written_id,
 )
@@ -255,6 +258,22 @@ def _check_chance(system: ReportFile, truth: ReportFile, matched: int, conflict:
             f"{system.path} and {truth.path} may not name the same studies alike ({conflict}): confirm the ids with --columns "
             "id=NAME, or give --by_order if the rows of both are the same studies in the same order"
         )
+
+
+def refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile], texts: Sequence[str]) -> NoReturn:
+    """Say why no study is left: no reference says anything, or no id is in all files."""
+    if all(map(is_empty, texts)):
+        raise UserError(
+            f"{truth.path} has no reference that says anything in its {len(texts)} rows: give the file with the texts, or another --section"
+        )
+    ours = "; ".join(f"{name}: {', '.join(map(named, labels_of(system)[:2]))}" for name, system in systems.items())
+    first, *others = (set(pieces_of(plain_id(labels_of(file)[0]))) for file in (truth, *systems.values()))
+    shared = sorted(first.intersection(*others))
+    chance = f" (that {' and '.join(shared)} is in both may be chance: write their folders alike)" if shared else ""
+    raise UserError(
+        f"no study is in all files ({truth.path.name}: {', '.join(map(named, labels_of(truth)[:2]))}; {ours}): give files with the same ids{chance}, "
+        "or --columns id=NAME"
+    )
 
 
 def say_missing(

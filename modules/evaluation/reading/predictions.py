@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from modules.corpus.cells import is_empty
 from modules.corpus.nothing_said import says_nothing
@@ -24,14 +23,12 @@ from modules.corpus.text import (
     strip_markdown,
     truncate_words,
 )
-from modules.evaluation.reading.chance import pieces_of
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
-from modules.evaluation.reading.matching import carried, labels_of, rows_of, say_missing, truth_of
+from modules.evaluation.reading.matching import carried, labels_of, refuse_strangers, rows_of, say_missing, truth_of
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
-from modules.evaluation.reading.study_ids import plain_id
 from modules.labelling.labelled_texts import answers_in_marks
 from modules.messages import UserError, named, quoted_name
 
@@ -160,7 +157,7 @@ def match(
     kept = [i for i in present if all(found[i] is not None for found in rows.values())]
     for name, found in rows.items():
         say_missing(name, systems[name], found, present, labels, notes)
-    raw_references = [_cell(texts[i]) for i in kept] or _refuse_strangers(truth, systems, texts)
+    raw_references = [_cell(texts[i]) for i in kept] or refuse_strangers(truth, systems, texts)
     there = {name: [row for i in kept if (row := found[i]) is not None] for name, found in rows.items()}  # one for each
     raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
@@ -183,21 +180,6 @@ def match(
 
 def _retrieved(system: ReportFile, rows: Sequence[int | None], kept: Sequence[int]) -> list[str] | None:
     return None if system.retrieved is None else [system.retrieved[rows[i]] for i in kept]  # type: ignore[index]
-
-
-def _refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile], texts: Sequence[str]) -> NoReturn:
-    if all(map(is_empty, texts)):
-        raise UserError(
-            f"{truth.path} has no reference that says anything in its {len(texts)} rows: give the file with the texts, or another --section"
-        )
-    ours = "; ".join(f"{name}: {', '.join(map(named, labels_of(system)[:2]))}" for name, system in systems.items())
-    first, *others = (set(pieces_of(plain_id(labels_of(file)[0]))) for file in (truth, *systems.values()))
-    shared = sorted(first.intersection(*others))
-    chance = f" (that {' and '.join(shared)} is in both may be chance: write their folders alike)" if shared else ""
-    raise UserError(
-        f"no study is in all files ({truth.path.name}: {', '.join(map(named, labels_of(truth)[:2]))}; {ours}): give files with the same ids{chance}, "
-        "or --columns id=NAME"
-    )
 
 
 def _cleaned_sides(
