@@ -121,7 +121,7 @@ def rows_of(
     if by_order or system.ordered or truth.ordered or not (system.keys or truth.keys):
         if not by_order and not (system.ordered or truth.ordered):
             raise UserError(
-                f"neither {system.path} nor {truth.path} has ids: give files with ids, or --by_order if the rows of both "
+                f"neither {system.path} nor {truth.path} has ids: name their column with --columns id=NAME, or give --by_order if the rows of both "
                 "are the same studies in the same order"
             )
         if len(system.texts) != len(truth.texts):
