@@ -99,6 +99,26 @@ def test_stopping_early_stays_within_the_tolerance(spread):
     torch.testing.assert_close(early, sinkhorn(cost, 0.05, 1000, tolerance=0.0), rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.parametrize("spread", DOMAINS.values(), ids=DOMAINS)
+def test_iterations_end_when_the_mean_potential_of_a_real_text_hardly_moves(spread):
+    """Looked at every ten iterations; three of twelve texts are padding, which neither moves nor counts."""
+    epsilon, cost = 0.03, random_cost(1, 12, 16)
+    v, potential, moved = torch.zeros(1, 16, dtype=torch.float64), torch.zeros(1, 9, dtype=torch.float64), [math.inf]
+    for _ in range(40):
+        u = -math.log(9) - (v.unsqueeze(1) - cost[:, :9] / epsilon).logsumexp(dim=2)
+        v = -math.log(16) - (u.unsqueeze(2) - cost[:, :9] / epsilon).logsumexp(dim=1)
+        moved.append(epsilon * (u - potential).abs().mean().item())
+        potential = u
+    end, tolerance = 30, 0.9 * moved[20]
+    assert 9 * moved[end] > tolerance > moved[end], "their sum would end it later"
+    assert 9 / 12 * moved[end - 10] < tolerance, "the mean over padding too would end it sooner"
+    mask = torch.arange(12)[None] < 9
+    stopped = sinkhorn(cost, epsilon, 200, mask, tolerance, spread)
+    of_as_many, before = (sinkhorn(cost, epsilon, number, mask, 0.0, spread) for number in (end, end - 10))
+    torch.testing.assert_close(stopped, of_as_many, rtol=1e-12, atol=0)
+    assert (stopped / before - 1)[:, :9].abs().max() > 1e-6
+
+
 def test_backward_keeps_only_the_plan():
     """Memory of the gradient must not grow with the iterations: no graph is recorded inside the solver."""
     cost = random_cost(2, 6, 5).requires_grad_()

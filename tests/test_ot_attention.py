@@ -122,10 +122,22 @@ def test_padding_has_no_effect(kind):
     assert score[1, 3:].abs().max() == 0
 
 
+@pytest.mark.parametrize("changes", [{"ot_epsilon": 0.2}, {"ot_iterations": 2}], ids=str)
+def test_a_plan_has_the_epsilon_and_the_iterations_that_were_asked_for(changes, tiny_model):
+    cosine, mask = 2 * torch.rand(2, 5, 9, generator=torch.Generator().manual_seed(2)) - 1, inputs()[2]
+    wanted = {"ot_epsilon": 0.05, "ot_iterations": 100, **changes}
+    plain, plan = (tiny_model(**how).fusion.attention.weights(cosine, mask) for how in ({}, changes))
+    torch.testing.assert_close(plan, sinkhorn(1 - cosine, *wanted.values(), mask))
+    assert (plan - plain).abs().max() > 1e-3
+
+
 def test_softmax_normalises_over_texts_alone():
+    """With epsilon as its temperature."""
     image, text, mask = inputs()
     block = attention(attention="softmax")
-    plan = block.weights(block.cosine(block.q(image), block.k(text))[0], mask)
+    cosine = block.cosine(block.q(image), block.k(text))[0]
+    plan = block.weights(cosine, mask)
+    torch.testing.assert_close(plan, (cosine / 0.05).softmax(dim=1) / 9)
     torch.testing.assert_close(9 * plan.sum(dim=1), torch.ones(2, 9))
     assert (plan.sum(dim=2) - 1 / 5).abs().max() > 1e-3
 
