@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 import main_train
 from models.coarse_search import search
+from models.config import IMAGENET_MEAN, IMAGENET_STD
 from models.revtaf import Revtaf
 from modules.messages import UserError
 from modules.training import fitted_maps
@@ -321,6 +322,35 @@ def test_the_rate_of_a_fit_falls_to_nothing(datasets, monkeypatch):  # noqa: F81
     )
     maps_of(datasets["train"]).fit(0, 10)
     np.testing.assert_allclose(rates, fitted_maps.LR * (1 + np.cos(np.pi * np.arange(10) / 10)) / 2)
+
+
+def test_the_loss_of_a_fit_is_the_mean_of_its_last_tenth(datasets, monkeypatch):  # noqa: F811
+    losses, step = [], fitted_maps.maps_step
+    monkeypatch.setattr(fitted_maps, "maps_step", lambda *given: losses.append(step(*given)) or losses[-1])
+    assert maps_of(datasets["train"]).fit(0, 20) == pytest.approx((losses[18] + losses[19]) / 2)
+    assert losses[0] > losses[19]
+
+
+def test_matrices_of_maps_decay_and_vectors_do_not(datasets, monkeypatch):  # noqa: F811
+    groups, step = [], fitted_maps.maps_step
+    monkeypatch.setattr(fitted_maps, "maps_step", lambda *given: groups.append(given[1].param_groups) or step(*given))
+    maps_of(datasets["train"]).fit(0, 1)
+    ((matrices, vectors),) = groups
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.05, 0)
+    assert {weight.dim() for weight in matrices["params"]} == {2}
+    assert {weight.dim() for weight in vectors["params"]} == {0, 1}
+
+
+def test_a_fit_looks_at_films_as_the_steps_of_the_model_do(datasets):  # noqa: F811
+    dataset = datasets["train"]
+    maps, chosen = maps_of(dataset), [3, 7]
+    cells, scores = maps._look(chosen)
+    mean, deviation = (torch.tensor(three).view(3, 1, 1) for three in (IMAGENET_MEAN, IMAGENET_STD))
+    image = torch.stack([(dataset[index].image / 255 - mean) / deviation for index in chosen])
+    with torch.no_grad():
+        seen = maps.model.eval().visual_encoder(image).nearest
+    torch.testing.assert_close(cells.float(), maps.parts.view.cells(seen), rtol=2e-3, atol=2e-3)
+    np.testing.assert_array_equal(scores, dataset.region_scores[chosen])
 
 
 def test_an_early_stage_beyond_float16_does_not_poison_the_maps(datasets):  # noqa: F811

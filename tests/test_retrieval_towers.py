@@ -25,7 +25,7 @@ from modules.retrieval.observation import ask
 from modules.retrieval.references import find_references
 from modules.retrieval.retriever import what_reports_say
 from modules.training import towers, trainer
-from modules.training.towers import Wanted, fit_towers, listwise_loss
+from modules.training.towers import Wanted, fit_towers, listwise_loss, refit_towers
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.saving import save_atomically
 
@@ -293,6 +293,18 @@ def test_nobody_is_to_find_the_own_report(datasets, ranked):  # noqa: F811
     best = [worth.masked_fill(worth.isinf(), 99).argmax(dim=1).sort().values.tolist() for worth in ranked]
     rows = dataset.store.rows("training", [study.id for study in dataset.studies])
     assert best == [sorted(rows)] * 3
+
+
+def test_the_fit_of_every_epoch_draws_for_itself_and_a_repeated_one_the_same(datasets, ranked, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(towers, "FIRST_STEPS", 1)
+    dataset = datasets["train"]
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
+    wanted = Wanted(dataset.bank.reports, dataset.bank.labels)
+    for epoch in (1, 2, 1):
+        refit_towers(model, dataset, wanted, options(), epoch, moved=1, epochs=1)
+    first, second, again = ranked
+    assert not torch.equal(first, second)
+    assert torch.equal(first, again)
 
 
 @pytest.mark.parametrize(("small", "expected"), [(towers.SMALL, 1), (0, 2)])

@@ -18,8 +18,11 @@ def fit(tmp_path, tiny_model, monkeypatch):
     rng = np.random.default_rng(0)
     reports = {f"b{i}": " ".join(rng.choice(list("abcdefgh"), 5)) for i in range(N)}
     bank = small_bank(tmp_path, reports, rng.integers(0, 4, (N, 18)))
-    dataset, model = small_set(bank, reports), tiny_model(enhancer="towers", report_feature_dim=WIDTH)
+    dataset = small_set(bank, dict(reversed(reports.items())))  # studies stand in another order than the bank's rows
+    model = tiny_model(enhancer="towers", report_feature_dim=WIDTH)
     inputs = torch.from_numpy(rng.normal(size=(N, len(model.retrieval_enhancer.query.mean)))).float()
+    inputs[:, 0] = 3.0  # an input that never varies
+    inputs[:, 1] = torch.arange(N).flip(0)  # the row of the own report
     queries = Queries(dataset.studies, np.zeros((N, 75), np.float32), tower_inputs=inputs)
     wanted, step = Wanted(bank.reports, bank.labels), towers.towers_step
     ranked, said = [], []
@@ -36,7 +39,7 @@ def fit(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(towers, "towers_step", stepped)
 
     def run(steps):
-        fit_towers(model, dataset, queries, wanted, (0, 0), steps)
+        run.loss = fit_towers(model, dataset, queries, wanted, (0, 0), steps)
         return ranked, said
 
     return model.retrieval_enhancer, bank, run
@@ -68,3 +71,31 @@ def test_a_fit_hides_three_tenths_of_what_is_seen_of_an_image_and_nothing_of_a_r
     run(5)
     assert hidden["query"] == pytest.approx([0.3] * 5, abs=0.02)
     assert max(hidden["key"]) < 0.01
+
+
+def test_weights_that_no_image_asks_for_decay_by_a_tenth_of_every_rate(fit):
+    """An input that never varies is standardised to 0, so that no gradient reaches the weights that read it."""
+    model, _, run = fit
+    before = model.query.hidden.weight[:, 0].clone()
+    run(5)
+    rates = towers.LR * (1 + np.cos(np.pi * np.arange(5) / 5)) / 2
+    after = model.query.hidden.weight[:, 0]
+    torch.testing.assert_close(after / before, torch.full_like(after, np.prod(1 - 0.1 * rates)), rtol=1e-6, atol=0)
+
+
+def test_the_loss_of_a_fit_is_the_mean_of_its_last_tenth(fit, monkeypatch):
+    _, _, run = fit
+    losses, step = [], towers.towers_step
+    monkeypatch.setattr(towers, "towers_step", lambda *given: losses.append(step(*given)) or losses[-1])
+    run(20)
+    assert len(losses) == 20
+    assert run.loss == pytest.approx((losses[18] + losses[19]) / 2)
+
+
+def test_no_image_is_to_find_its_own_report_whatever_the_order_of_the_studies(fit, monkeypatch):
+    _, _, run = fit
+    given, step = [], towers.towers_step
+    monkeypatch.setattr(towers, "towers_step", lambda *now: given.append((now[2], now[4])) or step(*now))
+    run(3)
+    for seen, worth in given:
+        assert worth.isneginf().nonzero().tolist() == [[place, int(row)] for place, row in enumerate(seen[:, 1])]
