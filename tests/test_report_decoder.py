@@ -264,6 +264,25 @@ def test_a_study_is_done_when_its_worst_kept_hypothesis_is_as_good_as_the_best_o
         assert score == pytest.approx(expected_score)
 
 
+def test_a_report_that_is_done_stays_as_it_is_while_others_are_written():
+    """What else could follow its prompt has a better mean by then: a seldom word that is followed by certain ones."""
+    end, rare, long = 3, 6, 5
+    probability = torch.full((9, 9), 1e-9)
+    probability[4, end], probability[4, rare], probability[rare, rare], probability[long, long] = 0.5, 0.25, 1, 1
+    table = probability.log()
+
+    def written(*last):
+        limits = GenerationLimits(beams=1, min_length=0, max_new_tokens=12)
+        prompt = torch.tensor([[0, word] for word in last])
+        return beam_search(lambda tokens, _: table[tokens[:, -1]], prompt, limits, end_id=end, pad_id=1)
+
+    (alone,), (score,) = written(4)
+    together, scores = written(4, long)
+    assert together[0].tolist() == alone.tolist() == [0, 4, end] + [1] * 11
+    assert together[1].tolist() == [0] + [long] * 13
+    assert scores[0] == score == pytest.approx(probability[4, end].log().item() / 2)
+
+
 @pytest.mark.parametrize(("beams", "new"), [(0, 5), (3, 0)])
 def test_impossible_limits_are_refused(beams, new):
     with pytest.raises(ValueError, match="at least 1"):
