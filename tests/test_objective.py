@@ -2,6 +2,7 @@
 
 import csv
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from modules import messages
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
 from modules.training import objective as subject
-from modules.training.losses import alignment_loss
-from modules.training.objective import LOSSES, Loss, Step, loss_names, next_prior, objective, predicted_prompt
+from modules.training.losses import alignment_loss, known_pairs_loss
+from modules.training.objective import LOSSES, Loss, Step, loss_names, next_prior, objective, predicted_prompt, shares
 
 NAMES = loss_names()[1:]
 
@@ -118,6 +119,26 @@ def test_align_iou_is_of_the_alignment(seen, losses_of):
     assert binary["loss_alignment"] == pytest.approx(alignment_loss(similarity, *maps, "binary").item(), rel=1e-5)
     assert binary["loss_alignment"] != pytest.approx(soft["loss_alignment"], rel=1e-3)
     assert others_unchanged(soft, binary, "loss_alignment")
+
+
+def test_known_pairs_are_asked_to_agree_as_their_loss_says(seen):
+    """Its two means are counted apart, so that batches can share them."""
+    _, output, _ = seen
+    pairs = torch.randint(-1, 2, output.region_map.shape[:2] + output.reference_map.shape[1:2]).float()  # (B, K, S)
+    options = parse_options(MainTrain, ["--dataset_name", "synth_cxr"]).training
+    found = objective(Step(*seen, torch.ones(18), options, pairs))["loss_alignment"]
+    expected = known_pairs_loss(pairs, output.region_map, output.reference_map, output.reference_mask)
+    torch.testing.assert_close(found, expected)
+
+
+def test_batches_count_by_the_sentences_that_take_part(seen):
+    """Without --mask_padding padding takes part too."""
+    model, _, batch = seen
+    short = replace(batch, study=replace(batch.study, reference_mask=batch.study.reference_mask[:, :1]))
+    for masked, counts in ((True, (17, 5)), (False, (20, 5))):
+        config = replace(model.config, mask_padding=masked, align_pairs="all")
+        split = [share["alignment"].item() for share in shares(config, [batch, short], [None, None])]
+        assert split == pytest.approx([count / sum(counts) for count in counts])
 
 
 def ranking_by_hand(seen, target_of):

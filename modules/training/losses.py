@@ -12,6 +12,7 @@ from models.manifolds import Manifold
 
 POSITIVE = 1  # index of the positive state
 IGNORED = -100  # target of tokens that are not predicted
+APART = 0.25  # weight of the known pairs that mean different things
 
 
 def token_loss(
@@ -205,7 +206,7 @@ def alignment_loss(
 
 
 def known_pairs_loss(
-    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = 0.25
+    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = APART
 ) -> Tensor:
     """Ask a sentence to look where the entities that it names are seen, and not where others are.
 
@@ -229,7 +230,7 @@ def known_pairs_loss(
 
 
 def known_pairs_parts(
-    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = 0.25
+    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = APART
 ) -> Tensor:
     """The two means ``(2,)`` that :func:`known_pairs_loss` adds up."""
     with torch.autocast(region_map.device.type, enabled=False):
