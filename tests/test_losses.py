@@ -106,6 +106,13 @@ def test_a_condition_without_positives_keeps_its_prior():
     )
 
 
+def test_a_condition_that_is_never_expected_where_it_is_leaves_its_loss_finite():
+    labels, probability = torch.tensor([[1, 1], [1, 0]]), torch.tensor([[0.5, 0.0], [0.7, 0.2]])
+    prior = losses.updated_prior(probability, labels, torch.ones(2))
+    torch.testing.assert_close(prior, torch.tensor([1, 1e-4]))
+    assert losses.diagnosis_loss(torch.zeros(2, 4, 2), labels, prior).isfinite()
+
+
 def test_report_loss_ignores_prompt_and_padding():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 9, 11, generator=generator, requires_grad=True)
