@@ -23,7 +23,7 @@ from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
 from modules.preparation.features import medklip
 from modules.records import read_json, read_jsonl
-from modules.training.initialisation import adopt_options, load_trained
+from modules.training.initialisation import adopt_options, initialise, load_trained
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.released import BEHAVIOUR, to_released
 from modules.weights.saving import save_checkpoint
@@ -254,6 +254,20 @@ def test_new_words_stand_behind_the_old_ones_whose_numbers_and_vectors_stay(tmp_
     with torch.no_grad():
         known, longer = (model.report_decoder.predict(fused, report) for model in (before, after))
     torch.testing.assert_close(longer[:, : len(words)], known)
+
+
+def test_weights_of_the_image_model_that_are_given_come_before_those_of_the_entity_scorer(tmp_path):
+    torch.manual_seed(0)
+    model, other = (Revtaf(tiny_config()).visual_encoder.backbone for _ in range(2))
+    torch.save(other.state_dict(), tmp_path / "resnet.pth")
+    torch.save(
+        {f"visual_encoder.backbone.{n}": v for n, v in model.state_dict().items()}, tmp_path / "entity_scorer.pth"
+    )
+    words = ["--dataset_name", "synth_cxr", "--visual_extractor", "resnet10q", "--feature_dir", str(tmp_path)]
+    for given, start in ((["--resnet_weights", str(tmp_path / "resnet.pth")], other), ([], model)):
+        begun = Revtaf(tiny_config())
+        initialise(begun, parse_options(MainTrain, [*words, *given, "--init_visual", "entity_scorer"]))
+        assert torch.equal(begun.visual_encoder.backbone.conv1.weight, start.conv1.weight)
 
 
 def test_weights_without_a_run_are_not_resumed(tmp_path):

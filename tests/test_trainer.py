@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from programs import train
+from programs import copy_of, train
 
 from models.cpu.linear import FastLinear
+from modules.corpus.store_writing import write_base_rates
+from modules.evaluation.generation import state_scores
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.sensitivity import Distinctness
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.options.set_size import FEW_STEPS
+from modules.retrieval.references import find_references
 from modules.training import trainer as subject
 from modules.training.losses import updated_prior
 from modules.training.objective import loss_names
@@ -23,6 +26,7 @@ SCHEDULE = Schedule(init_lr=1e-3, min_lr=1e-5, warmup_lr=1e-4, warmup_steps=4, e
 FLAGS = [
     "--clip_grad_value", CLIP, "--seed", SEED, "--epochs", EPOCHS, "--init_lr", SCHEDULE.init_lr, "--min_lr",
     SCHEDULE.min_lr, "--warmup_lr", SCHEDULE.warmup_lr, "--warmup_steps", SCHEDULE.warmup_steps, "--augment",
+    "--weight_decay", 0.03,
 ]  # fmt: skip
 
 
@@ -74,6 +78,11 @@ def test_every_step_has_its_rate_of_the_schedule_in_both_groups(epoch):
     assert means["lr"] == SCHEDULE.lr(1, len(steps) - 1)
 
 
+def test_weights_decay_as_asked_for(epoch):
+    trainer, *_ = epoch
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.03, 0]
+
+
 def test_gradients_are_clipped_to_the_value_asked_for(epoch):
     _, steps, _ = epoch
     assert [largest for _, _, largest, *_ in steps] == pytest.approx([CLIP] * len(steps))
@@ -90,8 +99,8 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
     L = trainer.val_set.labels.shape[1]
     rng = np.random.default_rng(0)
     rows = [
-        {"prediction": text, "positive_probability": rng.random(L).tolist(), "states": labels.tolist()}
-        for text, labels in zip(trainer.val_set.reports, trainer.val_set.labels, strict=True)
+        {"prediction": text, "positive_probability": rng.random(L).tolist(), "states": rng.integers(4, size=L).tolist()}
+        for text in trainer.val_set.reports
     ]
     before = trainer.class_prior.clone()
     trainer.validation.distinct.of_studies.append(
@@ -107,6 +116,9 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
     assert found["val_BLEU_4"] == pytest.approx(1)
     assert (found["val_text_cosine"], found["val_map_correlation"]) == (0.5, 0.25)
     assert found["val_ce_f1_micro"] == pytest.approx(1)
+    of_states = state_scores(np.array([row["states"] for row in rows]), trainer.val_set.labels)
+    assert {name: found[f"val_{name}"] for name in of_states} == pytest.approx(of_states)
+    assert of_states["state_f1"] < 1
 
 
 def test_a_validation_warns_of_entities_that_are_nearly_one(epoch, capsys):
@@ -127,6 +139,35 @@ def test_rare_studies_are_taken_as_often_as_the_flag_says(prepared, tmp_path):
         trainer = trainer_of(prepared, tmp_path / str(power), "--rare_sampling", power)
         found = np.bincount([study for step in trainer._loader().batch_sampler for study in step])
         assert (found.max() > 1) == (power == 1)
+
+
+def test_a_step_of_several_batches_is_resumed_behind_all_of_them(prepared, tmp_path):
+    trainer = trainer_of(prepared, tmp_path, "--grad_accum", 2)
+    whole = list(trainer._loader().batch_sampler)
+    trainer.state.step = 2
+    assert list(trainer._loader().batch_sampler) == whole[4:] != []
+
+
+def test_validation_studies_have_references_as_test_studies_do_whatever_training_studies_have(prepared, tmp_path):
+    """Those nearest to their own labels would be an oracle's."""
+    trainer = trainer_of(prepared, tmp_path, "--train_retrieval", "label", "--retrieval", "cosine")
+    trainer.validation.weights = "of no file"
+    trainer.validation.generate()
+    trainer.validation.forget()
+    found, dataset = trainer.val_set.reference_rows.copy(), trainer.val_set
+    find_references(trainer.model, dataset, "label", trainer.options)
+    assert not np.array_equal(dataset.reference_rows, found)
+    find_references(trainer.model, dataset, "cosine", trainer.options)
+    assert np.array_equal(dataset.reference_rows, found)
+
+
+def test_training_begins_with_the_rates_that_were_prepared(prepared, tmp_path):
+    """Those published for MIMIC-CXR are not the rates of the labels at hand."""
+    folder, rates = copy_of(prepared, tmp_path / "data"), np.linspace(0.1, 0.4, 14)
+    write_base_rates(folder / "features", np.zeros((1, 18)), rates.tolist())
+    trainer = trainer_of(folder, tmp_path / "run", "--no-check")
+    expected = torch.tensor([*rates / 0.4, *[1] * 4], dtype=torch.float32)
+    torch.testing.assert_close(trainer.class_prior, expected)
 
 
 def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_best(prepared, tmp_path):
