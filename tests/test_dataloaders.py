@@ -21,6 +21,8 @@ def test_an_epoch_shows_every_study_once_in_an_order_of_its_own():
     assert sorted(i for step in steps for share in step for i in share) == list(range(20))
     assert steps == epoch_batches(20, 5, 2, seed=3, epoch=1)
     assert steps != epoch_batches(20, 5, 2, seed=3, epoch=2) != epoch_batches(20, 5, 2, seed=4, epoch=2)
+    orders = {str(epoch_batches(20, 5, 2, seed, epoch)) for seed in range(4) for epoch in range(1, 5)}
+    assert len(orders) == 16, "epochs of one seed are not those of another, moved"
 
 
 def test_every_loader_of_the_project_leaves_signals_to_the_process_that_started_it():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from programs import SMALL, call, places, train
+from small_set import small_bank
 from tiny import tiny_config
 from torch.utils.data import get_worker_info
 
@@ -129,7 +130,7 @@ def test_label_references_are_as_published(model, datasets):
     rows = training_rows(model, dataset, train_retrieval="label", drop_references=None)
     assert np.array_equal(rows, stored[own])
     mixed = training_rows(model, dataset, train_retrieval="mixed")
-    assert 0 < (mixed == rows).mean() < 1
+    assert 0.3 < (mixed == rows).mean() < 0.8  # every other study, and some that would find the same report
     assert reference_agreement(dataset)["reference_agreement"] == pytest.approx(
         (dataset.bank.labels[mixed] == dataset.labels).mean()
     )
@@ -168,6 +169,13 @@ def test_what_is_alike_is_the_same_however_much_is_compared_at_once(datasets, mo
     assert np.array_equal(most_alike(reports, dataset.bank, groups, k=3), whole)
     some = np.array([4, 1, 9, 20])
     assert np.isin(most_alike(reports, dataset.bank, groups, k=2, among=some), some).all()
+
+
+def test_the_order_of_words_makes_reports_alike_and_ties_go_to_the_first_row(tmp_path):
+    reports = {"a": "edema but no effusion", "b": "no effusion but edema", "c": "no effusion but edema"}
+    bank, groups = small_bank(tmp_path, reports, np.zeros((3, 18))), (np.arange(3), np.array([-1]))
+    for among in (None, np.array([2, 0, 1])):
+        assert most_alike(["no effusion but edema"], bank, groups, k=3, among=among).tolist() == [[1, 2, 0]]
 
 
 @pytest.mark.parametrize("exclude_same_patient", [False, True])

@@ -166,6 +166,9 @@ def test_the_figures_are_said_in_a_table():
     assert not [line for line in lines if "next to nothing is read" in line]
     unread = {"reference_sensitivity": {**losses, "random": 0.6001}, "text_cosine": 0.2, "map_correlation": 0.2}
     assert sensitivity_lines(unread)[-1].startswith("warning: a random reference costs 0.0001 nats a token more")
+    for cost, said in ((0.0019, 1), (0.0021, 0)):
+        read = {**unread, "reference_sensitivity": {**losses, "random": 0.6 + cost}}
+        assert sum("next to nothing is read" in line for line in sensitivity_lines(read)) == said
     assert sensitivity_lines({**unread, "trained_steps": 500})[-1] == sensitivity_lines(unread)[-1]
 
 
