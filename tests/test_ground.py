@@ -285,6 +285,16 @@ def test_the_measures_of_a_map_made_by_hand():
     assert (flat["cnr"], flat["miou"], flat["hit"], flat["energy"]) == (0, 0.5, 0.5, 0.5)
 
 
+def test_a_cell_beside_the_film_points_nowhere():
+    """A film twice as high as wide, in the middle of its square."""
+    boxes = np.array([[0.0, 0, 100, 50]])
+    upper = overlay_boxes(boxes, view_of(100, 200, 100, "pad"), 4, 100, 200)
+    assert upper.on_film.reshape(4, 4)[:, [0, 3]].max() == 0
+    beside, inside = np.arange(16) % 4 == 0, np.arange(16) == 1  # the left edge, and a cell of the region
+    assert measure(1.0 * (beside | inside), upper) == measure(1.0 * inside, upper)
+    assert measure(1.0 * inside, upper)["hit"] == 1
+
+
 def test_what_is_not_seen_counts_as_missed():
     seen = measure(np.array([1.0, 0, 1, 0]), halves())["miou"]
     half = overlay_boxes(np.array([[0.0, 0, 150, 100]]), view_of(200, 100, 100), 2, 200, 100)
@@ -309,6 +319,7 @@ def test_interpolation_keeps_flat_maps_and_the_order_of_rows():
     assert finer(np.ones((1, 9)), 12) == pytest.approx(np.ones((1, 144)))
     grid = finer(np.array([[0.0, 0, 1, 1]]), 8).reshape(8, 8)
     assert grid[0, 0] == 0 and grid[-1, 0] == 1  # noqa: PT018
+    assert grid[:, 0] == pytest.approx([0, 0, 1 / 8, 3 / 8, 5 / 8, 7 / 8, 1, 1])  # by the middles of patches and cells
     assert finer(np.ones((1, 9)), 0).shape == (1, 9)
 
 
