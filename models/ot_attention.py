@@ -56,8 +56,6 @@ class TransportAttention(nn.Module):
     def weights(self, cosine: Tensor, mask: Tensor) -> Tensor:
         """Transport plan ``(B, K, M)`` for ``cosine`` ``(B, K, M)`` and ``mask`` ``(B, K)``, float32 under autocast."""
         M = cosine.shape[2]
-        if self.attention == "none":
-            return mask.unsqueeze(2) / (M * mask.sum(dim=1).clamp_min(1))[:, None, None] * torch.ones_like(cosine)
         if self.attention == "softmax":
             scores = cosine.masked_fill(~mask.unsqueeze(2), -1e4) / self.epsilon
             return scores.softmax(dim=1) * mask.unsqueeze(2) / M
@@ -97,10 +95,10 @@ class TransportAttention(nn.Module):
         q, k = self.q(patches if view is None else view), self.k(text) if keys is None else keys
         with torch.autocast(patches.device.type, enabled=False):
             cosine, score_map = self.cosine(q, k, still)  # (B, K, M) each
-            plan = self.weights(cosine, mask)  # (B, K, M)
             score_map = score_map * mask.unsqueeze(2)
-        if self.attention == "none":
-            return torch.zeros_like(patches) + 0 * text.sum(), score_map  # several processes wait for every gradient
+            if self.attention == "none":
+                return torch.zeros_like(patches) + 0 * text.sum(), score_map  # several processes wait for every gradient
+            plan = self.weights(cosine, mask)  # (B, K, M)
         message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
         return self.proj(message), score_map
 
