@@ -16,11 +16,11 @@ def keep_resolution(stage: nn.Module) -> None:
     Source: dilated residual networks, Yu et al., CVPR 2017.
     """
     passed = False  # the convolution that had the stride
-    for name, module in stage.named_modules():
+    for module in stage.modules():
         if not isinstance(module, nn.Conv2d):
             continue
         strided = module.stride == (2, 2)
         module.stride = (1, 1)
         if passed and module.kernel_size == (3, 3):
             module.dilation = module.padding = (2, 2)
-        passed = passed or (strided and "downsample" not in name)
+        passed = passed or strided  # the shortcut has one too, and stands behind it
