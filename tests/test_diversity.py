@@ -17,6 +17,7 @@ def test_by_hand():
     assert found["distinct_4"] == pytest.approx(2 / 4)
     assert found["references_distinct_reports"] == 4
     assert found["words"]["mean"] == pytest.approx(15 / 4)
+    assert found["words"]["sd"] == pytest.approx(1.6875**0.5)  # of these reports, not of others that they stand for
     assert found["copied_from_retrieved"] == pytest.approx(2 / 6)  # "c d" of the first, "a a a"
     assert found["copied_from_training"] == pytest.approx(3 / 6)  # "a b" twice, "x"
     assert found["references_copied_from_training"] == pytest.approx(3 / 6)

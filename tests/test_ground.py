@@ -358,6 +358,11 @@ def test_the_location_prior_knows_other_patients_alone():
     assert alone == [None, None]
 
 
+def test_the_centre_prior_is_highest_in_the_middle_of_what_is_seen():
+    (centre, *_) = prior_maps(some_phrases()[:2], [halves()] * 2, 3)["centre prior"]
+    assert (centre.argmax(), np.argsort(centre)[:4].tolist()) == (4, [0, 2, 6, 8])
+
+
 def test_intervals_are_over_patients_and_findings_are_averaged_alike():
     phrases = some_phrases()
     good, bad = np.array([1.0, 0, 1, 0]), np.array([0.0, 1, 0, 1])
@@ -370,8 +375,12 @@ def test_intervals_are_over_patients_and_findings_are_averaged_alike():
     assert table["mean over findings"]["hit"] == 0.5
     assert (table["all"]["phrases"], table["all"]["patients"], table["edema"]["phrases"]) == (7, 4, 3)
     assert table["effusion"]["hit_interval"] == [1, 1]
-    low, high = table["all"]["hit_interval"]
-    assert low < 4 / 7 < high
+    drawn = np.random.default_rng(0).multinomial(4, np.full(4, 1 / 4), 200)  # how often each of the four patients
+    shares = drawn @ np.ones(4) / (drawn @ np.array([2, 2, 2, 1]))
+    assert table["all"]["hit_interval"] == pytest.approx(np.quantile(shares, [0.025, 0.975]))
+    some = {"maps": [good if phrase.finding == "effusion" else None for phrase in phrases]}
+    table = region_table(phrases, measured_rows(some, lambda n, cells: halves(), 8, 0), resamples=20, seed=0)["maps"]
+    assert table["mean over findings"]["hit"] == 1  # of those that have maps
     assert len(region_lines({"maps": table})) == 3
     assert set(MEASURES) < set(table["all"])
 

@@ -45,6 +45,17 @@ def test_training_draws_crop_and_angle_from_its_generator_alone():
     assert not torch.equal(one, crop_image(image, 64))
 
 
+def test_training_crops_lie_anywhere_and_turn_by_up_to_five_degrees():
+    """As published: any of 33 places along a side."""
+    image = ramp(256, 256)
+    found = torch.stack([crop_image(image, 224, np.random.default_rng(seed))[0] for seed in range(200)]).float()
+    left = (found[:, 111:113, 111:113].mean(dim=(1, 2)) - 111.5).round()
+    assert (left.min(), left.max()) == (0, 32)
+    lean = (found[:, 152:172, 112].mean(dim=1) - found[:, 52:72, 112].mean(dim=1)) / 100
+    assert lean.abs().max().asin().rad2deg().item() == pytest.approx(5, abs=0.2)
+    assert lean.min() < -0.08 < 0.08 < lean.max()
+
+
 def test_squeezing_keeps_the_whole_image(tmp_path):
     image = Image.fromarray(np.zeros((100, 400), np.uint8))
     image.paste(200, (380, 0, 400, 100))  # what a centre crop would lose

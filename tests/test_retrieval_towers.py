@@ -196,7 +196,7 @@ def test_a_tower_ends_in_the_linear_layer_of_its_manifold(name):
 
 def test_the_key_tower_sees_how_a_report_begins_and_ends(tmp_path, tiny_model):
     sentences = np.arange(6 * 8, dtype=np.float32).reshape(6, 8)
-    labels = np.zeros((3, 18), np.int8)
+    labels = np.random.default_rng(0).integers(0, 4, (3, 18)).astype(np.int8)
     bank = small_bank(
         tmp_path, dict(zip("abc", "abc", strict=True)), labels, offsets=np.array([0, 3, 3, 6]), sentences=sentences
     )
@@ -211,6 +211,10 @@ def test_the_key_tower_sees_how_a_report_begins_and_ends(tmp_path, tiny_model):
     said = {name: what_reports_say(towers, bank, np.array([0, 2])) for name, towers in seen.items()}
     np.testing.assert_array_equal(said["style"][:, -16:], ends[[0, 2]])
     assert torch.equal(said["style"][:, :-16], said["thumbnail"])
+    states = said["thumbnail"][:, :72].reshape(
+        2, 4, 18
+    )  # state by state, as the weights of a trained tower expect them
+    np.testing.assert_array_equal(states, labels[[0, 2], None] == np.arange(4)[:, None])
 
 
 @pytest.mark.parametrize("name", list(MANIFOLDS))
