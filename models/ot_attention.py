@@ -97,7 +97,8 @@ class TransportAttention(nn.Module):
             cosine, score_map = self.cosine(q, k, still)  # (B, K, M) each
             score_map = score_map * mask.unsqueeze(2)
             if self.attention == "none":
-                return torch.zeros_like(patches) + 0 * text.sum(), score_map  # several processes wait for every gradient
+                nothing = 0 * text.sum()  # several processes wait for every gradient
+                return torch.zeros_like(patches) + nothing, score_map
             plan = self.weights(cosine, mask)  # (B, K, M)
         message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
         return self.proj(message), score_map
