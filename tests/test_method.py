@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from models.config import flag_name
+from modules.options.parsing import defaults_of, flags_of, groups_of
+from modules.options.programs import MainTrain
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and "::" in line]
@@ -68,3 +72,20 @@ def test_a_search_for_the_paper_s_word_finds_a_row(word):
 def test_a_name_that_is_gone_would_be_noticed():
     assert "Revtaf.no_such_method" not in defined(ROOT / "models" / "revtaf.py")
     assert "Revtaf.align" in defined(ROOT / "models" / "revtaf.py")
+
+
+def test_the_table_of_flags_begins_with_the_defaults():
+    """Of a data set that changes none of them; the choices of several flags stand in the order of these."""
+    defaults, checked = defaults_of(MainTrain, "mimic_cxr"), []
+    named = {flag_name(flag): defaults[flag.name] for kind in groups_of(MainTrain).values() for flag in flags_of(kind)}
+    for flags, choices in (line.split("|")[1:3] for line in TEXT.splitlines() if line.startswith("| `--")):
+        words = [word.split()[0] for word in re.split("[;,] ", choices.strip())]
+        for flag in re.findall(r"`(--\w+)`", flags):
+            value = named[flag]
+            if value is None or isinstance(value, bool):
+                continue
+            told = re.sub(r"^0(?=\.)", "", f"{value:g}") if isinstance(value, float) else str(value)
+            assert told in words, (flag, told, words)
+            words = words[words.index(told) + 1 :]
+            checked.append(flag)
+    assert len(checked) >= 40

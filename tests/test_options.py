@@ -53,6 +53,8 @@ def test_mimic_defaults_are_the_published_setting():
         "attention_dim": 1024, "num_heads": 8, "cls_weight": 4.0, "align_weight": 0.5, "rank_weight": 2.0, "beam_size": 3,
         "gen_min_len": 100, "gen_max_len": 150, "max_words": 100, "image_size": 224, "visual_extractor": "resnet101",
         "decoder_layers": 12, "hidden_size": 768, "label_smoothing": 0.1, "ot_epsilon": 0.05, "ot_iterations": 100,
+        "dropout": 0.1, "memory_layers": 2, "memory_feedforward": 2048, "hyperbolic_layers": 2, "decoder_heads": 12,
+        "intermediate_size": 3072, "max_positions": 512,
     }  # fmt: skip
     assert {name: options[name] for name in published} == published
     generation = parse_options(MainTest, ["--dataset_name", "iu_xray"]).generation
