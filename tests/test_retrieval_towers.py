@@ -163,6 +163,8 @@ def test_the_query_tower_sees_scores_mean_and_largest_of_every_stage_states_and_
     torch.testing.assert_close(seen, torch.cat(parts, dim=1))
     patches = [stage.flatten(2).transpose(1, 2) for stage in stages]  # of a backbone that is seen as a whole
     torch.testing.assert_close(towers.query_inputs(scores, patches, states, image), seen)
+    sure = towers.query_inputs(torch.tensor([[0.0, 1.0]]).repeat(2, 1), stages, states, image)[:, :2]
+    torch.testing.assert_close(sure, torch.tensor([[-9.21024, 9.21024]]).repeat(2, 1), rtol=1e-3, atol=0)  # 1 in 10,000
 
 
 def test_a_tower_standardises_what_it_sees_and_hides_some_of_it_in_training():
