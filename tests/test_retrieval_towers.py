@@ -66,6 +66,12 @@ def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_neg
     assert not blank.any()
 
 
+def test_words_are_worth_the_cosine_of_runs_of_up_to_four():
+    """Six of ten runs are the same: a, b, c, a b, b c, a b c."""
+    wanted = Wanted(["a b c d", "a b c e"], np.zeros((2, 18), np.int8), label_weight=0)
+    assert wanted(np.array([0]), np.array([1])) == pytest.approx(20 * 6 / 10)
+
+
 def test_worth_that_is_kept_is_the_worth_that_is_worked_out():
     rng = np.random.default_rng(0)
     reports = [" ".join(rng.choice(list("abcdefgh"), 12)) for _ in range(150)]

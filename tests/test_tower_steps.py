@@ -99,3 +99,9 @@ def test_no_image_is_to_find_its_own_report_whatever_the_order_of_the_studies(fi
     run(3)
     for seen, worth in given:
         assert worth.isneginf().nonzero().tolist() == [[place, int(row)] for place, row in enumerate(seen[:, 1])]
+
+
+def test_a_fit_goes_through_a_large_set_once(fit, monkeypatch):
+    monkeypatch.setattr(towers, "ANCHORS", 10)
+    ranked, _ = fit[2](2)
+    assert len(ranked) == N / 10
