@@ -146,6 +146,9 @@ def test_a_step_of_several_batches_is_resumed_behind_all_of_them(prepared, tmp_p
     whole = list(trainer._loader().batch_sampler)
     trainer.state.step = 2
     assert list(trainer._loader().batch_sampler) == whole[4:] != []
+    trainer.train_epoch()  # the rest of it
+    assert trainer.state.step == len(whole) // 2
+    assert trainer.state.seen == 2 * 8 * (trainer.state.step - 2)  # studies_per_second is of all batches
 
 
 def test_validation_studies_have_references_as_test_studies_do_whatever_training_studies_have(prepared, tmp_path):
@@ -171,7 +174,8 @@ def test_training_begins_with_the_rates_that_were_prepared(prepared, tmp_path):
 
 
 def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_best(prepared, tmp_path):
-    trainer = trainer_of(prepared, tmp_path, "--epochs", EPOCHS + 1, "--val_every", EPOCHS)
+    chosen_by = "--monitor_metric", "val_BLEU_4"
+    trainer = trainer_of(prepared, tmp_path, "--epochs", EPOCHS + 1, "--val_every", EPOCHS, *chosen_by)
     work, steps = trainer.train_step, []
     trainer.train_step = lambda *batches: steps.append(work(*batches)) or steps[-1]
     trainer._one_epoch()
