@@ -338,6 +338,7 @@ def test_a_metric_that_is_not_there_costs_one_sentence(monkeypatch):
 def test_metrics_of_raw_text_against_their_sources():
     """Values by hand from the definitions; the second report shares no bigram, the third no word, the fourth is the same."""
     assert sentence_bleu_2("The heart is big.", "The heart is big.") == pytest.approx(1)
+    assert sentence_bleu_2("The heart is large.", "the Heart is normal .") == pytest.approx((4 / 5 * 2 / 4) ** 0.5)
     assert sentence_bleu_2("heart the", "the heart") == pytest.approx((1 * 0.1 / 1) ** 0.5)
     assert sentence_bleu_2("effusion", "the heart") == sentence_bleu_2("", "the heart") == 0
     assert sentence_bleu_2("the heart", "the heart is big .") == pytest.approx(np.exp(1 - 5 / 2))
