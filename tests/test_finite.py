@@ -17,9 +17,13 @@ from models.config import out_of_range
 from modules.corpus import store
 from modules.distributed import rank
 from modules.options.flags import TrainingOptions
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 from modules.records import read_json, write_json
 from modules.training import update
-from modules.training.finite import SANE, suspects
+from modules.training.finite import SANE, FiniteWatch, suspects
+from modules.training.good_states import GoodStates
+from modules.training.run_state import RunState
 from modules.training.trainer import Trainer
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.saving import save_atomically
@@ -120,6 +124,47 @@ def test_looks_after_every_step_do_not_let_it_go_on_for_ever(flags, poisoned, pr
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path, "--on_nan", "skip", "--epochs", 5, *flags)
     assert capsys.readouterr().out.count("left out: step 1 of epoch 1 is not finite") == 1
+
+
+def test_which_state_is_good_is_what_the_steps_from_it_say(tmp_path):
+    """A state is good once a step from it was finite; the one before it is, where none was."""
+    watch = FiniteWatch(["loss"], torch.device("cpu"))
+    states = GoodStates(
+        watch, None, parse_options(MainTrain, ["--dataset_name", "custom", "--save_dir", str(tmp_path)])
+    )
+    state, path, finite = RunState(), tmp_path / "current_checkpoint.pth", torch.ones(1)
+    state.epoch = 1
+
+    def step(number, saves):
+        watch.note(number, [0], finite[0], finite)
+        states.look(state)
+        if saves:
+            state.step = number
+            states.saved(path, state)
+
+    assert "none was written yet" in str(states)
+    step(1, saves=True)
+    assert str(states).startswith(f"no checkpoint is known to be good: {path} (epoch 1, step 1) is from right before")
+    step(2, saves=False)
+    assert str(states) == f"the last good checkpoint: {path} (epoch 1, step 1), go on with --resume"
+    step(3, saves=True)
+    before = tmp_path / "previous_checkpoint.pth"
+    assert str(states).startswith(f"the last good checkpoint: {before} (epoch 1, step 1); {path} (epoch 1, step 3) is")
+    states.saved(path, state)  # again, with no step between: the one before was never tried
+    assert str(states).startswith("no checkpoint is known to be good")
+
+
+def test_the_first_of_several_steps_is_told():
+    watch = FiniteWatch(["diagnosis", "alignment"], torch.device("cpu"))
+    for number in range(1, 6):
+        losses = torch.tensor([1.0, math.nan if number in (2, 4) else number])
+        watch.note(number, [10 * number, 10 * number + 1], torch.tensor(1.0), losses)
+    found = watch.read()
+    assert (found.step, found.index, found.count, found.earlier, found.first) == (2, [20, 21], 2, 1, "alignment")
+    assert watch.read() is None
+    watch.note(6, [60], torch.tensor(math.inf), torch.ones(2))
+    found = watch.read()
+    assert (found.step, found.index, found.count, found.earlier, found.first) == (6, [60], 1, 0, "grad_norm")
 
 
 def test_an_epoch_without_a_finite_step_has_no_losses(poisoned, prepared, tmp_path):
