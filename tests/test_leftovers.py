@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
+from modules.evaluation.reading.leftovers import check_texts, cut_at, said_to_a_reader
 from modules.messages import UserError
 from modules.records import read_jsonl
 
@@ -56,6 +56,27 @@ def test_what_stands_in_most_texts_is_no_report(form, words):
     with pytest.raises(UserError, match=rf"2 of 2 reports in a\.csv {words}"):
         check_texts([(Path("a.csv"), texts)])
     check_texts([(Path("a.csv"), [texts[0], LUNGS, HEART])])  # one author may write so
+
+
+@pytest.mark.parametrize("dots", ["...", "\u2026", " [...]"])
+def test_texts_that_end_in_dots_are_cut_off(dots):
+    texts = [f"{text[:-4]}{dots}" for text in (HEART, LUNGS)]
+    with pytest.raises(UserError, match=r"2 of 2 reports in a\.csv end in dots.*give the whole texts"):
+        check_texts([(Path("a.csv"), texts)])
+    check_texts([(Path("a.csv"), [texts[0], LUNGS])])  # one author may write so
+
+
+def test_texts_that_a_column_of_limited_width_cut_are_known_by_their_length():
+    whole = [
+        f"{HEART} Line {number} ends in the right atrium, and there is no pneumothorax."
+        for number in ["one", "two", "three", "four"]
+    ]
+    assert cut_at([*whole, LUNGS]) is None
+    assert cut_at([*(text[:50] for text in whole), LUNGS]) == (4, 50)
+    assert cut_at([*(text[:50] for text in whole[:2]), LUNGS]) is None  # two may be so by chance
+    assert cut_at([whole[0][:50]] * 9) is None  # one text, many times
+    assert cut_at([f"{text[:49]}." for text in whole]) is None
+    assert cut_at([]) is None
 
 
 def test_what_reports_hold_is_let_pass():

@@ -92,6 +92,16 @@ def test_what_is_missing_is_said_and_the_rest_is_matched_by_id(tmp_path):
     assert "s has 1 empty reports of 2, first 2: they count as reports that say nothing" in matched.notes
 
 
+def test_texts_cut_by_a_narrow_column_are_said(tmp_path):
+    texts = [
+        f"The line of study {number} ends in the right atrium. No effusion." for number in ("one", "two", "six", "ten")
+    ]
+    rows = [{"id": f"p{i}x", "prediction": text[:50], "reference": text} for i, text in enumerate(texts)]
+    matched = match({"a": read_report_file(write_jsonl(tmp_path / "a.jsonl", rows))}, None, "none", 0)
+    said = "4 texts in a.jsonl have exactly 50 characters, the most there, and do not end there: they may be cut off"
+    assert [note for note in matched.notes if "cut off" in note] == [said]
+
+
 def test_carried_references_are_cut_and_kept_whole(tmp_path):
     row = {"id": "1", "prediction": "a b", "reference": "a b", "reference_full": "a b c", "retrieved_report": "z ."}
     matched = match({"x": read_report_file(write_jsonl(tmp_path / "x.jsonl", [row]))}, None, "auto", 2)

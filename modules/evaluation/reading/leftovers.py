@@ -95,6 +95,9 @@ _AT_END = (  # the same at the end
     ("end with signs", r"(?<=[\s.])([#@=~|$^`+\\]+|-{3,}|\*{3,})\Z"),
 )
 _END = 80  # characters in which it stands
+SHORTEST_CUT = 40  # characters; below, texts of one length are common
+_CUT = re.compile(r"(?:(?<!\.)\.{3}|\u2026)[\])]?\s*\Z")
+_ENDED = re.compile(r"(?<!\.\.)[.!?][\"')\]]*\s*\Z")  # with a stop, not with three
 FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
 _TO_A_READER = re.compile(
     r"\s*(sure|certainly|of course|here(?:'s| is| are)|i'm sorry|i am sorry|i apologi[sz]e|i can(?:'t|not)|i'm unable|i am unable|as an ai"
@@ -112,7 +115,7 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
     Raises:
         UserError: if some hold the tokens of a model, HTML, an escaped end of a line, what a model thought, or JSON; if some
             are the word of a failure (``#REF!``, ``ERROR``), a formula, a number or a path; if all are names of classes; if
-            most ask for a report, begin with a label or an id, or end with a number or a word that a program wrote.
+            most ask for a report, begin with a label or an id, or end with a number or a word that a program wrote, or in dots.
     """
     for path, texts in files:
         wrong = [(kind, text) for text in texts if (kind := failed(text))]
@@ -125,6 +128,10 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
         refuse_classes(path, texts, "name the column of the texts with --columns prediction=NAME reference=NAME")
         refuse_leftovers(path, texts)
         _refuse_of_most(path, texts)
+        if 2 * (cut := sum(bool(_CUT.search(text)) for text in texts)) > len(texts) > 1:
+            raise UserError(
+                f"{cut} of {len(texts)} reports in {path} end in dots, as what shows a table leaves them: they are cut off, so give the whole texts"
+            )
 
 
 def refuse_classes(path: Path, texts: Sequence[str], mend: str) -> None:
@@ -157,6 +164,21 @@ def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
                 f"{len(found)} of {len(texts)} reports in {path} {what}, first {quoted_name(found[0].strip())}: it would be scored as words, so "
                 "remove it, or name the column of the reports with --columns"
             )
+
+
+def cut_at(texts: Sequence[str]) -> tuple[int, int] | None:
+    """Whether a column of limited width has cut the longest texts.
+
+    Returns:
+        How many different texts have the greatest length, and that length, if it is ``SHORTEST_CUT`` or more, three or more have it, more
+        than ``FEW`` of all, and most of them end inside a sentence; else None.
+    """
+    length = max(map(len, texts), default=0)
+    longest = {text for text in texts if len(text) == length}
+    inside = sum(not _ENDED.search(text) for text in longest)
+    if length >= SHORTEST_CUT and len(longest) > max(2, FEW * len(texts)) and 2 * inside > len(longest):
+        return len(longest), length
+    return None
 
 
 def said_to_a_reader(text: str) -> str | None:

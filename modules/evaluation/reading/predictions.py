@@ -24,7 +24,7 @@ from modules.corpus.text import (
     truncate_words,
 )
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.leftovers import check_texts, said_to_a_reader
+from modules.evaluation.reading.leftovers import check_texts, cut_at, said_to_a_reader
 from modules.evaluation.reading.matching import carried, labels_of, refuse_strangers, rows_of, say_missing, truth_of
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
@@ -161,7 +161,7 @@ def match(
     there = {name: [row for i in kept if (row := found[i]) is not None] for name, found in rows.items()}  # one for each
     raw = {name: [_cell(systems[name].texts[row]) for row in found] for name, found in there.items()}
     ids = [labels[i] for i in kept]
-    check_texts([(truth.path, raw_references), *((systems[name].path, reports) for name, reports in raw.items())])
+    notes += _checked([(truth.path, raw_references), *((systems[name].path, reports) for name, reports in raw.items())])
     notes += _said_of_pointers(raw_references, ids)
     notes += [
         note for name, reports in raw.items() for note in _said_of(name, systems[name], reports, raw_references, ids)
@@ -242,6 +242,16 @@ def _said_of(
     if list(map(normalise_whitespace, reports)) == list(map(normalise_whitespace, references)):
         notes.append(f"every report of {name} is its reference, word for word: {file.path.name} may be the wrong file")
     return notes
+
+
+def _checked(sides: Sequence[tuple[Path, Sequence[str]]]) -> list[str]:
+    """Refuse texts that are no reports; a line for each file whose longest ones are cut off."""
+    check_texts(sides)
+    cuts = [(path.name, cut) for path, texts in sides if (cut := cut_at(texts))]
+    return [
+        f"{count} texts in {name} have exactly {length} characters, the most there, and do not end there: they may be cut off"
+        for name, (count, length) in cuts
+    ]
 
 
 def _said_of_unused(
