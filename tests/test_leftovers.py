@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.evaluation.reading.leftovers import check_texts, cut_at, said_to_a_reader
+from modules.evaluation.reading.leftovers import check_texts, said_of_cuts, said_to_a_reader
 from modules.messages import UserError
 from modules.records import read_jsonl
 
@@ -67,16 +67,18 @@ def test_texts_that_end_in_dots_are_cut_off(dots):
 
 
 def test_texts_that_a_column_of_limited_width_cut_are_known_by_their_length():
-    whole = [
-        f"{HEART} Line {number} ends in the right atrium, and there is no pneumothorax."
-        for number in ["one", "two", "three", "four"]
-    ]
-    assert cut_at([*whole, LUNGS]) is None
-    assert cut_at([*(text[:50] for text in whole), LUNGS]) == (4, 50)
-    assert cut_at([*(text[:50] for text in whole[:2]), LUNGS]) is None  # two may be so by chance
-    assert cut_at([whole[0][:50]] * 9) is None  # one text, many times
-    assert cut_at([f"{text[:49]}." for text in whole]) is None
-    assert cut_at([]) is None
+    whole = [f"{HEART} Line {number} ends in the right atrium." for number in ("one", "two", "three", "four")]
+
+    def said(*texts):
+        return said_of_cuts("a.csv", texts)
+
+    sentence = "{} texts in a.csv have exactly 50 characters, the most there, and do not end there: they may be cut off"
+    assert said(*(text[:50] for text in whole), LUNGS) == [sentence.format(4)]
+    assert said(*whole, LUNGS) == said() == []
+    assert said(*(text[:50] for text in whole[:2]), LUNGS) == []  # two may be so by chance
+    assert said(*[whole[0][:50]] * 9) == []  # one text, many times
+    assert said(*(f"{text[:49]}." for text in whole)) == []
+    assert said(f"{HEART[:9]}...", LUNGS, "Clear\u2026") == ["2 of 3 texts in a.csv end in dots: they may be cut off"]
 
 
 def test_what_reports_hold_is_let_pass():

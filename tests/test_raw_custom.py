@@ -41,6 +41,21 @@ def test_a_table(tmp_path):
     assert read_custom(tmp_path, options(), with_images=False).studies == studies  # the folder's only table
 
 
+def test_reports_that_a_narrow_column_cut_are_said(tmp_path):
+    """A model would learn to stop in the middle of a sentence."""
+    texts = [f"The line of patient {number} ends in the right atrium." for number in ("one", "two", "six", "ten")]
+
+    def notes(length):
+        rows = "".join(f"{number}.png,{text[:length]}\n" for number, text in enumerate(texts))
+        return read_custom(write(tmp_path, f"image_path,report\n{rows}"), options(), with_images=False).notes
+
+    said = (
+        "4 texts in studies.csv have exactly 45 characters, the most there, and do not end there: they may be cut off"
+    )
+    assert said in notes(45)
+    assert not any("cut off" in note for note in notes(None))
+
+
 def test_json_lines_with_sections_and_labels(tmp_path):
     rows = [
         {"image_path": "a.dcm", "findings": "Clear.", "impression": "Normal.", "labels": [0] * 13 + [1]},

@@ -128,7 +128,7 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
         refuse_classes(path, texts, "name the column of the texts with --columns prediction=NAME reference=NAME")
         refuse_leftovers(path, texts)
         _refuse_of_most(path, texts)
-        if 2 * (cut := sum(bool(_CUT.search(text)) for text in texts)) > len(texts) > 1:
+        if 2 * (cut := _end_in_dots(texts)) > len(texts) > 1:
             raise UserError(
                 f"{cut} of {len(texts)} reports in {path} end in dots, as what shows a table leaves them: they are cut off, so give the whole texts"
             )
@@ -166,19 +166,27 @@ def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
             )
 
 
-def cut_at(texts: Sequence[str]) -> tuple[int, int] | None:
-    """Whether a column of limited width has cut the longest texts.
+def said_of_cuts(name: str, texts: Sequence[str]) -> list[str]:
+    """A line where what wrote a file has cut its texts off: most end in dots, or a column of limited width has cut the longest.
 
-    Returns:
-        How many different texts have the greatest length, and that length, if it is ``SHORTEST_CUT`` or more, three or more have it, more
-        than ``FEW`` of all, and most of them end inside a sentence; else None.
+    These have one length, ``SHORTEST_CUT`` or more, are three or more different texts and more than ``FEW`` of all, and most of
+    them end inside a sentence.
     """
+    dots = _end_in_dots(texts)
+    if 2 * dots > len(texts):
+        return [f"{dots} of {len(texts)} texts in {name} end in dots: they may be cut off"]
     length = max(map(len, texts), default=0)
     longest = {text for text in texts if len(text) == length}
     inside = sum(not _ENDED.search(text) for text in longest)
-    if length >= SHORTEST_CUT and len(longest) > max(2, FEW * len(texts)) and 2 * inside > len(longest):
-        return len(longest), length
-    return None
+    if length < SHORTEST_CUT or len(longest) <= max(2, FEW * len(texts)) or 2 * inside <= len(longest):
+        return []
+    return [
+        f"{len(longest)} texts in {name} have exactly {length} characters, the most there, and do not end there: they may be cut off"
+    ]
+
+
+def _end_in_dots(texts: Sequence[str]) -> int:
+    return sum(bool(_CUT.search(text)) for text in texts)
 
 
 def said_to_a_reader(text: str) -> str | None:

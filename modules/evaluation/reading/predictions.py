@@ -24,7 +24,7 @@ from modules.corpus.text import (
     truncate_words,
 )
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.leftovers import check_texts, cut_at, said_to_a_reader
+from modules.evaluation.reading.leftovers import check_texts, said_of_cuts, said_to_a_reader
 from modules.evaluation.reading.matching import carried, labels_of, refuse_strangers, rows_of, say_missing, truth_of
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
@@ -245,13 +245,9 @@ def _said_of(
 
 
 def _checked(sides: Sequence[tuple[Path, Sequence[str]]]) -> list[str]:
-    """Refuse texts that are no reports; a line for each file whose longest ones are cut off."""
+    """Refuse texts that are no reports; a line for each file whose texts are cut off."""
     check_texts(sides)
-    cuts = [(path.name, cut) for path, texts in sides if (cut := cut_at(texts))]
-    return [
-        f"{count} texts in {name} have exactly {length} characters, the most there, and do not end there: they may be cut off"
-        for name, (count, length) in cuts
-    ]
+    return [note for path, texts in sides for note in said_of_cuts(path.name, texts)]
 
 
 def _said_of_unused(
