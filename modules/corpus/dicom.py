@@ -37,10 +37,11 @@ def check_size(path: Path, width: int, height: int) -> None:
 
 
 def read_dicom(path: str | Path) -> Image.Image:
-    """Decode a DICOM file the way a viewer shows it.
+    """Decode a DICOM file nearly as a viewer shows it.
 
     The stored values go through the modality transform (rescale slope or table) and the value-of-interest transform
-    (lookup table or window), are spread over 0 to 255, and are inverted where low values are white (MONOCHROME1). Pixels
+    (lookup table or window), are spread from the least to the greatest that are left over 0 to 255, where a viewer spreads the
+    window, and are inverted where low values are white (MONOCHROME1). Pixels
     of the padding value, or in its range, count for nothing and become black. Values of 8 bits without a sign that none of
     these change stay as they are, stored in 8 bits or more, and so do colours of 8 bits: as in a PNG of them.
 
