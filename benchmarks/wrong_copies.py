@@ -9,6 +9,7 @@ change and stay where sentences only change places. Prints a Markdown table.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from modules.corpus.text import clean_report
 from modules.evaluation.reports.tables import markdown_table
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import RuleLabeler
+from modules.messages import run
 
 _DENIAL = re.compile(r"\b(?:no|without)\s+(?:\w+ evidence of |evidence of )?", re.IGNORECASE)
 _SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
@@ -57,7 +59,9 @@ def wrong_copies(reports: list[str], seed: int = 0) -> dict[str, list[str]]:
 
 def main() -> None:
     """Score the copies of every report of an annotation file."""
-    studies = [study for split in read_annotation(sys.argv[1]).values() for study in split]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("annotation", help="annotation file, of which all splits are read")
+    studies = [study for split in read_annotation(parser.parse_args().annotation).values() for study in split]
     copies = wrong_copies([study.report for study in studies])
     found = ReportScorer(copies["the reference itself"], RuleLabeler()).systems(copies)
     changed = {name: np.mean([a != b for a, b in zip(texts, copies["the reference itself"], strict=True)])
@@ -68,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "nothing was lost but time: run the same command again")

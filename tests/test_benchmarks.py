@@ -124,3 +124,18 @@ def test_the_soak_asks_for_flags_that_there_are_and_sees_a_process():
     assert memory > 1e7
     assert descriptors > 2
     assert soak.look(2**22 + 1) is None
+
+
+def test_the_wrong_copies_say_what_they_need(capsys, monkeypatch, tmp_path):
+    script = str(FOLDER / "wrong_copies.py")
+    for words, status, said in (
+        (["--help"], 0, "annotation file"),
+        ([], 2, "annotation"),
+        (["none.json"], 2, "none.json does not exist"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["wrong_copies.py", *words])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(script, run_name="__main__")
+        printed = capsys.readouterr()
+        assert end.value.code == status
+        assert said in printed.out + printed.err

@@ -64,6 +64,11 @@ def test_wrong_copies_of_real_reports(real_cxr):
     labels = labeler(truth)
     perfect = clinical_scores(labels, labels)
     found = {name: clinical_scores(labeler(texts), labels) for name, texts in copies.items()}
+    page = (Path(__file__).parents[1] / "docs/scoring.md").read_text().splitlines()
+    for name, scores in {"the reference itself": perfect, **found}.items():  # the table is of these rules
+        printed = next(line for line in page if line.startswith(f"| {name}")).strip("| ").split(" | ")[-3:]
+        ours = [scores[f"ce_f1_{average}"] for average in ("example", "macro", "micro")]
+        assert ours == pytest.approx(list(map(float, printed)), abs=6e-4), name
     few = slice(None, None, 20)  # enough for BLEU
     overlaps = {name: nlg_scores(texts[few], truth[few], meteor=False) for name, texts in copies.items()}
     for average in ("ce_f1_example", "ce_f1_micro", "ce_f1_macro"):
