@@ -187,8 +187,16 @@ def test_markdown_is_taken_out(marked, plain):
 
 
 def test_names_of_systems():
-    files = named_files(["ours=a/b.csv", "c/theirs.jsonl", "results/run7/predictions.jsonl"])
-    assert list(files) == ["ours", "theirs", "run7"]
+    files = named_files(
+        [
+            "ours=a/b.csv",
+            "c/theirs.jsonl",
+            "d/packed.json.gz",
+            "results/run7/predictions.jsonl",
+            "run8/predictions.jsonl.gz",
+        ]
+    )
+    assert list(files) == ["ours", "theirs", "packed", "run7", "run8"]
     with pytest.raises(UserError, match="both called b"):
         named_files(["a/b.csv", "c/b.csv"])
     with pytest.raises(UserError, match="other characters"):

@@ -59,7 +59,7 @@ class Matched:
 def named_files(words: Sequence[str]) -> dict[str, Path]:
     """Files by the name of their system, from ``NAME=FILE`` or ``FILE``.
 
-    A file without a name is called as it is, ``predictions.jsonl`` and ``res.csv`` as their folder.
+    A file without a name is called as it is, packed or not, ``predictions.jsonl`` and ``res.csv`` as their folder.
 
     Raises:
         UserError: if two have one name.
@@ -69,7 +69,8 @@ def named_files(words: Sequence[str]) -> dict[str, Path]:
         name, equals, rest = word.partition("=")
         path = Path(rest if equals else word)
         if not equals:
-            name = path.stem if path.name not in ("predictions.jsonl", "res.csv") else path.absolute().parent.name
+            plain = Path(path.name.removesuffix(".gz"))
+            name = plain.stem if plain.name not in ("predictions.jsonl", "res.csv") else path.absolute().parent.name
         if not re.fullmatch(r"[\w.+-][\w .+-]*", name):
             raise UserError(f"the system name {name!r} holds other characters than letters, digits, blanks and -_.+")
         if name in files:
