@@ -14,7 +14,7 @@ table=$(realpath -m -- "$1")
 shift
 cd "$(dirname "$0")"
 requirements=(requirements.txt)
-[[ $table == *.xlsx ]] && requirements+=(requirements/excel.txt)
+[[ ${table,,} == *.xlsx ]] && requirements+=(requirements/excel.txt)
 source ./environment.sh "${requirements[@]}"
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 

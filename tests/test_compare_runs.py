@@ -35,6 +35,13 @@ def test_two_runs_are_compared(runs, capsys):
     assert "poor minus good" in scores
 
 
+def test_a_run_without_a_test_is_told_how_to_test_it(runs, capsys):
+    (runs[1] / "predictions.jsonl").unlink()
+    (runs[1] / "options.json").write_text(json.dumps({"options": {"dataset_name": "custom"}}))
+    words = f"test it first: python main_test.py --dataset_name custom --save_dir {runs[1]}"
+    refused(capsys, words, compare_runs, *runs)
+
+
 def test_runs_of_different_data_are_told_so(runs, capsys):
     flags = [*runs, "--no-meteor", "--resamples", 5]
     for sums, said in ((("1", "1"), False), (("1", "2"), True)):

@@ -48,6 +48,7 @@ def test_what_programs_leave_is_refused(form):
         ("{} <unk>", "end with the word of a program"), ("{} unk", "end with the word of a program"), ("{} EOS", "end with the word of a program"),
         ("{} None", "end with the word of a program"), ("{} [DONE]", "end with the word of a program"), ("<eoa> {}", "begin with the word of a program"),
         ("@@ {} @@", "begin with signs"), ("### {} ###", "end with signs"), ("{} ---", "end with signs"),
+        ("{} (confidence: high)", "end with how sure a model is"), ("{} Confidence level: very low.", "end with how sure a model is"),
         ("The \u2047 {}", "hold words that a tokenizer does not know"),
     ],
 )  # fmt: skip

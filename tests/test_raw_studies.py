@@ -32,6 +32,18 @@ def splits_of(dataset):
     return {study.id: study.split for study in dataset.studies}
 
 
+def test_one_patient_of_all_studies_is_no_patient():
+    """A column that says ``anonymous`` everywhere gave a training of all studies and no test."""
+    with pytest.raises(UserError, match=r"all 6 studies are of one patient, 'p0', .* --patient_column none"):
+        draw_split(data_set(6, studies_of_a_patient=6), seed=1)
+    draw_split(data_set(1), seed=1)
+    unnamed = data_set(6)  # studies of nobody
+    for study in unnamed.studies:
+        study.patient = None
+    draw_split(unnamed, seed=1)
+    assert {*splits_of(unnamed).values()} == {"train", "test"}
+
+
 def test_a_drawn_split_has_its_shares_and_no_patient_twice():
     dataset = data_set(200, studies_of_a_patient=4)
     draw_split(dataset, seed=1)

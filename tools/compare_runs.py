@@ -61,6 +61,11 @@ class CompareRuns(Program):
     runtime: RuntimeOptions
 
 
+def _how_to_test(folder: Path) -> str:
+    data = options_of(folder).get("dataset_name")
+    return f"test it first: python main_test.py {f'--dataset_name {data} ' if data else ''}--save_dir {folder}"
+
+
 def options_of(folder: Path) -> dict[str, Any]:
     """Options of the training and of the tests of a run, by name."""
     from modules.records import read_run_options
@@ -128,8 +133,9 @@ def main() -> None:
     from modules.labelling.labelers import find_labeler
 
     folders = [Path(run) for run in options.compared.runs]
-    how = "test it first: python main_test.py --save_dir RUN"
-    require([Needed(folder / "predictions.jsonl", "reports of a tested run", how) for folder in folders])
+    require(
+        [Needed(folder / "predictions.jsonl", "reports of a tested run", _how_to_test(folder)) for folder in folders]
+    )
     top = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
     if top == Path(top.anchor):  # nothing to leave out but the root
         runs = {str(folder.resolve()): folder for folder in folders}

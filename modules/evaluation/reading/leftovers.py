@@ -92,6 +92,10 @@ _AT_END = (  # the same at the end
         "end with the word of a program",
         r"(\[(?-i:UNK)\]|<unk>|\u2047|</?\w{1,20}>|(?<=[.!?])\s*\[/?[a-z]\w{0,20}\]|(?<=\s)(?:(?-i:UNK|EOS|BOS|PAD|EOT|EOF|END)|unk|eos)|(?<=[.!?]\s)(?:(?-i:None|NULL|N/A)|null|undefined|true|false|end))\Z",
     ),
+    (
+        "end with how sure a model is",
+        r"([([{<|]?\s*\b(?:confidence|certainty)(?:[ _-](?:level|score))?\s*[:=]?\s*(?:very[ _-])?(?:high|low|medium|moderate|sure|certain)\s*[)\]}>|.]{0,2})\Z",
+    ),
     ("end with signs", r"(?<=[\s.])([#@=~|$^`+\\]+|-{3,}|\*{3,})\Z"),
 )
 _END = 80  # characters in which it stands

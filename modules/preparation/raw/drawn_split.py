@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from modules.corpus.annotations import SPLITS
+from modules.messages import UserError, quoted_name
 from modules.preparation.raw.studies import RawDataset, RawStudy
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}  # of a split that is drawn; R2Gen's of IU X-Ray
@@ -27,10 +28,19 @@ def draw_split(
         conditions: what each study shows, by id. With them validation and test first get a patient of every condition that
             three patients have, the rarest first, as far as twice their share goes.
         unit: what the patients of the studies are, for the note; found if absent.
+
+    Raises:
+        UserError: if one patient has all studies, as where each is called ``anonymous``.
     """
     patient_of = _together(dataset.studies)
     sizes = Counter(patient_of.values())
     patients = sorted(sizes)
+    named = {study.patient for study in dataset.studies}
+    if len(dataset.studies) > 1 and len(named) == 1 and None not in named:
+        raise UserError(
+            f"all {len(dataset.studies)} studies are of one patient, {quoted_name(str(named.pop()))}, expected several, by whom a split is drawn: give "
+            "--patient_column none if nothing tells the patients, or a column split"
+        )
     order = [patients[i] for i in np.random.default_rng(seed).permutation(len(patients))]
     if conditions is None:
         split_of = _cut(order, sizes)
