@@ -33,7 +33,6 @@ from modules.feature_folder import reading, remember_training
 from modules.labelling.labelers import find_labeler
 from modules.labelling.two_labelers import check_one_labeler
 from modules.messages import UserError, require, run
-from modules.options.parsing import flat
 from modules.options.set_size import size_warnings
 from modules.preparation.published.recognition import find_annotation
 from modules.records import write_options
@@ -41,7 +40,7 @@ from modules.run_folder import hold_run, move_aside, refuse_data, refuse_unnamed
 from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.profiling import profile_training
-from modules.training.run_options import check_same_run, share_batch
+from modules.training.run_options import check_same_run, kept_options, share_batch
 from modules.training.trainer import Trainer
 from modules.training.training_data import TrainingData, fit_to_data, needed_files
 from modules.weights.checkpoints import load_checkpoint
@@ -52,9 +51,9 @@ from modules.weights.generations import state_files
 def build(
     options: MainTrain, config: RevtafConfig, checkpoint: Mapping[str, Any] | None, device: torch.device
 ) -> tuple[Revtaf, list[str]]:
-    """The model that training begins with, on its device, and lines that say what its weights are."""
+    """The model that training begins with, on its device, and lines that say what its weights are; a resume brings its own."""
     model = Revtaf(config)
-    said = initialise(model, options, checkpoint)
+    said = [] if options.training.resume else initialise(model, options, checkpoint)
     model.to(device)
     speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu, options.training.compile)
     if options.training.channels_last:
@@ -67,7 +66,7 @@ def begin_run(run_dir: Path, found: list[str], options: MainTrain, tokenizer: Re
     if found and not options.training.resume:
         print(move_aside(run_dir, found))
     tokenizer.save(run_dir / "tokenizer.json")
-    write_options(run_dir, flat(options), sys.argv)
+    write_options(run_dir, kept_options(options), sys.argv)
     remember_training(options.data.feature_dir, run_dir)
 
 

@@ -41,6 +41,7 @@ def test_what_cannot_be_shared_evenly_is_refused(monkeypatch):
 
 def test_a_run_goes_on_with_another_number_of_processes(monkeypatch, tmp_path):
     words = ["--global_batch", "36", "--resume", "--save_dir", str(tmp_path)]
+    write_options(tmp_path, flat(options(*words)), ["main_train.py"])
     for processes in (2, 3):
         monkeypatch.setattr(run_options, "world_size", lambda processes=processes: processes)
         asked = options(*words)

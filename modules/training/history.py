@@ -33,7 +33,7 @@ class History:
         run_dir: folder of the run.
         epochs: rows of the finished epochs.
         before: epoch and step that the run goes on after; rows of later steps, left by a killed run, go.
-        sums: steps and losses of that epoch until then.
+        sums: steps and losses of that epoch until its last row of ``steps.csv``, if it has one.
         losses: their names; those that every run has if absent.
     """
 
@@ -61,9 +61,9 @@ class History:
             self.keep_epochs(epochs)
 
     @classmethod
-    def of(cls, run_dir: Path, state: RunState, sums: Sequence[float], losses: Sequence[str]) -> History:
-        """The course of a run that stands where ``state`` says; ``sums`` as for :meth:`keep_step`."""
-        return cls(run_dir, state.history, (state.epoch, state.step), sums, losses)
+    def of(cls, run_dir: Path, state: RunState, losses: Sequence[str]) -> History:
+        """The course of a run that stands where ``state`` says."""
+        return cls(run_dir, state.history, (state.epoch, state.step), state.shown, losses)
 
     def end_epoch(self, rows: Sequence[Mapping[str, Any]], options: TrainingOptions, best: bool) -> None:
         """Keep the rows of all finished epochs and show the last; ``best`` says whether it is the best so far."""

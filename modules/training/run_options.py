@@ -19,6 +19,8 @@ FREE_ON_RESUME = (  # they do not change what has been trained; what they change
     "resnet_weights", "chexbert_path", "init_from",
 )  # fmt: skip
 
+STARTED = ("init_from", "resnet_weights")  # of them those that say what a run began with: no resume changes that
+
 REWARD = ("scst_weight", "scst_rarity")  # what the loss of drawn reports is made of
 DRAWING = ("scst", "scst_epochs", *REWARD)  # a run may begin to draw reports, and cease to, between two epochs
 
@@ -55,15 +57,26 @@ def begun_with(folder: str | Path) -> dict[str, Any]:
     )
 
 
+def kept_options(options: MainTrain) -> dict[str, Any]:
+    """What ``options.json`` is to hold of a run: the present flags, and of one that is resumed what its weights began as."""
+    theirs = begun_with(options.run.save_dir) if options.training.resume else {}
+    return flat(options) | {name: theirs[name] for name in STARTED if name in theirs}
+
+
 def check_same_run(options: MainTrain) -> None:
     """Refuse to continue a run with other flags.
 
     Raises:
-        UserError: naming the first differences.
+        UserError: naming the first differences; if nothing says with which flags the run began.
     """
-    theirs = begun_with(options.run.save_dir) if options.training.resume else {}
-    if not theirs:
+    if not options.training.resume:
         return
+    theirs = begun_with(options.run.save_dir)
+    if not theirs:
+        raise UserError(
+            f"{options.run.save_dir} holds no options.json, which says with which flags its run began: copy it back, or start "
+            "from the weights with --init_from and another --save_dir"
+        )
     ours = plain(flat(options))
     if ours["global_batch"] and ours["global_batch"] == theirs.get("global_batch"):
         theirs["batch_size"] = ours["batch_size"]  # of each process; there may be another number of them now
@@ -72,7 +85,7 @@ def check_same_run(options: MainTrain) -> None:
         for name in ours
         if name not in (*FREE_ON_RESUME, *DRAWING) and name in theirs and theirs[name] != ours[name]
     ]
-    for name in DRAWING:
+    for name in (*DRAWING, "monitor_metric"):
         if is_main() and theirs[name] != ours[name]:
             print(f"from here on --{name} {ours[name]}, {theirs[name]} before")
     if names:

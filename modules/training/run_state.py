@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modules.distributed import gather_list, rank, world_size
+from modules.distributed import gather_list, mean_over_processes, rank
+from modules.training.objective import loss_names
 
 
 @dataclass
@@ -28,6 +29,8 @@ class RunState:
         beside: seconds of the epoch outside its steps: references, and fits of towers and maps.
         loss_towers: of the retrieval towers that were fitted after its steps, None before and if nothing reads them.
         loss_maps: of a finer grid's maps, as well.
+        shown: sums of the epoch at its last row of ``steps.csv``, means over the processes; empty before the first.
+        best: epoch whose weights are kept as the best; 0 before there is one.
         history: rows of the finished epochs.
     """
 
@@ -38,6 +41,8 @@ class RunState:
     beside: float = 0.0
     loss_towers: float | None = None
     loss_maps: float | None = None
+    shown: list[float] = field(default_factory=list)
+    best: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -46,8 +51,12 @@ class RunState:
         return self.epoch * self.step
 
     def improves(self, metric: str, score: float | None) -> bool:
-        """Whether a score is larger than in all finished epochs; of none (METEOR may fail), whether they have none either."""
-        best = max((row[metric] for row in self.history if row.get(metric) is not None), default=-math.inf)
+        """Whether a score is larger than that of the weights that are kept; of none (METEOR may fail), whether they have none either.
+
+        A run of an earlier version does not say which these are: they are those of its largest score.
+        """
+        kept = [row for row in self.history if self.best in (0, row["epoch"])]
+        best = max((row[metric] for row in kept if row.get(metric) is not None), default=-math.inf)
         return best == -math.inf if score is None else score > best
 
     def since(self, figure: str) -> int:
@@ -60,6 +69,7 @@ class RunState:
         self.epoch, self.step, self.seen = self.epoch + 1, 0, 0
         self.seconds = self.beside = 0.0
         self.loss_towers = self.loss_maps = None
+        self.shown = []
 
     @contextmanager
     def beside_steps(self) -> Iterator[None]:
@@ -83,15 +93,23 @@ def of_every_process(sums: Tensor, device: torch.device) -> list[dict[str, Tenso
     return gather_list([own])
 
 
-def restore_process(processes: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
-    """Set this process's random states to those that were saved; returns its sums, None for another number of processes."""
-    if len(processes) != world_size():
-        return None
-    own = processes[rank()]
+def restore_process(run: Mapping[str, Any], state: RunState, losses: Sequence[str], device: torch.device) -> Tensor:
+    """Set this process's random states to those that were saved, by as many processes as there are; returns its sums.
+
+    Args:
+        run: state of a run in a checkpoint; one of an earlier version does not say where its last row of ``steps.csv`` was.
+        state: the same; its sums at that row are put into the order of ``losses`` too.
+        losses: names of the losses now.
+        device: of this process.
+    """
+    own, then = run["processes"][rank()], run.get("losses", loss_names())
     torch.set_rng_state(own["rng"])
     if "cuda_rng" in own and device.type == "cuda":
         torch.cuda.set_rng_state(own["cuda_rng"], device)
-    return own["sums"].to(device)
+    sums = own["sums"].to(device)
+    shown = torch.tensor(run.get("shown", mean_over_processes(sums)), dtype=torch.float64)
+    state.shown = sums_by_name(shown, then, losses).tolist() if len(shown) else []
+    return sums_by_name(sums, then, losses)
 
 
 def sums_by_name(sums: Tensor, then: Sequence[str], now: Sequence[str]) -> Tensor:

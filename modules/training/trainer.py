@@ -16,7 +16,6 @@ from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import training_loader
 from modules.corpus.datasets import Batch, ReportDataset
-from modules.corpus.pairing import training_origin
 from modules.distributed import agree_on, barrier, highest, is_main, mean_over_processes, watch, world_size
 from modules.labelling.labelers import Labeler
 from modules.options.programs import MainTrain
@@ -31,7 +30,8 @@ from modules.training.known_pairs import known_pairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
 from modules.training.run_options import REWARD, check_same_state, drawn_in, validates
-from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows, sums_by_name
+from modules.training.run_origin import origin_of, refuse_other_origin
+from modules.training.run_state import RunState, of_every_process, restore_process, stored_rows
 from modules.training.self_critical import SelfCritical
 from modules.training.towers import Wanted, asked_in, read_after, refit_towers
 from modules.training.update import Update
@@ -78,9 +78,7 @@ class Trainer:
         self.wanted = Wanted(bank.reports, bank.labels) if has_towers else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
         self.state = RunState()
-        self.origin = {  # what a test compares with what it reads
-            "trained_on": training_origin(train_set.bank.store), "vocabulary": train_set.tokenizer.checksum,
-        }  # fmt: skip
+        self.origin = origin_of(train_set, val_set, labeler)
         self.losses = loss_names(options.training)
         self.sums = torch.zeros(1 + len(self.losses), device=device)  # of this epoch and process: steps, losses
         self.referenced = 0  # epoch that the training studies have their references of
@@ -124,18 +122,18 @@ class Trainer:
         """Continue from the newest whole checkpoint, in the middle of an epoch if it was interrupted there.
 
         Raises:
-            UserError: if there is none, it belongs to another model, or see :func:`check_same_state`.
+            UserError: if there is none, it belongs to another model, or see :func:`check_same_state` and :func:`refuse_other_origin`.
         """
         path, checkpoint, checksum = newest_checkpoint(self.run_dir)
         run = checkpoint["run"]
         check_same_state(path, run, self.options, self.train_set.store.checksums)
+        refuse_other_origin(path, run, self.origin, self.options.data.ann_path)
         restore(self.model, checkpoint, path)
         self.optimizer.load_state_dict(run["optimizer"])
         self.class_prior = run["class_prior"].to(self.device)
         self.state = RunState(**{name: run[name] for name in RunState().as_dict() if name in run})
-        sums = restore_process(run["processes"], self.device)
-        if sums is not None:
-            self.sums = sums_by_name(sums, run.get("losses", loss_names()), self.losses)
+        if len(run["processes"]) == world_size():
+            self.sums = restore_process(run, self.state, self.losses, self.device)
         if "reference_rows" in run:
             self.train_set.refer_to(run["reference_rows"].numpy())
             self.referenced = self.state.epoch
@@ -178,9 +176,9 @@ class Trainer:
                     self.good.look(state)
                     bar.set_postfix(shown(self.losses, losses, lr))
                 if state.step % options.training.log_every == 0:
-                    sums = mean_over_processes(self.sums)
+                    state.shown = mean_over_processes(self.sums)
                     if self.history:
-                        self.history.keep_step(state.epoch, state.step, steps, sums, lr)
+                        self.history.keep_step(state.epoch, state.step, steps, state.shown, lr)
                 if state.step % options.training.save_every == 0 and state.step < steps:
                     self.save()
         count, *sums = mean_over_processes(self.sums)
@@ -242,8 +240,7 @@ class Trainer:
             Stopped: after SIGINT, SIGTERM, SIGHUP or SIGUSR1, once the present step is finished and saved.
         """
         self.watch.begin(self.options.training.timeout)
-        sums = mean_over_processes(self.sums)
-        self.history = History.of(self.run_dir, self.state, sums, self.losses) if is_main() else None
+        self.history = History.of(self.run_dir, self.state, self.losses) if is_main() else None
         try:
             with self.stop, torch.jit.optimized_execution(False):  # it would round otherwise after a few calls
                 while self.state.epoch <= self.options.training.epochs:
@@ -292,8 +289,10 @@ class Trainer:
         training = self.options.training
         metric = training.monitor_metric
         once = training.val_every >= training.epochs  # nothing is chosen: a run that goes on keeps its last weights
+        once |= not (self.run_dir / saving.BEST).is_file()  # nor where somebody has taken away what was
         best = is_main() and (once or self.state.improves(metric, row.get(metric)))  # the others have no scores
         if best:
+            self.state.best = self.state.epoch
             run = {"epoch": self.state.epoch, "steps": self.state.steps, metric: row.get(metric), **self.origin}
             saving.save_checkpoint(self.run_dir / saving.BEST, self.model, run)
         return best

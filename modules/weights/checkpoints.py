@@ -28,7 +28,7 @@ from modules.weights.released import (
 )
 from modules.weights.saving import FORMAT
 
-_COUNTS = ("epoch", "step", "steps", "seen", "seconds", "world_size")  # of the state of a run
+_COUNTS = ("epoch", "step", "steps", "seen", "seconds", "best", "world_size")  # of the state of a run
 _STATE: dict[str, type] = {
     "history": list,
     "processes": list,
@@ -36,6 +36,9 @@ _STATE: dict[str, type] = {
     "class_prior": Tensor,
     "released": str,
     "vocabulary": str,
+    "studies": dict,
+    "labeler": str,
+    "shown": list,
 }
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
