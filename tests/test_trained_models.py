@@ -137,6 +137,24 @@ def options_like(config, given):
     return options
 
 
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        (["--rank_weight", "3"], "--rank_weight 3.0 would change nothing with --enhancer towers"),
+        (["--ot_plan", "single", "--attention", "softmax"], "--ot_plan single would change nothing with --attention softmax"),
+    ],
+)  # fmt: skip
+def test_what_nothing_reads_beside_the_switches_of_the_model_is_refused(words, idle):
+    """Two trainings with it and without it became one model, exit 0: nothing was asked where a model is started from."""
+    model = {"config": asdict(tiny_config(enhancer="towers")), "run": {}}
+    with pytest.raises(UserError, match=f"with m.pth, whose switches are taken, {idle}"):
+        adopt_options(parse_options(MainTrain, ["--init_from", "m.pth", *words]), model)
+    line = adopt_options(
+        parse_options(MainTrain, ["--init_from", "m.pth", "--threshold", "2", "--cls_weight", "1"]), model
+    )
+    assert "its sizes and switches are set" in line
+
+
 def test_another_grid_searches_wide_cells_as_the_model_that_it_starts_from():
     """The maps of a wide grid are what a finer one searches wide cells with, and the other way round."""
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ class ReadWith(NamedTuple):
     harmless: int = 0  # a number that asks for nothing
 
 
-OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches are not known yet
+OF_A_TRAINED_MODEL = (  # with --init_from they are asked once the switches of that model are known
     ReadWith(("align_iou",), "align_pairs", ("all",)),
     ReadWith(("align_iou", "align_pairs"), "align_weight", True),
     ReadWith(("rank_loss", "rank_temperature"), "rank_weight", True),
@@ -42,8 +42,8 @@ OF_A_TRAINING = (  # with --init_from they are not asked: that model's switches 
     ReadWith(("references",), "reference_memory", True, harmless=1),  # beside none to be read as text there is one
     ReadWith(("prompt_states",), "prompt", ("states",)),
     ReadWith(("memory_feedforward", "num_heads"), "memory_layers", True),
-    ReadWith(("threshold",), "tokenizer", ("corpus",)),
 )
+OF_A_TRAINING = (*OF_A_TRAINED_MODEL, ReadWith(("threshold",), "tokenizer", ("corpus",)))
 OF_ANY_TRAINING = (
     ReadWith(("batch_size",), "global_batch", False),
     ReadWith(("sync_bn",), "freeze_bn", False),

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.config import FlagError
 from models.revtaf import Revtaf
 from modules.corpus.vocabularies import bert_folder
 from modules.messages import UserError
+from modules.options.idle_flags import OF_A_TRAINED_MODEL
 from modules.options.programs import MainTrain
 from modules.weights.backbones import starting_weights
 from modules.weights.checkpoints import BERT_FILES, load_backbone, load_bert
@@ -40,7 +42,7 @@ def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
         One line that says what is set.
 
     Raises:
-        UserError: if the user asks for another size.
+        UserError: if the user asks for another size, or for what nothing would read beside the switches of that model.
     """
     theirs, released = checkpoint["config"], checkpoint["run"].get("released")
     adopted, kept = {}, []
@@ -56,6 +58,10 @@ def adopt_options(options: MainTrain, checkpoint: Mapping[str, Any]) -> str:
                 "that flag out, or do not use --init_from"
             )
     options.model = replace(options.model, **adopted)
+    try:
+        options.refuse_idle(OF_A_TRAINED_MODEL)
+    except FlagError as error:
+        raise UserError(f"with {options.start.init_from}, whose switches are taken, {error}") from error
     if released:
         options.start.tokenizer = "bert"
         if "align_iou" not in options.given:
