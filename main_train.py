@@ -82,7 +82,9 @@ def main() -> None:
     checkpoint = load_checkpoint(options.start.init_from) if options.start.init_from else None
     said += [adopt_options(options, checkpoint)] if checkpoint else []
     labels, run_dir, training = options.labeler, Path(options.run.save_dir), options.training
-    refuse_data(run_dir, (options.data.image_dir, options.data.feature_dir, options.data.bank_dir))
+    data = options.data
+    read = data.image_dir, data.feature_dir, data.bank_dir, data.ann_path
+    refuse_data(run_dir, read, moving=options.run.overwrite)
     goes_on = training.resume or training.profile > 0
     if training.profile and options.run.overwrite:
         raise UserError("--profile stops before it writes a model, so --overwrite has nothing to replace: leave it out")
@@ -90,23 +92,23 @@ def main() -> None:
         share_batch(options)
         check_same_run(options)
         found = agree_on(lambda: hold_run(held, run_dir, goes_on, options.run.overwrite))
-        agree_on(lambda: held.enter_context(reading(options.data.feature_dir)))
+        agree_on(lambda: held.enter_context(reading(data.feature_dir)))
         seed_everything(options.runtime.seed)
         choose_arithmetic(options.compute.precision, options.compute.deterministic)
         if device.type == "cpu":
             keep_freed_memory()
-        data = TrainingData.open(options, checkpoint, device)
-        model, origin = build(options, data.config, checkpoint, device)
+        studies = TrainingData.open(options, checkpoint, device)
+        model, origin = build(options, studies.config, checkpoint, device)
         del checkpoint  # a second copy of every weight
         labeler = find_labeler(labels.chexbert_path, labels.bert_path, device, run_dir.parent / "label_cache")
-        one = check_one_labeler(data.store, labeler, options.data.dataset_name, options.run.allow_two_labelers)
-        trainer = Trainer(model, data.train, data.val, labeler, options, device)
+        one = check_one_labeler(studies.store, labeler, data.dataset_name, options.run.allow_two_labelers)
+        trainer = Trainer(model, studies.train, studies.val, labeler, options, device)
         if is_main():
             parameters = sum(parameter.numel() for parameter in model.parameters())
             together = options.loading.batch_size * training.grad_accum * world_size()
             print(*said, *origin, *one, f"{parameters:,} parameters on {device}", sep="\n")
             print(
-                *size_warnings(options.data.dataset_name, len(data.train), len(data.val), together, training.epochs),
+                *size_warnings(data.dataset_name, len(studies.train), len(studies.val), together, training.epochs),
                 sep="\n",
             )
         if training.resume:
@@ -115,7 +117,7 @@ def main() -> None:
             for path in profile_training(trainer, training.profile):
                 print(f"wrote {path}")
             return
-        agree_on(lambda: begin_run(run_dir, found, options, data.train.tokenizer))
+        agree_on(lambda: begin_run(run_dir, found, options, studies.train.tokenizer))
         trainer.fit()
 
 

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from modules.messages import UserError, named
 from modules.records import read_object, write_json
-from modules.run_folder import LOCK, OF_A_TRAINING, WITHOUT_CHECKPOINT, alone, hold, holder, locked, move_aside
+from modules.run_folder import LOCK, OF_A_TRAINING, WITHOUT_CHECKPOINT, fcntl, hold, holder, locked, move_aside
 
 TRAININGS, REGISTERING = ".trainings.json", ".trainings.lock"
 _FLAG = "--feature_dir"
+_WRITTEN = (".npy", ".npz", ".json", ".jsonl", ".pth", ".safetensors")  # what features lie in
 
 
 @contextmanager
@@ -43,11 +45,22 @@ def writing(folder: str | Path) -> Iterator[None]:
         (Path(folder) / LOCK).unlink(missing_ok=True)  # while it is held
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock file for a moment, after whoever holds it; OSError if it cannot be written."""
+    with open(path, "a") as file:
+        if fcntl is not None:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
 def remember_training(folder: str | Path, run_dir: str | Path) -> None:
     """Write down that a run is trained on the features of a folder, if anything can be written there."""
     here, path = os.path.realpath(folder), Path(folder) / TRAININGS
     run = os.path.relpath(os.path.realpath(run_dir), here)
     with suppress(OSError), alone(path.with_name(REGISTERING)):  # two trainings may begin together
+        for killed in path.parent.glob(f".{glob.escape(TRAININGS)}.*.tmp"):
+            killed.unlink(missing_ok=True)
         known = read_object(path) if path.is_file() else {}
         if known.get(run) != here:
             write_json(path, {**known, run: here})
@@ -83,6 +96,17 @@ def what_was_trained(runs: Sequence[str]) -> str:
 
 
 def move_features_aside(folder: str | Path) -> str:
-    """Move the features of a folder, which is held, into one beside it, where their models find them; a line that says so."""
+    """Move the features of a folder, which is held, into one beside it, where their models find them; a line that says so.
+
+    Raises:
+        UserError: if it holds something else, which would be moved with them: films, a table, an annotation with its images.
+    """
     folder = Path(folder)
-    return move_aside(folder, sorted(path.name for path in folder.iterdir() if path.name != LOCK))
+    paths = sorted(path for path in folder.iterdir() if path.name != LOCK)
+    others = [path for path in paths if path.is_dir() or not (path.suffix in _WRITTEN or path.name.startswith("."))]
+    if others:
+        raise UserError(
+            f"{folder} holds {named(others[0].name)}, which is no feature and would be moved aside with them: move the others "
+            "elsewhere, or give another --feature_dir"
+        )
+    return move_aside(folder, [path.name for path in paths])

@@ -114,15 +114,6 @@ def _unwritable(folder: Path, error: OSError, flag: str) -> str:
     return f"{flag} {folder} {what}: give a folder that you may write to"
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a lock file for a moment, after whoever holds it; OSError if it cannot be written."""
-    with open(path, "a") as file:
-        if fcntl is not None:
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
-
-
 def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> list[str]:
     """Hold the folder of a training that is to begin in it, or to continue there.
 
@@ -178,20 +169,29 @@ def _began_here(folder: Path) -> bool:
     return False
 
 
-def refuse_data(folder: Path, others: Sequence[str | None] = ()) -> None:
+def refuse_data(folder: Path, others: Sequence[str | None] = (), moving: bool = False) -> None:
     """Refuse to write a run or results among what is read.
 
     Args:
         folder: to be written into.
-        others: folders of images and features.
+        others: what is read.
+        moving: whether all that the folder holds is to be moved aside.
 
     Raises:
-        UserError: if it holds features, or is one of the others.
+        UserError: if it holds features, is one of the others, or one of them would be moved with it.
     """
-    here = os.path.realpath(folder)
-    if os.path.isfile(folder / OF_FEATURES) or here in [os.path.realpath(other) for other in others if other]:
+    here, read = os.path.realpath(folder), [os.path.realpath(other) for other in others if other]
+    if os.path.isfile(folder / OF_FEATURES) or here in read:
         raise UserError(
             f"--save_dir {folder} holds images or features, among which this would be lost: give another folder"
+        )
+    places = {
+        *read,
+        *(os.path.abspath(other) for other in others if other),
+    }  # a link lies here, what it leads to elsewhere
+    if moving and (below := sorted(place for place in places if place.startswith(os.path.join(here, "")))):
+        raise UserError(
+            f"--overwrite would move {below[0]}, which is read, aside with all that --save_dir {folder} holds: give another folder"
         )
 
 

@@ -14,6 +14,7 @@ import main_predict
 import main_test
 import main_train
 from modules.feature_folder import TRAININGS, move_features_aside, remember_training, trainings_of
+from modules.messages import UserError
 from modules.records import read_json, write_json
 from modules.run_folder import LOCK, move_aside
 
@@ -131,6 +132,29 @@ def test_features_that_a_program_reads_are_left_alone_and_those_that_are_made_no
         refused(capsys, words, main_train, *places(data), *SMALL, *SMALL_MODEL, "--save_dir", data / "other")
         refused(capsys, words, main_test, *places(data), *SMALL, *QUIET, "--save_dir", run)
     assert not (features / LOCK).exists()
+
+
+@pytest.mark.parametrize("name", ["films/a.png", "a.png", "studies.csv"])
+def test_films_and_tables_beside_features_are_not_moved_aside_with_them(name, copied):
+    """All of one's folder was moved, and the preparation then looked for it where it had been."""
+    data, _ = copied
+    own = data / "features" / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_bytes(b"one's own")
+    before = contents(data / "features")
+    with pytest.raises(
+        UserError, match=rf"holds '?{name.split('/')[0]}'?, which is no feature and would be moved aside"
+    ):
+        move_features_aside(data / "features")
+    assert contents(data / "features") == before
+
+
+def test_what_a_kill_left_of_the_register_is_removed(copied):
+    data, run = copied
+    left = data / "features" / f".{TRAININGS}.123.tmp"
+    left.write_text("{")
+    remember_training(data / "features", run)
+    assert not left.exists()
 
 
 def test_a_model_finds_the_features_that_were_moved_aside(copied, tmp_path, capsys):

@@ -157,6 +157,22 @@ def test_the_best_weights_are_those_of_the_metric_from_where_it_changed(prepared
     assert load_checkpoint(path)["run"]["best"] == 4
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_data_below_a_run_are_not_moved_aside_with_it(linked, interrupted, prepared, tmp_path, capsys):
+    """The images were moved, and the training ended at the first one that it looked for."""
+    run, read = shutil.copytree(interrupted, tmp_path / "run"), tmp_path / "run" / "films"
+    if linked:
+        read.symlink_to(prepared / "images", target_is_directory=True)
+    else:
+        shutil.copytree(prepared / "images", read)
+    flags = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", run, "--image_dir", read]
+    refused(
+        capsys, f"--overwrite would move {read}, which is read, aside with all that", main_train, *flags, "--overwrite"
+    )
+    assert any(read.rglob("*.png"))
+    assert (run / "current_checkpoint.pth").is_file()
+
+
 def test_weights_that_somebody_took_away_are_kept_again(trained, prepared, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     (run / "model_best.pth").unlink()

@@ -21,7 +21,7 @@ from modules.options.programs import MainPrepare, MainTrain
 from modules.options.set_size import fit_to_size, size_defaults
 from modules.preparation.raw.annotation import read_raw, refuse_replacing
 from modules.records import read_object
-from modules.run_folder import refuse_held, refuse_unasked
+from modules.run_folder import refuse_data, refuse_held, refuse_unasked
 from modules.training.initialisation import adopt_options
 from modules.training.run_options import check_same_run
 from modules.training.training_data import fit_to_reports, given_files
@@ -44,7 +44,9 @@ def refuse_beforehand(preparing: MainPrepare, training: MainTrain) -> None:
     if preparing.raw.raw_dir:
         _refuse_studies(preparing, training)
     require(given_files(training))
-    refuse_unasked(Path(training.run.save_dir), training.training.resume, training.run.overwrite)
+    run_dir, data = Path(training.run.save_dir), training.data
+    refuse_unasked(run_dir, training.training.resume, training.run.overwrite)
+    refuse_data(run_dir, (data.image_dir, data.feature_dir, data.ann_path), moving=training.run.overwrite)
     if training.start.init_from:
         path = str(training.start.init_from)
         checkpoint = load_checkpoint(path)
