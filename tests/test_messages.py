@@ -166,7 +166,10 @@ def test_ctrl_c_while_torch_is_imported_is_one_sentence(program):
 
 
 def test_every_program_answers_an_early_ctrl_c():
-    for path in [*ROOT.glob("main_*.py"), *(ROOT / "tools").glob("[a-z]*.py")]:
+    started = {name for path in ROOT.glob("*.sh") for name in re.findall(r"-m modules\.([\w.]+)", path.read_text())}
+    assert started == {"options.parsing", "training.beforehand", "processes.launch"}
+    helpers = [ROOT / "modules" / f"{name.replace('.', '/')}.py" for name in started - {"processes.launch"}]
+    for path in [*ROOT.glob("main_*.py"), *(ROOT / "tools").glob("[a-z]*.py"), *helpers]:
         before = path.read_text().split('if __name__ == "__main__":\n    answer_early_stops()\n')[0]
         assert re.findall(r"^(?:from|import) (m\w+(?:\.\w+)*)", before, re.MULTILINE) == [
             "modules.processes.early_stop"

@@ -13,6 +13,7 @@ from programs import SMALL, SMALL_MODEL, places
 from test_stops import rows_of
 
 from modules.processes import launch
+from modules.processes.watch import LOST
 from modules.weights.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -172,6 +173,20 @@ def test_processes_without_their_launcher_stop_writing(trainings, tmp_path):
     assert (run / "current_checkpoint.pth").stat().st_mtime_ns == before
     status, text = trainings.run(run, "--epochs", 1, "--resume", processes=2)
     assert status == 0, text  # the lock was let go
+
+
+@pytest.mark.parametrize("told", ["by the launcher", "by the start"])
+def test_a_launcher_that_is_gone_before_its_processes_watch_it_is_missed_too(told, forks):
+    """Killed while they imported torch, it left them training to the end: whoever was their parent by then was taken for it."""
+    gone = subprocess.run(
+        [forks.python, "-c", "import os; print(os.getpid())"], cwd=ROOT, capture_output=True, text=True
+    )
+    how = {"by the launcher": "os.environ['REVTAF_LAUNCHER'] = '{}'", "by the start": "early_stop._started['by'] = {}"}
+    code = f"import os, time; from modules.processes import early_stop, watch; {how[told].format(gone.stdout.strip())}"
+    words = [forks.python, "-c", f"{code}; watch.Watch(0, 2); time.sleep(30)"]
+    started = time.monotonic()
+    assert subprocess.run(words, cwd=ROOT, check=False).returncode == LOST
+    assert time.monotonic() - started < 20
 
 
 def test_a_run_that_is_going_on_is_left_alone(trainings, tmp_path):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from modules.processes.early_stop import answer_early_stops
+
+if __name__ == "__main__":
+    answer_early_stops()
+
 import argparse
 import difflib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Ctrl-C before a program works: importing torch takes seconds, and may turn a KeyboardInterrupt into an abort."""
+"""Before a program works, while it imports torch for seconds: Ctrl-C, which may turn into an abort, and who started it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import signal
 import sys
 from types import FrameType
 
+LAUNCHER = "REVTAF_LAUNCHER"  # by which our launcher tells its processes its number
+
+_started = {"by": 0}  # the process that started this one, 0 if it was not asked in time
+
 
 def answer_early_stops() -> None:
-    """Answer Ctrl-C with a sentence from now on, until :func:`begin_work`."""
+    """Answer Ctrl-C with a sentence from now on, until :func:`begin_work`, and remember who started the program."""
+    _started["by"] = os.getppid()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it for what runs behind it
         signal.signal(signal.SIGINT, _end)
 
@@ -18,6 +23,11 @@ def begin_work() -> None:
     """Let Ctrl-C be a KeyboardInterrupt again, except while torch is imported, which some programs do later."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, _interrupt)
+
+
+def started_by() -> int:
+    """The process that started this one: one that has ended since must be missed, though another has taken its place."""
+    return int(os.environ.get(LAUNCHER, "0")) or _started["by"] or os.getppid()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

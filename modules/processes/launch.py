@@ -22,8 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from modules.processes.early_stop import LAUNCHER
 from modules.processes.stops import ONE_PRESS, SIGNALS
-from modules.processes.watch import LOST
+from modules.processes.watch import LOST, SPOKEN
 
 GRACE = 1.0  # seconds that the others have to end by themselves once one has failed
 MOST = 4096  # processes on a node, as of --n_gpu
@@ -66,7 +67,8 @@ def environments(options: argparse.Namespace, spoken: str) -> list[dict[str, str
         "MASTER_PORT": port or str(free_port()),
         "WORLD_SIZE": str(options.processes * options.nnodes),
         "LOCAL_WORLD_SIZE": str(options.processes),
-        "REVTAF_SPOKEN": spoken,
+        SPOKEN: spoken,
+        LAUNCHER: str(os.getpid()),
     }
     first = options.node_rank * options.processes
     return [

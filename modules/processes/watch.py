@@ -12,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from modules.processes.early_stop import started_by
+
 LOST = 70  # exit status of a process that ends because of another one, which has said why
 SPOKEN = "REVTAF_SPOKEN"  # file that the launcher names: whoever makes it says what went wrong, the others are silent
 SECONDS_BETWEEN = 0.5
@@ -77,7 +79,7 @@ class Watch:
     """
 
     def __init__(self, rank: int, world: int) -> None:
-        self.rank, self.world, self.parent = rank, world, os.getppid()
+        self.rank, self.world, self.parent = rank, world, started_by()
         self.count, self.doing, self.timeout, self.patient = 0, "starting", 0.0, 0
         self.store: Any = None  # of torch.distributed, once the others are watched
         self.asked = float("inf")  # when process 0, which holds the store, was asked and has not answered yet

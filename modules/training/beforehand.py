@@ -8,6 +8,11 @@ Nothing is written. Flags that contradict each other have been refused before, s
 
 from __future__ import annotations
 
+from modules.processes.early_stop import answer_early_stops
+
+if __name__ == "__main__":
+    answer_early_stops()
+
 import sys
 from collections.abc import Mapping
 from pathlib import Path
