@@ -195,7 +195,7 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
         if several() and (lost_another(error) or not may_speak()):
             leave_silently()
         if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK_IS_FULL):
-            print(f"{name}: error: {_about_a_file(error)}", file=sys.stderr)
+            print(f"{name}: error: {_about_a_file(error, resume_hint)}", file=sys.stderr)
             sys.exit(2)
         _let_go(error)
         raise
@@ -223,12 +223,12 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _about_a_file(error: OSError) -> str:
+def _about_a_file(error: OSError, resume_hint: str) -> str:
     """What the operating system says, with the file that it says it of."""
-    what = (error.strerror or str(error)).lower()
+    what, file = (error.strerror or str(error)).lower(), os.fsdecode(error.filename or "the disk")
     if error.errno in DISK_IS_FULL:
-        return f"{error.filename or 'the disk'}: {what}: make room and run the same command again"
-    return f"{error.filename}: {what}: check the path and its permissions"
+        return f"{file}: {what}: make room, then {resume_hint}"
+    return f"{file}: {what}: check the path and its permissions"
 
 
 def _own_words(error: Exception) -> str:

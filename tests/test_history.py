@@ -1,7 +1,10 @@
 """modules/training/history.py: the table of a run is written whole from its rows."""
 
 import csv
+import shutil
+import threading
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from modules.options.flags import TrainingOptions
@@ -55,6 +58,20 @@ def test_steps_are_kept_as_means_and_those_after_a_kill_go(tmp_path):
     history.close()
     assert read_steps(tmp_path) == [(1, 2, 2.0), (1, 4, 3.0), (2, 7, 5.0)]
     assert shown_steps(tmp_path) == [(2, 2.0), (4, 3.0), (7, 5.0)]
+
+
+def test_a_disk_that_refuses_tensorboard_is_told_once(tmp_path, capfd):
+    """Its thread printed a traceback in front of the sentence."""
+    before, width = threading.excepthook, len(loss_names())
+    history = History(tmp_path, [])
+    history.keep_step(1, 1, 5, [1, *[2.0] * width], 1e-3)
+    shutil.rmtree(tmp_path / "tensorboard")
+    with pytest.raises(OSError, match="No such file"):
+        history.keep_epochs([{"epoch": 1, "loss": 2.0}])
+    with pytest.raises(OSError, match="No such file"):
+        history.close()
+    assert "Traceback" not in capfd.readouterr().err
+    assert threading.excepthook == before
 
 
 def test_an_epoch_is_one_row_of_the_terminal():

@@ -42,7 +42,10 @@ def test_what_a_user_can_mend_is_one_sentence(capsys, tmp_path):
     message = refused(capsys, lambda: (tmp_path / ("x" * 300)).mkdir())
     assert "file name too long" in message
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert "the disk: no space left on device: make room" in refused(capsys, raising(full))
+    hint = "make room, then run the same command again"
+    assert f"the disk: no space left on device: {hint}" in refused(capsys, raising(full))
+    of_a_library = OSError(errno.ENOENT, os.strerror(errno.ENOENT), b"run/events")
+    assert "error: run/events: no such file" in refused(capsys, raising(of_a_library))
 
 
 @pytest.mark.parametrize(

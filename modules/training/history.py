@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ class History:
         self.run_dir, self.kept, self.epoch = run_dir, list(sums), before[0]
         self.losses = losses or loss_names()
         self.events: SummaryWriter | None = None
+        self.of_threads = threading.excepthook
         self.headed = False  # whether a row has been shown
         self.steps = [row for row in _read(run_dir / STEPS) if (int(row["epoch"]), int(row["step"])) <= before]
         known = ("epoch", "step", "total_step", *self.losses, "lr")
@@ -107,13 +109,22 @@ class History:
 
     def close(self) -> None:
         """Bring TensorBoard's file to the disk."""
-        if self.events is not None:
-            self.events.close()
+        try:
+            if self.events is not None:
+                self.events.close()
+        finally:
+            threading.excepthook = self.of_threads
+
+    def _unless_told(self, found: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread ends in an error of the disk, which the next call to it raises here: once is enough."""
+        if not (issubclass(found.exc_type, OSError) and type(found.thread).__name__ == "_AsyncWriterThread"):
+            self.of_threads(found)
 
     def _events(self) -> SummaryWriter:
         if self.events is None:
             from torch.utils.tensorboard import SummaryWriter  # on demand: it takes seconds to import
 
+            threading.excepthook = self._unless_told
             self.events = SummaryWriter(str(self.run_dir / "tensorboard"))
             for row in self.steps:  # of the run before it was interrupted
                 known = {
