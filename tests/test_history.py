@@ -45,16 +45,16 @@ def test_steps_are_kept_as_means_and_those_after_a_kill_go(tmp_path):
     width = len(loss_names())
     history = History(tmp_path, [])
     for step, total in ((2, 4.0), (4, 10.0)):
-        history.keep_step(1, step, 5, [step, *[total] * width], 1e-3)
+        history.keep_step(1, step, step, [step, *[total] * width], 1e-3)
     history.keep_epochs([{"epoch": 1, "loss": 2.0}])
-    history.keep_step(2, 2, 5, [2, *[9.0] * width], 1e-3)
+    history.keep_step(2, 2, 7, [2, *[9.0] * width], 1e-3)
     history.close()
     assert read_steps(tmp_path) == [(1, 2, 2.0), (1, 4, 3.0), (2, 7, 4.5)]
     assert shown_steps(tmp_path) == [(2, 2.0), (4, 3.0), (7, 4.5)]  # the first stood there twice
     with (tmp_path / "steps.csv").open("a") as file:
         file.write("2,4,9,1")  # cut off by a kill
     history = History(tmp_path, [{"epoch": 1, "loss": 2.0}], before=(2, 1), sums=[1, *[4.0] * width])
-    history.keep_step(2, 2, 5, [2, *[9.0] * width], 1e-3)
+    history.keep_step(2, 2, 7, [2, *[9.0] * width], 1e-3)
     history.close()
     assert read_steps(tmp_path) == [(1, 2, 2.0), (1, 4, 3.0), (2, 7, 5.0)]
     assert shown_steps(tmp_path) == [(2, 2.0), (4, 3.0), (7, 5.0)]
@@ -64,7 +64,7 @@ def test_a_disk_that_refuses_tensorboard_is_told_once(tmp_path, capfd):
     """Its thread printed a traceback in front of the sentence."""
     before, width = threading.excepthook, len(loss_names())
     history = History(tmp_path, [])
-    history.keep_step(1, 1, 5, [1, *[2.0] * width], 1e-3)
+    history.keep_step(1, 1, 1, [1, *[2.0] * width], 1e-3)
     shutil.rmtree(tmp_path / "tensorboard")
     with pytest.raises(OSError, match="No such file"):
         history.keep_epochs([{"epoch": 1, "loss": 2.0}])

@@ -92,8 +92,16 @@ def test_it_goes_on_with_other_test_studies_to_the_same_weights_and_rows(interru
     assert rows[0] == rows[1]
 
 
-def test_a_state_of_an_earlier_version_is_taken_at_its_word(tmp_path):
+def test_a_state_of_an_earlier_version_is_taken_at_its_word(interrupted, prepared, tmp_path):
     refuse_other_origin(tmp_path / "a.pth", {}, ORIGIN, "annotation.json")
+    run = shutil.copytree(interrupted, tmp_path / "run")
+    content = load_checkpoint(run / "current_checkpoint.pth")
+    for name in ("studies", "labeler", "shown", "best", "earlier"):
+        del content["run"][name]
+    save_atomically(content, run / "current_checkpoint.pth")
+    train(prepared, run, *FEW, "--resume")
+    saved = load_checkpoint(run / "current_checkpoint.pth")["run"]
+    assert (saved["earlier"], len(saved["history"]), saved["best"]) == (12, 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,18 @@ def test_four_processes_whose_studies_do_not_come_out_even(trainings, tmp_path):
     assert row["val_BLEU_4"]
 
 
+def test_steps_go_on_counting_where_another_number_of_processes_shares_them(trainings, tmp_path):
+    """Three steps of an epoch behind six: the first of them was the fourth, over the rows of those before."""
+    for epochs, processes, more in ((1, 1, []), (2, 2, ["--resume"])):
+        status, log = trainings.run(tmp_path, "--epochs", epochs, "--log_every", 3, *more, processes=processes)
+        assert status == 0, log
+    rows = list(csv.DictReader((tmp_path / "steps.csv").read_text().splitlines()))
+    assert [(row["epoch"], row["step"], row["total_step"]) for row in rows] == [
+        ("1", "3", "3"), ("1", "6", "6"), ("2", "3", "9"),
+    ]  # fmt: skip
+    assert load_checkpoint(tmp_path / "current_checkpoint.pth")["run"]["earlier"] == 9
+
+
 def test_another_number_of_processes_is_refused_inside_an_epoch(trainings, tmp_path):
     plant = {"at": "step", "count": 2, "do": [signal.SIGTERM]}
     status, log = trainings.run(tmp_path / "run", processes=2, plant=[plant])

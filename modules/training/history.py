@@ -82,19 +82,19 @@ class History:
         self.epochs = list(rows)
         self._events().flush()
 
-    def keep_step(self, epoch: int, step: int, steps: int, sums: Sequence[float], lr: float) -> None:
+    def keep_step(self, epoch: int, step: int, total: int, sums: Sequence[float], lr: float) -> None:
         """Append mean losses since the last such row to ``steps.csv`` and TensorBoard.
 
         Args:
             epoch: from 1.
             step: of the epoch, from 1.
-            steps: in an epoch.
+            total: the same counted from the first of the run.
             sums: finite steps and losses of this epoch so far, means over the processes.
             lr: learning rate of the step.
         """
         last = self.kept if self.kept and self.epoch == epoch else [0.0] * len(sums)
         count, *parts = (now - then for now, then in zip(sums, last, strict=True))
-        self.kept, self.epoch, total = list(sums), epoch, (epoch - 1) * steps + step
+        self.kept, self.epoch = list(sums), epoch
         if not count:  # no step since was finite
             return
         figures = dict(zip(self.losses, [part / count for part in parts], strict=True)) | {"lr": lr}

@@ -24,6 +24,7 @@ class RunState:
     Attributes:
         epoch: the present one, from 1.
         step: its steps that are done; all of them once only the validation is left.
+        earlier: steps of the epochs before it, which another number of processes may have shared; None until :meth:`count`.
         seen: its studies so far.
         seconds: its training steps so far, those before an interruption included.
         beside: seconds of the epoch outside its steps: references, and fits of towers and maps.
@@ -36,6 +37,7 @@ class RunState:
 
     epoch: int = 1
     step: int = 0
+    earlier: int | None = None
     seen: int = 0
     seconds: float = 0.0
     beside: float = 0.0
@@ -47,8 +49,12 @@ class RunState:
 
     @property
     def steps(self) -> int:
-        """Of all epochs, once the steps of the present one are done."""
-        return self.epoch * self.step
+        """That are done, of all epochs."""
+        return (self.earlier or 0) + self.step
+
+    def count(self, steps: int) -> None:
+        """The present epoch has so many: a state of an earlier version, which does not say how many were before, had as many in each."""
+        self.earlier = (self.epoch - 1) * steps if self.earlier is None else self.earlier
 
     def improves(self, metric: str, score: float | None) -> bool:
         """Whether a score is larger than that of the weights that are kept; of none (METEOR may fail), whether they have none either.
@@ -66,6 +72,7 @@ class RunState:
     def next_epoch(self, row: dict[str, Any]) -> None:
         """Finish the present epoch with its row."""
         self.history.append(row)
+        self.earlier = self.steps
         self.epoch, self.step, self.seen = self.epoch + 1, 0, 0
         self.seconds = self.beside = 0.0
         self.loss_towers = self.loss_maps = None
@@ -107,8 +114,8 @@ def restore_process(run: Mapping[str, Any], state: RunState, losses: Sequence[st
     if "cuda_rng" in own and device.type == "cuda":
         torch.cuda.set_rng_state(own["cuda_rng"], device)
     sums = own["sums"].to(device)
-    shown = torch.tensor(run.get("shown", mean_over_processes(sums)), dtype=torch.float64)
-    state.shown = sums_by_name(shown, then, losses).tolist() if len(shown) else []
+    shown = run.get("shown", mean_over_processes(sums))
+    state.shown = sums_by_name(torch.tensor(shown, dtype=torch.float64), then, losses).tolist() if shown else []
     return sums_by_name(sums, then, losses)
 
 

@@ -158,6 +158,7 @@ class Trainer:
         loader = self._loader()
         steps, started, before = state.step + self._steps(loader), time.perf_counter(), state.seconds
         lr = self.schedule.apply(self.optimizer, state.epoch, max(steps - 1, 0))
+        state.count(steps)
         self.update.train()
         if self.self_critical:
             self.self_critical.active = drawn_in(options.training, state.epoch) > 0
@@ -178,7 +179,7 @@ class Trainer:
                 if state.step % options.training.log_every == 0:
                     state.shown = mean_over_processes(self.sums)
                     if self.history:
-                        self.history.keep_step(state.epoch, state.step, steps, state.shown, lr)
+                        self.history.keep_step(state.epoch, state.step, state.steps, state.shown, lr)
                 if state.step % options.training.save_every == 0 and state.step < steps:
                     self.save()
         count, *sums = mean_over_processes(self.sums)

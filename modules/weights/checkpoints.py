@@ -28,7 +28,7 @@ from modules.weights.released import (
 )
 from modules.weights.saving import FORMAT
 
-_COUNTS = ("epoch", "step", "steps", "seen", "seconds", "best", "world_size")  # of the state of a run
+_COUNTS = ("epoch", "step", "steps", "seen", "seconds", "best", "earlier", "world_size")  # of the state of a run
 _STATE: dict[str, type] = {
     "history": list,
     "processes": list,
