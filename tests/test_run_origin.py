@@ -17,7 +17,9 @@ from modules.weights.checkpoints import load_checkpoint
 from modules.weights.saving import save_atomically
 
 FEW = ["--log_every", 3]
-ORIGIN = {"studies": {"train": "a", "val": "b"}, "vocabulary": "c", "labeler": "rule 0123456789ab"}
+ORIGIN = {
+    "studies": {"train": "a", "val": "b"}, "vocabulary": "c", "labeler": "rule 0123456789ab", "flags": {"seed": 1, "nhead": 4}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_a_state_of_an_earlier_version_is_taken_at_its_word(interrupted, prepare
     refuse_other_origin(tmp_path / "a.pth", {}, ORIGIN, "annotation.json")
     run = shutil.copytree(interrupted, tmp_path / "run")
     content = load_checkpoint(run / "current_checkpoint.pth")
-    for name in ("studies", "labeler", "shown", "best", "earlier"):
+    for name in ("studies", "labeler", "flags", "shown", "best", "earlier"):
         del content["run"][name]
     save_atomically(content, run / "current_checkpoint.pth")
     train(prepared, run, *FEW, "--resume")
@@ -107,11 +109,15 @@ def test_a_state_of_an_earlier_version_is_taken_at_its_word(interrupted, prepare
 @pytest.mark.parametrize(
     ("then", "words"),
     [
+        (
+            {"flags": {"seed": 2, "of_before": 3}},
+            r"is of another run .* \(seed 2 there, 1 here\): copy the files of one",
+        ),
         ({"vocabulary": "d"}, "repeat the --init_from or --bert_path that it began with"),
         ({"labeler": "chexbert 0123456789ab"}, "was validated by chexbert 0123456789ab and now it would be by rule"),
     ],
 )
-def test_other_words_and_another_labeler_are_refused(then, words, tmp_path):
+def test_other_flags_words_and_another_labeler_are_refused(then, words, tmp_path):
     with pytest.raises(UserError, match=words):
         refuse_other_origin(tmp_path / "a.pth", {**ORIGIN, **then}, ORIGIN, "annotation.json")
 
@@ -131,6 +137,15 @@ def test_a_run_that_says_nothing_of_its_flags_is_not_gone_on_with(interrupted, p
     (run / "options.json").unlink()
     flags = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", run, "--epochs", 2, "--resume", "--seed", 1]
     refused(capsys, "holds no options.json, which says with which flags its run began", main_train, *flags)
+
+
+def test_a_state_of_another_run_is_known_whatever_lies_beside_it(trained, prepared, tmp_path, capsys):
+    """It went on as that of the folder that it was copied into, which says with which flags it began."""
+    train(prepared, tmp_path / "other", "--epochs", 1, "--seed", 1)
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.copy(tmp_path / "other" / "current_checkpoint.pth", run)
+    flags = [*places(prepared), *SMALL, *SMALL_MODEL, "--save_dir", run, "--epochs", 2, "--resume"]
+    refused(capsys, "is of another run than the options.json beside it (seed 1 there, 456789 here)", main_train, *flags)
 
 
 def test_options_say_what_a_resumed_run_began_with(trained, prepared, tmp_path, monkeypatch, capsys):

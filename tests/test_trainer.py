@@ -185,10 +185,11 @@ def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_
     np.testing.assert_allclose([row[name] for row in trainer.state.history], expected, rtol=1e-5)
     metric = trainer.options.training.monitor_metric
     trainer.state.history[0][metric] = 0.5
+    (tmp_path / "model_best.pth").write_bytes(b"of the first epoch")
     assert not trainer._keep_best({metric: 0.5})
-    assert not (tmp_path / "model_best.pth").exists()
+    assert (tmp_path / "model_best.pth").read_bytes() == b"of the first epoch"
     assert trainer._keep_best({metric: 0.51})
-    assert (tmp_path / "model_best.pth").exists()
+    assert load_checkpoint(tmp_path / "model_best.pth")["run"][metric] == 0.51
 
 
 def test_an_epoch_without_a_validation_says_how_alike_texts_and_maps_are(prepared, tmp_path, capsys, monkeypatch):

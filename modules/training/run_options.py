@@ -63,6 +63,12 @@ def kept_options(options: MainTrain) -> dict[str, Any]:
     return flat(options) | {name: theirs[name] for name in STARTED if name in theirs}
 
 
+def fixed_options(options: MainTrain) -> dict[str, Any]:
+    """Those that a run keeps from its beginning to its end; with ``--global_batch`` every process may have another share."""
+    own = "batch_size" if options.training.global_batch else ""
+    return {name: value for name, value in plain(flat(options)).items() if name not in (*FREE_ON_RESUME, *DRAWING, own)}
+
+
 def check_same_run(options: MainTrain) -> None:
     """Refuse to continue a run with other flags.
 

@@ -1,4 +1,4 @@
-"""What a run learns from and is judged by: its studies, their reports, its words and its labeler. A resume must find the same."""
+"""What a run learns from and is judged by: its studies, their reports, words, labeler and flags. A resume must find the same."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from modules.corpus.datasets import ReportDataset
 from modules.corpus.pairing import training_origin
 from modules.distributed import is_main
 from modules.labelling.labelers import Labeler
-from modules.messages import UserError
+from modules.messages import UserError, named
+from modules.options.programs import MainTrain
+from modules.training.run_options import fixed_options
 
 SPLITS = {"train": ("training", "trained"), "val": ("validation", "validated")}
 
 
-def origin_of(train_set: ReportDataset, val_set: ReportDataset, labeler: Labeler) -> dict[str, Any]:
+def origin_of(train_set: ReportDataset, val_set: ReportDataset, labeler: Labeler, options: MainTrain) -> dict[str, Any]:
     """What a checkpoint says of it; a test compares features and vocabulary with what it reads."""
     return {
         "trained_on": training_origin(train_set.bank.store),
         "vocabulary": train_set.tokenizer.checksum,
         "studies": {"train": _checksum(train_set), "val": _checksum(val_set)},
         "labeler": f"{labeler.name} {labeler.checksum}",
+        "flags": fixed_options(options),
     }
 
 
@@ -37,9 +40,15 @@ def refuse_other_origin(path: Path, run: Mapping[str, Any], origin: Mapping[str,
         ann_path: where the studies are read.
 
     Raises:
-        UserError: if the studies of a split, their order or their reports are others; if the words are; if reports are labelled
+        UserError: if it is a state of another run, whatever is written beside it; if the studies of a split, their order or their reports are others; if the words are; if reports are labelled
             in another way. Rules of another version are said only: the run can go on with no others.
     """
+    flags = [name for name, value in run.get("flags", {}).items() if origin["flags"].get(name, value) != value]
+    if flags:
+        raise UserError(
+            f"{path} is of another run than the options.json beside it ({flags[0]} {named(run['flags'][flags[0]])} there, "
+            f"{origin['flags'][flags[0]]} here): copy the files of one run"
+        )
     then = run.get("studies", origin["studies"])
     for split, (name, was) in SPLITS.items():
         if then.get(split) != origin["studies"][split]:

@@ -78,7 +78,7 @@ class Trainer:
         self.wanted = Wanted(bank.reports, bank.labels) if has_towers else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
         self.state = RunState()
-        self.origin = origin_of(train_set, val_set, labeler)
+        self.origin = origin_of(train_set, val_set, labeler, options)
         self.losses = loss_names(options.training)
         self.sums = torch.zeros(1 + len(self.losses), device=device)  # of this epoch and process: steps, losses
         self.referenced = 0  # epoch that the training studies have their references of

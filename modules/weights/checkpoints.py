@@ -38,6 +38,7 @@ _STATE: dict[str, type] = {
     "vocabulary": str,
     "studies": dict,
     "labeler": str,
+    "flags": dict,
     "shown": list,
 }
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
