@@ -197,6 +197,31 @@ def test_real_annotations():
     assert not patients["train"] & patients["test"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "patient"),
+    [
+        ({"subject_id": 10000032, "study_id": 50414267}, "10000032"),
+        ({"patient_id": " p7 "}, "p7"),
+        ({"patient": "a", "subject_id": 1}, "a"),
+        ({"subject_id": None, "patient_id": ""}, None),
+        ({"subject_id": [1]}, None),
+        ({"patient": float("nan"), "subject_id": "nan"}, None),
+        ({"patient": float("nan"), "subject_id": 4.0}, "4.0"),
+    ],
+)
+def test_films_in_one_folder_have_the_patient_that_r2gen_names(tmp_path, fields, patient):
+    path = tmp_path / "annotation.json"
+    path.write_text(json.dumps({"train": [{"id": "d1", "image_path": ["d1.jpg"], "report": "Clear.", **fields}]}))
+    assert read_annotation(path)["train"][0].patient == patient
+
+
+def test_a_path_of_mimic_cxr_names_the_patient_before_its_number_does(tmp_path):
+    path = tmp_path / "annotation.json"
+    item = {"image_path": ["p10/p10000032/s5/d1.jpg"], "report": "Clear.", "subject_id": 10000032}
+    path.write_text(json.dumps({"train": [item]}))
+    assert read_annotation(path)["train"][0].patient == "p10000032"
+
+
 def test_a_patient_written_in_several_ways_is_one(tmp_path):
     path = tmp_path / "annotation.json"
     items = [

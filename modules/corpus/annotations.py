@@ -54,8 +54,8 @@ def read_annotation(path: str | Path) -> dict[str, list[Study]]:
     IU X-Ray, whose items are all ``"test"`` unless they carry ``split``.
 
     A missing id is made from the first image path: its file name in MIMIC-CXR (the DICOM id that R2Gen uses), the path
-    without suffix elsewhere. A missing ``patient`` is read from a MIMIC-CXR image path or an IU X-Ray id; one that is
-    written in several ways (``10``, ``10.0``, ``p10``) has the first of them throughout. A test study may lack ``report``.
+    without suffix elsewhere. A missing ``patient`` is read from a MIMIC-CXR image path, an IU X-Ray id or ``subject_id``; one
+    that is written in several ways (``10``, ``10.0``, ``p10``) has the first of them throughout. A test study may lack ``report``.
 
     Args:
         path: JSON file.

@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from modules.corpus.cells import is_empty
+
 MIMIC_PATH = re.compile(r"(?:^|/)p\d{2}/(p\d{8})/")
 _IU_ID = re.compile(r"(CXR\d+)(?:_|$)")
 _NUMBER = re.compile(r"p?0*(\d+)(?:\.0+)?")
+_FIELDS = ("subject_id", "patient_id", "subject")  # R2Gen's MIMIC-CXR annotation has the first; paths come before them
 
 
 def patient_key(patient: str) -> str:
@@ -19,11 +22,16 @@ def patient_key(patient: str) -> str:
 
 
 def find_patient(item: Mapping[str, Any], identifier: str, image_path: str) -> str | None:
-    """The patient of an item of an annotation: its ``patient``, else of a MIMIC-CXR path or an IU X-Ray id, else None."""
-    if item.get("patient") not in (None, ""):
+    """The patient of an item of an annotation: its ``patient``, else of a MIMIC-CXR path or an IU X-Ray id, else ``subject_id``.
+
+    Films in one folder have no such path, and without a patient a study would be given reports of its own patient to read.
+    """
+    if not is_empty(item.get("patient")):
         return str(item["patient"])
     mimic = MIMIC_PATH.search(image_path)
     if mimic:
         return mimic[1]
     iu = _IU_ID.match(identifier)
-    return iu[1] if iu else None
+    given = (item.get(name) for name in _FIELDS)
+    named = (str(value).strip() for value in given if type(value) in (str, int, float) and not is_empty(value))
+    return iu[1] if iu else next(named, None)
