@@ -167,6 +167,31 @@ def test_a_split_file_gives_ids_split_and_order(tmp_path):
         read_iu_xray(tmp_path, options(split_file=path), with_images=False)
 
 
+def test_a_split_file_of_images_takes_no_other_image_of_their_studies(tmp_path):
+    """A list of frontal films gave the lateral ones too."""
+    write_archive(tmp_path)
+    write_images(tmp_path, "open-i")
+    path = tmp_path / "split.csv"
+    path.write_text("id,split\nCXR1_1_IM-0001-4001,train\n2_IM-0652-1001.dcm.png,test\n")
+    dataset = read_iu_xray(tmp_path, options(items="image", split_file=path))
+    assert [(study.id, study.split) for study in dataset.studies] == [
+        ("CXR1_1_IM-0001-4001", "train"),
+        ("2_IM-0652-1001.dcm.png", "test"),
+    ]
+    assert [len(study.images) for study in dataset.studies] == [1, 1]
+
+
+@pytest.mark.parametrize("items", ["study", "image"])
+def test_a_split_file_may_name_studies_by_kaggles_uid(tmp_path, items):
+    write_archive(tmp_path)
+    write_images(tmp_path, "open-i")
+    path = tmp_path / "split.csv"
+    path.write_text("uid,split\n1,train\n2,test\n")
+    studies = read_iu_xray(tmp_path, options(items=items, split_file=path)).studies
+    assert {(study.patient, study.split) for study in studies} == {("CXR1", "train"), ("CXR2", "test")}
+    assert len(studies) == (2 if items == "study" else 3)
+
+
 @pytest.mark.parametrize("packaging", ["open-i", "kaggle", "r2gen"])
 def test_an_item_of_every_image(tmp_path, packaging):
     write_archive(tmp_path)

@@ -259,6 +259,26 @@ def test_a_split_file_replaces_the_official_split(tree, tmp_path):
     assert [(study.id, study.split) for study in dataset.studies] == [("0000-3", "test"), ("0003-3", "val")]
 
 
+@pytest.mark.parametrize("items", ["study", "image"])
+@pytest.mark.parametrize("written", ["s{}", "{}", "{}.0"])
+def test_a_split_file_of_studies_splits_studies_and_their_images(tree, tmp_path, items, written):
+    """Tables of studies were refused with the ids of images, and numbers without the s of the files."""
+    path = tmp_path / "split.csv"
+    rows = [f"{written.format(numbers(i)[2])},{split}" for i, split in ((0, "test"), (3, "validate"))]
+    path.write_text("study_id,split\n" + "\n".join(rows) + "\n")
+    studies = read_mimic_cxr(tree, options(items=items, split_file=path)).studies
+    assert {(study.patient, study.split) for study in studies} == {("p10000000", "test"), ("p10000003", "val")}
+    assert len(studies) == (2 if items == "study" else 2 * len(VIEWS))
+
+
+@pytest.mark.parametrize("items", ["study", "image"])
+def test_the_official_table_may_be_the_split_file(tree, items):
+    table = tree / TREES[0] / "mimic-cxr-2.0.0-split.csv.gz"
+    given = read_mimic_cxr(tree, options(items=items, split_file=table)).studies
+    official = read_mimic_cxr(tree, options(items=items)).studies
+    assert {(study.images, study.split) for study in given} == {(study.images, study.split) for study in official}
+
+
 def test_a_damaged_table_is_named(tree, tmp_path):
     root = shutil.copytree(tree, tmp_path / "copy")
     table = root / TREES[0] / "mimic-cxr-2.0.0-split.csv.gz"

@@ -1,6 +1,5 @@
 """modules/preparation/raw/studies.py: which split a study is in, which are left out, and what is said of both."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -12,9 +11,7 @@ from modules.preparation.raw.studies import (
     RawDataset,
     RawStudy,
     join_sections,
-    read_split_file,
     unmask,
-    use_split,
 )
 
 
@@ -68,19 +65,6 @@ def test_a_rare_condition_is_in_validation_and_test():
     rare = ("s3", "s30", "s57")
     draw_split(dataset, 1, {study.id: {7} if study.id in rare else {0} for study in dataset.studies})
     assert {"val", "test"} <= {splits_of(dataset)[identifier] for identifier in rare}
-
-
-def test_a_split_file_gives_order_ids_and_splits(tmp_path):
-    (tmp_path / "split.json").write_text(json.dumps({"train": ["s2", {"id": "s0"}], "validate": ["s9"]}))
-    splits = read_split_file(tmp_path / "split.json")
-    assert splits == {"s2": "train", "s0": "train", "s9": "val"}
-    dataset = data_set(3)
-    use_split(dataset, splits, "split.json")
-    assert splits_of(dataset) == {"s2": "train", "s0": "train"}
-    assert dataset.dropped == {"s1": "not in the split file"}
-    assert dataset.notes == ["1 of 3 ids of split.json have no usable study here"]
-    with pytest.raises(UserError, match=r"none of the 1 ids of split\.json is in the raw files"):
-        use_split(data_set(3), {"x": "train"}, "split.json")
 
 
 def test_names_of_splits_are_those_that_data_sets_use():

@@ -52,13 +52,12 @@ from modules.preparation.raw.own_columns import (
 )
 from modules.preparation.raw.own_patients import patients_of_paths
 from modules.preparation.raw.own_texts import names_sections, plain_text
+from modules.preparation.raw.split_files import read_split_file, use_split
 from modules.preparation.raw.studies import (
     NO_SECTION,
     RawDataset,
     RawStudy,
     join_sections,
-    read_split_file,
-    use_split,
 )
 from modules.records import parse_json
 

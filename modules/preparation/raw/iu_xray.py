@@ -17,14 +17,13 @@ from modules.messages import Needed, UserError, quoted, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
+from modules.preparation.raw.split_files import names_images, read_split_file, use_split
 from modules.preparation.raw.studies import (
     NO_SECTION,
     RawDataset,
     RawStudy,
     join_sections,
-    read_split_file,
     unmask,
-    use_split,
 )
 
 REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)|ecgen-radiology"
@@ -74,15 +73,19 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
     dataset = RawDataset(studies=[], image_root=raw_dir if with_images else None)
     for report in sorted(reports, key=lambda report: int(report.number)):
         dataset.studies.append(_study(report, options, views, files if with_images else None))
-    if options.split_file:
-        use_split(dataset, read_split_file(options.split_file), options.split_file, _patient)
-    elif not options.all_test:
+    splits = read_split_file(options.split_file, options.items) if options.split_file else {}
+    by_image = options.items == "image" and names_images(splits, dataset, _of_images, _key)
+    if splits and not by_image:
+        use_split(dataset, splits, str(options.split_file), _patient)
+    elif not splits and not options.all_test:
         draw_split(dataset, seed)  # before any study is left out: the split is the same for every section
     dataset.keep(lambda study: None if study.report else NO_SECTION.format(options.section))
     dataset.keep(lambda study: None if study.images else "no image")
     if options.items == "image":
         studies = len(dataset.studies)
         dataset.split_into_images(_of_images)
+        if by_image:
+            use_split(dataset, splits, str(options.split_file), _key)
         dataset.notes.append(
             f"{len(dataset.studies)} images of {studies} studies are an item each; the published annotation has 4,168 samples, "
             "which are neither all images nor all studies with findings"
@@ -194,5 +197,6 @@ def _key(name: str) -> str:
 
 
 def _patient(identifier: str) -> str:
-    match = re.match(r"CXR\d+", identifier)
-    return match[0] if match else identifier
+    """What ids of R2Gen and Open-i, Kaggle's file names and its ``uid`` have in common."""
+    match = re.match(r"(?:CXR)?(\d+)(?:_|$)", identifier)
+    return f"CXR{match[1]}" if match else identifier

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modules.corpus.encodings import find_encoding
@@ -26,9 +26,11 @@ from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.files import find_below, iterate_texts
 from modules.preparation.raw.mimic_tables import read_chexpert, read_listed, the_table
 from modules.preparation.raw.report_sections import extract
-from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy, read_split_file, use_split
+from modules.preparation.raw.split_files import names_images, read_split_file, use_split
+from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy
 
 _OTHER = (".JPG", ".jpeg", ".png", ".DCM")  # names of images that the tables do not lead to
+_STUDY = re.compile(r"s?(\d+)(?:\.0)?")
 _REPORT_NAME = re.compile(r"(?:^|/)s(\d+)\.txt$")
 
 
@@ -81,23 +83,27 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         dataset.studies.append(raw)
     if with_images:
         dataset.keep_present()
+    splits = read_split_file(options.split_file, options.items) if options.split_file else {}
+    by_image = options.items == "image" and names_images(splits, dataset, _of_images, str)
+    if splits and not by_image:
+        use_split(dataset, splits, str(options.split_file), _study_number)
     if options.items == "image":
-        dataset.split_into_images(lambda study: [_of_image(study, path) for path in study.images])
-    if options.split_file:
-        use_split(dataset, read_split_file(options.split_file), options.split_file)
+        dataset.split_into_images(_of_images)
+    if by_image:
+        use_split(dataset, splits, str(options.split_file))
     dataset.notes += said
     return dataset
 
 
-def _of_image(study: RawStudy, path: str) -> RawStudy:
-    return RawStudy(
-        id=Path(path).stem,
-        patient=study.patient,
-        images=(path,),
-        report=study.report,
-        split=study.split,
-        labels=study.labels,
-    )
+def _of_images(study: RawStudy) -> list[RawStudy]:
+    """A study of every image, called as PhysioNet calls it."""
+    return [replace(study, id=Path(path).stem, images=(path,)) for path in study.images]
+
+
+def _study_number(identifier: str) -> str:
+    """What ``s50414267``, as files are called, and ``50414267``, as tables have it, have in common."""
+    number = _STUDY.fullmatch(identifier)
+    return number[1] if number else identifier
 
 
 def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +12,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import SPLITS
 from modules.corpus.nothing_said import says_nothing
-from modules.corpus.splits import split_name
-from modules.corpus.tables import TABLE_ENDINGS, read_table_file
-from modules.messages import UserError, shown_headings
-from modules.records import read_json
+from modules.messages import UserError
 
 NOT_LISTED = "not in the split file"
 SECTIONS, NO_SECTION = ("findings", "impression"), "no {} in the report"  # what a study without one is left out for
@@ -176,76 +173,3 @@ def unmask(text: str, how: str) -> str:
     sentences = [_MASKED.sub("", sentence) for sentence in re.split(r"(?<=[.?!])\s+", text)]
     kept = " ".join(sentence for sentence in sentences if re.search(r"\w", sentence))
     return re.sub(r"\s+([.,;:!?])", r"\1", " ".join(kept.split()))
-
-
-def read_split_file(path: str | Path) -> dict[str, str]:
-    """Split by study id, in file order.
-
-    Args:
-        path: an annotation in R2Gen's layout, of which only ids and splits are used, an object of lists of ids, or a
-            table with the columns ``id`` and ``split``.
-
-    Raises:
-        UserError: if there is no such file; if it has another layout.
-    """
-    path = Path(path)
-    if path.name.lower().endswith(TABLE_ENDINGS):
-        return _split_table(path)
-    content = read_json(path)
-    if isinstance(content, list):
-        pairs = [(item, item.get("split") if isinstance(item, dict) else None) for item in content]
-    elif isinstance(content, dict) and all(isinstance(items, list) for items in content.values()):
-        pairs = [(item, split) for split, items in content.items() for item in items]
-    else:
-        pairs = [(None, None)]
-    splits = {}
-    for item, split in pairs:
-        identifier = item.get("id") if isinstance(item, dict) else item
-        if identifier is None or split is None:
-            raise UserError(
-                f'{path} says no id and split of every study: give {{"train": [..], "val": [..], "test": [..]}} with ids '
-                "or items with 'id', or a table with the columns id and split"
-            )
-        splits[str(identifier)] = split_name(split, f"{path}, {identifier}")
-    return splits
-
-
-def _split_table(path: Path) -> dict[str, str]:
-    table = read_table_file(path, ("id", "split"))
-    identifier, split = table.column(("id", "study_id", "dicom_id")), table.column(("split",))
-    if identifier is None or split is None:
-        found = shown_headings(table.headings[:8], identifier is not None or split is not None)
-        raise UserError(f"{path} needs the columns id and split (found {found}): name them so")
-    return {cells[identifier]: split_name(cells[split], f"{path}, line {line}") for line, cells in table.body()}
-
-
-def use_split(
-    dataset: RawDataset, splits: Mapping[str, str], path: str | Path, key: Callable[[str], str] = str
-) -> None:
-    """Give the studies the splits, ids and order of a split file; those that it does not name are left out.
-
-    Args:
-        dataset: changed in place.
-        splits: what :func:`read_split_file` returned.
-        path: its path, for messages.
-        key: maps an id of the file, and of a study, to what the two have in common.
-
-    Raises:
-        UserError: if the file names none of the studies.
-    """
-    by_key = {key(study.id): study for study in dataset.studies}
-    chosen = []
-    for identifier, split in splits.items():
-        study = by_key.pop(key(identifier), None)
-        if study is not None:
-            study.id, study.split = identifier, split
-            chosen.append(study)
-    if not chosen:
-        raise UserError(
-            f"none of the {len(splits)} ids of {path} is in the raw files (first {', '.join([*splits][:2])}; the files "
-            f"hold {', '.join(study.id for study in dataset.studies[:2])}): give the split of this data set"
-        )
-    dataset.dropped |= {study.id: NOT_LISTED for study in by_key.values()}
-    dataset.studies = chosen
-    if len(chosen) < len(splits):
-        dataset.notes.append(f"{len(splits) - len(chosen)} of {len(splits)} ids of {path} have no usable study here")
