@@ -255,6 +255,99 @@ def test_everything_missing_is_listed_at_once(tmp_path):
     assert "NLMCXR_png" in str(caught.value)
 
 
+def test_images_that_are_not_there_are_counted(tmp_path):
+    """A part of the PNG files was taken for all of them, and a zero-shot test was of fewer films without a word."""
+    write_archive(tmp_path)
+    write_images(tmp_path, "open-i")
+    (tmp_path / "NLMCXR_png/CXR1_1_IM-0001-3001.png").unlink()
+    (tmp_path / "NLMCXR_png/CXR3_IM-1384-1001.png").unlink()  # of a report without findings, which nobody needs
+    dataset = read_iu_xray(tmp_path, options(items="image", all_test=True))
+    assert [study.id for study in dataset.studies][:2] == ["CXR1_IM-0001-4001", "CXR2_IM-0652-1001"]
+    assert dataset.notes[0].startswith("1 image files were looked for and are not there: ")
+    assert dataset.notes[0].endswith("/CXR1_1_IM-0001-3001.png")
+    assert dataset.losses()[-1].startswith("warning: 1 of 5 images (20%) are left out: 1 no image file")
+
+
+@pytest.mark.parametrize("suffix", [".PNG", ".jpeg", ".JPG", ".dcm.png", ".jpg"])
+def test_images_are_found_under_any_suffix(tmp_path, suffix):
+    for write, packaging in ((write_archive, "open-i"), (write_kaggle, "kaggle")):
+        root = write(tmp_path / packaging)
+        write_images(root, packaging)
+        for path in list(root.rglob("*.png")):
+            path.rename(path.with_name(path.name.removesuffix(".png").removesuffix(".dcm") + suffix))
+        studies = read_iu_xray(root, options()).studies
+        assert [len(study.images) for study in studies] == [2, 1, 2]
+
+
+def test_kaggles_tables_number_r2gens_images_as_open_i_does(tmp_path):
+    """395 studies had the views of 0.png and 1.png exchanged: their lateral film was read for the frontal one."""
+    write_kaggle(tmp_path)
+    table = tmp_path / "indiana_projections.csv"
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([head, *reversed(rows)]) + "\n")  # frontal images first, as in the published one
+    write_images(tmp_path, "r2gen")
+    for path in list(tmp_path.glob("images/CXR1_1_IM-0001/*")):
+        (tmp_path / "images/CXR1_IM-0001").mkdir(exist_ok=True)
+        path.rename(tmp_path / "images/CXR1_IM-0001" / path.name)
+    study = by_id(read_iu_xray(tmp_path, options()))["CXR1_IM-0001"]
+    assert study.images == ("images/CXR1_IM-0001/1.png", "images/CXR1_IM-0001/0.png")  # 4001, the frontal one, and 3001
+
+
+@pytest.mark.parametrize("written", ["FRONTAL", " frontal "])
+def test_a_projection_in_another_case_is_the_same(tmp_path, written):
+    table = write_kaggle(tmp_path) / "indiana_projections.csv"
+    table.write_text(table.read_text().replace("Frontal", written))
+    studies = by_id(read_iu_xray(tmp_path, options(), with_images=False))
+    assert studies["CXR1_IM-0001"].images == ("1_IM-0001-4001.dcm.png", "1_IM-0001-3001.dcm.png")
+
+
+def test_a_table_without_frontal_images_is_said(tmp_path):
+    table = write_kaggle(tmp_path) / "indiana_projections.csv"
+    table.write_text(table.read_text().replace("Frontal", "PA"))
+    dataset = read_iu_xray(tmp_path, options(), with_images=False)
+    assert any(note.startswith(f"warning: {table} calls no image frontal") for note in dataset.notes)
+
+
+def test_an_empty_folder_and_packed_images_are_no_images(tmp_path):
+    write_archive(tmp_path)
+    (tmp_path / "NLMCXR_png").mkdir()
+    (tmp_path / "NLMCXR_png.tgz").write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"(?s)1 file or folder is missing.*unpack \S+/NLMCXR_png\.tgz if it is in there"
+    ):
+        read_iu_xray(tmp_path, options())
+
+
+def test_reports_unpacked_without_their_folder_are_found_and_an_empty_folder_is_not(tmp_path):
+    write_archive(tmp_path)
+    (tmp_path / "NLMCXR_reports").mkdir()
+    packed = read_iu_xray(tmp_path, options(), with_images=False).studies
+    for number, report in REPORTS.items():
+        (tmp_path / f"NLMCXR_reports/{number}.xml").write_text(xml(number, *report))
+    (tmp_path / "NLMCXR_reports.tgz").unlink()
+    assert read_iu_xray(tmp_path, options(), with_images=False).studies == packed
+
+
+def test_an_annotation_in_place_of_raw_files_has_its_command(tmp_path, capsys):
+    """What most people have of IU X-Ray is R2Gen's archive: annotation.json beside images."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "annotation.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        call(
+            main_prepare,
+            "--dataset_name",
+            "iu_xray",
+            "--raw_dir",
+            tmp_path,
+            "--ann_path",
+            tmp_path / "out/annotation.json",
+        )
+    said = capsys.readouterr().err
+    assert "NLMCXR_reports.tgz" in said
+    command = f"python main_prepare.py --dataset_name iu_xray --ann_path {tmp_path}/annotation.json --image_dir {tmp_path}/images"
+    assert command in said
+
+
 def test_damaged_archives_are_named(tmp_path):
     path = write_archive(tmp_path) / "NLMCXR_reports.tgz"
     path.write_bytes(path.read_bytes()[:300])

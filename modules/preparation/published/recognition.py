@@ -120,18 +120,24 @@ def refuse_to_build(data: DataOptions) -> None:
 
 @contextmanager
 def or_published(raw_dir: str | None, data: DataOptions) -> Iterator[None]:
-    """Where raw files are missing and published ones lie in their place, say so instead.
+    """Where raw files are missing and published ones, or an annotation, lie in their place, say so.
 
     Raises:
-        UserError: with the command that converts them; else as it was raised inside.
+        UserError: with the command that converts them; else as it was raised inside, and with the one that reads the annotation.
     """
     try:
         yield
     except MissingError as error:
         folder = Path(raw_dir or "")
         annotations = sorted(folder.glob(PUBLISHED_NAME)) if raw_dir else []
+        images = str(folder / "images") if (folder / "images").is_dir() else data.image_dir
+        if not annotations and raw_dir and (folder / "annotation.json").is_file():  # R2Gen's archive
+            places = _places(replace(data, ann_path=str(folder / "annotation.json"), image_dir=images))
+            raise MissingError(
+                f"{error}\n{folder / 'annotation.json'} is no raw file: an annotation is prepared by\n"
+                f"  python main_prepare.py --dataset_name {data.dataset_name}{places}"
+            ) from error
         if not annotations or not holds_published(folder):
             raise
-        images = str(folder / "images") if (folder / "images").is_dir() else data.image_dir
         there = replace(data, ann_path=str(annotations[0]), image_dir=images)
         raise UserError(f"{raw_dir} holds published files, no raw ones: {how_to_prepare(there)}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -26,7 +26,11 @@ from modules.preparation.raw.studies import (
     unmask,
 )
 
-REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)|ecgen-radiology"
+REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)?|ecgen-radiology"
+_PACKED = r".*(\.tgz|\.tar\.gz|\.tar|\.zip)"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")  # of images, the earlier read first
+_ENDINGS = re.compile(r"(?:\.(?:png|jpe?g|dcm))+$", re.IGNORECASE)
+FRONTAL = "frontal"  # of Kaggle's projections, in small letters
 _IMAGE_ID = re.compile(r"(?:CXR)?(\d+)_(?:\d+_)?(IM-.+)")  # CXR1_1_IM-0001-3001 is 1_IM-0001-3001 at Kaggle
 
 
@@ -49,30 +53,20 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
         seed: of the split, where none is given and not all are to be tested.
 
     Returns:
-        Studies whose ids are R2Gen's; an image that the projections call frontal comes first.
+        Studies whose ids are R2Gen's; an image that the projections call frontal comes first, the others in Open-i's order.
 
     Raises:
         UserError: listing what is not in ``raw_dir``; if a file is damaged.
     """
     raw_dir = Path(raw_dir)
-    archives = find_below(raw_dir, REPORTS)
-    tables = find_below(raw_dir, r"indiana_reports\.csv(\.gz)?")
-    projections = find_below(raw_dir, r"indiana_projections\.csv(\.gz)?")
-    files = image_files(raw_dir) if with_images else {}
-    how = "download it from https://openi.nlm.nih.gov/faq (free) into this folder"
-    needed = []
-    if not archives and not (tables and projections):
-        what = "reports of IU X-Ray (or indiana_reports.csv and indiana_projections.csv of the Kaggle packaging)"
-        needed.append(Needed(raw_dir / "NLMCXR_reports.tgz", what, how))
-    if with_images and not files:
-        what = "images of IU X-Ray: the PNG folder that NLMCXR_png.tgz unpacks to"
-        needed.append(Needed(raw_dir / "NLMCXR_png", what, how))
-    require(needed)
+    files = image_files(raw_dir) if with_images else None
+    archives, tables, projections = _find(raw_dir, files)
     views = _read_views(projections[0]) if projections else {}
     reports = _read_archive(archives[0]) if archives else _read_kaggle(tables[0], views)
     dataset = RawDataset(studies=[], image_root=raw_dir if with_images else None)
+    absent: dict[str, list[str]] = {}  # images by patient
     for report in sorted(reports, key=lambda report: int(report.number)):
-        dataset.studies.append(_study(report, options, views, files if with_images else None))
+        dataset.studies.append(_study(report, options, views, files, absent))
     splits = read_split_file(options.split_file, options.items) if options.split_file else {}
     by_image = options.items == "image" and names_images(splits, dataset, _of_images, _key)
     if splits and not by_image:
@@ -80,6 +74,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
     elif not splits and not options.all_test:
         draw_split(dataset, seed)  # before any study is left out: the split is the same for every section
     dataset.keep(lambda study: None if study.report else NO_SECTION.format(options.section))
+    dataset.say_absent([f"{raw_dir}/**/{name}" for study in dataset.studies for name in absent[study.patient or ""]])
     dataset.keep(lambda study: None if study.images else "no image")
     if options.items == "image":
         studies = len(dataset.studies)
@@ -93,15 +88,41 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
     dataset.notes.append(f"reports from {archives[0] if archives else tables[0]}")
     if not views:
         dataset.notes.append("views are unknown without indiana_projections.csv: images stay in Open-i's order")
+    elif FRONTAL not in views.values():
+        dataset.notes.append(
+            f"warning: {projections[0]} calls no image frontal: images stay in Open-i's order, in which many a first one is lateral"
+        )
     return dataset
+
+
+def _find(raw_dir: Path, files: Mapping[str, str] | None) -> tuple[list[Path], list[Path], list[Path]]:
+    """Archives of reports, Kaggle's tables of reports and of projections; what is missing is listed at once.
+
+    ``files`` are the images, None if nobody needs them.
+    """
+    archives = [path for path in find_below(raw_dir, REPORTS) if not path.is_dir() or next(path.rglob("*.xml"), None)]
+    tables = find_below(raw_dir, r"indiana_reports\.csv(\.gz)?")
+    projections = find_below(raw_dir, r"indiana_projections\.csv(\.gz)?")
+    packed = [path for path in find_below(raw_dir, _PACKED) if path not in archives]
+    how = "download it from https://openi.nlm.nih.gov/faq (free) into this folder"
+    if packed:
+        how = f"unpack {packed[0]} if it is in there, or {how}"
+    needed = []
+    if not archives and not (tables and projections):
+        what = "reports of IU X-Ray (or indiana_reports.csv and indiana_projections.csv of the Kaggle packaging)"
+        needed.append(Needed(raw_dir / "NLMCXR_reports.tgz", what, how))
+    if files is not None and not files:
+        what = "images of IU X-Ray: the PNG files that NLMCXR_png.tgz unpacks to"
+        needed.append(Needed(raw_dir / "NLMCXR_png" / "*.png", what, how))
+    require(needed)
+    return archives, tables, projections
 
 
 def _of_images(study: RawStudy) -> list[RawStudy]:
     """A study of every image, called as Open-i calls it; of R2Gen's archive by study and number."""
     images = []
     for path in study.images:
-        name = PurePosixPath(path).name
-        name = name.removesuffix(PurePosixPath(name).suffix).removesuffix(".dcm")
+        name = _ENDINGS.sub("", PurePosixPath(path).name)
         identifier = f"CXR{_key(name)}" if _IMAGE_ID.fullmatch(name) else f"{study.id}-{name}"
         images.append(replace(study, id=identifier, images=(path,)))
     return images
@@ -110,29 +131,41 @@ def _of_images(study: RawStudy) -> list[RawStudy]:
 def image_files(raw_dir: Path) -> dict[str, str]:
     """Path below ``raw_dir`` of every image, by a name that does not depend on the packaging."""
     files: dict[str, str] = {}
-    for suffix in (".png", ".jpg", ".dcm"):
-        for path in sorted(raw_dir.rglob(f"*{suffix}")):
-            name = path.name.removesuffix(suffix).removesuffix(".dcm")
-            in_r2gen_archive = re.fullmatch(r"\d+", name) and _IMAGE_ID.fullmatch(path.parent.name)
-            key = f"{_key(path.parent.name)}/{name}" if in_r2gen_archive else _key(name)
-            files.setdefault(key, path.relative_to(raw_dir).as_posix())
+    found = [
+        (_SUFFIXES.index(path.suffix.lower()), path) for path in raw_dir.rglob("*") if path.suffix.lower() in _SUFFIXES
+    ]
+    for _, path in sorted(found):
+        name = _ENDINGS.sub("", path.name)
+        in_r2gen_archive = re.fullmatch(r"\d+", name) and _IMAGE_ID.fullmatch(path.parent.name)
+        key = f"{_key(path.parent.name)}/{name}" if in_r2gen_archive else _key(name)
+        files.setdefault(key, path.relative_to(raw_dir).as_posix())
     return files
 
 
-def _study(report: _Report, options: RawOptions, views: dict[str, str], files: dict[str, str] | None) -> RawStudy:
-    first = report.images[0].removesuffix(".png").removesuffix(".dcm") if report.images else ""
+def _study(
+    report: _Report,
+    options: RawOptions,
+    views: dict[str, str],
+    files: dict[str, str] | None,
+    absent: dict[str, list[str]],
+) -> RawStudy:
+    """A study of a report; images that are not there are added to ``absent``."""
+    first = _ENDINGS.sub("", report.images[0]) if report.images else ""
     identifier = first.rsplit("-", 1)[0] if first else f"CXR{report.number}"  # R2Gen's
     identifier = identifier if identifier.startswith("CXR") else f"CXR{identifier}"
-    found = []
+    patient, found = f"CXR{report.number}", []
+    lacking = absent.setdefault(patient, [])
     for position, image in enumerate(report.images):
         places = (_key(image), f"{_key(identifier)}/{position}")
         path = image if files is None else next((files[place] for place in places if place in files), None)
-        if path is not None:
-            found.append((views.get(_key(image)) != "Frontal", position, path))
+        if path is None:
+            lacking.append(image)
+        else:
+            found.append((views.get(_key(image)) != FRONTAL, position, path))
     text = unmask(join_sections(report.findings, report.impression, options.section), options.xxxx)
     return RawStudy(
         id=identifier,
-        patient=f"CXR{report.number}",
+        patient=patient,
         images=tuple(path for _, _, path in sorted(found)),
         report="" if says_nothing(text) else text,
     )
@@ -170,7 +203,7 @@ def _read_archive(source: Path) -> Iterator[_Report]:
 
 def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
     images: dict[str, list[str]] = {}
-    for key in views:
+    for key in sorted(views):  # the order of the reports in Open-i's archive, by which R2Gen's images are numbered
         images.setdefault(key.split("_")[0], []).append(f"{key}.dcm.png")
     seen: set[str] = set()
     for row in read_table(table, ("uid", "findings", "impression")):
@@ -184,14 +217,14 @@ def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
 
 def _read_views(table: Path) -> dict[str, str]:
     return {
-        _key(_checked(row["filename"], table)): row["projection"]
+        _key(_checked(row["filename"], table)): row["projection"].strip().casefold()
         for row in read_table(table, ("uid", "filename", "projection"))
     }
 
 
 def _key(name: str) -> str:
     """Name of an image or study that the packagings share: ``1_IM-0001-3001``."""
-    name = name.removesuffix(".png").removesuffix(".dcm")
+    name = _ENDINGS.sub("", name)
     match = _IMAGE_ID.fullmatch(name)
     return f"{match[1]}_{match[2]}" if match else name
 

@@ -16,6 +16,7 @@ from modules.messages import UserError
 
 NOT_LISTED = "not in the split file"
 SECTIONS, NO_SECTION = ("findings", "impression"), "no {} in the report"  # what a study without one is left out for
+NO_FILE = "no image file"
 LOSS = 0.05  # share of studies left out, above which it is said again at the end
 LISTED = 20  # absent files that are named
 _MASKED = re.compile(r"[^\s.,;:!?]*XXXX[^\s.,;:!?]*")
@@ -88,11 +89,17 @@ class RawDataset:
 
     def keep_present(self) -> None:
         """Leave out images that are not on disk, and studies without any."""
+        absent: list[str] = []
         for study in tqdm(self.studies, desc="images present", unit="study", leave=False):
             present = tuple(path for path in study.images if (self.image_root / path).is_file())
-            self.looked_for += [f"{self.image_root}/{path}" for path in study.images if path not in present]
+            absent += [f"{self.image_root}/{path}" for path in study.images if path not in present]
             study.images = present
-        self.keep(lambda study: None if study.images else "no image file")
+        self.keep(lambda study: None if study.images else NO_FILE)
+        self.say_absent(absent)
+
+    def say_absent(self, images: Sequence[str]) -> None:
+        """Count image files that are not there, named as they were looked for."""
+        self.looked_for += images
         if self.looked_for:
             named = ", ".join(self.looked_for[:LISTED])
             more = f" and {len(self.looked_for) - LISTED} more" if len(self.looked_for) > LISTED else ""
@@ -128,7 +135,8 @@ class RawDataset:
         parts = [("studies", reasons, len(self.studies))]
         if self.studies_before:
             whole, early = self.studies_before
-            parts = [("studies", reasons[:early], whole - early), ("images", reasons[early:], len(self.studies))]
+            images = reasons[early:] + [NO_FILE] * len(self.looked_for)
+            parts = [("studies", reasons[:early], whole - early), ("images", images, len(self.studies))]
         lines = []
         for things, found, kept in parts:
             lost = sum(reason != NOT_LISTED for reason in found)
