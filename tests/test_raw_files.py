@@ -22,6 +22,20 @@ def test_a_table_is_read_packed_or_not(name, tmp_path):
     assert rows == [{"id": "s1", "split": "train"}, {"id": "s2", "split": "a, b"}, {"id": "s3", "split": ""}]
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_content_says_whether_a_table_is_packed(name, packed, tmp_path):
+    """A browser unpacks a file and keeps its name, or the other way."""
+    (tmp_path / name).write_bytes(gzip.compress(TABLE.encode()) if packed else TABLE.encode())
+    assert len(list(read_table(tmp_path / name, ("id", "split")))) == 3
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_that_was_saved_anew_is_the_same(separator, tmp_path):
+    (tmp_path / "t.csv").write_text(f'ID{separator} Split \ns1{separator}"a{separator} b"\n')
+    assert list(read_table(tmp_path / "t.csv", ("id", "split"))) == [{"id": "s1", "split": f"a{separator} b"}]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

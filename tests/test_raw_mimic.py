@@ -240,16 +240,94 @@ def test_everything_missing_is_listed_at_once(tmp_path):
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "said"), [("txt", ""), ("png", "; .png files are there"), ("JPG", "; .JPG files are there")]
-)
-def test_a_tree_of_reports_alone_lacks_its_images(tmp_path, suffix, said):
+def test_a_tree_of_reports_alone_lacks_its_images(tmp_path):
     """The folder of a patient was there, with his reports: it ended in an IndexError."""
     write_tree(tmp_path)
     for film in list(tmp_path.rglob("*.jpg")):
-        film.rename(film.with_suffix(f".{suffix}"))
-    with pytest.raises(UserError, match=rf"(?s)1 file or folder is missing.*DICOM files of mimic-cxr{said}"):
+        film.rename(film.with_suffix(".txt"))
+    with pytest.raises(UserError, match=r"(?s)1 file or folder is missing.*DICOM files of mimic-cxr"):
         read_mimic_cxr(tmp_path, options())
+
+
+@pytest.mark.parametrize("suffix", ["png", "JPG", "jpeg"])
+@pytest.mark.parametrize("every", [1, 3])
+def test_images_under_another_suffix_are_the_images(tree, tmp_path, suffix, every):
+    """Smaller copies are often PNG files, and a part of them may be named otherwise: each was taken for absent."""
+    root = shutil.copytree(tree, tmp_path / "copy")
+    for film in sorted(root.rglob("*.jpg"))[::every]:
+        film.rename(film.with_suffix(f".{suffix}"))
+    there, as_published = (read_mimic_cxr(folder, options()) for folder in (root, tree))
+    assert there.looked_for == []
+    assert all((there.image_root / image).is_file() for study in there.studies for image in study.images)
+    names = [
+        [[image.rpartition(".")[0] for image in study.images] for study in dataset.studies]
+        for dataset in (there, as_published)
+    ]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("place", ["mimic_512", "MIMIC-CXR-JPG/images-resized/x"])
+def test_the_trees_are_found_under_any_name(tree, tmp_path, place):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    (root / TREES[0] / "files").rename(root / place)
+    (root / TREES[1] / "files").rename(root / TREES[1] / "reports")
+    assert read_mimic_cxr(root, options()).studies == read_mimic_cxr(tree, options()).studies
+
+
+def test_of_two_trees_of_images_the_one_that_is_read_is_said(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    first, second = root / TREES[0] / "files", root / "resized/smaller/files"
+    shutil.copytree(first, second)
+    assert (
+        f"images from {first}; {second} holds images too, which are not read" in read_mimic_cxr(root, options()).notes
+    )
+
+
+def test_a_zip_that_windows_packed_holds_the_same_reports(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    reports = root / TREES[1] / "files"
+    with zipfile.ZipFile(root / "mimic-cxr-reports.zip", "w") as archive:
+        for path in sorted(reports.rglob("*.txt")):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = str(path.relative_to(reports.parent)).replace("/", "\\")
+            archive.writestr(entry, path.read_bytes())
+    shutil.rmtree(reports)
+    assert read_mimic_cxr(root, options()).studies == read_mimic_cxr(tree, options()).studies
+
+
+def rewritten(root, name, change):
+    """A table of the tree, its lines changed."""
+    table = root / TREES[0] / f"mimic-cxr-2.0.0-{name}.csv.gz"
+    head, *rows = gzip.decompress(table.read_bytes()).decode().splitlines()
+    write_gzip(table, change(head, rows))
+
+
+def test_tables_that_pandas_or_excel_wrote_anew_say_the_same(tree, tmp_path):
+    """Numbers with .0, s and p before them, states without it, other separators and headings in small letters."""
+    root = shutil.copytree(tree, tmp_path / "copy")
+
+    def ids(head, rows):
+        cells = (row.split(",") for row in rows)
+        return [head, *(f"{image},s{study},p{patient},{split}" for image, study, patient, split in cells)]
+
+    def states(head, rows):
+        rows = [row.replace("-1.0", "-1").replace("1.0", "1").replace("0.0", "-0.0") for row in rows]
+        cells = [[cell or "nan" for cell in row.split(",")] for row in rows]
+        return [head.lower().replace(",", ";"), *(";".join([c[0], f"{c[1]}.0", *c[2:]]) for c in cells)]
+
+    rewritten(root, "split", ids)
+    rewritten(root, "chexpert", states)
+    wanted = options(chexpert_labels=True)
+    assert read_mimic_cxr(root, wanted).studies == read_mimic_cxr(tree, wanted).studies
+
+
+@pytest.mark.parametrize("cell", ["2.0", "yes", "-", "0.5"])
+def test_a_label_that_is_none_is_named(tree, tmp_path, cell):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    rewritten(root, "chexpert", lambda head, rows: [head, *(row.replace("-1.0", cell) for row in rows)])
+    with pytest.raises(UserError, match=f"study 50000000: the label '{cell}' is none of -1.0, 0.0, 1.0 and empty"):
+        read_mimic_cxr(root, options(chexpert_labels=True))
 
 
 def test_a_split_file_replaces_the_official_split(tree, tmp_path):

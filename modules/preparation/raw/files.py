@@ -9,6 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -20,15 +21,18 @@ from modules.messages import UserError, refuse_stand_ins, require_file, shown_he
 
 MAX_TEXT = 1 << 22  # bytes of one report; they have a few thousand
 MAX_LINE = 1 << 20  # characters of one line of a table
+SEPARATORS = ",;\t"
 MAX_LINES = 5_000_000  # of a table; MIMIC-CXR's have 377,110
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Rows of a published CSV table with a header, plain or gzip-compressed, absent values as empty text.
+    """Rows of a published CSV table with a header, absent values as empty text.
+
+    It may have been saved anew: unpacked or packed whatever its name says, with ``;`` or tabs, its headings in other case.
 
     Args:
         path: ``.csv`` or ``.csv.gz`` file.
-        columns: names that its header must hold.
+        columns: names that its header must hold, by which the rows have their cells.
 
     Raises:
         UserError: if there is no such file; if a column is missing, or the file is cut off or damaged.
@@ -36,11 +40,16 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
     path = require_file(path)
     refuse_stand_ins(path)
     csv.field_size_limit(MAX_LINE)
-    open_bytes = gzip.open if path.suffix == ".gz" else open
+    with open(path, "rb") as start:
+        open_bytes = gzip.open if start.read(2) == b"\x1f\x8b" else open
     try:
         with open_bytes(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(_lines(file, path), restval="", strict=True)
-            found = reader.fieldnames or ()
+            lines = _lines(file, path)
+            first = next(lines, "")
+            separator = max(SEPARATORS, key=first.count)
+            reader = csv.DictReader(chain([first], lines), restval="", strict=True, delimiter=separator)
+            found = _named_alike(reader.fieldnames or (), columns)
+            reader.fieldnames = found
             missing = [name for name in columns if name not in found]
             if missing:
                 first = [name.split("\n")[0] for name in found]  # a lost quote takes rows in
@@ -55,6 +64,12 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
                 yield row
     except (EOFError, OSError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}): it may be cut off, copy it again") from error
+
+
+def _named_alike(found: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Headings, of which those that differ from a wanted one in case or blanks alone are it."""
+    wanted = {name.casefold(): name for name in columns if name not in found}
+    return [wanted.get(name.strip().casefold(), name) for name in found]
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ Below the raw folder, at any place a few levels deep:
     mimic-cxr-2.0.0-split.csv.gz       dicom_id, study_id, subject_id, split
     mimic-cxr-2.0.0-metadata.csv.gz    dicom_id, ViewPosition, ...
     mimic-cxr-2.0.0-chexpert.csv.gz    only for --chexpert_labels
-    files/p10/p10000032/s50414267/<dicom_id>.jpg    or .dcm
+    files/p10/p10000032/s50414267/<dicom_id>.jpg    or .dcm, .png, ...; any folder that holds p10 to p19
     mimic-cxr-reports.zip              or its folder: files/p10/p10000032/s50414267.txt
 
 ``--items image`` makes a study of every image, with the image's name as its id: so R2Gen's annotation is made, and with it
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,14 +24,13 @@ from modules.corpus.encodings import find_encoding
 from modules.messages import Needed, UserError, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.files import find_below, iterate_texts
-from modules.preparation.raw.mimic_tables import read_chexpert, read_listed, the_table
+from modules.preparation.raw.mimic_tables import plain_number, read_chexpert, read_listed, the_table
 from modules.preparation.raw.report_sections import extract
 from modules.preparation.raw.split_files import names_images, read_split_file, use_split
 from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy
 
-_OTHER = (".JPG", ".jpeg", ".png", ".DCM")  # names of images that the tables do not lead to
-_STUDY = re.compile(r"s?(\d+)(?:\.0)?")
-_REPORT_NAME = re.compile(r"(?:^|/)s(\d+)\.txt$")
+_PICTURES, _DICOM = (".jpg", ".JPG", ".jpeg", ".png", ".PNG"), (".dcm", ".DCM")  # suffixes of images, the usual first
+_REPORT_NAME = re.compile(r"(?:^|[/\\])s(\d+)\.txt$")  # Windows packs with its own separator
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class _Places:
     chexpert: Path | None
     reports: list[Path]
     images: Path | None
+    suffix: str
+    notes: list[str]
 
 
 def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool = True, seed: int = 0) -> RawDataset:
@@ -60,11 +61,10 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
             if no report is of a listed study.
     """
     places = _find(Path(raw_dir), options.chexpert_labels, with_images)
-    suffix = ".dcm" if places.images and not _holds(places.images, "s*/*.jpg") else ".jpg"
-    listed = read_listed(places.split, places.metadata, suffix)
+    listed = read_listed(places.split, places.metadata, places.suffix)
     texts, dropped, said = _read_reports(places, listed.patient, options)
     labels, lacking = read_chexpert(places.chexpert, listed.patient) if places.chexpert else ({}, [])
-    dataset = RawDataset(studies=[], image_root=places.images, notes=[*listed.notes, *lacking])
+    dataset = RawDataset(studies=[], image_root=places.images, notes=[*listed.notes, *places.notes, *lacking])
     order, split_of, patient_of = {"train": 0, "val": 1, "test": 2}, listed.split, listed.patient
     for study in sorted(patient_of, key=lambda study: (order[split_of[study]], patient_of[study], study)):
         identifier = f"s{study}"
@@ -82,11 +82,11 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         )
         dataset.studies.append(raw)
     if with_images:
-        dataset.keep_present()
+        dataset.keep_present(_DICOM if places.suffix in _DICOM else _PICTURES)
     splits = read_split_file(options.split_file, options.items) if options.split_file else {}
     by_image = options.items == "image" and names_images(splits, dataset, _of_images, str)
     if splits and not by_image:
-        use_split(dataset, splits, str(options.split_file), _study_number)
+        use_split(dataset, splits, str(options.split_file), plain_number)
     if options.items == "image":
         dataset.split_into_images(_of_images)
     if by_image:
@@ -100,26 +100,17 @@ def _of_images(study: RawStudy) -> list[RawStudy]:
     return [replace(study, id=Path(path).stem, images=(path,)) for path in study.images]
 
 
-def _study_number(identifier: str) -> str:
-    """What ``s50414267``, as files are called, and ``50414267``, as tables have it, have in common."""
-    number = _STUDY.fullmatch(identifier)
-    return number[1] if number else identifier
-
-
 def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
     """Where everything lies; what is missing is listed at once."""
     table = {
         name: find_below(raw_dir, rf"mimic-cxr-2\.\d\.\d-{name}\.csv(\.gz)?")
         for name in ("split", "metadata", "chexpert")
     }
-    trees = find_below(raw_dir, "files|mimic-cxr-reports|images")
-    trees += [tree / "files" for tree in trees if (tree / "files").is_dir()]
-    if any(raw_dir.glob("p1[0-9]")):
-        trees.append(raw_dir)
+    groups = find_below(raw_dir, r"p1\d", depth=7)  # physionet.org/files/mimic-cxr/2.1.0/mimic-cxr-reports/files/p10
+    trees = list(dict.fromkeys(group.parent for group in groups if group.is_dir()))
     reports = find_below(raw_dir, r"mimic-cxr-reports(\.zip|\.tar\.gz|\.tgz|\.tar)")
-    reports = reports[:1] or [tree for tree in trees if tree.is_dir() and _holds(tree, "s*.txt")][:1]
-    images = [tree for tree in trees if tree.is_dir() and _holds(tree, "s*/*.jpg")]
-    images = images or [tree for tree in trees if tree.is_dir() and _holds(tree, "s*/*.dcm")]
+    reports = reports[:1] or [tree for tree in trees if _holds(tree, "s*.txt")][:1]
+    images, suffix = _find_images(trees) if with_images else ([], "")
     how = "download it with your PhysioNet account: https://physionet.org/content/mimic-cxr-jpg/"
     needed = [
         Needed(raw_dir / f"mimic-cxr-2.0.0-{name}.csv.gz", f"{name} table of mimic-cxr-jpg", how)
@@ -132,9 +123,7 @@ def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
             Needed(raw_dir / "mimic-cxr-reports.zip", "reports of mimic-cxr, or the unpacked tree", how_reports)
         )
     if with_images and not images:
-        other = next((kind for kind in _OTHER for tree in trees if tree.is_dir() and _holds(tree, f"s*/*{kind}")), None)
-        beside = f"; {other} files are there, which no table names" if other else ""
-        what = f"images of mimic-cxr-jpg, or DICOM files of mimic-cxr{beside}"
+        what = "images of mimic-cxr-jpg, or DICOM files of mimic-cxr"
         needed.append(Needed(raw_dir / "files" / "p10" / "p10000032" / "s50414267" / "*.jpg", what, how))
     require(needed)
     return _Places(
@@ -142,8 +131,19 @@ def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
         the_table(table["metadata"], "metadata"),
         the_table(table["chexpert"], "chexpert") if chexpert else None,
         reports,
-        images[0] if with_images else None,
+        images[0] if images else None,
+        suffix or _PICTURES[0],
+        [f"images from {images[0]}; {other} holds images too, which are not read" for other in images[1:]],
     )
+
+
+def _find_images(trees: Sequence[Path]) -> tuple[list[Path], str]:
+    """The trees that hold images of one kind, pictures before DICOM files, and the suffix of the first tree's."""
+    for kinds in (_PICTURES, _DICOM):
+        suffixes = {tree: next((kind for kind in kinds if _holds(tree, f"s*/*{kind}")), "") for tree in trees}
+        if found := [tree for tree in trees if suffixes[tree]]:
+            return found, suffixes[found[0]]
+    return [], ""
 
 
 def _holds(tree: Path, pattern: str) -> bool:

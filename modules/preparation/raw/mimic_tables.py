@@ -20,14 +20,14 @@ from modules.preparation.raw.files import read_table
 from modules.preparation.raw.studies import LOSS
 
 FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD")  # in the order in which they are preferred
-_STATES = {"": BLANK, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}
+_STATES = {1.0: POSITIVE, 0.0: NEGATIVE, -1.0: UNCERTAIN}
 _COLUMN_OF = {name: "Pleural Other" if name == "pleural other" else name.title() for name in CHEXPERT_CONDITIONS}
 COLUMNS = {
     "split": ("dicom_id", "study_id", "subject_id", "split"),
     "metadata": ("dicom_id", "ViewPosition"),
     "chexpert": ("study_id", *_COLUMN_OF.values()),
 }
-_NAME, _NUMBER = re.compile(r"[\w-][\w.-]*", re.ASCII), re.compile(r"\d{1,12}", re.ASCII)
+_NAME, _NUMBER = re.compile(r"[\w-][\w.-]*", re.ASCII), re.compile(r"[sp]?(\d{1,12})(?:\.0+)?", re.ASCII)
 
 
 @dataclass(kw_only=True)
@@ -131,13 +131,29 @@ def _read_views(table: Path) -> dict[str, str]:
 
 def _ids(row: dict[str, str], table: Path) -> tuple[str, str, str]:
     """Image, study and patient of a row, which become paths."""
-    image, study, patient = row["dicom_id"], row["study_id"], row["subject_id"]
+    image, study, patient = row["dicom_id"], plain_number(row["study_id"]), plain_number(row["subject_id"])
     if not (_NAME.fullmatch(image) and _NUMBER.fullmatch(study) and _NUMBER.fullmatch(patient)):
         raise UserError(
             f"{table} has the ids {quoted(image)}, {quoted(study)} and {quoted(patient)}, expected a DICOM id and two numbers: "
             "copy the table again"
         )
     return image, study, patient
+
+
+def plain_number(identifier: str) -> str:
+    """A study or patient as the tables have it: ``s50414267``, as its files are called, and ``50414267.0`` are ``50414267``."""
+    number = _NUMBER.fullmatch(identifier.strip())
+    return number[1] if number else identifier
+
+
+def _state(cell: str) -> int:
+    """State of a cell of labels: ``1.0``, ``1`` and ``1,0`` are one, as are an empty one and ``nan``; KeyError of another."""
+    if cell.strip().casefold() in ("", "nan"):
+        return BLANK
+    try:
+        return _STATES[float(cell.replace(",", "."))]
+    except (KeyError, ValueError):
+        raise KeyError(cell) from None
 
 
 def _contradiction(table: Path, what: str, one: str, other: str) -> UserError:
@@ -156,9 +172,9 @@ def read_chexpert(table: Path, studies: Collection[str]) -> tuple[dict[str, tupl
     """
     labels: dict[str, tuple[int, ...]] = {}
     for row in read_table(table, COLUMNS["chexpert"]):
-        study = row["study_id"]
+        study = plain_number(row["study_id"])
         try:
-            states = tuple(_STATES[row[_COLUMN_OF[name]]] for name in CHEXPERT_CONDITIONS)
+            states = tuple(_state(row[_COLUMN_OF[name]]) for name in CHEXPERT_CONDITIONS)
         except KeyError as error:
             raise UserError(
                 f"{table}, study {named(study)}: the label {quoted(error.args[0])} is none of -1.0, 0.0, 1.0 and empty: copy the "

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
@@ -87,13 +87,15 @@ class RawDataset:
             name: f"{why}: {self.details[name]}" if name in self.details else why for name, why in self.dropped.items()
         }
 
-    def keep_present(self) -> None:
-        """Leave out images that are not on disk, and studies without any."""
+    def keep_present(self, suffixes: Sequence[str] = ()) -> None:
+        """Leave out images that are not on disk, and studies without any; ``suffixes`` are others that a file may have."""
         absent: list[str] = []
+        root = self.image_root
+        assert root is not None
         for study in tqdm(self.studies, desc="images present", unit="study", leave=False):
-            present = tuple(path for path in study.images if (self.image_root / path).is_file())
-            absent += [f"{self.image_root}/{path}" for path in study.images if path not in present]
-            study.images = present
+            there = {path: _on_disk(root, path, suffixes) for path in study.images}
+            absent += [f"{root}/{path}" for path, name in there.items() if name is None]
+            study.images = tuple(name for name in there.values() if name is not None)
         self.keep(lambda study: None if study.images else NO_FILE)
         self.say_absent(absent)
 
@@ -152,6 +154,12 @@ class RawDataset:
         lines = [f"{len(self.studies)} items: " + ", ".join(f"{split} {sizes[split]}" for split in SPLITS)]
         lines += [f"left out: {count} ({why})" for why, count in Counter(self.dropped.values()).most_common()]
         return lines + self.notes
+
+
+def _on_disk(root: Path, path: str, suffixes: Sequence[str]) -> str | None:
+    """The path, or the same file under another suffix; None if neither is there."""
+    names = (path, *(str(PurePosixPath(path).with_suffix(suffix)) for suffix in suffixes))
+    return next((name for name in names if (root / name).is_file()), None)
 
 
 def join_sections(findings: str, impression: str, section: str) -> str:
