@@ -147,6 +147,22 @@ def test_wrong_items_are_all_listed(folder):
     assert any("found 13 labels" in error for error in errors)
 
 
+def test_an_item_that_says_another_split_than_its_list_is_told(folder):
+    """The list counts: a split that was moved in one of the two places alone would train on what is to be tested."""
+
+    def change(content):
+        content["train"][0]["split"] = "test"
+        content["val"][0]["split"] = "validation"  # the same
+        content["test"][0]["split"] = ""
+
+    spoil_annotation(folder, change)
+    said = [w for w in found(folder, "warning", thorough=False) if "lie in one split and say another" in w]
+    first = json.loads((folder / "annotation.json").read_text())["train"][0]["id"]
+    assert len(said) == 1
+    assert said[0].startswith("annotation | 1 studies lie")
+    assert said[0].endswith(f"{first}: train, test")
+
+
 def test_a_file_that_is_no_annotation(tmp_path):
     (tmp_path / "annotation.json").write_text("[1")
     assert "is not a JSON file" in found(tmp_path)[0]

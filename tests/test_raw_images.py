@@ -115,7 +115,7 @@ def test_images_of_eight_and_of_sixteen_bits_are_not_mixed_in_silence(tmp_path, 
         assert of_two_depths([*paths, tmp_path / "raw" / name]) == paths[:1]
 
 
-def test_an_unreadable_image_is_told_and_the_rest_is_copied(tmp_path):
+def test_an_unreadable_image_is_told_and_the_rest_is_copied(tmp_path, capsys):
     names = write_images(tmp_path / "raw")
     path = tmp_path / "raw" / names[2]
     path.write_bytes(path.read_bytes()[:120])
@@ -123,6 +123,7 @@ def test_an_unreadable_image_is_told_and_the_rest_is_copied(tmp_path):
     assert list(failures) == [names[2]]
     assert f"the image {path} cannot be decoded" in failures[names[2]]
     assert len([*(tmp_path / "out").rglob("*.jpg")]) == 5
+    assert "images: 5 of 6 copied" in capsys.readouterr().out  # all six were said to be
 
 
 def test_other_flags_and_strange_folders_are_refused(tmp_path):

@@ -19,6 +19,7 @@ from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.patients import patient_key
 from modules.corpus.pixels import TWO_DEPTHS, is_blank, of_two_depths, open_image
+from modules.corpus.splits import known_split
 from modules.corpus.text import normalise_whitespace
 from modules.messages import UserError, named
 from modules.options.flags import DataOptions
@@ -54,6 +55,7 @@ def look_at_annotation(path: str | Path, diagnosis: Diagnosis) -> list[Study]:
         diagnosis.add("error", "annotation", str(error))
         return []
     wrong: dict[str, list[str]] = defaultdict(list)
+    elsewhere: list[str] = []
     places: dict[str, list[str]] = defaultdict(list)
     studies: dict[str, Study] = {}
     for split, where, item in tqdm(items, desc="annotation", unit="study", leave=False):
@@ -63,12 +65,16 @@ def look_at_annotation(path: str | Path, diagnosis: Diagnosis) -> list[Study]:
             wrong[part].append(sentence.removeprefix(f"{path}, "))
         if not problems:
             study = read_study(path, where, item, split)
+            said = item.get("split")
+            elsewhere += [f"{study.id}: {split}, {said}"] if known_split(said) not in (None, split) else []
             places[study.id].append(split)
             studies.setdefault(study.id, study)
     for part, text in _WHAT.items():
         diagnosis.add("error", "annotation", text, wrong[part])
     twice = [f"{name}: {', '.join(splits)}" for name, splits in places.items() if len(splits) > 1]
     diagnosis.add("error", "annotation", "{count} ids appear more than once: every study needs its own", twice)
+    text = "{count} studies lie in one split and say another, which is not obeyed (as they lie, as they say)"
+    diagnosis.add("warning", "annotation", text, elsewhere)
     labelled = sum(study.labels is not None for study in studies.values())
     if 0 < labelled < len(studies):
         text = f"{labelled:,} of {len(studies):,} studies have labels; the others get theirs from the labeler"

@@ -88,8 +88,8 @@ def copy_images(
     findings, written = sorted(Finding(*found) for found in gather_list(findings)), sum(gather_list([written]))
     blank = [found for found in findings if found.copied]
     if is_main():
-        print(f"images: {written} of {len(images)} copied to {image_dir}")
         whole = set(images) - {found.image for found in findings if not found.copied}
+        print(f"images: {written - (len(images) - len(whole))} of {len(images)} copied to {image_dir}")
         if deep := of_two_depths(source / image for image in sorted(whole)):
             print(f"warning: {TWO_DEPTHS.format(count=len(deep))} (first: {deep[0]})")
         if blank:
