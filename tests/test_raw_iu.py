@@ -265,7 +265,7 @@ def test_images_that_are_not_there_are_counted(tmp_path):
     assert [study.id for study in dataset.studies][:2] == ["CXR1_IM-0001-4001", "CXR2_IM-0652-1001"]
     assert dataset.notes[0].startswith("1 image files were looked for and are not there: ")
     assert dataset.notes[0].endswith("/CXR1_1_IM-0001-3001.png")
-    assert dataset.losses()[-1].startswith("warning: 1 of 5 images (20%) are left out: 1 no image file")
+    assert dataset.losses()[-1] == "warning: 1 of 5 images (20%) are not there, and no items"
 
 
 @pytest.mark.parametrize("suffix", [".PNG", ".jpeg", ".JPG", ".dcm.png", ".jpg"])

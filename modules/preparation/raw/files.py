@@ -49,7 +49,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
             separator = max(SEPARATORS, key=first.count)
             reader = csv.DictReader(chain([first], lines), restval="", strict=True, delimiter=separator)
             found = _named_alike(reader.fieldnames or (), columns)
-            reader.fieldnames = found
+            reader.fieldnames = found  # type: ignore[assignment]  # typeshed has the type of one name
             missing = [name for name in columns if name not in found]
             if missing:
                 first = [name.split("\n")[0] for name in found]  # a lost quote takes rows in

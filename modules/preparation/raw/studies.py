@@ -137,8 +137,7 @@ class RawDataset:
         parts = [("studies", reasons, len(self.studies))]
         if self.studies_before:
             whole, early = self.studies_before
-            images = reasons[early:] + [NO_FILE] * len(self.looked_for)
-            parts = [("studies", reasons[:early], whole - early), ("images", images, len(self.studies))]
+            parts = [("studies", reasons[:early], whole - early), ("images", reasons[early:], len(self.studies))]
         lines = []
         for things, found, kept in parts:
             lost = sum(reason != NOT_LISTED for reason in found)
@@ -146,6 +145,9 @@ class RawDataset:
                 why = ", ".join(f"{count} {reason}" for reason, count in Counter(found).most_common(4))
                 share = f"{lost} of {kept + lost} {things} ({lost / (kept + lost):.0%})"
                 lines.append(f"warning: {share} are left out: {why}; see {where}")
+        absent, named = len(self.looked_for), len(self.studies) + len(self.looked_for)
+        if self.studies_before and absent > LOSS * named:
+            lines.append(f"warning: {absent} of {named} images ({absent / named:.0%}) are not there, and no items")
         return lines
 
     def summary(self) -> list[str]:
