@@ -45,11 +45,11 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
     try:
         with open_bytes(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             lines = _lines(file, path)
-            first = next(lines, "")
-            separator = max(SEPARATORS, key=first.count)
-            reader = csv.DictReader(chain([first], lines), restval="", strict=True, delimiter=separator)
+            heading = next(lines, "")
+            separator = max(SEPARATORS, key=heading.count)
+            reader = csv.DictReader(chain([heading], lines), restval="", strict=True, delimiter=separator)
             found = _named_alike(reader.fieldnames or (), columns)
-            reader.fieldnames = found  # type: ignore[assignment]  # typeshed has the type of one name
+            reader.fieldnames = found
             missing = [name for name in columns if name not in found]
             if missing:
                 first = [name.split("\n")[0] for name in found]  # a lost quote takes rows in
