@@ -462,6 +462,38 @@ def test_rows_that_do_not_belong(files, splits, tmp_path, name, rows, words):
         convert(folder, splits, tmp_path / "features")
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", [REGIONS, SENTENCES])
+def test_arrays_of_other_images_are_refused_in_a_sentence(files, splits, tmp_path, name, packed):
+    """An archive of another data set, or an empty folder, ended in StopIteration."""
+    folder, _ = files
+    for path in list((folder / name).rglob("*.npy")):
+        path.rename(path.with_name(f"other_{path.name}"))
+    if packed:
+        pack(folder, name)
+    words = "holds no array of any of the 9 images" if name == REGIONS else "lacks the arrays of 6 of 6 images"
+    with pytest.raises(UserError, match=words):
+        convert(folder, splits, tmp_path / "features")
+
+
+def test_an_array_without_rows_is_refused(files, splits, tmp_path):
+    folder, _ = files
+    np.save((folder / REGIONS / splits["train"][0].image_path[0]).with_suffix(".npy"), np.float32(1))
+    with pytest.raises(
+        UserError, match=r"train0\.jpg in .* has the shape \(\), expected \('any', 'any'\): copy it again"
+    ):
+        convert(folder, splits, tmp_path / "features")
+
+
+@pytest.mark.parametrize("name", [REPORTS, "labels_indices_train.json", NEIGHBOURS])
+def test_an_empty_file_is_refused(files, splits, tmp_path, name):
+    folder, _ = files
+    (folder / name).write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{name} (is empty: copy it again|has 0 rows)"):
+        published, store = convert(folder, splits, tmp_path / "features")
+        published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+
+
 def test_arrays_that_do_not_belong(files, splits, tmp_path):
     folder, _ = files
     image = splits["train"][2].image_path[0]

@@ -31,7 +31,7 @@ from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, UserError, require
 from modules.options.flags import DataOptions
 from modules.preparation.published.order import check_order, check_scores
-from modules.preparation.published.reading import EmbeddingFiles, SentenceSpool, mark_of, number_rows
+from modules.preparation.published.reading import EmbeddingFiles, SentenceSpool, mark_of, number_rows, row_width
 from modules.records import read_json
 from modules.throughput import measured
 
@@ -137,7 +137,7 @@ class PublishedFiles:
             path = self.folder / REPORTS
             made_by = {**source, "published": mark_of(path), "dtype": dtype.name}
             if self._stale(target, made_by, "report_features"):
-                width = len(next(number_rows(path)))
+                width = row_width(path)
                 rows = _checked(path, number_rows(path), len(self.training), width)
                 shape = (len(self.training), width)
                 self._stream(target, "report_features", rows, shape, dtype, "training", made_by)
@@ -154,7 +154,7 @@ class PublishedFiles:
         made_by = {**source, "published": marks, "bank": len(bank)}
         if self._stale(target, made_by, "memory_indices"):
             if have_files:
-                width = len(next(number_rows(next(iter(files.values())))))
+                width = row_width(next(iter(files.values())))
                 rows = self._split_rows(files, width)
             else:
                 known = [study.memory_indices or () for study in self.studies]
@@ -210,7 +210,7 @@ class PublishedFiles:
         made_by = {**source, "published": mark_of(files.path), "dtype": dtype.name}
         if not self._stale(target, made_by, "region_text"):
             return
-        width = from_main(lambda: files.first(self.studies).shape[-1])
+        width = from_main(lambda: files.width(self.studies))
         shape = (len(self.studies), len(ENTITIES), width)
         array = FeatureRows(target, "region_text", shape=shape, dtype=dtype, axis="studies", made_by=made_by)
         if is_main():

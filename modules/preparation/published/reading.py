@@ -40,6 +40,14 @@ def number_rows(path: Path) -> Iterator[list]:
         yield row
 
 
+def row_width(path: Path) -> int:
+    """Numbers in the first row of such a file; UserError if it has none."""
+    row = next(number_rows(path), None)
+    if row is None:
+        raise UserError(f"{path} is empty: copy it again")
+    return len(row)
+
+
 def _nested_rows(path: Path) -> Iterator[Any]:
     rest = b""
     with open(path, "rb") as file:
@@ -84,9 +92,28 @@ class EmbeddingFiles:
         archives = [folder / f"{name}{suffix}" for suffix in TAR_ENDINGS if (folder / f"{name}{suffix}").is_file()]
         self.path = folder / name if (folder / name).is_dir() or not archives else archives[0]
 
-    def first(self, studies: Sequence[Study]) -> np.ndarray:
-        """The first array that is found, for its shape."""
-        return next(self._arrays(studies, range(len(studies))))[1]
+    def width(self, studies: Sequence[Study]) -> int:
+        """Width of the first array that is found.
+
+        Raises:
+            UserError: if none is, as in a folder or an archive of other images; if it is no list of rows.
+        """
+        row, value = next(self._arrays(studies, range(len(studies))), (-1, np.empty(0)))
+        image = studies[row].image_path[0]
+        if row < 0:
+            raise UserError(
+                f"{self.path} holds no array of any of the {len(studies)} images of the annotation, expected {self.name}/{_key(image)}.npy "
+                "and their like: give the annotation that the files were published with, or copy them again"
+            )
+        self._check_shape(value, (None, None), image)
+        return value.shape[1]
+
+    def _check_shape(self, value: np.ndarray, shape: tuple[int | None, int | None], image: str) -> None:
+        if value.ndim != 2 or any(want not in (None, have) for have, want in zip(value.shape, shape, strict=True)):
+            raise UserError(
+                f"the array of {image} in {self.path} has the shape {value.shape}, expected "
+                f"{tuple('any' if want is None else want for want in shape)}: copy it again"
+            )
 
     def read(
         self, studies: Sequence[Study], waiting: Sequence[int] | np.ndarray, shape: tuple[int | None, int], what: str
@@ -108,13 +135,7 @@ class EmbeddingFiles:
         missing = set(map(int, waiting))
         with tqdm(total=len(studies), initial=len(studies) - len(missing), desc=what, unit="file") as bar:
             for row, value in self._arrays(studies, sorted(missing)) if missing else ():
-                if value.ndim != 2 or any(
-                    want not in (None, have) for have, want in zip(value.shape, shape, strict=True)
-                ):
-                    raise UserError(
-                        f"the array of {studies[row].image_path[0]} in {self.path} has the shape {value.shape}, expected "
-                        f"{tuple('any' if want is None else want for want in shape)}: copy it again"
-                    )
+                self._check_shape(value, shape, studies[row].image_path[0])
                 if not np.isfinite(value).all():
                     raise UserError(
                         f"the array of {studies[row].image_path[0]} in {self.path} holds NaN: copy it again"
