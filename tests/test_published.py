@@ -489,9 +489,13 @@ def test_an_array_without_rows_is_refused(files, splits, tmp_path):
 def test_an_empty_file_is_refused(files, splits, tmp_path, name):
     folder, _ = files
     (folder / name).write_bytes(b"")
-    with pytest.raises(UserError, match=rf"{name} (is empty: copy it again|has 0 rows)"):
+
+    def converted():
         published, store = convert(folder, splits, tmp_path / "features")
         published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+
+    with pytest.raises(UserError, match=rf"{name} (is empty: copy it again|has 0 rows)"):
+        converted()
 
 
 def test_arrays_that_do_not_belong(files, splits, tmp_path):

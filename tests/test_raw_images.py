@@ -158,6 +158,20 @@ def test_copies_of_other_films_with_the_same_names_are_not_taken(tmp_path, place
     copy(names, tmp_path / place, tmp_path / "new")
 
 
+def test_copies_may_go_to_another_disk_by_a_link(tmp_path):
+    """An empty folder behind a link was said to hold images."""
+    names = write_images(tmp_path / "raw")
+    (tmp_path / "out").symlink_to(tmp_path / "disk", target_is_directory=True)
+    with pytest.raises(UserError, match=r"out is a link to \S+/disk, which is no folder: make it, or remove the link"):
+        copy(names, tmp_path / "raw", tmp_path / "out")
+    (tmp_path / "disk").mkdir()
+    copy(names, tmp_path / "raw", tmp_path / "out")
+    assert len([*(tmp_path / "disk").rglob("*.jpg")]) == 6
+    (tmp_path / "linked").symlink_to(tmp_path / "raw", target_is_directory=True)
+    with pytest.raises(UserError, match="holds images that are no copies of this program"):
+        copy(names, tmp_path / "raw", tmp_path / "linked")
+
+
 def test_a_raw_folder_that_was_moved_or_copied_keeps_its_copies(tmp_path, capsys):
     names = write_images(tmp_path / "raw")
     copy(names, tmp_path / "raw", tmp_path / "out")

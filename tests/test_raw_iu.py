@@ -293,6 +293,19 @@ def test_kaggles_tables_number_r2gens_images_as_open_i_does(tmp_path):
     assert study.images == ("images/CXR1_IM-0001/1.png", "images/CXR1_IM-0001/0.png")  # 4001, the frontal one, and 3001
 
 
+def test_of_two_files_of_one_image_the_one_that_is_read_is_said(tmp_path):
+    """Masks of the lungs have the names of the films, and whichever folder came first was read without a word."""
+    write_archive(tmp_path)
+    write_images(tmp_path, "open-i")
+    shutil.copytree(tmp_path / "NLMCXR_png", tmp_path / "masks")
+    dataset = read_iu_xray(tmp_path, options())
+    assert {image.split("/")[0] for study in dataset.studies for image in study.images} == {"NLMCXR_png"}
+    assert dataset.notes[0].startswith(
+        "7 images lie in several places, of which the first by name is read (first: NLMCXR_png/"
+    )
+    assert dataset.notes[0].endswith("is read, not masks/CXR11_IM-0067-1001-0001.png)")
+
+
 @pytest.mark.parametrize("written", ["FRONTAL", " frontal "])
 def test_a_projection_in_another_case_is_the_same(tmp_path, written):
     table = write_kaggle(tmp_path) / "indiana_projections.csv"

@@ -151,7 +151,11 @@ def _claim(image_dir: Path, wanted: dict, root: str) -> str:
                 for name in names:
                     if name.startswith(".") and name.endswith(".tmp"):
                         Path(place, name).unlink(missing_ok=True)
-    elif image_dir.is_symlink() or (image_dir.is_dir() and any(image_dir.iterdir())):
+    elif image_dir.is_symlink() and not image_dir.is_dir():
+        raise UserError(
+            f"{image_dir} is a link to {os.readlink(image_dir)}, which is no folder: make it, or remove the link"
+        )
+    elif image_dir.is_dir() and any(image_dir.iterdir()):  # a link to the raw images too, as --resize 0 leaves it
         raise UserError(
             f"{image_dir} holds images that are no copies of this program: give another folder with --image_dir, or "
             "--resize 0 to use the raw images as they are"

@@ -59,11 +59,11 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
         UserError: listing what is not in ``raw_dir``; if a file is damaged.
     """
     raw_dir = Path(raw_dir)
-    files = image_files(raw_dir) if with_images else None
+    files, said = _image_files(raw_dir) if with_images else (None, [])
     archives, tables, projections = _find(raw_dir, files)
     views = _read_views(projections[0]) if projections else {}
     reports = _read_archive(archives[0]) if archives else _read_kaggle(tables[0], views)
-    dataset = RawDataset(studies=[], image_root=raw_dir if with_images else None)
+    dataset = RawDataset(studies=[], image_root=raw_dir if with_images else None, notes=said)
     absent: dict[str, list[str]] = {}  # images by patient
     for report in sorted(reports, key=lambda report: int(report.number)):
         dataset.studies.append(_study(report, options, views, files, absent))
@@ -128,9 +128,10 @@ def _of_images(study: RawStudy) -> list[RawStudy]:
     return images
 
 
-def image_files(raw_dir: Path) -> dict[str, str]:
-    """Path below ``raw_dir`` of every image, by a name that does not depend on the packaging."""
+def _image_files(raw_dir: Path) -> tuple[dict[str, str], list[str]]:
+    """Path below ``raw_dir`` of every image, by a name that does not depend on the packaging, and a note on names that several have."""
     files: dict[str, str] = {}
+    others: list[str] = []
     found = [
         (_SUFFIXES.index(path.suffix.lower()), path) for path in raw_dir.rglob("*") if path.suffix.lower() in _SUFFIXES
     ]
@@ -138,8 +139,14 @@ def image_files(raw_dir: Path) -> dict[str, str]:
         name = _ENDINGS.sub("", path.name)
         in_r2gen_archive = re.fullmatch(r"\d+", name) and _IMAGE_ID.fullmatch(path.parent.name)
         key = f"{_key(path.parent.name)}/{name}" if in_r2gen_archive else _key(name)
-        files.setdefault(key, path.relative_to(raw_dir).as_posix())
-    return files
+        place = path.relative_to(raw_dir).as_posix()
+        if files.setdefault(key, place) != place:
+            others.append(f"{files[key]} is read, not {place}")
+    if not others:
+        return files, []
+    return files, [
+        f"{len(others)} images lie in several places, of which the first by name is read (first: {others[0]})"
+    ]
 
 
 def _study(
