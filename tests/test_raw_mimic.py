@@ -16,6 +16,7 @@ from modules.corpus.annotations import check_images, read_annotation
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.messages import UserError
 from modules.options.preparation_flags import RawOptions
+from modules.preparation.raw import mimic_cxr
 from modules.preparation.raw.acceptance import refuse_links
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 
@@ -273,6 +274,20 @@ def test_the_trees_are_found_under_any_name(tree, tmp_path, place):
     (root / TREES[0] / "files").rename(root / place)
     (root / TREES[1] / "files").rename(root / TREES[1] / "reports")
     assert read_mimic_cxr(root, options()).studies == read_mimic_cxr(tree, options()).studies
+
+
+def test_a_few_images_among_many_reports_are_found(tree, tmp_path, monkeypatch):
+    """Only the first patients of two groups were looked at: a small download below the unpacked reports was said to be none."""
+    monkeypatch.setattr(mimic_cxr, "QUICK", 1)
+    root = shutil.copytree(tree, tmp_path / "copy")
+    images, reports = (root / place / "files" for place in TREES)
+    shutil.copytree(reports, images, dirs_exist_ok=True)
+    for film in list(images.rglob("*.jpg")):
+        film.unlink() if "p12" not in film.parts else None
+    for folder in (images / "p10", images / "p11"):
+        (folder / "p1").mkdir()  # looked at first, or one of the others, none of which has an image
+    studies = read_mimic_cxr(root, options()).studies
+    assert {study.patient[:3] for study in studies} == {"p12"}
 
 
 def test_of_two_trees_of_images_the_one_that_is_read_is_said(tree, tmp_path):

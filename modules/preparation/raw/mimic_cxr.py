@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from modules.corpus.encodings import find_encoding
@@ -30,6 +31,7 @@ from modules.preparation.raw.split_files import names_images, read_split_file, u
 from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy
 
 _PICTURES, _DICOM = (".jpg", ".JPG", ".jpeg", ".png", ".PNG"), (".dcm", ".DCM")  # suffixes of images, the usual first
+QUICK = 50  # patients of a group that are looked at for a kind of file, before all are: there are 65,000
 _REPORT_NAME = re.compile(r"(?:^|[/\\])s(\d+)\.txt$")  # Windows packs with its own separator
 
 
@@ -109,7 +111,7 @@ def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
     groups = find_below(raw_dir, r"p1\d", depth=7)  # physionet.org/files/mimic-cxr/2.1.0/mimic-cxr-reports/files/p10
     trees = list(dict.fromkeys(group.parent for group in groups if group.is_dir()))
     reports = find_below(raw_dir, r"mimic-cxr-reports(\.zip|\.tar\.gz|\.tgz|\.tar)")
-    reports = reports[:1] or [tree for tree in trees if _holds(tree, "s*.txt")][:1]
+    reports = reports[:1] or _find_reports(trees)
     images, suffix = _find_images(trees) if with_images else ([], "")
     how = "download it with your PhysioNet account: https://physionet.org/content/mimic-cxr-jpg/"
     needed = [
@@ -137,23 +139,27 @@ def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
     )
 
 
+def _find_reports(trees: Sequence[Path]) -> list[Path]:
+    """The first tree that holds reports."""
+    return next(([tree] for most in (QUICK, None) for tree in trees if _holds(tree, "s*.txt", most)), [])
+
+
 def _find_images(trees: Sequence[Path]) -> tuple[list[Path], str]:
     """The trees that hold images of one kind, pictures before DICOM files, and the suffix of the first tree's."""
-    for kinds in (_PICTURES, _DICOM):
-        suffixes = {tree: next((kind for kind in kinds if _holds(tree, f"s*/*{kind}")), "") for tree in trees}
-        if found := [tree for tree in trees if suffixes[tree]]:
-            return found, suffixes[found[0]]
+    for most in (QUICK, None):
+        for kinds in (_PICTURES, _DICOM):
+            suffixes = {tree: next((kind for kind in kinds if _holds(tree, f"s*/*{kind}", most)), "") for tree in trees}
+            if found := [tree for tree in trees if suffixes[tree]]:
+                return found, suffixes[found[0]]
     return [], ""
 
 
-def _holds(tree: Path, pattern: str) -> bool:
-    """Whether one of the first patients of a ``files`` tree has such a file; the trees are too large to be listed."""
-    for group in sorted(tree.glob("p1[0-9]"))[:2]:
-        for number, patient in enumerate(group.glob("p*")):
+def _holds(tree: Path, pattern: str, most: int | None) -> bool:
+    """Whether one of the patients of a tree has such a file: of the first ones of two groups, or of all, which takes a minute."""
+    for group in sorted(tree.glob("p1[0-9]"))[: None if most is None else 2]:
+        for patient in islice(group.glob("p*"), most):
             if next(patient.glob(pattern), None):
                 return True
-            if number == 50:
-                break
     return False
 
 
