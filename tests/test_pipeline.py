@@ -252,7 +252,8 @@ def test_a_run_of_more_epochs_than_are_asked_for_is_refused(prepared, trained, t
 
 
 def test_a_checkpoint_of_another_size_is_refused(prepared, trained, tmp_path, capsys):
-    shutil.copy(trained / "current_checkpoint.pth", tmp_path)
+    for name in ("current_checkpoint.pth", "options.json"):
+        shutil.copy(trained / name, tmp_path)
     with pytest.raises(SystemExit, match="2"):
         train(prepared, tmp_path, "--resume", "--d_model", "64")
     assert "attention_dim 32 there, 64 here" in capsys.readouterr().err

@@ -98,7 +98,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     name_patients(dataset)
     by_study = is_of_studies(columns.get("patient", ""))  # what keeps the images of one study together knows no patient
     undivided = _split(path, dataset, options.split_file, columns.get("patient"))
-    empty = "no report" if "report" in columns else NO_SECTION.format(options.section)
+    empty = "no report" if "report" in columns else NO_SECTION[options.section]
     dataset.keep(lambda study: None if study.report else empty)
     reports = [study.report for study in dataset.studies]
     refuse_classes(path, reports, "call the column of the texts report")

@@ -73,7 +73,7 @@ def read_iu_xray(raw_dir: str | Path, options: RawOptions, with_images: bool = T
         use_split(dataset, splits, str(options.split_file), _patient)
     elif not splits and not options.all_test:
         draw_split(dataset, seed)  # before any study is left out: the split is the same for every section
-    dataset.keep(lambda study: None if study.report else NO_SECTION.format(options.section))
+    dataset.keep(lambda study: None if study.report else NO_SECTION[options.section])
     dataset.say_absent([f"{raw_dir}/**/{name}" for study in dataset.studies for name in absent[study.patient or ""]])
     dataset.keep(lambda study: None if study.images else "no image")
     if options.items == "image":

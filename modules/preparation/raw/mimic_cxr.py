@@ -189,7 +189,7 @@ def _read_reports(
                 texts[match[1]] = text
                 origins[origin] += 1
             else:
-                dropped[match[1]] = NO_SECTION.format(options.section)
+                dropped[match[1]] = NO_SECTION[options.section]
     sources = ", ".join(map(str, places.reports))
     if not read:
         raise UserError(

@@ -15,7 +15,11 @@ from modules.corpus.nothing_said import says_nothing
 from modules.messages import UserError
 
 NOT_LISTED = "not in the split file"
-SECTIONS, NO_SECTION = ("findings", "impression"), "no {} in the report"  # what a study without one is left out for
+SECTIONS = ("findings", "impression")
+NO_SECTION = {  # what a study without one is left out for
+    "findings": "no findings in the report", "impression": "no impression in the report",
+    "both": "no findings and no impression in the report",
+}  # fmt: skip
 NO_FILE = "no image file"
 LOSS = 0.05  # share of studies left out, above which it is said again at the end
 LISTED = 20  # absent files that are named
@@ -120,7 +124,7 @@ class RawDataset:
         if not self.studies:
             counts = Counter(self.dropped.values()).most_common(4)
             reasons = ", ".join(f"{count} {why}" for why, count in counts)
-            other = {NO_SECTION.format(one): two for one, two in (SECTIONS, SECTIONS[::-1])}.get(counts[0][0])
+            other = {NO_SECTION[one]: two for one, two in (SECTIONS, SECTIONS[::-1])}.get(counts[0][0])
             advice = f"give --section {other} if the reports have one" if other else "correct this"
             looked = f"; the first image looked for was {self.looked_for[0]}" if self.looked_for else ""
             raise UserError(
