@@ -162,6 +162,13 @@ def test_a_perfect_system_is_perfect_however_its_reports_are_written(tmp_path, p
         ("COMPARISON: None. The lungs are clear. IMPRESSION: B.", "The lungs are clear.", "B."),
         ("TECHNIQUE: PA. COMPARISON: No prior studies are available. A. C. IMPRESSION: B.", "A. C.", "B."),
         ("COMPARISON: Film of May. CT of June. IMPRESSION: B.", "", "B."),
+        ("FINDINGS: A.\nCOMPARISON: None. CT chest from ___.\nIMPRESSION: B.", "A.", "B."),  # it became a finding
+        ("FINDINGS: A. IMPRESSION: B. COMPARISON: No prior films. Prior CT dated 2/3/2011.", "A.", "B."),
+        (
+            "COMPARISON: None. Chest radiograph XXXX. MRI of March 3, 2011. Prior surgery. A. IMPRESSION: B.",
+            "Prior surgery. A.",
+            "B.",
+        ),
         ("FINDINGS: A. IMPRESSION: 1. B. 2. Recommendation: CT. 3. C.", "A.", "1. B. 3. C."),
         ("FINDINGS: A.\nIMPRESSION:\n1. B.\n2. NOTE: Told.\n3. C.\n4. Follow-up: CT.", "A.", "1. B.\n3. C."),
         ("FINDINGS: A. IMPRESSION: 1) B. 2) Plan: CT at level 12. Then more.", "A.", "1) B."),

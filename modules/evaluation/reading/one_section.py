@@ -54,9 +54,14 @@ _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a se
     re.IGNORECASE,
 )
 _CLOSES = re.compile(rf"(?:(?:^|\n)[^\w\n]{{0,40}}|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
-_NO_COMPARISON = re.compile(  # behind which a sentence is none of the comparison
+_DATED_STUDY = (  # "Prior CT of the chest from ___.", a sentence that names a study and its day and says nothing else
+    r"(?:[\w-]+ ){0,3}(?:cta?|mri?|pet|radiographs?|x-?rays?|films?|images?|stud(?:y|ies)|exams?|examinations?)"
+    r"(?: (?:of|the|from|dated|performed|on|chest|abdomen|pelvis|torso|and))*"
+    r" (?:_{2,}|X{3,}|\d[\d/.-]*\d|(?-i:[A-Z])[a-z]+ \d{1,2}, \d{4})\.(?:\s+|\Z)"
+)
+_NO_COMPARISON = re.compile(  # behind which a sentence is none of the comparison, unless it names one after all
     r"\s*(?:none|nil|n/?a|not available|unavailable|no (?:\w+ ){0,3}(?:priors?|comparisons?|stud(?:y|ies)|exams?|examinations?|radiographs?|films?|images?|imaging))"
-    r"(?: (?:is|are|was|were))?(?: (?:available|provided|given))?(?: for comparison)?\.\s+",
+    rf"(?: (?:is|are|was|were))?(?: (?:available|provided|given))?(?: for comparison)?\.\s+(?:{_DATED_STUDY})*",
     re.IGNORECASE,
 )
 _ENDS_ASIDE = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*\u2022]\s+)?{_BOLD}(?:{ORGAN})[^:\n.]{{0,40}}:)", re.IGNORECASE)
