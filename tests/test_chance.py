@@ -68,6 +68,8 @@ def test_one_number_in_two_folders_is_one_number(tmp_path):
         (lambda i: f"images/{i}.png", lambda i: f"val/images/{i}.png"),
         (lambda i: f"{i}", lambda i: f"val/{i}/front.png"),
         (lambda i: f"/films/{i}.png", lambda i: f"C:\\films\\{i}.png"),
+        (lambda i: f"./test/{i}.png", lambda i: f"data/test/{i}.png"),
+        (lambda i: f"../data/test/{i}.png", lambda i: f"test/{i}.png"),
         (lambda i: f"patient{i}_study{i % 2}", lambda i: f"d/patient{i}/study{i % 2}/view.jpg"),
         (lambda i: f"patient{i}-study1", lambda i: f"patient{i}_study1"),
         (lambda i: f"/home/a/valid/patient{64540 + i // 2}/study{1 + i % 2}/v1.jpg", lambda i: f"small/valid/patient{64540 + i // 2}/study{1 + i % 2}/v1.jpg"),

@@ -14,8 +14,8 @@ _NAME = 3  # letters and digits of a name or a code
 
 
 def pieces_of(text: str | None) -> list[str]:
-    """The pieces of an id between all its signs."""
-    return [piece for piece in SEPARATORS.split(text or "") if piece]
+    """The pieces of an id between all its signs; ``.`` and ``..`` name no folder."""
+    return [piece for piece in SEPARATORS.split(text or "") if piece.strip(".")]
 
 
 def contradicts(first: str | None, second: str | None) -> bool:
