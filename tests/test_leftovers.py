@@ -82,6 +82,13 @@ def test_texts_that_a_column_of_limited_width_cut_are_known_by_their_length():
     assert said(f"{HEART[:9]}...", LUNGS, "Clear\u2026") == ["2 of 3 texts in a.csv end in dots: they may be cut off"]
 
 
+@pytest.mark.parametrize("text", ["Opacity of the left_lower_lobe.", "Heart {stable}.", "No%20effusion."])
+def test_one_odd_text_of_many_is_its_authors(text):
+    check_texts([(Path("a.csv"), [HEART, LUNGS] * 100 + [text])])
+    with pytest.raises(UserError, match=r"3 of 203 reports in a\.csv hold what a program left in them"):
+        check_texts([(Path("a.csv"), [HEART, LUNGS] * 100 + [text] * 3)])
+
+
 def test_what_reports_hold_is_let_pass():
     check_texts([
         (Path("a.csv"), [

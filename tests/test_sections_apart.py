@@ -49,6 +49,14 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+def test_it_is_said_which_section_is_read(tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps(NESTED))
+    told = read_report_file(tmp_path / "p.json", section="impression").read_as
+    assert told == "prediction = prediction (impression), reference = reference (impression), id = id"
+    (tmp_path / "q.json").write_text(json.dumps(FLAT))
+    assert "(" not in read_report_file(tmp_path / "q.json", section="impression").read_as
+
+
 @pytest.mark.parametrize("section", ["findings", "impression", "both"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_objects_are_read_as_columns_are(tmp_path, layout, section):

@@ -32,7 +32,7 @@ _SPEAKER = (  # before a text, or the next to speak behind it
 )
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
 _MACHINE = re.compile(
-    f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_NO_BLANKS}|{_UNFILLED}|{_JOINED}|{_SPEAKER}",
+    f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}",
     re.IGNORECASE | re.DOTALL,
 )
 _LIKE_LATIN = (  # letters of other scripts that look like Latin ones, beside Latin ones; not those of units and angles (\u03bcm, \u0394)
@@ -46,7 +46,7 @@ _UNSEEN = (  # characters that nobody sees or that look like others, so that equ
 )
 # In a few texts these may be the author's own: what a template asks for, HTML, XML and entities, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    rf"{_UNSEEN}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    rf"{_UNSEEN}|{_NO_BLANKS}|{_UNFILLED}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it; of it the group is shown

@@ -227,7 +227,7 @@ def _from_rows(
 ) -> ReportFile:
     if not rows:
         return ReportFile(path, [])
-    rows = choose_sections(path, rows, section)
+    whole, rows = rows, choose_sections(path, rows, section)
     if wanted == "prediction":
         refuse_word_lists(path, rows)
     roles = find_roles(path, rows, wanted, section, columns)
@@ -243,14 +243,17 @@ def _from_rows(
         found.retrieved = [_text(path, row, (roles.retrieved,), section) for row in rows]
     found.keys = id_columns(rows, roles.ids)
     found.headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
-    found.read_as, found.rows = _said(roles, wanted), rows
+    cut = {name for row, of in zip(rows, whole, strict=True) for name in row if row[name] is not of.get(name)}
+    found.read_as, found.rows = _said(roles, wanted, dict.fromkeys(cut, f" ({section})")), rows
     return found
 
 
-def _said(roles: Roles, wanted: str) -> str:
-    parts = [f"{wanted} = {' + '.join(roles.text)}"]
-    if roles.reference:
-        parts.append(f"reference = {' + '.join(roles.reference)}")
+def _said(roles: Roles, wanted: str, cut: Mapping[str, str]) -> str:
+    """Which columns are read, and of which a section alone."""
+    text, reference = ([name + cut.get(name, "") for name in names or ()] for names in (roles.text, roles.reference))
+    parts = [f"{wanted} = {' + '.join(text)}"]
+    if reference:
+        parts.append(f"reference = {' + '.join(reference)}")
     return ", ".join([*parts, f"id = {' or '.join(roles.ids)}" if roles.ids else "no id"])
 
 
