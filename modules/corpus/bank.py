@@ -83,5 +83,10 @@ class TrainingBank:
             return ("patient", patient) if exclude_same_patient and patient is not None else ("study", identifier)
 
         numbers: dict[tuple[str, str], int] = {}
-        rows = [numbers.setdefault(key(i, p), len(numbers)) for i, p in zip(self.ids, self.patients, strict=True)]
+        now = {study.id: study.patient for study in studies}
+        patients = [  # one that a study has lost or got since the features were made would hide its own row from it
+            stored if stored is not None and now.get(i) is not None else now.get(i, stored)
+            for i, stored in zip(self.ids, self.patients, strict=True)
+        ]
+        rows = [numbers.setdefault(key(i, p), len(numbers)) for i, p in zip(self.ids, patients, strict=True)]
         return np.array(rows), np.array([numbers.get(key(study.id, study.patient), -1) for study in studies])
