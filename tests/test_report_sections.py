@@ -166,6 +166,16 @@ def test_an_addendum_above_the_report_does_not_count():
     assert extract(report, "both") == (f"{F} {I}", "header")
 
 
+@pytest.mark.parametrize("between", ["\n", " "])
+def test_a_short_item_behind_a_listed_aside_stays_where_the_next_section_is_near(between):
+    """It was taken for a heading of that section, and was lost with the aside."""
+    text = between.join(["FINDINGS:", "1. A nodule.", "2. Follow-up: CT.", "3. No effusion.", "IMPRESSION:", "B."])
+    assert [extract(text, section)[0] for section in ("findings", "impression")] == [
+        "1. A nodule. 3. No effusion.",
+        "B.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "impression"),
     [

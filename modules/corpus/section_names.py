@@ -41,6 +41,7 @@ _LISTED_ASIDE = re.compile(  # "2. Recommendation: CT." of a list
     re.IGNORECASE | re.MULTILINE,
 )
 _MAIN = re.compile(r"\b(?:findings|impressions?|conclusions?)\W{0,3}:", re.IGNORECASE)
+_BEGINNING = re.compile(r"[^\n.;!?]{0,30}")  # of an item, which may be a heading: "3. FINAL IMPRESSION: B."
 
 
 def without_listed_asides(text: str) -> str:
@@ -51,6 +52,8 @@ def without_listed_asides(text: str) -> str:
     for item in reversed(list(_LISTED_ASIDE.finditer(text))):
         number, sign = int(item[1]) + 1, re.escape(item[2])
         behind = re.compile(rf"(?:^|(?<=[.;!?)]\s))[^\S\n]*{number}{sign}\s", re.MULTILINE).search(text, item.end())
-        goes_on = behind and not _MAIN.search(text, item.end(), behind.end() + 30)
-        text = text[: item.start()] + text[behind.start() if behind and goes_on else item.end() :]
+        end = item.end()
+        if behind and (begins := _BEGINNING.match(text, behind.end())) and not _MAIN.search(text, end, begins.end()):
+            end = behind.start()
+        text = text[: item.start()] + text[end:]
     return text
