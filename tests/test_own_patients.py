@@ -241,6 +241,15 @@ def test_other_folders_name_no_patients(tmp_path, folder):
         assert {study.patient for study in read(write(tmp_path, image_path=paths)).studies} == {None}
 
 
+@pytest.mark.parametrize("folder", ["2019/{month:02d}", "cxr/2019/{month:02d}", "2019/{month:02d}/{day:02d}"])
+def test_folders_of_months_and_days_name_no_patients(tmp_path, folder):
+    """Those of a small archive count from 1 without a gap, as patients do: films were split by month."""
+    paths = [f"{folder.format(month=n % 12 + 1, day=n % 28 + 1)}/{n}.png" for n in range(60)]
+    assert {study.patient for study in read(write(tmp_path, image_path=paths)).studies} == {None}
+    below = [f"2019/01/p{n // 3}/{n}.png" for n in range(60)]  # of patients
+    assert len({study.patient for study in read(write(tmp_path, image_path=below)).studies}) == 20
+
+
 @pytest.mark.parametrize(
     "name",
     [

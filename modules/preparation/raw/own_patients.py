@@ -64,6 +64,9 @@ _MEASURED = re.compile(  # numbers, with a unit or without, sizes, versions, dat
     r"|\d+ ?[x*] ?\d+|v?(?!\d+(?:\.\d{3})+$)\d{1,3}(?:\.\d{1,3}){2,3}|1\.2\.840\.10008\.[\d.]+"
     r"|(?:\d\d?|(?:19|20)\d\d)[-/.]\d\d?[-/.](?:\d\d?|(?:19|20)\d\d)(?:[t ].*)?|\d{1,2}:\d\d(?::\d\d)?.*"
 )
+_DATED = re.compile(
+    r"(?:.*/)?(?:19|20)\d\d/(?:0[1-9]|1[0-2])(?:/(?:0[1-9]|[12]\d|3[01]))?"
+)  # folders of months and of days
 _YES_OR_NO = re.compile("yes|no|y|n|true|false|t|f|0|1|unknown|unk|pos(?:itive)?|neg(?:ative)?|present|absent")
 _CODE = re.compile(r"(?=\S*\d)[\w.:+/=-]+")  # a hash and its like
 _NAME = re.compile(r"[^\W\d_][\w'.-]*(?:\^|, ?)[^\W\d_][\w'.^ -]*")  # Doe^Jane, Doe, Jane
@@ -133,8 +136,11 @@ def patients_of_paths(paths: Sequence[str]) -> list[str | None]:
         words = {re.sub(r"[\W\d_]+$", "", folder).casefold() for folder in named}
         word = words.pop() if len(words) == 1 else ""
         word = {"p": "patient", "sub": "subject"}.get(word, word)  # MIMIC-CXR's and BIDS'
-        if 1 < len(set(named)) < len(named) and may_name_patients(word, [("", {word: folder}) for folder in named]):
-            return ["/".join(folders[:depth]) if len(folders) >= depth else None for folders in parts]
+        beginnings = ["/".join(folders[:depth]) if len(folders) >= depth else None for folders in parts]
+        if not 1 < len(set(named)) < len(named) or all(map(_DATED.fullmatch, filter(None, beginnings))):
+            continue
+        if may_name_patients(word, [("", {word: folder}) for folder in named]):
+            return beginnings
     return [None] * len(paths)
 
 
