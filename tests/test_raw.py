@@ -206,9 +206,13 @@ def test_a_table_that_has_changed_does_not_replace_what_a_model_was_trained_on(t
     build(data, "custom", table)  # unchanged
     grown = first + "d.png,Clear lungs.\n"
     shutil.copy(tmp_path / "one/a.png", tmp_path / "one/d.png")
-    for content, found in ((first.replace("Small", "Large"), "(1 changed)"), (grown, " 1 new)")):
+    for content, found in (
+        (first.replace("Small", "Large"), ", or is read otherwise by this version (1 changed)"),
+        (grown, " 1 new)"),
+    ):
         table.write_text(content)
         refused(capsys, found, data, "custom", "--raw_dir", table)
+    refused(capsys, "; main_train.py --resume goes on with what is there", data, "custom", "--raw_dir", table)
     own = f"--ann_path {data}_2/annotation.json --image_dir {data}_2/images --feature_dir {data}_2/features"
     refused(capsys, f"run was trained on its features, which would be replaced: give it places of its own, {own} (and train into another --save_dir), or",
             data, "custom", "--raw_dir", table)  # fmt: skip

@@ -222,9 +222,10 @@ def _refuse_trained(options: MainPrepare, found: str) -> None:
     refuse_held(Path(options.data.feature_dir), "--feature_dir")
     if not options.raw.overwrite and (runs := trainings_of(options.data.feature_dir)):
         raise UserError(
-            f"{options.raw.raw_dir} is not as it was when {options.data.ann_path} was made ({found}), and {what_was_trained(runs)} on "
+            f"{options.raw.raw_dir} is not as it was when {options.data.ann_path} was made, or is read otherwise by this version "
+            f"({found}), and {what_was_trained(runs)} on "
             f"its features, which would be replaced: {_own_places(options.data)}, or --overwrite, which moves annotation and "
-            "features aside"
+            "features aside; main_train.py --resume goes on with what is there"
         )
 
 
