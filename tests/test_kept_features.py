@@ -4,15 +4,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from programs import SMALL, SMALL_MODEL, call, copy_of, places, prepare, refused, train
 
 import main_predict
 import main_test
 import main_train
+from modules.corpus.annotations import Study
+from modules.corpus.bank import TrainingBank
+from modules.corpus.kept_features import KeptFeatures
+from modules.corpus.store import FeatureStore
 from modules.feature_folder import TRAININGS, move_features_aside, remember_training, trainings_of
 from modules.messages import UserError
 from modules.records import read_json, write_json
@@ -181,3 +186,69 @@ def test_a_model_finds_the_features_that_were_moved_aside(copied, tmp_path, caps
     call(main_test, "--dataset_name", "synth_cxr", *flags, *testing)
     shutil.rmtree(data / "features.1")
     refused(capsys, "have been made anew since or are gone", main_test, *places(data), *testing)
+
+
+def rows_of_others(data):
+    """Rows of ``label_neighbours`` and ``memory_indices`` that belong to the study's own patient, and what they were made by."""
+    store = FeatureStore.open(data / "features")
+    bank = TrainingBank(store)
+    studies = read_json(data / "annotation.json")["train"]
+    patient = {row: study["patient"] for row, study in enumerate(studies) if study["id"] == bank.ids[row]}
+    own = 0
+    for name, rows in (("label_neighbours", range(len(bank))), ("memory_indices", store.rows("studies", bank.ids))):
+        found = np.asarray(store[name])[rows]
+        own += sum(
+            patient[int(other)] == patient[row] for row, line in enumerate(found) for other in line if other >= 0
+        )
+    return own, [store.entry(name)["made_by"].get("patients") for name in ("label_neighbours", "memory_indices")]
+
+
+def name_patients(data):
+    """Give each training study the patient of the one that it was given as its nearest."""
+    nearest = np.asarray(FeatureStore.open(data / "features")["label_neighbours"])[:, 0]
+    content = read_json(data / "annotation.json")
+    for study in content["train"]:
+        study["patient"] = study["id"]
+    for row in range(0, len(nearest), 9):
+        content["train"][nearest[row]]["patient"] = content["train"][row]["patient"]
+    write_json(data / "annotation.json", content)
+
+
+def test_references_are_chosen_anew_where_patients_were_named_since(prepared, tmp_path):
+    """They were kept, since neither labels nor scores had changed, and held reports of the own patient."""
+    data = copy_of(prepared, tmp_path / "data")
+    for beside in (data / "features").glob(".*"):
+        beside.unlink()
+    name_patients(data)
+    assert rows_of_others(data)[0] > 0
+    prepare(data, "--dataset_name", "custom")
+    own, made_by = rows_of_others(data)
+    assert own == 0
+    assert len(set(made_by)) == 1
+    assert made_by[0]
+    before = contents(data / "features")
+    prepare(data, "--dataset_name", "custom")
+    assert contents(data / "features") == before
+
+
+def test_features_of_an_earlier_version_stay_if_their_patients_are_the_same(copied):
+    """It did not write down by which patients it chose them."""
+    data, _ = copied
+    manifest = read_json(data / "features" / "manifest.json")
+    for name in ("label_neighbours", "memory_indices"):
+        del manifest["arrays"][name]["made_by"]["patients"]
+    write_json(data / "features" / "manifest.json", manifest)
+    before = contents(data / "features")
+    prepare(data)
+    assert contents(data / "features") == before
+
+
+def test_other_patients_do_not_replace_features_that_a_model_was_trained_on(copied, capsys):
+    data, _ = copied
+    kept = KeptFeatures(data / "features", ExitStack(), False)
+    studies = [Study(id=name, image_path=("x.png",), report="", split="train", patient="p") for name in ("a", "b")]
+    made_by = kept.by_patients("label_neighbours", studies)
+    assert [*made_by] == ["patients"]
+    with pytest.raises(UserError, match="patients of label_neighbours are others"):
+        kept.current(made_by, "label_neighbours")
+    assert kept.by_patients("label_neighbours", []) == {}

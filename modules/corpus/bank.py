@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from modules.corpus.annotations import Study
-from modules.corpus.store import FeatureStore
+from modules.corpus.store import BANK_REPORTS, FeatureStore
+from modules.messages import UserError
+from modules.records import read_jsonl
 
 
 class TrainingBank:
@@ -90,3 +95,16 @@ class TrainingBank:
         ]
         rows = [numbers.setdefault(key(i, p), len(numbers)) for i, p in zip(self.ids, patients, strict=True)]
         return np.array(rows), np.array([numbers.get(key(study.id, study.patient), -1) for study in studies])
+
+
+def patients_checksum(patients: Iterable[tuple[str, str | None]]) -> str:
+    """Of ids and patients of the bank's rows, in order."""
+    return hashlib.sha256(json.dumps([*map(list, patients)]).encode()).hexdigest()
+
+
+def patients_of_bank(folder: Path) -> str | None:
+    """:func:`patients_checksum` of the rows in a feature folder, None where there are none that can be read."""
+    try:
+        return patients_checksum((row["id"], row["patient"]) for row in read_jsonl(folder / BANK_REPORTS))
+    except (OSError, UserError, KeyError, TypeError):
+        return None

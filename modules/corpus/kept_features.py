@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from modules.corpus.annotations import Study
+from modules.corpus.bank import patients_checksum, patients_of_bank
 from modules.corpus.manifest import read_manifest
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import all_current
@@ -18,6 +20,8 @@ from modules.records import plain
 
 _OF_ANNOTATION = ("labels", "region_scores", "report_features")
 _OF_OTHER_ARRAYS = ("scores", "bank", "labels", "scorer")  # checksums: they say nothing of flags and annotation
+
+_OTHERS = {"annotation": "is another", "patients": "are others"}  # what has no value that tells a reader anything
 
 
 class ReplacingError(UserError):
@@ -60,6 +64,7 @@ class KeptFeatures:
         self._held, self._holds = held, False
         free = next(path for number in range(1, 10_000) if not (path := Path(f"{folder}.{number}")).exists())
         rename = f"or rename {folder} to {free}, where its models find it"
+        self._patients_then = patients_of_bank(folder)
         self._advice = "or --overwrite, which moves these aside" if from_raw else rename
 
     def begin(self, source: Mapping[str, Any]) -> None:
@@ -83,6 +88,18 @@ class KeptFeatures:
         self.hold()
         return False
 
+    def by_patients(self, name: str, studies: Sequence[Study]) -> dict[str, str]:
+        """What an array that keeps the studies of a patient apart is made by besides, to be added to its ``made_by``.
+
+        An array of an earlier version does not say it: it was made by the patients that the bank had then, and stays if they are the same.
+        """
+        entry, now = (
+            read_manifest(self.folder)["arrays"].get(name),
+            patients_checksum((s.id, s.patient) for s in studies),
+        )
+        silent = entry is not None and "patients" not in entry["made_by"]
+        return {} if not studies or (silent and self._patients_then == now) else {"patients": now}
+
     def refuse(self, made_by: Mapping[str, Any], *names: str) -> None:
         """Refuse to replace arrays that were made otherwise and that a model was trained on; ReplacingError names both."""
         if refusal := from_main(lambda: self._refusal(made_by, names)):
@@ -94,11 +111,7 @@ class KeptFeatures:
             there = arrays[name]["made_by"]
             other = [key for key in wanted if key not in _OF_OTHER_ARRAYS and there.get(key) != wanted[key]]
             if other and (runs := trainings_of(self.folder)):
-                now = (
-                    "is another"
-                    if other[0] == "annotation"
-                    else f"{there.get(other[0])} there, {wanted[other[0]]} here"
-                )
+                now = _OTHERS.get(other[0]) or f"{there.get(other[0])} there, {wanted[other[0]]} here"
                 return (
                     f"the features in {self.folder} would be made anew ({other[0]} of {name} {now}), and {what_was_trained(runs)} on "
                     f"them: give another --feature_dir, {self._advice}"

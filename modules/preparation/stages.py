@@ -84,6 +84,7 @@ class Preparation:
                 "trained on with --bank_dir"
             )
         self.no_patient = wanted.exclude_same_patient is not False
+        self.apart = self.training if self.no_patient and self.owns_bank else []  # their patients keep references apart
         self.source = {"annotation": sha256_of(options.data.ann_path)}
         self.published = None
         if wanted.published not in (None, "none"):
@@ -259,7 +260,8 @@ class Preparation:
         others = len(patients) - max(Counter(filter(None, patients)).values(), default=1)
         k = max(1, min(options.preparation.neighbours, others))
         store = FeatureStore.open(self.folder)
-        made_by = {"labels": store.entry("labels")["sha256"], "k": k, "no_patient": self.no_patient}
+        inputs = {"labels": store.entry("labels")["sha256"], "k": k, "no_patient": self.no_patient}
+        made_by = inputs | self.kept.by_patients("label_neighbours", self.apart)
         if self.published and self.published.neighbours(self.folder, self.source):
             return
         if self.kept.current(made_by, "label_neighbours"):
@@ -279,7 +281,7 @@ class Preparation:
             "bank": bank.store.entry("report_features")["sha256"],
             "r": options.preparation.memory_size,
             "no_patient": self.no_patient,
-        }
+        } | self.kept.by_patients("memory_indices", self.apart)
         if self.published and self.published.memory(self.folder, bank, self.source):
             return
         if self.kept.current(made_by, "memory_indices"):
