@@ -186,6 +186,8 @@ def test_a_short_item_behind_a_listed_aside_stays_where_the_next_section_is_near
         ("FINDINGS: A nodule. IMPRESSION: 1. B. 2. Recommendation: CT. 3. C.", "1. B. 3. C."),
         ("FINDINGS: A nodule.\nIMPRESSION:\n1. B.\n2. NOTE: Told.\n3. C.\n4. Follow-up: CT.", "1. B. 3. C."),
         ("1. FINDINGS: A nodule.\n2. RECOMMENDATION: CT.\n3. IMPRESSION: B.", "B."),
+        ("1. FINDINGS: A nodule. 2. IMPRESSION: B.", "B."),
+        ("1) Findings: A nodule. 2) Impression: B. 3. C.", "B. 3. C."),
     ],
 )
 def test_addenda_and_listed_asides_end_where_they_end(text, impression):

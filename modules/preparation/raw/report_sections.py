@@ -38,6 +38,9 @@ _OTHER_MARK = re.compile(  # "FINDINGS::", "FINDINGS:-", "FINDINGS |", "FINDINGS
     rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES})[^\S\n]*(?:::+|:-+(?=\s)|\||=|[\u2013\u2014](?=\S)|\n[^\S\n]*:)[^\S\n]*",
     re.MULTILINE | re.IGNORECASE,
 )
+_LISTED_INSIDE = re.compile(  # "A nodule. 2. IMPRESSION: .." on one line
+    r"(?<=[.;!?])[^\S\n]+\d{1,2}[.)](?=[^\S\n]+(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?)\s*:)"
+)
 _UNDERLINED = re.compile(
     rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES}:?)[^\S\n]*\n[^\S\n]*[-=]{{3,}}[^\S\n]*$", re.MULTILINE | re.IGNORECASE
 )
@@ -111,7 +114,7 @@ def _texts(part: str) -> dict[str, list[str]]:
 
 def _with_plain_headers(report: str) -> str:
     """The report with its headers as ``FINDINGS: ..``, whatever mark, number or line stands beside them."""
-    report = without_listed_asides(report)
+    report = _LISTED_INSIDE.sub("", without_listed_asides(report))
     report = _TAGS.sub(lambda tag: "\n" if tag[1] else f"\n{tag[2].upper()}: ", report.replace("\uff1a", ":"))
     report = _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
     return _THIN_RULE.sub("", _WET_READ.sub(r"\g<0>:", report))
