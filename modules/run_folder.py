@@ -180,15 +180,13 @@ def refuse_data(folder: Path, others: Sequence[str | None] = (), moving: bool = 
     Raises:
         UserError: if it holds features, is one of the others, or one of them would be moved with it.
     """
-    here, read = os.path.realpath(folder), [os.path.realpath(other) for other in others if other]
+    given = [other for other in others if other]
+    here, read = os.path.realpath(folder), [*map(os.path.realpath, given)]
     if os.path.isfile(folder / OF_FEATURES) or here in read:
         raise UserError(
             f"--save_dir {folder} holds images or features, among which this would be lost: give another folder"
         )
-    places = {
-        *read,
-        *(os.path.abspath(other) for other in others if other),
-    }  # a link lies here, what it leads to elsewhere
+    places = {*read, *map(os.path.abspath, given)}  # a link lies here, what it leads to elsewhere
     if moving and (below := sorted(place for place in places if place.startswith(os.path.join(here, "")))):
         raise UserError(
             f"--overwrite would move {below[0]}, which is read, aside with all that --save_dir {folder} holds: give another folder"

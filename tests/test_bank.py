@@ -1,32 +1,42 @@
 """modules/corpus/bank.py: whose reports a study must not be given."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
 
 NOBODY, PATIENTS = [None, None, None], ["p1", "p1", "p2"]
 
 
-def groups(stored, now, same_patient):
+@pytest.fixture
+def groups(tmp_path):
     """Of three studies, whose patients the features have as ``stored`` and the annotation as ``now``."""
-    rows = [{"id": f"s{n}", "patient": patient, "report": "Clear."} for n, patient in enumerate(stored)]
-    bank = TrainingBank(SimpleNamespace(row_ids=lambda _: tuple(row["id"] for row in rows), bank_reports=rows))
-    studies = [
-        Study(id=f"s{n}", image_path=(f"{n}.png",), report="Clear.", split="train", patient=patient)
-        for n, patient in enumerate(now)
-    ]
-    return bank.groups(studies, same_patient)
+
+    def numbered(stored, now, same_patient):
+        names = [f"s{n}" for n in range(len(stored))]
+        rows = [
+            {"id": name, "patient": patient, "report": "Clear."} for name, patient in zip(names, stored, strict=True)
+        ]
+        write_axis(tmp_path, "training", names)
+        write_feature(tmp_path, "report_features", np.zeros((len(rows), 2), np.float32), axis="training", made_by={})
+        write_bank_reports(tmp_path, rows)
+        studies = [
+            Study(id=name, image_path=(f"{name}.png",), report="Clear.", split="train", patient=patient)
+            for name, patient in zip(names, now, strict=False)
+        ]
+        return TrainingBank(FeatureStore.open(tmp_path)).groups(studies, same_patient)
+
+    return numbered
 
 
 @pytest.mark.parametrize("same_patient", [False, True])
 @pytest.mark.parametrize("now", [NOBODY, PATIENTS])
 @pytest.mark.parametrize("stored", [NOBODY, PATIENTS])
 def test_no_study_is_given_its_own_report_where_patients_have_come_or_gone_since_the_features(
-    stored, now, same_patient
+    groups, stored, now, same_patient
 ):
     """Each was, where a version that reads ``subject_id`` met features of one that did not: the decoder copied its target."""
     rows, queries = groups(stored, now, same_patient)
@@ -34,7 +44,7 @@ def test_no_study_is_given_its_own_report_where_patients_have_come_or_gone_since
     assert (rows[0] == rows[1]) == (same_patient and now is PATIENTS)
 
 
-def test_a_study_of_another_list_meets_its_patients_rows_by_what_the_features_say():
+def test_a_study_of_another_list_meets_its_patients_rows_by_what_the_features_say(groups):
     rows, queries = groups(PATIENTS, PATIENTS, True)
     bank_alone, _ = groups(PATIENTS, [], True)
     np.testing.assert_array_equal(rows, bank_alone)

@@ -20,7 +20,6 @@ from modules.records import plain
 
 _OF_ANNOTATION = ("labels", "region_scores", "report_features")
 _OF_OTHER_ARRAYS = ("scores", "bank", "labels", "scorer")  # checksums: they say nothing of flags and annotation
-
 _OTHERS = {"annotation": "is another", "patients": "are others"}  # what has no value that tells a reader anything
 
 
@@ -93,10 +92,8 @@ class KeptFeatures:
 
         An array of an earlier version does not say it: it was made by the patients that the bank had then, and stays if they are the same.
         """
-        entry, now = (
-            read_manifest(self.folder)["arrays"].get(name),
-            patients_checksum((s.id, s.patient) for s in studies),
-        )
+        entry = read_manifest(self.folder)["arrays"].get(name)
+        now = patients_checksum((study.id, study.patient) for study in studies)
         silent = entry is not None and "patients" not in entry["made_by"]
         return {} if not studies or (silent and self._patients_then == now) else {"patients": now}
 

@@ -1,4 +1,4 @@
-"""Words by which a heading of a report says whose its section is, and the lines that close a report.
+"""Words by which a report says whose a section is, and where one ends: signatures, addenda, items of a list.
 
 Readers of free-text reports and of the files that are scored share them.
 """

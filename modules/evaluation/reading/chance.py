@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-SEPARATORS = re.compile(r"[/\\|:_\s-]+")
+PARTS = re.compile(r"[/\\|:_]+")  # signs between the parts of an id
+SEPARATORS = re.compile(r"[/\\|:_\s-]+")  # the same and those inside of parts
 _NUMBER = re.compile(r"\d+")
 _DATE = re.compile(r"(?:19|20)\d\d(?:[-.]?[01]\d(?:[-.]?[0-3]\d)?)?")  # a year or a day, which many studies share
 _LONG = 6  # digits of all numbers together, up to which no two files count by chance
@@ -39,7 +40,7 @@ def tells_apart(values: Sequence[str]) -> bool:
     - a name or a code of three letters and digits, if these are as manifold as the values.
     """
     distinct = sorted(set(values))
-    split = [re.split(r"[/\\|:_]+", value) for value in distinct]
+    split = [PARTS.split(value) for value in distinct]
     numbers: list[set[str]] = [set() for _ in distinct]
     told = [False] * len(distinct)
     for place in range(1, max(map(len, split), default=0) + 1):

@@ -31,10 +31,7 @@ _SPEAKER = (  # before a text, or the next to speak behind it
     r"|[.!?\n][\s#*<|]{0,8}(?-i:USER|User|HUMAN|Human|ASSISTANT|Assistant)[*>|]*\s*:"
 )
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
-_MACHINE = re.compile(
-    f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}",
-    re.IGNORECASE | re.DOTALL,
-)
+_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
 _LIKE_LATIN = (  # letters of other scripts that look like Latin ones, beside Latin ones; not those of units and angles (\u03bcm, \u0394)
     r"(?-i:[\u0391\u0392\u0395-\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5\u03c7"
     r"\u0131\u0237\u0251\u0261\u0400-\u04ff\u0530-\u058f\u13a0-\u13ff\u2170-\u217f])"

@@ -128,10 +128,10 @@ def _parts(text: str) -> dict[str, list[str]]:
         if closed:
             continue
         if heading.kind == "aside":
-            of_the_study = bool(_OF_THE_STUDY.match(text[heading.start : heading.stop]))
-            none = _NO_COMPARISON.match(body) if "omparison" in text[heading.start : heading.stop].lower() else None
+            name = text[heading.start : heading.stop]
+            none = _NO_COMPARISON.match(body) if "comparison" in name.lower() else None
             empty = kind != "before" and not any(parts.get(kind, ()))
-            _add(parts, kind, body[none.end() :] if none else _behind(body, empty and of_the_study))
+            _add(parts, kind, body[none.end() :] if none else _behind(body, empty and bool(_OF_THE_STUDY.match(name))))
             continue
         kind = heading.kind
         _add(parts, kind, body)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from modules.corpus.tables import plain_heading
-from modules.evaluation.reading.chance import SEPARATORS, contradicts, tells_apart
+from modules.evaluation.reading.chance import PARTS, SEPARATORS, contradicts, tells_apart
 
 Keys = Mapping[str, Sequence[str | None]]
 
@@ -20,7 +20,6 @@ _ENDING = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")
 _MIMIC_PATIENT = re.compile(r"p\d{8}|p\d{2}")
-_PARTS = re.compile(r"[/\\|:_]+")
 _FOLDERS = re.compile(r"[/\\]+")
 _MOST_FOLDERS = 5  # of a path, compared together
 _NUMBERED = re.compile(r"(\D*?)0*(\d{1,9})")
@@ -75,18 +74,15 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
         joined = [text and _joined([text]) for text in whole]
         if joined != whole:
             columns[f"{name}, any separator"] = joined
-        pieces = [_PARTS.split(text) if text else [] for text in whole]
+        pieces = [PARTS.split(text) if text else [] for text in whole]
         for place in range(1, max(map(len, pieces), default=0) + 1):
             values = [_part(piece[-place]) if 1 < len(piece) >= place else None for piece in pieces]
             if any(value is not None for value in values):
                 columns[f"{name}, part {place} from the end"] = values
         folders = [_FOLDERS.split(text) if text else [] for text in whole]
         for length in range(1, min(max(map(len, folders), default=0), _MOST_FOLDERS)):
-            end, before = (
-                (f"last {length} parts", f"last {length} parts before the file")
-                if length > 1
-                else ("file name", "folder")
-            )
+            end = f"last {length} parts" if length > 1 else "file name"
+            before = f"{end} before the file" if length > 1 else "folder"
             columns[f"{name}, {end}"] = [_joined(path[-length:]) if len(path) >= length else None for path in folders]
             if any(len(path) > length for path in folders):  # the folder may be all that the other file names
                 columns[f"{name}, {before}"] = [
