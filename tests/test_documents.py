@@ -77,6 +77,18 @@ def test_every_file_that_is_named_exists(path):
     assert not missing
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=names(DOCUMENTS))
+def test_every_section_that_is_linked_exists(path):
+    """As GitHub names them: small letters, hyphens for blanks, no other signs."""
+    missing = []
+    for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", path.read_text(encoding="utf-8")):
+        page = (path.parent / file if file else path).read_text(encoding="utf-8")
+        sections = re.findall(r"^#+ (.*)$", page, flags=re.MULTILINE)
+        if anchor not in {re.sub(r"[^\w\- ]", "", section.lower()).replace(" ", "-") for section in sections}:
+            missing.append(f"{file}#{anchor}")
+    assert not missing
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=names(SCRIPTS))
 def test_scripts_parse_and_call_programs_that_exist(path):
     subprocess.run(["bash", "-n", str(path)], check=True)

@@ -1,4 +1,4 @@
-"""docs/findings.md: the figures that it states over seeds are those of docs/ablations/runs.jsonl."""
+"""docs/findings.md and docs/more_findings.md: the figures that they state over seeds are those of docs/ablations/runs.jsonl."""
 
 import json
 import re
@@ -16,7 +16,8 @@ from modules.evaluation.reports.run_lines import latest_runs
 from modules.training.ablations import ABLATIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
-NOW, BEFORE = (DOCS / "findings.md").read_text().split("\n## Shorter trainings")
+PAGES = [(DOCS / name).read_text() for name in ("findings.md", "more_findings.md")]
+NOW, BEFORE = "".join(PAGES).split("\n## Shorter trainings")
 LINES = [json.loads(line) for line in (DOCS / "ablations" / "runs.jsonl").read_text().splitlines()]
 TABLES = {  # where each benchmark is told
     "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_small": NOW, "synth_cxr_small_again": NOW, "synth_cxr_rewarded": NOW,
