@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.optimal_transport import Work, pot_plan, sinkhorn
+from models.precision import at_least_float32
 
 
 class TransportAttention(nn.Module):
@@ -47,7 +48,7 @@ class TransportAttention(nn.Module):
         Returns:
             The cosine twice; with ``still`` the patches are constants to the second one.
         """
-        q, k = (F.normalize(_at_least_float32(x), dim=-1) for x in (queries, keys))
+        q, k = (F.normalize(at_least_float32(x), dim=-1) for x in (queries, keys))
         if q.dim() == 4:
             q = q.mean(dim=2)
         cosine = k @ q.transpose(1, 2)  # (B, K, M)
@@ -103,10 +104,6 @@ class TransportAttention(nn.Module):
         message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
         return self.proj(message), score_map
 
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    """Leave float32 and float64 alone, raise half precisions to float32."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 class TransportFusion(nn.Module):

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.manifolds import Manifold
+from models.precision import at_least_float32
+from modules.labels import POSITIVE
 
-POSITIVE = 1  # index of the positive state
 IGNORED = -100  # target of tokens that are not predicted
 APART = 0.25  # weight of the known pairs that mean different things
 
@@ -25,7 +26,7 @@ def token_loss(
     if work is not None:
         return work(logits, targets, label_smoothing, IGNORED)
     with torch.autocast(logits.device.type, enabled=False):
-        logits = logits if logits.dtype == torch.float64 else logits.float()
+        logits = at_least_float32(logits)
         return F.cross_entropy(logits, targets, ignore_index=IGNORED, label_smoothing=label_smoothing)
 
 
@@ -51,8 +52,7 @@ def diagnosis_loss(state_logits: Tensor, labels: Tensor, class_prior: Tensor) ->
         Mean over B * L.
     """
     with torch.autocast(state_logits.device.type, enabled=False):
-        logits = state_logits if state_logits.dtype == torch.float64 else state_logits.float()
-        adjusted = adjust_logits(logits, class_prior).transpose(1, 2)  # (B, L, P)
+        adjusted = adjust_logits(at_least_float32(state_logits), class_prior).transpose(1, 2)  # (B, L, P)
         return F.cross_entropy(adjusted.flatten(0, 1), labels.flatten())
 
 
@@ -290,6 +290,6 @@ def reward_loss(reward: Tensor, log_probability: Tensor) -> Tensor:
 def text_similarity(region_text: Tensor, reference_text: Tensor) -> Tensor:
     """Cosine ``(B, K, S)`` between ``region_text`` ``(B, K, A)`` and ``reference_text`` ``(B, S, A)``."""
     with torch.autocast(region_text.device.type, enabled=False):
-        region_text = region_text if region_text.dtype == torch.float64 else region_text.float()
+        region_text = at_least_float32(region_text)
         reference_text = reference_text.to(region_text.dtype)
         return F.normalize(region_text, dim=-1) @ F.normalize(reference_text, dim=-1).transpose(1, 2)

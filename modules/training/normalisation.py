@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.precision import at_least_float32
 from modules.distributed import gather_with_gradient, world_size
 
 
@@ -16,7 +17,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
-            wide = x if x.dtype == torch.float64 else x.float()
+            wide = at_least_float32(x)
             mean = _of_all(wide.mean(dim=(0, 2, 3)))  # (D,)
             centred = wide - mean[:, None, None]
             variance = _of_all(centred.square().mean(dim=(0, 2, 3)))  # (D,)
