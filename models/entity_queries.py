@@ -1,4 +1,4 @@
-"""Entities asked for by name: what the image is searched for, and whether it was found."""
+"""What the patches of an image are asked about each entity, and whether it was found."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 SHARPNESS = 0.1  # in cosine: patches that fall this far behind the best one hardly count
-SHARP = 0.02  # the same for patches of fine cells, whose means lie close together
-GAIN = (
-    3.0  # a scale of 2, where learning starts, makes a cosine of 1 at one patch in nine a logit of 4.7 above the bias
-)
+FINE_SHARPNESS = 0.02  # the same for patches of fine cells, whose means lie close together
+GAIN = 3.0  # with the scale of 2 that learning starts from, a cosine of 1 at one patch of nine is 4.7 above the bias
 
 
 class EntityQueries(nn.Module):
@@ -28,7 +26,7 @@ class EntityQueries(nn.Module):
 
     def __init__(self, num_entities: int, width: int, fine: bool = False) -> None:
         super().__init__()
-        self.sharpness = SHARP if fine else SHARPNESS
+        self.sharpness = FINE_SHARPNESS if fine else SHARPNESS
         self.query = nn.Parameter(torch.randn(num_entities, width) / math.sqrt(width))
         self.scale = nn.Parameter(torch.tensor(2.0))
         self.bias = nn.Parameter(torch.full((num_entities,), -2.0))

@@ -11,15 +11,16 @@ FINE = 2  # positions of the first stage along a side of a fine cell, which is 8
 
 
 class NearView(nn.Module):
-    """What each patch shows of its own neighbourhood: of 32 pixels by the second stage, of 16 by the first.
+    """What each patch shows of its own neighbourhood: patches of 32 pixels by the second stage, of 16 by the first.
 
     A patch of the last stage sees the whole image, so that any patch can answer for a sign anywhere. One of an early
-    stage cannot. The second sees up to 25 pixels around a cell (``resnet10n``; 45 of ResNet-101): one of 32 pixels is
-    more than that, one of 16 beside a sign answered for it. The first sees up to 13 (17).
+    stage cannot, if it is wider than what the stage sees around it: up to 25 pixels for the second stage of a
+    ``resnet10n`` (45 for that of a ResNet-101), up to 13 (17) for the first. Patches of 16 pixels of the second stage
+    answered for signs beside them.
 
-    With fine cells (``across`` above 1) a patch is what its cells of 8 pixels show, each by itself: they are compared
-    one by one, and the patch has the mean of their cosines. A patch whose border alone a sign crosses then has less of it
-    than one that the sign fills. A mean of what they show, compared once, may have more.
+    With fine cells (``across`` above 1) the cells of 8 pixels in a patch are compared one by one, and the patch has the mean
+    of their cosines: it has less of a sign that crosses its border alone than of one that fills it. The mean of the cells,
+    compared once, need not.
 
     Departure: the released code compares texts with the patches of the last stage. ``--map_view patches`` does so.
 
@@ -40,13 +41,14 @@ class NearView(nn.Module):
         return self.linear(self.norm(cells)).relu()
 
     def cells(self, stage: Tensor) -> Tensor:
-        """What stands in each cell on the average, as it is.
+        """Mean of the stage over each cell.
 
         Args:
             stage: ``(B, C, height, width)``, or the patches ``(B, M, C)`` of a model without stages.
 
         Returns:
-            ``(B, M, C)``, or, of patches of several cells, ``(B, M, c, C)``; those beyond the border are the last before it.
+            ``(B, M, C)``, or ``(B, M, c, C)`` for patches of several cells, of which those beyond the border repeat the last
+            one before it.
         """
         if stage.dim() == 3:
             return stage
@@ -54,8 +56,8 @@ class NearView(nn.Module):
             return F.avg_pool2d(stage, SIDE, ceil_mode=True).flatten(2).transpose(1, 2)  # (B, M, C)
         cells = F.avg_pool2d(stage, FINE, ceil_mode=True)  # (B, C, h, w)
         for dim in (2, 3):
-            held = cells.shape[dim]
-            whole = torch.arange(-(-held // self.across) * self.across, device=cells.device).clamp(max=held - 1)
-            cells = cells.index_select(dim, whole)
+            size = cells.shape[dim]
+            whole_patches = -(-size // self.across) * self.across
+            cells = cells.index_select(dim, torch.arange(whole_patches, device=cells.device).clamp(max=size - 1))
         cells = cells.unflatten(3, (-1, self.across)).unflatten(2, (-1, self.across))  # (B, C, rows, a, columns, a)
         return cells.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)  # (B, M, c, C)

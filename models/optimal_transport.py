@@ -15,15 +15,16 @@ from torch import Tensor
 
 CHECK_EVERY = 10  # iterations between two convergence tests; each test on a GPU would wait for the device
 NO_MASS = -1e4  # logarithm of the mass of a padding text: exp() of it is exactly 0
+LARGEST = {torch.float32: 60, torch.float64: 500}  # spread / epsilon up to which exponentials keep their precision
 SHARP = 0.01  # epsilon below which plain iterations stop far from the plan and its gradient is badly conditioned
-START, EACH = 0.05, 50  # epsilon that a sharp plan is approached from, and iterations at each halving
-MOST = 20  # a sharp plan may take that many times ``--ot_iterations``
-ENOUGH, WORTH_SAYING = 1e-4, 1e-2  # relative errors of the rows and of the gradient's system
-Work = tuple[
-    Callable[..., Tensor], Callable[..., Tensor]
-]  # :func:`solve` and :func:`solve_system`, or what computes the same
-_said: set[str] = set()  # what has been said of them
-LARGEST = {torch.float32: 60, torch.float64: 500}  # spread / epsilon at which exponentials keep their precision
+FIRST_EPSILON = 0.05  # a sharp plan is approached from this epsilon, which is halved until it is small enough
+ITERATIONS_EACH = 50  # of a sharp plan at each epsilon, and between two looks at its rows
+SHARP_FACTOR = 20  # a sharp plan may take that many times ``--ot_iterations``
+ROW_TOLERANCE = 1e-4  # relative error of the rows at which a sharp plan is done
+WARNED_ERROR = 1e-2  # relative error of a sharp plan's rows, or of its gradient's system, that is worth a warning
+_warned: set[str] = set()  # which of these two warnings the run has had
+
+Solvers = tuple[Callable[..., Tensor], Callable[..., Tensor]]  # :func:`solve`, :func:`solve_system` or faster ones
 
 
 def log_masses(mask: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ def solve(
         epsilon: entropic regularisation, in units of cost.
         iterations: most iterations.
         tolerance: mean absolute change of the row potential, in units of cost; 0 runs all iterations.
-        domain: in which numbers.
+        domain: whether the iterations work on logarithms or on their exponentials.
 
     Returns:
         ``(B, K, M)`` plan; columns hold their masses exactly, rows up to convergence.
@@ -135,42 +136,41 @@ def solve(
 
 @torch.no_grad()
 def solve_sharply(cost: Tensor, log_rows: Tensor, log_columns: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """The plan for an epsilon below ``SHARP``, in float64, approached through larger ones until the rows hold their masses.
+    """The plan for an epsilon below ``SHARP``, in float64, approached through larger ones.
 
-    Every look at the rows makes a GPU wait.
+    The iterations at ``epsilon`` itself go on until the rows hold their masses. Every look at the rows makes a GPU wait.
 
-    Args: as for :func:`solve`; the iterations of the last epsilon end after ``MOST * iterations``.
+    Args: as for :func:`solve`; there are at most ``SHARP_FACTOR * iterations`` at ``epsilon`` itself.
 
     Returns:
         ``(B, K, M)`` plan.
     """
     cost, log_rows, log_columns = cost.double(), log_rows.double(), log_columns.double()
     real = log_rows > NO_MASS / 2  # (B, K)
-    potential, present = torch.zeros_like(log_columns), START  # (B, M), in units of cost
-    while present > epsilon:
-        kernel, v = -cost / present, potential / present
-        for _ in range(EACH):
+    potential, larger = torch.zeros_like(log_columns), FIRST_EPSILON  # (B, M), in units of cost
+    while larger > epsilon:
+        kernel, v = -cost / larger, potential / larger
+        for _ in range(ITERATIONS_EACH):
             _, v = LogDomain.iterate(kernel, log_rows, log_columns, v)
-        potential, present = v * present, present / 2
+        potential, larger = v * larger, larger / 2
     kernel, v = -cost / epsilon, potential / epsilon
-    error = math.inf
-    for _ in range(max(1, MOST * iterations // EACH)):
-        for _ in range(EACH):
+    for _ in range(max(1, SHARP_FACTOR * iterations // ITERATIONS_EACH)):
+        for _ in range(ITERATIONS_EACH):
             u, v = LogDomain.iterate(kernel, log_rows, log_columns, v)
         plan = LogDomain.plan(kernel, u, v)  # (B, K, M)
         off = (plan.sum(dim=2) / log_rows.exp() - 1).abs()  # (B, K); infinite where there is no mass
         error = float(off[real].max()) if real.any() else 0.0
-        if error < ENOUGH:
+        if error < ROW_TOLERANCE:
             break
-    if error > WORTH_SAYING:
-        _say_once("rows", epsilon, error)
+    if error > WARNED_ERROR:
+        _warn_once("rows", epsilon, error)
     return plan
 
 
-def _say_once(kind: str, epsilon: float, error: float) -> None:
+def _warn_once(kind: str, epsilon: float, error: float) -> None:
     """Warn about the accuracy of sharp plans, once in a run for the plan and once for its gradient."""
-    if kind not in _said:
-        _said.add(kind)
+    if kind not in _warned:
+        _warned.add(kind)
         what = f"at --ot_epsilon {epsilon:g} {kind} of the transport plan are off by up to {error:.1%}"
         warnings.warn(f"{what}: raise --ot_epsilon or --ot_iterations", RuntimeWarning, stacklevel=3)
 
@@ -183,15 +183,15 @@ def solve_system(system: Tensor, target: Tensor, epsilon: float) -> Tensor:
     """
     if epsilon >= SHARP:
         return torch.linalg.solve_ex(system, target)[0]  # solve() would make a GPU wait to see whether it worked
-    system, wanted = system.double(), target.double()
+    system, right = system.double(), target.double()
     ridge = 1e-9 / system.shape[1] * torch.eye(system.shape[1], dtype=system.dtype, device=system.device)
-    y = torch.linalg.solve_ex(system + ridge, wanted)[0]
+    y = torch.linalg.solve_ex(system + ridge, right)[0]
     for _ in range(2):  # refinement takes back what the ridge has added
-        y = y + torch.linalg.solve_ex(system + ridge, wanted - (system @ y.unsqueeze(2)).squeeze(2))[0]
-    left = (system @ y.unsqueeze(2)).squeeze(2) - wanted
-    residual = float(left.norm() / wanted.norm().clamp_min(1e-300))
-    if not residual < WORTH_SAYING:
-        _say_once("gradients", epsilon, residual)
+        y = y + torch.linalg.solve_ex(system + ridge, right - (system @ y.unsqueeze(2)).squeeze(2))[0]
+    residual = (system @ y.unsqueeze(2)).squeeze(2) - right
+    error = float(residual.norm() / right.norm().clamp_min(1e-300))
+    if not error < WARNED_ERROR:  # what is no number is worth a warning too
+        _warn_once("gradients", epsilon, error)
     return y.to(target.dtype)
 
 
@@ -199,13 +199,13 @@ class SinkhornPlan(torch.autograd.Function):
     """Transport plan with the gradient of its optimality conditions: memory does not grow with the iterations."""
 
     @staticmethod
-    def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance, domain, work):  # noqa: D102
+    def forward(ctx, cost, log_rows, log_columns, epsilon, iterations, tolerance, domain, solvers):  # noqa: D102
         if epsilon < SHARP:
             plan = solve_sharply(cost, log_rows, log_columns, epsilon, iterations)
         else:
-            plan = (work[0] if work else solve)(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
+            plan = solvers[0](cost, log_rows, log_columns, epsilon, iterations, tolerance, domain)
         ctx.save_for_backward(plan)
-        ctx.epsilon, ctx.work = epsilon, work
+        ctx.epsilon, ctx.solve_system = epsilon, solvers[1]
         return plan.to(cost.dtype)
 
     @staticmethod
@@ -225,7 +225,7 @@ class SinkhornPlan(torch.autograd.Function):
         target = weighted.sum(dim=1) - (scaled * weighted.sum(dim=2, keepdim=True)).sum(dim=1)  # (B, M)
         M = plan.shape[2]
         system = torch.diag_embed(columns) - plan.transpose(1, 2) @ scaled + 1 / M**2  # (B, M, M)
-        y = (ctx.work[1] if ctx.work else solve_system)(system, target, ctx.epsilon)  # (B, M)
+        y = ctx.solve_system(system, target, ctx.epsilon)  # (B, M)
         x = inverse_rows * (weighted.sum(dim=2) - (plan * y.unsqueeze(1)).sum(dim=2))  # (B, K)
         grad_cost = (plan * (x.unsqueeze(2) + y.unsqueeze(1)) - weighted) / ctx.epsilon  # (B, K, M)
         return grad_cost.to(grad_plan.dtype), None, None, None, None, None, None, None
@@ -238,7 +238,7 @@ def sinkhorn(
     mask: Tensor | None = None,
     tolerance: float = 1e-6,
     spread: float = math.inf,
-    work: Work | None = None,
+    solvers: Solvers = (solve, solve_system),
 ) -> Tensor:
     """Transport plan between uniform distributions over texts and patches, differentiable in the cost.
 
@@ -250,9 +250,9 @@ def sinkhorn(
         iterations: most Sinkhorn iterations.
         mask: ``(B, K)`` true for real texts; padding gets no mass. All real if absent.
         tolerance: see :func:`solve`.
-        spread: how much two costs may differ, as far as is known without looking; where it is small enough for ``epsilon``
-            the iterations need no logarithms.
-        work: what computes plans and their gradients in place of :func:`solve` and :func:`solve_system`.
+        spread: the most by which two costs can differ; where it is small enough for ``epsilon`` the iterations need no
+            logarithms.
+        solvers: what computes plans and the systems of their gradients.
 
     Returns:
         ``(B, K, M)`` plan with columns summing to ``1 / M`` and rows to one over the number of real texts; all zero for
@@ -265,7 +265,7 @@ def sinkhorn(
     log_rows = log_masses(mask | ~some).to(cost.dtype)  # (B, K); a study without texts is solved and then left out
     log_columns = torch.full_like(cost[:, 0], 1 / M).log()  # (B, M)
     domain = KernelDomain if spread <= LARGEST[cost.dtype] * epsilon else LogDomain
-    plan = SinkhornPlan.apply(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain, work)
+    plan = SinkhornPlan.apply(cost, log_rows, log_columns, epsilon, iterations, tolerance, domain, solvers)
     return plan * some.unsqueeze(2)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.optimal_transport import Work, pot_plan, sinkhorn
+from models.optimal_transport import Solvers, pot_plan, sinkhorn, solve, solve_system
 from models.precision import at_least_float32
 
 
@@ -27,7 +27,7 @@ class TransportAttention(nn.Module):
         iterations: most Sinkhorn iterations.
     """
 
-    work: Work | None = None  # models.gpu.speed_up puts a faster one into an object
+    solvers: Solvers = (solve, solve_system)  # models.gpu.speed_up puts faster ones into an object
 
     def __init__(self, *, width: int, attention: str, plan: str, solver: str, epsilon: float, iterations: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class TransportAttention(nn.Module):
             return mask.unsqueeze(2) / M * torch.ones_like(cosine)
         if self.solver == "pot":
             return pot_plan(1 - cosine, self.epsilon, self.iterations, mask)
-        return sinkhorn(1 - cosine, self.epsilon, self.iterations, mask, spread=2, work=self.work)
+        return sinkhorn(1 - cosine, self.epsilon, self.iterations, mask, spread=2, solvers=self.solvers)
 
     def forward(
         self,
@@ -103,7 +103,6 @@ class TransportAttention(nn.Module):
             plan = self.weights(cosine, mask)  # (B, K, M)
         message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
         return self.proj(message), score_map
-
 
 
 class TransportFusion(nn.Module):

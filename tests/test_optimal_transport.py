@@ -151,10 +151,10 @@ def test_exponentials_are_as_exact_as_logarithms_up_to_the_largest_spread():
     (torch.float32, 2.0, KernelDomain), (torch.float32, 3.1, LogDomain), (torch.float64, 3.1, KernelDomain),
     (torch.float32, math.inf, LogDomain),
 ])  # fmt: skip
-def test_logarithms_are_taken_where_exponentials_would_not_do(dtype, spread, domain, monkeypatch):
+def test_logarithms_are_taken_where_exponentials_would_not_do(dtype, spread, domain):
     seen = []
-    monkeypatch.setattr(optimal_transport, "solve", lambda *args: seen.append(args[-1]) or args[0])
-    sinkhorn(random_cost(1, 3, 4, dtype=dtype), 0.05, spread=spread)
+    solvers = (lambda *args: seen.append(args[-1]) or args[0]), optimal_transport.solve_system
+    sinkhorn(random_cost(1, 3, 4, dtype=dtype), 0.05, spread=spread, solvers=solvers)
     assert seen == [domain]
 
 
@@ -189,15 +189,15 @@ def exact_plan(cost, direction, length, epsilon):
     moved = cost.detach().double() + length * direction
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            optimal_transport, "ENOUGH", 1e-7
+            optimal_transport, "ROW_TOLERANCE", 1e-7
         )  # 1e-10 gives the same slope to a ten-thousandth of what is allowed
-        patch.setattr(optimal_transport, "WORTH_SAYING", 1)
+        patch.setattr(optimal_transport, "WARNED_ERROR", 1)
         return sinkhorn(moved, epsilon, 1000)
 
 
 def test_a_sharp_plan_that_does_not_settle_says_so_once(monkeypatch):
-    monkeypatch.setattr(optimal_transport, "MOST", 0)
-    monkeypatch.setattr(optimal_transport, "_said", set())
+    monkeypatch.setattr(optimal_transport, "SHARP_FACTOR", 0)
+    monkeypatch.setattr(optimal_transport, "_warned", set())
     cost = torch.rand(2, 20, 49, generator=torch.Generator().manual_seed(0)) * 2
     with pytest.warns(RuntimeWarning, match=r"at --ot_epsilon 0.0001 rows of the transport plan are off by up to"):
         sinkhorn(cost, 1e-4)

@@ -28,7 +28,7 @@ def speed_up(model: nn.Module, compiled: bool = False) -> None:
         if isinstance(module, TransportAttention) and triton:
             from models.gpu.transport import solve_in_one_kernel, solve_system_in_one_kernel
 
-            module.work = solve_in_one_kernel, solve_system_in_one_kernel
+            module.solvers = solve_in_one_kernel, solve_system_in_one_kernel
         elif isinstance(module, ReportDecoder):
             module.network.cls.predictions.decoder.__class__ = AlignedLinear
             module.reader, module.search = FixedBeamReader, recorded_beam_search
