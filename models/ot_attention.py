@@ -40,19 +40,22 @@ class TransportAttention(nn.Module):
             self.proj = nn.Linear(width, width)
 
     @staticmethod
-    def cosine(queries: Tensor, keys: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
-        """Cosine ``(B, K, M)`` between ``keys`` ``(B, K, A)`` and the ``queries`` of patches ``(B, M, A)``, not in half precision.
+    def cosine(queries: Tensor, keys: Tensor, fixed_patches: bool = False) -> tuple[Tensor, Tensor]:
+        """Cosine between texts and patches, in at least float32.
 
-        A patch of several cells, ``queries`` ``(B, M, c, A)``, has the mean of theirs.
+        Args:
+            queries: ``(B, M, A)`` of the patches; of patches of several cells ``(B, M, c, A)``, whose mean cosine they have.
+            keys: ``(B, K, A)`` of the texts.
+            fixed_patches: whether no gradient of the second cosine reaches the patches.
 
         Returns:
-            The cosine twice; with ``still`` the patches are constants to the second one.
+            The cosine ``(B, K, M)`` twice.
         """
         q, k = (F.normalize(at_least_float32(x), dim=-1) for x in (queries, keys))
         if q.dim() == 4:
             q = q.mean(dim=2)
         cosine = k @ q.transpose(1, 2)  # (B, K, M)
-        return cosine, k @ q.detach().transpose(1, 2) if still else cosine
+        return cosine, k @ q.detach().transpose(1, 2) if fixed_patches else cosine
 
     def weights(self, cosine: Tensor, mask: Tensor) -> Tensor:
         """Transport plan ``(B, K, M)`` for ``cosine`` ``(B, K, M)`` and ``mask`` ``(B, K)``, float32 under autocast."""
@@ -73,7 +76,7 @@ class TransportAttention(nn.Module):
         mask: Tensor,
         keys: Tensor | None = None,
         view: Tensor | None = None,
-        still: bool = False,
+        fixed_patches: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Send text to patches.
 
@@ -87,21 +90,22 @@ class TransportAttention(nn.Module):
             keys: ``(B, K, A)`` what is compared with W_q patches; W_k ``text`` if absent.
             view: ``(B, M, A)`` what stands for the patches where they are compared, or ``(B, M, c, A)`` for their cells; the
                 patches themselves if absent.
-            still: whether the patches of the map are constants, so that whoever changes the map changes the keys.
+            fixed_patches: whether a gradient of the map reaches the keys alone, not the patches.
 
         Returns:
             ``message`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)`` in [-1, 1], zero for padding.
         """
-        single = self.attention == "ot" and self.plan == "single"
         q, k = self.q(patches if view is None else view), self.k(text) if keys is None else keys
         with torch.autocast(patches.device.type, enabled=False):
-            cosine, score_map = self.cosine(q, k, still)  # (B, K, M) each
+            cosine, score_map = self.cosine(q, k, fixed_patches)  # (B, K, M) each
             score_map = score_map * mask.unsqueeze(2)
             if self.attention == "none":
-                nothing = 0 * text.sum()  # several processes wait for every gradient
-                return torch.zeros_like(patches) + nothing, score_map
+                return torch.zeros_like(
+                    patches
+                ) + 0 * text.sum(), score_map  # a gradient of 0: several processes wait for every one
             plan = self.weights(cosine, mask)  # (B, K, M)
-        message = (plan if single else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
+        released = self.attention == "ot" and self.plan == "single"  # its weights sum to K / M at a patch, ours to 1
+        message = (plan if released else cosine.shape[2] * plan).transpose(1, 2) @ self.v(text)  # (B, M, A)
         return self.proj(message), score_map
 
 
@@ -130,13 +134,13 @@ class TransportFusion(nn.Module):
         mask: Tensor,
         keys: Tensor | None = None,
         view: Tensor | None = None,
-        still: bool = False,
+        fixed_patches: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Fuse text into patches: ``fused`` ``(B, M, A)`` and ``score_map`` ``(B, K, M)``.
 
         Args as :meth:`TransportAttention.forward`, with projected patches and texts.
         """
-        message, score_map = self.attention(patches, text, mask, keys, view, still)
+        message, score_map = self.attention(patches, text, mask, keys, view, fixed_patches)
         return self.add(patches, message), score_map
 
     def add(self, patches: Tensor, message: Tensor) -> Tensor:

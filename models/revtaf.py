@@ -23,7 +23,7 @@ from models.report_memory import ReportMemory
 from models.retrieval_towers import RetrievalTowers, build_enhancer, stage_widths, stages
 from models.visual_encoder import Seen, VisualEncoder
 
-# what is known of the studies, ended hypotheses (B, beams, T), scores (B, beams) -> (B,) positions
+# a beam_search.Choose that is also told what is known of the studies: FusedStudy, hypotheses, scores -> (B,) positions
 ChooseKnowing = Callable[["FusedStudy", Tensor, Tensor], Tensor]
 
 
@@ -46,7 +46,7 @@ class StudyInputs:
 
 @dataclass
 class PredictedPrompt:
-    """Which studies of a batch are told the states that the network predicts, as in generation, not the true ones."""
+    """Which studies of a batch have the predicted states in their prompts, as in generation, not the true ones."""
 
     chosen: Tensor  # (B,) bool
     state_ids: Tensor  # (P,), token ids of the states
@@ -116,13 +116,14 @@ class Revtaf(nn.Module):
         )
         self.fusion = TransportFusion(A, config.dropout, attention)
         self.near_view = self.coarse_search = None
-        asked = config.entity_keys == "query"
+        learned_keys = config.entity_keys == "query"
         if config.map_view != "patches":
             widths = stage_widths(self.visual_encoder.backbone, D)[:2]  # of two stages, or of the whole
             self.near_view = NearView(widths[0 if config.maps_first_stage else -1], A, config.map_cells)
-            if config.maps_first_stage and asked:
+            if config.maps_first_stage and learned_keys:
                 self.coarse_search = CoarseSearch(config.num_entities, widths[-1], A)
-        self.entity_queries = EntityQueries(config.num_entities, A, config.map_view == "fine") if asked else None
+        fine = config.map_view == "fine"
+        self.entity_queries = EntityQueries(config.num_entities, A, fine) if learned_keys else None
         words = config.references * config.reference_memory
         self.reference_tokens = ReferenceTokens(words, config.hidden_size, 2 * A) if words else None
         self.report_decoder = ReportDecoder(config)
@@ -144,15 +145,15 @@ class Revtaf(nn.Module):
         towers = self.retrieval_enhancer
         if not isinstance(towers, RetrievalTowers):
             return self.diagnose(image, memory)[1], None
-        kept: list[Tensor] = []
+        outputs: list[Tensor] = []
         hooks = [
-            stage.register_forward_hook(lambda _, __, output: kept.append(output))
+            stage.register_forward_hook(lambda _, __, output: outputs.append(output))
             for stage in stages(self.visual_encoder.backbone)
         ]
         state_logits = self.diagnose(image, memory)[1]
         for hook in hooks:
             hook.remove()
-        return state_logits, towers.query_inputs(region_scores, kept, state_logits, image)
+        return state_logits, towers.query_inputs(region_scores, outputs, state_logits, image)
 
     def align(self, seen: Seen, study: StudyInputs) -> dict[str, Tensor]:
         """Fuse entities and reference sentences into the patches: the fields of :class:`FusedStudy`.
@@ -162,20 +163,22 @@ class Revtaf(nn.Module):
         compared by, and the patches of its map, are constants to that loss: it reaches W_k alone.
         """
         patches = self.project_patches(seen.patches)  # (B, M, A)
-        stage = seen.nearest if self.config.maps_first_stage else seen.near
-        if self.coarse_search is not None:
-            stage = stage.detach()
-        view = (
-            None if self.near_view is None else self.near_view(self.near_view.cells(stage))
-        )  # (B, M, A) or (B, M, c, A)
+        view = None
+        if self.near_view is not None:
+            stage = seen.nearest if self.config.maps_first_stage else seen.near
+            if self.coarse_search is not None:  # the maps are fitted apart
+                stage = stage.detach()
+            view = self.near_view(self.near_view.cells(stage))  # (B, M, A) or (B, M, c, A)
         region_text = self.project_region(study.region_text)  # (B, K, A)
         reference_text = self.project_reference(study.reference_text)  # (B, S, A)
         every_entity = torch.ones_like(study.region_scores, dtype=torch.bool)  # (B, K)
         entity_keys = sentence_keys = None
         if self.entity_queries is not None:
             entity_keys = self.entity_queries.query.expand(len(patches), -1, -1)  # (B, K, A)
-        follow = self.config.align_pairs != "all"
-        if follow:
+        keys_follow = (
+            self.config.align_pairs != "all"
+        )  # the alignment loss moves the keys of sentences, not the patches
+        if keys_follow:
             sentence_keys = self.fusion.attention.k(reference_text.detach())  # (B, S, A)
         sentences = study.reference_mask
         if not self.config.mask_padding:
@@ -184,7 +187,7 @@ class Revtaf(nn.Module):
             patches, region_text, every_entity, entity_keys, view
         )  # (B, M, A), (B, K, M)
         by_reference, reference_map = self.fusion(
-            patches, reference_text, sentences, sentence_keys, view, still=follow
+            patches, reference_text, sentences, sentence_keys, view, fixed_patches=keys_follow
         )  # (B, M, A), (B, S, M)
         fused = torch.cat([by_reference, by_region], dim=-1)  # (B, M, 2 A)
         if self.reference_tokens is not None:
@@ -202,13 +205,13 @@ class Revtaf(nn.Module):
         }
 
     def presence(self, seen: Seen, region_map: Tensor) -> Tensor | None:
-        """Whether the image shows each entity ``(B, K)``, by its map ``(B, K, M)`` or, where that is fitted apart, by wide cells."""
+        """Logits ``(B, K)`` of each entity: from its map ``(B, K, M)`` or, where maps are fitted apart, from wide cells."""
         if self.coarse_search is not None:
             return self.coarse_search(seen.near)
         return None if self.entity_queries is None else self.entity_queries.presence(region_map)
 
-    def told(self, states: Tensor) -> Tensor:
-        """What stands in the prompt for the token ids ``states`` ``(B, L)``: themselves, or padding if nothing is told."""
+    def prompted(self, states: Tensor) -> Tensor:
+        """What a prompt holds in place of the state tokens ``states`` ``(B, L)``: themselves, or padding (``--prompt none``)."""
         return states if self.config.prompt == "states" else torch.full_like(states, self.config.pad_id)
 
     def prompt_of(self, state_logits: Tensor, start_id: int, state_ids: Tensor) -> Tensor:
@@ -221,7 +224,7 @@ class Revtaf(nn.Module):
         """
         states = state_logits.argmax(dim=1)  # (B, L)
         start = states.new_full((len(states), 1), start_id)
-        return torch.cat([start, self.told(state_ids[states])], dim=1)
+        return torch.cat([start, self.prompted(state_ids[states])], dim=1)
 
     def fuse(self, study: StudyInputs) -> FusedStudy:
         """See, diagnose, embed and align a batch."""
@@ -252,14 +255,15 @@ class Revtaf(nn.Module):
             Everything the losses read.
         """
         fused = self.fuse(study)
+        states = chosen = None
         if self.config.prompt == "none":
-            told = self.told(token_ids[:, 1 : self.config.prompt_length])  # (B, L)
-            chosen = torch.ones(len(told), dtype=torch.bool, device=told.device)  # (B,)
+            states = self.prompted(token_ids[:, 1 : self.config.prompt_length])  # (B, L)
+            chosen = torch.ones(len(states), dtype=torch.bool, device=states.device)  # (B,)
         elif prompt is not None:
-            told, chosen = prompt.state_ids[fused.state_logits.argmax(dim=1)], prompt.chosen
-        if self.config.prompt == "none" or prompt is not None:
-            token_ids = torch.where(chosen.unsqueeze(1), put_states(token_ids, told), token_ids)
-            packed = packed and packed.with_states(told, chosen)
+            states, chosen = prompt.state_ids[fused.state_logits.argmax(dim=1)], prompt.chosen
+        if states is not None and chosen is not None:
+            token_ids = torch.where(chosen.unsqueeze(1), put_states(token_ids, states), token_ids)
+            packed = packed and packed.with_states(states, chosen)
         if packed is None:
             token_logits = self.report_decoder(fused.fused, token_ids, token_mask)  # (B, T, V)
         else:
@@ -290,10 +294,7 @@ class Revtaf(nn.Module):
         """
         fused = self.fuse(study)
         prompt = self.prompt_of(fused.state_logits, start_id, state_ids)  # (B, 1 + L)
-        knowing = None if choose is None else partial(choose, fused)
-        tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits, knowing)
-        return (
-            tokens,
-            mean_log_probability(tokens, scores, prompt.shape[1], self.config.end_id, self.config.pad_id),
-            fused,
-        )
+        choose_of = None if choose is None else partial(choose, fused)
+        tokens, scores = self.report_decoder.generate(fused.fused, prompt, limits, choose_of)
+        pad_id, end_id = self.config.pad_id, self.config.end_id
+        return tokens, mean_log_probability(tokens, scores, prompt.shape[1], end_id, pad_id), fused

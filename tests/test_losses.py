@@ -228,7 +228,7 @@ def optimised(pairs_kind, steps=120):
     for _ in range(steps):
         _, region_map = attention(patches, region, every, queries if follow else None)
         keys = attention.k(reference.detach()) if follow else None
-        _, reference_map = attention(patches, reference, sentences, keys, still=follow)
+        _, reference_map = attention(patches, reference, sentences, keys, fixed_patches=follow)
         first = region_map.detach() if first is None else first
         if follow:
             loss = losses.known_pairs_loss(pairs, region_map, reference_map, sentences)

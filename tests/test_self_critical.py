@@ -181,7 +181,7 @@ def test_the_probability_of_a_draw_is_that_of_its_words(setting, monkeypatch):
     drawn = critic(fused, batch)
     (tokens,), start = kept, model.config.prompt_length
     assert len(set(map(tuple, tokens.tolist()))) > 6
-    states = model.told(torch.tensor(critic.train_set.tokenizer.state_ids)[fused.state_logits.argmax(dim=1)])
+    states = model.prompted(torch.tensor(critic.train_set.tokenizer.state_ids)[fused.state_logits.argmax(dim=1)])
     assert tokens[:, 1:start].tolist() == states.repeat_interleave(8, dim=0).tolist(), "predicted states, as in a test"
     mask = tokens != PAD
     logits = model.report_decoder(fused.fused.repeat_interleave(8, dim=0), tokens, mask)  # (24, T, V)

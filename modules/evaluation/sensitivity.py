@@ -153,7 +153,7 @@ def reference_sensitivity(
         with autocast(device, precision):
             seen, state_logits = model.diagnose(batch.study.image, batch.study.memory)
             everyone = torch.ones(len(batch.index), dtype=torch.bool, device=device)
-            reports = batch.packed.with_states(model.told(state_ids[state_logits.argmax(dim=1)]), everyone)
+            reports = batch.packed.with_states(model.prompted(state_ids[state_logits.argmax(dim=1)]), everyone)
             losses = [_loss(model, part, batch, seen, reports, rows[batch.index]) for rows in references.values()]
         sums.append((*losses, len(reports.targets)))
     *losses, tokens = np.array(gather_list(sums)).sum(axis=0)
