@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from models.computed_again import around_again
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
@@ -27,46 +28,29 @@ def compute_twice(model: Revtaf) -> int:
     """
     blocks = [module for module in model.visual_encoder.modules() if isinstance(module, BasicBlock | Bottleneck)]
     for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=partial(_contexts, block))
+        contexts = partial(around_again, partial(_statistics_stay, block))
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=contexts)
     encoder = model.report_decoder.network.bert.encoder
     encoder.gradient_checkpointing = True
     return len(blocks) + len(encoder.layer)
-
-
-class _Anew:
-    """:func:`_statistics_stay` that can be entered for every way back; ``--cagrad`` has several."""
-
-    def __init__(self, block: nn.Module) -> None:
-        self.block = block
-
-    def __enter__(self) -> None:
-        self.entered = ExitStack()
-        self.entered.enter_context(_statistics_stay(self.block))
-
-    def __exit__(self, *raised: object) -> None:
-        self.entered.close()
-
-
-def _contexts(block: nn.Module) -> tuple[nullcontext, _Anew]:
-    return nullcontext(), _Anew(block)
 
 
 @contextmanager
 def _statistics_stay(block: nn.Module) -> Iterator[None]:
     """The second computation of a block must not move its running statistics again."""
     norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    before = [norm.momentum for norm in norms]
-    tracked = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
-    counts = [count.clone() for count in tracked]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+    counts_before = [count.clone() for count in counts]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, before, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        for now, count in zip(tracked, counts, strict=True):
-            now.copy_(count)
+        for count, before in zip(counts, counts_before, strict=True):
+            count.copy_(before)
 
 
 def kept_bytes(config: RevtafConfig, batch: Batch, twice: bool = False) -> int:
@@ -121,7 +105,8 @@ def advice(config: RevtafConfig, batch: Batch, options: TrainingOptions, precisi
     with torch.random.fork_rng(devices=[]):
         whole = kept_bytes(config, one, options.grad_checkpointing) * size / 1e9
         twice = whole if options.grad_checkpointing else kept_bytes(config, one, twice=True) * size / 1e9
-    drawn, ways = f", and the reports that --scst {options.scst} draws" if options.scst else "", []
+    drawn = f", and the reports that --scst {options.scst} draws" if options.scst else ""
+    ways = []
     if size > 1:
         ways.append(f"--batch_size {size // 2} --grad_accum {options.grad_accum * 2} keeps {whole / 2:.2g} GB")
     if not options.grad_checkpointing:
