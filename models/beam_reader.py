@@ -15,19 +15,19 @@ from models.decoder_parameters import DecoderNetwork
 TOKENS_BETWEEN = 16  # two looks at which columns are still needed; each makes a GPU wait for a number
 
 
-class Away(NamedTuple):
-    """What a search is pushed away from."""
+class NegativePrompt(NamedTuple):
+    """Another prompt for each report, from whose words a search is pushed away."""
 
-    prompt: Tensor  # (B, T0), the same reports told something else
-    guidance: float  # how far
+    prompt: Tensor  # (B, T0)
+    guidance: float  # how far; see :func:`guided`
 
 
-def guided(log_probs: Tensor, others: Tensor, guidance: float) -> Tensor:
-    """Log-probabilities ``(R, V)`` that lie beyond ``log_probs``, seen from ``others``, by ``guidance`` times their distance.
+def guided(log_probs: Tensor, negative: Tensor, guidance: float) -> Tensor:
+    """Log-probabilities ``(R, V)``, moved away from those of a negative prompt by ``guidance`` times their difference.
 
     Source: classifier-free guidance of language models, arXiv 2306.17806.
     """
-    return (log_probs + guidance * (log_probs - others)).log_softmax(dim=-1)
+    return (log_probs + guidance * (log_probs - negative)).log_softmax(dim=-1)
 
 
 class BeamReader:
@@ -43,7 +43,7 @@ class BeamReader:
         fused: ``(B, M, 2 A)`` fused patches.
         prompt_length: tokens of the prompt.
         limits: beams and lengths.
-        away: what the search is pushed away from; each study is read twice then, the second time with that prompt.
+        negative: what the search is pushed away from; each study is then read twice, the second time with this prompt.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class BeamReader:
         fused: Tensor,
         prompt_length: int,
         limits: GenerationLimits,
-        away: Away | None = None,
+        negative: NegativePrompt | None = None,
     ) -> None:
-        fused = fused if away is None else torch.cat([fused, fused])
-        B, self.away = len(fused), away
+        fused = fused if negative is None else torch.cat([fused, fused])
+        B, self.negative = len(fused), negative
         self.network, self.beams, self.length = network, limits.beams, 0
         self.patches, self.product = patch_keys(network, fused), self.products(B * limits.beams)
         self.columns = Columns(prompt_length + limits.beams * (limits.max_new_tokens - 1))
         shape = (B, limits.beams, self.columns.size)
-        self.continued = torch.zeros(shape, dtype=torch.bool, device=fused.device)  # by each beam
+        self.continued = torch.zeros(shape, dtype=torch.bool, device=fused.device)  # columns that each beam continues
         self.continued[:, :, :prompt_length] = True
 
     def products(self, rows: int) -> Product:
@@ -75,14 +75,15 @@ class BeamReader:
             tokens: ``(B * beams, P)`` the prompt, once for every beam; in later calls ``(B * beams, 1)``.
             rows: ``(B * beams,)`` of the beams before that the tokens continue; None for the prompt.
         """
-        if self.away is None:
+        if self.negative is None:
             return self._next(tokens, rows)
         if rows is None:
-            told, others = self.away.prompt.repeat_interleave(self.beams, dim=0), None
+            prompt = self.negative.prompt.repeat_interleave(self.beams, dim=0)
+            log_probs = self._next(torch.cat([tokens, prompt]), None)
         else:
-            told, others = tokens, torch.cat([rows, rows + len(rows)])
-        likely, said = self._next(torch.cat([tokens, told]), others).chunk(2)
-        return guided(likely, said, self.away.guidance)
+            log_probs = self._next(torch.cat([tokens, tokens]), torch.cat([rows, rows + len(rows)]))
+        likely, unwanted = log_probs.chunk(2)
+        return guided(likely, unwanted, self.negative.guidance)
 
     def _next(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
         hidden = self._read_prompt(tokens[:: self.beams]) if rows is None else self._read_next(tokens, rows)
@@ -116,11 +117,11 @@ class BeamReader:
         self.columns.keep_texts(rows)
 
     def _leave_out(self) -> None:
-        """Keep the columns that some beam of the study continues; a study with fewer than another keeps some more."""
+        """Keep the columns that some beam of the study continues; a study with fewer of them keeps as many as the others."""
         continued = self.continued[:, :, : self.columns.filled]
         needed = continued.any(dim=1).int()  # (B, filled)
         most = int(needed.sum(dim=1).max())
         order = needed.sort(dim=1, descending=True, stable=True).indices[:, :most]  # (B, most)
         self.columns.keep(order)
-        kept = continued.take_along_dim(order.unsqueeze(1), dim=2)  # (B, beams, most)
-        self.continued = F.pad(kept, (0, self.columns.size - most))
+        continued = continued.take_along_dim(order.unsqueeze(1), dim=2)  # (B, beams, most)
+        self.continued = F.pad(continued, (0, self.columns.size - most))

@@ -10,20 +10,20 @@ from models.near_view import NearView
 from models.ot_attention import TransportAttention
 
 
-def search(view: NearView, q: nn.Linear, queries: EntityQueries, cells: Tensor) -> Tensor:
+def search_cells(view: NearView, q: nn.Linear, queries: EntityQueries, cells: Tensor) -> Tensor:
     """Presence logits ``(B, K)`` of the cells ``(B, M, C)`` or ``(B, M, c, C)`` of an early stage."""
     seen = q(view(cells))  # (B, M, A), or (B, M, c, A)
     with torch.autocast(seen.device.type, enabled=False):
-        found, _ = TransportAttention.cosine(seen, queries.query.expand(len(seen), -1, -1))  # (B, K, M)
-        return queries.presence(found)
+        cosine, _ = TransportAttention.cosine(seen, queries.query.expand(len(seen), -1, -1))  # (B, K, M)
+        return queries.presence(cosine)
 
 
 class CoarseSearch(nn.Module):
     """Whether an early stage shows each entity, asked of cells of 32 pixels with keys of their own.
 
-    Where the image model may change for fine cells, any cell near a sign comes to answer, and the maps miss the sign. So
-    its second stage learns from wide cells. The maps of fine ones read the first stage as it is, and are fitted by
-    themselves, see ``modules/training/fitted_maps.py``.
+    If the image model could change to please fine cells, any cell near a sign would come to answer for it, and the maps
+    would miss the sign. So its second stage learns from wide cells, and the maps of fine ones read the first stage as it
+    is: they are fitted by themselves, see ``modules/training/fitted_maps.py``.
 
     Departure: ours, with ``--grid 2x`` or ``--map_view fine``. ``--map_view patches`` and ``--entity_keys text`` go without.
 
@@ -44,4 +44,4 @@ class CoarseSearch(nn.Module):
 
     def forward(self, stage: Tensor) -> Tensor:
         """Presence logits ``(B, K)`` of a second stage ``(B, C, height, width)``."""
-        return search(self.view, self.q, self.queries, self.view.cells(stage))
+        return search_cells(self.view, self.q, self.queries, self.view.cells(stage))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from models.computed_again import computed_again
 from models.decoder_parameters import DecoderNetwork
 
-# How it fits together: a layer reads its own tokens, then the patches, then thinks (_through). Training and generation
-# differ only in how a layer reads. score_reports keeps the real tokens of all reports in one list (PackedReports), spreads them
-# to (B, T) for attention alone and gathers them again; read_tokens reads a few new tokens and looks up the others in Columns.
+# How it fits together: a layer (_through) reads its own tokens, then the patches, then has its feed-forward part. Training and
+# generation differ only in how it reads. score_reports keeps the real tokens of all reports in one list (PackedReports), spreads
+# them to (B, T) for attention alone and gathers them again; read_tokens reads a few new tokens and looks up others in Columns.
 
 KeysAndValues = tuple[Tensor, Tensor]  # each (B, heads, columns, d)
 Read = Callable[[nn.Module, Tensor], Tensor]  # attention of a layer, hidden -> what it reads
@@ -52,7 +52,6 @@ class PackedReports:
         The last token of a report is a target only: the decoder need not read it.
         """
         read = token_mask[:, 1:]  # (B, T), the tokens that have a successor
-        # Everything that follows is positions: of the tokens in the flat batch, and of those that predict something.
         B, T = read.shape
         place = read.flatten().nonzero().squeeze(1)  # (N,)
         report, position = place // T, place % T
@@ -66,8 +65,8 @@ class PackedReports:
         report = (self.place // self.shape[1]).clamp_max(self.shape[0] - 1)  # (N,)
         slot = self.position - 1  # the start token stands before the states
         inside = (slot >= 0) & (slot < states.shape[1]) & chosen[report]
-        told = states[report, slot.clamp(0, states.shape[1] - 1)]  # (N,)
-        return replace(self, ids=torch.where(inside, told, self.ids))
+        state = states[report, slot.clamp(0, states.shape[1] - 1)]  # (N,)
+        return replace(self, ids=torch.where(inside, state, self.ids))
 
     def spread(self, x: Tensor) -> Tensor:
         """Rows ``(N, ...)`` in their places, ``(B, T, ...)``, zero elsewhere."""
@@ -101,7 +100,7 @@ class PackedReports:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of ``(R, ...)`` at places that differ, or are R: the way back is a copy, where ``index_select`` adds one by one."""
+    """Rows of ``(R, ...)`` at places that differ, or are R and stand for no row: so the way back copies and need not add."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, place: Tensor) -> Tensor:
@@ -146,7 +145,7 @@ class Columns:
         """Keep the columns ``order`` ``(B, n)`` of each text, in this order, in every layer."""
         B, heads, size, d = self._layers[0][0].shape
         first = torch.arange(0, B * heads * size, size, device=order.device).view(B, heads, 1)
-        rows = (first + order[:, None]).flatten()  # (B * heads * n,): whole rows take an eighth of what numbers take
+        rows = (first + order[:, None]).flatten()  # (B * heads * n,); to select whole rows takes an eighth of a gather
         for array in chain.from_iterable(self._layers):
             array[:, :, : order.shape[1]] = array.view(-1, d).index_select(0, rows).view(B, heads, -1, d)
         self.filled = order.shape[1]
@@ -172,8 +171,8 @@ def attend(
 def patch_keys(network: DecoderNetwork, fused: Tensor) -> list[KeysAndValues]:
     """Keys and values of the fused patches ``(B, M, 2 A)`` in every layer."""
     layers: Any = network.bert.encoder.layer
-    looks = [layer.crossattention.self for layer in layers]
-    return [(_heads(look.key(fused), look), _heads(look.value(fused), look)) for look in looks]
+    attentions = [layer.crossattention.self for layer in layers]
+    return [(_heads(cross.key(fused), cross), _heads(cross.value(fused), cross)) for cross in attentions]
 
 
 def read_tokens(
@@ -212,8 +211,8 @@ def read_tokens(
         return _through(layer, hidden, read_own, read_patches, product)
 
     words = network.bert.embeddings.word_embeddings(token_ids)  # (B, t, hidden)
-    hidden, layers = _embed(network, words, position), cast(Any, network.bert.encoder.layer)
-    for number, layer in enumerate(layers):
+    hidden = _embed(network, words, position)
+    for number, layer in enumerate(network.bert.encoder.layer):
         hidden = read_layer(number, layer, hidden)
     columns.filled += token_ids.shape[1]
     return hidden
@@ -233,8 +232,8 @@ def score_layer(
 
     def read_own(attention: Any, hidden: Tensor) -> Tensor:
         parts = (attention.query, attention.key, attention.value)
-        seen = (_heads(reports.spread(part(hidden)), attention) for part in parts)  # (B, heads, T, d) each
-        return reports.gather(_joined(attend(*seen, attention.dropout, causal=True)))
+        query, key, value = (_heads(reports.spread(part(hidden)), attention) for part in parts)  # (B, heads, T, d) each
+        return reports.gather(_joined(attend(query, key, value, attention.dropout, causal=True)))
 
     def read_patches(attention: Any, hidden: Tensor) -> Tensor:
         query = _heads(reports.spread(attention.query(hidden)), attention)  # (B, heads, T, d)
@@ -278,7 +277,7 @@ def _embed(network: DecoderNetwork, words: Tensor, position: Tensor) -> Tensor:
 
 
 def _through(layer: Any, hidden: Tensor, read_own: Read, read_patches: Read, product: Product) -> Tensor:
-    """One layer over ``hidden``: what it reads from its own tokens, from the patches, and its dense part."""
+    """One layer over ``hidden``: what it reads from its own tokens and from the patches, and its feed-forward part."""
 
     def add(output: Any, x: Tensor, before: Tensor) -> Tensor:
         return output.LayerNorm(before + output.dropout(product(output.dense, x)))

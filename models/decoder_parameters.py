@@ -1,7 +1,7 @@
 """What the report decoder has learned, under the names that BLIP's text decoder has in transformers.
 
 Importing that decoder takes longer than writing a report, and none of its code writes one: the layers in
-``decoder_layers.py`` do. So the parameters stand here, and transformers' own code is asked for by who compares with it.
+``decoder_layers.py`` do. So the parameters stand here, and transformers' own code is imported only to compare with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAYER_NORM = 1e-12  # added to a variance
 
 
 class Attention(nn.Module):
-    """Query of the tokens ``(hidden)``, key and value of what they read ``(width)``; its weights are dropped."""
+    """Queries of the tokens, of ``hidden`` numbers each, and keys and values of the ``width`` numbers that they read."""
 
     def __init__(self, config: RevtafConfig, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Attention(nn.Module):
 
 
 class Added(nn.Module):
-    """A projection of ``width`` numbers that is dropped, added to the tokens and normalised."""
+    """A projection of ``width`` numbers, to be dropped out, added to the tokens and normalised."""
 
     def __init__(self, config: RevtafConfig, width: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Added(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Reads its own tokens, then the patches, then thinks."""
+    """Reads its own tokens, then the patches, then has a feed-forward part."""
 
     def __init__(self, config: RevtafConfig) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Predictions(nn.Module):
 
 
 class Head(nn.Module):
-    """Holds the predictions, as there."""
+    """Holds the predictions, as in transformers."""
 
     def __init__(self, config: RevtafConfig) -> None:
         super().__init__()

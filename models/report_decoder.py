@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.beam_reader import Away, BeamReader
+from models.beam_reader import BeamReader, NegativePrompt
 from models.beam_search import Choose, GenerationLimits, beam_search
 from models.config import RevtafConfig
 from models.decoder_layers import PackedReports, attend, score_reports
@@ -92,7 +92,7 @@ class ReportDecoder(nn.Module):
         prompt: Tensor,
         limits: GenerationLimits,
         choose: Choose | None = None,
-        away: Away | None = None,
+        negative: NegativePrompt | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Write reports by beam search.
 
@@ -101,12 +101,12 @@ class ReportDecoder(nn.Module):
             prompt: ``(B, 1 + L)`` start token and one state token per condition.
             limits: beams and lengths.
             choose: see :func:`models.beam_search.beam_search`.
-            away: another prompt of each report, from whose words the search is pushed away.
+            negative: another prompt of each report, from whose words the search is pushed away.
 
         Returns:
             ``tokens`` ``(B, T)`` with the prompt, and ``scores`` ``(B,)``.
         """
-        reader = self.reader(self.network, fused, prompt.shape[1], limits, away)
+        reader = self.reader(self.network, fused, prompt.shape[1], limits, negative)
         return self.search(reader, prompt, limits, self.end_id, self.pad_id, choose)
 
     @torch.no_grad()

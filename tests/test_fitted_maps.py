@@ -14,7 +14,7 @@ from tiny import tiny_config
 from torch.nn import functional as F
 
 import main_train
-from models.coarse_search import search
+from models.coarse_search import search_cells
 from models.config import IMAGENET_MEAN, IMAGENET_STD
 from models.revtaf import Revtaf
 from modules.messages import UserError
@@ -88,7 +88,7 @@ def test_the_least_loss_is_a_map_that_points(monkeypatch, changes, corners):
         found = torch.einsum("nma,ka->nkm", seen, F.normalize(model.entity_queries.query, dim=-1))
     best = found[:, :4].argmax(dim=2).numpy()  # (n, 4)
     assert (best == corners)[films.shown].mean() > 0.95  # chance is .06, of 2 x 2 patches .25
-    asked = search(maps.parts.view, maps.parts.q, maps.parts.queries, cells.float())
+    asked = search_cells(maps.parts.view, maps.parts.q, maps.parts.queries, cells.float())
     expected = model.entity_queries.presence(found)
     torch.testing.assert_close(asked, expected)
 

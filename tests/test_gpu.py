@@ -19,7 +19,7 @@ from tiny import tiny_config
 
 import main_predict
 from benchmarks.models import LOSS, random_batch
-from models.beam_reader import Away
+from models.beam_reader import NegativePrompt
 from models.beam_search import GenerationLimits
 from models.gpu.speed_up import speed_up
 from models.revtaf import Revtaf
@@ -146,14 +146,14 @@ def test_guided_reports_are_those_of_the_cpu(fast):
     prompt = model.prompt_of(fused.state_logits, 3, states)  # (16, 1 + L)
     other = torch.cat([prompt[:, :1], prompt[:, 1:] % 4 + 3], dim=1)
     limits = GenerationLimits(beams=3, min_length=30, max_new_tokens=40)
-    expected, scores = model.report_decoder.generate(fused.fused, prompt, limits, away=Away(other, 10.0))
+    expected, scores = model.report_decoder.generate(fused.fused, prompt, limits, negative=NegativePrompt(other, 10.0))
     unguided, _ = model.report_decoder.generate(fused.fused, prompt, limits)
     assert not torch.equal(expected, unguided)
     model.to(CUDA)
     if fast:
         speed_up(model)
-    away = Away(other.to(CUDA), 10.0)
-    found, others = model.report_decoder.generate(fused.fused.to(CUDA), prompt.to(CUDA), limits, away=away)
+    negative = NegativePrompt(other.to(CUDA), 10.0)
+    found, others = model.report_decoder.generate(fused.fused.to(CUDA), prompt.to(CUDA), limits, negative=negative)
     assert torch.equal(found.cpu(), expected)
     torch.testing.assert_close(others.cpu(), scores, rtol=1e-4, atol=1e-4)
 

@@ -9,7 +9,7 @@ import torch
 from tiny import tiny_study
 from torch.nn import functional as F
 
-from models.beam_reader import Away, BeamReader, guided
+from models.beam_reader import BeamReader, NegativePrompt, guided
 from models.beam_search import GenerationLimits, beam_search
 from models.cpu.packed_reader import PackedBeamReader
 from models.gpu.beam_search import FixedBeamReader, Repeated, recorded_beam_search
@@ -128,24 +128,24 @@ def test_the_other_prompt_holds_what_the_first_report_says_and_nothing_else_diff
     asked = []
     decoder = wrong.model.report_decoder
 
-    def remember(fused, prompt, limits, choose, away):
-        asked.append((prompt, limits, away))
+    def remember(fused, prompt, limits, choose, negative):
+        asked.append((prompt, limits, negative))
         assert torch.equal(fused, wrong.fused.fused[again])
         assert torch.equal(choose.args[0].state_logits, wrong.fused.state_logits[again])
         assert len(choose.args[0].reference_map) == len(again)
         assert choose.keywords["maps"] is True
-        return type(decoder).generate(decoder, fused, prompt, limits, choose, away)
+        return type(decoder).generate(decoder, fused, prompt, limits, choose, negative)
 
     monkeypatch.setattr(decoder, "generate", remember)
     again = wrong.differing(wrong.tokens).nonzero()[:, 0]
     wrong.again(limits=replace(wrong.limits, beams=3), guidance=2.0, maps=True)
-    ((prompt, limits, away),) = asked
+    ((prompt, limits, negative),) = asked
     said, states = wrong.search().said(wrong.tokens, wrong.states)[again], wrong.states[again]
     ids = torch.tensor(wrong.tokenizer.state_ids)
     assert torch.equal(prompt, wrong.prompt[again])
-    assert torch.equal(away.prompt[:, 1:], ids[said])
-    assert torch.equal((away.prompt != prompt)[:, 1:], (said == POSITIVE) != (states == POSITIVE))
-    assert (limits.beams, away.guidance) == (3, 2.0)
+    assert torch.equal(negative.prompt[:, 1:], ids[said])
+    assert torch.equal((negative.prompt != prompt)[:, 1:], (said == POSITIVE) != (states == POSITIVE))
+    assert (limits.beams, negative.guidance) == (3, 2.0)
 
 
 def test_guidance_goes_beyond_the_one_prompt_seen_from_the_other():
@@ -173,7 +173,7 @@ def test_a_guided_reader_reads_both_prompts_with_the_same_words(tiny_model, kind
 
     expected, scores = beam_search(by_hand, prompt, limits, 2, 0)
     search = partial(recorded_beam_search, record=Repeated) if kind is FixedBeamReader else beam_search
-    found, others = search(kind(network, fused, 19, limits, Away(other, 1.5)), prompt, limits, 2, 0)
+    found, others = search(kind(network, fused, 19, limits, NegativePrompt(other, 1.5)), prompt, limits, 2, 0)
     assert torch.equal(found, expected)
     torch.testing.assert_close(others, scores, rtol=1e-4, atol=1e-5)
     unguided, _ = beam_search(BeamReader(network, fused, 19, limits), prompt, limits, 2, 0)

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from models.beam_reader import TOKENS_BETWEEN, Away, BeamReader
+from models.beam_reader import TOKENS_BETWEEN, BeamReader, NegativePrompt
 from models.beam_search import Choose, GenerationLimits, Search
 from models.decoder_layers import Columns, KeysAndValues
 
@@ -45,9 +45,14 @@ class FixedBeamReader(BeamReader):
     columns: FixedColumns
 
     def __init__(
-        self, network, fused: Tensor, prompt_length: int, limits: GenerationLimits, away: Away | None = None
+        self,
+        network,
+        fused: Tensor,
+        prompt_length: int,
+        limits: GenerationLimits,
+        negative: NegativePrompt | None = None,
     ) -> None:
-        super().__init__(network, fused, prompt_length, limits, away)
+        super().__init__(network, fused, prompt_length, limits, negative)
         size = -(-self.columns.size // ROOM) * ROOM
         self.columns = FixedColumns(size)
         self.continued = torch.zeros(*self.continued.shape[:2], size, dtype=torch.bool, device=fused.device)

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from models.beam_reader import Away
+from models.beam_reader import NegativePrompt
 from models.beam_search import GenerationLimits, written_length
 from models.decoder_layers import PackedReports
 from models.report_decoder import ReportDecoder
@@ -69,10 +69,10 @@ class SecondSearch:
             return tokens, certainty
         part, state_ids = _rows(fused, again), torch.tensor(self.tokenizer.state_ids, device=tokens.device)
         prompt = tokens[again, : model.config.prompt_length]  # (R, 1 + L)
-        away = Away(torch.cat([prompt[:, :1], state_ids[said[again]]], dim=1), self.guidance)
+        negative = NegativePrompt(torch.cat([prompt[:, :1], state_ids[said[again]]], dim=1), self.guidance)
         choose = partial(best_hypothesis, part, tokenizer=self.tokenizer, labeler=self.labeler, maps=self.maps)
         decoder = model.report_decoder
-        found, _ = decoder.generate(part.fused, prompt, self.limits, choose, away if self.guidance else None)
+        found, _ = decoder.generate(part.fused, prompt, self.limits, choose, negative if self.guidance else None)
         fewer = (self.said(found, predicted[again]) != predicted[again]).sum(dim=1) < differing[again]  # (R,)
         better, found = again[fewer], found[fewer]
         if len(better) == 0:

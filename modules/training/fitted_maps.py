@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from models.coarse_search import search
+from models.coarse_search import search_cells
 from models.entity_queries import EntityQueries
 from models.near_view import NearView
 from models.revtaf import Revtaf
@@ -54,7 +54,7 @@ class MapParts(nn.Module):
 
 def maps_step(parts: MapParts, optimizer: torch.optim.Optimizer, cells: Tensor, scores: Tensor) -> float:
     """One step towards the presence of entities, ``scores`` ``(B, K)``, in ``cells`` of the view; returns the loss."""
-    loss = presence_loss(search(parts.view, parts.q, parts.queries, cells), scores)
+    loss = presence_loss(search_cells(parts.view, parts.q, parts.queries, cells), scores)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
