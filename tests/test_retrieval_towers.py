@@ -24,7 +24,7 @@ from modules.records import read_json
 from modules.retrieval.observation import ask
 from modules.retrieval.references import find_references
 from modules.retrieval.retriever import what_reports_say
-from modules.training import towers, trainer
+from modules.training import fits, towers, trainer
 from modules.training.towers import Wanted, fit_towers, listwise_loss, refit_towers
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.saving import save_atomically
@@ -48,11 +48,12 @@ class Bank:
 
 def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_negative():
     everyone = np.arange(4)
-    words = Wanted(Bank().reports, Bank().labels, label_weight=0)(everyone, everyone)
+    no_labels, no_common_words = np.zeros((4, 18), np.int8), list("abcd")
+    words = Wanted(Bank().reports, no_labels)(everyone, everyone)
     np.testing.assert_allclose(np.diag(words), 20, rtol=1e-5)  # cosine 1 at temperature .05
     assert words[0, 2] > words[0, 1] > 0
-    findings = Wanted(Bank().reports, Bank().labels, text_weight=0)(everyone, everyone)
-    np.testing.assert_allclose(np.diag(findings), 0, atol=1e-6)
+    findings = Wanted(no_common_words, Bank().labels)(everyone, everyone)
+    np.testing.assert_allclose(np.diag(findings), 20, rtol=1e-5)
     assert findings[0, 1] == pytest.approx(0, abs=1e-6)
     bank = Bank()
     bank.labels[2] = 0
@@ -60,7 +61,7 @@ def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_neg
     blank, rate = np.zeros(18), np.full(18, 1e-3)
     rate[1], rate[11] = 0.5, 0.25
     weight = rate**-0.5 / (rate**-0.5).mean()
-    found = Wanted(bank.reports, bank.labels, text_weight=0)(everyone, everyone)
+    found = Wanted(no_common_words, bank.labels)(everyone, everyone)
     assert found[0, 2] == pytest.approx(-weight[1], rel=1e-4)
     assert found[2, 3] == pytest.approx(-weight[11] - 0.5 * weight[5], rel=1e-4)  # an uncertain finding is half a one
     assert not blank.any()
@@ -68,7 +69,7 @@ def test_worth_counts_words_and_findings_and_no_difference_between_blank_and_neg
 
 def test_words_are_worth_the_cosine_of_runs_of_up_to_four():
     """Six of ten runs are the same: a, b, c, a b, b c, a b c."""
-    wanted = Wanted(["a b c d", "a b c e"], np.zeros((2, 18), np.int8), label_weight=0)
+    wanted = Wanted(["a b c d", "a b c e"], np.zeros((2, 18), np.int8))
     assert wanted(np.array([0]), np.array([1])) == pytest.approx(20 * 6 / 10)
 
 
@@ -82,8 +83,8 @@ def test_worth_that_is_kept_is_the_worth_that_is_worked_out():
         np.testing.assert_allclose(kept(queries, candidates), anew(queries, candidates), rtol=1e-5, atol=1e-4)
         others = kept.of_others(queries, candidates)
         assert (others.isneginf().numpy() == (queries[:, None] == candidates)).all()
-    assert np.isfinite(kept.known).all()
-    assert anew.known is None
+    assert np.isfinite(kept.kept).all()
+    assert anew.kept is None
 
 
 @pytest.mark.parametrize("name", list(MANIFOLDS))
@@ -313,13 +314,13 @@ def test_the_fit_of_every_epoch_draws_for_itself_and_a_repeated_one_the_same(dat
     model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
     wanted = Wanted(dataset.bank.reports, dataset.bank.labels)
     for epoch in (1, 2, 1):
-        refit_towers(model, dataset, wanted, options(), epoch, moved=1, epochs=1)
+        refit_towers(model, dataset, wanted, options(), epoch, epoch_steps=1, epochs=1)
     first, second, again = ranked
     assert not torch.equal(first, second)
     assert torch.equal(first, again)
 
 
-@pytest.mark.parametrize(("small", "expected"), [(towers.SMALL, 1), (0, 2)])
+@pytest.mark.parametrize(("small", "expected"), [(fits.SMALL, 1), (0, 2)])
 def test_small_towers_are_fitted_on_one_thread_and_the_rest_of_the_program_keeps_its_own(
     datasets,  # noqa: F811
     monkeypatch,
@@ -327,7 +328,7 @@ def test_small_towers_are_fitted_on_one_thread_and_the_rest_of_the_program_keeps
     expected,
 ):
     seen, before = [], torch.get_num_threads()
-    monkeypatch.setattr(towers, "SMALL", small)
+    monkeypatch.setattr(fits, "SMALL", small)
     monkeypatch.setattr(
         towers, "listwise_loss", lambda *given: seen.append(torch.get_num_threads()) or listwise_loss(*given)
     )

@@ -17,6 +17,18 @@ from modules.options.programs import MainTest, MainTrain
 from modules.retrieval.retriever import Queries
 
 
+def load_views(views: Dataset, batch_size: int, num_workers: int, device: torch.device) -> DataLoader:
+    """Batches of :class:`Views` in their order; looking at them does not move the generator that dropout uses."""
+    return DataLoader(
+        views,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=settle,
+        generator=torch.Generator(),
+    )
+
+
 class Views(Dataset):
     """Images, memories and entity scores of some studies of a split: nothing else is read from disk."""
 
@@ -50,39 +62,32 @@ def observe(
     model.eval()
     device = model.diagnosis_head.linear.weight.device
     mine = shard(list(range(len(dataset))))
-    loader = DataLoader(
-        Views(dataset, mine),
-        batch_size=batch_size,
-        num_workers=num_workers,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=settle,
-        generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses
-    )
-    states: list[Tensor] = []
-    towers: list[Tensor] = []
+    loader = load_views(Views(dataset, mine), batch_size, num_workers, device)
+    state_logits: list[Tensor] = []
+    tower_inputs: list[Tensor] = []
     with tqdm(total=len(dataset), desc="look", unit="study", leave=False, delay=2, disable=not is_main()) as bar:
         for image, memory, scores in loader:
             with autocast(device, precision):
                 pixels = normalise_pixels(image.to(device, non_blocking=True))
                 logits, inputs = model.look(pixels, scores.to(device), memory.to(device, non_blocking=True))
-            states.append(logits.float().cpu())
+            state_logits.append(logits.float().cpu())
             if inputs is not None:
-                towers.append(inputs.half().cpu())
+                tower_inputs.append(inputs.half().cpu())
             bar.update(len(dataset) * len(image) / len(mine))
-    seen = _together(states, mine, len(dataset))
-    assert seen is not None, "a split has studies"
-    return seen, _together(towers, mine, len(dataset))
+    of_all = _of_all_processes(state_logits, mine, len(dataset))
+    assert of_all is not None, "a split has studies"
+    return of_all, _of_all_processes(tower_inputs, mine, len(dataset))
 
 
-def _together(parts: list[Tensor], mine: list[int], size: int) -> Tensor | None:
-    """What all processes saw, in the order of the split, from this one's batches of its share ``mine``."""
-    shares = gather_list([(mine, torch.cat(parts).numpy())] if parts else [])
+def _of_all_processes(batches: list[Tensor], mine: list[int], size: int) -> Tensor | None:
+    """Rows ``(size, ...)`` of all studies in the order of the split, from this process's batches of its studies ``mine``."""
+    shares = gather_list([(mine, torch.cat(batches).numpy())] if batches else [])
     if not shares:
         return None
-    seen = np.empty((size, *shares[0][1].shape[1:]), dtype=shares[0][1].dtype)
+    rows = np.empty((size, *shares[0][1].shape[1:]), dtype=shares[0][1].dtype)
     for indices, values in shares:
-        seen[indices] = values
-    return torch.from_numpy(seen)
+        rows[indices] = values
+    return torch.from_numpy(rows)
 
 
 def ask(model: Revtaf, dataset: ReportDataset, how: str, options: MainTrain | MainTest) -> Queries:

@@ -13,7 +13,8 @@ from modules.corpus.bank import TrainingBank
 from modules.messages import UserError
 from modules.retrieval.sharding import TOO_FEW
 
-WORDS = {"ngram_range": (1, 4), "token_pattern": r"\S+", "n_features": 2**20, "alternate_sign": False}
+# How scikit-learn's HashingVectorizer counts the runs of one to four words of a report, as columns of one sparse row.
+NGRAMS = {"ngram_range": (1, 4), "token_pattern": r"\S+", "n_features": 2**20, "alternate_sign": False}
 BLOCK = 256  # reports compared at once
 
 
@@ -42,10 +43,10 @@ def most_alike(
     """
     from sklearn.feature_extraction.text import HashingVectorizer  # on demand: it takes seconds to import
 
-    count = HashingVectorizer(**WORDS, dtype=np.float32).transform
+    count = HashingVectorizer(**NGRAMS, dtype=np.float32).transform
     among = np.arange(len(bank)) if among is None else np.sort(among)
     words = count([bank.reports[row] for row in among]).T.tocsc()  # (n-grams, N)
-    found = []
+    nearest = []
     for start in range(0, len(reports), BLOCK):
         part = slice(start, start + BLOCK)
         alike = (count(list(reports[part])) @ words).toarray()  # (B, N)
@@ -53,5 +54,5 @@ def most_alike(
         if (len(among) - own.sum(axis=1)).min() < k:
             raise UserError(TOO_FEW.format(k))
         alike[own] = -np.inf
-        found.append(among[np.argsort(-alike, axis=1, kind="stable")[:, :k]])
-    return np.concatenate(found)
+        nearest.append(among[np.argsort(-alike, axis=1, kind="stable")[:, :k]])
+    return np.concatenate(nearest)

@@ -20,6 +20,7 @@ from modules.labels import CONDITIONS, STATES
 from modules.options.parsing import model_config
 from modules.options.programs import MainTrain
 from modules.throughput import Cost
+from modules.training.fits import threads_for
 from modules.training.memory import first_study, kept_bytes
 from modules.training.optimizers import build_optimizer
 from modules.training.towers import (
@@ -31,7 +32,6 @@ from modules.training.towers import (
     Wanted,
     fits_of,
     steps_of_a_fit,
-    threads_for,
     towers_step,
 )
 from modules.training.update import Update
@@ -76,10 +76,8 @@ def training_costs(
     model = Revtaf(config).to(device)
     speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu, options.training.compile)
     batch = _random_batch(model)
-    kept, parameters = (
-        kept_bytes(config, first_study(batch, config.prompt_length)),
-        sum(parameter.numel() for parameter in model.parameters()),
-    )
+    kept = kept_bytes(config, first_study(batch, config.prompt_length))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     ids, mask = batch.token_ids.to(device), batch.token_mask.to(device)
     packed, labels = batch.packed.to(device), batch.labels.to(device)
     batch = Batch(batch.study.to(device), ids, mask, packed, labels, batch.index)
@@ -129,7 +127,6 @@ def _report_seconds(model: Revtaf, options: MainTrain, batch: Batch, device: tor
     """Seconds of a report, all its words written."""
     model.eval()
     state_ids = torch.arange(1, 1 + model.config.num_states, device=device)
-
     asked = options.generation
     limits = GenerationLimits(beams=asked.beam_size, min_length=asked.gen_min_len, max_new_tokens=asked.gen_max_len)
     for limit in (replace(limits, min_length=0, max_new_tokens=2), limits):  # the first sets up

@@ -1,8 +1,8 @@
 """Training of maps that look at the first stage: by themselves, on the image model as it is, before the first epoch and after every one.
 
-Maps of 16 pixels that move with the image model settle beside a sign while it moves most, and stay there: few large hearts
-were pointed at. So every fit begins with the same random weights, and takes no more steps than pointing needs: longer ones
-leave the heart again. What is asked of them is the presence loss alone, as in the steps of a model with cells of 32 pixels.
+Maps of 16 pixels that are trained together with the image model settle beside a sign while it moves most, and stay there: few
+large hearts were pointed at. So every fit begins with the same random weights, and takes no more steps than pointing needs:
+longer fits leave the heart again. Their loss is the presence loss alone, as for a model with cells of 32 pixels.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from models.coarse_search import search_cells
 from models.entity_queries import EntityQueries
 from models.near_view import NearView
 from models.revtaf import Revtaf
-from modules.corpus.dataloaders import settle
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.images import normalise_pixels
-from modules.distributed import autocast, is_main, world_size
+from modules.distributed import autocast, is_main
 from modules.messages import UserError
 from modules.options.programs import MainTrain
-from modules.retrieval.observation import Views
+from modules.retrieval.observation import Views, load_views
+from modules.training.fits import descend, final_loss, set_rate, threads_for
+from modules.training.gradients import copy_from_main
 from modules.training.losses import presence_loss
 from modules.training.optimizers import build_optimizer
-from modules.training.towers import threads_for
 
-STUDIES = 4096  # looked at for a fit, drawn anew for each; of a ResNet-101 at 224 pixels .4 GB, 1.6 of fine cells, for a moment twice
+# Studies that a fit looks at, drawn anew for each. Their first stage of a ResNet-101 at 224 pixels takes .4 GB, 1.6 GB as fine
+# cells, and twice that for a moment.
+STUDIES = 4096
 BATCH = 64
 STEPS = 1000  # of a fit
 LR, WEIGHT_DECAY = 5e-3, 0.05
@@ -54,11 +54,7 @@ class MapParts(nn.Module):
 
 def maps_step(parts: MapParts, optimizer: torch.optim.Optimizer, cells: Tensor, scores: Tensor) -> float:
     """One step towards the presence of entities, ``scores`` ``(B, K)``, in ``cells`` of the view; returns the loss."""
-    loss = presence_loss(search_cells(parts.view, parts.q, parts.queries, cells), scores)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return float(loss.detach())
+    return descend(optimizer, presence_loss(search_cells(parts.view, parts.q, parts.queries, cells), scores))
 
 
 class FittedMaps:
@@ -78,12 +74,12 @@ class FittedMaps:
 
     @classmethod
     def of(cls, model: Revtaf, dataset: ReportDataset, options: MainTrain) -> FittedMaps | None:
-        """Those of a model whose maps look at the first stage and that is asked what its images show; None for any other."""
+        """Those of a model whose maps look at the first stage and that has a presence loss; None for any other."""
         apart = model.coarse_search is not None and options.training.presence_weight > 0
         return cls(model, dataset, options) if apart else None
 
     def begin(self) -> None:
-        """Fit maps that never were, before the first step of the model; later calls do nothing."""
+        """Fit maps that have never been fitted, before the first step of the model; later calls do nothing."""
         if not self.fitted:
             self.fit(0)
 
@@ -116,8 +112,7 @@ class FittedMaps:
             for step in bar:
                 if step % LOOK == 0:
                     between()
-                for group in optimizer.param_groups:
-                    group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
+                set_rate(optimizer, LR, step, steps)
                 chosen = rng.choice(len(cells), min(BATCH, len(cells)), replace=False)
                 losses.append(
                     maps_step(self.parts, optimizer, cells[chosen].to(device).float(), scores[chosen].to(device))
@@ -130,10 +125,8 @@ class FittedMaps:
                 "weights (--resnet_weights), or --precision fp32"
             )
         self.fitted += 1
-        if world_size() > 1:
-            for tensor in self.parts.parameters():
-                dist.broadcast(tensor, 0)
-        return float(np.mean(losses[-max(1, steps // 10) :]))
+        copy_from_main(self.parts.parameters())
+        return final_loss(losses)
 
     def _begin_anew(self) -> None:
         """Give the maps the random weights that every fit of this seed begins with."""
@@ -150,22 +143,15 @@ class FittedMaps:
 
     @torch.no_grad()
     def _look(self, studies: list[int]) -> tuple[Tensor, Tensor]:
-        """What the image model's first stage shows of some studies: cells of the view in float16, ``(n, M, ..)``, and scores ``(n, K)``."""
+        """What a fit sees of some studies: cells ``(n, M, ..)`` of the image model's first stage in float16, scores ``(n, K)``."""
         options, encoder = self.options, self.model.visual_encoder
         self.model.eval()
         device = self.fitted.device
         views = Views(self.dataset, studies)
-        loader = DataLoader(
-            views,
-            batch_size=options.loading.at_once,
-            num_workers=options.loading.num_workers,
-            pin_memory=device.type == "cuda",
-            worker_init_fn=settle,
-            generator=torch.Generator(),  # its own: looking must not move the generator that dropout uses
-        )
+        loader = load_views(views, options.loading.at_once, options.loading.num_workers, device)
         cells: list[Tensor] = []
         for image, _, _ in tqdm(loader, desc="look", leave=False, delay=2, disable=not is_main()):
             with autocast(device, options.compute.precision):
                 nearest = encoder.first_stage(normalise_pixels(image.to(device, non_blocking=True)))
-            cells.append(self.parts.view.cells(nearest.float()).clamp(-6e4, 6e4).half().cpu())  # what float16 holds
+            cells.append(self.parts.view.cells(nearest.float()).clamp(-6e4, 6e4).half().cpu())  # float16 ends at 65504
         return torch.cat(cells), torch.from_numpy(views.region_scores.astype(np.float32))

@@ -29,8 +29,7 @@ class MeanGradients:
         self.last = False  # whether the present way back is the last of its step
         if world_size() == 1:
             return
-        for tensor in model.state_dict().values():
-            dist.broadcast(tensor, 0)
+        copy_from_main(model.state_dict().values())
         size = BUCKET
         self.place: dict[nn.Parameter, int] = {}
         for parameter in reversed([p for p in model.parameters() if p.requires_grad]):  # as the way back meets them
@@ -50,7 +49,7 @@ class MeanGradients:
         self.next, self.last = 0, False
 
     def backward(self, losses: Mapping[str, Tensor]) -> None:
-        """The way back of ``loss``; those of several batches add up."""
+        """The way back of ``losses["loss"]``; the gradients of several batches add up."""
         losses["loss"].backward()
 
     def _ready(self, parameter: nn.Parameter) -> None:
@@ -62,32 +61,32 @@ class MeanGradients:
 
     def _send(self) -> None:
         """Send the next bucket, on every process the same."""
-        found = [parameter for parameter in self.buckets[self.next] if parameter.grad is not None]
+        reached = [parameter for parameter in self.buckets[self.next] if parameter.grad is not None]
         self.next += 1
-        if found:
-            flat = torch.cat([gradient_of(parameter).flatten() for parameter in found])
-            self.sent.append((found, flat, dist.all_reduce(flat, async_op=True)))
+        if reached:
+            flat = torch.cat([gradient_of(parameter).flatten() for parameter in reached])
+            self.sent.append((reached, flat, dist.all_reduce(flat, async_op=True)))
 
     def finish(self) -> None:
         """After the last way back of a step: every gradient is the mean."""
         while self.next < len(self.buckets):
             self._send()
-        for found, flat, work in self.sent:
+        for reached, flat, work in self.sent:
             work.wait()
             flat /= world_size()
-            parts = flat.split([parameter.numel() for parameter in found])
-            gradients = [gradient_of(parameter) for parameter in found]  # in place: they keep their memory format
+            parts = flat.split([parameter.numel() for parameter in reached])
+            gradients = [gradient_of(parameter) for parameter in reached]  # in place: they keep their memory format
             torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
 
 def gradient_of(parameter: Tensor) -> Tensor:
-    """Its gradient, which is there."""
+    """The gradient of a parameter that has one."""
     assert parameter.grad is not None
     return parameter.grad
 
 
 def copy_from_main(tensors: Iterable[Tensor]) -> None:
-    """Make tensors those of process 0."""
+    """Overwrite tensors by those of process 0, in place; every process calls it with as many of the same shapes."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)

@@ -9,15 +9,12 @@ and does not unlearn it later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from scipy.sparse import csr_array
-from threadpoolctl import threadpool_limits
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -26,22 +23,27 @@ from models.retrieval_towers import RetrievalTowers
 from models.revtaf import Revtaf
 from modules.corpus.bank import TrainingBank
 from modules.corpus.datasets import ReportDataset
-from modules.distributed import is_main, world_size
+from modules.distributed import is_main
 from modules.labels import POSITIVE, UNCERTAIN
 from modules.messages import UserError
 from modules.options.programs import MainTrain
 from modules.retrieval.observation import ask
 from modules.retrieval.references import asks_its_own
 from modules.retrieval.retriever import Queries, is_fitted, what_reports_say
+from modules.retrieval.text_oracle import NGRAMS
+from modules.training.fits import descend, final_loss, set_rate, threads_for
+from modules.training.gradients import copy_from_main
 from modules.training.optimizers import build_optimizer
 from modules.training.run_options import validates
 
-SMALL = 2_000_000  # parameters of both towers, below which a CPU fits them on one thread
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
-FIRST_STEPS, STEPS = 600, 200  # of a first fit, and of a later one after as many steps; more if the studies are more
+FIRST_STEPS, STEPS = (
+    600,
+    200,
+)  # of a first fit, and at most of a later one for each epoch since; more if the studies are more
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
-NGRAMS, MOST_COUNTED, HASHED = (1, 4), 3, 2**20
+MOST_COUNTED = 3  # times that an n-gram of a report counts
 KEPT = 4096  # reports up to which the worth of all pairs is kept, 67 MB: every pair is drawn a dozen times and more
 TEXT_TEMPERATURE = 0.05  # cosine of n-grams that is worth one nat
 RARITY = 0.5  # a differing condition weighs its positive rate to minus this power
@@ -50,56 +52,44 @@ RARITY = 0.5  # a differing condition weighs its positive rate to minus this pow
 class Wanted:
     """How much a study should want the report of another: by its words and by its findings.
 
-    The worth is ``text_weight * cosine / TEXT_TEMPERATURE - label_weight * differing``: the cosine of n-gram counts, and
-    the conditions in which one report is positive and the other not, and half of those in which one is uncertain and the
-    other not, weighted by rarity (blank against negative is no difference).
+    The worth is ``cosine / TEXT_TEMPERATURE - differing``: the cosine of n-gram counts, and the conditions in which one report
+    is positive and the other not, and half of those in which one is uncertain and the other not, weighted by rarity (blank
+    against negative is no difference).
 
     Args:
         reports: of the bank, N of them.
         labels: theirs, ``(N, L)``.
-        text_weight: of the words.
-        label_weight: of the findings.
         keep: work the worth of every pair out once, at the first call; by default if they are few.
     """
 
-    def __init__(
-        self,
-        reports: Sequence[str],
-        labels: np.ndarray,
-        text_weight: float = 1.0,
-        label_weight: float = 1.0,
-        keep: bool | None = None,
-    ) -> None:
+    def __init__(self, reports: Sequence[str], labels: np.ndarray, keep: bool | None = None) -> None:
         from sklearn.feature_extraction.text import HashingVectorizer  # on demand: a second, for models with towers
         from sklearn.preprocessing import normalize
 
-        counter = HashingVectorizer(
-            ngram_range=NGRAMS, token_pattern=r"\S+", n_features=HASHED, alternate_sign=False, norm=None
-        )
-        counts = counter.transform(reports).minimum(MOST_COUNTED)
-        self.words = csr_array(normalize(counts)) * np.float32(text_weight / TEXT_TEMPERATURE) ** 0.5  # (N, HASHED)
+        counts = HashingVectorizer(**NGRAMS, norm=None).transform(reports).minimum(MOST_COUNTED)
+        self.words = csr_array(normalize(counts)) * np.float32(1 / TEXT_TEMPERATURE) ** 0.5  # (N, n-grams)
         rate = (labels == POSITIVE).mean(axis=0).clip(1e-3)
         weight = rate**-RARITY
-        weight = label_weight * weight / weight.mean()  # (L,)
-        found = [(labels == state) * weight**0.5 for state in (POSITIVE, UNCERTAIN)]
-        self.positive, self.uncertain = (part.astype(np.float32) for part in found)  # (N, L) each
+        weight = weight / weight.mean()  # (L,)
+        findings = [(labels == state) * weight**0.5 for state in (POSITIVE, UNCERTAIN)]
+        self.positive, self.uncertain = (part.astype(np.float32) for part in findings)  # (N, L) each
         self.keep = len(reports) <= KEPT if keep is None else keep
-        self.known: np.ndarray | None = None  # (N, N) if it is kept
+        self.kept: np.ndarray | None = None  # (N, N), the worth of every pair
 
     def __call__(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Worth ``(B, n)`` in nats of the rows ``candidates`` ``(n,)`` of the bank for its rows ``queries`` ``(B,)``."""
         if not self.keep:
             return self._compare(queries, candidates)
-        if self.known is None:
+        if self.kept is None:
             every = np.arange(len(self.positive))
             blocks = [every[start : start + ANCHORS] for start in range(0, len(every), ANCHORS)]
-            self.known = np.concatenate([self._compare(block, every) for block in blocks])
-        return self.known[np.ix_(queries, candidates)]
+            self.kept = np.concatenate([self._compare(block, every) for block in blocks])
+        return self.kept[np.ix_(queries, candidates)]
 
     def _compare(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         worth = (self.words[queries] @ self.words[candidates].T).toarray()
-        for found, share in ((self.positive, 1.0), (self.uncertain, 0.5)):
-            a, b = found[queries], found[candidates]
+        for findings, share in ((self.positive, 1.0), (self.uncertain, 0.5)):
+            a, b = findings[queries], findings[candidates]
             differing = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
             worth -= share * differing
         return worth
@@ -141,29 +131,29 @@ def asked_in(options: MainTrain, epoch: int) -> bool:
 
 
 def read_after(options: MainTrain, epoch: int) -> bool:
-    """Whether anything reads the towers that are fitted after ``epoch``: the next epoch's references, or who reads its model."""
+    """Whether anything reads the towers that are fitted after ``epoch``: the next epoch's references, or its validation."""
     return asked_in(options, epoch + 1) or validates(options.training, epoch)
 
 
-def _steps_of(epochs: int, moved: int, first: bool) -> int:
-    """Steps of the fit that is the first since ``epochs``: as many as fits after each of them would have had together."""
-    later = min(STEPS, moved)
+def _steps_of(epochs: int, epoch_steps: int, first: bool) -> int:
+    """Steps of a fit with ``epochs`` since the last one: as many as fits after each of them would have had together."""
+    later = min(STEPS, epoch_steps)
     return FIRST_STEPS + max(epochs - 1, 0) * later if first else epochs * later
 
 
-def fits_of(options: MainTrain, moved: int) -> list[int]:
-    """Steps of every fit of a whole training that makes ``moved`` steps in an epoch; more if the studies are more."""
-    begun, last = bool(options.start.init_from), 0
-    fits = [FIRST_STEPS] if asked_in(options, 1) and not begun else []
+def fits_of(options: MainTrain, epoch_steps: int) -> list[int]:
+    """Steps of every fit of a whole training, whose model makes ``epoch_steps`` in an epoch; see :func:`steps_of_a_fit`."""
+    fitted, last = bool(options.start.init_from), 0
+    fits = [FIRST_STEPS] if asked_in(options, 1) and not fitted else []
     for epoch in range(1, options.training.epochs + 1):
         if read_after(options, epoch):
-            fits.append(_steps_of(epoch - last, moved, first=not (begun or fits)))
+            fits.append(_steps_of(epoch - last, epoch_steps, first=not (fitted or fits)))
             last = epoch
     return fits
 
 
 def refit_towers(
-    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, moved: int, epochs: int
+    model: Revtaf, dataset: ReportDataset, wanted: Wanted, options: MainTrain, epoch: int, epoch_steps: int, epochs: int
 ) -> tuple[Queries, float]:
     """Look at the training images and train the towers on them, after ``epoch``; returns what was seen, and the loss.
 
@@ -173,10 +163,10 @@ def refit_towers(
         wanted: what is learnt.
         options: of ``main_train.py``.
         epoch: 0 before the first one.
-        moved: steps that the model makes in an epoch: a small set has few.
+        epoch_steps: that the model makes in an epoch: a small set has few.
         epochs: since the last fit.
     """
-    steps = _steps_of(epochs, moved, first=not is_fitted(model.retrieval_enhancer))
+    steps = _steps_of(epochs, epoch_steps, first=not is_fitted(model.retrieval_enhancer))
     queries = ask(model, dataset, "learned", options)
     return queries, fit_towers(model, dataset, queries, wanted, (options.runtime.seed, epoch), steps)
 
@@ -189,15 +179,6 @@ def _standardise(towers: RetrievalTowers, bank: TrainingBank, inputs: Tensor) ->
     return keys
 
 
-@contextmanager
-def threads_for(towers: nn.Module) -> Iterator[None]:
-    """One thread for towers whose products are so small that on two a step takes twice as long."""
-    small = sum(parameter.numel() for parameter in towers.parameters()) < SMALL
-    # Not torch.set_num_threads, there and back: on two cores every later step of the model takes a tenth longer.
-    with threadpool_limits(1 if small else None, user_api="openmp"):
-        yield
-
-
 def steps_of_a_fit(asked: int, studies: int) -> int:
     """As many as asked for, or once through the studies if that is more."""
     return max(asked, studies // ANCHORS)
@@ -208,11 +189,7 @@ def towers_step(
 ) -> float:
     """One step: ``seen`` ``(B, F)`` of images, ``said`` ``(n, G)`` of reports, their ``worth`` ``(B, n)``; returns the loss."""
     points = towers.query(seen, DROPOUT), towers.key(said)
-    loss = listwise_loss(towers.manifold, *points, towers.log_scale, worth)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return float(loss.detach())
+    return descend(optimizer, listwise_loss(towers.manifold, *points, towers.log_scale, worth))
 
 
 def fit_towers(
@@ -251,8 +228,7 @@ def fit_towers(
     with torch.random.fork_rng(), threads_for(towers), bar:
         torch.manual_seed(int(rng.integers(2**31)))  # dropout must not depend on, nor move, the training's generator
         for step in bar:
-            for group in optimizer.param_groups:
-                group["lr"] = LR * (1 + np.cos(np.pi * step / steps)) / 2
+            set_rate(optimizer, LR, step, steps)
             anchors = rng.choice(n, min(ANCHORS, n), replace=False)
             candidates = np.arange(N) if N <= CANDIDATES else rng.choice(N, CANDIDATES, replace=False)
             worth = wanted.of_others(rows[anchors], candidates).to(device)  # (B, n)
@@ -266,7 +242,5 @@ def fit_towers(
             f"the retrieval towers are not finite after {steps} steps: the visual encoder sees numbers that are none; give it "
             "trained weights (--resnet_weights), or --precision fp32"
         )
-    if world_size() > 1:
-        for tensor in [*towers.parameters(), *towers.buffers()]:
-            dist.broadcast(tensor, 0)
-    return float(np.mean(losses[-max(1, steps // 10) :]))
+    copy_from_main([*towers.parameters(), *towers.buffers()])
+    return final_loss(losses)
