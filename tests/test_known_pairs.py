@@ -7,7 +7,7 @@ from small_set import small_bank, small_set
 
 from modules.labelling.mentions import EXCLUDED
 from modules.labels import ENTITIES
-from modules.training.known_pairs import UNKNOWN, KnownPairs, known_pairs
+from modules.training.known_pairs import UNKNOWN, KnownPairs
 
 REPORTS = ["no effusion . heart is enlarged .", "large effusion .", "three sentences . of which . two are stored ."]
 EFFUSION, ENLARGE, TUBE = (ENTITIES.index(name) for name in ("effusion", "enlarge", "tube"))
@@ -40,7 +40,7 @@ def test_a_sentence_that_names_no_entity_is_paired_with_none(tmp_path):
     dataset = small_set(small_bank(tmp_path, reports, np.zeros((1, 18))), reports)
     dataset.refer_to(np.array([[0]]))
     for kind in ("mentions", "stored"):
-        pairs = known_pairs(dataset, kind)([0], torch.zeros(1, 2, 9))
+        pairs = KnownPairs.of(dataset, kind)([0], torch.zeros(1, 2, 9))
         assert not pairs[0, EXCLUDED].any()
         assert kind == "stored" or pairs[0].nonzero().tolist() == [[EFFUSION, 0]]
 
@@ -71,9 +71,9 @@ def test_stored_pairs_are_cosines_with_the_mean_of_the_sentences_that_name_the_e
     cosine = stored @ effusion / np.linalg.norm(stored, axis=1) / np.linalg.norm(effusion)
     assert 0.5 < cosine[2] < 0.9
     for kind, expected in (("stored", cosine.clip(0)), ("mentions", [1, 1, 0, 0])):
-        pairs = known_pairs(dataset, kind)([0], torch.zeros(1, 4, 9))
+        pairs = KnownPairs.of(dataset, kind)([0], torch.zeros(1, 4, 9))
         np.testing.assert_allclose(pairs[0, EFFUSION], expected, atol=2e-3)
 
 
 def test_all_pairs_need_no_truth(train_set):
-    assert known_pairs(train_set, "all") is None
+    assert KnownPairs.of(train_set, "all") is None

@@ -231,7 +231,7 @@ def optimised(pairs_kind, steps=120):
         _, reference_map = attention(patches, reference, sentences, keys, fixed_patches=follow)
         first = region_map.detach() if first is None else first
         if follow:
-            loss = losses.known_pairs_loss(pairs, region_map, reference_map, sentences)
+            loss = losses.known_pairs_loss(pairs, region_map, reference_map, sentences).sum()
         else:
             similarity = losses.text_similarity(region, reference)
             loss = losses.alignment_loss(similarity, region_map, reference_map, sentences)
@@ -276,4 +276,5 @@ def test_known_pairs_are_two_means_and_what_is_not_known_or_no_sentence_counts_i
                 part[1] += weight
     (together, same), (apart, other) = parts
     expected = together / same + 0.25 * apart / other
-    assert losses.known_pairs_loss(pairs, region_map, reference_map, mask).item() == pytest.approx(expected, rel=1e-5)
+    found = losses.known_pairs_loss(pairs, region_map, reference_map, mask).sum().item()
+    assert found == pytest.approx(expected, rel=1e-5)

@@ -42,7 +42,7 @@ def total_loss(model, study):
         alignment = alignment_loss(text_similarity(out.region_text, out.reference_text), *maps)
     else:
         pairs = torch.rand(len(ids), 75, maps[1].shape[1], generator=torch.Generator().manual_seed(3)) < 0.3
-        alignment = known_pairs_loss(pairs.to(out.region_map.dtype), *maps)
+        alignment = known_pairs_loss(pairs.to(out.region_map.dtype), *maps).sum()
     return (
         report_loss(out.token_logits, ids, mask, 19)
         + diagnosis_loss(out.state_logits, labels, torch.full((18,), 0.5))
@@ -294,7 +294,7 @@ def test_known_pairs_reach_the_keys_of_sentences_and_nothing_else(tiny_model):
         fused = model.fuse(tiny_study())
         maps = fused.region_map, fused.reference_map, fused.reference_mask
         if kind != "all":
-            found = gradients_of(model, known_pairs_loss(pairs, *maps))
+            found = gradients_of(model, known_pairs_loss(pairs, *maps).sum())
             assert found == {"fusion.attention.k.weight", "fusion.attention.k.bias"}
         else:
             found = gradients_of(model, alignment_loss(text_similarity(fused.region_text, fused.reference_text), *maps))

@@ -31,14 +31,17 @@ class KnownPairs:
         self.train_set, bank = train_set, train_set.bank
         self.offsets = np.asarray(bank.store["sentence_offsets"])  # (N + 1,)
         texts = [split_sentences(report) or [""] for report in bank.reports]
-        named = _named([text for report in texts for text in report])
-        counts = np.diff(self.offsets)
-        self.known = (
-            np.array([len(report) for report in texts]) == counts
-        )  # (N,), a store of others may split otherwise
+        split, stored = np.array([len(sentences) for sentences in texts]), np.diff(self.offsets)  # (N,) each
+        self.known = split == stored  # (N,), a store of others may split otherwise
+        named = _named([sentence for sentences in texts for sentence in sentences])
         values = np.zeros((self.offsets[-1], named.shape[1]), dtype=bool)  # (total, K)
-        values[np.repeat(self.known, counts)] = named[np.repeat(self.known, [len(report) for report in texts])]
+        values[np.repeat(self.known, stored)] = named[np.repeat(self.known, split)]
         self.values = values if kind == "mentions" else _stored_cosine(bank, values)
+
+    @classmethod
+    def of(cls, train_set: ReportDataset, kind: str) -> KnownPairs | None:
+        """What ``--align_pairs`` names; None for ``"all"``."""
+        return None if kind == "all" else cls(train_set, kind)
 
     def __call__(self, index: Sequence[int], reference_map: Tensor) -> Tensor:
         """Pairs ``(B, K, S)`` of the studies ``index`` ``(B,)``, whose references have the maps ``(B, S, M)``.
@@ -54,17 +57,12 @@ class KnownPairs:
         return without_waiting(torch.from_numpy(pairs), reference_map.device).transpose(1, 2)  # (B, K, S)
 
 
-def known_pairs(train_set: ReportDataset, kind: str) -> KnownPairs | None:
-    """What ``--align_pairs`` names; None for ``"all"``."""
-    return None if kind == "all" else KnownPairs(train_set, kind)
-
-
 def _named(sentences: list[str]) -> np.ndarray:
     """Whether each sentence names each entity ``(total, K)``; equal sentences are read once."""
-    number = {sentence: n for n, sentence in enumerate(dict.fromkeys(sentences))}
-    mentions = entity_mentions(list(number))
+    row_of = {sentence: row for row, sentence in enumerate(dict.fromkeys(sentences))}
+    mentions = entity_mentions(list(row_of))
     mentions[:, EXCLUDED] = NOT_MENTIONED  # "names none of the others" is nothing that could be seen
-    return (mentions != NOT_MENTIONED)[[number[sentence] for sentence in sentences]]
+    return (mentions != NOT_MENTIONED)[[row_of[sentence] for sentence in sentences]]
 
 
 def _stored_cosine(bank: TrainingBank, named: np.ndarray) -> np.ndarray:

@@ -17,14 +17,14 @@ APART = 0.25  # weight of the known pairs that mean different things
 
 
 def token_loss(
-    logits: Tensor, targets: Tensor, label_smoothing: float = 0.1, work: Callable[..., Tensor] | None = None
+    logits: Tensor, targets: Tensor, label_smoothing: float = 0.1, word_loss: Callable[..., Tensor] | None = None
 ) -> Tensor:
     """Cross-entropy of logits ``(S, V)`` and targets ``(S,)``, the mean over those that are not ``IGNORED``; float32.
 
-    ``work`` computes it in place of torch, see ``models/gpu/word_loss.py``.
+    ``word_loss`` computes it in place of torch, see ``models/gpu/word_loss.py``.
     """
-    if work is not None:
-        return work(logits, targets, label_smoothing, IGNORED)
+    if word_loss is not None:
+        return word_loss(logits, targets, label_smoothing, IGNORED)
     with torch.autocast(logits.device.type, enabled=False):
         logits = at_least_float32(logits)
         return F.cross_entropy(logits, targets, ignore_index=IGNORED, label_smoothing=label_smoothing)
@@ -205,9 +205,7 @@ def alignment_loss(
         return (loss * pairs).sum() / pairs.sum().clamp_min(1)
 
 
-def known_pairs_loss(
-    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = APART
-) -> Tensor:
+def known_pairs_loss(pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor) -> Tensor:
     """Ask a sentence to look where the entities that it names are seen, and not where others are.
 
     Departure: the released loss asks every pair to agree, each by how alike its learnt texts are. All texts alike and
@@ -221,26 +219,19 @@ def known_pairs_loss(
         region_map: ``(B, K, M)`` maps of the entities.
         reference_map: ``(B, S, M)`` maps of the reference sentences.
         mask: ``(B, S)`` true for the sentences that take part.
-        apart: weight of the pairs that mean different things.
 
     Returns:
-        Mean of ``1 - IoU`` over what means the same, plus ``apart`` times the mean IoU over what does not.
+        Two terms to be added, ``(2,)``: the mean of ``1 - IoU`` over what means the same, and ``APART`` times the mean IoU
+        over what does not.
     """
-    return known_pairs_parts(pairs, region_map, reference_map, mask, apart).sum()
-
-
-def known_pairs_parts(
-    pairs: Tensor, region_map: Tensor, reference_map: Tensor, mask: Tensor, apart: float = APART
-) -> Tensor:
-    """The two means ``(2,)`` that :func:`known_pairs_loss` adds up."""
     with torch.autocast(region_map.device.type, enabled=False):
         overlap = soft_iou(region_map.detach(), reference_map)  # (B, K, S)
-        same, other = known_pairs(pairs, mask)  # (B, K, S)
+        same, other = same_and_other(pairs, mask)  # (B, K, S)
         together = ((1 - overlap) * same).sum() / same.sum().clamp_min(1)
-        return torch.stack([together, apart * (overlap * other).sum() / other.sum().clamp_min(1)])
+        return torch.stack([together, APART * (overlap * other).sum() / other.sum().clamp_min(1)])
 
 
-def known_pairs(pairs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def same_and_other(pairs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """How far the known ``pairs`` ``(B, K, S)`` of real sentences ``mask`` ``(B, S)`` mean the same, and how far they do not."""
     known = mask.unsqueeze(1) & (pairs >= 0)
     return pairs * known, (1 - pairs) * known  # (B, K, S)

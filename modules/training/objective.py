@@ -26,11 +26,11 @@ from modules.training.losses import (
     IGNORED,
     alignment_loss,
     diagnosis_loss,
-    known_pairs,
-    known_pairs_parts,
+    known_pairs_loss,
     presence_loss,
     ranking_loss,
     reward_loss,
+    same_and_other,
     text_similarity,
     token_loss,
     updated_prior,
@@ -68,7 +68,7 @@ class Loss:
     compute: Callable[[Step], Tensor]  # unweighted: a mean, or several that add up
     weight: str | None = None  # flag that it is multiplied with; 1 if absent
     count: Callable[[RevtafConfig, Batch, Tensor | None], Tensor] | None = (
-        None  # of what each is the mean; studies if absent
+        None  # of what is averaged; studies if absent
     )
     only_with: str | None = None  # flag without which there is no such term
 
@@ -92,7 +92,7 @@ def alignment(step: Step) -> Tensor:
     output = step.output
     maps = output.region_map, output.reference_map, output.reference_mask
     if step.pairs is not None:
-        return known_pairs_parts(step.pairs, *maps)
+        return known_pairs_loss(step.pairs, *maps)
     return alignment_loss(text_similarity(output.region_text, output.reference_text), *maps, step.options.align_iou)
 
 
@@ -137,25 +137,25 @@ def reward(step: Step) -> Tensor:
     return reward_loss(step.drawn.reward, step.drawn.log_probability)
 
 
-def tokens(config: RevtafConfig, batch: Batch, pairs: Tensor | None) -> Tensor:
+def count_tokens(config: RevtafConfig, batch: Batch, pairs: Tensor | None) -> Tensor:
     """Predicted tokens of a batch ``(1,)``."""
     return (batch.packed.targets != IGNORED).sum().reshape(1)
 
 
-def aligned(config: RevtafConfig, batch: Batch, pairs: Tensor | None) -> Tensor:
-    """Known pairs of a batch that mean the same and that do not ``(2,)``; of all pairs the sentences ``(1,)``."""
+def count_aligned(config: RevtafConfig, batch: Batch, pairs: Tensor | None) -> Tensor:
+    """Known pairs of a batch that mean the same and that do not ``(2,)``; where all pairs shall agree, sentences ``(1,)``."""
     mask = batch.study.reference_mask
     if not config.mask_padding:
         mask = torch.ones_like(mask)
     if pairs is None:
         return mask.sum().reshape(1)
-    return torch.stack([part.sum() for part in known_pairs(pairs, mask)])
+    return torch.stack([part.sum() for part in same_and_other(pairs, mask)])
 
 
 LOSSES = (
-    Loss("report", report, count=tokens),
+    Loss("report", report, count=count_tokens),
     Loss("diagnosis", diagnosis, weight="cls_weight"),
-    Loss("alignment", alignment, weight="align_weight", count=aligned),
+    Loss("alignment", alignment, weight="align_weight", count=count_aligned),
     Loss("ranking", ranking, weight="rank_weight"),
     Loss("presence", presence, weight="presence_weight"),
     Loss("reward", reward, weight="scst_weight", only_with="scst"),
@@ -178,12 +178,12 @@ def next_prior(positive_probability: np.ndarray, labels: np.ndarray, old_prior: 
 
 
 def losses_of(options: TrainingOptions | None = None) -> list[Loss]:
-    """The terms of a run with these flags; without flags those that every run has."""
+    """The terms of a run with these flags; if absent, those that every run has."""
     return [loss for loss in LOSSES if not loss.only_with or (options and getattr(options, loss.only_with))]
 
 
 def loss_names(options: TrainingOptions | None = None) -> list[str]:
-    """Names of what :func:`objective` returns, in its order; without flags those that every run has."""
+    """Names of what :func:`objective` returns, in its order, for :func:`losses_of` the same flags."""
     return ["loss", *(f"loss_{loss.name}" for loss in losses_of(options))]
 
 
@@ -228,7 +228,7 @@ def objective(step: Step, share: Mapping[str, Tensor] = MappingProxyType({})) ->
 
 
 def predicted_prompt(kind: str, batch: Batch, state_ids: Tensor) -> PredictedPrompt | None:
-    """The studies that are told their predicted states in training.
+    """The studies whose prompts hold predicted states in training; None where none do.
 
     Departure: the released code trains on true states alone and writes from predicted ones; ``--prompt_states true`` does
     so.
@@ -244,7 +244,7 @@ def predicted_prompt(kind: str, batch: Batch, state_ids: Tensor) -> PredictedPro
     return PredictedPrompt(without_waiting(chosen, state_ids.device), state_ids)
 
 
-def initial_prior(labels: np.ndarray, base_rates: list[float] | None = None) -> torch.Tensor:
+def initial_prior(labels: np.ndarray, base_rates: list[float] | None = None) -> Tensor:
     """Class prior ``(L,)``: positive rate of the 14 conditions over its maximum, 1 for the auxiliary ones.
 
     Args:

@@ -26,7 +26,7 @@ from modules.retrieval.retriever import Queries, is_fitted
 from modules.training.fitted_maps import FittedMaps
 from modules.training.good_states import GoodStates
 from modules.training.history import History, shown
-from modules.training.known_pairs import known_pairs
+from modules.training.known_pairs import KnownPairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
 from modules.training.run_options import REWARD, check_same_state, drawn_in, validates
@@ -66,7 +66,7 @@ class Trainer:
     ) -> None:
         self.model, self.train_set, self.val_set, self.options, self.device = model, train_set, val_set, options, device
         self.run_dir = Path(options.run.save_dir)
-        pairs = known_pairs(train_set, model.config.align_pairs) if options.training.align_weight else None
+        pairs = KnownPairs.of(train_set, model.config.align_pairs) if options.training.align_weight else None
         how = options.compute.precision, device, train_set.tokenizer.state_ids, pairs, options.speed.fast_gpu
         self.maps = FittedMaps.of(model, train_set, options)
         self.self_critical = SelfCritical.of(model, train_set, labeler, options)
