@@ -35,7 +35,7 @@ def inputs(config, size=4, tokens=50, sentences=5, seed=0, prompt=PROMPT):
 def of(model, inputs):
     update = Update(model, OPTIONS, "fp32", torch.device("cpu"))
     model.train().zero_grad()
-    losses = update._losses_of(inputs)
+    losses = update.losses(inputs)
     losses["loss"].backward()
     return losses, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
@@ -134,6 +134,6 @@ def test_a_loader_may_pin_memory_while_a_step_is_recorded(monkeypatch):
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, instead)
     model = Revtaf(small_config(dropout=0.0)).double()
-    steps = RecordedSteps(model, Update(model, OPTIONS, "fp32", torch.device("cpu"))._losses_of, 0, ["loss"])
+    steps = RecordedSteps(model, Update(model, OPTIONS, "fp32", torch.device("cpu")).losses, 0, ["loss"])
     steps._record(widened(inputs(model.config), 0))
     assert modes == ["thread_local"]

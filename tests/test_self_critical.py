@@ -25,6 +25,7 @@ from modules.options.programs import MainTrain
 from modules.records import read_json, write_json
 from modules.training.losses import reward_loss
 from modules.training.objective import DrawnReports, Step, loss_names, objective, shares
+from modules.training.recorded_step import Inputs
 from modules.training.run_state import sums_by_name
 from modules.training.self_critical import SelfCritical
 from modules.training.trainer import Trainer
@@ -572,8 +573,8 @@ def test_a_recorded_step_is_not_repeated_in_an_epoch_that_draws(setting):
     update = Update(model, TrainingOptions(scst=4), "fp32", torch.device("cpu"), (1, 2, 3, 4), self_critical=critic)
     update.recorded = lambda inputs: pytest.fail("nothing can be drawn in it")
     critic.active = True
-    assert update.losses(Step(model, None, batch, torch.ones(18), update.options), {})["loss_reward"] > 0
-    update._move = lambda *given: None
+    assert update.losses(Inputs(batch, None, None, torch.ones(18)))["loss_reward"] > 0
+    update._step_optimizer = lambda *given: None
     update(1, (batch,), torch.ones(18))
     critic.active, update.recorded = False, lambda inputs: torch.full((7,), 5.0)
     assert update(2, (batch,), torch.ones(18)).tolist() == [5] * 7

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from modules.distributed import gather_list, world_size
 
-SANE = {  # flag of main_train.py: lowest and highest value that is not the first thing to suspect
+FLAGS = {"curvature": "c"}  # spelling of an option that has another name than its flag
+SANE = {  # option of main_train.py: lowest and highest value that is not the first thing to suspect
     "init_lr": (0.0, 1e-2),
     "ot_epsilon": (1e-2, 1.0),
     "rank_temperature": (0.1, 100.0),
@@ -35,10 +36,10 @@ class Nonfinite:
     Attributes:
         step: its number in the epoch, from 1.
         values: ``grad_norm`` and the losses by name.
-        index: positions of its studies in the training set: of the processes that had a loss that is none, of all if only the
-            gradient is.
+        index: positions of its studies in the training set: those of the processes with a loss that is not finite, or those of
+            all processes if only the gradient is not.
         count: such steps since the last look.
-        earlier: finite steps between the last look and it.
+        earlier: finite steps between the last look and this step.
     """
 
     step: int
@@ -53,12 +54,13 @@ class Nonfinite:
 
     @property
     def first(self) -> str:
-        """The term that went first; the gradient if all terms were finite."""
-        return (_bad_terms(self.values) or [name for name, value in self.values.items() if not math.isfinite(value)])[0]
+        """The first term that was not finite; the sum or the gradient if all terms were."""
+        bad = [name for name, value in self.values.items() if not math.isfinite(value)]
+        return (_bad_terms(self.values) or bad)[0]
 
 
 def _bad_terms(values: Mapping[str, float]) -> list[str]:
-    """The terms of a loss that are no numbers; of several processes their gradient is in each when one has such a term."""
+    """The terms of a loss that are not finite. The gradient tells nothing: it is the same on all processes."""
     return [name for name, value in values.items() if name not in ("loss", "grad_norm") and not math.isfinite(value)]
 
 
@@ -72,7 +74,7 @@ class FiniteWatch:
 
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self.names = ["grad_norm", *names]
-        self.found = torch.zeros((), device=device)  # 1 if the present step is to be left out, on every process
+        self.left_out = torch.zeros((), device=device)  # 1 if the present step is not finite on any process, else 0
         self.own = torch.zeros((), device=device)  # such steps of this process since the last look
         self.count = torch.zeros((), device=device)  # of any process
         self.record = torch.zeros(1 + len(self.names), device=device)  # step and values of the first
@@ -89,14 +91,14 @@ class FiniteWatch:
         """
         self.steps.append((step, index))
         values = torch.cat([norm.reshape(1).to(losses.dtype), losses])
-        bad = (~values.isfinite().all()).to(self.found.dtype)
+        bad = (~values.isfinite().all()).to(self.left_out.dtype)
         number = torch.full((1,), float(step), dtype=values.dtype, device=values.device)
         here = torch.cat([number, values]).to(self.record.dtype)
         self.record = torch.where((bad > 0) & (self.own == 0), here, self.record)
         self.own = self.own + bad
         if world_size() > 1:
             dist.all_reduce(bad, dist.ReduceOp.MAX)
-        self.found.copy_(bad)
+        self.left_out.copy_(bad)
         self.count = self.count + bad
 
     def read(self) -> Nonfinite | None:
@@ -105,20 +107,22 @@ class FiniteWatch:
         steps, self.steps = self.steps, []
         if not count:
             return None
+        self.own, self.count = torch.zeros_like(self.own), torch.zeros_like(self.count)
         mine = []
         if own:
-            mine = [(int(record[0]), dict(zip(self.names, record[1:], strict=True)), dict(steps)[int(record[0])])]
+            step, values = int(record[0]), dict(zip(self.names, record[1:], strict=True))
+            mine = [(step, values, dict(steps)[step])]
         found = gather_list(mine)
         first = min(step for step, _, _ in found)
-        found = [one for one in found if one[0] == first]
-        found = [one for one in found if _bad_terms(one[1])] or found
-        self.own, self.count = torch.zeros_like(self.own), torch.zeros_like(self.count)
-        index = [i for _, _, part in found for i in part]
-        return Nonfinite(first, found[0][1], index, int(count), [step for step, _ in steps].index(first))
+        of_first = [(values, studies) for step, values, studies in found if step == first]
+        blamed = [(values, studies) for values, studies in of_first if _bad_terms(values)] or of_first
+        index = [i for _, studies in blamed for i in studies]
+        earlier = [step for step, _ in steps].index(first)
+        return Nonfinite(first, blamed[0][0], index, int(count), earlier)
 
 
 class KeptStatistics:
-    """What a forward pass moves: statistics of normalisation layers and their counts. A step that is left out must not.
+    """A copy of what a forward pass moves, the statistics of normalisation layers: a step that is left out must not move them.
 
     Args:
         model: whose.
@@ -133,25 +137,22 @@ class KeptStatistics:
         """Before a step."""
         torch._foreach_copy_(self.copies, self.buffers)
 
-    def restore_if(self, found: Tensor) -> None:
-        """After a step: as they were, if ``found`` is 1."""
+    def restore_if(self, left_out: Tensor) -> None:
+        """After a step: put them back, if ``left_out`` is 1."""
         for buffer, copy in zip(self.buffers, self.copies, strict=True):
-            buffer.copy_(torch.where(found > 0, copy, buffer))
+            buffer.copy_(torch.where(left_out > 0, copy, buffer))
 
 
 def suspects(options: Mapping[str, Any]) -> str:
     """What is known that may have caused it: flags out of their sane range, half precision."""
-    found = []
+    reasons = []
     for name, (low, high) in SANE.items():
         value = options.get(name)
         if value is not None and not low <= value <= high:
-            found.append(f"--{FLAGS.get(name, name)} {value:g} is outside {low:g} to {high:g}")
+            reasons.append(f"--{FLAGS.get(name, name)} {value:g} is outside {low:g} to {high:g}")
     if options["precision"] != "fp32":
-        found.append(f"the step may have run in bf16 (--precision {options['precision']}; fp32 does not)")
-    return "; ".join(found) or "every flag is in its usual range: look at the studies, or lower --init_lr"
-
-
-FLAGS = {"curvature": "c"}
+        reasons.append(f"the step may have run in bf16 (--precision {options['precision']}; fp32 does not)")
+    return "; ".join(reasons) or "every flag is in its usual range: look at the studies, or lower --init_lr"
 
 
 def content_of_step(found: Nonfinite, epoch: int, ids: Sequence[str], batch: Any) -> dict[str, Any]:

@@ -42,22 +42,27 @@ class GoodStates:
         Raises:
             UserError: with ``--on_nan stop``, or if no step since the last look was finite and they are two or more.
         """
-        looked, found = len(self.watch.steps), self.watch.read()
-        self.tried |= found.earlier > 0 if found else looked > 0
+        steps, found = len(self.watch.steps), self.watch.read()
         if found is None:
-            self.none_finite = 0 if looked else self.none_finite
+            if steps:
+                self.tried, self.none_finite = True, 0
             return
+        if found.earlier:
+            self.tried = True
         what, inputs = agree_on(lambda: self._write(found, state))
-        self.none_finite = self.none_finite + looked if found.count == looked else 0
+        self.none_finite = self.none_finite + steps if found.count == steps else 0
         if self.options.training.on_nan == "skip" and self.none_finite < 2:
             if is_main():
-                print(f"\nleft out: {what}; {found.count} such step{'s' * (found.count > 1)} since the last look")
+                such = "such step" if found.count == 1 else "such steps"
+                print(f"\nleft out: {what}; {found.count} {such} since the last look")
             return
-        self.tried |= bool(inputs)  # the weights are not to blame
-        raise UserError(f"{what}{'' if inputs else f'; {suspects(flat(self.options))}'}; {self}")
+        if inputs:  # the weights are not to blame
+            self.tried = True
+            raise UserError(f"{what}; {self}")
+        raise UserError(f"{what}; {suspects(flat(self.options))}; {self}")
 
     def _write(self, found: Nonfinite, state: RunState) -> tuple[str, str]:
-        """Keep a step's studies and batch; returns what is said of it, and of that what is said of its inputs."""
+        """Keep a step's studies and batch; returns what is said of the step, and the part of it that blames its inputs, or ""."""
         path, ids = self.run_dir / "nonfinite_step.pt", [self.train_set.studies[i].id for i in found.index]
         batch = collate([self.train_set[i] for i in found.index], self.train_set.tokenizer.pad_id)
         saving.save_atomically(content_of_step(found, state.epoch, ids, batch), path)

@@ -207,7 +207,7 @@ def _clock(seconds: float) -> str:
     )
 
 
-def shown(names: Sequence[str], losses: Tensor, lr: float) -> dict[str, str]:
+def bar_figures(names: Sequence[str], losses: Tensor, lr: float) -> dict[str, str]:
     """What the progress bar shows of a step; waits for the device."""
     names = [name.removeprefix("loss_") for name in names]
     return {name: f"{x:.3f}" for name, x in zip(names, losses.tolist(), strict=True)} | {"lr": f"{lr:.1e}"}

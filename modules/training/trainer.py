@@ -25,7 +25,7 @@ from modules.retrieval.references import reference_agreement, training_reference
 from modules.retrieval.retriever import Queries, is_fitted
 from modules.training.fitted_maps import FittedMaps
 from modules.training.good_states import GoodStates
-from modules.training.history import History, shown
+from modules.training.history import History, bar_figures
 from modules.training.known_pairs import KnownPairs
 from modules.training.objective import initial_prior, loss_names
 from modules.training.optimizers import Schedule
@@ -67,10 +67,11 @@ class Trainer:
         self.model, self.train_set, self.val_set, self.options, self.device = model, train_set, val_set, options, device
         self.run_dir = Path(options.run.save_dir)
         pairs = KnownPairs.of(train_set, model.config.align_pairs) if options.training.align_weight else None
-        how = options.compute.precision, device, train_set.tokenizer.state_ids, pairs, options.speed.fast_gpu
+        precision, recorded = options.compute.precision, options.speed.fast_gpu
+        state_ids = train_set.tokenizer.state_ids
         self.maps = FittedMaps.of(model, train_set, options)
         self.self_critical = SelfCritical.of(model, train_set, labeler, options)
-        self.update = Update(model, options.training, *how, self.self_critical)
+        self.update = Update(model, options.training, precision, device, state_ids, pairs, recorded, self.self_critical)
         self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
@@ -166,8 +167,8 @@ class Trainer:
             for batches in self._batches(loader):
                 lr = self.schedule.apply(self.optimizer, state.epoch, state.step)
                 losses = self.train_step(*(self.train_set.to_device(batch, self.device) for batch in batches))
-                good = 1 - self.finite.found
-                self.sums += torch.where(good > 0, torch.cat([good[None], losses.to(self.sums.dtype)]), 0)
+                finite = 1 - self.finite.left_out
+                self.sums += torch.where(finite > 0, torch.cat([finite[None], losses.to(self.sums.dtype)]), 0)
                 self.validation.weights = None
                 state.step += 1
                 state.seen += sum(len(batch.index) for batch in batches) * world_size()
@@ -175,7 +176,7 @@ class Trainer:
                 bar.update()
                 if state.step % LOOK == 1 or state.step == steps:
                     self.good.look(state)
-                    bar.set_postfix(shown(self.losses, losses, lr))
+                    bar.set_postfix(bar_figures(self.losses, losses, lr))
                 if state.step % options.training.log_every == 0:
                     state.shown = mean_over_processes(self.sums)
                     if self.history:
@@ -255,9 +256,9 @@ class Trainer:
         options, state = self.options, self.state
         row: dict[str, Any] = {"epoch": state.epoch, **self.train_epoch()}
         if self.wanted and state.loss_towers is None and read_after(options, state.epoch):
-            given = self.model, self.train_set, self.wanted, options, state.epoch, state.step
+            after = state.epoch, state.step, state.since("loss_towers")
             with self.watch.patience(), state.beside_steps():
-                self.seen, state.loss_towers = refit_towers(*given, epochs=state.since("loss_towers"))
+                self.seen, state.loss_towers = refit_towers(self.model, self.train_set, self.wanted, options, *after)
             self.validation.weights = None
         if self.maps and state.loss_maps is None:
             with self.watch.patience(), state.beside_steps():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from models.revtaf import PredictedPrompt, Revtaf
+from models.revtaf import Revtaf
 from modules.corpus.datasets import Batch
 from modules.distributed import autocast, watch, world_size
 from modules.options.flags import TrainingOptions
@@ -58,22 +57,23 @@ class Update:
         self.model, self.options, self.precision, self.device = model, options, precision, device
         if options.grad_checkpointing:
             compute_twice(model)
-        own_statistics = world_size() > 1 and options.sync_bn is False
-        if world_size() > 1 and not own_statistics:
+        self.own_statistics: list[Tensor] = []  # of process 0, where the processes do not share theirs
+        if world_size() > 1 and options.sync_bn is False:
+            self.own_statistics = [buffer for name, buffer in model.named_buffers() if "running_" in name]
+        elif world_size() > 1:
             share_statistics(model, device)
-        self.gradients = (
-            ConflictAverseGradients(model, weights_of(options), options.cagrad)
-            if options.cagrad
-            else MeanGradients(model)
-        )
-        self.own_statistics = [b for n, b in model.named_buffers() if "running_" in n] if own_statistics else []
+        self.gradients: MeanGradients
+        if options.cagrad:
+            self.gradients = ConflictAverseGradients(model, weights_of(options), options.cagrad)
+        else:
+            self.gradients = MeanGradients(model)
         self.optimizer = build_optimizer(model, options.init_lr, options.weight_decay)
         self.finite = FiniteWatch(loss_names(options), device)
         self.statistics = KeptStatistics(model) if options.on_nan == "skip" else None
         self.recorded: RecordedSteps | None = None
         alone = device.type == "cuda" and world_size() == 1 and not (options.grad_checkpointing or options.cagrad)
         if recorded and alone and recordable(model.config, options.align_iou):
-            self.recorded = RecordedSteps(model, self._losses_of, model.config.pad_id, loss_names(options))
+            self.recorded = RecordedSteps(model, self.losses, model.config.pad_id, loss_names(options))
         self.stage: Callable[[str], AbstractContextManager] = record_function  # --profile replaces it by a stopwatch
 
     @property
@@ -87,23 +87,31 @@ class Update:
         if self.options.freeze_bn:
             freeze_statistics(self.model)
 
-    def losses(self, step: Step, share: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Forward pass over one of the batches of a step: ``loss``, the weighted sum, and its terms by name."""
-        batch = step.batch
-        prompt = predicted_prompt(self.options.prompt_states, batch, self.state_ids)
-        return self._with_prompt(step, share, prompt)
+    def losses(
+        self,
+        inputs: Inputs,
+        share: Mapping[str, Tensor] = MappingProxyType({}),
+        batches: tuple[Batch, ...] = (),
+        place: int = 0,
+    ) -> dict[str, Tensor]:
+        """Forward pass over one of the batches of a step: ``loss``, the weighted sum, and its terms by name.
 
-    def _with_prompt(self, step: Step, share: dict[str, Tensor], prompt: PredictedPrompt | None) -> dict[str, Tensor]:
-        batch = step.batch
+        Args:
+            inputs: the batch, and what else a step reads.
+            share: what each loss is multiplied with, see :func:`modules.training.objective.shares`.
+            batches: all batches of the step; only this one if empty.
+            place: of the batch among them.
+        """
+        batch = inputs.batch
         with autocast(self.device, self.precision):
-            output = self.model(batch.study, batch.token_ids, batch.token_mask, batch.packed, prompt)
+            output = self.model(batch.study, batch.token_ids, batch.token_mask, batch.packed, inputs.prompt)
         drawn = self.self_critical(output, batch) if self.self_critical and self.draws else None
-        return objective(replace(step, output=output, drawn=drawn), share)
+        step = Step(self.model, output, batch, inputs.class_prior, self.options, inputs.pairs, batches, place, drawn)
+        return objective(step, share)
 
-    def _losses_of(self, inputs: Inputs) -> dict[str, Tensor]:
-        output: Any = None  # comes with the forward pass
-        step = Step(self.model, output, inputs.batch, inputs.class_prior, self.options, inputs.pairs)
-        return self._with_prompt(step, {}, inputs.prompt)
+    def _inputs(self, batch: Batch, pairs: Tensor | None, class_prior: Tensor) -> Inputs:
+        prompt = predicted_prompt(self.options.prompt_states, batch, self.state_ids)
+        return Inputs(batch, pairs, prompt, class_prior)
 
     def __call__(self, number: int, batches: tuple[Batch, ...], class_prior: Tensor) -> Tensor:
         """Make one update.
@@ -119,16 +127,16 @@ class Update:
         if self.statistics:
             self.statistics.keep()
         known = self.known_pairs
-        pairs = [None if known is None else known(b.index, b.study.reference_mask) for b in batches]
+        pairs = [None if known is None else known(batch.index, batch.study.reference_mask) for batch in batches]
         if self.recorded and len(batches) == 1 and not self.draws:
-            prompt = predicted_prompt(self.options.prompt_states, batches[0], self.state_ids)
+            inputs = self._inputs(batches[0], pairs[0], class_prior)
             watch().beat("a recorded step")
             with says_what_to_lower(self.model.config, batches[0], self.options, self.precision):
-                values = self.recorded(Inputs(batches[0], pairs[0], prompt, class_prior))
+                values = self.recorded(inputs)
         else:
             values = self._passes(batches, pairs, class_prior)
         with self.stage("optimizer"):
-            self._move(number, batches, values)
+            self._step_optimizer(number, batches, values)
         return values
 
     def _passes(self, batches: tuple[Batch, ...], pairs: list[Tensor | None], class_prior: Tensor) -> Tensor:
@@ -138,12 +146,11 @@ class Update:
         watch().beat("forward pass")
         values = torch.zeros(len(loss_names(self.options)), device=self.device)
         for place, share in enumerate(shares(self.model.config, batches, pairs)):
-            output: Any = None  # comes with the forward pass
-            step = Step(self.model, output, batches[place], class_prior, self.options, pairs[place], batches, place)
             self.gradients.last = place == len(batches) - 1
             with says_what_to_lower(self.model.config, batches[place], self.options, self.precision):
                 with self.stage("forward"):
-                    losses = self.losses(step, share)
+                    inputs = self._inputs(batches[place], pairs[place], class_prior)
+                    losses = self.losses(inputs, share, batches, place)
                 watch().beat("backward pass")
                 with self.stage("backward"):
                     self.gradients.backward(losses)
@@ -154,13 +161,13 @@ class Update:
         copy_from_main(self.own_statistics)
         return values
 
-    def _move(self, number: int, batches: tuple[Batch, ...], values: Tensor) -> None:
+    def _step_optimizer(self, number: int, batches: tuple[Batch, ...], values: Tensor) -> None:
         """Let the optimizer use the gradients, which are looked at and clipped."""
         parameters = list(self.model.parameters())
         index = [i for batch in batches for i in batch.index]
         self.finite.note(number, index, gradient_norm(parameters), values)
         clip_gradients(parameters, self.options.clip_grad_value)
-        self.optimizer.found_inf = self.finite.found  # type: ignore[attr-defined]  # torch reads it: the update is left out where it is 1
+        self.optimizer.found_inf = self.finite.left_out  # type: ignore[attr-defined]  # torch reads it: the update is left out where it is 1
         self.optimizer.step()
         if self.statistics:
-            self.statistics.restore_if(self.finite.found)
+            self.statistics.restore_if(self.finite.left_out)
