@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import sys
 import time
@@ -39,11 +40,12 @@ from modules.distributed import autocast
 from modules.messages import UserError
 from modules.records import write_json
 from modules.retrieval.retriever import embed, search
+from modules.throughput import MIMIC_ITEMS
 from modules.training.optimizers import clip_gradients
 from modules.training.update import Update
 from modules.weights.fast import speed_up
 
-KINDS = {  # of kernels, by a part of their names; the first that fits
+KINDS = {  # of kernels, by a part of their names; the first kind that fits counts
     "attention": ("sdpa", "flash", "dot_do_o"), "convolutions": ("implicit_gemm", "fprop", "dgrad", "wgrad"),
     "matrix products": ("nvjet", "gemm", "cutlass"), "compiled and normalisation": ("triton", "batch_norm"),
     "own kernels": ("_plans", "_solutions", "_forward", "_backward"), "optimizer and clipping": ("multi_tensor",),
@@ -70,7 +72,7 @@ class Record:
 
 
 def parse() -> Namespace:
-    """Flags."""
+    """Read the flags; ``device`` is where everything runs."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -89,7 +91,7 @@ def parse() -> Namespace:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has finished."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -107,7 +109,7 @@ def seconds(work: Callable[[], Any], count: int, warm_up: int, device: torch.dev
 
 
 def forget(device: torch.device) -> None:
-    """Give back the memory of what is gone."""
+    """Give back the memory of what is gone, and count the most that is held anew."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -154,12 +156,12 @@ def model_of(options: Namespace, **how: bool) -> Revtaf:
     return model
 
 
-def step_of(model: Revtaf, host: Any, options: Namespace, recorded: bool, precision: str = "bf16") -> Callable[[], Any]:
+def step_of(model: Revtaf, host: Any, options: Namespace, recorded: bool) -> Callable[[], Any]:
     """One update of a training, the copy to the device included."""
-    update = Update(model, LOSS, precision, options.device, (3, 4, 5, 6), recorded=recorded)
+    update = Update(model, LOSS, "bf16", options.device, (3, 4, 5, 6), recorded=recorded)
     update.train()
-    prior, number = torch.ones(model.config.num_conditions, device=options.device), iter(range(1, 10**9))
-    return lambda: update(next(number), (host.to(options.device, None),), prior)
+    prior, numbers = torch.ones(model.config.num_conditions, device=options.device), itertools.count(1)
+    return lambda: update(next(numbers), (host.to(options.device, None),), prior)
 
 
 def released_step(model: Revtaf, host: Any, options: Namespace) -> Callable[[], None]:
@@ -200,33 +202,33 @@ def train(options: Namespace, record: Record) -> None:
         for size in sizes[: 2 if options.quick else None]:
             forget(device)
             with may_not_fit(f"train, {way}, batch {size}", record) as what:
-                looked = way == "recorded, compiled" and size in (options.batches[0], options.batches[-1])
-                one_way(what, how, size, flops, looked, options, record)
+                profiled = way == "recorded, compiled" and size in (options.batches[0], options.batches[-1])
+                one_way(what, how, size, flops, profiled, options, record)
 
 
 def one_way(
-    what: str, how: dict[str, bool], size: int, flops: float, looked: bool, options: Namespace, record: Record
+    what: str, how: dict[str, bool], size: int, flops: float, profiled: bool, options: Namespace, record: Record
 ) -> None:
-    """One way at one batch size; whatever it holds is gone afterwards, also where it did not fit."""
+    """One way at one batch size; its memory is free again when this returns, also where it did not fit."""
     device = options.device
     step = step_of(model_of(options, **how), host_batch(options, size), options, recorded=bool(how))
     start = time.perf_counter()
     step()
     wait(device)
-    begun = time.perf_counter() - start
+    first_step = time.perf_counter() - start
     taken = seconds(step, options.steps, 3, device)
     rate = size / taken
     record(
         what, studies_per_second=rate, ms_per_step=1e3 * taken, tflops=flops * rate / 1e12, gigabytes=gigabytes(device),
-        seconds_before_the_first_step=begun, minutes_of_mimic=270_790 * 6 / rate / 60,
+        seconds_before_the_first_step=first_step, minutes_of_mimic=MIMIC_ITEMS * 6 / rate / 60,
     )  # fmt: skip
-    if looked:
+    if profiled:
         kinds(step, f"kernels of a step, {what.removeprefix('train, ')}", options, record)
 
 
 @contextmanager
 def may_not_fit(what: str, record: Record) -> Iterator[str]:
-    """A card may be too small for ``what``: that is a line too, and the rest is measured; a step says it in a sentence."""
+    """Record that the card is too small for ``what``, which torch and a training step say in their own ways, and go on."""
     try:
         yield what
     except (torch.OutOfMemoryError, UserError) as error:
@@ -236,7 +238,7 @@ def may_not_fit(what: str, record: Record) -> Iterator[str]:
 
 
 def kinds(step: Callable[[], Any], what: str, options: Namespace, record: Record) -> None:
-    """Milliseconds of a step by kind of kernel."""
+    """Record the milliseconds of a step by kind of kernel."""
     if options.device.type != "cuda":
         return
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
@@ -282,21 +284,24 @@ def generate(options: Namespace, record: Record) -> None:
             forget(device)
             with may_not_fit(f"generate, {way}, batch {size}", record) as what:
                 batch = random_batch(model.config, size, 30).to(device, None)
-                taken = seconds(partial(written, model, batch, states, limits, device), 2 if how else 1, 1, device)
+                work = partial(write_reports, model, batch, states, limits, device)
+                taken = seconds(work, 2 if how else 1, 1, device)
                 record(
                     what, reports_per_second=size / taken, ms_per_word=1e3 * taken / new,
                     seconds_of_3858=3858 * taken / size, gigabytes=gigabytes(device),
                 )  # fmt: skip
 
 
-def written(model: Revtaf, batch: Any, states: torch.Tensor, limits: GenerationLimits, device: torch.device) -> None:
-    """Reports of a batch."""
+def write_reports(
+    model: Revtaf, batch: Any, states: torch.Tensor, limits: GenerationLimits, device: torch.device
+) -> None:
+    """Write the reports of a batch."""
     with autocast(device, "bf16"):
         model.generate(batch.study, 3, states, limits)
 
 
-def found(enhancer: Any, points: torch.Tensor, rows: int) -> None:
-    """The nearest of the first ``rows`` points to each of the others."""
+def search_bank(enhancer: Any, points: torch.Tensor, rows: int) -> None:
+    """Find the nearest of the first ``rows`` points to each of the others."""
     groups, nobody = torch.arange(rows, device=points.device), np.full(len(points) - rows, -1)
     search(RetrievalBank(enhancer.manifold, points[:rows], groups), points[rows:], nobody)
 
@@ -304,12 +309,12 @@ def found(enhancer: Any, points: torch.Tensor, rows: int) -> None:
 def retrieve(options: Namespace, record: Record) -> None:
     """The retrieval of a test of MIMIC-CXR's size: the bank embedded, and every query searched."""
     model, queries = model_of(options), 20 if options.quick else 3858
-    for rows in (1000,) if options.quick else (135_000, 270_790, 1_000_000):
+    for rows in (1000,) if options.quick else (135_000, MIMIC_ITEMS, 1_000_000):
         scores = np.random.default_rng(0).random((rows + queries, model.config.num_entities), dtype=np.float32)
         enhancer = model.retrieval_enhancer
         embedded = seconds(partial(embed, enhancer, scores, options.device), 1, 1, options.device)
         points = embed(enhancer, scores, options.device)
-        taken = seconds(partial(found, enhancer, points, rows), 1, 1, options.device)
+        taken = seconds(partial(search_bank, enhancer, points, rows), 1, 1, options.device)
         record(f"retrieve, {queries} queries in {rows} rows", seconds_of_search=taken, seconds_of_embedding=embedded)
 
 

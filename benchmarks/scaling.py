@@ -40,6 +40,7 @@ from modules.preparation.features.text_features import find_text_encoder, report
 from modules.retrieval.neighbours import label_neighbours, memory_indices
 from modules.retrieval.retriever import search
 from modules.retrieval.sharding import shard_rows
+from modules.throughput import MIMIC_ITEMS
 from modules.training.optimizers import build_optimizer
 
 matplotlib.use("Agg")
@@ -199,7 +200,7 @@ def main() -> None:
         published_config(quick), small if quick else SCORER, queries, tokens, batch=2, reports=400 if quick else 4000
     )
     few, four = replace(work, queries=20 if quick else 1024), replace(work, batch=4)
-    rows = [500, 1000] if quick else [135_000, 270_790, 1_000_000]
+    rows = [500, 1000] if quick else [135_000, MIMIC_ITEMS, 1_000_000]
     studies = [200, 400] if quick else [12_500, 25_000, 50_000]
     sides, lengths = ([32, 64], [24, 30]) if quick else ([96, 224, 320], [60, 120, 240])
     worlds = [1, 2]

@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -68,13 +70,11 @@ def main() -> None:
         _timed("METEOR alone, one reference each",
                lambda: meteor_statistics([postprocess_prediction(text) for text in predictions], references))  # fmt: skip
     thirds = frequency_thirds(MIMIC_POSITIVE_RATES)
-    scorer = _timed(
-        "labels of the references", lambda: ReportScorer(references, RuleLabeler(), full=full, thirds=thirds)
-    )
+    labelling = "labels of the references"
+    scorer = _timed(labelling, lambda: ReportScorer(references, RuleLabeler(), full=full, thirds=thirds))
     begun = time.perf_counter()
-    system = _timed("all scores, cut and whole references", lambda: scorer.systems({"a": predictions}, options.meteor))[
-        "a"
-    ]
+    systems = _timed("all scores, cut and whole references", lambda: scorer.systems({"a": predictions}, options.meteor))
+    system = systems["a"]
     _timed("1,000 resamples of every figure", system.intervals)
     _timed("per class, with intervals", lambda: scorer.per_class(system))
     _timed("diversity", lambda: diversity(predictions, references, other, full))
@@ -85,7 +85,8 @@ def main() -> None:
     print(f"{time.perf_counter() - started:8.1f} s  this program")
 
 
-def _timed(what: str, run):
+def _timed(what: str, run: Callable[[], Any]) -> Any:
+    """Print the seconds of ``run`` and hand on what it returns."""
     started = time.perf_counter()
     result = run()
     print(f"{time.perf_counter() - started:8.1f} s  {what}", flush=True)

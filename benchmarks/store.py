@@ -40,6 +40,7 @@ from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis, write_bank_reports, write_feature
 from modules.corpus.tokenizer import ReportTokenizer
+from modules.throughput import MIMIC_ITEMS
 
 READS = 20_000  # studies that a worker reads before its memory is taken
 REPORT = "The lungs are clear. There is no pleural effusion or pneumothorax. The heart size is normal. " * 3
@@ -105,7 +106,7 @@ def worker_memory(dataset: ReportDataset, queue) -> None:
 def main() -> None:
     """Equal numbers, times, memory."""
     options = arguments(__doc__.splitlines()[0], runs=3)
-    count, width, lines = (300, 16, 300) if options.quick else (270_790, 512, 5000)
+    count, width, lines = (300, 16, 300) if options.quick else (MIMIC_ITEMS, 512, 5000)
     print(machine())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -79,18 +79,20 @@ def verdict(name: str, value: float, target: float, text: str, at_most: bool = F
 
 def status_megabytes(field: str) -> float:
     """A memory figure of this process in MB (10^6 bytes): ``VmRSS``, ``VmHWM`` (peak), ``RssAnon``; Linux."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise ValueError(f"/proc/self/status has no line {field}: this benchmark needs Linux")
+    return _megabytes("/proc/self/status", field)
 
 
 def private_megabytes() -> float:
     """Memory in MB (10^6 bytes) that this process shares with no other, not even the one it was forked from; Linux."""
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Private_Dirty:"):
+    return _megabytes("/proc/self/smaps_rollup", "Private_Dirty")
+
+
+def _megabytes(path: str, field: str) -> float:
+    """The line ``field: 1234 kB`` of a file of Linux, in MB."""
+    for line in Path(path).read_text().splitlines():
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise ValueError("/proc/self/smaps_rollup has no line Private_Dirty: this benchmark needs Linux")
+    raise ValueError(f"{path} has no line {field}: this benchmark needs Linux")
 
 
 def reset_peak() -> None:

@@ -25,6 +25,7 @@ from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import RuleLabeler
 from modules.messages import run
 
+# What is taken out of a report: "no ", "without ", "no evidence of ", "no radiographic evidence of ".
 _DENIAL = re.compile(r"\b(?:no|without)\s+(?:\w+ evidence of |evidence of )?", re.IGNORECASE)
 _SIDES = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
 
@@ -44,9 +45,9 @@ def shuffle(cleaned: str, rng: np.random.Generator) -> str:
     return " . ".join(rng.permutation(cleaned.removesuffix(" .").split(" . "))) + " ."
 
 
-def wrong_copies(reports: list[str], seed: int = 0) -> dict[str, list[str]]:
+def wrong_copies(reports: list[str]) -> dict[str, list[str]]:
     """Cleaned copies of raw reports, by what is wrong with them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     cleaned = [clean_report(text) for text in reports]
     return {
         "the reference itself": cleaned,
