@@ -19,8 +19,7 @@ from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainPrepare, MainTest, MainTrain
 from modules.records import ROOT, plain, read_json, write_json
 from modules.training import ablation_lines, ablation_runs
-from modules.training.ablation_lines import features_checksum
-from modules.training.ablation_lines import flat as flat_figures
+from modules.training.ablation_lines import dotted_numbers, features_checksum
 from modules.training.ablation_progress import progress
 from modules.training.ablation_runs import (
     finished_runs,
@@ -532,7 +531,7 @@ def test_a_run_that_failed_is_not_counted_as_finished(tmp_path):
 
 def test_figures_are_numbers_by_dotted_name():
     nested = {"scores": {"a": 0.1234567, "name": "x", "flag": True}, "map_correlation": 1, "none": None}
-    assert flat_figures(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}
+    assert dotted_numbers(nested) == {"scores.a": 0.12346, "map_correlation": 1.0}
 
 
 def test_the_checksum_of_features_is_of_their_numbers_and_not_of_the_commit_that_made_them(tmp_path):

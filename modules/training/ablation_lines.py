@@ -17,21 +17,16 @@ from modules.corpus.manifest import read_manifest
 from modules.records import read_json, sha256_of
 from modules.training.ablations import Job
 
-PLACES = {
-    "ann_path",
-    "image_dir",
-    "feature_dir",
-    "bank_dir",
-    "save_dir",
-    "resume",
-    "seed",
-    "eval_batch_size",
-}  # no setting of a row
-KEPT = (
+PLACES = {  # options that say where and how often a row runs, and are no settings of it
+    "ann_path", "image_dir", "feature_dir", "bank_dir", "save_dir", "resume", "seed", "eval_batch_size",
+}  # fmt: skip
+KEPT = (  # parts of metrics.json whose figures the line repeats
     "scores", "retrieval", "grounding", "reference_sensitivity", "map_correlation", "text_cosine", "diversity", "copying",
     "particulars",
 )  # fmt: skip
-_OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")  # sign by sign of what the maps are compared with
+# Figures of single signs of what the maps are compared with: grounding.rows.centre.signs.edema.auroc is left out,
+# grounding.rows.maps.signs.edema.auroc stays.
+_SIGNS_OF_OTHERS = re.compile(r"grounding\.rows\.(?!maps\.).*\.signs\.")
 
 
 def run_line(
@@ -55,8 +50,8 @@ def run_line(
         environment: of training and test; how many threads they had.
     """
     metrics = read_json(job.folder / "metrics.json")
-    figures = flat({name: metrics[name] for name in KEPT if name in metrics})
-    figures = {name: value for name, value in figures.items() if not _OF_OTHERS.match(name)}
+    figures = dotted_numbers({name: metrics[name] for name in KEPT if name in metrics})
+    figures = {name: value for name, value in figures.items() if not _SIGNS_OF_OTHERS.match(name)}
     return {
         "benchmark": benchmark,
         "row": job.row.name,
@@ -85,30 +80,33 @@ def features_checksum(directory: str) -> str:
     return sha256("".join(f"{name} {parts[name]['sha256']}\n" for name in sorted(parts)).encode()).hexdigest()
 
 
-def flat(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
+def dotted_numbers(value: Mapping[str, Any], before: str = "") -> dict[str, float]:
     """The numbers of nested mappings by dotted name, to five digits; what is no number is left out."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, item in value.items():
         if isinstance(item, Mapping):
-            found |= flat(item, f"{before}{name}.")
+            numbers |= dotted_numbers(item, f"{before}{name}.")
         elif isinstance(item, int | float) and not isinstance(item, bool):
-            found[f"{before}{name}"] = float(f"{item:.5g}")
-    return found
+            numbers[f"{before}{name}"] = float(f"{item:.5g}")
+    return numbers
 
 
 def hardware(threads: str | None) -> str:
-    """Processor or GPU, and how many ``threads`` compute; as many as here if that is no number of them."""
+    """Processor or GPU of this machine, and how many threads compute.
+
+    Args:
+        threads: ``OMP_NUM_THREADS`` of the run; without a number there, this process's threads are said.
+    """
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    own = int(threads) if threads is not None and threads.strip().isdecimal() else 0
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return (
-        f"{names[0] if names else platform.processor() or platform.machine()}, {own or torch.get_num_threads()} threads"
-    )
+    processor = names[0] if names else platform.processor() or platform.machine()
+    number = int(threads) if threads is not None and threads.strip().isdecimal() else 0
+    return f"{processor}, {number or torch.get_num_threads()} threads"
 
 
 def seconds_of_epochs(trained: Path) -> list[float]:

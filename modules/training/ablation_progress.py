@@ -24,7 +24,9 @@ def progress(
     width = max(map(len, rows))
 
     def mark(job: Job) -> str:
-        return "!" if job in broken else ".x"[job not in left]
+        if job in broken:
+            return "!"
+        return "." if job in left else "x"
 
     marks = {row: "".join(mark(job) for job in wanted if job.row.name == row) for row in rows}
     lines = [f"  {row:{width}}  {marks[row]}" for row in rows]

@@ -29,7 +29,7 @@ from modules.training.run_options import begun_with
 
 CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster than one after the other on two
 SEARCH = tuple(field.name for field in fields(GenerationOptions))  # options of the search for reports
-# a resumed training may change them, and becomes another model
+# Options that a resumed training may change, which makes another model of it.
 DECIDING = ("epochs", "val_every", "monitor_metric", "scst", "scst_epochs", "scst_weight", "scst_rarity")
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
@@ -162,7 +162,7 @@ def _run_all(
     for worker in range(at_once):
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}  # what is set already holds
         devices.put({"CUDA_VISIBLE_DEVICES": str(worker % gpus)} if gpus else {**threads, **os.environ})
-    started, left, failed = time.monotonic(), list(missing), []
+    started, left = time.monotonic(), list(missing)
     broken: list[Job] = []
 
     def work(job: Job) -> None:
@@ -180,7 +180,6 @@ def _run_all(
             left.remove(job)
             if isinstance(future.exception(), subprocess.CalledProcessError):
                 broken.append(job)
-                failed.append(str(job.folder / "log.txt"))
                 print(f"{job.row.name}, seed {job.seed}, failed:\n{_last_words(job.folder / 'log.txt')}")
             else:
                 future.result()
@@ -188,7 +187,7 @@ def _run_all(
             print(progress(wanted, left, seconds, len(missing) - len(left), at_once, broken), flush=True)
     finally:
         pool.shutdown(cancel_futures=True)
-    return failed
+    return [str(job.folder / "log.txt") for job in broken]
 
 
 def run_one(

@@ -19,7 +19,7 @@ from modules.training.run_state import RunState
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-EPOCHS, STEPS = "metrics.csv", "steps.csv"
+EPOCHS_TABLE, STEPS_TABLE = "metrics.csv", "steps.csv"
 COLUMNS = {  # of the terminal's table, by the name of the figure
     "epoch": "epoch", "loss": "loss", "loss_report": "report", "loss_diagnosis": "diagnosis", "val_BLEU_4": "BLEU-4",
     "val_ce_f1": "CE-F1", "val_ce_f1_macro": "CE-F1 macro", "val_text_cosine": "text cos.", "val_map_correlation": "map corr.",
@@ -46,16 +46,17 @@ class History:
         sums: Sequence[float] = (),
         losses: Sequence[str] | None = None,
     ) -> None:
-        self.run_dir, self.kept, self.epoch = run_dir, list(sums), before[0]
+        self.run_dir, self.last_sums, self.epoch = run_dir, list(sums), before[0]
         self.losses = losses or loss_names()
         self.events: SummaryWriter | None = None
-        self.of_threads = threading.excepthook
-        self.headed = False  # whether a row has been shown
-        self.steps = [row for row in _read(run_dir / STEPS) if (int(row["epoch"]), int(row["step"])) <= before]
-        known = ("epoch", "step", "total_step", *self.losses, "lr")
-        self.columns = list(dict.fromkeys([*(name for row in self.steps[:1] for name in row), *known]))
-        if self.steps or (run_dir / STEPS).is_file():
-            _write(run_dir / STEPS, self.steps, self.columns)
+        self.excepthook_before = threading.excepthook
+        self.has_heading = False  # whether the terminal's table has its heading
+        path = run_dir / STEPS_TABLE
+        self.steps = [row for row in _read(path) if (int(row["epoch"]), int(row["step"])) <= before]
+        in_table = list(self.steps[0]) if self.steps else []
+        self.columns = list(dict.fromkeys([*in_table, "epoch", "step", "total_step", *self.losses, "lr"]))
+        if self.steps or path.is_file():
+            _write(path, self.steps, self.columns)
         for old in (run_dir / "tensorboard").glob("events.out.tfevents.*"):
             old.unlink()
         self.epochs: list[Mapping[str, Any]] = []
@@ -70,12 +71,13 @@ class History:
     def end_epoch(self, rows: Sequence[Mapping[str, Any]], options: TrainingOptions, best: bool) -> None:
         """Keep the rows of all finished epochs and show the last; ``best`` says whether it is the best so far."""
         self.keep_epochs(rows)
-        print(table_row(rows[-1], options.monitor_metric, best, seconds_left(rows, options), heading=not self.headed))
-        self.headed = True
+        heading = not self.has_heading
+        print(table_row(rows[-1], options.monitor_metric, best, seconds_left(rows, options), heading))
+        self.has_heading = True
 
     def keep_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the table of all epochs, and what is new of it into TensorBoard."""
-        _write(self.run_dir / EPOCHS, rows)
+        _write(self.run_dir / EPOCHS_TABLE, rows)
         for row in rows[len(self.epochs) :]:
             figures = {name: value for name, value in row.items() if name != "epoch" and value is not None}
             self._scalars(figures, row["epoch"])
@@ -92,20 +94,20 @@ class History:
             sums: finite steps and losses of this epoch so far, means over the processes.
             lr: learning rate of the step.
         """
-        last = self.kept if self.kept and self.epoch == epoch else [0.0] * len(sums)
+        last = self.last_sums if self.last_sums and self.epoch == epoch else [0.0] * len(sums)
         count, *parts = (now - then for now, then in zip(sums, last, strict=True))
-        self.kept, self.epoch = list(sums), epoch
+        self.last_sums, self.epoch = list(sums), epoch
         if not count:  # no step since was finite
             return
         figures = dict(zip(self.losses, [part / count for part in parts], strict=True)) | {"lr": lr}
         row = {"epoch": epoch, "step": step, "total_step": total, **figures}
-        with open(self.run_dir / STEPS, "a", encoding="utf-8", newline="") as file:
+        with open(self.run_dir / STEPS_TABLE, "a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
             if not self.steps:
                 writer.writeheader()
             writer.writerow(plain(row))
         self._scalars({f"step/{name}": value for name, value in figures.items()}, total)
-        self.steps.append(row)  # behind: TensorBoard's file begins with the steps that were there
+        self.steps.append(row)  # last, since a new TensorBoard file begins with all rows of self.steps
 
     def close(self) -> None:
         """Bring TensorBoard's file to the disk."""
@@ -113,24 +115,23 @@ class History:
             if self.events is not None:
                 self.events.close()
         finally:
-            threading.excepthook = self.of_threads
+            threading.excepthook = self.excepthook_before
 
-    def _unless_told(self, found: threading.ExceptHookArgs) -> None:
-        """TensorBoard's thread ends in an error of the disk, which the next call to it raises here: once is enough."""
-        if not (issubclass(found.exc_type, OSError) and type(found.thread).__name__ == "_AsyncWriterThread"):
-            self.of_threads(found)
+    def _report_thread_error(self, error: threading.ExceptHookArgs) -> None:
+        """Report the error of a thread, unless it is TensorBoard's and of the disk: the next call to TensorBoard raises that."""
+        if not (issubclass(error.exc_type, OSError) and type(error.thread).__name__ == "_AsyncWriterThread"):
+            self.excepthook_before(error)
 
     def _events(self) -> SummaryWriter:
         if self.events is None:
             from torch.utils.tensorboard import SummaryWriter  # on demand: it takes seconds to import
 
-            threading.excepthook = self._unless_told
+            threading.excepthook = self._report_thread_error
             self.events = SummaryWriter(str(self.run_dir / "tensorboard"))
             for row in self.steps:  # of the run before it was interrupted
-                known = {
-                    f"step/{n}": float(v) for n, v in row.items() if n not in ("epoch", "step", "total_step") and v
-                }
-                self._scalars(known, int(row["total_step"]))
+                counts = ("epoch", "step", "total_step")
+                figures = {f"step/{name}": float(cell) for name, cell in row.items() if name not in counts and cell}
+                self._scalars(figures, int(row["total_step"]))
         return self.events
 
     def _scalars(self, figures: Mapping[str, float], at: int) -> None:
@@ -159,7 +160,10 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]], known: Sequence[str] =
 
 
 def seconds_left(rows: Sequence[Mapping[str, Any]], options: TrainingOptions) -> float | None:
-    """Seconds that a run will go on for, after the epochs of ``rows``; None before the first epoch that draws, if one will."""
+    """Seconds that a run will go on for, after the epochs of ``rows``.
+
+    Epochs that draw reports and those that do not have a mean of their own; None while one of a kind lies ahead and none behind.
+    """
     took: dict[bool, list[float]] = {True: [], False: []}
     for row in rows:
         took[drawn_in(options, row["epoch"]) > 0].append(row["seconds"])
@@ -194,17 +198,15 @@ def _cell(name: str, value: Any) -> str:
         return "-"
     if name == "lr":
         return f"{value:.1e}"
-    return str(value) if isinstance(value, int) else f"{value:.0f}" if name == "seconds" else f"{value:.3f}"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.0f}" if name == "seconds" else f"{value:.3f}"
 
 
 def _clock(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 100
-        else f"{seconds / 60:.0f} min"
-        if seconds < 6000
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def bar_figures(names: Sequence[str], losses: Tensor, lr: float) -> dict[str, str]:

@@ -21,12 +21,13 @@ from modules.weights.checkpoints import BERT_FILES, load_backbone, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
     "image_size", "grid", "dropout", "manifold", "curvature", "learn_curvature", "retrieval", "attention", "align_pairs",
-    "ot_plan",    "ot_solver", "ot_epsilon", "ot_iterations", "mask_padding",
+    "ot_plan", "ot_solver", "ot_epsilon", "ot_iterations", "mask_padding",
 )  # fmt: skip
 
-BEGINS_ANEW = "retrieval_enhancer.manifold.log_c"  # c starts where it was
-FITTED = "near_view.", "coarse_search.maps_fitted"  # finer maps, which begin anew on another grid
-WIDE_CELLS = {  # what searches cells of 32 pixels: the maps themselves, and beside finer ones
+LEARNED_CURVATURE = "retrieval_enhancer.manifold.log_c"  # of a model that learned none it starts at --c
+MAPS_FITTED = "coarse_search.maps_fitted"
+FINER_MAPS = "near_view.", MAPS_FITTED  # which begin anew on another grid
+WIDE_CELLS = {  # what searches cells of 32 pixels: on the coarse grid the maps themselves, beside finer maps their own search
     "near_view.": "coarse_search.view.", "fusion.attention.q.": "coarse_search.q.", "entity_queries.": "coarse_search.queries.",
 }  # fmt: skip
 
@@ -81,7 +82,7 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path,
         model: to load into.
         checkpoint: as :func:`modules.weights.checkpoints.load_checkpoint` returns it.
         path: of the checkpoint.
-        maps_fitted: whether this training fits the maps of a finer grid apart, as without a presence loss it does not.
+        maps_fitted: whether this training fits the maps of a finer grid apart; without a presence loss it does not.
 
     Returns:
         A line for each part that does not come from there.
@@ -113,9 +114,9 @@ def load_trained(model: Revtaf, checkpoint: Mapping[str, Any], path: str | Path,
         for name, value in taken.items()
     }
     missing = model.load_state_dict(weights, strict=False).missing_keys
-    random = [name for name in missing if name != BEGINS_ANEW]
-    if random:
-        raise UserError(f"{path} has no {random[0]}, which the switches of this run need: leave out --attention")
+    needed = [name for name in missing if name != LEARNED_CURVATURE]
+    if needed:
+        raise UserError(f"{path} has no {needed[0]}, which the switches of this run need: leave out --attention")
     if new:
         lines.append(f"vocabulary: {new} words of these reports are new to {path} and start from random vectors")
     return lines
@@ -126,18 +127,20 @@ def _on_the_grid(
 ) -> dict[str, Tensor]:
     """The weights of a model of the other grid: wide cells are searched as they were, finer maps begin anew."""
     weights, finer = checkpoint["state_dict"], model.config.grid == "2x"
-    apart = maps_fitted and model.coarse_search is not None if finer else weights.get(FITTED[1], torch.tensor(0)) > 0
-    if not apart:
+    fits_here, fitted_there = maps_fitted and model.coarse_search is not None, weights.get(MAPS_FITTED, 0) > 0
+    if not (fits_here if finer else fitted_there):
         raise UserError(
             f"{path} is a model of another --grid, whose maps become those of this one only where cells of 16 pixels are fitted "
             "apart (--entity_keys query and a --presence_weight above 0): leave out --grid"
         )
-    moved = {name: name for name in weights if not name.startswith("near_view.")}
+    source_of = {
+        name: name for name in weights if not name.startswith("near_view.")
+    }  # by its name here, its name there
     for maps, beside in WIDE_CELLS.items():
-        source, target = (maps, beside) if finer else (beside, maps)
-        moved |= {target + name.removeprefix(source): name for name in weights if name.startswith(source)}
-    anew = {name: value for name, value in model.state_dict().items() if finer and name.startswith(FITTED)}
-    return anew | {name: weights[source] for name, source in moved.items()}
+        theirs, ours = (maps, beside) if finer else (beside, maps)
+        source_of |= {ours + name.removeprefix(theirs): name for name in weights if name.startswith(theirs)}
+    anew = {name: value for name, value in model.state_dict().items() if finer and name.startswith(FINER_MAPS)}
+    return anew | {name: weights[source] for name, source in source_of.items()}
 
 
 def _is_shorter(value: Tensor, own: Tensor | None, by: int) -> bool:

@@ -19,7 +19,7 @@ FREE_ON_RESUME = (  # they do not change what has been trained; what they change
     "resnet_weights", "chexbert_path", "init_from",
 )  # fmt: skip
 
-STARTED = ("init_from", "resnet_weights")  # of them those that say what a run began with: no resume changes that
+STARTED = ("init_from", "resnet_weights")  # what a run began with, which no resume changes
 
 REWARD = ("scst_weight", "scst_rarity")  # what the loss of drawn reports is made of
 DRAWING = ("scst", "scst_epochs", *REWARD)  # a run may begin to draw reports, and cease to, between two epochs
@@ -48,25 +48,23 @@ def share_batch(options: MainTrain) -> None:
 
 
 def begun_with(folder: str | Path) -> dict[str, Any]:
-    """Options of the run in a folder, those that it lacks at their defaults, as before there was the flag; empty if there is none."""
+    """Options of the run in a folder, or none without a run; what an earlier version did not write has its default."""
     path = Path(folder) / "options.json"
-    return (
-        plain({**vars(GenerationOptions()), **vars(TrainingOptions())}) | read_run_options(path)
-        if path.is_file()
-        else {}
-    )
+    if not path.is_file():
+        return {}
+    return plain({**vars(GenerationOptions()), **vars(TrainingOptions())}) | read_run_options(path)
 
 
 def kept_options(options: MainTrain) -> dict[str, Any]:
-    """What ``options.json`` is to hold of a run: the present flags, and of one that is resumed what its weights began as."""
+    """What ``options.json`` is to hold: the present flags, except for those that say what a resumed run began with."""
     theirs = begun_with(options.run.save_dir) if options.training.resume else {}
     return flat(options) | {name: theirs[name] for name in STARTED if name in theirs}
 
 
 def fixed_options(options: MainTrain) -> dict[str, Any]:
-    """Those that a run keeps from its beginning to its end; with ``--global_batch`` every process may have another share."""
-    own = "batch_size" if options.training.global_batch else ""
-    return {name: value for name, value in plain(flat(options)).items() if name not in (*FREE_ON_RESUME, *DRAWING, own)}
+    """Those that a run keeps from its beginning to its end; not the batch of a process where ``--global_batch`` sets the whole."""
+    free = {*FREE_ON_RESUME, *DRAWING} | ({"batch_size"} if options.training.global_batch else set())
+    return {name: value for name, value in plain(flat(options)).items() if name not in free}
 
 
 def check_same_run(options: MainTrain) -> None:
@@ -125,32 +123,47 @@ def check_same_state(path: Path, run: Mapping[str, Any], options: MainTrain, fea
             f"{path} belongs to a run on other features than those in {options.data.feature_dir} (first "
             f"{others[0]}): give the --feature_dir that it began with, or train anew into another --save_dir"
         )
-    begun, asked = run["epoch"] - (not inside), options.training.epochs
+    begun, asked = run["epoch"] if inside else run["epoch"] - 1, options.training.epochs
     if begun > asked:
         raise UserError(f"{path} is of epoch {begun} and --epochs asks for {asked}: give {begun} or more")
-    then, now = run.get("drawn", 0), drawn_in(options.training, run["epoch"])
-    if inside and then != now:
+    if inside:
+        _refuse_other_drawing(path, run, options.training)
+    elif begun == asked:
+        _refuse_late_drawing(path, run, options)
+
+
+def _refuse_other_drawing(path: Path, run: Mapping[str, Any], training: TrainingOptions) -> None:
+    """Refuse to go on inside an epoch with other drawn reports, or with another weight of them; UserError names the flag."""
+    then, now = run.get("drawn", 0), drawn_in(training, run["epoch"])
+    if then != now:
         raise UserError(
             f"{path} was saved inside an epoch that draws {then} reports of each study, and now it would draw {now}: resume with "
             "the --scst, --scst_epochs and --epochs that it had, and change them once the epoch has ended"
         )
-    if not inside and begun == asked and then != now:
-        raise UserError(
-            f"{path} has its {begun} epochs, in which --scst was {then}, and none is left for --scst {now}: give --epochs "
-            f"{begun + options.training.scst_epochs}, or the --scst that it had"
-        )
-    there = begun_with(options.run.save_dir) if not inside and begun == asked else {}
-    for name in DRAWING if there else ():
-        before, asked_for = there[name], getattr(options.training, name)
-        if before != asked_for:
+    if not now:
+        return
+    for name in REWARD:
+        before, asked = run.get(name, getattr(TrainingOptions(), name)), getattr(training, name)
+        if before != asked:
             raise UserError(
-                f"{path} has its {begun} epochs, in which --{name} was {before}, and none is left for --{name} {asked_for}: "
-                f"give more --epochs, or the --{name} that it had"
-            )
-    for name in REWARD if inside and now else ():
-        before, asked_for = run.get(name, getattr(TrainingOptions(), name)), getattr(options.training, name)
-        if before != asked_for:
-            raise UserError(
-                f"{path} was saved inside an epoch whose --{name} is {before}, and now it would be {asked_for}: "
+                f"{path} was saved inside an epoch whose --{name} is {before}, and now it would be {asked}: "
                 "resume with what it had, and change it once the epoch has ended"
+            )
+
+
+def _refuse_late_drawing(path: Path, run: Mapping[str, Any], options: MainTrain) -> None:
+    """Refuse to change what is drawn after the last epoch, where it would change nothing; UserError names the flag."""
+    epochs = options.training.epochs
+    then, now = run.get("drawn", 0), drawn_in(options.training, run["epoch"])
+    if then != now:
+        raise UserError(
+            f"{path} has its {epochs} epochs, in which --scst was {then}, and none is left for --scst {now}: give --epochs "
+            f"{epochs + options.training.scst_epochs}, or the --scst that it had"
+        )
+    there, here = begun_with(options.run.save_dir), vars(options.training)
+    for name in DRAWING:
+        if name in there and there[name] != here[name]:
+            raise UserError(
+                f"{path} has its {epochs} epochs, in which --{name} was {there[name]}, and none is left for --{name} {here[name]}: "
+                f"give more --epochs, or the --{name} that it had"
             )

@@ -20,7 +20,7 @@ SPLITS = {"train": ("training", "trained"), "val": ("validation", "validated")}
 
 
 def origin_of(train_set: ReportDataset, val_set: ReportDataset, labeler: Labeler, options: MainTrain) -> dict[str, Any]:
-    """What a checkpoint says of it; a test compares features and vocabulary with what it reads."""
+    """What a checkpoint says of its origin; a test compares features and vocabulary with what it reads."""
     return {
         "trained_on": training_origin(train_set.bank.store),
         "vocabulary": train_set.tokenizer.checksum,
@@ -40,8 +40,9 @@ def refuse_other_origin(path: Path, run: Mapping[str, Any], origin: Mapping[str,
         ann_path: where the studies are read.
 
     Raises:
-        UserError: if it is a state of another run, whatever is written beside it; if the studies of a split, their order or their reports are others; if the words are; if reports are labelled
-            in another way. Rules of another version are said only: the run can go on with no others.
+        UserError: if it is a state of another run, whatever is written beside it; if the studies of a split, their order, their
+            reports or the vocabulary are others; if reports are labelled in another way. For another version of the rules only a
+            warning is printed: the run can go on with no others.
     """
     flags = [name for name, value in run.get("flags", {}).items() if origin["flags"].get(name, value) != value]
     if flags:
@@ -74,7 +75,7 @@ def refuse_other_origin(path: Path, run: Mapping[str, Any], origin: Mapping[str,
 
 
 def _checksum(dataset: ReportDataset) -> str:
-    """Of the studies in their order: ids, patients, films and reports as they are learnt."""
+    """Checksum of the studies in their order: ids, patients, films and reports as they are learnt."""
     digest = hashlib.sha256()
     for study, report in zip(dataset.studies, dataset.reports, strict=True):
         digest.update(json.dumps([study.id, study.patient, study.image_path[0], report]).encode())

@@ -19,17 +19,17 @@ from modules.training.objective import loss_names
 
 @dataclass
 class RunState:
-    """Counts of a run.
+    """How far a run has come, and what its present epoch has taken and brought so far.
 
     Attributes:
         epoch: the present one, from 1.
-        step: its steps that are done; all of them once only the validation is left.
+        step: steps of this epoch that are done; all of them once only the validation is left.
         earlier: steps of the epochs before it, which another number of processes may have shared; None until :meth:`count`.
-        seen: its studies so far.
-        seconds: its training steps so far, those before an interruption included.
+        seen: studies that it has trained on.
+        seconds: what its steps have taken, those before an interruption included.
         beside: seconds of the epoch outside its steps: references, and fits of towers and maps.
         loss_towers: of the retrieval towers that were fitted after its steps, None before and if nothing reads them.
-        loss_maps: of a finer grid's maps, as well.
+        loss_maps: of the maps of a finer grid, likewise.
         shown: sums of the epoch at its last row of ``steps.csv``, means over the processes; empty before the first.
         best: epoch whose weights are kept as the best; 0 before there is one.
         history: rows of the finished epochs.
@@ -49,24 +49,29 @@ class RunState:
 
     @property
     def steps(self) -> int:
-        """That are done, of all epochs."""
+        """Steps that the run has made, in all epochs."""
         return (self.earlier or 0) + self.step
 
     def count(self, steps: int) -> None:
-        """The present epoch has so many: a state of an earlier version, which does not say how many were before, had as many in each."""
-        self.earlier = (self.epoch - 1) * steps if self.earlier is None else self.earlier
+        """Say that the present epoch has so many steps.
+
+        A state of an earlier version does not know the steps of the epochs before, which were as many in each.
+        """
+        if self.earlier is None:
+            self.earlier = (self.epoch - 1) * steps
 
     def improves(self, metric: str, score: float | None) -> bool:
-        """Whether a score is larger than that of the weights that are kept; of none (METEOR may fail), whether they have none either.
+        """Whether an epoch with this score is better than the one whose weights are kept as the best.
 
-        A run of an earlier version does not say which these are: they are those of its largest score.
+        Without a score (METEOR may fail) it is, if the kept one has none either. A run of an earlier version does not say which
+        epoch is kept: it is the one of its largest score.
         """
         kept = [row for row in self.history if self.best in (0, row["epoch"])]
         best = max((row[metric] for row in kept if row.get(metric) is not None), default=-math.inf)
         return best == -math.inf if score is None else score > best
 
     def since(self, figure: str) -> int:
-        """Epochs behind the last one whose row holds a figure, the present one included; all of them if none does."""
+        """Epochs since the last one whose row holds a figure, the present one included; all of them if none does."""
         return self.epoch - max((row["epoch"] for row in self.history if row.get(figure) is not None), default=0)
 
     def next_epoch(self, row: dict[str, Any]) -> None:
@@ -101,22 +106,22 @@ def of_every_process(sums: Tensor, device: torch.device) -> list[dict[str, Tenso
 
 
 def restore_process(run: Mapping[str, Any], state: RunState, losses: Sequence[str], device: torch.device) -> Tensor:
-    """Set this process's random states to those that were saved, by as many processes as there are; returns its sums.
+    """Set this process's random states to the saved ones; returns its sums. Only with as many processes as saved them.
 
     Args:
         run: state of a run in a checkpoint; one of an earlier version does not say where its last row of ``steps.csv`` was.
-        state: the same; its sums at that row are put into the order of ``losses`` too.
+        state: of the run; its sums at that row are put into the order of ``losses``, in place.
         losses: names of the losses now.
         device: of this process.
     """
-    own, then = run["processes"][rank()], run.get("losses", loss_names())
+    own, names = run["processes"][rank()], run.get("losses", loss_names())
     torch.set_rng_state(own["rng"])
     if "cuda_rng" in own and device.type == "cuda":
         torch.cuda.set_rng_state(own["cuda_rng"], device)
     sums = own["sums"].to(device)
     shown = run.get("shown", mean_over_processes(sums))
-    state.shown = sums_by_name(torch.tensor(shown, dtype=torch.float64), then, losses).tolist() if shown else []
-    return sums_by_name(sums, then, losses)
+    state.shown = sums_by_name(torch.tensor(shown, dtype=torch.float64), names, losses).tolist() if shown else []
+    return sums_by_name(sums, names, losses)
 
 
 def sums_by_name(sums: Tensor, then: Sequence[str], now: Sequence[str]) -> Tensor:
