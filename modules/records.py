@@ -26,9 +26,10 @@ from modules.messages import UserError, require_file
 PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "pycocoevalcap")
 ROOT = Path(__file__).resolve().parents[1]
 FINISHED_RUNS = "docs/ablations"  # lines and tables of them
-_CHUNK, _UNSEEN = 1 << 20, 2  # bytes hashed at once; seconds before that is shown
+_CHUNK = 1 << 20  # bytes hashed at once
+_BAR_DELAY = 2  # seconds of hashing before a bar shows it
 MAX_LINE = 1 << 26  # bytes of one line of JSON
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half a character
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # the escape of half a character, such as \ud83d
 
 
 def temporary_name(path: Path) -> Path:
@@ -96,14 +97,14 @@ def read_run_options(path: str | Path) -> dict[str, Any]:
     return options
 
 
-class _TwiceError(ValueError):
+class _DoubleKeyError(ValueError):
     """One object has two values under one key, of which json would keep the last in silence."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_double_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise _TwiceError
+        raise _DoubleKeyError
     return value
 
 
@@ -111,8 +112,8 @@ def parse_json(content: bytes | str, where: str, what: str = "is not JSON") -> A
     """A JSON value that can be written again; UserError says where it cannot be read, without quoting it."""
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(text, object_pairs_hook=_once)
-        if _HALF.search(text):  # only then is it worth the time
+        value = json.loads(text, object_pairs_hook=_without_double_keys)
+        if _SURROGATE.search(text):  # only then is it worth the time
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except json.JSONDecodeError as error:
@@ -121,7 +122,7 @@ def parse_json(content: bytes | str, where: str, what: str = "is not JSON") -> A
         reason = f"no UTF-8 at byte {error.start + 1}"
     except UnicodeEncodeError:
         reason = "half a character, such as \\ud800, which nothing can write"
-    except _TwiceError:
+    except _DoubleKeyError:
         reason = "a key that stands twice in one object"
     except RecursionError:
         reason = "brackets inside brackets without end"
@@ -134,7 +135,7 @@ def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
     """Write one JSON value a line, see :func:`plain`; ``rows`` may be a generator."""
     with atomic_write(path) as file:
         for row in rows:
-            file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(_json_line(row))
 
 
 def append_jsonl(path: str | Path, value: Any) -> None:
@@ -142,7 +143,11 @@ def append_jsonl(path: str | Path, value: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab") as file:
-        file.write((json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write(_json_line(value).encode())
+
+
+def _json_line(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def iterate_jsonl(path: str | Path) -> Iterator[Any]:
@@ -189,12 +194,10 @@ def plain(value: Any) -> Any:
 
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits; of one that takes seconds the main process shows a bar."""
-    how = {"unit": "B", "unit_scale": True, "leave": False, "delay": _UNSEEN, "disable": not is_main()}
+    style = {"unit": "B", "unit_scale": True, "leave": False, "delay": _BAR_DELAY, "disable": not is_main()}
+    title, size = f"checksum of {Path(path).name}", os.path.getsize(path)
     digest = hashlib.sha256()
-    with (
-        open(path, "rb") as file,
-        tqdm(total=os.path.getsize(path), desc=f"checksum of {Path(path).name}", **how) as bar,
-    ):
+    with open(path, "rb") as file, tqdm(total=size, desc=title, **style) as bar:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             bar.update(len(chunk))
@@ -209,11 +212,9 @@ def provenance() -> dict[str, Any]:
         (whether tracked files differ from it, those of finished ablations apart, which every run of one writes); the last
         two are None outside a checkout of this project.
     """
-    return {
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        **dict(zip(("commit", "dirty"), _git_state(ROOT), strict=True)),
-    }
+    commit, dirty = _git_state(ROOT)
+    packages = {name: _version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "packages": packages, "commit": commit, "dirty": dirty}
 
 
 def _version(package: str) -> str | None:
@@ -229,9 +230,8 @@ def _git_state(root: Path) -> tuple[str | None, bool | None]:
         return None, None
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return commit, bool(
-            _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{FINISHED_RUNS}")
-        )
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{FINISHED_RUNS}")
+        return commit, bool(changed)
     except (OSError, subprocess.SubprocessError):
         return None, None
 
@@ -249,7 +249,7 @@ def write_options(
 
     Args:
         run_dir: folder of the run.
-        options: by their names, see :func:`modules.options.flat`.
+        options: by their names, see :func:`modules.options.parsing.flat`.
         argv: program name and its words, as in ``sys.argv``.
         name: file name.
 

@@ -13,7 +13,7 @@ from modules.messages import UserError
 
 MIMIC_ITEMS = 270_790  # of R2Gen's training split, an image each
 ENOUGH = 2_000  # items below which a speed says nothing of a large data set: starts and small batches fill the time
-LONG = 24 * 3600  # seconds of a job that is asked about
+DAY = 24 * 3600  # seconds; a job that takes longer is asked about
 _estimated = {"mimic": True}  # whether lines say what a whole MIMIC-CXR would take
 
 
@@ -56,7 +56,8 @@ def speed_line(stage: str, items: int, seconds: float, power: int | None = 1, un
     if not _estimated["mimic"] or power is None or not ENOUGH <= items < MIMIC_ITEMS:
         return line
     whole = duration(seconds * (MIMIC_ITEMS / items) ** power)
-    return f"{line}; {MIMIC_ITEMS:,} would take {whole} {f'with the square of the {unit}' if power == 2 else 'at this speed'}"
+    how = f"with the square of the {unit}" if power == 2 else "at this speed"
+    return f"{line}; {MIMIC_ITEMS:,} would take {whole} {how}"
 
 
 def duration(seconds: float) -> str:
@@ -65,7 +66,7 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 7 * LONG else f"{seconds / LONG:.0f} days"
+    return f"{seconds / 3600:.1f} h" if seconds < 7 * DAY else f"{seconds / DAY:.0f} days"
 
 
 class Cost(NamedTuple):
@@ -82,10 +83,16 @@ def cost_table(costs: Sequence[Cost]) -> list[str]:
     whole = Cost("together", sum(cost.seconds for cost in costs), "", sum(cost.disk for cost in costs))
     lines = ["| work | time | on disk | measured |", "|---|---:|---:|---|"]
     for cost in (*costs, whole):
-        disk = f"{cost.disk / 1e9:,.1f} GB" if cost.disk >= 5e7 else f"{cost.disk / 1e6:,.1f} MB" if cost.disk else ""
-        taken = duration(cost.seconds) if cost.seconds else ""  # of memory there is none
-        lines.append(f"| {cost.work} | {taken} | {disk} | {cost.basis} |")
+        taken = duration(cost.seconds) if cost.seconds else ""  # a line about memory takes no time
+        lines.append(f"| {cost.work} | {taken} | {_size(cost.disk)} | {cost.basis} |")
     return lines
+
+
+def _size(size: float) -> str:
+    """Bytes as a person says them; empty for none."""
+    if not size:
+        return ""
+    return f"{size / 1e9:,.1f} GB" if size >= 5e7 else f"{size / 1e6:,.1f} MB"
 
 
 def agree_to_long(costs: Sequence[Cost], yes: bool) -> None:
@@ -95,7 +102,7 @@ def agree_to_long(costs: Sequence[Cost], yes: bool) -> None:
         UserError: if the answer is no, or nobody is there to answer.
     """
     seconds = sum(cost.seconds for cost in costs)
-    if yes or seconds <= LONG:
+    if yes or seconds <= DAY:
         return
     print(*cost_table(costs), sep="\n")
     question = f"this takes about {duration(seconds)} on this machine"

@@ -149,7 +149,7 @@ def test_a_preparation_of_many_studies_asks_first(prepared, tmp_path, capsys, mo
     ]
     argv[argv.index("--feature_dir") + 1] = tmp_path / "features"
     monkeypatch.setattr(main_prepare, "MANY", 60)
-    monkeypatch.setattr("modules.throughput.LONG", 0)
+    monkeypatch.setattr("modules.throughput.DAY", 0)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(SystemExit):
         call(main_prepare, *argv)
@@ -164,7 +164,7 @@ def test_raw_files_are_asked_about_before_any_image_is_copied(tmp_path, capsys, 
     argv = ["--ann_path", out / "annotation.json", "--image_dir", out / "images", "--feature_dir", out / "features"]
     flags = [*SMALL, *SMALL_IMAGE, *SCORER, "--visual_extractor", "resnet10n", "--resize", 16, "--items", "image"]
     monkeypatch.setattr(main_prepare, "MANY", 60)
-    monkeypatch.setattr("modules.throughput.LONG", 0)
+    monkeypatch.setattr("modules.throughput.DAY", 0)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     message = refused(
         capsys,
