@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.distributed import processes, seed_everything
+from modules.folder_locks import locked
 from modules.messages import UserError, run
 from modules.prediction.card import model_card
 from modules.prediction.films import OTHER_KINDS, find_films, lateral_note, plain_name
@@ -35,7 +36,6 @@ from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
 from modules.prediction.rexrank import THERE, read_studies, write_studies
 from modules.prediction.writing import ROWS, UNREADABLE, PredictionFolder
-from modules.run_folder import locked
 
 NOT_SHOWN = "reports are printed on a terminal, or with --verbose_text"
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from modules.folder_locks import LOCK, fcntl, hold, holder, locked
 from modules.messages import UserError, named
 from modules.records import read_object, write_json
-from modules.run_folder import LOCK, OF_A_TRAINING, WITHOUT_CHECKPOINT, fcntl, hold, holder, locked, move_aside
+from modules.run_folder import OF_A_TRAINING, WITHOUT_CHECKPOINT, move_aside
 
 TRAININGS, REGISTERING = ".trainings.json", ".trainings.lock"
 _FLAG = "--feature_dir"

@@ -1,24 +1,16 @@
-"""The folder of a run: who may write into it, and what happens to what it holds."""
+"""The folder of a run: what it holds, what may be written beside that, and what is moved aside."""
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
 
+from modules.folder_locks import LOCK, RESULTS_LOCK, locked, refuse_held
 from modules.messages import UserError
 from modules.records import read_object, read_run_options, write_json
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
-
-LOCK, RESULTS_LOCK = ".lock", ".results.lock"
 RESULTS_OF = "results_of.json"
 OF_A_TRAINING = ("current_checkpoint.pth", "previous_checkpoint.pth", "model_best.pth", "metrics.csv")
 OF_A_TEST = (
@@ -28,6 +20,11 @@ OF_A_TEST = (
 WITHOUT_CHECKPOINT = ("options.json", "tokenizer.json", "steps.csv")  # of a training, before its first checkpoint
 OF_FEATURES = "manifest.json"
 LATER = ("annotation", "bank", "search")  # which the results of earlier versions do not name
+
+
+def _present(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that a folder holds."""
+    return [name for name in names if (folder / name).exists()]
 
 
 def refuse_unnamed_data(folder: Path, given: Collection[str], dataset_name: str) -> None:
@@ -40,78 +37,6 @@ def refuse_unnamed_data(folder: Path, given: Collection[str], dataset_name: str)
         raise UserError(
             f"{folder} was trained with --dataset_name {trained}: give the flag, or --dataset_name {dataset_name}"
         )
-
-
-@contextmanager
-def locked(folder: Path, lock: str = LOCK, flag: str = "--save_dir") -> Iterator[None]:
-    """Hold a folder, made if absent, so that no other program writes into it; a killed holder lets go.
-
-    The lock file stays, unless what it was made for ends in an error and has written nothing: a start that is refused leaves
-    no trace. Training and tests have one each, as they write other files.
-
-    Raises:
-        UserError: if another program holds it, or nothing can be written there.
-    """
-    path = folder / lock
-    try:
-        new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        before = {*folder.iterdir()}
-        file = hold(path, flag)
-    except OSError as error:
-        raise UserError(_unwritable(folder, error, flag)) from error
-    with file:
-        file.truncate(0)
-        file.write(holder())
-        file.flush()
-        try:
-            yield
-        except BaseException:
-            with suppress(OSError):
-                if {*folder.iterdir()} - before == {path}:
-                    path.unlink()  # while it is held
-                    if new:
-                        folder.rmdir()
-            raise
-
-
-def refuse_held(folder: Path, flag: str = "--save_dir", lock: str = LOCK) -> None:
-    """Refuse a folder that another program holds, before long work that is to end in it; nothing is written."""
-    if (folder / lock).is_file():
-        with suppress(OSError):
-            hold(folder / lock, flag).close()
-
-
-def holder() -> str:
-    """This process, as a lock file names it."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
-
-
-def hold(path: Path, flag: str, shared: bool = False) -> IO[str]:
-    """The lock file, made if absent and held until it is closed, with ``shared`` beside others; OSError or UserError if it cannot be."""
-    while True:
-        file = open(path, "a+")  # noqa: SIM115, held by the caller
-        if fcntl is None:
-            return file
-        try:
-            fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            with file:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise
-                file.seek(0)
-                who = file.read().strip() or "another process"
-            raise UserError(
-                f"{path.parent} is in use by {who}: wait for it, stop it, or give another {flag}"
-            ) from error
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file
-        file.close()  # its holder ended in an error and has removed it: two would hold two files
-
-
-def _unwritable(folder: Path, error: OSError, flag: str) -> str:
-    what = "is a file" if os.path.isfile(folder) else f"cannot be written to ({error.strerror or error})"
-    return f"{flag} {folder} {what}: give a folder that you may write to"
 
 
 def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> list[str]:
@@ -142,7 +67,7 @@ def hold_run(held: ExitStack, folder: Path, resume: bool, overwrite: bool) -> li
 
 
 def _sweep(folder: Path, own: Callable[[str], bool]) -> None:
-    """Remove what killed writers of the files that are one's ``own`` left under hidden names; of others one may be at work."""
+    """Remove what killed writers left of one's ``own`` files under hidden names; of other files a writer may be at work."""
     for path in folder.glob(".*.tmp"):
         if own(path.name[1:].rsplit(".", 2)[0]):  # see modules.records.temporary_name
             path.unlink(missing_ok=True)
@@ -151,9 +76,9 @@ def _sweep(folder: Path, own: Callable[[str], bool]) -> None:
 def refuse_unasked(folder: Path, resume: bool, overwrite: bool) -> list[str]:
     """Names of what a folder holds of a run; UserError if there is one that is neither to go on nor to be moved aside."""
     refuse_data(folder)
-    run = [name for name in (*OF_A_TRAINING, RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
+    run = _present(folder, (*OF_A_TRAINING, RESULTS_OF, *OF_A_TEST))
     if not run and not _began_here(folder):
-        run = [name for name in WITHOUT_CHECKPOINT if (folder / name).exists()]
+        run = _present(folder, WITHOUT_CHECKPOINT)
     if run and not resume and not overwrite:
         raise UserError(
             f"--save_dir {folder} holds a run ({', '.join(run[:3])}): continue it with --resume, move it aside with "
@@ -187,7 +112,8 @@ def refuse_data(folder: Path, others: Sequence[str | None] = (), moving: bool = 
             f"--save_dir {folder} holds images or features, among which this would be lost: give another folder"
         )
     places = {*read, *map(os.path.abspath, given)}  # a link lies here, what it leads to elsewhere
-    if moving and (below := sorted(place for place in places if place.startswith(os.path.join(here, "")))):
+    below = sorted(place for place in places if place.startswith(os.path.join(here, "")))
+    if moving and below:
         raise UserError(
             f"--overwrite would move {below[0]}, which is read, aside with all that --save_dir {folder} holds: give another folder"
         )
@@ -201,7 +127,7 @@ def refuse_file(path: str | Path, overwrite: bool) -> None:
 
 def refuse_run(folder: Path, flag: str) -> None:
     """Refuse to write data among what a training or a test wrote; UserError names both."""
-    run = [name for name in (*OF_A_TRAINING, RESULTS_OF) if (folder / name).exists()]
+    run = _present(folder, (*OF_A_TRAINING, RESULTS_OF))
     if run:
         raise UserError(
             f"{flag} {folder} holds a training or results ({', '.join(run[:3])}), with which this would mix: give another "
@@ -232,43 +158,45 @@ def hold_results(
             training whose options would be replaced.
     """
     refuse_data(folder)
-    if "options.json" in also and (training := [name for name in OF_A_TRAINING if (folder / name).exists()]):
+    training = _present(folder, OF_A_TRAINING)
+    if training and "options.json" in also:
         raise UserError(
             f"--save_dir {folder} holds a training ({training[0]}), whose options.json would be replaced: give another folder"
         )
     held.enter_context(locked(folder, RESULTS_LOCK))
     _sweep(folder, lambda name: name in (RESULTS_OF, *OF_A_TEST) or name in also)
-    found = [name for name in (RESULTS_OF, *OF_A_TEST) if (folder / name).exists()]
-    found += sorted({path.name for name in also for path in folder.glob(name)} - {*found})
-    theirs = read_object(folder / RESULTS_OF) if RESULTS_OF in found else {}
+    results = _present(folder, (RESULTS_OF, *OF_A_TEST))
+    results += sorted({path.name for name in also for path in folder.glob(name)} - {*results})
+    theirs = read_object(folder / RESULTS_OF) if RESULTS_OF in results else {}
     ours = {name: value for name, value in made_by.items() if name in theirs or name not in LATER}
-    if found and theirs != ours:
+    if results and theirs != ours:
         if not overwrite:
             raise UserError(
                 f"--save_dir {folder} holds results of something else ({_difference(theirs, ours)}): move them aside with "
                 "--overwrite, or give another folder"
             )
-        print(move_aside(folder, sorted(found)))
+        print(move_aside(folder, sorted(results)))
     write_json(folder / RESULTS_OF, made_by)
-    if not found:
+    if not results:
         held.push(_forgets_results(folder))
 
 
 def _difference(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
-    """What two results are of where it is not the same; of files, whose checksums are known, that they are others."""
+    """In what two results differ: the two values, or only that the file is another where the values are checksums."""
 
-    def said(name: str) -> str:
+    def difference(name: str) -> str:
         if name not in theirs or name not in ours:
             return f"{name} {'only here' if name in ours else 'only there'}"
-        if len(ours[name]) == 64:
+        if len(ours[name]) == 64:  # a checksum
             return f"{name}: another file there"
         return f"{name} {theirs[name]} there, {ours[name]} here"
 
-    return ", ".join(said(name) for name in dict.fromkeys([*ours, *theirs]) if theirs.get(name) != ours.get(name))
+    names = [name for name in dict.fromkeys([*ours, *theirs]) if theirs.get(name) != ours.get(name)]
+    return ", ".join(map(difference, names))
 
 
 def _forgets_results(folder: Path) -> Callable[..., None]:
-    """At the end of a program that ends in an error and has written nothing into a folder: no word of results there."""
+    """What the end of a program calls: it removes ``RESULTS_OF`` again after an error, if nothing else was written."""
     before = {*folder.iterdir()}
 
     def forget(error: type[BaseException] | None, *_: object) -> None:
@@ -281,9 +209,9 @@ def _forgets_results(folder: Path) -> Callable[..., None]:
 
 def move_aside(folder: Path, names: list[str]) -> str:
     """Move files of a folder into a new folder beside it; returns one line that says so."""
-    target = next(
-        path for number in range(1, 10_000) if not (path := folder.with_name(f"{folder.name}.{number}")).exists()
-    )
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
     try:
         target.mkdir()
         for name in names:

@@ -90,7 +90,7 @@ def test_a_missing_model_and_one_without_its_vocabulary_are_refused(asked, model
 
 def test_a_run_folder_that_a_training_holds_is_refused_first(asked, tmp_path):
     """Features were prepared for it, and then the training refused."""
-    hold = "import sys; from pathlib import Path; from modules.run_folder import locked\n"
+    hold = "import sys; from pathlib import Path; from modules.folder_locks import locked\n"
     hold += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(tmp_path / "run")]
     root = Path(__file__).parents[1]

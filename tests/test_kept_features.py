@@ -19,9 +19,10 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore
 from modules.feature_folder import TRAININGS, move_features_aside, remember_training, trainings_of
+from modules.folder_locks import LOCK
 from modules.messages import UserError
 from modules.records import read_json, write_json
-from modules.run_folder import LOCK, move_aside
+from modules.run_folder import move_aside
 
 ROOT = Path(__file__).parents[1]
 QUIET = ["--gen_min_len", 25, "--gen_max_len", 8, "--beam_size", 1, "--no-meteor", "--no-viewer", "--resamples", 10]

@@ -16,10 +16,11 @@ from programs import SMALL, SMALL_MODEL, call, copy_of, places, refused, train
 import main_predict
 import main_test
 import main_train
-from modules import run_folder
+from modules import folder_locks
+from modules.folder_locks import locked
 from modules.messages import UserError
 from modules.records import ROOT, atomic_write, read_json, sha256_of
-from modules.run_folder import hold_results, hold_run, locked
+from modules.run_folder import hold_results, hold_run
 from modules.weights import reading, saving
 from modules.weights.checkpoints import load_checkpoint
 from modules.weights.generations import newest_checkpoint
@@ -191,7 +192,7 @@ def test_a_start_that_is_refused_leaves_no_trace(tmp_path):
 
 def test_a_lock_that_its_holder_removed_is_not_taken_for_that_of_the_folder(tmp_path, monkeypatch):
     """Two programs would hold two files."""
-    taken, lockf = [], run_folder.fcntl.lockf
+    taken, lockf = [], folder_locks.fcntl.lockf
 
     def removed_once(file, how):
         lockf(file, how)
@@ -199,7 +200,7 @@ def test_a_lock_that_its_holder_removed_is_not_taken_for_that_of_the_folder(tmp_
         if len(taken) == 1:
             (tmp_path / ".lock").unlink()
 
-    monkeypatch.setattr(run_folder.fcntl, "lockf", removed_once)
+    monkeypatch.setattr(folder_locks.fcntl, "lockf", removed_once)
     with locked(tmp_path):
         assert (tmp_path / ".lock").read_text().startswith("process ")
     assert len(taken) == 2

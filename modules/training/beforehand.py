@@ -20,13 +20,14 @@ from typing import Any
 
 from modules.corpus.annotations import SPLITS
 from modules.corpus.vocabularies import tokenizer_of
+from modules.folder_locks import refuse_held
 from modules.messages import UserError, require, run
 from modules.options.parsing import parse_options, words_for
 from modules.options.programs import MainPrepare, MainTrain
 from modules.options.set_size import fit_to_size, size_defaults
 from modules.preparation.raw.annotation import read_raw, refuse_replacing
 from modules.records import read_object
-from modules.run_folder import refuse_data, refuse_held, refuse_unasked
+from modules.run_folder import refuse_data, refuse_unasked
 from modules.training.initialisation import adopt_options
 from modules.training.run_options import check_same_run
 from modules.training.training_data import fit_to_reports, given_files

@@ -27,6 +27,7 @@ from typing import Any
 from modules.corpus.annotations import SPLITS, annotation_items
 from modules.distributed import agree_on, gather_list, is_main
 from modules.feature_folder import move_features_aside, trainings_of, what_was_trained, writing
+from modules.folder_locks import refuse_held
 from modules.messages import UserError
 from modules.options.flags import DataOptions
 from modules.options.parsing import flat
@@ -38,7 +39,6 @@ from modules.preparation.raw.iu_xray import read_iu_xray
 from modules.preparation.raw.mimic_cxr import read_mimic_cxr
 from modules.preparation.raw.studies import RawDataset, RawStudy
 from modules.records import atomic_write, plain, provenance, read_object, sha256_of, write_json
-from modules.run_folder import refuse_held
 from modules.throughput import speed_line
 
 FORMAT = "revtaf_raw/1"
