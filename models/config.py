@@ -62,7 +62,7 @@ def out_of_range(value: float, within: str) -> str:
         return "finite" if high == "inf" else f"{'at most' if within[-1] == ']' else 'below'} {high}"
     if isinstance(value, int) and value >= 1 << 63:  # which nothing that counts can hold
         return f"below {1 << 63}"
-    return "" if value == value else "a number"
+    return "a number" if math.isnan(value) else ""
 
 
 def check_extractor(name: str) -> None:

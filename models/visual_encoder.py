@@ -40,8 +40,9 @@ class ResNetPatches(nn.Sequential):
     """A torchvision ResNet without its classifier; parameter names are torchvision's.
 
     Args:
-        name: one of ``BACKBONES``: torchvision's, or ``"resnet10n"`` and ``"resnet10q"``, narrow ones for two CPU cores: one block a
-            stage, a half and a quarter of the channels of ``resnet18``. Weights are random: ``modules/weights/checkpoints.py`` loads trained ones.
+        name: one of ``BACKBONES``: torchvision's, or ``"resnet10n"`` and ``"resnet10q"``, narrow ones for two CPU cores: one block
+            a stage, a half and a quarter of the channels of ``resnet18``. Weights are random: ``modules/weights/checkpoints.py``
+            loads trained ones.
     """
 
     def __init__(self, name: str) -> None:
@@ -73,6 +74,11 @@ class ResNetPatches(nn.Sequential):
         return image
 
 
+def resnet_grid(image_size: int, fine: bool) -> int:
+    """Patches along a side of a square image: one for every 32 pixels, or 16 if ``fine``, begun ones included."""
+    return -(-image_size // (16 if fine else 32))
+
+
 class Backbone(NamedTuple):
     """An image model without a head."""
 
@@ -100,7 +106,7 @@ def build(name: str, image_size: int, folder: Mapping[str, Any] | None = None, f
     resnet = ResNetPatches(name)
     if fine:
         keep_resolution(cast(nn.Module, resnet.layer4))
-    return Backbone(resnet, resnet.width, -(-image_size // (16 if fine else 32)))
+    return Backbone(resnet, resnet.width, resnet_grid(image_size, fine))
 
 
 class Seen(NamedTuple):
@@ -130,11 +136,11 @@ class VisualEncoder(nn.Module):
         Args:
             image: ``(B, 3, height, width)``, normalised with ImageNet's mean and deviation whatever the backbone.
         """
-        seen = self.backbone(image)
-        patches, near, nearest = seen if isinstance(seen, tuple) else (seen, seen, seen)  # (B, M, D)
+        output = self.backbone(image)
+        patches, near, nearest = output if isinstance(output, tuple) else (output, output, output)  # (B, M, D)
         return Seen(patches, patches.mean(dim=1), near, nearest)
 
     def first_stage(self, image: Tensor) -> Tensor:
-        """``nearest`` of :class:`Seen`, without what a ResNet makes of it."""
-        first: Callable[[Tensor], Tensor] | None = getattr(self.backbone, "first_stage", None)
-        return self(image).nearest if first is None else first(image)
+        """``nearest`` of :class:`Seen`; a ResNet computes nothing behind it."""
+        first_stage: Callable[[Tensor], Tensor] | None = getattr(self.backbone, "first_stage", None)
+        return self(image).nearest if first_stage is None else first_stage(image)

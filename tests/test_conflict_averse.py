@@ -125,7 +125,7 @@ def test_only_weights_that_several_losses_reach_are_moved_otherwise():
     made.begin()
     made.backward(model.losses())
     made.finish()
-    assert made.found == {}, "gradients are kept no longer than they are wanted"
+    assert made.of_losses == {}, "gradients are kept no longer than they are wanted"
     rows = np.array([[6.0, 1.5], [-6.0, 2.0]])  # 0.5 x 3 x (4, 1), 2 x (-3, 1)
     np.testing.assert_allclose(model.shared.grad.numpy(), coefficients(rows @ rows.T, 0.4) @ rows, rtol=1e-5)
     assert model.own.grad.tolist() == [0.5 * (4 + 2)]

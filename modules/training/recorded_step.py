@@ -17,6 +17,7 @@ from models.config import RevtafConfig
 from models.decoder_layers import PackedReports
 from models.optimal_transport import SHARP
 from models.revtaf import PredictedPrompt, StudyInputs
+from models.visual_encoder import resnet_grid
 from modules.corpus.datasets import Batch
 from modules.training.gradients import gradient_of
 from modules.training.known_pairs import UNKNOWN
@@ -26,21 +27,22 @@ SENTENCES, TOKENS, ROWS = 8, 16, 256  # what sentences, tokens of a report and t
 MOST = 32  # recordings; a batch of yet another shape is computed step by step
 
 
-def patches(config: RevtafConfig) -> int:
-    """Patches of an image that a ResNet sees."""
-    return (-(-config.image_size // (16 if config.grid == "2x" else 32))) ** 2
-
-
 def recordable(config: RevtafConfig, align_iou: str = "soft") -> bool:
     """Whether no part of a step asks the card for a number, which a recording could not repeat, and none reads padding.
 
-    A learned curvature asks, a sharp plan does, POT solves on the host; a system of more than 128 patches and a backbone of
-    Hugging Face may. With ``--no-mask_padding`` padded sentences are sent to the patches, and more padding is another step.
+    A learned curvature asks for one, and so does a sharp plan; POT solves on the host. A system of more than 128 patches and a
+    backbone of Hugging Face may ask. With ``--no-mask_padding`` padded sentences are sent to the patches, so that a step with
+    more padding is another step.
     """
-    solved = config.attention != "ot" or config.ot_plan == "single"
-    quiet = config.ot_solver == "sinkhorn" and config.ot_epsilon >= SHARP and patches(config) <= 128
-    masked = config.mask_padding and align_iou == "soft"  # the released overlap has its threshold from padded maps too
-    return (solved or quiet) and masked and not config.learn_curvature and config.visual_folder is None
+    patches = resnet_grid(config.image_size, config.grid == "2x") ** 2
+    has_no_plan = config.attention != "ot" or config.ot_plan == "single"
+    plan_stays_on_card = config.ot_solver == "sinkhorn" and config.ot_epsilon >= SHARP and patches <= 128
+    masked = (
+        config.mask_padding and align_iou == "soft"
+    )  # the threshold of the released overlap depends on padded maps too
+    return (
+        (has_no_plan or plan_stays_on_card) and masked and not config.learn_curvature and config.visual_folder is None
+    )
 
 
 @dataclass
@@ -56,8 +58,8 @@ class Inputs:
 Compute = Callable[[Inputs], dict[str, Tensor]]  # the losses by name; ``loss`` is their weighted sum
 
 
-def rounded(number: int, unit: int) -> int:
-    """The next multiple of ``unit``."""
+def rounded_up(number: int, unit: int) -> int:
+    """The smallest multiple of ``unit`` that is not below ``number``."""
     return -(-number // unit) * unit
 
 
@@ -65,9 +67,9 @@ def widened(inputs: Inputs, pad_id: int) -> Inputs:
     """The same step over tensors of few shapes: padded sentences, tokens, and rows without a token."""
     batch = inputs.batch
     (B, S), packed = batch.study.reference_mask.shape, batch.packed
-    rows, wide_S = len(packed.ids), rounded(S, SENTENCES)
-    wide_T = rounded(batch.token_ids.shape[1] - 1, TOKENS) + 1  # the decoder reads one less
-    more = rounded(rows, ROWS) - rows
+    rows, wide_S = len(packed.ids), rounded_up(S, SENTENCES)
+    wide_T = rounded_up(batch.token_ids.shape[1] - 1, TOKENS) + 1  # the decoder reads one less
+    more = rounded_up(rows, ROWS) - rows
 
     def wider(x: Tensor, size: int, value: float, dim: int = 1) -> Tensor:
         if x.shape[dim] == size:
@@ -107,13 +109,13 @@ def widened(inputs: Inputs, pad_id: int) -> Inputs:
 def tensors_of(inputs: Inputs) -> list[Tensor]:
     """Every tensor that a step reads, always in the same order."""
     batch, packed = inputs.batch, inputs.batch.packed
-    found = [getattr(batch.study, field.name) for field in fields(StudyInputs)]
-    found += [batch.token_ids, batch.token_mask, batch.labels]
-    found += [getattr(packed, name) for name in packed.arrays()]
-    found += [inputs.class_prior]
-    found += [] if inputs.pairs is None else [inputs.pairs]
-    found += [] if inputs.prompt is None else [inputs.prompt.chosen, inputs.prompt.state_ids]
-    return found
+    tensors = [getattr(batch.study, field.name) for field in fields(StudyInputs)]
+    tensors += [batch.token_ids, batch.token_mask, batch.labels]
+    tensors += [getattr(packed, name) for name in packed.arrays()]
+    tensors += [inputs.class_prior]
+    tensors += [] if inputs.pairs is None else [inputs.pairs]
+    tensors += [] if inputs.prompt is None else [inputs.prompt.chosen, inputs.prompt.state_ids]
+    return tensors
 
 
 def copied(inputs: Inputs) -> Inputs:
@@ -142,17 +144,17 @@ class Gradients:
         self.values = [torch.zeros_like(p) for p in self.parameters]
 
     def keep(self) -> None:
-        """Copy those that the weights have."""
+        """Copy the gradients that the weights have."""
         torch._foreach_copy_(self.values, [gradient_of(parameter) for parameter in self.parameters])
 
     def put(self) -> None:
-        """Let the weights have them."""
+        """Give the weights these gradients."""
         for parameter, value in zip(self.parameters, self.values, strict=True):
             parameter.grad = value
 
 
 class RecordedSteps:
-    """Losses and gradients of batches.
+    """Computes losses and gradients of batches by recordings, one for each shape.
 
     Args:
         model: on its device.
@@ -173,14 +175,14 @@ class RecordedSteps:
             The losses, in the order of ``loss_names``.
         """
         wide = widened(inputs, self.pad_id)
-        key = tuple(tuple(x.shape) for x in tensors_of(wide))
-        if key not in self.recordings and len(self.recordings) < MOST:
-            self.recordings[key] = self._record(copied(wide))
-        if key not in self.recordings:
+        shapes = tuple(tuple(x.shape) for x in tensors_of(wide))
+        if shapes not in self.recordings and len(self.recordings) < MOST:
+            self.recordings[shapes] = self._record(copied(wide))
+        if shapes not in self.recordings:
             self.model.zero_grad(set_to_none=True)
             return self._pass(wide)
-        kept, graph, losses = self.recordings[key]
-        for place, value in zip(tensors_of(kept), tensors_of(wide), strict=True):
+        recorded, graph, losses = self.recordings[shapes]
+        for place, value in zip(tensors_of(recorded), tensors_of(wide), strict=True):
             place.copy_(value)
         assert self.gradients is not None
         self.gradients.put()
@@ -193,7 +195,7 @@ class RecordedSteps:
         return torch.stack([losses[name].detach().float() for name in self.names])
 
     def _record(self, inputs: Inputs) -> tuple[Inputs, torch.cuda.CUDAGraph, Tensor]:
-        """Record a pass; what it took to try it out (random numbers, running statistics) is given back."""
+        """Record a pass; random numbers and running statistics are then as they were before it was tried out."""
         state, buffers = torch.cuda.get_rng_state(), [buffer.clone() for buffer in self.model.buffers()]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
