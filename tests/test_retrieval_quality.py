@@ -7,7 +7,7 @@ from small_set import small_bank, small_set
 
 from models.hyperbolic_encoder import LearnableRetrievalEnhancer
 from modules.corpus.annotations import Study
-from modules.evaluation.metrics.clinical import clinical_scores, frequency_thirds
+from modules.evaluation.metrics.clinical import clinical_sums, frequency_thirds
 from modules.labels import CONDITIONS, MIMIC_POSITIVE_RATES, POSITIVE
 from modules.messages import UserError
 from modules.retrieval import quality as retrieval_quality
@@ -56,7 +56,7 @@ def test_cosine_agrees_with_a_slow_count(judged):
     cosine = found["cosine"]
     assert cosine["mrr_label_nearest"] == pytest.approx(np.mean(1 / np.array(ranks)))
     assert cosine["label_agreement_top5"] == pytest.approx(np.mean(agreement))
-    scores = clinical_scores(known[first], labels)
+    scores = clinical_sums(known[first], labels).scores()
     assert cosine["label_f1_top1"] == pytest.approx(scores["ce_f1_example"])
     assert cosine["f1_macro_top1"] == pytest.approx(scores["ce_f1_macro"])
     retrieved, true = known[first] == POSITIVE, labels == POSITIVE
@@ -74,7 +74,9 @@ def test_the_random_row_is_the_draw_of_random_retrieval(judged):
     assert all(len(set(row)) == 5 for row in rows.tolist())
     assert len({tuple(row) for row in rows.tolist()}) > 6
     known = bank.labels
-    assert found["random"]["f1_macro_top1"] == pytest.approx(clinical_scores(known[rows[:, 0]], labels)["ce_f1_macro"])
+    assert found["random"]["f1_macro_top1"] == pytest.approx(
+        clinical_sums(known[rows[:, 0]], labels).scores()["ce_f1_macro"]
+    )
     assert found["random"]["label_agreement_top5"] == pytest.approx((known[rows] == labels[:, None]).mean())
     found, distances = retrieve("random", None, bank, Queries(studies, scores), exclude_same_patient=False, seed=0, k=2)
     first = found[:, 0]

@@ -22,13 +22,12 @@ from modules.evaluation.metrics.sufficient_sums import StudySums, joined, means,
 from modules.labels import CHEXPERT_CONDITIONS, CONDITIONS, FIVE_CONDITIONS, POSITIVE, STATES, UNCERTAIN
 
 MEASURES = ("precision", "recall", "f1")
-AVERAGES = ("example", "micro", "macro")
 THIRDS = ("head", "medium", "tail")
-COUNTED_AS_POSITIVE = {"negative": (POSITIVE,), "positive": (POSITIVE, UNCERTAIN)}  # how "uncertain" is counted
+UNCERTAIN_AS_NEGATIVE, UNCERTAIN_AS_POSITIVE = (POSITIVE,), (POSITIVE, UNCERTAIN)  # states that count as positive
 
 
-def _columns(labels: np.ndarray, conditions: Sequence[str] | None, wanted: Sequence[str]) -> np.ndarray:
-    """Columns of the ``wanted`` conditions, found by name, as ``(n, len(wanted))``."""
+def _columns(labels: np.ndarray, conditions: Sequence[str] | None) -> np.ndarray:
+    """The columns of ``CHEXPERT_CONDITIONS`` ``(n, 14)``, found by name."""
     labels = np.asarray(labels)
     if labels.ndim != 2 or len(labels) == 0:
         raise ValueError(f"labels have shape {labels.shape}; expected (reports, conditions) with at least one report")
@@ -44,31 +43,31 @@ def _columns(labels: np.ndarray, conditions: Sequence[str] | None, wanted: Seque
     if not np.isin(labels, range(len(STATES))).all():
         strange = labels[~np.isin(labels, range(len(STATES)))].flat[0]
         raise ValueError(f"labels hold {strange}; expected 0 blank, 1 positive, 2 negative or 3 uncertain")
-    missing = [name for name in wanted if name not in conditions]
+    missing = [name for name in CHEXPERT_CONDITIONS if name not in conditions]
     if missing:
         raise ValueError(
-            f"the labels have no column for {', '.join(missing)}; clinical scores need {', '.join(wanted)}"
+            f"the labels have no column for {', '.join(missing)}; clinical scores need {', '.join(CHEXPERT_CONDITIONS)}"
         )
-    return labels[:, [list(conditions).index(name) for name in wanted]]
+    return labels[:, [list(conditions).index(name) for name in CHEXPERT_CONDITIONS]]
 
 
 def _binary(
-    predicted: np.ndarray, reference: np.ndarray, conditions: Sequence[str] | None, uncertain: str
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    conditions: Sequence[str] | None,
+    counted: Sequence[int] = UNCERTAIN_AS_NEGATIVE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both label arrays as booleans ``(n, 14)`` after every check."""
-    if uncertain not in COUNTED_AS_POSITIVE:
-        raise ValueError(f"uncertain labels cannot count as {uncertain!r}; choose one of {sorted(COUNTED_AS_POSITIVE)}")
-    counted = COUNTED_AS_POSITIVE[uncertain]
-    found = np.isin(_columns(predicted, conditions, CHEXPERT_CONDITIONS), counted)
-    expected = np.isin(_columns(reference, conditions, CHEXPERT_CONDITIONS), counted)
+    """Whether each label counts as positive, of both label arrays as booleans ``(n, 14)`` after every check."""
+    found = np.isin(_columns(predicted, conditions), counted)
+    expected = np.isin(_columns(reference, conditions), counted)
     if len(found) != len(expected):
         raise ValueError(f"{len(found)} predicted and {len(expected)} reference reports; expected as many of each")
     return found, expected
 
 
-def _precision_recall_f1(found: np.ndarray, expected: np.ndarray, axis: int | None) -> tuple[np.ndarray, ...]:
-    """Precision, recall and F1 summed along ``axis``, with 0/0 = 0."""
-    return _measures(*(part.sum(axis=axis, dtype=np.float64) for part in (found & expected, found, expected)))
+def _precision_recall_f1(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Precision, recall and F1 ``(n,)`` of every report, with 0/0 = 0."""
+    return _measures(*(part.sum(axis=1, dtype=np.float64) for part in (found & expected, found, expected)))
 
 
 def _measures(hits: np.ndarray, found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -76,70 +75,14 @@ def _measures(hits: np.ndarray, found: np.ndarray, expected: np.ndarray) -> tupl
     return ratio(hits, found), ratio(hits, expected), ratio(2 * hits, found + expected)
 
 
-def clinical_scores(
-    predicted: np.ndarray,
-    reference: np.ndarray,
-    conditions: Sequence[str] | None = None,
-    uncertain: str = "negative",
-) -> dict[str, float]:
-    """Clinical efficacy of predicted against reference labels, under every common average.
-
-    Args:
-        predicted: ``(n, 14)`` or ``(n, 18)`` integer states of the generated reports: 0 blank, 1 positive, 2 negative,
-            3 uncertain. The auxiliary conditions of an 18-column array are left out, by name.
-        reference: the same for the reference reports, in the same order.
-        conditions: names of the columns, those of ``modules.labels`` by width if absent.
-        uncertain: what an uncertain label counts as, ``"negative"`` (the published convention) or ``"positive"``.
-
-    Returns:
-        Values in [0, 1] by name: ``ce_{precision,recall,f1}_{example,micro,macro}`` over the 14 conditions, the same
-        with ``_5`` appended over the five, and ``ce_precision``, ``ce_recall``, ``ce_f1``: the example-based ones.
-
-    Raises:
-        ValueError: if shapes, states or names do not fit, or there is no report.
-
-    Source: per report P = |found and expected| / |found|, R = |found and expected| / |expected|, F1 = 2PR / (P + R),
-    each 0 where its denominator is; micro and macro as in scikit-learn with ``zero_division=0``.
-
-    Departure: the published evaluation code returns per-condition arrays under the names of the example-based scores;
-    those are in :func:`clinical_scores_per_class`.
-    """
-    found, expected = _binary(predicted, reference, conditions, uncertain)
-    scores = {}
-    five = [CHEXPERT_CONDITIONS.index(name) for name in FIVE_CONDITIONS]
-    for suffix, columns in (("", slice(None)), ("_5", five)):
-        for average, axis in zip(AVERAGES, (1, None, 0), strict=True):
-            values = _precision_recall_f1(found[:, columns], expected[:, columns], axis)
-            for measure, value in zip(MEASURES, values, strict=True):
-                scores[f"ce_{measure}_{average}{suffix}"] = float(value.mean())
-    return {f"ce_{measure}": scores[f"ce_{measure}_example"] for measure in MEASURES} | scores
+def _counts(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Hits, found and expected of every condition, side by side: ``(n, 3 * 14)``, to be summed over studies."""
+    return np.concatenate([found & expected, found, expected], axis=1).astype(np.float64)
 
 
-def clinical_scores_per_class(
-    predicted: np.ndarray,
-    reference: np.ndarray,
-    conditions: Sequence[str] | None = None,
-    uncertain: str = "negative",
-) -> dict[str, tuple[float, float, float, int]]:
-    """Precision, recall, F1 and support of every one of the 14 conditions.
-
-    Args:
-        predicted: as in :func:`clinical_scores`.
-        reference: as in :func:`clinical_scores`.
-        conditions: as in :func:`clinical_scores`.
-        uncertain: as in :func:`clinical_scores`.
-
-    Returns:
-        ``(precision, recall, f1, support)`` by condition, in the order of ``CHEXPERT_CONDITIONS``; ``support`` is the
-        number of reference reports that have it.
-
-    Raises:
-        ValueError: if shapes, states or names do not fit, or there is no report.
-    """
-    found, expected = _binary(predicted, reference, conditions, uncertain)
-    columns = zip(*_precision_recall_f1(found, expected, axis=0), expected.sum(axis=0), strict=True)
-    rows = ((float(p), float(r), float(f), int(support)) for p, r, f, support in columns)
-    return dict(zip(CHEXPERT_CONDITIONS, rows, strict=True))
+def _by_kind(sums: np.ndarray) -> np.ndarray:
+    """Sums ``(R, 3 * 14)`` of :func:`_counts` as hits, found and expected, ``(3, R, 14)``."""
+    return np.moveaxis(sums.reshape(len(sums), 3, -1), 1, 0)
 
 
 def frequency_thirds(rates: Sequence[float] | np.ndarray) -> dict[str, str]:
@@ -160,38 +103,48 @@ def clinical_sums(
     conditions: Sequence[str] | None = None,
     thirds: Mapping[str, str] | None = None,
 ) -> StudySums:
-    """Every convention at once, with the sums it is made of.
+    """Clinical efficacy of predicted against reference labels, by every convention at once.
 
     Args:
-        predicted: as in :func:`clinical_scores`.
-        reference: as in :func:`clinical_scores`.
-        conditions: as in :func:`clinical_scores`.
+        predicted: ``(n, 14)`` or ``(n, 18)`` integer states of the generated reports: 0 blank, 1 positive, 2 negative,
+            3 uncertain. The auxiliary conditions of an 18-column array are left out, by name.
+        reference: the same for the reference reports, in the same order.
+        conditions: names of the columns, those of ``modules.labels`` by width if absent.
         thirds: what :func:`frequency_thirds` returned, for the macro averages over each third.
 
     Returns:
-        The figures of :func:`clinical_scores` with uncertain as negative, those with uncertain as positive under
-        ``_uncertain_positive``, and ``ce_{precision,recall,f1}_macro_{head,medium,tail}`` if ``thirds`` are given.
+        Figures in [0, 1] by name, and the sums that they are made of: ``ce_{precision,recall,f1}_{example,micro,macro}``
+        over the 14 conditions, the same with ``_5`` appended over the five, and ``ce_precision``, ``ce_recall``,
+        ``ce_f1``: the example-based ones; ``ce_{precision,recall,f1}_macro_{head,medium,tail}`` if ``thirds`` are given.
+        Uncertain labels count as negative, the published convention; all of these are there once more under
+        ``_uncertain_positive``, with uncertain labels counted as positive.
 
     Raises:
-        ValueError: as in :func:`clinical_scores`.
+        ValueError: if shapes, states or names do not fit, or there is no report.
+
+    Source: per report P = |found and expected| / |found|, R = |found and expected| / |expected|, F1 = 2PR / (P + R),
+    each 0 where its denominator is; micro and macro as in scikit-learn with ``zero_division=0``.
+
+    Departure: the published evaluation code returns per-condition arrays under the names of the example-based scores;
+    those are in :func:`class_sums`.
     """
+    groups = {
+        "": list(range(len(CHEXPERT_CONDITIONS))),
+        "_5": [CHEXPERT_CONDITIONS.index(name) for name in FIVE_CONDITIONS],
+    }
+    thirds = thirds or {}
+    macro_only = {
+        f"_{third}": [i for i, name in enumerate(CHEXPERT_CONDITIONS) if thirds[name] == third]
+        for third in dict.fromkeys(thirds.values())
+    }
     parts = []
-    for uncertain, suffix in (("negative", ""), ("positive", "_uncertain_positive")):
-        found, expected = _binary(predicted, reference, conditions, uncertain)
-        groups = {"": list(range(len(CHEXPERT_CONDITIONS)))}
-        groups["_5"] = [CHEXPERT_CONDITIONS.index(name) for name in FIVE_CONDITIONS]
-        example = {
-            f"ce_{measure}_example{group}": values
-            for group, columns in groups.items()
-            for measure, values in zip(
-                MEASURES, _precision_recall_f1(found[:, columns], expected[:, columns], 1), strict=True
-            )
-        }
+    for counted, suffix in ((UNCERTAIN_AS_NEGATIVE, ""), (UNCERTAIN_AS_POSITIVE, "_uncertain_positive")):
+        found, expected = _binary(predicted, reference, conditions, counted)
+        example = {}
+        for group, columns in groups.items():
+            values = _precision_recall_f1(found[:, columns], expected[:, columns])
+            example |= {f"ce_{m}_example{group}": value for m, value in zip(MEASURES, values, strict=True)}
         parts.append(renamed(means({f"ce_{m}": example[f"ce_{m}_example"] for m in MEASURES} | example), suffix))
-        macro_only: dict[str, list[int]] = {}
-        named = thirds or {}
-        for third in dict.fromkeys(named.values()):
-            macro_only[f"_{third}"] = [i for i, name in enumerate(CHEXPERT_CONDITIONS) if named[name] == third]
         parts.append(renamed(_pooled_sums(found, expected, groups, macro_only), suffix))
     return joined(parts)
 
@@ -202,7 +155,7 @@ def _pooled_sums(
     """Micro and macro averages over groups of conditions, from counts per condition."""
 
     def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
-        counts = np.moveaxis(sums.reshape(len(sums), 3, -1), 1, 0)  # hits, found, expected; (R, 14) each
+        counts = _by_kind(sums)  # (3, R, 14)
         values = {}
         for group, columns in {**groups, **macro_only}.items():
             chosen = counts[:, :, columns]
@@ -216,34 +169,34 @@ def _pooled_sums(
                     values[f"ce_{name}_{average}{group}"] = value
         return values
 
-    return StudySums(np.concatenate([found & expected, found, expected], axis=1).astype(np.float64), figures)
+    return StudySums(_counts(found, expected), figures)
 
 
 def class_sums(predicted: np.ndarray, reference: np.ndarray, conditions: Sequence[str] | None = None) -> StudySums:
     """Precision, recall and F1 of every single condition, uncertain as negative.
 
     Args:
-        predicted: as in :func:`clinical_scores`.
-        reference: as in :func:`clinical_scores`.
-        conditions: as in :func:`clinical_scores`.
+        predicted: as in :func:`clinical_sums`.
+        reference: as in :func:`clinical_sums`.
+        conditions: as in :func:`clinical_sums`.
 
     Returns:
         Figures named ``"<condition>/<measure>"``.
 
     Raises:
-        ValueError: as in :func:`clinical_scores`.
+        ValueError: as in :func:`clinical_sums`.
     """
-    found, expected = _binary(predicted, reference, conditions, "negative")
+    found, expected = _binary(predicted, reference, conditions)
 
     def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
-        measures = _measures(*np.moveaxis(sums.reshape(len(sums), 3, -1), 1, 0))
+        measures = _measures(*_by_kind(sums))  # (R, 14) each
         return {
             f"{condition}/{name}": values[:, i]
             for i, condition in enumerate(CHEXPERT_CONDITIONS)
             for name, values in zip(MEASURES, measures, strict=True)
         }
 
-    return StudySums(np.concatenate([found & expected, found, expected], axis=1).astype(np.float64), figures)
+    return StudySums(_counts(found, expected), figures)
 
 
 def example_f1(
@@ -252,16 +205,16 @@ def example_f1(
     conditions: Sequence[str] | None = None,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """``ce_f1`` of every report ``(n,)``; arguments and errors as in :func:`clinical_scores`.
+    """``ce_f1`` of every report ``(n,)``; arguments and errors as in :func:`clinical_sums`.
 
     With ``weights`` ``(14,)`` a condition counts so many times, in what is found, expected and both.
     """
-    found, expected = _binary(predicted, reference, conditions, "negative")
+    found, expected = _binary(predicted, reference, conditions)
     if weights is None:
-        return _precision_recall_f1(found, expected, axis=1)[2]
+        return _precision_recall_f1(found, expected)[2]
     return _measures(*(part @ weights for part in (found & expected, found, expected)))[2]
 
 
 def positives(labels: np.ndarray, conditions: Sequence[str] | None = None) -> np.ndarray:
-    """What each report is positive for, ``(n, 14)``; arguments and errors as in :func:`clinical_scores`."""
-    return _binary(labels, labels, conditions, "negative")[0]
+    """What each report is positive for, ``(n, 14)``; arguments and errors as in :func:`clinical_sums`."""
+    return _binary(labels, labels, conditions)[0]
