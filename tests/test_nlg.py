@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerBase
 
 from modules.corpus.text import postprocess_prediction
 from modules.corpus.tokenizer import ReportTokenizer
-from modules.evaluation.metrics.meteor import _java_programs
-from modules.evaluation.metrics.nlg import METRICS, nlg_scores, nlg_scores_per_study, overlap, rouge_l, score_reports
+from modules.evaluation.metrics.meteor import _java_programs, meteor_statistics, meteor_sums
+from modules.evaluation.metrics.nlg import check_reports, overlap_sums, rouge_l
+from modules.evaluation.metrics.sufficient_sums import joined
 from modules.evaluation.reading.report_files import read_report_file
 from modules.evaluation.reports.exports import write_r2gen
 
@@ -22,11 +23,23 @@ REFERENCES = [pair["ref"] for pair in GOLDEN["pairs"]]
 needs_java = pytest.mark.skipif(not _java_programs(), reason="no Java runtime")
 
 
+def scores_of(predictions, references):
+    """Scores of generated reports as a decoder writes them."""
+    return overlap_sums([postprocess_prediction(text) for text in predictions], references).scores()
+
+
+def sums_with_meteor(predictions, references):
+    return joined([
+        overlap_sums(predictions, references), meteor_sums(meteor_statistics(predictions, references))
+    ])  # fmt: skip
+
+
 @needs_java
 @pytest.mark.slow
 def test_golden_scores():
-    corpus, each = score_reports(PREDICTIONS, REFERENCES)
-    assert tuple(corpus) == tuple(each) == METRICS
+    sums = sums_with_meteor(PREDICTIONS, REFERENCES)
+    corpus, each = sums.scores(), sums.figures(sums.values)
+    assert set(corpus) == set(each) == set(GOLDEN["corpus"])
     for name, value in corpus.items():
         assert value == pytest.approx(GOLDEN["corpus"][name], abs=1e-6 if name == "METEOR" else 1e-9)
         n = int(name[-1]) - 1 if name.startswith("BLEU") else None
@@ -37,17 +50,26 @@ def test_golden_scores():
 def test_sums_give_the_scores_of_any_set_of_studies():
     """BLEU of a subset from summed counts equals BLEU of the subset scored alone; means stay means."""
     hypotheses = [postprocess_prediction(text) for text in PREDICTIONS]
-    found = overlap(hypotheses, REFERENCES)
-    corpus, each, sums = found.corpus, found.each, found.sums
-    assert sums.scores() == pytest.approx({name: corpus[name] for name in METRICS if name != "METEOR"}, abs=1e-12)
+    sums = overlap_sums(hypotheses, REFERENCES)
     chosen = [3, 3, 7, 20]
-    alone = overlap([hypotheses[i] for i in chosen], [REFERENCES[i] for i in chosen]).corpus
+    alone = overlap_sums([hypotheses[i] for i in chosen], [REFERENCES[i] for i in chosen]).scores()
     summed = sums.figures(sums.values[chosen].sum(axis=0, keepdims=True))
     for name in ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "ROUGE_L"):
         assert summed[name][0] == pytest.approx(alone[name], abs=1e-12)
-    assert summed["CIDEr"][0] == pytest.approx(each["CIDEr"][chosen].mean(), abs=1e-12)
-    nothing = overlap(["", ""], ["", "a b"])
-    assert nothing.sums.scores() == pytest.approx({k: v for k, v in nothing.corpus.items() if v is not None}, abs=1e-12)
+    each = sums.figures(sums.values)["CIDEr"]
+    assert summed["CIDEr"][0] == pytest.approx(each[chosen].mean(), abs=1e-12)
+
+
+def test_bleu_is_that_of_pycocoevalcap():
+    from pycocoevalcap.bleu.bleu import Bleu
+
+    for hypotheses, references in ((PREDICTIONS, REFERENCES), (["", ""], ["", "a b"]), (["a b", "c"], ["a", "c d e"])):
+        truth, generated = ({i: [text] for i, text in enumerate(texts)} for texts in (references, hypotheses))
+        wanted, wanted_each = Bleu(4).compute_score(truth, generated, verbose=0)
+        sums = overlap_sums(hypotheses, references)
+        scores, each = sums.scores(), sums.figures(sums.values)
+        assert [scores[f"BLEU_{n}"] for n in range(1, 5)] == pytest.approx(wanted, abs=1e-12)
+        np.testing.assert_allclose([each[f"BLEU_{n}"] for n in range(1, 5)], wanted_each, rtol=0, atol=1e-12)
 
 
 def released_chain(words):
@@ -70,14 +92,14 @@ def test_token_ids_give_the_released_chains_figures(tmp_path):
     released = [released_chain(sequence) for sequence in sequences]
     assert [postprocess_prediction(text) for text in decoded] == released
     references = [" ".join(sequence).replace(" ##", "") for sequence in sequences]
-    assert nlg_scores(decoded, references, meteor=False) == overlap(released, references).corpus
+    assert scores_of(decoded, references) == overlap_sums(released, references).scores()
     write_r2gen(tmp_path, decoded, references)
     assert read_report_file(tmp_path / "res.csv").texts == decoded
     # The released chain's figure of one report against itself: eleven words, and the empty one at the end of the prediction.
-    itself = nlg_scores(decoded[-1:], references[-1:], meteor=False)["ROUGE_L"]
+    itself = scores_of(decoded[-1:], references[-1:])["ROUGE_L"]
     assert itself == pytest.approx(2.44 * (11 / 12) / (1 + 1.44 * 11 / 12), abs=1e-12)
     spaced, attached = references[-1], "the heart the heart. no right. no pneumothorax."
-    assert nlg_scores([spaced], [spaced], meteor=False) == nlg_scores([attached], [spaced], meteor=False)
+    assert scores_of([spaced], [spaced]) == scores_of([attached], [spaced])
 
 
 def test_rouge_is_that_of_pycocoevalcap():
@@ -97,14 +119,8 @@ def test_rouge_is_that_of_pycocoevalcap():
         assert rouge_l(*pair) == Rouge().calc_score([pair[0]], [pair[1]]), pair
 
 
-def test_without_meteor():
-    corpus, each = (
-        nlg_scores(PREDICTIONS, REFERENCES, meteor=False),
-        nlg_scores_per_study(PREDICTIONS, REFERENCES, False),
-    )
-    assert corpus["METEOR"] is None is each["METEOR"]
-    assert corpus["CIDEr"] == pytest.approx(GOLDEN["corpus"]["CIDEr"], abs=1e-9)
-    assert each["ROUGE_L"].shape == (len(PREDICTIONS),)
+def test_cider_is_that_of_pycocoevalcap():
+    assert scores_of(PREDICTIONS, REFERENCES)["CIDEr"] == pytest.approx(GOLDEN["corpus"]["CIDEr"], abs=1e-9)
 
 
 def odd_pairs(count):
@@ -149,7 +165,9 @@ def test_ten_thousand_odd_pairs_are_all_scored():
     pairs = odd_pairs(10_000)
     pairs[-1] = ["the heart is enlarged .", "the heart is enlarged ."]
     pairs[1500] = ["clear\nlungs |||", "clear lungs"]
-    corpus, each = score_reports(*zip(*pairs, strict=True))
+    predictions, references = zip(*pairs, strict=True)
+    sums = sums_with_meteor([postprocess_prediction(text) for text in predictions], references)
+    corpus, each = sums.scores(), sums.figures(sums.values)
     assert all(len(values) == 10_000 and np.isfinite(values).all() for values in each.values())
     assert all(np.isfinite(value) for value in corpus.values())
     assert each["METEOR"][-1] == pytest.approx(1.0, abs=0.05)  # the last line still meets its own reference
@@ -157,16 +175,18 @@ def test_ten_thousand_odd_pairs_are_all_scored():
 
 
 def test_one_pair_and_empty_texts():
-    assert nlg_scores(["no effusion ."], ["no effusion ."], meteor=False)["BLEU_1"] == pytest.approx(1.0)
-    scores = nlg_scores(["", "a b"], ["a b", ""], meteor=False)
-    assert all(np.isfinite(value) for value in scores.values() if value is not None)
+    alone = scores_of(["no effusion ."], ["no effusion ."])
+    assert alone["BLEU_1"] == pytest.approx(1.0)
+    assert "CIDEr" not in alone
+    scores = scores_of(["", "a b"], ["a b", ""])
+    assert all(np.isfinite(value) for value in scores.values())
     assert scores["BLEU_1"] < 1e-6
 
 
 def test_missing_package_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocoevalcap.bleu.bleu_scorer", None)
     with pytest.raises(ModuleNotFoundError, match="pip install pycocoevalcap"):
-        nlg_scores(["a"], ["a"], meteor=False)
+        overlap_sums(["a"], ["a"])
 
 
 @pytest.mark.parametrize(
@@ -176,4 +196,4 @@ def test_missing_package_is_one_sentence(monkeypatch):
 )  # fmt: skip
 def test_guards(predictions, references, message):
     with pytest.raises(ValueError, match=message):
-        nlg_scores(predictions, references)
+        check_reports(predictions, references)

@@ -11,14 +11,14 @@ import pytest
 
 from benchmarks.wrong_copies import wrong_copies
 from modules.corpus.annotations import read_annotation
-from modules.corpus.text import clean_report
+from modules.corpus.text import clean_report, postprocess_prediction
 from modules.evaluation.metrics import measures
 from modules.evaluation.metrics.clinical import clinical_sums, frequency_thirds
 from modules.evaluation.metrics.extra import extra_sums
 from modules.evaluation.metrics.measures import rouge_l_f1, sentence_bleu_2
 from modules.evaluation.metrics.meteor import meteor_sums
 from modules.evaluation.metrics.metric_names import full_name
-from modules.evaluation.metrics.nlg import nlg_scores, rouge_l
+from modules.evaluation.metrics.nlg import overlap_sums, rouge_l
 from modules.evaluation.metrics.profiles import PROFILES
 from modules.evaluation.metrics.sufficient_sums import means
 from modules.evaluation.reading.predictions import match
@@ -70,7 +70,10 @@ def test_wrong_copies_of_real_reports(real_cxr):
         ours = [scores[f"ce_f1_{average}"] for average in ("example", "macro", "micro")]
         assert ours == pytest.approx(list(map(float, printed)), abs=6e-4), name
     few = slice(None, None, 20)  # enough for BLEU
-    overlaps = {name: nlg_scores(texts[few], truth[few], meteor=False) for name, texts in copies.items()}
+    overlaps = {
+        name: overlap_sums([postprocess_prediction(text) for text in texts[few]], truth[few]).scores()
+        for name, texts in copies.items()
+    }
     for average in ("ce_f1_example", "ce_f1_micro", "ce_f1_macro"):
         for harmless in ("sentences shuffled", "left and right exchanged"):  # no label knows the side
             assert found[harmless][average] == pytest.approx(perfect[average], abs=0.01), harmless
@@ -139,7 +142,7 @@ def test_meteor_runs_once_for_all_systems_and_each_gets_its_own(monkeypatch):
 
 
 def test_references_that_were_not_cut_are_scored_once(monkeypatch):
-    pairs, overlap = [], measures.overlap
+    pairs, overlap_sums = [], measures.overlap_sums
 
     class Run:
         def __init__(self, hypotheses, references):
@@ -148,7 +151,7 @@ def test_references_that_were_not_cut_are_scored_once(monkeypatch):
         __enter__, __exit__ = (lambda self: self), (lambda self, *_: None)
 
     monkeypatch.setattr("modules.evaluation.scorer.MeteorRun", Run)
-    monkeypatch.setattr(measures, "overlap", lambda *given: pairs.append(given) or overlap(*given))
+    monkeypatch.setattr(measures, "overlap_sums", lambda *given: pairs.append(given) or overlap_sums(*given))
     ours, *others = ([text.replace(word, "right") for text in REFERENCES] for word in ("left", "no", "the"))
     found = scorer(full=REFERENCES).systems({"ours": ours, "b": others[0], "c": others[1]})
     assert len(pairs) == 3

@@ -16,7 +16,7 @@ import numpy as np
 
 from modules.evaluation.metrics.clinical import clinical_sums
 from modules.evaluation.metrics.meteor import meteor_sums
-from modules.evaluation.metrics.nlg import overlap, rouge_l
+from modules.evaluation.metrics.nlg import overlap_sums, rouge_l
 from modules.evaluation.metrics.sufficient_sums import StudySums, means
 
 _EPSILON = 0.1  # what sentence BLEU counts for n-grams without a match
@@ -54,10 +54,15 @@ class Scored:
 
 @dataclass(frozen=True)
 class Metric:
-    """One row: what it is, how it is computed, whether it reads cleaned references (cut, and whole as ``_full``).
+    """One row of ``METRICS``.
 
-    ``sums`` returns None where the metric cannot be computed; ``figures`` are then None in the scores. ``ideal`` is the value
-    of a report against itself where it is not 1.
+    Args:
+        name: what it is.
+        sums: how it is computed; None where it cannot be, and ``figures`` are then None in the scores.
+        figures: names of what it gives; none where they depend on the labels.
+        cleaned: whether it reads cleaned references: it is then computed twice, against the cut ones and, as ``_full``,
+            against the whole ones.
+        validation: whether a validation during training computes it too.
     """
 
     name: str
@@ -68,7 +73,7 @@ class Metric:
 
 
 def _overlap(scored: Scored) -> StudySums:
-    return overlap(scored.predictions, scored.references).sums
+    return overlap_sums(scored.predictions, scored.references)
 
 
 def _meteor(scored: Scored) -> StudySums | None:
