@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from modules.corpus.text import attach_punctuation, normalise_whitespace, plain_blanks, postprocess_prediction
 from modules.evaluation.metrics.clinical import class_sums
-from modules.evaluation.metrics.measures import METRICS, Scored
+from modules.evaluation.metrics.measures import METRICS, Metric, Scored
 from modules.evaluation.metrics.meteor import MeteorRun
 from modules.evaluation.metrics.nlg import NO_CIDER, check_reports
 from modules.evaluation.metrics.significance import RESAMPLES, intervals
@@ -23,7 +23,7 @@ from modules.labelling.labelers import Labeler
 from modules.labelling.labelled_texts import labelled_texts
 from modules.labels import BLANK, CHEXPERT_CONDITIONS
 
-_BESIDE = re.compile(r"_uncertain_positive$|_(?:head|medium|tail)$")
+_NOT_IN_VALIDATION = re.compile(r"_uncertain_positive$|_(?:head|medium|tail)$")  # figures of clinical efficacy
 
 
 @dataclass
@@ -53,6 +53,16 @@ class SystemScores:
         """Add the figures of another metric."""
         self.sums = joined([self.sums, sums])
         self.scores |= sums.scores()
+
+
+class _Part(NamedTuple):
+    """What one metric gives of a system: None where it cannot be computed, and the names of its figures that are not there."""
+
+    sums: StudySums | None
+    missing: tuple[str, ...]
+
+
+_Known = dict[tuple[str, int, int], StudySums | None]  # by metric and the identities of predictions and references
 
 
 class ReportScorer:
@@ -91,7 +101,7 @@ class ReportScorer:
     def __call__(self, predictions: Sequence[str], meteor: bool = True) -> dict[str, float | None]:
         """Scores in the order of the references, for a look during training: no uncertain-positive ones, no thirds."""
         scores = self._systems({"": predictions}, meteor, None, validation=True)[""].scores
-        return {name: value for name, value in scores.items() if not _BESIDE.search(name)}
+        return {name: value for name, value in scores.items() if not _NOT_IN_VALIDATION.search(name)}
 
     def systems(
         self,
@@ -122,23 +132,26 @@ class ReportScorer:
             check_reports(predictions, self.references)
         if not systems:
             return {}
-        whole = {} if self.full is None or validation else {"_full": self.full}
-        targets = {suffix: self._spaced(texts, False) for suffix, texts in {"": self.references, **whole}.items()}
-        if whole and targets["_full"] == targets[""]:
+        uncut = {} if self.full is None or validation else {"_full": self.full}
+        targets = {suffix: self._spaced(texts, False) for suffix, texts in {"": self.references, **uncut}.items()}
+        if uncut and targets["_full"] == targets[""]:
             targets["_full"] = targets[""]  # no reference was cut: what is known of one is known of the other
         truths = {id(truth): truth for truth in targets.values()}
         spaced = {name: self._spaced(reports, True) for name, reports in systems.items()}
         pairs = [
             pair for texts in spaced.values() for truth in truths.values() for pair in zip(texts, truth, strict=True)
         ]
+        metrics = [metric for metric in METRICS if metric.validation or not validation]
+        waiting = [metric for metric in metrics if metric.name == "METEOR"]  # for Java, which runs beside the others
+        known: _Known = {}
         with MeteorRun(*zip(*pairs, strict=True)) if meteor else nullcontext() as run:
             scored = {
                 name: self._scored(reports, texts, targets, (raw or systems)[name])
                 for (name, reports), texts in zip(systems.items(), spaced.values(), strict=True)
             }
-            known: dict[tuple[str, int, int], StudySums | None] = {}
+            others = [metric for metric in metrics if metric not in waiting]
             parts = {
-                (name, suffix): _sums(one, suffix, validation, known, late=False)
+                (name, suffix): _parts(one, suffix, others, known)
                 for name, by_suffix in scored.items()
                 for suffix, one in by_suffix.items()
             }
@@ -147,11 +160,9 @@ class ReportScorer:
         blocks = dict(zip(runs, [None] * len(runs) if counts is None else np.split(counts, len(runs)), strict=True))
         for (name, suffix), found in parts.items():
             one = replace(scored[name][suffix], meteor=blocks[name, id(targets[suffix])])
-            found |= _sums(one, suffix, validation, known, late=True)
+            found += _parts(one, suffix, waiting, known)
         return {
-            name: self._system(
-                {key: sums for suffix in targets for key, sums in parts[name, suffix].items()}, scored[name][""]
-            )
+            name: self._system([part for suffix in targets for part in parts[name, suffix]], scored[name][""])
             for name in systems
         }
 
@@ -174,11 +185,10 @@ class ReportScorer:
             for suffix, truth in targets.items()
         }
 
-    def _system(self, parts: Mapping[str, StudySums | tuple[str, ...]], scored: Scored) -> SystemScores:
+    def _system(self, parts: Sequence[_Part], scored: Scored) -> SystemScores:
         """Everything of one system whose sums are known."""
-        known = [part for part in parts.values() if isinstance(part, StudySums)]
-        missing = {name: None for part in parts.values() if not isinstance(part, StudySums) for name in part}
-        sums = joined(known)
+        missing = {name: None for part in parts for name in part.missing}
+        sums = joined([part.sums for part in parts if part.sums is not None])
         classes = class_sums(scored.predicted_labels, scored.reference_labels, scored.conditions)
         scores = {**missing, **sums.scores()}
         order = [figure for metric in METRICS for figure in metric.figures]
@@ -211,24 +221,17 @@ class ReportScorer:
         }
 
 
-def _sums(
-    scored: Scored, suffix: str, validation: bool, known: dict[tuple[str, int, int], StudySums | None], late: bool
-) -> dict[str, StudySums | tuple[str, ...]]:
-    """Sums by metric, the names of its figures where it cannot be computed; ``late`` are those that wait for METEOR.
-
-    ``known`` holds what has been computed, by metric and the identities of predictions and references.
-    """
-    found: dict[str, StudySums | tuple[str, ...]] = {}
-    for metric in METRICS:
-        wanted = (metric.validation or not validation) and (metric.cleaned or not suffix)
-        if wanted and late == (metric.name == "METEOR"):
-            key = metric.name, id(scored.predictions), id(scored.references)
-            if key not in known:
-                known[key] = metric.sums(scored)
-            sums = known[key]
-            names = tuple(f"{figure}{suffix}" for figure in metric.figures)
-            found[f"{metric.name}{suffix}"] = names if sums is None else renamed(sums, suffix) if suffix else sums
-            if sums is not None:
-                absent = set(metric.figures) - set(sums.figures(sums.values[:1]))
-                found |= {f"{name}{suffix}, absent": (f"{name}{suffix}",) for name in absent}
-    return found
+def _parts(scored: Scored, suffix: str, metrics: Sequence[Metric], known: _Known) -> list[_Part]:
+    """What some metrics give of one system, under names that end in ``suffix``; ``known`` keeps what has been computed."""
+    parts = []
+    for metric in metrics:
+        if suffix and not metric.cleaned:
+            continue
+        key = metric.name, id(scored.predictions), id(scored.references)
+        if key not in known:
+            known[key] = metric.sums(scored)
+        sums = known[key]
+        given = () if sums is None else sums.figures(sums.values[:1])
+        missing = tuple(f"{figure}{suffix}" for figure in metric.figures if figure not in given)
+        parts.append(_Part(sums if sums is None or not suffix else renamed(sums, suffix), missing))
+    return parts

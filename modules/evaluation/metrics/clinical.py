@@ -140,7 +140,7 @@ def clinical_sums(
     parts = []
     for counted, suffix in ((UNCERTAIN_AS_NEGATIVE, ""), (UNCERTAIN_AS_POSITIVE, "_uncertain_positive")):
         found, expected = _binary(predicted, reference, conditions, counted)
-        example = {}
+        example: dict[str, np.ndarray] = {}
         for group, columns in groups.items():
             values = _precision_recall_f1(found[:, columns], expected[:, columns])
             example |= {f"ce_{m}_example{group}": value for m, value in zip(MEASURES, values, strict=True)}
