@@ -42,7 +42,7 @@ def holds_classes(values: Sequence[object]) -> bool:
     return bool(cells) and all(map(is_class, cells))
 
 
-def is_numbered(values: Sequence[str]) -> bool:
+def are_row_numbers(values: Sequence[str]) -> bool:
     """Whether these are the numbers of rows, from 0 or from 1."""
     return any(list(values) == [str(i + first) for i in range(len(values))] for first in (0, 1))
 

@@ -50,9 +50,11 @@ NAMES = {  # by what a column is
     "ids": IDS, "whole": WHOLE, "retrieved": RETRIEVED,
 }  # fmt: skip
 KNOWN = (*GENERATED, *REFERENCE, *REPORT, *FINDINGS, *IMPRESSION, *IDS, *WHOLE)
+PLAIN = {kind: frozenset(map(plain_heading, names)) for kind, names in NAMES.items()}  # as plain_heading writes them
+PLAIN_KNOWN = frozenset(map(plain_heading, KNOWN))
 
-# Words that headings are put together from. A word of the last kind is generated unless a reference's stands beside it:
-# ``response_text`` and ``expected_response``.
+# Words that headings are put together from. One of _OF_EITHER is generated unless a reference's stands beside it:
+# ``response_text`` is generated, ``expected_response`` a reference.
 _OF_GENERATED = (
     r"generat(?:ed|ions?|e|ive)|gen|predict(?:ed|ions?|ive)?|preds?|hypothes[ie]s|hyps?|candidates?|cand|decoded|inferred|inference"
     r"|synthe(?:tic|si[sz]ed)|machine|model|llm|vlm|ai|system|sys|hat|estimated|produced|sampled"
@@ -89,8 +91,10 @@ def side_of(heading: str) -> str | None:
         return "reference"
     if said & {"generated", "either"}:
         return "generated"
-    parts = [part for part in ("findings", "impression") if part[:7] in plain_heading(heading)]
-    return "report" if len(parts) != 1 else parts[0]
+    plain = plain_heading(heading)
+    if ("finding" in plain) == ("impression" in plain):
+        return "report"
+    return "findings" if "finding" in plain else "impression"
 
 
 def hints_at_reference(heading: str) -> bool:
@@ -100,11 +104,8 @@ def hints_at_reference(heading: str) -> bool:
 
 def is_known(heading: str) -> bool:
     """Whether a heading is one of these names, or says its side."""
-    return plain_heading(heading) in _PLAIN or side_of(heading) in ("generated", "reference")
+    return plain_heading(heading) in PLAIN_KNOWN or side_of(heading) in ("generated", "reference")
 
 
 def _pieces(heading: str) -> list[str]:
     return [piece.casefold() for piece in _BORDER.split(heading) if piece]
-
-
-_PLAIN = frozenset(map(plain_heading, KNOWN))

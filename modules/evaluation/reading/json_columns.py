@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.tables import plain_heading
-from modules.evaluation.reading.column_values import is_numbered
+from modules.evaluation.reading.column_values import are_row_numbers
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.headings import IDS, KNOWN, is_known
+from modules.evaluation.reading.headings import PLAIN, PLAIN_KNOWN, is_known
 from modules.evaluation.reading.sections_apart import sections_of
 from modules.messages import UserError, quoted_name
 
-_IDS, _KNOWN = (frozenset(map(plain_heading, names)) for names in (IDS, KNOWN))
 _SPLIT = {"columns", "data"}  # pandas' orient="split", and what may stand beside them
 _BESIDE = {"index", "index_names", "column_names"}
 
@@ -53,14 +52,14 @@ def column_rows(path: Path, content: Mapping[str, Any]) -> list[Row] | None:
         UserError: if the lists are not of one length, the mappings not of the same keys, or one text or id stands beside them.
     """
     several = [name for name, value in content.items() if isinstance(value, list | dict)]
-    named = [name for name in several if plain_heading(name) in _KNOWN] or [*filter(is_known, several)]
+    named = [name for name in several if plain_heading(name) in PLAIN_KNOWN] or [*filter(is_known, several)]
     if any(sections_of(content[name]) for name in named):
         return [content]  # one study, whose reports are objects of their sections
-    if not {*map(plain_heading, named)} - _IDS or (
+    if not {*map(plain_heading, named)} - PLAIN["ids"] or (
         len(named) < 2 and len(named) < len(content) and len(content[named[0]]) < 2
     ):
         return None
-    single = [name for name in content if name not in named and plain_heading(name) in _KNOWN]
+    single = [name for name in content if name not in named and plain_heading(name) in PLAIN_KNOWN]
     if single:
         raise UserError(
             f"{path} holds several values under {quoted_name(named[0])} and one under {quoted_name(single[0])}; expected as many of each: "
@@ -102,5 +101,5 @@ def _by_key(path: Path, columns: Mapping[str, Any]) -> list[Row]:
 
 def _with_ids(keys: list[Any], rows: list[Row], headings: list[str]) -> list[Row]:
     """Rows with their keys as ids, where those are no numbers of rows and no column holds ids."""
-    named = is_numbered([str(key) for key in keys]) or {plain_heading(name) for name in headings} & _IDS
+    named = are_row_numbers([str(key) for key in keys]) or {plain_heading(name) for name in headings} & PLAIN["ids"]
     return rows if named else [{"study_id": key, **row} for key, row in zip(keys, rows, strict=True)]

@@ -10,7 +10,7 @@ from modules.corpus.cells import is_empty
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import MAX_BYTES, plain_heading, read_text_file
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.headings import FINDINGS, GENERATED, IMPRESSION, KNOWN, is_known
+from modules.evaluation.reading.headings import PLAIN, PLAIN_KNOWN, is_known
 from modules.evaluation.reading.json_columns import column_rows, pandas_rows
 from modules.messages import UserError, named, quoted, quoted_name
 from modules.records import iterate_jsonl, parse_json
@@ -18,8 +18,6 @@ from modules.records import iterate_jsonl, parse_json
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 LINES_ENDINGS = JSON_ENDINGS[1:]
 EXPECTED = '{"id", "prediction", "reference"}'
-_GENERATED, _KNOWN = (frozenset(map(plain_heading, names)) for names in (GENERATED, KNOWN))
-_SECTIONS = frozenset(map(plain_heading, (*FINDINGS, *IMPRESSION)))
 _YES_OR_NO = {"true", "false", "yes", "no", "0", "1", "0.0", "1.0"}
 
 
@@ -81,7 +79,7 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
             return [{"study_id": key, **value} for key, value in content.items()]
         # {"images": [{..}], "annotations": [{..}]} is no mapping of ids, nor is {"id": "a", "report": ".."}
         tables = any(isinstance(one, list | dict) for value in values if isinstance(value, list) for one in value)
-        if not tables and len({*map(plain_heading, content)} & _KNOWN) < 2:
+        if not tables and len({*map(plain_heading, content)} & PLAIN_KNOWN) < 2:
             return [{"study_id": key, "report": value} for key, value in content.items()]
     raise UserError(
         f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
@@ -93,7 +91,7 @@ def _wraps_rows(content: Any) -> bool:
     """Whether an object, which is no study itself, holds one list of objects, or the lists of a table."""
     if not isinstance(content, dict):
         return False
-    known = [name for name in content if plain_heading(name) in _KNOWN]
+    known = [name for name in content if plain_heading(name) in PLAIN_KNOWN]
     if known:
         return len(known) > 1 and all(isinstance(content[name], list) and len(content[name]) > 1 for name in known)
     lists = [value for value in content.values() if isinstance(value, list)]
@@ -102,7 +100,7 @@ def _wraps_rows(content: Any) -> bool:
 
 def refuse_word_lists(path: Path, rows: Sequence[Row]) -> None:
     """Refuse generated reports that are all lists of words, or of several texts; UserError names their column."""
-    headings = [name for name in rows[0] if plain_heading(name) in _GENERATED]
+    headings = [name for name in rows[0] if plain_heading(name) in PLAIN["generated"]]
     listed = [name for name in headings if all(_holds_texts(row.get(name)) for row in rows)]
     if listed and listed == headings:
         raise UserError(
@@ -138,7 +136,8 @@ def refuse_other_keys(path: Path, rows: Sequence[Row], texts: Sequence[str]) -> 
 
 def has_sections(row: Row) -> bool:
     """Whether a row holds findings or an impression of its own."""
-    return any(plain_heading(name) in _SECTIONS and not is_empty(value) for name, value in row.items())
+    sections = PLAIN["findings"] | PLAIN["impression"]
+    return any(plain_heading(name) in sections and not is_empty(value) for name, value in row.items())
 
 
 def parquet_rows(path: Path) -> list[Row]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modules.corpus.tables import plain_heading
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.headings import IDS
+from modules.evaluation.reading.headings import PLAIN
 from modules.evaluation.reading.predictions import Matched
 from modules.messages import UserError
 
@@ -24,9 +24,8 @@ def require_films(matched: Matched, folder: str | None) -> None:
 
 def film_of(folder: Path, row: Row, key: str) -> Path | None:
     """The film of a study: where its row says, or under its id."""
-    known = {plain_heading(name) for name in IDS}
-    named = [value for name, value in row.items() if plain_heading(name) in known]
-    for value in (*named, key):
+    ids = [value for name, value in row.items() if plain_heading(name) in PLAIN["ids"]]
+    for value in (*ids, key):
         text = str(value[0] if isinstance(value, list) and value else value).lstrip("/")
         for ending in FILM_ENDINGS:
             path = folder / f"{text}{ending}"
