@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.evaluation.reading.leftovers import check_texts, said_of_cuts, said_to_a_reader
+from modules.evaluation.reading.leftovers import check_texts, note_cuts, words_to_a_reader
 from modules.messages import UserError
 from modules.records import read_jsonl
 
@@ -71,7 +71,7 @@ def test_texts_that_a_column_of_limited_width_cut_are_known_by_their_length():
     whole = [f"{HEART} Line {number} ends in the right atrium." for number in ("one", "two", "three", "four")]
 
     def said(*texts):
-        return said_of_cuts("a.csv", texts)
+        return note_cuts("a.csv", texts)
 
     sentence = "{} texts in a.csv have exactly 50 characters, the most there, and do not end there: they may be cut off"
     assert said(*(text[:50] for text in whole), LUNGS) == [sentence.format(4)]
@@ -120,9 +120,9 @@ def test_no_real_report_is_refused_for_what_it_holds(real_cxr):
 
 
 def test_words_to_a_reader():
-    assert said_to_a_reader("Sure! Here is the report: clear.") == "Sure"
-    assert said_to_a_reader("I'm sorry, but I can't read X-rays.") == "I'm sorry"
-    assert [said_to_a_reader(text) for text in (HEART, "Hereditary changes.", "The provided history is short.")] == [
+    assert words_to_a_reader("Sure! Here is the report: clear.") == "Sure"
+    assert words_to_a_reader("I'm sorry, but I can't read X-rays.") == "I'm sorry"
+    assert [words_to_a_reader(text) for text in (HEART, "Hereditary changes.", "The provided history is short.")] == [
         None
     ] * 3
 

@@ -1,4 +1,4 @@
-"""modules/evaluation/reading/predictions.py: matching by id, what is said of what is missing, and how both sides are cleaned."""
+"""modules/evaluation/reading/predictions.py, cleaning.py: matching by id, what is said of what is missing, and how both sides are cleaned."""
 
 import csv
 import json
@@ -7,8 +7,10 @@ import random
 import pytest
 
 from modules.corpus.text import clean_once, clean_report, is_cleaned, strip_markdown, truncate_words
-from modules.evaluation.reading.predictions import clean_texts, match, named_files
+from modules.evaluation.reading.cleaning import clean_sides
+from modules.evaluation.reading.predictions import match
 from modules.evaluation.reading.report_files import read_report_file
+from modules.evaluation.reading.scored_files import named_files
 from modules.messages import UserError
 from modules.records import read_jsonl
 
@@ -110,7 +112,7 @@ def test_carried_references_are_cut_and_kept_whole(tmp_path):
 
 def test_both_sides_are_cleaned_alike():
     def cleaned(prediction, reference, cleaning="auto"):
-        systems, references, done, _ = clean_texts({"a": [prediction]}, [reference], cleaning)
+        systems, references, done = clean_sides({"a": [prediction]}, [reference], cleaning, [])
         return systems["a"][0], references[0], done
 
     raw, clean = "Heart is 4.5 cm. Clear.", "heart is 45 cm . clear ."

@@ -407,7 +407,8 @@ def test_real_reports_against_themselves_are_at_the_maximum(profile, real_cxr):
     reports = [row["findings"] for row in rows]
     raw = PROFILES[profile].text == "raw"
     cleaned = reports if raw else [clean_report(text) for text in reports]
-    file = ReportFile(Path("a.csv"), reports, keys={"id": [row["id"] for row in rows]})
+    ids = [row["id"] for row in rows]
+    file = ReportFile(Path("a.csv"), reports, keys={"id": ids}, rows=[{"id": name} for name in ids])
     matched = match({"a": file}, file, "none" if raw else "auto", 0 if raw else 100)
     assert matched.full == matched.systems["a"] == cleaned
     every = slice(None, None, 1 if raw else 4)

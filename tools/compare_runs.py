@@ -124,7 +124,7 @@ def main() -> None:
     words = sys.argv[1:]
     options = parse_options(CompareRuns, ["--runs", *words] if words and not words[0].startswith("-") else words)
     from modules.distributed import processes
-    from modules.evaluation.reading.matching import labels_of
+    from modules.evaluation.reading.matching import study_names
     from modules.evaluation.reading.predictions import match
     from modules.evaluation.reading.report_files import read_report_file
     from modules.evaluation.reports.results import comparison_lines, comparisons
@@ -145,7 +145,7 @@ def main() -> None:
     print("differing options:", *(lines or ["  none"]), *other_data(runs), sep="\n")
 
     files = {name: read_report_file(folder / "predictions.jsonl") for name, folder in runs.items()}
-    refuse_others({name: labels_of(file) for name, file in files.items()})
+    refuse_others({name: study_names(file) for name, file in files.items()})
     matched = match(files, None, "auto", 100)
     with processes(options.runtime.device) as device:
         labeler = find_labeler(options.labeler.chexbert_path, options.labeler.bert_path, device)

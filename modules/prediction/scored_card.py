@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from modules.evaluation.reading.predictions import named_files
+from modules.evaluation.reading.scored_files import named_files
 from modules.messages import UserError
 from modules.prediction.card import score_table
 from modules.prediction.model_folder import TrainedModel

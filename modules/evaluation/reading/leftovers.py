@@ -167,7 +167,7 @@ def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
             )
 
 
-def said_of_cuts(name: str, texts: Sequence[str]) -> list[str]:
+def note_cuts(name: str, texts: Sequence[str]) -> list[str]:
     """A line where what wrote a file has cut its texts off: most end in dots, or a column of limited width has cut the longest.
 
     These have one length, ``SHORTEST_CUT`` or more, are three or more different texts and more than ``FEW`` of all, and most of
@@ -190,7 +190,7 @@ def _end_in_dots(texts: Sequence[str]) -> int:
     return sum(bool(_CUT.search(text)) for text in texts)
 
 
-def said_to_a_reader(text: str) -> str | None:
+def words_to_a_reader(text: str) -> str | None:
     """The first words of a text that speaks to whoever asked for it (``Sure! Here is``), None of a report."""
     match = _TO_A_READER.match(text)
     return match[1] if match else None

@@ -4,65 +4,66 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 from modules.corpus.cells import is_empty
 from modules.corpus.text import normalise_whitespace
-from modules.evaluation.reading.chance import pieces_of
 from modules.evaluation.reading.counters import count_up
 from modules.evaluation.reading.report_files import ReportFile
 from modules.evaluation.reading.row_order import speaks_for_order
 from modules.evaluation.reading.study_ids import (
-    count_rows,
+    both_count_rows,
     disagreeing,
     numbering_conflict,
     pair_rows,
-    plain_id,
-    repeated,
+    repeated_id,
     written_id,
 )
-from modules.messages import UserError, named, quoted_name
+from modules.messages import UserError, quoted_name
 
 LONG = 80  # letters; an id of more is a text
 
 
-def labels_of(file: ReportFile) -> list[str]:
+def study_names(file: ReportFile) -> list[str]:
     """What the studies of a file are called: their ids as they are written there, or the numbers of their rows.
 
     Other programs find their studies by them, so that nothing is folded that is folded where ids are compared.
     """
-    name, ids = next(iter(file.keys.items()), ("", [None] * len(file.texts)))
-    found = [str(number) if value is None else value for number, value in enumerate(ids, start=1)]
-    if not file.rows:
-        return found
+    if not file.keys:
+        return [str(number) for number in range(1, len(file.texts) + 1)]
+    heading, ids = next(iter(file.keys.items()))
+    rows = zip(ids, file.rows, strict=True)
     return [
-        label if value is None else written_id(row[name])
-        for label, value, row in zip(found, ids, file.rows, strict=True)
+        str(number) if value is None else written_id(row[heading]) for number, (value, row) in enumerate(rows, start=1)
     ]
 
 
-def truth_of(
+def find_references(
     systems: Mapping[str, ReportFile], references: ReportFile | None, *, by_order: bool = False, named_ids: bool = False
 ) -> tuple[ReportFile, list[str]]:
-    """The file whose rows are the studies, and the reference of every row."""
+    """The file whose rows are the studies, and the reference of every row.
+
+    Raises:
+        UserError: if there are no references, an id stands twice beside them, or those of two systems differ.
+    """
     if references is not None:
         _check_ids(references)
         return references, references.texts
     carrying = [(name, system) for name, system in systems.items() if system.references is not None]
     if not carrying:
+        verb = "carries" if len(systems) == 1 else "carry"
         raise UserError(
-            f"{', '.join(systems)} {'carries' if len(systems) == 1 else 'carry'} no references{_headings_of(systems)}: give them with --references (CSV, JSONL, JSON or "
+            f"{', '.join(systems)} {verb} no references{_headings_of(systems)}: give them with --references (CSV, JSONL, JSON or "
             "annotation file), or name their column with --columns reference=NAME"
         )
     (first, file), *others = carrying
     _check_ids(file)
-    texts = carried(file)
+    texts = references_beside(file)
     for name, other in others:
-        theirs = carried(other)
-        for row, found in enumerate(rows_of(name, other, file, [], by_order=by_order, named_ids=named_ids)):
-            if found is not None and normalise_whitespace(theirs[found]) != normalise_whitespace(texts[row]):
+        theirs = references_beside(other)
+        for i, row in enumerate(rows_of(name, other, file, [], by_order=by_order, named_ids=named_ids)):
+            if row is not None and normalise_whitespace(theirs[row]) != normalise_whitespace(texts[i]):
                 raise UserError(
-                    f"the references of study {labels_of(file)[row]} differ between {first} and {name}: give one with "
+                    f"the references of study {study_names(file)[i]} differ between {first} and {name}: give one with "
                     "--references"
                 )
     return file, texts
@@ -74,7 +75,7 @@ def _headings_of(systems: Mapping[str, ReportFile]) -> str:
     return "".join(f" ({name} has the columns {', '.join(headings)[:200]})" for name, headings in said.items())
 
 
-def carried(system: ReportFile) -> list[str]:
+def references_beside(system: ReportFile) -> list[str]:
     """The references in a file of predictions, uncut where it has them so."""
     assert system.references is not None
     whole = system.whole or [""] * len(system.texts)
@@ -82,16 +83,18 @@ def carried(system: ReportFile) -> list[str]:
 
 
 def _check_ids(file: ReportFile) -> None:
-    twice = repeated(file.keys)
-    if twice is not None:
-        rounded = re.fullmatch(r"\d(\.\d+)?[eE]\+?\d+", str(twice))  # both studies are wanted
-        mend = "a spreadsheet rounded the ids, give the file it was made from" if rounded else "remove one of them"
-        if len(str(twice)) > LONG:
-            raise UserError(
-                f"{file.path} repeats {str(twice)[:LONG]!r}... in its column of ids; expected a name of every study: say which column "
-                "holds them with --columns id=NAME, or exchange the headings"
-            )
-        raise UserError(f"{file.path} repeats study {twice}; expected every study once: {mend}")
+    """Refuse ids that stand twice, however they are read."""
+    twice = repeated_id(file.keys)
+    if twice is None:
+        return
+    if len(twice) > LONG:
+        raise UserError(
+            f"{file.path} repeats {twice[:LONG]!r}... in its column of ids; expected a name of every study: say which column "
+            "holds them with --columns id=NAME, or exchange the headings"
+        )
+    rounded = re.fullmatch(r"\d(\.\d+)?[eE]\+?\d+", twice)  # 5.04143E+07: both studies are wanted
+    mend = "a spreadsheet rounded the ids, give the file it was made from" if rounded else "remove one of them"
+    raise UserError(f"{file.path} repeats study {twice}; expected every study once: {mend}")
 
 
 def rows_of(
@@ -114,71 +117,95 @@ def rows_of(
         named_ids: the user has named the column of the ids, so that numbers in it are ids.
 
     Raises:
-        UserError: if ids are missing, stand twice or may be row numbers; if rows without ids do not fit each other; or if hardly any study is in both files.
+        UserError: if ids are missing, stand twice or may be row numbers; if rows without ids do not fit each other; or if hardly
+            any study is in both files.
     """
     if system is truth:
         return list(range(len(truth.texts)))
-    if by_order or system.ordered or truth.ordered or not (system.keys or truth.keys):
-        if not by_order and not (system.ordered or truth.ordered):
-            raise UserError(
-                f"neither {system.path} nor {truth.path} has ids: name their column with --columns id=NAME, or give --by_order if the rows of both "
-                "are the same studies in the same order"
-            )
-        if len(system.texts) != len(truth.texts):
-            raise UserError(
-                f"{system.path} has {len(system.texts)} reports and {truth.path} {len(truth.texts)}, and they are matched "
-                "by order; expected as many of each: add ids"
-            )
-        if not by_order:
-            _check_by_order(system, truth)
+    without_ids = system.ordered or truth.ordered or not (system.keys or truth.keys)
+    if by_order or without_ids:
+        _check_order(system, truth, by_order)
         notes.append(f"{name} is matched with its references by order")
         return list(range(len(truth.texts)))
-    for file in (system, truth):
+    for file, other in ((system, truth), (truth, system)):
         if not file.keys:
             raise UserError(
-                f"{file.path} has no ids and {(truth if file is system else system).path} has: name its column with "
+                f"{file.path} has no ids and {other.path} has: name its column with "
                 "--columns id=NAME, or give --by_order if the rows of both are the same studies in the same order"
             )
     _check_ids(system)
-    whole = next(iter(system.keys.values()))
+    ids = next(iter(system.keys.values()))
     if all(None in values for values in system.keys.values()):
         raise UserError(
-            f"{system.path} has no id for its report {whole.index(None) + 1} of {len(whole)}; expected one of every report: add it"
+            f"{system.path} has no id for its report {ids.index(None) + 1} of {len(ids)}; expected one of every report: add it"
         )
     rows, ours, theirs = pair_rows(system.keys, truth.keys)
-    found = [row for row in rows if row is not None]
     _check_pairs(system, truth, rows)
-    if ours and not named_ids:
-        conflict = numbering_conflict(system.keys[ours], truth.keys[theirs])
-        _check_chance(system, truth, len(set(found)), conflict or _order_conflict(system, truth, rows, (ours, theirs)))
-    _say_how(name, system, truth, (ours, theirs), found, notes)
+    if not ours:
+        return rows
+    if not named_ids:
+        _check_chance(system, truth, rows, (ours, theirs))
+    _note_how(name, system, truth, rows, (ours, theirs), notes)
     return rows
+
+
+def _check_order(system: ReportFile, truth: ReportFile, by_order: bool) -> None:
+    """Refuse rows that cannot be matched by their order: ``--by_order`` says that they can, in so far as they are as many."""
+    if not (by_order or system.ordered or truth.ordered):
+        raise UserError(
+            f"neither {system.path} nor {truth.path} has ids: name their column with --columns id=NAME, or give --by_order if the rows of both "
+            "are the same studies in the same order"
+        )
+    if len(system.texts) != len(truth.texts):
+        raise UserError(
+            f"{system.path} has {len(system.texts)} reports and {truth.path} {len(truth.texts)}, and they are matched "
+            "by order; expected as many of each: add ids"
+        )
+    if by_order:
+        return
+    references = _references_of(truth)
+    empty = [[row for row, text in enumerate(side) if is_empty(text)] for side in (system.texts, references)]
+    if empty[0] and empty[0] == empty[1]:
+        why = f"have no text in the same rows, first {empty[0][0] + 1}: a report of several lines would be scored line by line"
+    elif not speaks_for_order(system.texts, references):
+        why = "are matched by order, and the reports are not nearer to their own references than to those of other rows"
+    else:
+        return
+    raise UserError(
+        f"{system.path} and {truth.path} {why}; give ids, or --by_order if the rows of both are the same studies in the same order"
+    )
 
 
 def _check_pairs(system: ReportFile, truth: ReportFile, rows: Sequence[int | None]) -> None:
     """Refuse one report beside references that differ: they are of one patient perhaps, and not of one study."""
     if all(row is None for row in rows):
         _refuse_several(system, truth)
-    first: dict[int, str] = {}
-    for found, reference in zip(rows, _references_of(truth), strict=True):
-        if found is None or is_empty(reference):
+    first: dict[int, str] = {}  # reference that stood beside a report first
+    for row, reference in zip(rows, _references_of(truth), strict=True):
+        if row is None or is_empty(reference):
             continue
         text = normalise_whitespace(reference)
-        if first.setdefault(found, text) != text:
+        if first.setdefault(row, text) != text:
             raise UserError(
-                f"{truth.path} has references of {quoted_name(labels_of(system)[found])} that differ, and {system.path} one report: give a report of "
+                f"{truth.path} has references of {quoted_name(study_names(system)[row])} that differ, and {system.path} one report: give a report of "
                 "every reference, with the same ids, or one reference of every study"
             )
 
 
-def _say_how(
-    name: str, system: ReportFile, truth: ReportFile, by: tuple[str, str], found: Sequence[int], notes: list[str]
+def _note_how(
+    name: str,
+    system: ReportFile,
+    truth: ReportFile,
+    rows: Sequence[int | None],
+    by: tuple[str, str],
+    notes: list[str],
 ) -> None:
-    """What the rows of two files were matched by, where it is not plain."""
+    """Say by which columns the rows of two files were matched, where it is not plain."""
     ours, theirs = by
-    if ours and by != (next(iter(system.keys)), next(iter(truth.keys))):
+    found = [row for row in rows if row is not None]
+    if by != (next(iter(system.keys)), next(iter(truth.keys))):
         notes.append(f"{name} is matched by {ours} = {theirs} of {truth.path.name}")
-    if ours and len(found) > 1 and count_rows(system.keys[ours], truth.keys[theirs]):
+    if len(found) > 1 and both_count_rows(system.keys[ours], truth.keys[theirs]):
         notes.append(
             f"{name}: the ids of both files are the numbers of their rows, so that studies are matched by their order"
         )
@@ -217,40 +244,27 @@ def _order_conflict(
     counted = [count_up(file.keys[name]) for file, name in ((system, ours), (truth, theirs))]
     if not any(counted):
         return None
-    pairs = [(row, found) for row, found in enumerate(rows) if found is not None]
-    references = _references_of(truth)
-    beside = None if system.references is None else carried(system)
-    if beside and all(
-        normalise_whitespace(beside[found]) == normalise_whitespace(references[row]) for row, found in pairs
-    ):
-        return None
-    if speaks_for_order([system.texts[found] for _, found in pairs], [references[row] for row, _ in pairs]):
+    matched = [row for row in rows if row is not None]
+    references = [text for row, text in zip(rows, _references_of(truth), strict=True) if row is not None]
+    if system.references is not None:
+        every = references_beside(system)
+        if [normalise_whitespace(every[row]) for row in matched] == list(map(normalise_whitespace, references)):
+            return None
+    if speaks_for_order([system.texts[row] for row in matched], references):
         return None
     numbers = "the ids of both are the numbers of their rows" if all(counted) else "the ids of one count its rows"
     return f"{numbers}, and the reports are not nearer to their own references than to others"
 
 
 def _references_of(truth: ReportFile) -> list[str]:
-    return truth.texts if truth.references is None else carried(truth)
+    return truth.texts if truth.references is None else references_beside(truth)
 
 
-def _check_by_order(system: ReportFile, truth: ReportFile) -> None:
-    """Refuse rows without ids that do not look as if they were the same studies, each in one row."""
-    references = _references_of(truth)
-    nothing = [[row for row, text in enumerate(side) if is_empty(text)] for side in (system.texts, references)]
-    if nothing[0] and nothing[0] == nothing[1]:
-        why = f"have no text in the same rows, first {nothing[0][0] + 1}: a report of several lines would be scored line by line"
-    elif not speaks_for_order(system.texts, references):
-        why = "are matched by order, and the reports are not nearer to their own references than to those of other rows"
-    else:
-        return
-    raise UserError(
-        f"{system.path} and {truth.path} {why}; give ids, or --by_order if the rows of both are the same studies in the same order"
-    )
-
-
-def _check_chance(system: ReportFile, truth: ReportFile, matched: int, conflict: str | None) -> None:
-    """Refuse ids that may agree by chance."""
+def _check_chance(system: ReportFile, truth: ReportFile, rows: Sequence[int | None], by: tuple[str, str]) -> None:
+    """Refuse ids that may agree by chance: ``rows`` are those that the columns ``by`` bring together."""
+    ours, theirs = by
+    matched = len(set(rows) - {None})
+    conflict = numbering_conflict(system.keys[ours], truth.keys[theirs]) or _order_conflict(system, truth, rows, by)
     if conflict is None and 2 * matched < min(len(system.texts), len(truth.texts)):
         conflict = f"only {matched} of {len(system.texts)} and {len(truth.texts)} studies have the same id"
     if conflict:
@@ -258,39 +272,3 @@ def _check_chance(system: ReportFile, truth: ReportFile, matched: int, conflict:
             f"{system.path} and {truth.path} may not name the same studies alike ({conflict}): confirm the ids with --columns "
             "id=NAME, or give --by_order if the rows of both are the same studies in the same order"
         )
-
-
-def refuse_strangers(truth: ReportFile, systems: Mapping[str, ReportFile], texts: Sequence[str]) -> NoReturn:
-    """Say why no study is left: no reference says anything, or no id is in all files."""
-    if all(map(is_empty, texts)):
-        raise UserError(
-            f"{truth.path} has no reference that says anything in its {len(texts)} rows: give the file with the texts, or another --section"
-        )
-    ours = "; ".join(f"{name}: {', '.join(map(named, labels_of(system)[:2]))}" for name, system in systems.items())
-    first, *others = (set(pieces_of(plain_id(labels_of(file)[0]))) for file in (truth, *systems.values()))
-    shared = sorted(first.intersection(*others))
-    chance = f" (that {' and '.join(shared)} is in both may be chance: write their folders alike)" if shared else ""
-    raise UserError(
-        f"no study is in all files ({truth.path.name}: {', '.join(map(named, labels_of(truth)[:2]))}; {ours}): give files with the same ids{chance}, "
-        "or --columns id=NAME"
-    )
-
-
-def say_missing(
-    name: str,
-    system: ReportFile,
-    rows: Sequence[int | None],
-    present: Sequence[int],
-    labels: Sequence[str],
-    notes: list[str],
-) -> None:
-    """Which studies a system has no report for, and how many of its reports have no reference."""
-    missing = [labels[i] for i in present if rows[i] is None]
-    if missing:
-        notes.append(
-            f"{name} has no report for {len(missing)} of {len(present)} studies, first {', '.join(map(named, missing[:3]))}"
-        )
-    used = {row for row in rows if row is not None}
-    extra = [label for row, label in enumerate(labels_of(system)) if row not in used]
-    if extra:
-        notes.append(f"{name} has {len(extra)} reports without a reference, first {', '.join(map(named, extra[:3]))}")

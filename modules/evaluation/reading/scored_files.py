@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from modules.evaluation.metrics.profiles import PROFILES
 from modules.evaluation.reading.given_columns import check_columns, named_columns
-from modules.evaluation.reading.predictions import Matched, match, named_files
+from modules.evaluation.reading.predictions import Matched, match
 from modules.evaluation.reading.report_files import read_report_file
 from modules.messages import UserError
 from modules.options.scoring_flags import ScoringOptions
 from modules.records import sha256_of
+
+
+def named_files(words: Sequence[str]) -> dict[str, Path]:
+    """Files by the name of their system, from ``NAME=FILE`` or ``FILE``.
+
+    A file without a name is called as it is, packed or not, ``predictions.jsonl`` and ``res.csv`` as their folder.
+
+    Raises:
+        UserError: if two have one name.
+    """
+    files: dict[str, Path] = {}
+    for word in words:
+        name, equals, rest = word.partition("=")
+        path = Path(rest if equals else word)
+        if not equals:
+            plain = Path(path.name.removesuffix(".gz"))
+            name = plain.stem if plain.name not in ("predictions.jsonl", "res.csv") else path.absolute().parent.name
+        if not re.fullmatch(r"[\w.+-][\w .+-]*", name):
+            raise UserError(f"the system name {name!r} holds other characters than letters, digits, blanks and -_.+")
+        if name in files:
+            raise UserError(f"{files[name]} and {path} are both called {name}: name them, --predictions a=FILE b=FILE")
+        files[name] = path
+    return files
 
 
 def read_files(scoring: ScoringOptions) -> Matched:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from modules.corpus.tables import plain_heading
 from modules.evaluation.reading.chance import PARTS, SEPARATORS, contradicts, tells_apart
@@ -110,25 +111,25 @@ def pair_rows(ours: Keys, theirs: Keys) -> tuple[list[int | None], str, str]:
     Returns:
         A row or None by row of ``theirs``, and the two columns that were compared; empty names if none fit.
     """
-    best: tuple[tuple[int, int], list[int | None], str, str] = ((0, 0), [None] * _length(theirs), "", "")
+    studies = len(next(iter(theirs.values()), ()))
+    best: tuple[list[int | None], str, str] = ([None] * studies, "", "")
+    best_rank = _rank(best[0])
     for name, values in ours.items():
-        known = [value for value in values if value is not None]
-        if len(set(known)) < len(values):
+        row_of = {value: row for row, value in enumerate(values) if value is not None}
+        if len(row_of) < len(values):
             continue  # two reports under one id, or one without
-        row_of = {value: row for row, value in enumerate(values)}
         for other, wanted in theirs.items():
             rows = [None if value is None else row_of.get(value) for value in wanted]
-            rank = _rank(rows)
-            if rank <= best[0]:
+            if _rank(rows) <= best_rank:
                 continue
             if _READ.search(name) or _READ.search(other):
                 rows = _without_chance(rows, wanted, ours[_whole(name)], theirs[_whole(other)])
-                rank = _rank(rows)
-                if 2 * rank[0] < min(len(values), len(set(wanted))):
+                reports, _ = _rank(rows)
+                if 2 * reports < min(len(values), len(set(wanted))):
                     continue  # parts that agree by chance
-            if rank > best[0]:
-                best = (rank, rows, name, other)
-    return best[1:]
+            if _rank(rows) > best_rank:
+                best, best_rank = (rows, name, other), _rank(rows)
+    return best
 
 
 def disagreeing(ours: Keys, theirs: Keys, rows: Sequence[int | None]) -> str | None:
@@ -147,7 +148,7 @@ def disagreeing(ours: Keys, theirs: Keys, rows: Sequence[int | None]) -> str | N
 
 
 def _rank(rows: Sequence[int | None]) -> tuple[int, int]:
-    """How many rows belong together, and the fewer of theirs share one the better."""
+    """What makes one pairing better than another: more reports with a reference, then fewer references that share one."""
     found = [row for row in rows if row is not None]
     return len(set(found)), -len(found)
 
@@ -167,52 +168,66 @@ def _whole(name: str) -> str:
     return _READ.split(name)[0]
 
 
+class _Numbering(NamedTuple):
+    """What numbers some ids are: the text before them, the numbers, and whether they count the rows."""
+
+    start: str
+    numbers: set[int]
+    counts_rows: bool
+
+
+def _numbering_of(values: Sequence[str | None]) -> _Numbering | None:
+    """The numbers of ids such as ``case_7``; None if an id is no number, or another text stands before it."""
+    matches = [_NUMBERED.fullmatch(value or "") for value in values]
+    starts = {match[1] if match else None for match in matches}
+    if len(starts) != 1 or None in starts:
+        return None
+    numbers = [int(match[2]) for match in matches if match]
+    return _Numbering(str(starts.pop()), set(numbers), numbers == list(range(numbers[0], numbers[0] + len(numbers))))
+
+
 def numbering_conflict(ours: Sequence[str | None], theirs: Sequence[str | None]) -> str | None:
     """Why ids that are small numbers may be row numbers of different studies, None if nothing speaks for it.
 
     Two kinds: one file counts from 0 and the other from 1, ``case_0`` too; or the ids of one are the numbers of its rows
     and those of the other, with gaps, are not.
     """
-    counted = [_counted(values) for values in (ours, theirs)]
-    (first, a, in_order), (second, b, others_in_order) = counted
-    if not a or not b or first != second:
+    first, second = _numbering_of(ours), _numbering_of(theirs)
+    if first is None or second is None or first.start != second.start:
         return None
-    dense = [max(numbers) < 2 * len(numbers) for numbers in (a, b)]
-    if all(dense) and {min(a), min(b)} == {0, 1}:
+    dense = all(max(one.numbers) < 2 * len(one.numbers) for one in (first, second))
+    if dense and {min(first.numbers), min(second.numbers)} == {0, 1}:
         return "one numbers its studies from 0 and the other from 1"
-    for numbers, order, other in ((a, in_order, b), (b, others_in_order, a)):
-        gaps = max(other) - min(other) + 1 > len(other) or min(other) > 1
-        if order and len(numbers) > 1 and gaps and min(numbers) in (0, 1) and not other <= numbers:
+    for one, other in ((first, second), (second, first)):
+        numbers, others = one.numbers, other.numbers
+        gaps = max(others) - min(others) + 1 > len(others) or min(others) > 1
+        counts = one.counts_rows and len(numbers) > 1 and min(numbers) in (0, 1)
+        if counts and gaps and not others <= numbers:
             return "the ids of one are the numbers of its rows and those of the other are not"
     return None
 
 
-def count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
+def both_count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
     """Whether the ids of both files are the numbers of their rows: they then say no more than the order does."""
-    return all(_counted(values)[2] for values in (ours, theirs))
+    found = [_numbering_of(values) for values in (ours, theirs)]
+    return all(numbering is not None and numbering.counts_rows for numbering in found)
 
 
-def _counted(values: Sequence[str | None]) -> tuple[str, set[int], bool]:
-    """What stands before the numbers of some ids, the numbers, and whether they count the rows; no numbers if ids are no such."""
-    found = [_NUMBERED.fullmatch(value or "") for value in values]
-    starts = {match[1] if match else None for match in found}
-    if len(starts) != 1 or None in starts:
-        return "", set(), False
-    numbers = [int(match[2]) for match in found if match]
-    return str(starts.pop()), set(numbers), numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
-def _length(keys: Keys) -> int:
-    return len(next(iter(keys.values()), ()))
-
-
-def repeated(keys: Keys) -> str | None:
+def repeated_id(keys: Keys) -> str | None:
     """An id that stands twice, if no way to read the ids tells all rows apart."""
-    first = None
+    found = None
     for values in keys.values():
-        seen: set[str | None] = set()
-        twice = next((str(value) for value in values if value in seen or seen.add(value)), None)  # type: ignore[func-returns-value]
+        twice = _first_repeated(values)
         if twice is None:
             return None
-        first = first or twice
-    return first
+        found = found or twice
+    return found
+
+
+def _first_repeated(values: Sequence[str | None]) -> str | None:
+    seen: set[str | None] = set()
+    for value in values:
+        if value in seen:
+            return str(value)
+        seen.add(value)
+    return None

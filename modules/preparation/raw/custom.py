@@ -24,7 +24,7 @@ from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.splits import known_split, split_name
 from modules.corpus.tables import TABLE_ENDINGS, read_table_file, read_text_file
-from modules.evaluation.reading.leftovers import refuse_classes, refuse_leftovers, said_of_cuts
+from modules.evaluation.reading.leftovers import note_cuts, refuse_classes, refuse_leftovers
 from modules.evaluation.reading.report_rows import (
     JSON_ENDINGS,
     LINES_ENDINGS,
@@ -217,7 +217,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             f"{whole} of {len(dataset.studies)} reports name their sections (FINDINGS, IMPRESSION) and are taken whole, with whatever "
             "else stands in them: put the wanted text into a column findings or impression if that is not meant"
         )
-    dataset.notes += said_of_cuts(path.name, [study.report for study in dataset.studies])
+    dataset.notes += note_cuts(path.name, [study.report for study in dataset.studies])
     by_image = {image: study.id for study in dataset.studies for image in study.images}
     problems += [
         f"study {by_image[image]}: {path.parent / image} is a link, or below one, that leads out of the folder, expected the "
