@@ -9,9 +9,9 @@ PARTS = re.compile(r"[/\\|:_]+")  # signs between the parts of an id
 SEPARATORS = re.compile(r"[/\\|:_\s-]+")  # the same and those inside of parts
 _NUMBER = re.compile(r"\d+")
 _DATE = re.compile(r"(?:19|20)\d\d(?:[-.]?[01]\d(?:[-.]?[0-3]\d)?)?")  # a year or a day, which many studies share
-_LONG = 6  # digits of all numbers together, up to which no two files count by chance
-_SCATTERED = 4  # digits of numbers that do not count the studies
-_NAME = 3  # letters and digits of a name or a code
+_LONG = 6  # digits of all numbers of an id together: so many do not agree by chance
+_SCATTERED = 4  # digits that are enough where the numbers do not count the studies
+_NAME = 3  # letters and digits that are enough for a name or a code
 
 
 def pieces_of(text: str | None) -> list[str]:
@@ -42,16 +42,16 @@ def tells_apart(values: Sequence[str]) -> bool:
     distinct = sorted(set(values))
     split = [PARTS.split(value) for value in distinct]
     numbers: list[set[str]] = [set() for _ in distinct]
-    told = [False] * len(distinct)
+    tells = [False] * len(distinct)  # by value, whether one place of it tells enough
     for place in range(1, max(map(len, split), default=0) + 1):
         column = [pieces[-place] if len(pieces) >= place else "" for pieces in split]
         if 2 * len(set(column)) < len(distinct):
             continue
-        for row, rest in enumerate(rests := _without_start(column)):
-            numbers[row] |= _numbers(rest)
-        told = [before or now for before, now in zip(told, _told(rests), strict=True)]
-    long = [now or sum(map(len, found)) >= _LONG for now, found in zip(told, numbers, strict=True)]
-    return _half(long)
+        rests = _without_start(column)
+        for of_value, rest in zip(numbers, rests, strict=True):
+            of_value |= _numbers(rest)
+        tells = [before or now for before, now in zip(tells, _tell_alone(rests), strict=True)]
+    return _half([alone or _digits(of_value) >= _LONG for alone, of_value in zip(tells, numbers, strict=True)])
 
 
 def _without_start(column: Sequence[str]) -> list[str]:
@@ -62,7 +62,7 @@ def _without_start(column: Sequence[str]) -> list[str]:
     return ["" if _DATE.fullmatch(value) else value[start:] for value in column]
 
 
-def _told(rests: Sequence[str]) -> list[bool]:
+def _tell_alone(rests: Sequence[str]) -> list[bool]:
     """Which values of one place tell enough by themselves: names, codes and numbers that do not count the studies."""
     shapes = {_NUMBER.sub("#", rest) for rest in rests}
     if len(shapes) > 1 and 2 * len(shapes) >= len(set(rests)):
@@ -70,7 +70,7 @@ def _told(rests: Sequence[str]) -> list[bool]:
     numbers = [_numbers(rest) for rest in rests]
     single = [int(next(iter(found)) or 0) for found in numbers if len(found) == 1]
     counts = bool(single) and min(single) <= 1 and max(single) < 2 * len(set(single))
-    scattered = _half([sum(map(len, found)) >= _SCATTERED for found in numbers])
+    scattered = _half([_digits(found) >= _SCATTERED for found in numbers])
     return [scattered and not counts] * len(rests)
 
 
@@ -79,5 +79,10 @@ def _numbers(text: str) -> set[str]:
     return {number.lstrip("0") for number in _NUMBER.findall(text)}
 
 
+def _digits(numbers: set[str]) -> int:
+    return sum(map(len, numbers))
+
+
 def _half(found: Sequence[bool]) -> bool:
+    """Whether at least half of some values are as they should be."""
     return 2 * sum(found) >= len(found)

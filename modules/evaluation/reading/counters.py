@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 _LONGEST = 24  # letters of a word for a number
 _SIGNS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_LAST = tuple(map(_SIGNS.index, "9fz"))
+_LAST = tuple(map(_SIGNS.index, "9fz"))  # of base 10, 16 and 36
 _BORDERS = re.compile(r"[\W_]+")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _WORD = re.compile(rf"[^\W\d_]{{1,{_LONGEST}}}")
@@ -31,20 +31,21 @@ def count_up(values: Sequence[str | None]) -> bool:
     texts = [_ORDINAL.sub("", unicodedata.normalize("NFKC", value or "")) for value in values]
     if not all(texts) or len(set(texts)) < max(len(texts), 2):
         return False
-    if all(_are_words(text) for text in texts) or _even(texts):
+    if all(_are_words(text) for text in texts) or _are_evenly_spaced(texts):
         return True
     columns = [column for column in _columns(texts) if len(set(column)) > 1]
     wheels = [sorted(set(column)) for column in columns]
-    if not columns or not all(_even(wheel) or _is_wheel(wheel) for wheel in wheels):
+    if not columns or not all(_are_evenly_spaced(wheel) or _is_wheel(wheel) for wheel in wheels):
         return False
-    places = [{text: place for place, text in enumerate(wheel)} for wheel in wheels]
-    rows = [[place[text] for place, text in zip(places, row, strict=True)] for row in zip(*columns, strict=True)]
-    if any(_even(list(map(str, column))) for column in zip(*rows, strict=True)):
+    if any(_are_evenly_spaced(list(map(str, _ranks(column)))) for column in columns):
         return True  # one number counts the rows; what stands beside it counts too
-    return (len(columns) > 1 and _turns(rows)) or (len(columns) == 1 and texts == sorted(texts))
+    if len(columns) == 1:
+        return texts == sorted(texts)
+    return _turns(columns)
 
 
 def _are_words(text: str) -> bool:
+    """Whether an id consists of words without a digit."""
     return all(_WORD.fullmatch(word) for word in _BORDERS.split(text) if word)
 
 
@@ -68,8 +69,8 @@ def _shared(texts: Sequence[str]) -> int:
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
-def _even(texts: Sequence[str]) -> bool:
-    """Whether these are numbers of one distance."""
+def _are_evenly_spaced(texts: Sequence[str]) -> bool:
+    """Whether these are numbers, each as far from the one before it as all others."""
     try:
         numbers = [float(text) for text in texts]
     except ValueError:
@@ -80,27 +81,41 @@ def _even(texts: Sequence[str]) -> bool:
 
 def _is_wheel(texts: Sequence[str]) -> bool:
     """Whether texts in their order are counted with signs that leave none out, such as 0 to 9 and a to f."""
-    return _turns([list(text) for text in texts]) and all(
-        _without_gap(set(signs)) for signs in zip(*texts, strict=True)
-    )
+    places = list(zip(*texts, strict=True))
+    return _turns(places) and all(_without_gap(set(signs)) for signs in places)
 
 
 def _without_gap(signs: set[str]) -> bool:
     """Whether signs are neighbours, or begin anew at 0 behind the last one of a base: 10, 16 or 36."""
-    codes = sorted(_SIGNS.find(sign) for sign in signs - {"0"})
-    gaps = [(a, b) for a, b in itertools.pairwise(codes) if b != a + 1]
-    return -1 not in codes and (not gaps or (len(gaps) == 1 and "0" in signs and codes[-1] in _LAST and codes[0] == 1))
+    codes = sorted(_SIGNS.find(sign) for sign in signs - {"0"})  # -1 of a sign that counts nothing
+    if -1 in codes:
+        return False
+    gaps = sum(b != a + 1 for a, b in itertools.pairwise(codes))
+    if gaps == 0:
+        return True
+    return gaps == 1 and "0" in signs and codes[0] == 1 and codes[-1] in _LAST  # 8, 9, a .. f, 10, 11
 
 
-def _turns(rows: Sequence[Sequence[object]]) -> bool:
-    """Whether each row is the one before it, counted on: a place goes to its next sign when all behind it begin anew."""
-    signs = [sorted(set(column)) for column in zip(*rows, strict=True)]  # type: ignore[type-var]
-    ranks = [[sign.index(value) for sign, value in zip(signs, row, strict=True)] for row in rows]
-    if ranks[0] > ranks[-1]:
-        ranks.reverse()
-    for old, new in itertools.pairwise(ranks):
-        place = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
-        ended = [rank == len(sign) - 1 for rank, sign in zip(old[place + 1 :], signs[place + 1 :], strict=True)]
-        if new[place] != old[place] + 1 or not all(ended) or any(new[place + 1 :]):
+def _turns(places: Sequence[Sequence[str]]) -> bool:
+    """Whether each row is the one before it, counted on: a place goes to its next sign when all behind it begin anew.
+
+    Args:
+        places: the signs of every place, row by row.
+    """
+    rows = list(zip(*map(_ranks, places), strict=True))
+    last = [max(_ranks(place)) for place in places]
+    if rows[0] > rows[-1]:
+        rows.reverse()
+    for old, new in itertools.pairwise(rows):
+        turned = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
+        behind = slice(turned + 1, None)
+        anew = list(old[behind]) == last[behind] and not any(new[behind])
+        if new[turned] != old[turned] + 1 or not anew:
             return False
     return True
+
+
+def _ranks(column: Sequence[str]) -> list[int]:
+    """The position of every value among all different ones in their order."""
+    rank_of = {value: rank for rank, value in enumerate(sorted(set(column)))}
+    return [rank_of[value] for value in column]

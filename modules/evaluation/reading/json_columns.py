@@ -55,10 +55,10 @@ def column_rows(path: Path, content: Mapping[str, Any]) -> list[Row] | None:
     named = [name for name in several if plain_heading(name) in PLAIN_KNOWN] or [*filter(is_known, several)]
     if any(sections_of(content[name]) for name in named):
         return [content]  # one study, whose reports are objects of their sections
-    if not {*map(plain_heading, named)} - PLAIN["ids"] or (
-        len(named) < 2 and len(named) < len(content) and len(content[named[0]]) < 2
-    ):
+    if PLAIN["ids"].issuperset(map(plain_heading, named)):
         return None
+    if len(named) == 1 < len(content) and len(content[named[0]]) < 2:
+        return None  # one list of one value beside something else is no table
     single = [name for name in content if name not in named and plain_heading(name) in PLAIN_KNOWN]
     if single:
         raise UserError(
@@ -66,11 +66,10 @@ def column_rows(path: Path, content: Mapping[str, Any]) -> list[Row] | None:
             "give a list of both, or leave one out"
         )
     first = content[named[0]]
-    beside = [
-        name for name, value in content.items() if name not in named and not _is_alike(value, first)
-    ]  # no column of this table
+    beside = [name for name, value in content.items() if name not in named and not _is_alike(value, first)]
     columns = {name: value for name, value in content.items() if name not in beside}
-    rows = _by_key(path, columns) if any(isinstance(value, dict) for value in columns.values()) else _by_place(path, columns)  # fmt: skip
+    read = _by_key if any(isinstance(value, dict) for value in columns.values()) else _by_place
+    rows = read(path, columns)
     if beside:
         print(f"{path.name}: not read, since they are no {len(rows)} values: {', '.join(map(quoted_name, beside))}")
     return rows
@@ -84,6 +83,7 @@ def _is_alike(value: Any, first: Any) -> bool:
 
 
 def _by_place(path: Path, columns: Mapping[str, list[Any]]) -> list[Row]:
+    """Rows of lists, whose values belong together by their places."""
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise UserError(f"the lists of {path} have {lengths} entries; expected as many of each: correct it")
@@ -91,6 +91,7 @@ def _by_place(path: Path, columns: Mapping[str, list[Any]]) -> list[Row]:
 
 
 def _by_key(path: Path, columns: Mapping[str, Any]) -> list[Row]:
+    """Rows of mappings, whose values belong together by their keys, which are the ids."""
     keys = next((list(values) for values in columns.values() if isinstance(values, dict)), [])
     if any(not isinstance(values, dict) or set(values) != set(keys) for values in columns.values()):
         raise UserError(
@@ -101,5 +102,6 @@ def _by_key(path: Path, columns: Mapping[str, Any]) -> list[Row]:
 
 def _with_ids(keys: list[Any], rows: list[Row], headings: list[str]) -> list[Row]:
     """Rows with their keys as ids, where those are no numbers of rows and no column holds ids."""
-    named = are_row_numbers([str(key) for key in keys]) or {plain_heading(name) for name in headings} & PLAIN["ids"]
-    return rows if named else [{"study_id": key, **row} for key, row in zip(keys, rows, strict=True)]
+    if are_row_numbers([str(key) for key in keys]) or not PLAIN["ids"].isdisjoint(map(plain_heading, headings)):
+        return rows
+    return [{"study_id": key, **row} for key, row in zip(keys, rows, strict=True)]

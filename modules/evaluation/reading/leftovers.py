@@ -95,7 +95,7 @@ _AT_END = (  # the same at the end
     ),
     ("end with signs", r"(?<=[\s.])([#@=~|$^`+\\]+|-{3,}|\*{3,})\Z"),
 )
-_END = 80  # characters in which it stands
+_END = 80  # last characters of a text, in which it stands
 SHORTEST_CUT = 40  # characters; below, texts of one length are common
 _CUT = re.compile(r"(?:(?<!\.)\.{3}|\u2026)[\])]?\s*\Z")
 _ENDED = re.compile(r"(?<!\.\.)[.!?][\"')\]]*\s*\Z")  # with a stop, not with three
@@ -119,9 +119,9 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
             most ask for a report, begin with a label or an id, or end with a number or a word that a program wrote, or in dots.
     """
     for path, texts in files:
-        wrong = [(kind, text) for text in texts if (kind := failed(text))]
+        wrong = [text for text in texts if failed(text)]
         if wrong:
-            kind, text = wrong[0]
+            text, kind = wrong[0], failed(wrong[0])
             raise UserError(
                 f"{len(wrong)} of {len(texts)} reports in {path} are none, first {quoted(text.strip())}, which {kind}: it would be "
                 "scored as words, so write the text, or leave the cell empty where there is none"
@@ -129,7 +129,8 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
         refuse_classes(path, texts, "name the column of the texts with --columns prediction=NAME reference=NAME")
         refuse_leftovers(path, texts)
         _refuse_of_most(path, texts)
-        if 2 * (cut := _end_in_dots(texts)) > len(texts) > 1:
+        cut = _end_in_dots(texts)
+        if 2 * cut > len(texts) > 1:
             raise UserError(
                 f"{cut} of {len(texts)} reports in {path} end in dots, as what shows a table leaves them: they are cut off, so give the whole texts"
             )
@@ -155,6 +156,7 @@ def refuse_leftovers(path: Path, texts: Sequence[str], done: str = "scored") -> 
 
 
 def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
+    """Refuse texts of which most begin or end with what only a program writes there."""
     beginnings = [(what, re.compile(pattern, re.IGNORECASE).match, texts) for what, pattern in _OF_MOST]
     ends = [text.rstrip()[-_END:] for text in texts]
     endings = [(what, re.compile(pattern, re.IGNORECASE).search, ends) for what, pattern in _AT_END]

@@ -56,16 +56,11 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
     Raises:
         UserError: if it is none of them.
     """
-    while isinstance(content, dict) and len(content) == 1 and _wraps_rows(inner := next(iter(content.values()))):
-        content = inner  # {"data": {"results": [..]}}, {"results": {"hyps": [..], "refs": [..]}}
-    if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
-        content = next(iter(content.values()))  # {"results": [..]}
+    content = _unwrapped(content)
     if isinstance(content, dict):
         if (rows := pandas_rows(path, content)) is not None:
             return rows
-        lists = [value for value in content.values() if isinstance(value, list)]
-        if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]):
-            content = lists[0]  # {"model": "..", "results": [..]}
+        content = _only_objects(content) or content
     if isinstance(content, list) and content:
         if all(isinstance(row, dict) for row in content):
             return content
@@ -87,6 +82,22 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
     )
 
 
+def _unwrapped(content: Any) -> Any:
+    """What stands in objects of one entry: the list of ``{"results": [..]}`` and ``{"data": {"results": [..]}}``."""
+    while isinstance(content, dict) and len(content) == 1:
+        inner = next(iter(content.values()))
+        if not (isinstance(inner, list) or _wraps_rows(inner)):
+            break
+        content = inner
+    return content
+
+
+def _only_objects(content: Mapping[str, Any]) -> list[Row] | None:
+    """The list of ``{"model": "..", "results": [{..}, ..]}``: the only one in an object, if it holds objects."""
+    lists = [value for value in content.values() if isinstance(value, list)]
+    return lists[0] if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]) else None
+
+
 def _wraps_rows(content: Any) -> bool:
     """Whether an object, which is no study itself, holds one list of objects, or the lists of a table."""
     if not isinstance(content, dict):
@@ -94,8 +105,7 @@ def _wraps_rows(content: Any) -> bool:
     known = [name for name in content if plain_heading(name) in PLAIN_KNOWN]
     if known:
         return len(known) > 1 and all(isinstance(content[name], list) and len(content[name]) > 1 for name in known)
-    lists = [value for value in content.values() if isinstance(value, list)]
-    return len(lists) == 1 and bool(lists[0]) and all(isinstance(row, dict) for row in lists[0])
+    return _only_objects(content) is not None
 
 
 def refuse_word_lists(path: Path, rows: Sequence[Row]) -> None:

@@ -14,7 +14,7 @@ from modules.corpus.cells import is_empty
 WINDOW = 250  # rows that are compared with each other: rows may have moved in a part of a file
 LEVEL = 0.01  # largest share of other orders that may fit as well
 ORDERS = 1000  # orders drawn at random; where there are fewer, all are tried
-_FEW = 3  # rows that have so few orders that nothing can be said
+_FEW = 3  # so few rows have too few orders to say anything
 
 
 def speaks_for_order(reports: Sequence[str], references: Sequence[str]) -> bool:
@@ -37,25 +37,28 @@ def speaks_for_order(reports: Sequence[str], references: Sequence[str]) -> bool:
 
 
 def _fit(reports: Sequence[str], references: Sequence[str]) -> bool:
+    """The permutation test of one window of rows."""
     n = len(reports)
     if n <= _FEW:
         return True
     alike = _likeness(reports, references)  # (n, n)
-    draw = np.random.default_rng(0)
-    few = math.factorial(n) <= ORDERS
-    orders = list(itertools.permutations(range(n))) if few else [draw.permutation(n) for _ in range(ORDERS)]
-    as_good = (alike[np.arange(n), np.array(orders)].mean(axis=1) > alike.diagonal().mean() - 1e-6).mean()
+    if math.factorial(n) <= ORDERS:
+        orders = np.array(list(itertools.permutations(range(n))))  # (orders, n)
+    else:
+        rng = np.random.default_rng(0)
+        orders = np.array([rng.permutation(n) for _ in range(ORDERS)])
+    as_good = (alike[np.arange(n), orders].mean(axis=1) > alike.diagonal().mean() - 1e-6).mean()
     return bool(as_good <= max(LEVEL, 1 / len(orders)))
 
 
 def _likeness(reports: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """Cosine ``(n, n)`` of every report with every reference by the words that they hold, rare ones counting more."""
     bags = [set(re.findall(r"\w+", text.casefold())) for text in (*reports, *references)]
-    place = {word: i for i, word in enumerate(sorted(set().union(*bags)))}
-    held = np.zeros((len(bags), len(place)), dtype=np.float32)
-    for row, bag in zip(held, bags, strict=True):
-        row[[place[word] for word in bag]] = 1
-    held *= np.log(len(bags) / np.maximum(held.sum(axis=0), 1)) + 1e-6
-    held /= np.maximum(np.linalg.norm(held, axis=1, keepdims=True), 1e-9)
-    found: np.ndarray = held[: len(reports)] @ held[len(reports) :].T
-    return found
+    column_of = {word: i for i, word in enumerate(sorted(set().union(*bags)))}
+    weights = np.zeros((len(bags), len(column_of)), dtype=np.float32)  # of the words of each text
+    for row, bag in zip(weights, bags, strict=True):
+        row[[column_of[word] for word in bag]] = 1
+    weights *= np.log(len(bags) / np.maximum(weights.sum(axis=0), 1)) + 1e-6
+    weights /= np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-9)
+    cosines: np.ndarray = weights[: len(reports)] @ weights[len(reports) :].T
+    return cosines
