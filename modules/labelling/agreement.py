@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from modules.labelling.labelers import RuleLabeler
-from modules.labels import CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, STATES
+from modules.labels import BLANK, CHEXPERT_CONDITIONS, NEGATIVE, POSITIVE, STATES, UNCERTAIN
 from modules.messages import UserError
 from modules.records import iterate_jsonl
 
@@ -76,7 +76,7 @@ def agreement_table(states: np.ndarray, index: np.ndarray, title: str) -> list[s
         precision, recall = hits / max(found.sum(), 1), hits / max(given.sum(), 1)
         f1 = 2 * hits / max(found.sum() + given.sum(), 1)
         missed = np.bincount(states[given & ~found, column], minlength=len(STATES))
-        counts = f"{missed.sum():5d} ({missed[0]}/{missed[NEGATIVE]}/{missed[3]})"
+        counts = f"{missed.sum():5d} ({missed[BLANK]}/{missed[NEGATIVE]}/{missed[UNCERTAIN]})"
         scores.append((f1, int(given.sum())))
         habit = INDEX_HABITS.get(name, "")
         lines.append(

@@ -30,7 +30,9 @@ from modules.throughput import measured
 if TYPE_CHECKING:
     import torch
 
-RANK = np.zeros(len(STATES), dtype=np.int8)  # which of two states of one condition in one report stands
+RANK = np.zeros(
+    len(STATES), dtype=np.int8
+)  # by state: of two states of one condition in one report the higher one stands
 RANK[[BLANK, NEGATIVE, UNCERTAIN, POSITIVE]] = 0, 1, 2, 3
 NO_FINDING = CONDITIONS.index("no finding")
 ABNORMAL = tuple(CONDITIONS.index(name) for name in CONDITIONS[:NO_FINDING] if name != "support devices")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from modules.distributed import is_main
 from modules.labelling.assertions import assertion_map, normalised_sentences
+from modules.labelling.labelers import RANK
 from modules.labels import BLANK, ENTITIES, NEGATIVE, POSITIVE, UNCERTAIN
 
 NOT_MENTIONED, PRESENT, DENIED, UNCERTAIN_MENTION = BLANK, POSITIVE, NEGATIVE, UNCERTAIN
@@ -104,7 +105,7 @@ def _word_form(entity: str) -> re.Pattern[str]:
 _WORD_FORMS = tuple((index, _word_form(name)) for index, name in enumerate(ENTITIES) if index != EXCLUDED)
 _PHRASES = tuple((ENTITIES.index(name), re.compile(rf"\b(?:{pattern})\b")) for name, pattern in PHRASES.items())
 _WORD = re.compile(r"[a-z]+")
-_RANK = (0, 3, 1, 2)  # of the states of one entity in one report the highest stands: present, uncertain, denied
+_RANK = RANK.tolist()  # of the states of one entity in one report the highest stands, as of a condition's
 
 
 @lru_cache(maxsize=1 << 16)
