@@ -33,7 +33,7 @@ from modules.evaluation.reports.attention_maps import MapKeeper
 from modules.evaluation.reports.poincare_disk import bank_disk
 from modules.evaluation.reports.test_results import save_predictions, score_test, show_reports
 from modules.evaluation.reports.viewer import write_page
-from modules.evaluation.rescoring import keep_writing, kept_figures
+from modules.evaluation.rescoring import kept_figures, restore_generation
 from modules.evaluation.sensitivity import Distinctness, loss_by_reference
 from modules.feature_folder import reading
 from modules.messages import require, run
@@ -69,13 +69,9 @@ def score(
         distinct: has seen the reports being generated.
         device: of the model.
     """
-    model, known, run_dir, seed = (
-        tested.model,
-        tested.dataset.with_report,
-        Path(options.run.save_dir),
-        options.runtime.seed,
-    )
-    dataset, queries, training = tested.dataset.part(known), queries.part(known), tested.annotation["train"]
+    model, run_dir = tested.model, Path(options.run.save_dir)
+    known = tested.dataset.with_report
+    dataset, queries = tested.dataset.part(known), queries.part(known)
     measured = (kept_figures(run_dir) if options.testing.rescore else {}) or {
         **distinct.figures(), "reference_sensitivity": loss_by_reference(model, dataset, device, options),
         "trained_steps": tested.steps,
@@ -88,6 +84,7 @@ def score(
     masks = mask_dir(options.data, options.testing.split)
     if drawn_maps is not None and masks is not None:
         store_sign_maps(run_dir / "sign_maps.npz", drawn_maps, model.config.image_size)
+        training, seed = tested.annotation["train"], options.runtime.seed
         measured["grounding"] = ground(model, drawn_maps[known], dataset, training, masks, device, seed)
     return score_test(options, model, dataset, queries, rows, baselines, tested.labeler, measured)
 
@@ -105,7 +102,7 @@ def main() -> None:
     if options.data.dataset_name == "custom" and (lengths := trained_lengths(testing.load_pretrained)):
         print(fit_to_size(options, lengths))
     if testing.rescore:
-        keep_writing(options)
+        restore_generation(options)
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
         for folder in sorted({options.data.feature_dir, options.data.bank_dir}):
             agree_on(partial(held.enter_context, reading(folder)))

@@ -9,7 +9,7 @@ import torch
 from programs import SMALL, places
 
 from modules.corpus.dataloaders import collate
-from modules.evaluation.generation import generate_reports, search_of, state_scores
+from modules.evaluation.generation import generate_reports, search_of, state_sums
 from modules.evaluation.sensitivity import loss_by_reference
 from modules.labels import CONDITIONS, POSITIVE
 from modules.options.parsing import parse_options
@@ -130,5 +130,5 @@ def test_scores_of_states_are_those_of_the_findings():
     labels[[0, 1], effusion] = POSITIVE
     states[[0, 2], effusion] = POSITIVE  # one found, one missed, one too many
     labels[3, edema] = states[3, edema] = POSITIVE
-    scores = state_scores(states, labels)
+    scores = state_sums(states, labels).scores()
     assert scores["state_f1_macro"] == pytest.approx((0.5 + 1.0) / 14)

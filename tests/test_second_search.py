@@ -16,7 +16,7 @@ from models.gpu.beam_search import FixedBeamReader, Repeated, recorded_beam_sear
 from modules.corpus.dataloaders import collate
 from modules.evaluation.generation import generate_reports, search_of
 from modules.evaluation.reranking import best_hypothesis
-from modules.evaluation.rescoring import keep_writing
+from modules.evaluation.rescoring import restore_generation
 from modules.evaluation.second_search import UNLIKELY, SecondSearch, certainty_of
 from modules.labels import CONDITIONS, POSITIVE, STATES
 from modules.messages import UserError
@@ -266,7 +266,7 @@ def test_a_test_of_ones_own_model_asks_as_its_training_did(tmp_path):
 def test_scoring_anew_reports_of_before_tells_of_no_second_search(tmp_path):
     write_json(tmp_path / "options_test.json", {"options": {"rerank": "maps", "beam_size": 6}})
     options = parse_options(MainTest, [*SYNTH, "--rescore", "--save_dir", str(tmp_path)])
-    keep_writing(options)
+    restore_generation(options)
     assert options.generation.second_search == 0
 
 
@@ -300,7 +300,7 @@ def test_whoever_writes_reports_searches_twice(wrong, monkeypatch):
     options.loading.eval_batch_size = 18
     differing = []
     for beams in (0, 2):
-        search = replace(search_of(options.generation, wrong.labeler), limits=wrong.limits, again=beams)
+        search = replace(search_of(options.generation, wrong.labeler), limits=wrong.limits, second_beams=beams)
         rows = generate_reports(
             wrong.model, wrong.data, search, device=CPU, precision="fp32", loading=options.loading, progress=False
         )

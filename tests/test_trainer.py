@@ -9,7 +9,7 @@ from programs import copy_of, train
 
 from models.cpu.linear import FastLinear
 from modules.corpus.store_writing import write_base_rates
-from modules.evaluation.generation import state_scores
+from modules.evaluation.generation import state_sums
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.sensitivity import Distinctness
 from modules.labels import CHEXPERT_CONDITIONS
@@ -116,7 +116,7 @@ def test_a_validation_updates_the_prior_of_fourteen_conditions_and_scores(epoch)
     assert found["val_BLEU_4"] == pytest.approx(1)
     assert (found["val_text_cosine"], found["val_map_correlation"]) == (0.5, 0.25)
     assert found["val_ce_f1_micro"] == pytest.approx(1)
-    of_states = state_scores(np.array([row["states"] for row in rows]), trainer.val_set.labels)
+    of_states = state_sums(np.array([row["states"] for row in rows]), trainer.val_set.labels).scores()
     assert {name: found[f"val_{name}"] for name in of_states} == pytest.approx(of_states)
     assert of_states["state_f1"] < 1
 

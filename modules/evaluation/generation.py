@@ -37,22 +37,22 @@ class Search:
         limits: beams and lengths.
         labeler: with it the hypotheses of the search are ranked anew, see :func:`best_hypothesis`.
         maps: whether their sides count too.
-        again: beams of the second search, 0 for none; it needs the labeler.
+        second_beams: beams of the second search, 0 for none; it needs the labeler.
         guidance: of the second search.
     """
 
     limits: GenerationLimits
     labeler: Labeler | None = None
     maps: bool = False
-    again: int = 0
+    second_beams: int = 0
     guidance: float = 0.0
 
     def second(self, tokenizer: ReportTokenizer) -> SecondSearch | None:
         """The second search, for reports of this ``tokenizer``; None without one."""
-        if self.labeler is None or not self.again:
+        if self.labeler is None or not self.second_beams:
             return None
         return SecondSearch(
-            limits=replace(self.limits, beams=self.again),
+            limits=replace(self.limits, beams=self.second_beams),
             guidance=self.guidance,
             tokenizer=tokenizer,
             labeler=self.labeler,
@@ -62,11 +62,13 @@ class Search:
     def write(self, model: Revtaf, study: StudyInputs, tokenizer: ReportTokenizer) -> tuple[Tensor, Tensor, FusedStudy]:
         """Write the reports of a batch: what :meth:`models.revtaf.Revtaf.generate` returns."""
         state_ids = torch.tensor(tokenizer.state_ids, device=study.image.device)
-        read: dict[str, Any] = {"tokenizer": tokenizer, "labeler": self.labeler, "maps": self.maps}
-        choose = partial(best_hypothesis, **read) if self.labeler else None
+        choose = None
+        if self.labeler:
+            choose = partial(best_hypothesis, tokenizer=tokenizer, labeler=self.labeler, maps=self.maps)
         tokens, certainty, fused = model.generate(study, tokenizer.start_id, state_ids, self.limits, choose)
-        if (again := self.second(tokenizer)) is not None:
-            tokens, certainty = again(model, fused, tokens, certainty)
+        second = self.second(tokenizer)
+        if second is not None:
+            tokens, certainty = second(model, fused, tokens, certainty)
         return tokens, certainty, fused
 
 
@@ -147,15 +149,12 @@ def finite(dataset: ReportDataset, batch: Batch) -> Batch:
 
 def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:
     study, retrieved = dataset.studies[index], int(dataset.reference_rows[index])
+    reference, whole = dataset.reports[index], dataset.full_reports[index]
     return {
         "id": study.id,
         "image": study.image_path[0],
-        "reference": dataset.reports[index],
-        **(
-            {}
-            if dataset.full_reports[index] == dataset.reports[index]
-            else {"reference_full": dataset.full_reports[index]}
-        ),
+        "reference": reference,
+        **({} if whole == reference else {"reference_full": whole}),
         "prediction": prediction,
         "retrieved": dataset.bank.ids[retrieved] if retrieved >= 0 else None,
         "retrieved_report": dataset.bank.reports[retrieved] if retrieved >= 0 else None,
@@ -173,8 +172,3 @@ def state_sums(states: np.ndarray, labels: np.ndarray, thirds: Mapping[str, str]
         return {ours: values[name] for name, ours in names.items()}
 
     return StudySums(sums.values, figures)
-
-
-def state_scores(states: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The figures of :func:`state_sums`."""
-    return state_sums(states, labels).scores()

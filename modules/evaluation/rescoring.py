@@ -11,13 +11,9 @@ from modules.messages import UserError
 from modules.options.programs import MainTest
 from modules.records import read_jsonl, read_object, read_run_options
 
-OF_THE_MODEL = (
-    "reference_sensitivity",
-    "map_correlation",
-    "text_cosine",
-    "trained_steps",
-    "grounding",
-)  # in metrics.json, beside the scores
+OF_THE_MODEL = (  # entries of metrics.json beside the scores
+    "reference_sensitivity", "map_correlation", "text_cosine", "trained_steps", "grounding",
+)  # fmt: skip
 
 
 def kept_reports(run_dir: Path, dataset: ReportDataset) -> list[dict[str, Any]]:
@@ -35,15 +31,15 @@ def kept_reports(run_dir: Path, dataset: ReportDataset) -> list[dict[str, Any]]:
     return [{**row, "reference": report} for row, report in zip(rows, dataset.reports, strict=True)]
 
 
-def keep_writing(options: MainTest) -> None:
-    """Set how the reports were written to what the test that wrote them recorded: this one does not write any."""
+def restore_generation(options: MainTest) -> None:
+    """Set the flags of generation to those that the test recorded which wrote the reports: this one does not write any."""
     path = Path(options.run.save_dir) / f"options_{options.testing.split}.json"
-    known = read_run_options(path) if path.is_file() else {}
-    if known:
-        known = {"second_search": 0, **known}  # of a test from before there was one
-    for a_field in fields(options.generation):
-        if a_field.name in known:
-            setattr(options.generation, a_field.name, known[a_field.name])
+    if not path.is_file():
+        return
+    recorded = {"second_search": 0, **read_run_options(path)}  # 0 of a test from before there was one
+    for flag in fields(options.generation):
+        if flag.name in recorded:
+            setattr(options.generation, flag.name, recorded[flag.name])
 
 
 def kept_figures(run_dir: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, is_main, watch
-from modules.evaluation.generation import finite, generate_reports, search_of, state_scores
+from modules.evaluation.generation import finite, generate_reports, search_of, state_sums
 from modules.evaluation.kept_rows import KeptRows
 from modules.evaluation.scorer import ReportScorer
 from modules.evaluation.sensitivity import Distinctness, warnings
@@ -149,7 +149,7 @@ class Validation:
         states: np.ndarray | None = None,
         meteor: bool = False,
     ) -> dict[str, Any]:
-        scores = scorer(predictions, meteor=meteor) | state_scores(labels if states is None else states, labels)
+        scores = scorer(predictions, meteor=meteor) | state_sums(labels if states is None else states, labels).scores()
         return {f"val_{name}": value for name, value in scores.items() if value is not None}
 
     def forget(self) -> None:
