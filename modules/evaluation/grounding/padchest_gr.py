@@ -57,10 +57,8 @@ def _phrases(path: Path, image: str, patient: str, findings: Any) -> list[Phrase
         raise UserError(f"{path} is not {_LAYOUT}: it has other findings of {image}")
     groups: dict[tuple[str, str], list[Any]] = {}
     for finding in findings:
-        abnormal, boxes = (
-            finding.get("abnormal", True),
-            [*_list(path, image, finding, "boxes"), *_list(path, image, finding, "extra_boxes")],
-        )
+        abnormal = finding.get("abnormal", True)
+        boxes = [*_list(path, image, finding, "boxes"), *_list(path, image, finding, "extra_boxes")]
         if not isinstance(abnormal, bool):
             raise UserError(f'{path} has "abnormal": {quoted(abnormal)} of {image}: expected true or false')
         if boxes and abnormal:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.evaluation.grounding.boxes import Phrase
+from modules.evaluation.grounding.phrases import Phrase
 from modules.evaluation.grounding.regions import MEASURES, Overlay, ceiling_map, finer, measure
 
 RowMaps = Mapping[str, Sequence[np.ndarray | None]]  # row -> a map (M,) for each phrase, None where it has none

@@ -44,11 +44,9 @@ def diversity(
     sentences = [split_sentences(text) for text in generated]
     result["copied_from_retrieved"] = result["copied_from_training"] = result["references_copied_from_training"] = None
     if retrieved is not None:
+        offered = [set(split_sentences(report)) for report in retrieved]
         result["copied_from_retrieved"] = _share(
-            sentence in known
-            for own, report in zip(sentences, retrieved, strict=True)
-            for known in [set(split_sentences(report))]
-            for sentence in own
+            sentence in known for own, known in zip(sentences, offered, strict=True) for sentence in own
         )
     if training is not None:
         known = {sentence for report in training for sentence in split_sentences(report)}

@@ -76,12 +76,13 @@ def same_findings(row: Mapping[str, Any], labeler: Labeler) -> bool:
 def same_particulars(row: Mapping[str, Any], labeler: Labeler) -> bool:
     """Whether both reports give every finding the same sides, grades and devices, where both give some."""
     ours, theirs = (report_particulars(row[name], labeler) for name in ("prediction", "reference"))
-    named = (
-        [{value.split(": ")[-1] for value in one[column][kind]} for one in (ours, theirs)]  # a grade names its side too
-        for column in ours.keys() & theirs.keys()
-        for kind in PARTICULARS
-    )
-    return all(not all(pair) or pair[0] == pair[1] for pair in named)
+    for column in ours.keys() & theirs.keys():
+        for kind in PARTICULARS:
+            # "left: slight" is a grade that names its side too
+            said, wanted = ({value.split(": ")[-1] for value in one[column][kind]} for one in (ours, theirs))
+            if said and wanted and said != wanted:
+                return False
+    return True
 
 
 def _all_hit(maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from modules.corpus.pixels import open_image
-from modules.evaluation.grounding.boxes import Phrase
+from modules.evaluation.grounding.phrases import Phrase
 from modules.evaluation.grounding.regions import View, finer
 from modules.records import atomic_write
 

@@ -40,7 +40,7 @@ def add_scores(rows: Sequence[dict[str, Any]], scorer: ReportScorer, system: Sys
         row["scores"] = {name: round(float(each[name][i]), 6) if name in each else None for name in SHOWN}
 
 
-def named(values: Mapping[str, Any], split: str) -> dict[str, Any]:
+def with_split(values: Mapping[str, Any], split: str) -> dict[str, Any]:
     """The same values with the split in front of every name."""
     return {f"{split}_{name}": value for name, value in values.items()}
 
@@ -50,9 +50,9 @@ def figures(
 ) -> dict[str, Any]:
     """``scores``, ``intervals``, ``names`` and ``per_class`` of one system, as ``metrics.json`` holds them."""
     return {
-        "scores": named(system.scores, split),
-        "intervals": named(system.intervals(resamples, seed), split),
-        "names": named({name: full_name(name, max_words) for name in system.scores}, split),
+        "scores": with_split(system.scores, split),
+        "intervals": with_split(system.intervals(resamples, seed), split),
+        "names": with_split({name: full_name(name, max_words) for name in system.scores}, split),
         "per_class": scorer.per_class(system, resamples, seed),
     }
 

@@ -134,11 +134,11 @@ def _figures(
         options.runtime.seed,
     )
     states = state_sums(np.array([row["states"] for row in rows]), dataset.labels, train.thirds)
-    found["scores"] |= results.named(states.scores(), options.testing.split)
-    found["intervals"] |= results.named(
+    found["scores"] |= results.with_split(states.scores(), options.testing.split)
+    found["intervals"] |= results.with_split(
         intervals(states, options.statistics.resamples, options.runtime.seed), options.testing.split
     )
-    found["names"] |= results.named({name: full_name(name, 0) for name in states.scores()}, options.testing.split)
+    found["names"] |= results.with_split({name: full_name(name, 0) for name in states.scores()}, options.testing.split)
     written, retrieved = [row["prediction"] for row in rows], [row["retrieved_report"] or "" for row in rows]
     found["diversity"] = diversity(written, dataset.reports, retrieved, train.reports)
     labeler = scorer.labeler
