@@ -27,6 +27,7 @@ import torch
 from modules.corpus.annotations import SPLITS
 from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything
 from modules.evaluation.baselines import baseline_reports
+from modules.evaluation.distinctness import Distinctness
 from modules.evaluation.grounding.sign_masks import SignMapKeeper, ground, mask_dir, store_sign_maps
 from modules.evaluation.reports.attention_figures import plot_studies, plotted_studies
 from modules.evaluation.reports.attention_maps import MapKeeper
@@ -34,7 +35,7 @@ from modules.evaluation.reports.poincare_disk import bank_disk
 from modules.evaluation.reports.test_results import save_predictions, score_test, show_reports
 from modules.evaluation.reports.viewer import write_page
 from modules.evaluation.rescoring import kept_figures, restore_generation
-from modules.evaluation.sensitivity import Distinctness, loss_by_reference
+from modules.evaluation.sensitivity import loss_by_reference
 from modules.feature_folder import reading
 from modules.messages import require, run
 from modules.options.set_size import fit_to_size, trained_lengths

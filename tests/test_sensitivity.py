@@ -1,4 +1,4 @@
-"""modules/evaluation/sensitivity.py: what references, texts and maps make of a report."""
+"""modules/evaluation/sensitivity.py, distinctness.py, model_figures.py: what references, texts and maps make of a report."""
 
 from dataclasses import replace
 
@@ -15,14 +15,9 @@ from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
-from modules.evaluation.sensitivity import (
-    Distinctness,
-    mean_of_pairs,
-    reference_kinds,
-    reference_sensitivity,
-    sensitivity_lines,
-    warnings,
-)
+from modules.evaluation.distinctness import Distinctness, mean_of_pairs
+from modules.evaluation.model_figures import sensitivity_lines, warnings
+from modules.evaluation.sensitivity import reference_kinds, reference_sensitivity
 from modules.retrieval.retriever import random_rows
 
 

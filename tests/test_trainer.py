@@ -9,9 +9,9 @@ from programs import copy_of, train
 
 from models.cpu.linear import FastLinear
 from modules.corpus.store_writing import write_base_rates
+from modules.evaluation.distinctness import Distinctness
 from modules.evaluation.generation import state_sums
 from modules.evaluation.kept_rows import KeptRows
-from modules.evaluation.sensitivity import Distinctness
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.options.set_size import FEW_STEPS
 from modules.retrieval.references import find_references

@@ -1,4 +1,4 @@
-"""Does a model use the report that it retrieves, and do its texts and maps say different things?
+"""Does a model use the report that it retrieves?
 
 The report loss of the same studies under five references: what it costs to be given another one says how far the decoder
 reads it. Prompts hold the predicted states, as in generation. Nothing here changes the model or its data set.
@@ -8,103 +8,26 @@ reads it. Prompts hold the predicted states, as in generation. Nothing here chan
     random           any training report
     most_different   the training report that differs from the study in most positive findings
     none             no reference
-
-``text_cosine`` is the mean cosine between the projected texts of different entities of a study, ``map_correlation`` the mean
-correlation between their maps: near 1 all entities are one, whatever else the losses say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import fsum
-from typing import Any
-
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from models.decoder_layers import PackedReports
-from models.revtaf import FusedStudy, Revtaf, StudyInputs
+from models.revtaf import Revtaf, StudyInputs
 from models.visual_encoder import Seen
 from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset, pad_sentences
 from modules.distributed import autocast, gather_list
 from modules.labels import POSITIVE
 from modules.options.programs import MainTest
-from modules.options.set_size import FEW_STEPS
 from modules.retrieval.retriever import random_rows
 from modules.retrieval.text_oracle import most_alike
 
-COLLAPSED = 0.95  # text cosine or map correlation from which entities are called one
-UNREAD = 0.002  # nats a token by which a random reference must cost more, else it is not read
 MOST_STUDIES = 500
-
-
-class Distinctness:
-    """Collects ``text_cosine`` and ``map_correlation`` over a split; give it to ``generate_reports`` as ``watch``."""
-
-    def __init__(self) -> None:
-        self.of_studies: list[Sequence[float]] = []  # text cosine and map correlation of each
-
-    @torch.no_grad()
-    def __call__(self, batch: Batch, fused: FusedStudy) -> None:
-        """Add the studies of a batch."""
-        cosine = mean_of_pairs(F.normalize(fused.region_text.float(), dim=-1))
-        maps = fused.region_map.float()
-        correlation = mean_of_pairs(F.normalize(maps - maps.mean(dim=2, keepdim=True), dim=-1))
-        self.of_studies += torch.stack([cosine, correlation], dim=1).tolist()  # (B, 2)
-
-    def figures(self) -> dict[str, float]:
-        """The two means over all studies of all processes, in whatever order; every process must ask."""
-        cosine, correlation = (fsum(each) / len(each) for each in zip(*gather_list(self.of_studies), strict=True))
-        return {"text_cosine": cosine, "map_correlation": correlation}
-
-
-def mean_of_pairs(directions: Tensor) -> Tensor:
-    """Mean inner product ``(B,)`` of different rows of ``(B, K, X)``."""
-    K = directions.shape[1]
-    total = directions.sum(dim=1).square().sum(dim=1) - directions.square().sum(dim=(1, 2))
-    return total / (K * (K - 1))
-
-
-def warnings(figures: Mapping[str, Any]) -> list[str]:
-    """One sentence for each figure that says that a part of the method does nothing.
-
-    ``text_cosine`` and ``map_correlation`` say that the entities have become one, ``reference_sensitivity`` that a random
-    reference costs no more than the retrieved one. After fewer ``trained_steps`` than a model needs for its first words
-    both are so, and one sentence says that it is too early.
-    """
-    what = {"text_cosine": "texts of different entities", "map_correlation": "maps of different entities"}
-    losses = figures.get("reference_sensitivity")
-    cost = losses["random"] - losses["retrieved"] if losses else UNREAD
-    unread = (
-        f"warning: a random reference costs {cost:.4f} nats a token more than the retrieved one, so next to nothing is read in "
-        "it; try --enhancer towers, --oracle_epochs 2 or a larger --reference_memory, or --retrieval none, which is faster"
-    )
-    said = [unread] * (cost < UNREAD) + [
-        f"warning: {name} is {figures[name]:.3f}: the {what[name]} are nearly one, so nothing can be read off them; try "
-        "--align_pairs mentions, --entity_keys query or a smaller --align_weight"
-        for name in what
-        if figures[name] > COLLAPSED
-    ]
-    steps = figures.get("trained_steps")
-    if said and steps is not None and steps < FEW_STEPS:
-        return [f"what references, texts and maps are worth cannot be told after {steps} steps of training"]
-    return said
-
-
-def sensitivity_lines(measured: Mapping[str, Any]) -> list[str]:
-    """What ``metrics.json`` says of these figures, in Markdown."""
-    losses = {kind: value for kind, value in measured["reference_sensitivity"].items() if kind != "studies"}
-    return [
-        f"| report loss with reference | {' | '.join(losses)} |",
-        f"|---|{'---:|' * len(losses)}",
-        f"| nats per token | {' | '.join(f'{value:.4f}' for value in losses.values())} |",
-        "",
-        f"text cosine {measured['text_cosine']:.3f}, map correlation {measured['map_correlation']:.3f}",
-        *warnings(measured),
-    ]
 
 
 @torch.no_grad()

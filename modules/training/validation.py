@@ -15,10 +15,11 @@ from models.revtaf import FusedStudy, Revtaf
 from modules.corpus.dataloaders import evaluation_batches, evaluation_loader
 from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast, is_main, watch
+from modules.evaluation.distinctness import Distinctness
 from modules.evaluation.generation import finite, generate_reports, search_of, state_sums
 from modules.evaluation.kept_rows import KeptRows
+from modules.evaluation.model_figures import warnings
 from modules.evaluation.scorer import ReportScorer
-from modules.evaluation.sensitivity import Distinctness, warnings
 from modules.labelling.labelers import Labeler
 from modules.messages import UserError
 from modules.options.programs import MainTrain

@@ -17,13 +17,13 @@ from modules.evaluation.metrics.copying import copying, copying_line
 from modules.evaluation.metrics.diversity import diversity
 from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import intervals
+from modules.evaluation.model_figures import sensitivity_lines
 from modules.evaluation.particulars_agreement import agreement, agreement_line
 from modules.evaluation.reports import results
 from modules.evaluation.reports.exports import write_r2gen
 from modules.evaluation.reports.published_rows import comparability
 from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
-from modules.evaluation.sensitivity import sensitivity_lines
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.labelling.labelers import Labeler, RuleLabeler
 from modules.options.parsing import flat
