@@ -88,7 +88,7 @@ def test_agreement_counts_the_findings_that_both_reports_place_grade_or_name():
         "Right PICC line.",
     ]
     references = ["Small right effusion.", "Small right effusion. Left atelectasis.", "An effusion.", "Right port."]
-    found = agreement(reports, references, LABELER)
+    found = agreement(reports, references)
     assert found["side"] == {"findings": 3, "same": pytest.approx(2 / 3)}  # the third has no side on one side
     assert found["grade"] == {"findings": 1, "same": 0.0}  # of one side
     assert found["device"] == {"findings": 1, "same": 0.0}
@@ -96,13 +96,13 @@ def test_agreement_counts_the_findings_that_both_reports_place_grade_or_name():
         agreement_line(found)
         == "findings of both reports that agree in side 0.667 of 3, grade 0.000 of 1, device 0.000 of 1"
     )
-    nothing = agreement(["The lungs are clear."], ["No effusion on the left."], LABELER)
+    nothing = agreement(["The lungs are clear."], ["No effusion on the left."])
     assert {one["same"] for one in nothing.values()} == {None}
     assert agreement_line(nothing).endswith("none names one")
 
 
 def test_what_agreement_calls_the_same_the_page_does_not_tag():
     for kind, first, second in DIFFERENT:
-        assert agreement([first], [second], LABELER)[kind]["same"] == 0
+        assert agreement([first], [second])[kind]["same"] == 0
     for first, second in ALIKE:
-        assert not any(one["same"] == 0 for one in agreement([first], [second], LABELER).values())
+        assert not any(one["same"] == 0 for one in agreement([first], [second]).values())

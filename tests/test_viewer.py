@@ -99,7 +99,7 @@ def marks(prediction, reference):
     labels = LABELER([reference])
     return [
         (VERDICTS[s.mark], [(CONDITIONS[c], VERDICTS[v]) for c, _, v in s.findings])
-        for s in mark_sentences([prediction], labels, LABELER)[0]
+        for s in mark_sentences([prediction], labels, LABELER, [""])[0]
     ]
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modules.labelling.labelers import Labeler
+from modules.labelling.labelers import RuleLabeler
 from modules.labelling.particulars import PARTICULARS, compared, report_particulars
 
 
-def agreement(reports: Sequence[str], references: Sequence[str], labeler: Labeler) -> dict[str, dict[str, Any]]:
+def agreement(reports: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Of the findings that both reports of a study assert or suspect: how often are side, grade and device the same?
 
-    Scores by condition cannot tell: ``left effusion`` and ``right effusion`` have one label.
+    Scores by condition cannot tell: ``left effusion`` and ``right effusion`` have one label. Findings are those that the
+    rules read in each clause.
 
     Args:
         reports: n generated reports.
         references: the studies' own.
-        labeler: reads the findings of clauses.
 
     Returns:
         By kind how many ``findings`` both reports say it of, and the share of them that is the ``same``, None of none.
     """
+    labeler = RuleLabeler()
     counts = {kind: [0, 0] for kind in PARTICULARS}
     no_side = {column for column, name in enumerate(labeler.conditions) if name == "no finding"}  # of a whole report
     for pair in zip(reports, references, strict=True):

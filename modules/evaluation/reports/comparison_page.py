@@ -143,4 +143,4 @@ def _images(run_dir: Path, matched: Matched, order: Sequence[int], image_dir: st
     if image_dir is None:
         return [None] * len(order)
     films = [film_of(Path(image_dir), matched.rows[i], matched.ids[i]) for i in order]
-    return write_images(run_dir / "viewer" / "images", films)
+    return write_images(run_dir, films)

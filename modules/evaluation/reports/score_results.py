@@ -17,7 +17,6 @@ from modules.evaluation.reports.tables import caption
 from modules.evaluation.reports.yardsticks import ITSELF, good_lines, good_values, yardsticks
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports
-from modules.labelling.labelers import RuleLabeler
 from modules.labelling.labelled_texts import labelled_texts
 from modules.options.programs import MainScore
 from modules.records import provenance, write_json
@@ -50,9 +49,8 @@ def write_results(
         found[name]["diversity"] = diversity(
             matched.systems[name], matched.references, matched.retrieved[name], train.reports
         )
-        found[name]["particulars"] = agreement(
-            labelled_texts(matched.systems[name], matched.raw_systems[name]), truth, RuleLabeler()
-        )
+        said = labelled_texts(matched.systems[name], matched.raw_systems[name])
+        found[name]["particulars"] = agreement(said, truth)
         spans[name] = {key.removeprefix(f"{scoring.split}_"): span for key, span in found[name]["intervals"].items()}
         results.write_per_class(run_dir / f"per_class_{name}.csv", found[name]["per_class"], train.rates)
         results.write_per_study(run_dir / f"per_study_{name}.csv", matched.ids, system)

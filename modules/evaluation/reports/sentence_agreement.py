@@ -47,7 +47,7 @@ def verdict(state: int, other: int) -> int:
 
 
 def mark_sentences(
-    reports: Sequence[str], others: np.ndarray, labeler: Labeler, other_reports: Sequence[str] | None = None
+    reports: Sequence[str], others: np.ndarray, labeler: Labeler, other_reports: Sequence[str]
 ) -> list[list[MarkedSentence]]:
     """Compare every sentence with the labels of another report on the same study.
 
@@ -57,8 +57,7 @@ def mark_sentences(
         reports: n reports.
         others: ``(n, L)`` states of the other reports, in the labeler's columns.
         labeler: labels every distinct sentence once.
-        other_reports: n texts of the other reports; a finding that both assert is then also compared by side, grade and
-            device.
+        other_reports: n texts of the other reports; a finding that both assert is also compared by side, grade and device.
     """
     split = [sentences_with_stops(report) for report in reports]
     distinct = sorted({sentence for sentences in split for sentence in sentences})
@@ -67,8 +66,8 @@ def mark_sentences(
     columns = [column for column, name in enumerate(labeler.conditions) if name != "no finding"]
     states = dict(zip(distinct, np.asarray(labeler(distinct)).tolist(), strict=True))
     marked = []
-    for n, (sentences, other) in enumerate(zip(split, np.asarray(others).tolist(), strict=True)):
-        whole = {} if other_reports is None else report_particulars(other_reports[n], labeler)
+    for sentences, other, other_report in zip(split, np.asarray(others).tolist(), other_reports, strict=True):
+        whole = report_particulars(other_report, labeler)
         own = [particulars(text, labeler) if whole else {} for text in sentences]
         marked.append(
             [

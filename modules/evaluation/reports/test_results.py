@@ -25,7 +25,7 @@ from modules.evaluation.reports.published_rows import comparability
 from modules.evaluation.reports.tables import caption
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports, training_reports
-from modules.labelling.labelers import Labeler, RuleLabeler
+from modules.labelling.labelers import Labeler
 from modules.options.parsing import flat
 from modules.options.programs import MainTest
 from modules.records import provenance, read_object, write_json, write_jsonl, write_options
@@ -143,7 +143,7 @@ def _figures(
     found["diversity"] = diversity(written, dataset.reports, retrieved, train.reports)
     labeler = scorer.labeler
     found["copying"] = copying(written, retrieved, scorer.reference_labels, labeler, labeler.conditions)
-    found["particulars"] = agreement(written, dataset.reports, RuleLabeler())
+    found["particulars"] = agreement(written, dataset.reports)
     return found
 
 

@@ -31,6 +31,7 @@ from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.records import atomic_write, plain, read_jsonl, read_object
 
 PAGE = Path(__file__).parent / "page"  # the template and what it includes
+IMAGES = "viewer/images"  # in the folder of the run
 IMAGE_SIDE = 384  # pixels
 SCRIPTS = ("studies.js", "compare.js", "film.js", "disk.js", "summary.js", "page.js")
 HISTOGRAM_BINS = 24
@@ -71,7 +72,7 @@ def write_viewer(
     """
     shown = rows[:limit]
     films = [dataset.image_dir / study.image_path[0] for study in dataset.studies[: len(shown)]]
-    images = write_images(run_dir / "viewer" / "images", films)
+    images = write_images(run_dir, films)
     content = {
         "title": f"{metrics.get('protocol', {}).get('split', 'test')} of {Path(run_dir).resolve().name}",
         "written": datetime.datetime.now().isoformat(sep=" ", timespec="minutes"),
@@ -128,8 +129,17 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def write_images(folder: Path, films: Sequence[Path | None]) -> list[str | None]:
-    """Write the images of some studies; returns their paths from the page, None without a film. Older ones are removed."""
+def write_images(run_dir: Path, films: Sequence[Path | None]) -> list[str | None]:
+    """Write the images of some studies into ``viewer/images`` and remove older ones.
+
+    Args:
+        run_dir: folder of the page.
+        films: image file of each study, None without one.
+
+    Returns:
+        Their paths from the page, None without a film.
+    """
+    folder = run_dir / IMAGES
     folder.mkdir(parents=True, exist_ok=True)
     names = [None if film is None else f"{index:05d}.jpg" for index, film in enumerate(films)]
     for old in {path.name for path in folder.glob("*.jpg")} - set(names):
@@ -146,7 +156,7 @@ def write_images(folder: Path, films: Sequence[Path | None]) -> list[str | None]
         count = len(films)
         for _ in tqdm(pool.map(write, range(count)), total=count, desc="viewer", unit="image", disable=None):
             pass
-    return [None if name is None else f"viewer/images/{name}" for name in names]
+    return [None if name is None else f"{IMAGES}/{name}" for name in names]
 
 
 def _studies(
