@@ -14,8 +14,9 @@ import main_score
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
 from modules.prediction.card import SCORES
-from modules.preparation.synthetic.dataset import SyntheticOptions, draw_study, plan_dataset
+from modules.preparation.synthetic.dataset import SyntheticOptions, plan_dataset
 from modules.preparation.synthetic.reports import write_report
+from modules.preparation.synthetic.study import draw_study
 from modules.records import ROOT, read_json, read_jsonl, write_json
 
 DEMO, FILM = ROOT / "examples" / "demo", ROOT / "docs" / "drawing.png"

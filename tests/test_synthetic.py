@@ -14,17 +14,13 @@ from modules.messages import UserError
 from modules.preparation.synthetic import dataset as synthetic
 from modules.preparation.synthetic import plan as plan_of
 from modules.preparation.synthetic.anatomy import sample_anatomy
-from modules.preparation.synthetic.dataset import (
-    SyntheticOptions,
-    draw_contact_sheet,
-    draw_study,
-    plan_dataset,
-    write_synthetic_dataset,
-)
+from modules.preparation.synthetic.dataset import SyntheticOptions, plan_dataset, write_synthetic_dataset
 from modules.preparation.synthetic.plan import Sign, StudyPlan, stated_absences
 from modules.preparation.synthetic.readers import Reader
 from modules.preparation.synthetic.reports import write_report
 from modules.preparation.synthetic.sampling import POSITIVE_RATES, plan_studies
+from modules.preparation.synthetic.sheet import draw_contact_sheet
+from modules.preparation.synthetic.study import draw_study
 
 SMALL = SyntheticOptions(num_studies=24, image_size=48, seed=7)
 LABELER = RuleLabeler()  # remembers the sentences that it has read

@@ -45,7 +45,7 @@ class DrawSheet(Program):
 def main() -> None:
     """Draw one sheet."""
     options = parse_options(DrawSheet).sheet
-    from modules.preparation.synthetic.dataset import draw_contact_sheet  # after parsing: it takes a second
+    from modules.preparation.synthetic.sheet import draw_contact_sheet  # after parsing: it takes a second
     from modules.run_folder import refuse_file
 
     refuse_file(options.out, options.overwrite)

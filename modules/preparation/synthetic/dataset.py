@@ -27,15 +27,12 @@ from modules.messages import UserError
 from modules.preparation.synthetic.plan import StudyPlan
 from modules.preparation.synthetic.reports import write_report
 from modules.preparation.synthetic.sampling import plan_studies
-from modules.preparation.synthetic.sheet import draw_contact_sheet
 from modules.preparation.synthetic.study import draw_study
 from modules.processes.pools import small_pool
 from modules.records import atomic_write, read_json, write_json
 
-__all__ = ["SyntheticOptions", "draw_contact_sheet", "draw_study", "plan_dataset", "write_synthetic_dataset"]
-
 DRAWING_VERSION = 1  # raise it when the same options draw something else
-_FORMERLY = {"readers": 0}
+_FORMERLY = {"readers": 0}  # what a folder was made with that does not say it: earlier versions left no choice
 _OPTIONS_FILE = "synthetic_options.json"
 _FORMATS = {"png": {}, "jpg": {"quality": 95}}
 _WORTHWHILE = 200  # studies that a process must draw to make up for its start
@@ -142,13 +139,10 @@ def _claim(root: Path, options: SyntheticOptions) -> None:
     path = root / _OPTIONS_FILE
     wanted = {**asdict(options), "drawing_version": DRAWING_VERSION}
     if path.exists():
-        found = read_json(path)
-        # A folder of an earlier version does not name what there was no choice of then.
-        different = sorted(name for name in wanted if found.get(name, _FORMERLY.get(name)) != wanted[name])
+        found = {**_FORMERLY, **read_json(path)}
+        different = sorted(name for name in wanted if found.get(name) != wanted[name])
         if different:
-            changes = ", ".join(
-                f"{name} {found.get(name, _FORMERLY.get(name))} instead of {wanted[name]}" for name in different
-            )
+            changes = ", ".join(f"{name} {found.get(name)} instead of {wanted[name]}" for name in different)
             raise UserError(
                 f"{root} holds a synthetic data set made with {changes}: remove the folder or give another one"
             )

@@ -10,7 +10,7 @@ from modules.preparation.synthetic.radiograph import Radiograph
 
 
 def draw_device(film: Radiograph, sign: Sign, contrast: float, size: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw one device; see `synthetic_signs` for the arguments.
+    """Draw one device; see `signs` for the arguments.
 
     Returns:
         (S, S) bool, where it is.

@@ -1,6 +1,6 @@
 """What a synthetic study shows: patient, split, signs with side, zone and severity, and the labels that follow.
 
-Nothing is drawn or worded here; `synthetic_sampling` makes the plans. The labels are read off the plan, so that neither
+Nothing is drawn or worded here; `sampling` makes the plans. The labels are read off the plan, so that neither
 the image nor the report can disagree with them: a sign that is drawn is positive, one that is drawn faintly is
 uncertain, and which absent signs are stated as absent is a fixed function of what is drawn (`stated_absences`), hence
 learnable from the image alone.

@@ -7,6 +7,7 @@ import numpy as np
 from modules.preparation.synthetic.anatomy import SIGN_OF_SIDE, Chest, Strokes
 
 LUNG_CONTRAST = 0.62  # what a ray through the deepest lung loses in attenuation; signs are measured against it
+WIDEST_RIB = 0.9  # height below which the ribs keep to the flank
 
 
 class Radiograph:
@@ -103,9 +104,6 @@ def rib_lines(chest: Chest, side: str) -> list[np.ndarray]:
         u = 0.035 + (reach - 0.035) * t
         lines.append(np.stack([SIGN_OF_SIDE[side] * u, height], axis=1))
     return lines
-
-
-WIDEST_RIB = 0.9  # below it the ribs keep to the flank
 
 
 def bones(chest: Chest) -> np.ndarray:

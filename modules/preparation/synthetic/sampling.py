@@ -75,7 +75,7 @@ def plan_studies(num_studies: int, num_val: int, num_test: int, seed: int, reade
         The plans in order of their index. No patient is in two splits.
     """
     patients, splits = _assign_patients(num_studies, num_val, num_test, np.random.default_rng([seed, 0]))
-    by_chance = np.random.default_rng([seed, 8]).integers(readers, size=num_studies).tolist() if readers else None
+    reader_of = np.random.default_rng([seed, 8]).integers(readers, size=num_studies).tolist() if readers else None
     return [
         StudyPlan(
             seed,
@@ -83,7 +83,7 @@ def plan_studies(num_studies: int, num_val: int, num_test: int, seed: int, reade
             patient,
             splits[patient],
             plan_signs(np.random.default_rng([seed, 1, index])),
-            by_chance and by_chance[index],
+            None if reader_of is None else reader_of[index],
         )
         for index, patient in enumerate(patients)
     ]

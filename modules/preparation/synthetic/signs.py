@@ -2,7 +2,7 @@
 
 Each takes the radiograph, the sign, its contrast (1 = as dense as a clear sign gets, in units of the lung's contrast)
 and size (1 = moderate), changes the radiograph's layers and returns the mask of what it changed, (S, S) bool.
-Signs that are a shape of an organ (a wide heart, a raised diaphragm) are in `synthetic_study`.
+Signs that are a shape of an organ (a wide heart, a raised diaphragm) are in `study`.
 """
 
 from __future__ import annotations

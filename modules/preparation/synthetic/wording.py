@@ -1,4 +1,4 @@
-"""How radiologists word what the synthetic studies show. Data only; `synthetic_reports` puts it together.
+"""How radiologists word what the synthetic studies show. Data only; `reports` puts it together.
 
 Of each tuple the first wording is the most frequent. Fields in braces: `sev` mild/.., `adv` mildly/.., `size` small/..,
 `area` a small area of/.., `bulk` small or large, `side`, `zone`, `place` and `lobe`. A doubtful sign has no degree.
