@@ -78,8 +78,7 @@ def raw_costs(options: MainPrepare, dataset: RawDataset, device: torch.device) -
     """:func:`estimate` of raw files that have been read, their images among them."""
     splits: dict[str, list[Study]] = {split: [] for split in SPLITS}
     raw_path: dict[str, str] = {}
-    root, suffix = dataset.image_root, options.raw.copy_format
-    assert root is not None, "the images were asked for"
+    root, suffix = dataset.require_root(), options.raw.copy_format
     for study in dataset.studies:
         copies = tuple(copy_path(image, suffix) for image in study.images)
         raw_path |= dict(zip(copies, study.images, strict=True))

@@ -14,7 +14,8 @@ def name_patients(dataset: RawDataset) -> None:
     for study in dataset.studies:
         if study.patient is not None:
             names = spellings.setdefault(patient_key(study.patient), [])
-            names += [] if study.patient in names else [study.patient]
+            if study.patient not in names:
+                names.append(study.patient)
             study.patient = names[0]
     several = [names for names in spellings.values() if len(names) > 1]
     if several:
@@ -39,19 +40,20 @@ def refuse_shared_patients(dataset: RawDataset, source: object) -> None:
 
 
 def refuse_shared_images(dataset: RawDataset, source: object) -> None:
-    """Refuse a split that gives an image to two of its parts where images stand for patients; else say so.
+    """Refuse a split that gives one image to two of its parts; where a study of that image names a patient, only note it.
 
     Raises:
-        UserError: naming the first.
+        UserError: naming the first image.
     """
     splits: dict[str, set[str]] = {}
-    named: set[str] = set()
+    of_patients: set[str] = set()
     for study in dataset.studies:
         for image in study.images:
             splits.setdefault(image, set()).add(study.split or "")
-            named |= {image} if study.patient is not None else set()
+        if study.patient is not None:
+            of_patients.update(study.images)
     shared = [image for image, found in splits.items() if len(found) > 1]
-    unnamed = [image for image in shared if image not in named]
+    unnamed = [image for image in shared if image not in of_patients]
     if unnamed:
         raise UserError(
             f"{source} puts {len(unnamed)} images into two splits, first {unnamed[0]}, so that a test would meet images of the "

@@ -77,8 +77,10 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
     read = [read_raw(options, with_images)] if is_main() else []
     dataset: RawDataset = gather_list(read)[0]
     if is_main():
-        images = dataset.studies_before is not None
-        count, unit = len(dataset.studies) + (0 if images else len(dataset.dropped)), "images" if images else "studies"
+        if dataset.studies_before is None:
+            count, unit = len(dataset.studies) + len(dataset.dropped), "studies"
+        else:
+            count, unit = len(dataset.studies), "images"
         print(speed_line("reading the raw files", count, time.perf_counter() - started, unit=unit), flush=True)
     dataset.require_studies(raw_dir)
     agree_on(lambda: refuse_replacing(dataset, options))
@@ -94,17 +96,11 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
                 "their size"
             )
         if is_main():
-            _link(image_dir, _root_of(dataset))
+            _link(image_dir, dataset.require_root())
     if is_main():
         print(*dataset.summary(), sep="\n")
     agree_on(lambda: _write(annotation, dataset, options, changed))
     return dataset.losses(_beside(annotation, "dropped.csv"))
-
-
-def _root_of(dataset: RawDataset) -> Path:
-    """The folder of the images, which are there."""
-    assert dataset.image_root is not None
-    return dataset.image_root
 
 
 def read_raw(options: MainPrepare, with_images: bool) -> RawDataset:
@@ -129,7 +125,7 @@ def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> N
     images = list(dict.fromkeys(image for study in dataset.studies for image in study.images))
     unreadable = copy_images(
         images,
-        _root_of(dataset),
+        dataset.require_root(),
         image_dir,
         resize=options.raw.resize,
         suffix=options.raw.copy_format,
@@ -151,15 +147,17 @@ def _check_ours(annotation: Path, overwrite: bool) -> bool:
     Raises:
         UserError: if somebody else made it; if it has been changed and is not to be replaced.
     """
-    record, known = _beside(annotation, "raw.json"), dict[str, Any]()
-    with suppress(UserError):  # somebody's own
-        known = read_object(record) if record.is_file() else {}
+    record = _beside(annotation, "raw.json")
     there = [path for path in (annotation, record, _beside(annotation, "dropped.csv")) if path.is_file()]
+    known: dict[str, Any] = {}
+    if record.is_file():
+        with suppress(UserError):  # a file of somebody else, which may hold anything
+            known = read_object(record)
     if there and known.get("format") != FORMAT:
         raise UserError(
             f"{there[0]} is there already and was not made from raw files: move it away, or give another --ann_path"
         )
-    changed = annotation.is_file() and known.get("annotation", found := sha256_of(annotation)) != found
+    changed = annotation.is_file() and "annotation" in known and known["annotation"] != sha256_of(annotation)
     if changed and not overwrite:
         raise UserError(
             f"{annotation} has been changed since it was made from {known.get('raw_dir')}: go on with it without --raw_dir, move "
@@ -168,7 +166,7 @@ def _check_ours(annotation: Path, overwrite: bool) -> bool:
     return changed
 
 
-def _keep(annotation: Path) -> str:
+def _move_aside(annotation: Path) -> str:
     """Give an annotation that somebody changed, or that a model was trained on, another name; returns a line that says which."""
     names = (annotation.with_suffix(f".{number}.json") for number in range(1, 10_000))
     target = next(path for path in names if not path.exists())
@@ -190,17 +188,17 @@ def refuse_replacing(dataset: RawDataset, options: MainPrepare) -> None:
     annotation, raw = Path(options.data.ann_path), options.raw
     if not annotation.is_file():
         return
-    there, raw_dir = str(read_object(_beside(annotation, "raw.json")).get("raw_dir")), str(raw.raw_dir)
+    made_from, raw_dir = str(read_object(_beside(annotation, "raw.json")).get("raw_dir")), str(raw.raw_dir)
     reports = {study.id: study.report for study in dataset.studies}
     items = [item for _, _, item in annotation_items(annotation)]
     lost = sum(reports.get(item["id"]) != item["report"] for item in items)
-    if lost and not raw.overwrite and os.path.realpath(there) != os.path.realpath(raw_dir):
+    if lost and not raw.overwrite and os.path.realpath(made_from) != os.path.realpath(raw_dir):
         raise UserError(
-            f"{annotation} was made from {there}, and {lost} of its {len(items)} items are not in {raw_dir} or have another report "
+            f"{annotation} was made from {made_from}, and {lost} of its {len(items)} items are not in {raw_dir} or have another report "
             f"there: {_own_places(options.data)}, or replace it with --overwrite"
         )
-    if found := _differences(items, dataset, annotation):
-        _refuse_trained(options, found)
+    if differences := _differences(items, dataset, annotation):
+        _refuse_trained(options, differences)
 
 
 def _differences(items: list[dict], dataset: RawDataset, annotation: Path) -> str:
@@ -217,22 +215,22 @@ def _differences(items: list[dict], dataset: RawDataset, annotation: Path) -> st
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
-def _refuse_trained(options: MainPrepare, found: str) -> None:
+def _refuse_trained(options: MainPrepare, differences: str) -> None:
     """Refuse to replace an annotation whose features are in use, or that models were trained on; UserError names both ways out."""
     refuse_held(Path(options.data.feature_dir), "--feature_dir")
     if not options.raw.overwrite and (runs := trainings_of(options.data.feature_dir)):
         raise UserError(
             f"{options.raw.raw_dir} is not as it was when {options.data.ann_path} was made, or is read otherwise by this version "
-            f"({found}), and {what_was_trained(runs)} on "
-            f"its features, which would be replaced: {_own_places(options.data)}, or --overwrite, which moves annotation and "
-            "features aside; main_train.py --resume goes on with what is there"
+            f"({differences}), and {what_was_trained(runs)} on its features, which would be replaced: {_own_places(options.data)}, or "
+            "--overwrite, which moves annotation and features aside; main_train.py --resume goes on with what is there"
         )
 
 
 def _own_places(data: DataOptions) -> str:
     """The advice to give another table places of its own, with the flags as they may be typed."""
     folder = Path(data.ann_path).parent
-    free = next(place for number in range(2, 10_000) if not (place := Path(f"{folder}_{number}")).exists())
+    places = (Path(f"{folder}_{number}") for number in range(2, 10_000))
+    free = next(place for place in places if not place.exists())
     flags = f"--ann_path {free}/annotation.json --image_dir {free}/images --feature_dir {free}/features"
     return f"give it places of its own, {flags} (and train into another --save_dir)"
 
@@ -273,7 +271,7 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare, changed:
                 print(move_features_aside(options.data.feature_dir))
             changed = True
     if changed:
-        print(_keep(annotation))
+        print(_move_aside(annotation))
     record = {
         "format": FORMAT,
         "options": {name: value for name, value in flat(options).items() if name in _RECORDED},
@@ -293,7 +291,8 @@ def _write(annotation: Path, dataset: RawDataset, options: MainPrepare, changed:
     print(f"wrote {annotation}")
 
 
-def _item(study: RawStudy) -> dict:
+def _item(study: RawStudy) -> dict[str, Any]:
+    """The item of an annotation that a study becomes."""
     item = {"id": study.id, "report": study.report, "image_path": study.images, "split": study.split}
     known = {"patient": study.patient, "labels": study.labels}
     return item | {name: value for name, value in known.items() if value}

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -48,11 +48,11 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
             heading = next(lines, "")
             separator = max(SEPARATORS, key=heading.count)
             reader = csv.DictReader(chain([heading], lines), restval="", strict=True, delimiter=separator)
-            found = _named_alike(reader.fieldnames or (), columns)
-            reader.fieldnames = found
-            missing = [name for name in columns if name not in found]
+            headings = _named_alike(reader.fieldnames or (), columns)
+            reader.fieldnames = headings
+            missing = [name for name in columns if name not in headings]
             if missing:
-                first = [name.split("\n")[0] for name in found]  # a lost quote takes rows in
+                first = [name.split("\n")[0] for name in headings]  # a lost quote takes rows in
                 shown = shown_headings(first, len(missing) < len(columns))[:200]
                 raise UserError(
                     f"{path} has no column {', '.join(missing)} (found {shown or 'none'}): "
@@ -66,14 +66,14 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
         raise UserError(f"{path} cannot be read ({type(error).__name__}): it may be cut off, copy it again") from error
 
 
-def _named_alike(found: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Headings, of which those that differ from a wanted one in case or blanks alone are it."""
-    wanted = {name.casefold(): name for name in columns if name not in found}
-    return [wanted.get(name.strip().casefold(), name) for name in found]
+def _named_alike(headings: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """The headings; one that differs from a wanted column in case or blanks alone is given that column's name."""
+    wanted = {name.casefold(): name for name in columns if name not in headings}
+    return [wanted.get(name.strip().casefold(), name) for name in headings]
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[str]:
-    """Lines of a table, none of which fills the memory."""
+    """Lines of a table; UserError for a line or a number of lines that would fill the memory."""
     for _ in range(MAX_LINES):
         line = file.readline(MAX_LINE)
         if len(line) == MAX_LINE:
@@ -92,14 +92,17 @@ def iterate_texts(source: str | Path, suffix: str) -> Iterator[tuple[str, bytes]
         suffix: what the names end with, for example ``".txt"``.
 
     Yields:
-        Path inside the source with ``/``, and the bytes; in the order of the names in a folder, of the archive else.
+        Path inside the source with ``/``, and the bytes. A folder is read in the order of its names, an archive in its own.
 
     Raises:
-        UserError: if the archive is damaged or of another kind, a file is no text by its size, or a link leads out of
+        UserError: if the archive is damaged or of another kind, a file is too large for a text, or a link leads out of
             the folder.
     """
     source = Path(source)
-    texts = _folder_texts(source, suffix) if source.is_dir() else archive_members(source, _ends(suffix), MAX_TEXT)
+    if source.is_dir():
+        texts = _folder_texts(source, suffix)
+    else:
+        texts = archive_members(source, lambda name: _is_text(name, suffix), MAX_TEXT)
     yield from tqdm(texts, desc=source.name, unit="file", leave=False)
 
 
@@ -128,19 +131,18 @@ def find_below(folder: str | Path, pattern: str, depth: int = 5) -> list[Path]:
     return found
 
 
-def _ends(suffix: str) -> Callable[[str], bool]:
-    return lambda name: (
-        name.endswith(suffix) and not PurePosixPath(name).name.startswith("._")
-    )  # what macOS puts beside a file
+def _is_text(name: str, suffix: str) -> bool:
+    """Whether a file ends with the suffix and is not what macOS puts beside one (``._report.txt``)."""
+    return name.endswith(suffix) and not PurePosixPath(name).name.startswith("._")
 
 
 def _folder_texts(source: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
-    is_text = _ends(suffix)
+    """:func:`iterate_texts` of a folder."""
     for place, folders, names in os.walk(source):
         folders.sort()
         for name in sorted(names):
             path = Path(place, name)
-            if not is_text(name) or not path.is_file():
+            if not _is_text(name, suffix) or not path.is_file():
                 continue
             inside = path.relative_to(source).as_posix()
             if path.is_symlink() and leading_out(source, [inside]):

@@ -101,6 +101,7 @@ def copy_images(
 
 
 def _is_absent(image_dir: Path, job: tuple[str, str]) -> bool:
+    """Whether there is no copy yet."""
     return not (image_dir / job[0]).is_file()
 
 
@@ -113,7 +114,18 @@ def _is_doubtful(source: Path, image_dir: Path, moved: bool, job: tuple[str, str
 def _copy_share(
     targets: list[tuple[str, str]], copy: Copier, due: Callable[[tuple[str, str]], bool], workers: int, what: str
 ) -> tuple[int, list[Finding]]:
-    """Copy what is due of this process's share; returns how many were tried and what is wrong with them."""
+    """Copy what is due of this process's share.
+
+    Args:
+        targets: of all processes: path of a copy and of its raw image.
+        copy: makes one copy.
+        due: says whether a copy is to be made.
+        workers: most processes to start.
+        what: words for the progress bar.
+
+    Returns:
+        How many copies this process tried to make, and what is wrong with their images.
+    """
     share = shard(targets)
     workers = max(1, min(workers, len(share) // _WORTHWHILE))
     tried, findings = 0, []
@@ -129,7 +141,8 @@ def _copy_share(
                 pool = stack.enter_context(small_pool(workers))
             for found in pool.imap_unordered(copy, jobs, chunksize=8) if pool else map(copy, jobs):
                 bar.update()
-                findings += [found] if found else []
+                if found:
+                    findings.append(found)
             barrier()  # processes that wait for hours would be taken for dead
     return tried, findings
 

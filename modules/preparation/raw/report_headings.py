@@ -15,17 +15,20 @@ from functools import cache
 from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
+from modules.preparation.raw.studies import SECTIONS
 
 _CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|imp)"
 NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}))?)"
-_CAPITALS = re.compile(r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)")
-_KNOWN = re.compile(
+_CAPITALS = re.compile(  # "CHEST, PA AND LATERAL: .."
+    r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)"
+)
+_KNOWN = re.compile(  # "Findings: ..", "IMPRESSION - ..", "Findings" alone
     rf"\s*(?P<name>{NAMES}|report|results?)(?:\s*(?:[:;]|[-\u2013\u2014](?=\s|$))(?P<rest>.*)|\s*)", re.IGNORECASE
 )
-_BARE = re.compile(
+_BARE = re.compile(  # "FINDINGS The lungs are clear.", "FINDINGS. The lungs .."
     rf"\s*(?P<name>(?-i:(?=[A-Z])){NAMES})(?-i:(?<=[A-Z]))(?:\.\s|\s+(?-i:(?=[A-Z][a-z])))(?P<rest>.*)", re.IGNORECASE
 )
-_MARKED = re.compile(
+_MARKED = re.compile(  # "**Findings:** ..", "[FINDINGS] ..", "## Findings"
     rf"\s*(?:#{{1,6}}\s*|\*{{1,2}}|__|\[|<|(?-i:\((?=[A-Z]{{4}})))+\s*(?P<name>{NAMES})\s*:?\s*(?:\*{{1,2}}|__|\]|>|\)|#)*\s*:?(?P<rest>.*)",
     re.IGNORECASE,
 )
@@ -48,7 +51,8 @@ _ASIDE = re.compile(
 )
 _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
 _ORGAN = re.compile(ORGAN)
-_TITLE = re.compile(r"radiograph|view|portable|film|x-?ray|cxr|\bpa\b|\bap\b|lateral|frontal")
+_OF_A_VIEW = r"radiograph|view|portable|film|x-?ray|\bpa\b|\bap\b|lateral|frontal"
+_TITLE, _VIEW = re.compile(rf"{_OF_A_VIEW}|cxr"), re.compile(rf"{_OF_A_VIEW}|chest")
 _NAMED = re.compile(r"(?:finding|observation|impression|conclusion)\w*")
 _REPORT = re.compile(r"\b(?:reports?|results?)\b")
 _ANOTHER = re.compile(rf"\b(?:{ANOTHER})\b")
@@ -62,7 +66,7 @@ _OWN = re.compile(
     r"current|present|today|final|official|formal|full|complete|overall|general|detailed|specific|objective|total"
 )
 _SENTENCE = re.compile(r"[A-Z]{4}\. ")  # ends in what looks like the name of a section
-_WHOSE = re.compile(
+_WHOSE = re.compile(  # "Final Impression: ..", not "No findings: .."
     r"\s*(?P<name>(?!(?:No|The|These|There|All|Both|Any) )[A-Z][\w'-]*(?:[^\S\n][\w'-]+){0,2}[^\S\n](?i:findings?|impressions?))\s*:(?P<rest>.*)"
 )
 _MESSAGE = re.compile(
@@ -71,32 +75,33 @@ _MESSAGE = re.compile(
     re.IGNORECASE,
 )
 DOUBTFUL = "doubtful "  # before a kind: counts where a report has no other section of the kind
-_OF_FINDINGS = (
-    "findings",
-    "impression",
-    "combined",
-    f"{DOUBTFUL}findings",
-    f"{DOUBTFUL}impression",
-    f"{DOUBTFUL}combined",
-)
-OWNS_MORE = (*_OF_FINDINGS, "report")
+_SURE_FINDINGS = ("findings", "impression", "combined")
+_OF_FINDINGS = (*_SURE_FINDINGS, *(f"{DOUBTFUL}{kind}" for kind in _SURE_FINDINGS))
+OWNS_MORE = (*_OF_FINDINGS, "report")  # kinds whose section goes on over empty lines, to the next heading
 
 
 def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
-    """Kind and rest of a line that begins a section, None for text."""
+    """Whether a line begins a section.
+
+    Args:
+        line: of a report.
+        at_start: whether a paragraph begins with it, or a sentence has ended before it.
+        inside: kind of the section that the lines before it are of.
+
+    Returns:
+        Kind of the section (``"findings"``, ``"impression"``, ``"combined"``, each also behind ``DOUBTFUL``, ``"report"``,
+        ``"aside"`` or ``"unnamed"``) and the rest of the line; None for text.
+    """
     bare = _MARKED.fullmatch(line) or _BARE.fullmatch(line)
     if bare:
         line = f"{bare['name']}: {bare['rest']}"
     match = _KNOWN.fullmatch(line)
-    alone = match is not None and (match["name"].isupper() or len(match["name"]) > 7)
-    if (
-        match
-        and (at_start or match["name"].isupper() or (match["name"][0].isupper() and ":" in line))
-        and (match["rest"] is not None or alone)
-    ):
-        if _REPORT.fullmatch(match["name"].lower()):
-            return _kind_of_report(inside), match["rest"] or ""
-        return _kind_of_known(match["name"]), match["rest"] or ""
+    if match:
+        name, rest = match["name"], match["rest"]
+        begins = at_start or name.isupper() or (name[0].isupper() and ":" in line)
+        if begins and (rest is not None or name.isupper() or len(name) > 7):  # "report" alone may end a sentence
+            kind = _kind_of_report(inside) if _REPORT.fullmatch(name.lower()) else _kind_of_known(name)
+            return kind, rest or ""
     match = _ASIDE_IN_ANY_CASE.fullmatch(line)
     if match and at_start:
         return "aside", match["rest"]
@@ -111,7 +116,10 @@ def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
 
 
 def _of_mixed_case(name: str, rest: str, inside: str) -> tuple[str, str] | None:
-    """The same of a line as ``Final Impression: ..``: inside a section another may begin so, and else it is a sentence."""
+    """:func:`heading` of a line such as ``Final Impression: ..``, whose name is given in small letters.
+
+    Inside the findings or an impression it begins another section only if its words are of the film; else it is a sentence.
+    """
     whose, kind = _whose(name), _kind_of_known(name)
     if whose == "another":
         return "aside", rest
@@ -120,7 +128,7 @@ def _of_mixed_case(name: str, rest: str, inside: str) -> tuple[str, str] | None:
 
 
 def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tuple[str, str] | None:
-    """Kind and rest of a line that begins with capitals and a colon, by their name in small letters; None for text."""
+    """:func:`heading` of a line that begins with capitals and a colon, whose name is given in small letters."""
     whose, of_findings = _whose(name), bool(_NAMED.search(name))
     if whose == "own":
         if not of_findings:
@@ -139,11 +147,11 @@ def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tu
         return _kind_of_known(name), rest
     part = not sure or _ORGAN.search(name) or speaks_of_a_finding(name)  # LUNGS: Clear.
     if inside in OWNS_MORE:
-        title = _TITLE.search(name) or not _is_view(name)  # CHEST, PA AND LATERAL:, or a word that is not known
+        title = _TITLE.search(name) or not _VIEW.search(name)  # CHEST, PA AND LATERAL:, or a word that is not known
         return (inside, rest) if title and not part else None
     if name == "chest, two views":
         return "report", rest  # MIMIC-CXR's own parser counts 1,735 of these, and calls their text findings
-    return "unnamed", line if part and not _is_view(name) else rest
+    return "unnamed", line if part and not _VIEW.search(name) else rest
 
 
 def _whose(name: str) -> str:
@@ -170,25 +178,25 @@ def _kind_of_report(inside: str) -> str:
 
 
 def _kind_of_known(name: str) -> str:
+    """Which of findings and impression a name is of, or ``"combined"``."""
     name = name.lower()
     if re.match(rf"{_CONCLUSION} of ", name):
         return "impression"  # SUMMARY OF FINDINGS
     findings = bool(re.search(r"finding|observation", name)) or _misspelt(name) == "findings"
     impression = bool(re.search(rf"\b{_CONCLUSION}\b", name)) or _misspelt(name) == "impression"
-    return "combined" if findings and impression else "findings" if findings else "impression"
+    if findings and impression:
+        return "combined"
+    return "findings" if findings else "impression"
 
 
 def _misspelt(name: str) -> str | None:
-    return _like(name, ("findings", "impression"))
+    """The section whose name this nearly is (``"findngs"``); None for others."""
+    return _like(name, SECTIONS)
 
 
 def _like(name: str, known: tuple[str, ...]) -> str | None:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return close[0] if close else None
-
-
-def _is_view(name: str) -> bool:
-    return bool(re.search(r"chest|radiograph|view|portable|film|x-?ray|\bpa\b|\bap\b|lateral|frontal", name))
 
 
 @cache

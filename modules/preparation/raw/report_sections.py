@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import ADDENDUM, SIGNATURE, without_listed_asides
 from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
-from modules.preparation.raw.studies import join_sections
+from modules.preparation.raw.studies import SECTIONS, join_sections
 
 _QUOTED = re.compile(r"^[^\S\n]*>[^\S\n]?", re.MULTILINE)
 _LISTED = re.compile(  # "1. FINDINGS:", "II. FINDINGS:", "- **Findings:**", an emoji before it
@@ -44,13 +44,20 @@ _LISTED_INSIDE = re.compile(  # "A nodule. 2. IMPRESSION: .." on one line
 _UNDERLINED = re.compile(
     rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES}:?)[^\S\n]*\n[^\S\n]*[-=]{{3,}}[^\S\n]*$", re.MULTILINE | re.IGNORECASE
 )
-_INSIDE = re.compile(  # not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
-    r"(?<=[.?!:])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?):)|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
+_INSIDE = re.compile(  # where a section begins inside a line; not behind capitals: AND IMPRESSION:, CRITICAL FINDINGS:
+    # as in "No nodule.IMPRESSION: .."
+    r"(?<=[.?!:])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?):)"
+    # as in "no nodule IMPRESSION: ..", "no nodule. RECOMMENDATION: .."
+    r"|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
     r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP):)"
-    r"|(?<=[a-z][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)|(?<=[.?!])\s+(?=I, (?:the|as|Dr)\b|(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
+    # as in "No nodule. CRITICAL FINDINGS: ..", "No nodule. I, the attending, ..", "No nodule. Final Impression: .."
+    r"|(?<=[a-z][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)"
+    r"|(?<=[.?!])\s+(?=I, (?:the|as|Dr)\b|(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
+    # as in "No nodule. Impression: .."
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
     r"|Indications?|Recommendations?|Comments?|Notes?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
+    # as in "Chest: Findings: .."
     r"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|Technique|Comparisons?|Indications?)\s*:)"
 )
 _FINAL = re.compile(r"^[^\S\n]*FINAL REPORT\b.*$", re.MULTILINE)
@@ -90,23 +97,25 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    texts, *added = map(_texts, _final_parts(report))
-    for kind in ("findings", "impression"):
-        texts[kind] = next((found[kind] for found in (texts, *added) if found[kind]), [])
-    return Sections(*(" ".join(texts[kind]) for kind in ("findings", "impression", "unnamed")))
+    texts, *addenda = map(_texts, _final_parts(report))
+    for kind in SECTIONS:
+        texts[kind] = next((found[kind] for found in (texts, *addenda) if found[kind]), [])
+    return Sections(*(" ".join(texts[kind]) for kind in (*SECTIONS, "unnamed")))
 
 
 def _texts(part: str) -> dict[str, list[str]]:
     """The texts of a part of a report by the kind of their section."""
     texts: dict[str, list[str]] = {"findings": [], "impression": [], "unnamed": [], "aside": [], "report": []}
-    for kind, paragraphs in _sections(_with_plain_headers(part)):
-        text = " ".join(" ".join(paragraphs).split())
+    for kind, lines in _sections(_with_plain_headers(part)):
+        text = " ".join(" ".join(lines).split())
         if not text or says_nothing(text) or (kind == "unnamed" and _OF_THE_VIEW.fullmatch(text)):
             continue
-        for part in ("findings", "impression") if kind.endswith("combined") else (kind.removeprefix(DOUBTFUL),):
-            found = texts.setdefault(f"{DOUBTFUL}{part}" if kind.startswith(DOUBTFUL) else part, [])
-            found += [] if text in found else [text]
-    for kind in ("findings", "impression"):
+        both = kind.endswith("combined")
+        for one in [kind.replace("combined", section) for section in SECTIONS] if both else [kind]:
+            found = texts.setdefault(one, [])
+            if text not in found:
+                found.append(text)
+    for kind in SECTIONS:
         texts[kind] = texts[kind] or texts.get(f"{DOUBTFUL}{kind}", [])
     texts["findings"] = texts["findings"] or texts["report"]
     return texts
@@ -140,9 +149,10 @@ def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:
 
 
 def _final_parts(report: str) -> list[str]:
-    """What stands behind the last FINAL REPORT line, up to an addendum, and the addenda below it.
+    """What stands below the last FINAL REPORT line, up to an addendum, then each addendum below it.
 
-    No wet read or addendum above it counts, nor does one below it for a section that the report has.
+    A wet read or an addendum above that line does not count. :func:`find_sections` reads an addendum below it only for a
+    section that the report itself lacks.
     """
     report = report.replace("\r\n", "\n").replace("\r", "\n")
     finals = [ADDENDUM.split(part) for part in _FINAL.split(report)[1:]]
@@ -151,15 +161,17 @@ def _final_parts(report: str) -> list[str]:
 
 
 def _sections(report: str) -> list[tuple[str, list[str]]]:
-    """Kind and lines of each section."""
+    """Kind and lines of each section of a report, in order; for the kinds see :func:`heading`."""
     sections: list[tuple[str, list[str]]] = [("preamble", [])]
     before, in_paragraph, owed, closed = "", False, "", False
     for whole_line in report.split("\n"):
         for line in _INSIDE.split(whole_line):
             kind, lines = sections[-1]
             if owed and kind == "aside" and (not line.strip() or _ENDS_SENTENCE.search(before)):
-                sections.append((owed, []))  # "FINDINGS: COMPARISON: None." does not end the findings before they begin
-                kind, lines, owed = owed, sections[-1][1], ""
+                # "FINDINGS: COMPARISON: None." does not end the findings before they begin: they are owed behind the aside
+                sections.append((owed, []))
+                kind, lines = sections[-1]
+                owed = ""
             if not line.strip():
                 if kind in ("aside", "preamble", "unnamed") and any(part.strip() for part in lines):
                     sections.append(("preamble", []))  # an aside owns one paragraph

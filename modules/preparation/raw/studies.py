@@ -55,8 +55,8 @@ class RawDataset:
         studies: in the order of the annotation.
         image_root: folder that ``images`` start from, None if the images are not there.
         dropped: reason by id of every study that is left out.
-        details: sentence by id of those of them whose reason is not the same for all.
-        notes: lines that say how the texts were found.
+        details: by id of a study that is left out, a sentence that belongs to it alone and follows its reason.
+        notes: lines for the console on how the texts, patients and splits were found.
         looked_for: image files that are not there, as they were looked for.
         studies_before: how many studies there were, and how many of them were left out, before each image became an item.
     """
@@ -86,7 +86,7 @@ class RawDataset:
         self.studies = kept
 
     def reasons(self) -> dict[str, str]:
-        """By id of every study that is left out, with what is known of it alone."""
+        """Why each study is left out, by id: ``dropped`` with ``details``."""
         return {
             name: f"{why}: {self.details[name]}" if name in self.details else why for name, why in self.dropped.items()
         }
@@ -94,8 +94,7 @@ class RawDataset:
     def keep_present(self, suffixes: Sequence[str] = ()) -> None:
         """Leave out images that are not on disk, and studies without any; ``suffixes`` are others that a file may have."""
         absent: list[str] = []
-        root = self.image_root
-        assert root is not None
+        root = self.require_root()
         for study in tqdm(self.studies, desc="images present", unit="study", leave=False):
             there = {path: _on_disk(root, path, suffixes) for path in study.images}
             absent += [f"{root}/{path}" for path, name in there.items() if name is None]
@@ -111,6 +110,11 @@ class RawDataset:
             more = f" and {len(self.looked_for) - LISTED} more" if len(self.looked_for) > LISTED else ""
             self.notes.append(f"{len(self.looked_for)} image files were looked for and are not there: {named}{more}")
 
+    def require_root(self) -> Path:
+        """``image_root`` of a data set whose images were asked for."""
+        assert self.image_root is not None, "the images were asked for"
+        return self.image_root
+
     def require_studies(self, source: object) -> None:
         """Refuse a data set of which nothing is left.
 
@@ -124,7 +128,8 @@ class RawDataset:
         if not self.studies:
             counts = Counter(self.dropped.values()).most_common(4)
             reasons = ", ".join(f"{count} {why}" for why, count in counts)
-            other = {NO_SECTION[one]: two for one, two in (SECTIONS, SECTIONS[::-1])}.get(counts[0][0])
+            other_section = {NO_SECTION["findings"]: "impression", NO_SECTION["impression"]: "findings"}
+            other = other_section.get(counts[0][0])
             advice = f"give --section {other} if the reports have one" if other else "correct this"
             looked = f"; the first image looked for was {self.looked_for[0]}" if self.looked_for else ""
             raise UserError(
@@ -132,7 +137,7 @@ class RawDataset:
             )
 
     def losses(self, where: str | Path = "dropped.csv") -> list[str]:
-        """A line that says so, if more than one study in twenty was left out, other than by a split file; or image, of images.
+        """A warning if more than one study in twenty was left out other than by a split file, and one for images likewise.
 
         Args:
             where: the file that lists them.
@@ -189,9 +194,9 @@ def unmask(text: str, how: str) -> str:
     """
     if how == "keep" or "XXXX" not in text:
         return text
+    sentences = re.split(r"(?<=[.?!])\s+", text)
     if how == "sentence":
-        sentences = re.split(r"(?<=[.?!])\s+", text)
         return " ".join(sentence for sentence in sentences if "XXXX" not in sentence)
-    sentences = [_MASKED.sub("", sentence) for sentence in re.split(r"(?<=[.?!])\s+", text)]
-    kept = " ".join(sentence for sentence in sentences if re.search(r"\w", sentence))
-    return re.sub(r"\s+([.,;:!?])", r"\1", " ".join(kept.split()))
+    unmasked = (_MASKED.sub("", sentence) for sentence in sentences)
+    with_words = " ".join(sentence for sentence in unmasked if re.search(r"\w", sentence))
+    return re.sub(r"\s+([.,;:!?])", r"\1", " ".join(with_words.split()))
