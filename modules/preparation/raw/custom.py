@@ -53,15 +53,10 @@ from modules.preparation.raw.own_columns import (
 from modules.preparation.raw.own_patients import patients_of_paths
 from modules.preparation.raw.own_texts import names_sections, plain_text
 from modules.preparation.raw.split_files import read_split_file, use_split
-from modules.preparation.raw.studies import (
-    NO_SECTION,
-    RawDataset,
-    RawStudy,
-    join_sections,
-)
+from modules.preparation.raw.studies import NO_SECTION, SECTIONS, RawDataset, RawStudy, join_sections
 from modules.records import parse_json
 
-TEXTS = ("report", "findings", "impression")
+TEXTS = ("report", *SECTIONS)
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
 
@@ -133,6 +128,7 @@ def _take_paths(dataset: RawDataset, columns: dict[str, str]) -> None:
 
 
 def _table(place: Path) -> Path:
+    """The file of the studies: the one that is named, or the only one in a folder."""
     if place.is_file():
         return place
     if not place.is_dir():
@@ -231,6 +227,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
 
 
 def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
+    """Refuse cells in which a program or a spreadsheet has left something else than what belongs there."""
     for name, value in values.items():
         if name in ("id", "patient", *TEXTS):
             refuse_odd(f"{path}, {where}", name, value)
@@ -246,6 +243,7 @@ def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
 
 
 def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions) -> RawStudy:
+    """The study of one row, of its cells by the names of ``own_columns.COLUMNS``."""
     paths = read_paths(values.get("image_path"), path.parent)
     advice = "put the table into a folder that holds them, however deep, or copy the images below the table's"
     images = read_image_path(path, where, {"image_path": paths}, advice)
@@ -255,7 +253,7 @@ def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOption
                 f"{path}, {where}: the {name} is a {type(values[name]).__name__}, expected text: correct it"
             )
     whole = values.get("report", "").strip()
-    parts = {name: re.sub(r"\s+", " ", values.get(name, "")).strip() for name in ("findings", "impression")}
+    parts = {name: re.sub(r"\s+", " ", values.get(name, "")).strip() for name in SECTIONS}
     return RawStudy(
         id=str(values["id"] if "id" in values else PurePosixPath(images[0]).with_suffix("")),
         patient=str(values["patient"]) if "patient" in values else None,

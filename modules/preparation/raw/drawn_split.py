@@ -57,21 +57,21 @@ def draw_split(
 
 def _together(studies: Sequence[RawStudy]) -> dict[str, str]:
     """By id, what each study must stay with: its patient, or where none is named whoever has one of its images."""
-    joined: dict[str, str] = {}  # a study and the one that it is taken with
+    joined: dict[str, str] = {}  # a patient and the one that it is taken for
 
-    def first(patient: str) -> str:
+    def taken_for(patient: str) -> str:
         while patient in joined:
             patient = joined[patient]
         return patient
 
-    owner: dict[str, str] = {}  # of an image
+    owner: dict[str, str] = {}  # patient by image
     patient_of = {study.id: study.patient or f"study {study.id}" for study in studies}
     for study in studies:
         for image in study.images if study.patient is None else ():
-            one, other = first(owner.setdefault(image, patient_of[study.id])), first(patient_of[study.id])
+            one, other = taken_for(owner.setdefault(image, patient_of[study.id])), taken_for(patient_of[study.id])
             if one != other:
                 joined[other] = one
-    return {identifier: first(patient) for identifier, patient in patient_of.items()}
+    return {identifier: taken_for(patient) for identifier, patient in patient_of.items()}
 
 
 def _cut(order: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
@@ -86,19 +86,21 @@ def _cut(order: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str]:
 
 def _spread(order: Sequence[str], sizes: Mapping[str, int], shown: Mapping[str, set[int]]) -> dict[str, str]:
     """Split of every patient, validation and test with all conditions where they can, see :func:`draw_split`."""
-    counts = Counter(condition for found in shown.values() for condition in found)
+    counts = Counter(condition for conditions in shown.values() for condition in conditions)
     total, free = sum(sizes.values()), list(order)
     split_of: dict[str, str] = {}
     for split in ("val", "test"):
         wanted, size = max(1, math.ceil(SHARES[split] * total)), 0
-        here: set[int] = set()
+        here: set[int] = set()  # conditions that a patient of this split has
         for condition in sorted(counts, key=lambda c: (counts[c], c)):
-            has = next((patient for patient in free if condition in shown[patient]), None)
-            left = sum(condition in shown[patient] for patient in free)
-            if has is None or condition in here or left < 2 or counts[condition] < 3 or size + sizes[has] > 2 * wanted:
+            patients = [patient for patient in free if condition in shown[patient]]
+            if condition in here or len(patients) < 2 or counts[condition] < 3:
                 continue
-            free.remove(has)
-            split_of[has], size, here = split, size + sizes[has], here | shown[has]
+            patient = patients[0]
+            if size + sizes[patient] > 2 * wanted:
+                continue
+            free.remove(patient)
+            split_of[patient], size, here = split, size + sizes[patient], here | shown[patient]
         while size < wanted and len(free) > 1:
             patient = free.pop(0)
             split_of[patient], size = split, size + sizes[patient]

@@ -18,13 +18,7 @@ from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.files import find_below, iterate_texts, read_table
 from modules.preparation.raw.split_files import names_images, read_split_file, use_split
-from modules.preparation.raw.studies import (
-    NO_SECTION,
-    RawDataset,
-    RawStudy,
-    join_sections,
-    unmask,
-)
+from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy, join_sections, unmask
 
 REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)?|ecgen-radiology"
 _PACKED = r".*(\.tgz|\.tar\.gz|\.tar|\.zip)"
@@ -36,7 +30,9 @@ _IMAGE_ID = re.compile(r"(?:CXR)?(\d+)_(?:\d+_)?(IM-.+)")  # CXR1_1_IM-0001-3001
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    number: str
+    """One report, whichever packaging it comes from."""
+
+    number: str  # of the report and of its patient
     images: tuple[str, ...]  # as the source names them, in its order
     findings: str
     impression: str
@@ -186,6 +182,7 @@ def _checked(name: str, source: Path) -> str:
 
 
 def _read_archive(source: Path) -> Iterator[_Report]:
+    """The reports of Open-i's archive of XML files; UserError if one is damaged or there twice."""
     seen: dict[str, str] = {}
     for name, content in iterate_texts(source, ".xml"):
         try:
@@ -196,11 +193,11 @@ def _read_archive(source: Path) -> Iterator[_Report]:
         for node in root.iter("AbstractText"):  # several of one name are parts of one section
             label, text = node.get("Label", "").strip().upper(), "".join(node.itertext()).strip()
             texts[label] = " ".join(dict.fromkeys(part for part in (texts.get(label), text) if part))
-        identifier = root.find("uId")
-        name_of = "" if identifier is None else identifier.get("id", "")
-        if not re.fullmatch(r"CXR[0-9]{1,9}", name_of):
+        uid_node = root.find("uId")
+        identifier = "" if uid_node is None else uid_node.get("id", "")
+        if not re.fullmatch(r"CXR[0-9]{1,9}", identifier):
             raise UserError(f"{name} in {source} names no report (uId): copy the archive again")
-        number = name_of[3:]
+        number = identifier.removeprefix("CXR")
         if number in seen:
             raise UserError(f"{name} and {seen[number]} in {source} are both report CXR{number}: remove one of them")
         seen[number] = name
@@ -209,6 +206,7 @@ def _read_archive(source: Path) -> Iterator[_Report]:
 
 
 def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
+    """The reports of Kaggle's table; UserError if a ``uid`` is no number or there twice."""
     images: dict[str, list[str]] = {}
     for key in sorted(views):  # the order of the reports in Open-i's archive, by which R2Gen's images are numbered
         images.setdefault(key.split("_")[0], []).append(f"{key}.dcm.png")
@@ -223,6 +221,7 @@ def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
 
 
 def _read_views(table: Path) -> dict[str, str]:
+    """Projection of every image of Kaggle's table, in small letters."""
     return {
         _key(_checked(row["filename"], table)): row["projection"].strip().casefold()
         for row in read_table(table, ("uid", "filename", "projection"))

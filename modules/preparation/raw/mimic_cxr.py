@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from modules.corpus.annotations import SPLITS
 from modules.corpus.encodings import find_encoding
 from modules.messages import Needed, UserError, require
 from modules.options.preparation_flags import RawOptions
@@ -67,8 +68,8 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
     texts, dropped, said = _read_reports(places, listed.patient, options)
     labels, lacking = read_chexpert(places.chexpert, listed.patient) if places.chexpert else ({}, [])
     dataset = RawDataset(studies=[], image_root=places.images, notes=[*listed.notes, *places.notes, *lacking])
-    order, split_of, patient_of = {"train": 0, "val": 1, "test": 2}, listed.split, listed.patient
-    for study in sorted(patient_of, key=lambda study: (order[split_of[study]], patient_of[study], study)):
+    split_of, patient_of = listed.split, listed.patient
+    for study in sorted(patient_of, key=lambda study: (SPLITS.index(split_of[study]), patient_of[study], study)):
         identifier = f"s{study}"
         if study not in texts:
             dataset.dropped[identifier] = dropped.get(study, "no report file")
@@ -175,21 +176,23 @@ def _read_reports(
     for source in places.reports:
         for name, content in iterate_texts(source, ".txt"):
             match = _REPORT_NAME.search(name)
-            if not match or match[1] not in listed:
-                unlisted |= {match[1]} if match else set()
+            if not match:
                 continue
-            if read.setdefault(match[1], digest := hash(content)) != digest:
+            study, digest = match[1], hash(content)
+            if study not in listed:
+                unlisted.add(study)
+                continue
+            if read.setdefault(study, digest) != digest:
                 raise UserError(
-                    f"{name} in {source} is another text of study {match[1]} than the one read before: remove one of them"
+                    f"{name} in {source} is another text of study {study} than the one read before: remove one of them"
                 )
-            text, origin = extract(
-                content.decode(find_encoding(source / name, content)), options.section, options.unnamed
-            )
+            report = content.decode(find_encoding(source / name, content))
+            text, origin = extract(report, options.section, options.unnamed)
             if text:
-                texts[match[1]] = text
+                texts[study] = text
                 origins[origin] += 1
             else:
-                dropped[match[1]] = NO_SECTION[options.section]
+                dropped[study] = NO_SECTION[options.section]
     sources = ", ".join(map(str, places.reports))
     if not read:
         raise UserError(

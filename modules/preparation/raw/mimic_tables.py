@@ -35,7 +35,7 @@ class ListedStudies:
     """What the tables of the split and of the views say.
 
     Args:
-        images: rank of the view and file name of every image, by study.
+        images: by study, rank of the view (0 for the preferred one) and file name of every image.
         split: by study.
         patient: by study.
         notes: what the tables lack.
@@ -48,7 +48,11 @@ class ListedStudies:
 
 
 def the_table(found: Sequence[Path], name: str) -> Path:
-    """The table of a name; several must say the same, as a packed one beside it unpacked does.
+    """The first of the tables of one kind, if all say the same, as a packed table and the same one unpacked beside it do.
+
+    Args:
+        found: files of that kind, one at least.
+        name: of the kind, a key of ``COLUMNS``.
 
     Raises:
         UserError: if two of them differ.
@@ -74,11 +78,11 @@ def read_listed(split: Path, metadata: Path, suffix: str) -> ListedStudies:
         suffix: of the image files.
 
     Raises:
-        UserError: if an id is none; if a study has two splits or patients, an image two studies or views, or no row in
-            ``metadata``.
+        UserError: if an id is not what PhysioNet calls images, studies and patients; if a study has two splits or patients,
+            an image two studies or views, or no row in ``metadata``.
     """
     views, listed, study_of = _read_views(metadata), ListedStudies(), dict[str, str]()
-    rank = {view: number for number, view in enumerate(FRONTAL)}
+    rank = {view: number for number, view in enumerate((*FRONTAL, ""))}  # an unknown view before a lateral one
     repeated = unknown = 0
     lacking: list[str] = []
     for row in tqdm(read_table(split, COLUMNS["split"]), desc="images listed", unit="image", leave=False):
@@ -95,11 +99,12 @@ def read_listed(split: Path, metadata: Path, suffix: str) -> ListedStudies:
             repeated += 1
             continue
         study_of[image] = study
-        lacking += [] if image in views else [image]
+        if image not in views:
+            lacking.append(image)
         view = views.get(image, "")
-        unknown += not view
-        order = rank.get(view, len(rank) if not view else len(rank) + 1)  # an unknown view before a lateral one
-        listed.images.setdefault(study, []).append((order, f"{image}{suffix}"))
+        if not view:
+            unknown += 1
+        listed.images.setdefault(study, []).append((rank.get(view, len(rank)), f"{image}{suffix}"))
     if not study_of:
         raise UserError(f"{split} lists no image: copy the table again")
     if lacking:
@@ -146,14 +151,16 @@ def plain_number(identifier: str) -> str:
     return number[1] if number else identifier
 
 
-def _state(cell: str) -> int:
-    """State of a cell of labels: ``1.0``, ``1`` and ``1,0`` are one, as are an empty one and ``nan``; KeyError of another."""
+def _state(cell: str, table: Path, study: str) -> int:
+    """State of a cell of labels: ``1.0``, ``1`` and ``1,0`` are one, as are an empty one and ``nan``; UserError of another."""
     if cell.strip().casefold() in ("", "nan"):
         return BLANK
     try:
         return _STATES[float(cell.replace(",", "."))]
     except (KeyError, ValueError):
-        raise KeyError(cell) from None
+        raise UserError(
+            f"{table}, study {named(study)}: the label {quoted(cell)} is none of -1.0, 0.0, 1.0 and empty: copy the table again"
+        ) from None
 
 
 def _contradiction(table: Path, what: str, one: str, other: str) -> UserError:
@@ -168,18 +175,12 @@ def read_chexpert(table: Path, studies: Collection[str]) -> tuple[dict[str, tupl
         studies: those that are listed.
 
     Raises:
-        UserError: if a label is none; if a study has two rows that differ; if no study has a row.
+        UserError: if a label is no state; if a study has two rows that differ; if no study has a row.
     """
     labels: dict[str, tuple[int, ...]] = {}
     for row in read_table(table, COLUMNS["chexpert"]):
         study = plain_number(row["study_id"])
-        try:
-            states = tuple(_state(row[_COLUMN_OF[name]]) for name in CHEXPERT_CONDITIONS)
-        except KeyError as error:
-            raise UserError(
-                f"{table}, study {named(study)}: the label {quoted(error.args[0])} is none of -1.0, 0.0, 1.0 and empty: copy the "
-                "table again"
-            ) from error
+        states = tuple(_state(row[_COLUMN_OF[name]], table, study) for name in CHEXPERT_CONDITIONS)
         if labels.setdefault(study, states) != states:
             raise UserError(f"{table} has two rows of study {named(study)}, which differ: copy the table again")
     without = sum(study not in labels for study in studies)
@@ -187,6 +188,8 @@ def read_chexpert(table: Path, studies: Collection[str]) -> tuple[dict[str, tupl
         raise UserError(
             f"{table} has no row of the {len(studies):,} studies: give the table of this data set, or leave out --chexpert_labels"
         )
-    said = f"{without:,} of {len(studies):,} studies have no row in {table}: they are labelled by their reports"
+    if not without:
+        return labels, []
     warning = "warning: " if without > LOSS * len(studies) else ""
-    return labels, [f"{warning}{said}"] if without else []
+    note = f"{without:,} of {len(studies):,} studies have no row in {table}: they are labelled by their reports"
+    return labels, [f"{warning}{note}"]

@@ -15,6 +15,7 @@ from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
 from modules.preparation.raw.own_patients import Rows, may_name_patients
 from modules.preparation.raw.own_texts import names_sections
+from modules.preparation.raw.studies import SECTIONS
 
 COLUMNS = {  # what is read: headings that mean it, the surest first
     "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
@@ -71,16 +72,16 @@ def find_columns(
         _take_patients(path, headings, found, patients)
     shown = shown_headings(headings[:12], bool(found))
     lacking = {} if "image_path" in found else {"images": "image_path"}
-    if not found.keys() & {"report", "findings", "impression"}:
+    if not found.keys() & {"report", *SECTIONS}:
         lacking["texts"] = "report, or findings and impression"
     if lacking:
         calls = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
         raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {calls}")
     _ask_for_the_text(path, rows, found)
     if "report" in found:  # it is the whole text: what would be taken where it is empty is another text
-        parts = ("findings", "impression")
-        joined = found.keys() >= {*parts} and any(names_sections(str(row.get(found["report"]))) for _, row in rows)
-        found = {name: found[name] for name in found if name not in (("report",) if joined else parts)}
+        joined = found.keys() >= {*SECTIONS} and any(names_sections(str(row.get(found["report"]))) for _, row in rows)
+        unread = ("report",) if joined else SECTIONS
+        found = {name: heading for name, heading in found.items() if name not in unread}
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
@@ -100,7 +101,7 @@ def _ask_for_the_text(path: Path, rows: Rows, found: Mapping[str, str]) -> None:
     """Refuse a column ``text`` beside findings or an impression that are not part of it: it may be a history, or a question."""
     if plain_heading(found.get("report", "")) != "text":
         return
-    for part in found.keys() & {"findings", "impression"}:
+    for part in found.keys() & {*SECTIONS}:
         pairs = [[_words(row.get(found[name])) for name in (part, "report")] for _, row in rows]
         apart = [one not in whole for one, whole in pairs if one and whole]
         if 2 * sum(apart) > len(apart):
@@ -111,7 +112,8 @@ def _ask_for_the_text(path: Path, rows: Rows, found: Mapping[str, str]) -> None:
 
 
 def _words(text: Any) -> str:
-    return " ".join(re.findall(r"\w+", str(text).casefold())) if not is_empty(text) else ""
+    """The words of a cell in small letters, without what stands between them."""
+    return "" if is_empty(text) else " ".join(re.findall(r"\w+", str(text).casefold()))
 
 
 def _take_patients(path: Path, headings: Sequence[str], found: dict[str, str], patients: str) -> None:
@@ -140,8 +142,9 @@ def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:
     """
     for heading in headings:
         values = {str(row[heading]).strip().lower() for _, row in rows if not is_empty(row.get(heading))}
-        blank = any(is_empty(row.get(heading)) for _, row in rows)  # a mark beside nothing
-        by_heading = LIKE_SPLIT.fullmatch(plain_heading(heading)) and len(values) > 0 and len(values) + blank == 2
+        blank = any(is_empty(row.get(heading)) for _, row in rows)
+        of_two_kinds = len(values) == (1 if blank else 2)  # two marks, or a mark and nothing
+        by_heading = of_two_kinds and LIKE_SPLIT.fullmatch(plain_heading(heading))
         if by_heading or (len(values) <= MOST_SPLITS and sum(known_split(value) is not None for value in values) > 1):
             _ask(path, [heading], "split")
 
@@ -152,20 +155,24 @@ def is_of_studies(heading: str) -> bool:
 
 
 def _tells_apart(rows: Rows, heading: str) -> bool:
+    """Whether every row has a value of its own."""
     values = [str(row.get(heading, "")) for _, row in rows]
     return len(set(values)) == len(values) and "" not in values
 
 
 def _repeats(rows: Rows, heading: str) -> bool:
+    """Whether there are several values, and rows that share one."""
     values = [str(row[heading]) for _, row in rows if not is_empty(row.get(heading))]
-    return 1 < len(set(values)) < len(values)  # one value throughout tells nothing
+    return 1 < len(set(values)) < len(values)
 
 
 def _ask(path: Path, headings: Sequence[str], name: str) -> None:
+    """Refuse columns that look like one that is read under another heading; nothing if there are none."""
     if headings:
         flag = ", or give --patient_column NAME (none: no column tells patients)" if name == "patient" else ""
+        look = "looks" if len(headings) == 1 else "look"
         raise UserError(
-            f"{path} has no column {name}, but {' and '.join(map(quoted_name, headings[:5]))} look{'s' * (len(headings) == 1)} like one: call "
+            f"{path} has no column {name}, but {' and '.join(map(quoted_name, headings[:5]))} {look} like one: call "
             f"it {name} if it is, else remove it or call another column {name}{flag}"
         )
 
@@ -181,10 +188,8 @@ def read_paths(value: Any, folder: Path) -> Any:
     if isinstance(value, str):
         text = value.strip()
         listed = re.fullmatch(r"\[(.*)\]", text, re.DOTALL)
-        value = [
-            part.strip().strip("'\"") for part in re.split("[,;]" if listed else ";", listed[1] if listed else text)
-        ]
-        value = [path for part in value for path in _several(part, folder)]
+        parts = re.split("[,;]", listed[1]) if listed else text.split(";")
+        value = [path for part in parts for path in _several(part.strip().strip("'\""), folder)]
     if not isinstance(value, list):
         return value
     return [on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
@@ -199,6 +204,7 @@ def _several(text: str, folder: Path) -> list[str]:
 
 
 def _is_there(text: str, folder: Path) -> bool:
+    """Whether a text is the path of a file."""
     try:
         return (folder / on_disk(folder, _below(text, folder))).is_file()
     except (OSError, ValueError):  # no path at all, which the check says
@@ -206,6 +212,7 @@ def _is_there(text: str, folder: Path) -> bool:
 
 
 def _below(text: str, folder: Path) -> str:
+    """A path with ``/`` in it, and from the folder on if it is an absolute one below that."""
     if "\\" in text and not (folder / text).is_file():
         text = text.replace("\\", "/")
     if not PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive:

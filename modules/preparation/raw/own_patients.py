@@ -10,8 +10,10 @@ from typing import Any
 from modules.corpus.cells import is_empty
 
 MOST_OF_A_PATIENT = 10  # rows in the mean, of which a column may still be one of patients
-MANY = 10  # values, none of which is in more than a tenth of the rows: views, labels, sites and scanners are fewer, or pile up
-SEVERAL = 6  # short codes (p12), none in more than a quarter of the rows: rooms, batches and versions are fewer
+MANY = 10  # values, none of which is in more than a tenth of the rows; views, labels, sites and scanners are fewer, or pile up
+SEVERAL = (
+    6  # short codes (p12), none of which is in more than a quarter of the rows; rooms, batches and versions are fewer
+)
 LONG = 6  # letters and digits of a code that is one person's however few there are, unless they are a word and three digits or fewer
 _WORDS = re.compile(r"[^\W\d_]+")
 _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -49,24 +51,23 @@ _STATE = re.compile(  # behind a person, what is told of him
 )
 _LIKE_ID = re.compile(rf"{_HIDDEN}|{_NAMES}|{_FILE}|(?:{_FILE}|{_NAMES}|study|exam)n?(?:{_NUMBER}|zeichen)")
 _BY_NUMBER = re.compile(rf"\w*(?:{_FILE}|{_FILED})n?(?:nr|no|num|number|nummer)|(?:{_VISIT})id")
-_DOUBTFUL = re.compile(
-    r"hosp(?:ital)?(?:id|key)|(?:visit|film)(?:nr|no|num|number)"
-)  # of one person or not: values say
+# Of one person or not: the values decide.
+_DOUBTFUL = re.compile(r"hosp(?:ital)?(?:id|key)|(?:visit|film)(?:nr|no|num|number)")
 _SHARED = re.compile(rf"(?:study|content)?(?:{'|'.join(_SHARED_WORDS)}){{1,3}}(?:id|name|code|nr|no|number)?")
 
 # What stands in cells.
-_NUMBERED = re.compile(
+_NUMBERED = re.compile(  # p12, 50414267; not 2019, 20190131, an age
     r"[A-Za-z]{1,8}[-_ ]?\d+|(?!(?:19|20)\d\d(?:\d{4})?$)\d{4,}"
-)  # p12, 50414267; not 2019, 20190131, an age
+)
 _COUNTED = re.compile(r"[^\W\d_]+[-_ ]?\d{1,3}")  # study1, batch-12
 _MEASURED = re.compile(  # numbers, with a unit or without, sizes, versions, dates, times
     r"[-+<>]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?\s?(?:[ywmd]|mm|cm|m|k?g|lbs?|kvp?|mas?|ml|%|x|t|yo|yrs?|years?|months?|weeks?|days?|st|nd|rd|th)?"
     r"|\d+ ?[x*] ?\d+|v?(?!\d+(?:\.\d{3})+$)\d{1,3}(?:\.\d{1,3}){2,3}|1\.2\.840\.10008\.[\d.]+"
     r"|(?:\d\d?|(?:19|20)\d\d)[-/.]\d\d?[-/.](?:\d\d?|(?:19|20)\d\d)(?:[t ].*)?|\d{1,2}:\d\d(?::\d\d)?.*"
 )
-_DATED = re.compile(
+_DATED = re.compile(  # folders of months and of days
     r"(?:.*/)?(?:19|20)\d\d/(?:0[1-9]|1[0-2])(?:/(?:0[1-9]|[12]\d|3[01]))?"
-)  # folders of months and of days
+)
 _YES_OR_NO = re.compile("yes|no|y|n|true|false|t|f|0|1|unknown|unk|pos(?:itive)?|neg(?:ative)?|present|absent")
 _CODE = re.compile(r"(?=\S*\d)[\w.:+/=-]+")  # a hash and its like
 _NAME = re.compile(r"[^\W\d_][\w'.-]*(?:\^|, ?)[^\W\d_][\w'.^ -]*")  # Doe^Jane, Doe, Jane
@@ -97,12 +98,12 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     values = [row[heading] for _, row in rows if not is_empty(row.get(heading))]
     if any(isinstance(value, bool | list | dict) for value in values):
         return False
-    counts = Counter(
-        str(value).strip().casefold().removesuffix(".0") for value in values
-    )  # pandas writes 7.0 beside gaps
+    # Pandas writes 7.0 for 7 in a column that has gaps.
+    counts = Counter(str(value).strip().casefold().removesuffix(".0") for value in values)
     words = [word.casefold() for word in _WORDS.findall(_BORDER.sub(" ", heading))]
     whole, last = "".join(words), "".join(words[-1:])
-    others = [rest for word in words if not _PERSON_WORDS.fullmatch(word) and len(rest := _PERSON.sub("", word)) > 1]
+    without_person = [_PERSON.sub("", word) for word in words if not _PERSON_WORDS.fullmatch(word)]
+    others = [rest for rest in without_person if len(rest) > 1]
     of_person = any(_PERSON_WORDS.fullmatch(word) or _PERSON.search(word) for word in words)
     filed = bool(re.fullmatch(_FILE, last) or _BY_NUMBER.fullmatch(whole))
     doubtful = bool(_DOUBTFUL.fullmatch(whole))
@@ -120,14 +121,16 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
 
 
 def patients_of_paths(paths: Sequence[str]) -> list[str | None]:
-    """Folder or name of every image as far as it may name a patient: ``a/patient00007`` of ``a/patient00007/study1/view1.png``, ``00000001`` of ``00000001_003.png``.
+    """The beginning of every path that may name a patient, whose films must not lie in two splits.
+
+    It is ``a/patient00007`` of ``a/patient00007/study1/view1.png``, and ``00000001`` of ``00000001_003.png``.
 
     Args:
         paths: of the images.
 
     Returns:
-        None for each where no folder, and no piece before ``_`` or ``-`` of the names, repeats as patients do: films of one of them must not
-        lie in two splits.
+        A beginning, or None, for each; all None where no folder, and no piece before ``_`` or ``-`` of the names, repeats as
+        patients do.
     """
     split = [re.split(r"[/\\]", path) for path in paths]
     parts = [[*folders, *name.split("_" if "_" in name else "-")[:-1]] for *folders, name in split]
@@ -152,6 +155,7 @@ def _are_names(values: Mapping[str, int]) -> bool:
 
 
 def _are_codes(values: Mapping[str, int]) -> bool:
+    """Whether values are words with digits in them, and not all measures; or long numbers, or numbers behind letters."""
     codes = all(map(_CODE.fullmatch, values)) and not all(map(_MEASURED.fullmatch, values))
     return codes or all(map(_NUMBERED.fullmatch, values))
 

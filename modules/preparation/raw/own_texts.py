@@ -12,13 +12,13 @@ _BREAKING = re.compile(_TAG.format(r"p|br|div|li|ul|ol|tr|td|th|table|tbody|h\d|
 _INSIDE = re.compile(_TAG.format("span|b|i|u|em|strong|font|sub|sup|a"), re.IGNORECASE)
 _BREAK = re.compile(
     r"_x000[dD]_\n?|(?:\\r)?\\n|\\r(?![a-z])"
-)  # Excel's own for a carriage return; as a program prints one
+)  # as Excel writes a carriage return; as a program prints one
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
 _SECTION = re.compile(r"\b(?:FINDINGS?|IMPRESSIONS?|Findings?|Impressions?)\s*:")
 
 
 def plain_text(text: str, where: str) -> str:
-    """A report without what a program has put between its words.
+    """A report without the tags, entities and written-out line breaks that a program has put between its words.
 
     Args:
         text: a cell.
