@@ -96,15 +96,16 @@ def annotation_items(path: str | Path) -> list[tuple[str, str, Any]]:
         ]
     items = []
     for number, item in enumerate(content):
-        said = item.get("split", "test") if isinstance(item, dict) else "test"
-        if (split := known_split(said)) is None:
-            _reject(path, f"item {number}", f"the split is {quoted(said)}", f"expected one of {SPLITS}", "correct it")
+        name = item.get("split", "test") if isinstance(item, dict) else "test"
+        split = known_split(name)
+        if split is None:
+            _reject(path, f"item {number}", f"the split is {quoted(name)}", f"expected one of {SPLITS}", "correct it")
         items.append((split, f"item {number}", item))
     return sorted(items, key=lambda item: SPLITS.index(item[0]))
 
 
 def item_problems(path: str | Path, where: str, item: Any, split: str) -> dict[str, str]:
-    """Everything wrong with one item: a sentence by what is wrong, nothing if :func:`read_annotation` would take it."""
+    """Everything wrong with one item, as a sentence by the key that is wrong; empty if :func:`read_annotation` would take it."""
     if not isinstance(item, dict):
         return {"item": f"{path}, {where}: found a {type(item).__name__}, expected an object: convert the file"}
     try:
@@ -228,31 +229,30 @@ def _read_report(path: str | Path, name: str, report: Any, split: str) -> str:
         _reject(path, name, found, "expected text under 'report'", "add the text or remove the study")
     refuse_odd(f"{path}, {name}", "report", report)
     if is_empty(report) or failed(report):
-        found = f"the report is {quoted(report.strip())}"
-        _reject(
-            path, name, found, "expected a text and not what programs write where there is none", "remove the study"
-        )
+        expected = "expected a text and not what programs write where there is none"
+        _reject(path, name, f"the report is {quoted(report.strip())}", expected, "remove the study")
     return plain_signs(report)
 
 
 def read_image_path(path: str | Path, name: str, item: Mapping[str, Any], advice: str = SHORTEN) -> tuple[str, ...]:
     """Image paths of an item, at least one; UserError names file and study, and has ``advice`` on one that leads out."""
-    given = item.get("image_path")
-    paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
-    if not paths or not all(isinstance(part, str) and part.strip() for part in paths):
-        found = "no image_path" if given is None else f"image_path is {_short(given)}"
+    value = item.get("image_path")
+    images: list[Any] = value if isinstance(value, list) else [value]
+    if not images or not all(isinstance(image, str) and image.strip() for image in images):
+        found = "no image_path" if value is None else f"image_path is {_short(value)}"
         _reject(path, name, found, "expected one path or a list of paths", "add the image or remove the study")
-    for part in paths:
-        absolute = PurePosixPath(part).is_absolute() or PureWindowsPath(part).anchor
-        if absolute or climbs(part):
-            _reject(path, name, f"image_path is {_short(part)}", "expected a path below the image folder", advice)
-        longest = max(len(piece.encode("utf-8", "replace")) for piece in part.split("/"))
-        if "\0" in part or longest > 255 or len(part) > 4000:
-            _reject(path, name, f"image_path is {_short(part)}", "expected the name of a file", "correct it")
-    return tuple(str(PurePosixPath(part)) for part in paths)  # one film has one name: ./a.png is a.png
+    for image in images:
+        absolute = PurePosixPath(image).is_absolute() or PureWindowsPath(image).anchor
+        if absolute or climbs(image):
+            _reject(path, name, f"image_path is {_short(image)}", "expected a path below the image folder", advice)
+        longest = max(len(piece.encode("utf-8", "replace")) for piece in image.split("/"))
+        if "\0" in image or longest > 255 or len(image) > 4000:
+            _reject(path, name, f"image_path is {_short(image)}", "expected the name of a file", "correct it")
+    return tuple(str(PurePosixPath(image)) for image in images)  # one film has one name: ./a.png is a.png
 
 
 def _id_from_path(image_path: str) -> str:
+    """The id of an item that has none, see :func:`read_annotation`."""
     path = PurePosixPath(image_path)
     return path.stem if MIMIC_PATH.search(image_path) else str(path.with_suffix(""))
 

@@ -1,4 +1,4 @@
-"""Files inside a zip or tar archive, which stays unopened on disk: one at a time, in bounded memory."""
+"""Packed files, which stay as they are on disk: the members of a zip or tar archive one at a time, and what gzip packed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def archive_members(path: Path, wanted: Callable[[str], bool], limit: int) -> It
 
     Args:
         path: ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` file.
-        wanted: says by its name whether a file is.
+        wanted: says of a name in the archive whether its file is wanted.
         limit: most bytes of a file.
 
     Raises:
@@ -36,6 +36,13 @@ def archive_members(path: Path, wanted: Callable[[str], bool], limit: int) -> It
         raise UserError(
             f"{path} is damaged or cut off ({type(error).__name__}): copy it again and run the same command again"
         ) from error
+
+
+def open_unpacked(path: str | Path) -> IO[bytes]:
+    """Open a file for reading; one that gzip has packed is unpacked on the way, whatever its name says."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path, "rb") if packed else open(path, "rb"))
 
 
 def _zip_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
@@ -57,25 +64,23 @@ def _zip_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Itera
 
 
 def _tar_members(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with (
-        cast(IO[bytes], gzip.open(path, "rb") if packed else open(path, "rb")) as opened,
-        tarfile.open(fileobj=cast(IO[bytes], bounded := _Bounded(opened, path, limit)), mode="r:") as archive,
-    ):
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep the head of every file
-            if wanted(member.name) and (content := archive.extractfile(member) if member.isfile() else None):
-                _check_size(path, member.name, member.size, limit)
-                yield member.name, content.read()
-        whole = bounded.last == bytes(tarfile.BLOCKSIZE)  # tarfile takes a damaged or absent head for the end
-        while rest := opened.read(1 << 20):  # to the checksum, which stands at the very end
-            whole = whole and not rest.strip(b"\0")
-        if not whole:
-            raise UserError(
-                f"{path} is damaged, cut off or of several archives: it does not end where its files do; copy it again and run "
-                "the same command again"
-            )
+    with open_unpacked(path) as opened:
+        bounded = _Bounded(opened, path, limit)
+        with tarfile.open(fileobj=cast(IO[bytes], bounded), mode="r:") as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep the head of every file
+                content = archive.extractfile(member) if wanted(member.name) and member.isfile() else None
+                if content is not None:
+                    _check_size(path, member.name, member.size, limit)
+                    yield member.name, content.read()
+            whole = bounded.last == bytes(tarfile.BLOCKSIZE)  # tarfile takes a damaged or absent head for the end
+            while rest := opened.read(1 << 20):  # to the checksum, which stands at the very end
+                whole = whole and not rest.strip(b"\0")
+            if not whole:
+                raise UserError(
+                    f"{path} is damaged, cut off or of several archives: it does not end where its files do; copy it again and "
+                    "run the same command again"
+                )
 
 
 def _check_size(path: Path, name: str, size: int, limit: int) -> None:

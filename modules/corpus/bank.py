@@ -62,10 +62,10 @@ class TrainingBank:
         """Features ``(n, 2 C)`` of the first and of the last sentence of the reports in ``rows``; zero if there is none."""
         features, offsets = self.store["sentence_features"], np.asarray(self.store["sentence_offsets"])
         first, behind = offsets[:-1][rows], offsets[1:][rows]
-        found = np.zeros((len(first), 2, features.shape[1]), dtype=np.float32)
-        told = behind > first
-        found[told] = np.stack([features[first[told]], features[behind[told] - 1]], axis=1)
-        return found.reshape(len(first), -1)
+        ends = np.zeros((len(first), 2, features.shape[1]), dtype=np.float32)
+        has_text = behind > first
+        ends[has_text] = np.stack([features[first[has_text]], features[behind[has_text] - 1]], axis=1)
+        return ends.reshape(len(first), -1)
 
     def memory(self, rows: np.ndarray) -> np.ndarray:
         """Report features ``(R, C)`` of ``rows`` ``(R,)``."""
@@ -98,7 +98,7 @@ class TrainingBank:
 
 
 def patients_checksum(patients: Iterable[tuple[str, str | None]]) -> str:
-    """Of ids and patients of the bank's rows, in order."""
+    """Checksum of the ids and patients of a bank's rows, in order."""
     return hashlib.sha256(json.dumps([*map(list, patients)]).encode()).hexdigest()
 
 

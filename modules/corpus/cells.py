@@ -53,11 +53,9 @@ def is_empty(value: object) -> bool:
         return True
     text = str(value).strip()
     folded = text.casefold()
-    if (
-        {folded, folded.rstrip(" .")} & EMPTY
-        or _NOTHING_SAID.fullmatch(folded.strip(" .[]()<>*"))
-        or set(folded.split()) <= {"nan", "none", "null"}
-    ):  # of two cells in one
+    if folded in EMPTY or folded.rstrip(" .") in EMPTY or _NOTHING_SAID.fullmatch(folded.strip(" .[]()<>*")):
+        return True
+    if set(folded.split()) <= {"nan", "none", "null"}:  # two empty cells that were joined
         return True
     return not any(character.isalnum() for character in text) and not re.fullmatch(r"##+", text)
 
@@ -81,11 +79,11 @@ def refuse_odd(where: str, name: str, value: object) -> None:
     Args:
         where: file and row.
         name: of the column.
-        value: what stands there; it is not quoted but for an id.
+        value: what stands there; a message quotes it only if it is an id.
 
     Raises:
-        UserError: if it is longer than any; if an id is a list or the like, a text of many words, or holds characters that nobody sees, so that
-            it looks like another.
+        UserError: if it is longer than any report or id; if an id or a patient is a list or the like, or a text of many words;
+            if an id holds characters that nobody sees, so that it looks like another.
     """
     if name in ("id", "patient") and (
         not isinstance(value, str | int | float) or isinstance(value, bool) or value in (math.inf, -math.inf)

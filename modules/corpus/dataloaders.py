@@ -51,8 +51,8 @@ def epoch_batches(
         size: studies.
         batch_size: studies per share and step.
         shares: equal parts of a step.
-        seed: seed of the order.
-        epoch: epoch.
+        seed: of the order.
+        epoch: number of the epoch.
         taken: how often each study is taken on average, ``(size,)`` with mean 1; each is taken as often as that, rounded up
             or down by chance. Once each if absent.
     """
@@ -79,8 +79,8 @@ class EpochSampler(Sampler[list[int]]):
     Args:
         size: studies.
         batch_size: studies per process and step.
-        seed: seed of the order.
-        epoch: epoch, from 1.
+        seed: of the order.
+        epoch: number of the epoch, from 1.
         first_step: steps to leave out, already done before a resume.
         taken: how often each study is taken, see :func:`epoch_batches`.
     """
@@ -139,7 +139,7 @@ def _loader(dataset: ReportDataset, num_workers: int, batch_sampler) -> DataLoad
     )
 
 
-def spare_inherited(_: int = 0) -> None:
+def spare_inherited() -> None:
     """Let the garbage collector of a forked process pass over what it inherits.
 
     A collection writes into every object that it looks at, which would copy hundreds of MB of a large data set.
@@ -148,15 +148,19 @@ def spare_inherited(_: int = 0) -> None:
 
 
 def settle(_: int) -> None:
-    """Every data-loading process begins so: a signal that goes to all processes is for the one that started them."""
+    """Begin a data-loading process: a signal that goes to all processes is for the one that started them."""
     ignore_stops()
     spare_inherited()
 
 
 def blamed_inputs(ids: Sequence[str], batch: Batch) -> str:
-    """Which input of which study of a batch holds a number that is none; empty if none does."""
-    fractions = {n: v for n, v in vars(batch.study).items() if isinstance(v, Tensor) and v.is_floating_point()}
-    whole = {name: value.flatten(1).isfinite().all(dim=1).tolist() for name, value in fractions.items()}
-    found = [f"{name} of {ids[b]}" for name, rows in whole.items() for b, good in enumerate(rows) if not good]
+    """Which input of which study of a batch holds a number that is not finite; empty if none does."""
+    found = []
+    for name, value in vars(batch.study).items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            finite = value.flatten(1).isfinite().all(dim=1).tolist()  # of each study
+            found += [f"{name} of {ids[b]}" for b, good in enumerate(finite) if not good]
+    if not found:
+        return ""
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"not finite in the features: {', '.join(found[:3])}{more}, run main_prepare.py again" if found else ""
+    return f"not finite in the features: {', '.join(found[:3])}{more}, run main_prepare.py again"

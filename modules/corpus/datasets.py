@@ -39,9 +39,7 @@ class Sample:
     reference_tokens: list[int]  # (T,), padded
     token_ids: list[int]  # (T,)
     labels: Tensor  # (L,)
-    plain_image: Tensor | None = (
-        None  # (3, height, width) uint8 without augmentation, where region_text is made in the step
-    )
+    plain_image: Tensor | None = None  # (3, height, width) uint8, not augmented, where region_text is made in the step
 
 
 @dataclass
@@ -226,19 +224,22 @@ class ReportDataset(Dataset):
         labels = self.labels[index]
         image = self.images.open(self.image_dir / self.image_paths[index])
         reference = int(self.reference_rows[index])
+        if self.plain_size:
+            region_text, plain_image = torch.zeros(0, 0), crop_image(image, self.plain_size)
+        else:
+            stored = np.array(self.store["region_text"][row], dtype=np.float32)
+            region_text, plain_image = torch.from_numpy(stored), None
         return Sample(
             index=index,
             image=crop_image(image, self.image_size, rng),
             region_scores=torch.from_numpy(np.array(self.store["region_scores"][row], dtype=np.float32)),
-            region_text=torch.zeros(0, 0)
-            if self.plain_size
-            else torch.from_numpy(np.array(self.store["region_text"][row], dtype=np.float32)),
+            region_text=region_text,
             memory=torch.from_numpy(self.bank.memory(np.asarray(self.store["memory_indices"][row]))),
             reference_text=torch.from_numpy(self.bank.sentences(reference)),
             reference_tokens=self.reference_words(self.read_rows[index]),
             token_ids=self.tokenizer.encode(self.reports[index], labels.tolist(), self.max_report_tokens),
             labels=torch.from_numpy(labels),
-            plain_image=crop_image(image, self.plain_size) if self.plain_size else None,
+            plain_image=plain_image,
         )
 
 

@@ -11,7 +11,7 @@ from modules.messages import UserError, named
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-OTHER_MODALITIES = {  # CR, DX, RF, OT and none may be films
+_OTHER_MODALITIES = {  # CR, DX, RF, OT and none may be films
     "BMD", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "PR", "PT", "PX", "SEG", "SM", "SR", "US", "XA", "XC",
 }  # fmt: skip
 _STORED = "1.2.840.10008.5.1.4.1.1."  # how the classes of stored objects begin
@@ -45,20 +45,19 @@ def check_subject(path: Path, data: Dataset) -> None:
     Raises:
         UserError: naming what was found.
     """
-    if (modality := _said(data, "Modality")) in OTHER_MODALITIES:
+    modality, part = _said(data, "Modality"), _said(data, "BodyPartExamined")
+    if modality in _OTHER_MODALITIES:
         raise UserError(
             f"the image {path} is of the modality {modality}, expected a radiograph (CR, DX): leave its study out"
         )
     kind = str(data.get("SOPClassUID") or "")
     numbers = kind.removeprefix(_STORED).split(".") if kind.startswith(_STORED) else []
-    found = next(
-        (what for end, what in _OTHER_CLASSES.items() if end.split(".") == numbers[: end.count(".") + 1]), None
-    )
-    if found:
-        raise UserError(
-            f"the image {path} is stored as {found} (SOPClassUID {named(kind)}), expected a radiograph: leave its study out"
-        )
-    words = set(re.findall(r"[A-Z]+", part := _said(data, "BodyPartExamined")))
+    for end, what in _OTHER_CLASSES.items():
+        if end.split(".") == numbers[: end.count(".") + 1]:
+            raise UserError(
+                f"the image {path} is stored as {what} (SOPClassUID {named(kind)}), expected a radiograph: leave its study out"
+            )
+    words = set(re.findall(r"[A-Z]+", part))
     if words & _OTHER_PARTS and words <= _OTHER_PARTS | _BESIDE_PARTS:
         raise UserError(
             f"the image {path} is of another part of the body (BodyPartExamined {named(part)}), expected the chest: leave its study out, "
@@ -81,4 +80,5 @@ def is_lateral(path: Path) -> bool:
 
 
 def _said(data: Dataset, name: str) -> str:
+    """What an element says, in capitals; empty if it is absent."""
     return str(data.get(name) or "").strip().upper()

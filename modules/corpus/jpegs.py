@@ -21,9 +21,7 @@ BETWEEN_SCANS = {0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}  
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2
 AHEAD = b"\xfe" * 9  # libjpeg wants to see eight bytes behind those that it needs; of long codes, which fill few pixels
 SPARE = 4  # bytes at the end of the data without which no decoder can be done, whatever an encoder adds there
-NOISE = bytes(
-    (37 * number + 11) % 255 for number in range(64)
-)  # bytes that no decoder reads as nothing, none of them 255
+NOISE = bytes((37 * number + 11) % 255 for number in range(64))  # which no decoder reads as nothing; no byte is 255
 
 
 class Frame(NamedTuple):
@@ -92,8 +90,9 @@ def _load_watched(image: Image.Image, content: bytes, end: int) -> bool:
 
     image.load_read = read  # type: ignore[attr-defined]
     image.load()
-    early, whole = (len(seen) <= part or seen[part] != unread for part in (1, 2))  # who is done reads no more
-    return (whole and not early) or last_row() == unread
+    # What the last row was when the second and the third part were asked for: a decoder that is done asks for no more.
+    done_early, done_in_time = (len(seen) <= part or seen[part] != unread for part in (1, 2))
+    return (done_in_time and not done_early) or last_row() == unread
 
 
 def data_ends(content: bytes) -> list[int] | None:
@@ -129,12 +128,12 @@ def data_ends(content: bytes) -> list[int] | None:
                 (interval,) = struct.unpack_from(">H", segment)
             elif marker == 0xDA and frame is not None:
                 following = END_OF_DATA.search(content, at)
-                if following is None or not _scan_fits(
-                    frame, segment, content[at : following.start()], interval, known
-                ):
+                if following is None:
                     return None
-                ends += [restart.start() for restart in RESTARTS.finditer(content, at, following.start())]
-                at = following.start()
+                start, at = at, following.start()
+                if not _scan_fits(frame, segment, content[start:at], interval, known):
+                    return None
+                ends += [restart.start() for restart in RESTARTS.finditer(content, start, at)]
                 ends.append(len(content[:at].rstrip(b"\xff")))
     except (IndexError, KeyError, ValueError, struct.error):
         return None
@@ -144,20 +143,28 @@ def data_ends(content: bytes) -> list[int] | None:
 
 
 def _frame(marker: int, segment: bytes) -> Frame:
+    """The head in the segment behind a marker of ``SEQUENTIAL`` or ``PROGRESSIVE``."""
     _, height, width, count = struct.unpack_from(">BHHB", segment)
     rates = {segment[6 + 3 * i]: divmod(segment[7 + 3 * i], 16) for i in range(count)}
     return Frame(marker == PROGRESSIVE, width, height, rates)
 
 
 def _scan_fits(frame: Frame, head: bytes, data: bytes, interval: int, known: dict[tuple[int, int], int]) -> bool:
-    """Whether a scan has the restarts that it should have and adds to what the scans before it said."""
+    """Whether a scan has the restarts that it should have and adds to what the scans before it said.
+
+    Args:
+        frame: head of the image.
+        head: of the scan: its components, coefficients and bits.
+        data: of the scan.
+        interval: units between two restarts; 0 without any.
+        known: bits that coefficients of components still lack, changed in place.
+    """
     components = [head[1 + 2 * number] for number in range(head[0])]
     first, last, bits = head[1 + 2 * head[0] :][:3]
     restarts = [content[1] - 0xD0 for content in RESTARTS.findall(data)]
-    expected = -(-frame.units(components) // interval) - 1 if interval else 0
-    if restarts != [number % 8 for number in range(len(restarts))] or not 0 <= len(restarts) - expected <= bool(
-        interval
-    ):
+    expected = _parts(frame.units(components), interval) - 1 if interval else 0
+    most = expected + 1 if interval else 0  # one may stand behind the last part
+    if restarts != [number % 8 for number in range(len(restarts))] or not expected <= len(restarts) <= most:
         return False
     before, after = divmod(bits, 16) if frame.progressive else (0, 0)
     for name in components:

@@ -61,8 +61,10 @@ class KeptFeatures:
     def __init__(self, folder: Path, held: ExitStack, from_raw: bool) -> None:
         self.folder = folder
         self._held, self._holds = held, False
-        free = next(path for number in range(1, 10_000) if not (path := Path(f"{folder}.{number}")).exists())
-        rename = f"or rename {folder} to {free}, where its models find it"
+        places = (Path(f"{folder}.{number}") for number in range(1, 10_000))
+        rename = (
+            f"or rename {folder} to {next(place for place in places if not place.exists())}, where its models find it"
+        )
         self._patients_then = patients_of_bank(folder)
         self._advice = "or --overwrite, which moves these aside" if from_raw else rename
 
@@ -88,9 +90,10 @@ class KeptFeatures:
         return False
 
     def by_patients(self, name: str, studies: Sequence[Study]) -> dict[str, str]:
-        """What an array that keeps the studies of a patient apart is made by besides, to be added to its ``made_by``.
+        """What the ``made_by`` of an array that keeps the studies of a patient apart says of these patients.
 
-        An array of an earlier version does not say it: it was made by the patients that the bank had then, and stays if they are the same.
+        An array of an earlier version says nothing of them. It was made for the patients that the bank had then, and stays
+        if these are the same.
         """
         entry = read_manifest(self.folder)["arrays"].get(name)
         now = patients_checksum((study.id, study.patient) for study in studies)

@@ -8,7 +8,7 @@ from modules.corpus.cells import is_empty
 
 _BLANKED = re.compile(r"X{3,}|_{2,}", re.IGNORECASE)  # of IU X-Ray and of MIMIC-CXR
 _PLACE = r"(?:impressions?|findings|conclusions?|reports?|dictations?|descriptions?|notes?|comments?|addend(?:um|a)|narrative|body|text|above|below)"
-_POINTER = re.compile(
+_POINTER = re.compile(  # "Please see the impression section below", "As per the CT report", "Dictated separately"
     r"(?:findings )?(?:(?:are|is) )?(?:please |kindly )?"
     r"(?:see|refer(?: back)? to|(?:the )?same as|as(?: (?:in|per|under|described|noted|stated|mentioned|discussed|detailed|reported|given|dictated))*"
     r"|per|(?:described|noted|stated|mentioned|discussed|detailed|reported|given|dictated|included)(?: (?:in|under))?)"
@@ -22,4 +22,8 @@ _POINTER = re.compile(
 def says_nothing(text: str) -> bool:
     """Whether every sentence of a section is empty (``None.``, ``nan``, ``XXXX.``, ``___``) or points elsewhere (``See impression.``)."""
     sentences = re.split(r"[.;:!\n]+(?=\s|$)", _BLANKED.sub(" ", text))
-    return all(_POINTER.fullmatch(" ".join(sentence.split()).strip(" ()[]*,.-")) or is_empty(sentence) for sentence in sentences)  # fmt: skip
+    return all(_points_elsewhere(sentence) or is_empty(sentence) for sentence in sentences)
+
+
+def _points_elsewhere(sentence: str) -> bool:
+    return _POINTER.fullmatch(" ".join(sentence.split()).strip(" ()[]*,.-")) is not None

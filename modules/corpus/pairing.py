@@ -28,7 +28,7 @@ GIVE_BANK = (
 
 
 def scorer_of(store: FeatureStore) -> str | None:
-    """What read the images of a folder, as far as its manifest says it: two equal texts are one scorer."""
+    """What read the images of a folder, as a text for messages; of two equal texts the scorer is one. None if nobody knows."""
     made_by = store.entry("region_scores")["made_by"] if "region_scores" in store else {}
     if made_by.get("entity_scorer") == "medklip":
         return "MedKLIP " + " ".join(str(made_by.get(name))[:12] for name in _MEDKLIP)
@@ -162,4 +162,5 @@ def _one_scorer(one: str | None, other: str | None) -> bool:
     """Whether two scorers are one, as far as is known."""
     if one is None or other is None or one == other:
         return True
-    return PUBLISHED in (one, other) and (one + other).replace(PUBLISHED, "").startswith("MedKLIP ")
+    others = {one, other} - {PUBLISHED}
+    return len(others) == 1 and others.pop().startswith("MedKLIP ")

@@ -28,10 +28,12 @@ def find_patient(item: Mapping[str, Any], identifier: str, image_path: str) -> s
     """
     if not is_empty(item.get("patient")):
         return str(item["patient"])
-    mimic = MIMIC_PATH.search(image_path)
-    if mimic:
+    if mimic := MIMIC_PATH.search(image_path):
         return mimic[1]
-    iu = _IU_ID.match(identifier)
-    given = (item.get(name) for name in _FIELDS)
-    named = (str(value).strip() for value in given if type(value) in (str, int, float) and not is_empty(value))
-    return iu[1] if iu else next(named, None)
+    if iu := _IU_ID.match(identifier):
+        return iu[1]
+    for name in _FIELDS:
+        value = item.get(name)
+        if type(value) in (str, int, float) and not is_empty(value):
+            return str(value).strip()
+    return None

@@ -21,7 +21,9 @@ ANOTHER = (  # whose findings or impression a heading is of: not this study's, o
 OF_THE_FILM = (  # words beside the name that leave a section this study's
     r"final|official|formal|overall|radiolog\w+|radiograph\w+|roentgen\w*|diagnostic|chest|thora\w+|cxr|x-?rays?|films?|imaging|images?"
 )
-WEIGHED = r"general|main|key|major|principal|significant|pertinent|relevant|important|detailed|brief|reported"  # so do these, but a sentence may begin so
+WEIGHED = (  # words that do so too, but with which a sentence may begin
+    r"general|main|key|major|principal|significant|pertinent|relevant|important|detailed|brief|reported"
+)
 ORGAN = (
     r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
@@ -47,13 +49,14 @@ _BEGINNING = re.compile(r"[^\n.;!?]{0,30}")  # of an item, which may be a headin
 def without_listed_asides(text: str) -> str:
     """A report without the items of a list that belong to neither section, so that the items behind them stay.
 
-    The number goes of one that is the last: where it ends is for the reader of headings to say.
+    The last item of a list loses its number alone: where that item ends is for the reader of headings to say.
     """
     for item in reversed(list(_LISTED_ASIDE.finditer(text))):
         number, sign = int(item[1]) + 1, re.escape(item[2])
         behind = re.compile(rf"(?:^|(?<=[.;!?)]\s))[^\S\n]*{number}{sign}\s", re.MULTILINE).search(text, item.end())
         end = item.end()
-        if behind and (begins := _BEGINNING.match(text, behind.end())) and not _MAIN.search(text, end, begins.end()):
+        beginning = _BEGINNING.match(text, behind.end()) if behind else None
+        if behind and beginning and not _MAIN.search(text, end, beginning.end()):
             end = behind.start()
         text = text[: item.start()] + text[end:]
     return text

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-Form = Literal["NFC", "NFD"]
-FORMS: tuple[Form, ...] = ("NFC", "NFD")  # what people type and tables hold; what macOS and its archives call files
+FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # of what people type and tables hold; of file names on macOS
 
 
 def climbs(path: str) -> bool:

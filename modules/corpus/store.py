@@ -138,14 +138,11 @@ class FeatureStore:
         if not fits:
             expected = ", ".join("any" if width is None else str(width) for width in shape)
             raise UserError(f"{name} in {self.directory} has the shape {array.shape}, expected ({expected}): {AGAIN}")
-        limit = (
-            len(STATES) if name == "labels" else len(self.row_ids("training")) if self._numbers_own_rows(name) else None
-        )
+        limit = len(STATES) if name == "labels" else None
+        if name in ("label_neighbours", "memory_indices") and "training" in self._manifest["axes"]:
+            limit = len(self.row_ids("training"))
         if limit is not None and array.size and not (array.min() >= 0 and array.max() < limit):
             raise UserError(f"{name} in {self.directory} holds numbers outside 0 to {limit - 1}: {AGAIN}")
-
-    def _numbers_own_rows(self, name: str) -> bool:
-        return name in ("label_neighbours", "memory_indices") and "training" in self._manifest["axes"]
 
     def _check_rows(self, name: str, array: np.ndarray) -> None:
         """Refuse an array of another length than its axis, and offsets that do not divide the sentences."""
@@ -192,11 +189,8 @@ class FeatureStore:
             if sha256_of(path) != self._ids_checksum(axis):
                 raise UserError(f"{path} has changed since it was written: {AGAIN}")
             rows = self._manifest["axes"][axis]["rows"]
-            if (
-                not isinstance(ids, list)
-                or not all(isinstance(i, str) for i in ids)
-                or not len({*ids}) == len(ids) == rows
-            ):
+            are_ids = isinstance(ids, list) and all(isinstance(i, str) for i in ids)
+            if not are_ids or len(ids) != rows or len(set(ids)) != rows:
                 raise UserError(f"{path} is no list of {rows} study ids, each once: {AGAIN}")
             self._rows[axis] = {identifier: row for row, identifier in enumerate(ids)}
         return self._rows[axis]
@@ -224,7 +218,7 @@ class FeatureStore:
         if not path.is_file():
             return None
         rates = read_json(path)
-        if not _are_rates(rates):
+        if not are_rates(rates):
             raise UserError(f"{path} does not hold {len(CHEXPERT_CONDITIONS)} rates from 0 to 1: {AGAIN}")
         self._check_file(BASE_RATES)
         return rates
@@ -295,6 +289,7 @@ def _check_array(store: FeatureStore, name: str) -> None:
         raise UserError(f"{name}.npy in {store.directory} has changed since it was written: remove it and {AGAIN}")
 
 
-def _are_rates(rates: Any) -> bool:
-    numbers = isinstance(rates, list) and all(type(rate) in (int, float) for rate in rates)
-    return numbers and len(rates) == len(CHEXPERT_CONDITIONS) and all(0 <= rate <= 1 for rate in rates)
+def are_rates(rates: Any) -> bool:
+    """Whether what a file holds is a rate from 0 to 1 for each of the 14 conditions."""
+    numbers = isinstance(rates, list) and all(type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates)
+    return numbers and len(rates) == len(CHEXPERT_CONDITIONS)

@@ -12,7 +12,6 @@ is never closed, a row with more cells than headings.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import itertools
 import re
@@ -22,8 +21,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from modules.corpus.archives import open_unpacked
 from modules.corpus.encodings import find_encoding
-from modules.corpus.workbooks import MAX_COLUMNS, read_workbook
+from modules.corpus.workbooks import MAX_COLUMNS, Rows, read_workbook
 from modules.messages import UserError, require_file
 
 TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".xlsx")
@@ -56,7 +56,7 @@ class Table:
     """
 
     path: Path
-    rows: list[tuple[int, list[str]]]
+    rows: Rows
     read_as: str
 
     @property
@@ -127,8 +127,9 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
     rows, below = _below_title(list(_rows(path, content, encoding, separator))[1 if skip else 0 :], plain_known)
     if separator in ",;" and any(len(cells) < len(rows[0][1]) for _, cells in rows):
         _refuse_torn(path, content.decode(encoding), separator, rows[0][0])
-    name = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
-    return Table(path, rows, f"separated by {'tab' if separator == chr(9) else repr(separator)}, {name}{below}")
+    separated = "tab" if separator == "\t" else repr(separator)
+    encoded = "UTF-8" if encoding == "utf-8-sig" else encoding
+    return Table(path, rows, f"separated by {separated}, {encoded}{below}")
 
 
 def read_text_file(path: str | Path) -> str:
@@ -145,9 +146,7 @@ def read_text_file(path: str | Path) -> str:
 def _content(path: Path) -> bytes:
     """The unpacked bytes of a file that fits the memory."""
     try:
-        with open(path, "rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if packed else open(path, "rb") as file:
+        with open_unpacked(path) as file:
             content = file.read(MAX_BYTES + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise UserError(
@@ -164,12 +163,11 @@ def _separator(sample: str, known: set[str], usual: str) -> str:
     """The separator that makes most known headings, or else rows of one length."""
 
     def fit(separator: str) -> tuple[int, float, bool]:
-        rows = list(
-            itertools.islice(
-                csv.reader(io.StringIO(sample, newline=""), delimiter=separator, skipinitialspace=True), 50
-            )
-        )
-        rows = [row for row in rows[: len(rows) - (len(rows) > 2)] if any(row)]  # the last one may be cut
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator, skipinitialspace=True)
+        rows = list(itertools.islice(reader, 50))
+        if len(rows) > 2:
+            rows.pop()  # which may be cut
+        rows = [row for row in rows if any(row)]
         named = _named(list(enumerate(rows)), known)
         even = sum(len(row) == len(rows[0]) for row in rows) / len(rows) if rows and len(rows[0]) > 1 else 0.0
         return named, even if named or even > 0.8 else 0.0, separator == usual
@@ -181,6 +179,7 @@ def _separator(sample: str, known: set[str], usual: str) -> str:
 
 
 def _rows(path: Path, content: bytes, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of the line and cells of every row with any text; UserError at the first that cannot be divided into cells."""
     csv.field_size_limit(MAX_CELL)
     # strict: a quote that is closed in the middle of a cell, or never, would join or tear rows in silence
     with io.TextIOWrapper(io.BytesIO(content), encoding=encoding, newline="") as file:
@@ -206,12 +205,12 @@ def _rows(path: Path, content: bytes, encoding: str, separator: str) -> Iterator
                 yield line, cells
 
 
-def _named(rows: Sequence[tuple[int, list[str]]], known: set[str]) -> int:
+def _named(rows: Rows, known: set[str]) -> int:
     """How many known headings the heading shows, a row at the top or below a title."""
     return max((len(known & {plain_heading(cell) for cell in cells}) for _, cells in rows[:_ABOVE]), default=0)
 
 
-def _below_title(rows: list[tuple[int, list[str]]], known: set[str]) -> tuple[list[tuple[int, list[str]]], str]:
+def _below_title(rows: Rows, known: set[str]) -> tuple[Rows, str]:
     """The rows from the heading on, and a word on what stands above: a title has no known heading, and the heading has two."""
     for start, (line, cells) in enumerate(rows[:_ABOVE]):
         count = len(known & {plain_heading(cell) for cell in cells})
@@ -237,4 +236,5 @@ def _refuse_torn(path: Path, text: str, separator: str, heading: int) -> None:
 
 
 def _listed(lines: Sequence[int]) -> str:
+    """The first twenty numbers of lines, and how many more there are."""
     return ", ".join(map(str, lines[:20])) + (f" and {len(lines) - 20} more" if len(lines) > 20 else "")

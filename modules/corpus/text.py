@@ -19,9 +19,9 @@ _SPACE_PASSES, _DOT_PASSES = 6, 8  # each pass halves a run, so runs up to 2**pa
 
 _ODD_BREAK = re.compile(r"\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _ODD_BLANK = re.compile(r"[^\S\n]")
-_HYPHEN = re.compile(
+_HYPHEN = re.compile(  # not a dash between blanks
     r"(?<=\S)[\u2010-\u2013\u2212\ufe63]|[\u2010-\u2013\u2212\ufe63](?=\S)"
-)  # a dash between blanks is no hyphen
+)
 _QUOTES = str.maketrans(
     {**dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4\u2032", "'"), **dict.fromkeys("\u201c\u201d\u201e\u201f", '"')}
 )
@@ -39,8 +39,11 @@ _BULLET = rf"(?:{_DOT}\s*|[-*+\u00b7\u2013\u2014\u2192\u21d2\u2713\u2714]\s+)"
 _ITEM = r"(?:\(?\d{1,2}\)|\(?[a-z]\)|o)\s+"  # before one line alone it may be part of a sentence
 _ITEMS = re.compile(rf"^[^\S\n]*{_ITEM}\S", re.MULTILINE)
 _MARKDOWN = re.compile(
-    rf"\*\*[^*\n]+\*\*|^\s{{0,3}}#{{1,6}}\s|^[^\S\n]*[-*+]\s+\S.*\n|^[^\S\n]*(?!\+){_BULLET}\S|^[^\S\n]*>\s|\s{_DOT}\s|~~|^[^\S\n]*(?:-{{3,}}|\*{{3,}}|={{3,}})\s*$"
-    r"|^[^\S\n]*```|^[^\S\n]*\|.*\|\s*$|(?<![\w_])__(?=[^_\s])[^_\n]+__(?![\w_])",
+    rf"\*\*[^*\n]+\*\*|^\s{{0,3}}#{{1,6}}\s"  # bold words, a heading
+    rf"|^[^\S\n]*[-*+]\s+\S.*\n|^[^\S\n]*(?!\+){_BULLET}\S|^[^\S\n]*>\s"  # items, a quotation
+    rf"|\s{_DOT}\s|~~|^[^\S\n]*(?:-{{3,}}|\*{{3,}}|={{3,}})\s*$"  # items on one line, deleted words, a rule
+    r"|^[^\S\n]*```|^[^\S\n]*\|.*\|\s*$"  # a block of code, a row of a table
+    r"|(?<![\w_])__(?=[^_\s])[^_\n]+__(?![\w_])",  # bold words again
     re.MULTILINE,
 )
 _ENTRY = re.compile(r"^[ \t]*[A-Za-z][^:\n.]{2,40}:[ \t]+\S+(?:[ \t]\S+){0,3}[ \t]*$", re.MULTILINE)
@@ -50,13 +53,8 @@ _MARKDOWN_HEADING = re.compile(r"^\s*(?:#{1,6}\s+|\*\*[^*]+\*\*:?\s*$)")
 _MARKDOWN_BOLD = re.compile(r"\*\*?\*?([^*\n]+)\*\*?\*?|(?<![\w_])__(?=[^_\s])([^_\n]+)__(?![\w_])|~~")
 _MARKDOWN_RULE = re.compile(r"^[ \t]*\|?[-=: |]{3,}[ \t]*$")
 _SECTION_NAMES = (
-    "findings",
-    "impression",
-    "report",
-    "findings and impression",
-    "chest x-ray report",
-    "radiology report",
-)
+    "findings", "impression", "report", "findings and impression", "chest x-ray report", "radiology report",
+)  # fmt: skip
 _STOP = re.compile(r"\s*(?:\.+\s+|\.+$)")
 
 
@@ -170,7 +168,8 @@ def strip_markdown(text: str) -> str:
     for number, line in enumerate(pieces):
         heading = _MARKDOWN_HEADING.match(line)
         row = line.strip().startswith("|") and line.strip().endswith("|")
-        if row and _MARKDOWN_RULE.match("".join(pieces[number + 1 : number + 2])):
+        below = pieces[number + 1] if number + 1 < len(pieces) else ""
+        if row and _MARKDOWN_RULE.match(below):
             continue  # the headings of a table
         if row and not _MARKDOWN_RULE.match(line):
             first, *rest = (cell.strip() for cell in line.strip().strip("|").split("|"))
@@ -189,6 +188,7 @@ def strip_markdown(text: str) -> str:
 
 
 def _unmarked(match: re.Match[str]) -> str:
+    """The words between two marks of bold; nothing for a lone mark."""
     return match[1] or match[2] or ""
 
 
@@ -209,7 +209,8 @@ def truncate_words(report: str, limit: int = 100) -> str:
 
 def split_sentences(cleaned: str) -> list[str]:
     """Non-empty sentences of a cleaned report: what stands between stops that have a space on both sides."""
-    return [sentence for piece in _LONE_STOP.split(cleaned) if (sentence := normalise_whitespace(piece))]
+    sentences = map(normalise_whitespace, _LONE_STOP.split(cleaned))
+    return [sentence for sentence in sentences if sentence]
 
 
 def attach_punctuation(text: str) -> str:

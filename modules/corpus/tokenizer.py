@@ -88,7 +88,11 @@ class ReportTokenizer:
             raise UserError(
                 f"none of the {len(counts)} words of the training reports occurs {threshold} times: lower --threshold"
             )
-        vocabulary = {word: number for number, word in enumerate((*special, *words))}
+        return cls._of_words({word: number for number, word in enumerate((*special, *words))})
+
+    @classmethod
+    def _of_words(cls, vocabulary: dict[str, int]) -> ReportTokenizer:
+        """Whole words, as whitespace parts them, by their numbers."""
         tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
         tokenizer.pre_tokenizer = WhitespaceSplit()
         return cls(_with_prompt_tokens(tokenizer))
@@ -122,10 +126,7 @@ class ReportTokenizer:
         known = self._tokenizer.get_vocab(with_added_tokens=True)
         counts = Counter(word for report in reports for word in report.split())
         new = sorted(word for word, n in counts.items() if n >= threshold and word not in known)
-        vocabulary = known | {word: len(known) + number for number, word in enumerate(new)}
-        tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = WhitespaceSplit()
-        return ReportTokenizer(_with_prompt_tokens(tokenizer))
+        return self._of_words(known | {word: len(known) + number for number, word in enumerate(new)})
 
     def save(self, path: str | Path) -> None:
         """Write one JSON file."""
@@ -139,7 +140,7 @@ class ReportTokenizer:
 
     @property
     def checksum(self) -> str:
-        """Of every token and its number: as many tokens may be others."""
+        """Checksum of every token and its number: two vocabularies of one size may differ."""
         tokens = sorted(self._tokenizer.get_vocab(with_added_tokens=True).items())
         return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
 
@@ -212,9 +213,9 @@ class ReportTokenizer:
         tokens = list(ids)
         start = next((i for i, token in enumerate(tokens) if token not in self._prompt_ids), len(tokens))
         stop = tokens.index(self.end_id, start) if self.end_id in tokens[start:] else len(tokens)
-        kept = (token for token in tokens[start:stop] if token not in self._silent_ids)
+        spoken = (token for token in tokens[start:stop] if token not in self._silent_ids)
         words: list[str] = []
-        for piece in map(cast(Callable[[int], str], self._tokenizer.id_to_token), kept):
+        for piece in map(cast(Callable[[int], str], self._tokenizer.id_to_token), spoken):
             if self._joins_pieces and piece.startswith("##") and words:
                 words[-1] += piece[2:]
             else:

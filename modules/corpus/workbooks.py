@@ -68,6 +68,7 @@ def read_workbook(path: Path, content: bytes, named: Callable[[Rows], int], most
 
 
 def _read(path: Path, archive: zipfile.ZipFile, sheets: list[Any], named: Callable[[Rows], int]) -> tuple[Rows, str]:
+    """:func:`read_workbook` of the sheets of an opened workbook."""
     found = [(sheet, list(_rows(path, sheet))) for sheet in sheets]
     found = [(sheet, rows) for sheet, rows in found if rows]
     shown = [(sheet, rows) for sheet, rows in found if sheet.sheet_state == "visible"] or found
@@ -93,10 +94,12 @@ def _read(path: Path, archive: zipfile.ZipFile, sheets: list[Any], named: Callab
         )
     merged = _fill_merged(rows, source)
     others = [other.title for other, _ in found if other is not sheet]
-    said = f"sheet {sheet.title!r}" + (
-        f", the value of merged cells in each of their rows ({merged})" if merged else ""
-    )
-    return rows, said + (f"; not read: {', '.join(map(repr, others))}" if others else "")
+    said = f"sheet {sheet.title!r}"
+    if merged:
+        said += f", the value of merged cells in each of their rows ({merged})"
+    if others:
+        said += f"; not read: {', '.join(map(repr, others))}"
+    return rows, said
 
 
 def _rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
@@ -118,8 +121,11 @@ def _fill_merged(rows: Rows, source: bytes) -> int:
             column = 26 * column + letter - ord("A") + 1
         first = by_line.get(int(top), [])
         value = first[column - 1] if column <= len(first) else ""
-        for line in [line for line in by_line if int(top) < line <= int(bottom)] if value else []:
-            cells = by_line[line]
+        if not value:
+            continue
+        for line, cells in by_line.items():
+            if not int(top) < line <= int(bottom):
+                continue
             cells += [""] * (column - len(cells))
             cells[column - 1] = value
             filled += 1
@@ -127,6 +133,7 @@ def _fill_merged(rows: Rows, source: bytes) -> int:
 
 
 def _cell_text(cell: Any) -> str:
+    """What a person sees in a cell. A number that Excel has rounded is written with an exponent, by which readers know it."""
     value = cell.value
     if value is None:
         return ""

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.kept_features import KeptFeatures
-from modules.corpus.store import FeatureStore
+from modules.corpus.store import FeatureStore, are_rates
 from modules.corpus.store_writing import FeatureRows, all_current, create_feature, write_feature
 from modules.distributed import barrier, from_main, is_main
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
@@ -99,8 +99,7 @@ class PublishedFiles:
         if not path.is_file():
             return None
         rates = read_json(path)
-        numbers = isinstance(rates, list) and all(type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates)
-        if not numbers or len(rates) != len(CHEXPERT_CONDITIONS):
+        if not are_rates(rates):
             raise UserError(
                 f"{path} does not hold a list of {len(CHEXPERT_CONDITIONS)} rates from 0 to 1: download it again"
             )

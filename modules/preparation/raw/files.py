@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import os
 import re
@@ -16,7 +15,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from modules.corpus.annotations import leading_out
-from modules.corpus.archives import archive_members
+from modules.corpus.archives import archive_members, open_unpacked
 from modules.messages import UserError, refuse_stand_ins, require_file, shown_headings
 
 MAX_TEXT = 1 << 22  # bytes of one report; they have a few thousand
@@ -40,10 +39,9 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
     path = require_file(path)
     refuse_stand_ins(path)
     csv.field_size_limit(MAX_LINE)
-    with open(path, "rb") as start:
-        open_bytes = gzip.open if start.read(2) == b"\x1f\x8b" else open
+    opened = open_unpacked(path)
     try:
-        with open_bytes(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+        with opened as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             lines = _lines(file, path)
             heading = next(lines, "")
             separator = max(SEPARATORS, key=heading.count)
