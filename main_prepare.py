@@ -30,6 +30,7 @@ import torch
 
 from modules.corpus.annotations import read_annotation
 from modules.corpus.manifest import MANIFEST
+from modules.corpus.vocabularies import HUB_PREFIX
 from modules.distributed import agree_on, barrier, choose_arithmetic, is_main, processes, seed_everything
 from modules.labelling.labelers import labeler_files
 from modules.messages import Needed, UserError, require, run
@@ -61,7 +62,7 @@ def given_files(options: MainPrepare) -> list[Needed]:
         needed += medklip_files(options)
     else:  # that --bert_path is the clinical one
         needed += labeler_files(options.labeler.chexbert_path, options.labeler.bert_path)
-    if wanted.text_encoder != "lsa" and not wanted.text_encoder.startswith("hub:"):
+    if wanted.text_encoder != "lsa" and not wanted.text_encoder.startswith(HUB_PREFIX):
         how = "give lsa, hub:NAME or the local folder of a Hugging Face model with its config.json"
         needed.append(Needed(Path(wanted.text_encoder) / "config.json", "model of --text_encoder", how))
     if wanted.published not in (None, "none"):

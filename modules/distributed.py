@@ -50,6 +50,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def print_once(line: str) -> None:
+    """Print a line at once, in the main process alone."""
+    if is_main():
+        print(line, flush=True)
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if dist := _group():

@@ -149,10 +149,10 @@ def prepare_in(folder):
 
     The data set is custom, so that nobody draws it again and writes the labels back.
     """
-    from modules.preparation.features import entities, entity_training
+    from modules.preparation.features import entities
 
     torch.set_num_threads(1)
-    entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16
+    entities.SCORE_BATCH = 16
     prepare(
         Path(folder), "--dataset_name", "custom", "--scorer_patience", 1, "--scorer_shares", 3, "--batch_size", 5,
         "--scorer_epochs", 2, "--text_encoder", Path(folder).parent / "bert",

@@ -12,7 +12,7 @@ from modules.labels import ENTITIES
 from modules.messages import UserError
 from modules.options.parsing import parse_options
 from modules.options.programs import MainPrepare
-from modules.preparation.features import entity_training
+from modules.preparation.features import entities, entity_training
 from modules.preparation.features.entities import auroc_lines, entity_aurocs, lacks_scorer
 from modules.preparation.features.entity_training import _say_what_is_left, train_entity_scorer
 from modules.preparation.synthetic.dataset import SyntheticOptions, write_synthetic_dataset
@@ -73,7 +73,7 @@ def test_held_out_loss_is_the_mean_over_the_held_out_studies(drawn, tmp_path, mo
     """Read in one block or in many."""
     found = []
     for size in (64, 1):
-        monkeypatch.setattr(entity_training, "SCORE_BATCH", size)
+        monkeypatch.setattr(entities, "SCORE_BATCH", size)
         real = entity_training._keep_best
         monkeypatch.setattr(entity_training, "_keep_best", lambda state, loss, real=real: found.append(loss))
         trained(drawn, tmp_path / f"{size}.pth", epochs=1)

@@ -24,7 +24,7 @@ sys.argv = ["main_prepare.py", "--dataset_name", "custom", "--ann_path", folder 
     "--visual_extractor", "resnet10q", "--image_size", "64", "--batch_size", "8", "--num_workers", "0", "--device", "cpu",
     "--precision", "fp32", "--scorer_epochs", "3", "--scorer_patience", "2", "--scorer_width", "16", "--scorer_layers", "1",
     "--text_width", "16", "--clip_k", "5", "--feature_dir"]
-entities.SCORE_BATCH = entity_training.SCORE_BATCH = 16
+entities.SCORE_BATCH = 16
 feature_writing.FLUSH_ROWS = 4
 
 def die():

@@ -30,8 +30,8 @@ from modules.distributed import is_main, rank
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.messages import UserError
 from modules.records import atomic_write, sha256_of
-from modules.weights.checkpoints import load_weights
 from modules.weights.layouts import check_weights, weights_of
+from modules.weights.reading import load_weights
 
 BERT_CONFIG = BertConfig()  # BERT-base as CheXbert was trained: 12 layers, width 768, 30,522 WordPieces
 MAX_TOKENS = 512

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
@@ -94,7 +95,7 @@ def raw_costs(options: MainPrepare, dataset: RawDataset, device: torch.device) -
             )
         )
     with tempfile.TemporaryDirectory() as folder:
-        for study in _some([study for split in splits.values() for study in split], FILMS):
+        for study in _sample([study for split in splits.values() for study in split], FILMS):
             image = study.image_path[0]
             write_copy(root, Path(folder), options.raw.resize or 1 << 16, suffix, (image, raw_path[image]))
         there = replace(options, data=replace(options.data, image_dir=folder))
@@ -104,8 +105,8 @@ def raw_costs(options: MainPrepare, dataset: RawDataset, device: torch.device) -
     return costs
 
 
-def _some(things: Sequence, count: int) -> list:
-    """As many of them, from all over."""
+def _sample(things: Sequence, count: int) -> list:
+    """``count`` of the things, evenly spread over all of them; all of fewer."""
     return list(things[:: max(1, len(things) // count)][:count])
 
 
@@ -122,12 +123,12 @@ def preparation_costs(options: MainPrepare, splits: dict[str, list[Study]], devi
     studies = [study for split in splits.values() for study in split]
     n, N = len(studies), len(splits["train"])
     owns_bank = Path(options.data.bank_dir) == Path(options.data.feature_dir)
-    sample = _some(studies, REPORTS)
+    sample = _sample(studies, REPORTS)
     costs = []
     if any(study.labels is None for study in studies):
         costs.append(_labels(options, sample, n, device))
     if options.scorer.entity_scorer == "own" and options.preparation.published in (None, "none"):
-        costs += _scorer(options, _some(studies, FILMS), n, N if owns_bank else 0, device)
+        costs += _scorer(options, _sample(studies, FILMS), n, N if owns_bank else 0, device)
     if owns_bank:
         costs += [_texts(options, sample, N, device), _neighbours(options.preparation, N, device)]
     return [*costs, _memory(options.preparation, sample, n, N or n, device)]
@@ -135,18 +136,19 @@ def preparation_costs(options: MainPrepare, splits: dict[str, list[Study]], devi
 
 def copying_costs(options: MainPrepare, images: Sequence[str], source: Path) -> Cost:
     """Copies of the raw images (``--resize``), which all workers share."""
-    some = _some(images, 4 * FILMS)
+    sample = _sample(images, 4 * FILMS)
     with tempfile.TemporaryDirectory() as folder:
         suffix = options.raw.copy_format
-        jobs = [(f"{number}.{suffix}", image) for number, image in enumerate(some)]
+        jobs = [(f"{number}.{suffix}", image) for number, image in enumerate(sample)]
         seconds = _timed(lambda: [write_copy(source, Path(folder), options.raw.resize, suffix, job) for job in jobs])
         size = float(np.mean([path.stat().st_size for path in Path(folder).iterdir()] or [0]))
-    each, workers = seconds / len(some), max(1, options.loading.num_workers)
+    each, workers = seconds / len(sample), max(1, options.loading.num_workers)
     basis = f"{each:.3f} s an image, {workers} workers"
     return Cost(f"copies of {len(images):,} images", each * len(images) / workers, basis, size * len(images))
 
 
 def _timed(work: Callable[[], object]) -> float:
+    """Seconds that some work takes, a GPU's part of it included."""
     started = time.perf_counter()
     work()
     if torch.cuda.is_available():
@@ -157,20 +159,22 @@ def _timed(work: Callable[[], object]) -> float:
 def _labels(options: MainPrepare, sample: Sequence[Study], n: int, device: torch.device) -> Cost:
     bert = None if options.scorer.entity_scorer == "medklip" else options.labeler.bert_path
     labeler = find_labeler(options.labeler.chexbert_path, bert, device)
-    some = sample if labeler.name == "rule" else sample[:16]
-    each = _timed(lambda: labeler([study.report for study in some])) / len(some)
+    labelled = sample if labeler.name == "rule" else sample[:16]
+    each = _timed(lambda: labeler([study.report for study in labelled])) / len(labelled)
     return Cost(f"labels ({labeler.name})", each * n, f"{each:.4f} s a report", n * len(CONDITIONS))
 
 
-def _scorer(options: MainPrepare, some: Sequence[Study], n: int, bank: int, device: torch.device) -> list[Cost]:
+def _scorer(options: MainPrepare, sample: Sequence[Study], n: int, bank: int, device: torch.device) -> list[Cost]:
     """Training of the entity scorer on the studies of the bank (0: that of the bank is used), and the reading of n images."""
     config, schedule = scorer_recipe(options)
     scorer = EntityScorer(config).to(device).to(memory_format=torch.channels_last)
-    folder = Path(options.data.image_dir)
-    pixels = [read_image(folder / study.image_path[0], config.image_size) for study in some]
-    reading = _timed(lambda: [read_image(folder / study.image_path[0], config.image_size) for study in some]) / len(
-        some
-    )
+    paths = [Path(options.data.image_dir) / study.image_path[0] for study in sample]
+
+    def open_films() -> list[Tensor]:
+        return [read_image(path, config.image_size) for path in paths]
+
+    pixels = open_films()
+    opening = _timed(open_films) / len(sample)
     image = normalise_pixels(torch.stack(pixels).to(device)).contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
@@ -179,27 +183,26 @@ def _scorer(options: MainPrepare, some: Sequence[Study], n: int, bank: int, devi
         F.binary_cross_entropy_with_logits(logits.float(), torch.zeros_like(logits.float())).backward()
 
     @torch.no_grad()
-    def read() -> None:
+    def look() -> None:
         scorer.eval()(image)
 
     trained, read_already = _made_before(options.data, config, schedule)
     if read_already:
         return []
-    step()
-    learning, looking = _timed(step) / len(some), (read(), _timed(read))[1] / len(some)
+    step()  # the first one is slower than all others
+    learning = _timed(step) / len(sample)
+    look()
+    looking = _timed(look) / len(sample)
     workers = max(1, options.loading.num_workers)
-    learning, looking = (max(seconds, reading / workers) for seconds in (learning, looking))
+    learning, looking = (max(seconds, opening / workers) for seconds in (learning, looking))
     E, width = scorer.config.width, np.dtype(options.preparation.feature_dtype).itemsize
     disk = n * len(ENTITIES) * 4 + (n * len(ENTITIES) * E * width if options.data.features == "stored" else 0)
     costs = [Cost("entity scores", looking * n, f"{looking:.4f} s an image", disk)]
     if bank and not trained:
         epochs, patience = int(schedule["epochs"]), int(schedule["patience"])
-        least = (
-            f", at least {patience + 1} ({duration(learning * bank * (patience + 1))})"
-            if 0 < patience < epochs - 1
-            else ""
-        )
-        basis = f"{learning:.4f} s a study, at most {epochs} epochs{least}"
+        basis = f"{learning:.4f} s a study, at most {epochs} epochs"
+        if 0 < patience < epochs - 1:
+            basis += f", at least {patience + 1} ({duration(learning * bank * (patience + 1))})"
         size = sum(parameter.numel() for parameter in scorer.parameters()) * 4
         costs.insert(0, Cost("entity scorer", learning * bank * epochs, basis, size))
     return costs
@@ -248,12 +251,8 @@ def _neighbours(wanted: PreparationOptions, bank: int, device: torch.device) -> 
 
 def _memory(wanted: PreparationOptions, sample: Sequence[Study], n: int, bank: int, device: torch.device) -> Cost:
     """Every image against every report of the bank, whose mentions are found first."""
-    rng, rows, queries, size = (
-        np.random.default_rng(0),
-        min(bank, BANK),
-        min(n, QUERIES),
-        wanted.memory_size,
-    )
+    rng, size = np.random.default_rng(0), wanted.memory_size
+    rows, queries = min(bank, BANK), min(n, QUERIES)
     reports = [study.report for study in sample]
     finding = _timed(lambda: entity_mentions(reports)) / len(reports)
     mentions = entity_mentions(reports)[rng.integers(0, len(reports), rows)]  # (rows, K)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from models.config import RevtafConfig
 from modules.messages import UserError
-from modules.weights.checkpoints import as_checkpoint, load_weights
+from modules.weights.checkpoints import as_checkpoint
 from modules.weights.layouts import weights_of
+from modules.weights.reading import load_weights
 from modules.weights.released import is_released, other_behaviour, to_released
 from modules.weights.saving import save_atomically
 

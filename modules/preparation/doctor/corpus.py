@@ -61,16 +61,17 @@ def look_at_annotation(path: str | Path, diagnosis: Diagnosis) -> list[Study]:
     for split, where, item in tqdm(items, desc="annotation", unit="study", leave=False):
         problems = item_problems(path, where, item, split)
         for part, sentence in problems.items():
-            part = "traversal" if "below the image folder" in sentence else part
-            wrong[part].append(sentence.removeprefix(f"{path}, "))
+            kind = "traversal" if "below the image folder" in sentence else part
+            wrong[kind].append(sentence.removeprefix(f"{path}, "))
         if not problems:
             study = read_study(path, where, item, split)
-            said = item.get("split")
-            elsewhere += [f"{study.id}: {split}, {said}"] if known_split(said) not in (None, split) else []
+            own_split = item.get("split")
+            if known_split(own_split) not in (None, split):
+                elsewhere.append(f"{study.id}: {split}, {own_split}")
             places[study.id].append(split)
             studies.setdefault(study.id, study)
-    for part, text in _WHAT.items():
-        diagnosis.add("error", "annotation", text, wrong[part])
+    for kind, text in _WHAT.items():
+        diagnosis.add("error", "annotation", text, wrong[kind])
     twice = [f"{name}: {', '.join(splits)}" for name, splits in places.items() if len(splits) > 1]
     diagnosis.add("error", "annotation", "{count} ids appear more than once: every study needs its own", twice)
     text = "{count} studies lie in one split and say another, which is not obeyed (as they lie, as they say)"
@@ -125,7 +126,8 @@ def look_at_reports(studies: Sequence[Study], data: DataOptions, diagnosis: Diag
     empty, long, cut = [], [], 0
     for study, report in zip(studies, whole, strict=True):
         words = [word for word in report.split() if word != "."]
-        cut += bool(data.max_words) and len(report.split(" ")) > data.max_words
+        if data.max_words and len(report.split(" ")) > data.max_words:
+            cut += 1
         if not any(character.isalnum() for character in report):
             empty.append(study.id)
         elif len(words) > LONG_REPORT:
@@ -174,10 +176,12 @@ def look_at_images(
 
 @dataclass(frozen=True, slots=True)
 class _Inside:
-    size: tuple[int, int] = (0, 0)
+    """What decoding an image found."""
+
+    size: tuple[int, int] = (0, 0)  # width and height in pixels
     blank: bool = False
-    digest: bytes = b""
-    error: str = ""
+    digest: bytes = b""  # of the file
+    error: str = ""  # a sentence, if it cannot be decoded
 
 
 def _look_inside(

@@ -39,8 +39,8 @@ def examine(data: DataOptions, options: CheckOptions, thorough: bool = True) -> 
         look_at_images(studies, Path(data.image_dir), options, diagnosis, thorough)
         # training needs both splits, a test with another data set's bank neither
         tested_only = Path(data.bank_dir) != Path(data.feature_dir)
-        empty = "note" if tested_only else "warning" if thorough else "error"
-        look_at_sizes(data.dataset_name, studies, diagnosis, empty)
+        wanted = "warning" if thorough else "error"
+        look_at_sizes(data.dataset_name, studies, diagnosis, "note" if tested_only else wanted)
     if studies and thorough:
         look_at_reports(studies, data, diagnosis)
     found = open_features(data, studies, diagnosis)

@@ -27,12 +27,10 @@ MADE_FROM = (  # array, what its origin calls it, what it was made from
     ("memory_indices", "scores", "region_scores"),
     ("memory_indices", "bank", "report_features"),
 )
-MADE_TOGETHER: tuple[
-    tuple[str, str, set[str]], ...
-] = (  # two arrays of one build, and in what their origins may differ
-    ("report_features", "sentence_features", {"published", "width"}),
-    ("sentence_features", "sentence_offsets", set()),
-    ("region_scores", "region_text", {"published", "dtype"}),
+MADE_TOGETHER: tuple[tuple[str, str, tuple[str, ...]], ...] = (  # arrays of one build, in what their origins may differ
+    ("report_features", "sentence_features", ("published", "width")),
+    ("sentence_features", "sentence_offsets", ()),
+    ("region_scores", "region_text", ("published", "dtype")),
 )
 _ROWS = 4096  # rows of an array looked at together
 AGAIN = "run main_prepare.py again"
@@ -67,19 +65,21 @@ class Examined:
         return self.store if name in (*OF_STUDIES, STUDY_IDS) else self.bank
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return there(self.place(name))[name]
+        return opened(self.place(name))[name]
 
     def bank_reports(self) -> list[dict[str, Any]]:
         """The texts of the bank, which has been opened."""
-        return there(self.bank).bank_reports
+        return opened(self.bank).bank_reports
 
     def read(self, name: str, how: Callable[[FeatureStore], Any]) -> Any:
         """What ``how`` returns for the folder of ``name``; None if it cannot, and then ``name`` is broken."""
+        place = self.place(name)
         try:
-            if (place := self.place(name)) is not None:
+            if place is not None:
                 return how(place)
         except UserError as error:
-            self.said += [] if str(error) in self.said else [str(error)]
+            if str(error) not in self.said:
+                self.said.append(str(error))
         self.broken.add(name)
         return None
 
@@ -90,7 +90,8 @@ class Examined:
 
     def rows(self, studies: Sequence[Study] | None = None) -> np.ndarray:
         """Rows of studies, or of all of them."""
-        return there(self.store).rows("studies", [study.id for study in (self.studies if studies is None else studies)])
+        asked = self.studies if studies is None else studies
+        return opened(self.store).rows("studies", [study.id for study in asked])
 
     def skipped(self, diagnosis: Diagnosis, group: str, what: str, names: set[str]) -> bool:
         """Whether ``what`` cannot be looked at, because of ``names``; if so, a line says it."""
@@ -99,8 +100,8 @@ class Examined:
         return bool(names)
 
 
-def there(store: FeatureStore | None) -> FeatureStore:
-    """A store that was opened: who asks for what is broken has not looked."""
+def opened(store: FeatureStore | None) -> FeatureStore:
+    """A store that must have been opened, because what is asked of it is not among what is broken."""
     assert store is not None, "what cannot be opened is among what is broken"
     return store
 
@@ -169,8 +170,8 @@ def _look_at_origin(found: Examined, data: DataOptions, diagnosis: Diagnosis) ->
     stale = [f"{name}: made from another annotation" for name in other]
     stale += [f"{name}: {source} has changed since it was made" for name, source in changed]
     diagnosis.add("error", "features", f"{{count}} arrays are stale: {AGAIN}", stale)
-    text = "{count} pairs of arrays are of two builds, of which the second was interrupted: run main_prepare.py again"
-    diagnosis.add("error", "features", f"{text} with the flags that you want", _of_two_builds(made_by))
+    text = f"{{count}} pairs of arrays are of two builds, of which the second was interrupted: {AGAIN} with the flags that you want"
+    diagnosis.add("error", "features", text, _of_two_builds(made_by))
 
 
 def _of_two_builds(made_by: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -179,9 +180,10 @@ def _of_two_builds(made_by: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for one, two, free in MADE_TOGETHER:
         if one in made_by and two in made_by:
             a, b = made_by[one], made_by[two]
-            keys = [key for key in sorted((a.keys() | b.keys()) - free) if a.get(key) != b.get(key)]
-            differences = ", ".join(f"{key} {a.get(key)} and {b.get(key)}" for key in keys[:3])
-            pairs += [f"{one} and {two}: {differences}"] if keys else []
+            keys = [key for key in sorted((a.keys() | b.keys()) - {*free}) if a.get(key) != b.get(key)]
+            if keys:
+                differences = ", ".join(f"{key} {a.get(key)} and {b.get(key)}" for key in keys[:3])
+                pairs.append(f"{one} and {two}: {differences}")
     return pairs
 
 
@@ -234,14 +236,18 @@ def _look_at_shapes(found: Examined, diagnosis: Diagnosis) -> None:
 
 
 def _look_at_studies(found: Examined, diagnosis: Diagnosis) -> None:
-    """Scores and labels of every study."""
-    studies, rows = found.studies, found.rows() if found.studies else ()
-    if studies and "region_scores" not in found.broken:
+    """Check the scores and labels of every study."""
+    studies = found.studies
+    if not studies:
+        return
+    rows = found.rows()
+    if "region_scores" not in found.broken:
         scores = found["region_scores"][rows]
         outside = [studies[i].id for i in np.flatnonzero(~((scores >= 0) & (scores <= 1)).all(1))]
         diagnosis.add("error", "features", "region_scores of {count} studies leave [0, 1]", outside)
-        found.broken |= {"region_scores"} if outside else set()
-    if studies and "labels" not in found.broken:
+        if outside:
+            found.broken.add("region_scores")
+    if "labels" not in found.broken:
         labels = found["labels"][rows]
         wrong = [studies[i].id for i in np.flatnonzero(~((labels >= 0) & (labels < len(STATES))).all(1))]
         diagnosis.add("error", "features", "labels of {count} studies leave 0 to 3", wrong)

@@ -29,7 +29,8 @@ class Problem:
 
     def lines(self) -> Iterator[str]:
         """As it is printed."""
-        yield f"  {self.level.upper() if self.level == 'error' else self.level:8s} {self.text}"
+        level = "ERROR" if self.level == "error" else self.level
+        yield f"  {level:8s} {self.text}"
         yield from (f"             {example}" for example in self.examples)
 
 
@@ -66,4 +67,6 @@ class Diagnosis:
 
     def exit_status(self, strict: bool) -> int:
         """2 with errors; 1 with warnings if ``strict``; else 0."""
-        return 2 if self.of("error") else 1 if strict and self.of("warning") else 0
+        if self.of("error"):
+            return 2
+        return 1 if strict and self.of("warning") else 0

@@ -27,7 +27,7 @@ from modules.corpus.store import BANK_REPORTS
 from modules.labelling.mentions import entity_mentions
 from modules.messages import UserError
 from modules.options.flags import DataOptions
-from modules.preparation.doctor.features import AGAIN, BANK_IDS, STUDY_IDS, Examined, there
+from modules.preparation.doctor.features import AGAIN, BANK_IDS, STUDY_IDS, Examined, opened
 from modules.preparation.doctor.findings import Diagnosis
 from modules.preparation.features.entities import entity_aurocs, load_entity_scorer
 from modules.retrieval.neighbours import memory_indices
@@ -99,7 +99,8 @@ def _look_at_rows(
     outside = [ids[int(i)] for i in np.flatnonzero(((rows < 0) | (rows >= size)).any(1))]
     text = f"{name} of {{count}} studies point outside the {size:,} training reports: {AGAIN}"
     diagnosis.add("error", "retrieval", text, outside)
-    found.broken |= {name} if outside else set()
+    if outside:
+        found.broken.add(name)
     itself = [ids[int(i)] for i in np.flatnonzero((rows == own[:, None]).any(1) & (own >= 0))]
     diagnosis.add("error", "retrieval", f"{name} of {{count}} studies point at themselves: {AGAIN}", itself)
 
@@ -160,10 +161,8 @@ def _ask_what_scores_know(found: Examined, studies: Sequence[Study], diagnosis: 
         text = f"{said}, but those of training studies with {known['train']:.3f}: has the scorer seen held-out reports?"
         diagnosis.add("warning", "leaks", text)
     elif known["held-out"] < TOO_POOR:
-        text = (
-            f"{said}, hardly more than chance (.5): train the entity scorer from weights (--resnet_weights), or longer"
-        )
-        diagnosis.add("warning", "leaks", text)
+        better = "train the entity scorer from weights (--resnet_weights), or longer"
+        diagnosis.add("warning", "leaks", f"{said}, hardly more than chance (.5): {better}")
     else:
         diagnosis.add("note", "leaks", said)
 
@@ -208,7 +207,7 @@ def _make_scores_again(found: Examined, sample: Sequence[Study], data: DataOptio
 
 
 def _make_memory_again(found: Examined, sample: Sequence[Study], diagnosis: Diagnosis) -> None:
-    made_by, bank = found.made_by("memory_indices") or {}, TrainingBank(there(found.bank))
+    made_by, bank = found.made_by("memory_indices") or {}, TrainingBank(opened(found.bank))
     rows = np.asarray(found["memory_indices"])[found.rows(sample)]  # (n, R)
     if "published" in made_by:
         return

@@ -25,9 +25,8 @@ from modules.labels import ENTITIES
 from modules.messages import UserError
 from modules.records import write_json
 from modules.throughput import measured
-from modules.weights.checkpoints import load_weights
 from modules.weights.layouts import check_weights, weights_of
-from modules.weights.reading import build_blank, check_tensors
+from modules.weights.reading import build_blank, check_tensors, load_weights
 from modules.weights.saving import save_atomically
 
 FORMAT = "entity_scorer/1"
@@ -54,7 +53,7 @@ class ImageDataset(Dataset):
 def score_images(
     scorer: EntityScorer, studies: Sequence[Study], image_dir: Path, num_workers: int, blocks: Sequence[range]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Read the entities off images, without augmentation; :func:`score_blocks` says which belong into one batch.
+    """Read the entities off images, without augmentation; :func:`waiting_blocks` says which batches.
 
     Yields:
         Positions ``(B,)``, ``region_scores`` ``(B, K)`` in [0, 1] and ``region_text`` ``(B, K, E)``, both float32.
@@ -67,17 +66,23 @@ def score_images(
             bar.update(len(index))
 
 
-def score_blocks(waiting: np.ndarray, total: int) -> list[range]:
-    """Batches of this process, fixed whoever reads them and whatever was read before an interruption.
+def score_blocks(total: int) -> list[range]:
+    """The positions of ``total`` images in batches that a scorer reads at once.
 
-    A score may differ in its last digit with the size of its batch; so a batch with a waiting study is read whole.
+    A score may differ in its last digit with the size of its batch, so the batches do not depend on who reads them.
+    """
+    return [range(start, min(start + SCORE_BATCH, total)) for start in range(0, total, SCORE_BATCH)]
+
+
+def waiting_blocks(waiting: np.ndarray, total: int) -> list[range]:
+    """This process's share of the batches with a study that waits; such a batch is read whole, see :func:`score_blocks`.
 
     Args:
         waiting: positions of the studies without scores.
         total: studies.
     """
-    numbers = np.unique(waiting // SCORE_BATCH)
-    return shard([range(i * SCORE_BATCH, min((i + 1) * SCORE_BATCH, total)) for i in numbers.tolist()])
+    blocks = score_blocks(total)
+    return shard([blocks[number] for number in np.unique(waiting // SCORE_BATCH)])
 
 
 def fill_scores(
@@ -96,7 +101,7 @@ def fill_scores(
     """
     arrays = {name: FeatureRows(folder, name, axis="studies", **plan) for name, plan in plans.items()}
     waiting = np.unique(np.concatenate([array.waiting() for array in arrays.values()]))
-    blocks = score_blocks(waiting, total)
+    blocks = waiting_blocks(waiting, total)
     barrier()  # nobody writes before all have seen what waits
     with measured("entity scores", len(waiting)):
         for rows, scores, text in score(blocks):
@@ -170,7 +175,8 @@ def save_entity_scorer(path: Path, scorer: EntityScorer, made_by: dict) -> None:
 
 def scorer_origin(path: Path) -> Any:
     """What a file of :func:`save_entity_scorer`, or of an unfinished training, was made by; None if it says nothing."""
-    return content.get("made_by") if isinstance(content := load_weights(path), dict) else None
+    content = load_weights(path)
+    return content.get("made_by") if isinstance(content, dict) else None
 
 
 def lacks_scorer(path: Path, made_by: Mapping[str, Any]) -> bool:

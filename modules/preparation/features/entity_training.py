@@ -19,16 +19,17 @@ from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study
 from modules.corpus.dataloaders import epoch_batches, settle
 from modules.corpus.images import normalise_pixels
-from modules.distributed import autocast, barrier, gather_list, is_main, shard, world_size
+from modules.distributed import autocast, barrier, gather_list, is_main, print_once, shard, world_size
 from modules.labelling.mentions import mention_targets
 from modules.labels import ENTITIES
 from modules.messages import UserError
 from modules.options.programs import MainPrepare
-from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
+from modules.preparation.features.entities import ImageDataset, read_images, score_blocks
 from modules.preparation.features.shared_steps import SharedSteps
 from modules.throughput import duration
 from modules.weights.backbones import read_folder
-from modules.weights.checkpoints import load_backbone, load_weights
+from modules.weights.checkpoints import load_backbone
+from modules.weights.reading import load_weights
 from modules.weights.saving import nonfinite_tensors, save_atomically
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 2000  # of the training studies, to stop by
@@ -117,7 +118,9 @@ def train_entity_scorer(
         barrier()
     if state["best_state"] is not None:
         scorer.load_state_dict(state["best_state"])
-        _say(f"entity scorer: epoch {state['best_epoch']} of {state['epochs_done']}, held-out loss {state['best']:.4f}")
+        print_once(
+            f"entity scorer: epoch {state['best_epoch']} of {state['epochs_done']}, held-out loss {state['best']:.4f}"
+        )
     return scorer.eval()
 
 
@@ -128,7 +131,7 @@ def _say_what_is_left(seconds: float, epochs: int, patience: int) -> None:
             f"at most {epochs} more, {duration(seconds * epochs)}" if patience else f"{duration(seconds * epochs)} more"
         )
         early = f"; it ends earlier once {patience} epochs bring nothing" if patience else ""
-        _say(f"entity scorer: an epoch takes {duration(seconds)}, {most}{early}")
+        print_once(f"entity scorer: an epoch takes {duration(seconds)}, {most}{early}")
 
 
 class _Examples:
@@ -158,9 +161,9 @@ def _new_scorer(
     torch.manual_seed(int(schedule["seed"]))
     scorer = EntityScorer(config)
     if backbone:
-        _say(load_backbone(scorer.visual_encoder.backbone, config.visual_extractor, backbone))
+        print_once(load_backbone(scorer.visual_encoder.backbone, config.visual_extractor, backbone))
     else:
-        _say("entity scorer: starts from random weights (--resnet_weights or hf:DIR, see checkpoints/README.md)")
+        print_once("entity scorer: starts from random weights (--resnet_weights or hf:DIR, see checkpoints/README.md)")
     rate = (targets * weights).sum(0).add(0.5) / weights.sum(0).add(1)  # (K,), smoothed share of presence
     scorer.entity_bias.data.copy_(torch.logit(rate))
     return scorer
@@ -187,7 +190,7 @@ def _train_epoch(
     seed, epochs, shares = int(schedule["seed"]), int(schedule["epochs"]), int(schedule["shares"])
     steps = epoch_batches(len(examples.images), int(schedule["batch_size"]), shares, seed, epoch)
     if epoch == 0 and shares < world_size():
-        _say(
+        print_once(
             f"entity scorer: only {shares} of {world_size()} processes have a share to train on: raise --scorer_shares"
         )
     shared = SharedSteps(scorer, shares, seed * 1_000_003 + epoch)  # a resumed epoch drops the same units
@@ -237,10 +240,9 @@ def _loss(scorer: EntityScorer, examples: _Examples, batch: Sequence[Tensor], pr
 
 def _held_out_loss(scorer: EntityScorer, examples: _Examples, schedule: dict[str, Any]) -> float:
     """Mean loss over the held-out studies, which the processes share."""
-    n = len(examples.images)
-    blocks = [range(start, min(start + SCORE_BATCH, n)) for start in range(0, n, SCORE_BATCH)]
+    blocks = shard(score_blocks(len(examples.images)))
     losses = []
-    for index, logits, _ in read_images(scorer, examples.images, shard(blocks), int(schedule["num_workers"])):
+    for index, logits, _ in read_images(scorer, examples.images, blocks, int(schedule["num_workers"])):
         targets, weights = examples.targets[index], examples.weights[index]
         loss = F.binary_cross_entropy_with_logits(logits.cpu(), targets, weights, reduction="sum")
         losses.append((int(index[0]), loss.item()))
@@ -248,11 +250,7 @@ def _held_out_loss(scorer: EntityScorer, examples: _Examples, schedule: dict[str
 
 
 def _keep_best(state: dict[str, Any], loss: float) -> None:
+    """Keep the weights of the epoch that has ended, if its held-out loss is the lowest so far."""
     if loss < state["best"]:
         copy = {name: value.detach().clone() for name, value in state["state_dict"].items()}
         state |= {"best": loss, "best_epoch": state["epochs_done"], "best_state": copy}
-
-
-def _say(line: str) -> None:
-    if is_main():
-        print(line, flush=True)

@@ -17,7 +17,7 @@ from modules.corpus.annotations import Study
 from modules.distributed import barrier, is_main
 from modules.messages import UserError
 from modules.options.programs import MainPrepare
-from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
+from modules.preparation.features.entities import ImageDataset, read_images, score_blocks
 from modules.weights.safe_files import load_tensors, read_metadata, save_tensors
 
 FILE = "familiarity.safetensors"
@@ -146,10 +146,12 @@ class Familiarity:
 
 
 def _crossed(seen: np.ndarray) -> np.ndarray:
-    lengths = np.empty(len(seen))
-    for one, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
-        lengths[other] = Stage.of(seen[one]).distances(seen[other])
-    return lengths
+    """Distances ``(n,)`` of every second image of ``seen`` ``(n, F)`` to a fit to the others, and the other way."""
+    distances = np.empty(len(seen))
+    even, odd = slice(0, None, 2), slice(1, None, 2)
+    for fitted, measured in ((even, odd), (odd, even)):
+        distances[measured] = Stage.of(seen[fitted]).distances(seen[measured])
+    return distances
 
 
 def learn_familiarity(
@@ -165,18 +167,16 @@ def learn_familiarity(
         num_workers: processes that read them.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(training))[:IMAGES])
-    films, watch = [training[place] for place in chosen], StageWatch()
-    blocks = [range(start, min(start + SCORE_BATCH, len(films))) for start in range(0, len(films), SCORE_BATCH)]
+    images = ImageDataset([training[place] for place in chosen], image_dir, scorer.config.image_size)
+    watch = StageWatch()
     with watch.on(scorer):
-        for _ in read_images(
-            scorer, ImageDataset(films, image_dir, scorer.config.image_size), blocks, num_workers
-        ):  # fmt: skip
-            pass
+        for _ in read_images(scorer, images, score_blocks(len(images)), num_workers):
+            pass  # the watch keeps what is wanted
     return Familiarity.of(watch.stages())
 
 
 def keep_familiarity(
-    folder: Path, scorer: EntityScorer, checksum: str, training: Sequence[Study], how: MainPrepare
+    folder: Path, scorer: EntityScorer, checksum: str, training: Sequence[Study], options: MainPrepare
 ) -> None:
     """Write ``familiarity.safetensors`` into a feature folder, unless it is of the scorer with this checksum already.
 
@@ -185,9 +185,10 @@ def keep_familiarity(
         scorer: trained.
         checksum: of its file.
         training: training studies.
-        how: options of ``main_prepare.py``.
+        options: of ``main_prepare.py``.
     """
-    path, image_dir = folder / FILE, Path(how.data.image_dir)
+    path, image_dir = folder / FILE, Path(options.data.image_dir)
     if is_main() and len(training) > 1 and not (path.is_file() and read_metadata(path).get("scorer") == checksum):
-        learn_familiarity(scorer, training, image_dir, how.runtime.seed, how.loading.num_workers).save(path, checksum)
+        seed, workers = options.runtime.seed, options.loading.num_workers
+        learn_familiarity(scorer, training, image_dir, seed, workers).save(path, checksum)
     barrier()

@@ -13,10 +13,11 @@ from tqdm import tqdm
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined]
 
 from models.huggingface_backbone import first_line
+from modules.corpus.vocabularies import HUB_PREFIX
 from modules.distributed import gather_list, is_main, shard
 from modules.messages import UserError
 from modules.records import read_object
-from modules.weights.checkpoints import load_weights
+from modules.weights.reading import load_weights
 
 MEDCLIP_LAYERS = (1, 2, -1)  # of the hidden states that MedCLIP's text tower averages
 _PROJECTION = "text_model.projection_head.weight"
@@ -125,9 +126,7 @@ def find_text_model(name: str, pooling: str, device: str | torch.device = "cpu")
     Raises:
         UserError: if there is none.
     """
-    folder = name
-    if name.startswith("hub:"):
-        folder = _fetch(name.removeprefix("hub:"))
+    folder = _fetch(name.removeprefix(HUB_PREFIX)) if name.startswith(HUB_PREFIX) else name
     if not (Path(folder) / "config.json").is_file():
         raise UserError(
             f"--text_encoder is {name}; expected lsa, hub:NAME or a local folder of a Hugging Face model with "
@@ -165,9 +164,8 @@ def _load(path: str | Path) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model, report = AutoModel.from_pretrained(path, local_files_only=True, output_loading_info=True)
     else:
-        config = BertConfig(
-            **{**{key: value for key, value in known.items() if key != "auto_map"}, "model_type": "bert"}
-        )
+        settings = {key: value for key, value in known.items() if key != "auto_map"}
+        config = BertConfig(**{**settings, "model_type": "bert"})
         tokenizer = BertTokenizerFast.from_pretrained(path, local_files_only=True)
         loaded: Any = BertModel.from_pretrained(path, config=config, local_files_only=True, output_loading_info=True)
         model, report = loaded

@@ -26,7 +26,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore, are_rates
 from modules.corpus.store_writing import FeatureRows, all_current, create_feature, write_feature
-from modules.distributed import barrier, from_main, is_main
+from modules.distributed import barrier, from_main, is_main, print_once
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, UserError, require
 from modules.options.flags import DataOptions
@@ -147,7 +147,7 @@ class PublishedFiles:
         files = {split: self.folder / MEMORY.format(split) for split in self.splits}
         have_files = all(path.is_file() for path in files.values())
         if self.exclude_same_patient or not (have_files or all(study.memory_indices for study in self.studies)):
-            _say("published: no labels_indices files and no clip_indices that may be used: the memory is built")
+            print_once("published: no labels_indices files and no clip_indices that may be used: the memory is built")
             return False
         marks = [mark_of(path) for path in files.values()] if have_files else "clip_indices"
         made_by = {**source, "published": marks, "bank": len(bank)}
@@ -159,9 +159,9 @@ class PublishedFiles:
                 known = [study.memory_indices or () for study in self.studies]
                 width = min(map(len, known))
                 rows = (np.array(numbers[:width]) for numbers in known)
-            own = dict(zip(bank.ids, range(len(bank)), strict=True)) if self.owns_bank else {}
-            fixed = _without_self(rows, [own.get(study.id, -1) for study in self.studies], len(bank), "memory")
-            repeated = (np.resize(row, width) for row in fixed)
+            row_of = {identifier: row for row, identifier in enumerate(bank.ids)} if self.owns_bank else {}
+            others = _without_self(rows, [row_of.get(study.id, -1) for study in self.studies], len(bank), "memory")
+            repeated = (np.resize(row, width) for row in others)
             shape = (len(self.studies), width)
             self._stream(target, "memory_indices", repeated, shape, np.int32, "studies", made_by)
         return True
@@ -170,7 +170,7 @@ class PublishedFiles:
         """Bring ``label_neighbours`` in; false if there is no file of them that may be used."""
         path, N = self.folder / NEIGHBOURS, len(self.training)
         if self.exclude_same_patient or not path.is_file():
-            _say(f"published: no {NEIGHBOURS} that may be used: label neighbours are built")
+            print_once(f"published: no {NEIGHBOURS} that may be used: label neighbours are built")
             return False
         made_by = {**source, "published": mark_of(path)}
         if self._stale(target, made_by, "label_neighbours") and is_main():
@@ -180,9 +180,8 @@ class PublishedFiles:
                 kept = list(_without_self(_counted(path, rows, N), range(N), N, "neighbours"))
             k = min(MOST_NEIGHBOURS, *map(len, kept))
             array = np.array([row[:k] for row in kept], dtype=np.int32)
-            with create_feature(
-                target, "label_neighbours", shape=array.shape, dtype=np.int32, axis="training", made_by=made_by
-            ) as out:
+            name, shape = "label_neighbours", array.shape
+            with create_feature(target, name, shape=shape, dtype=np.int32, axis="training", made_by=made_by) as out:
                 out[...] = array
         barrier()
         return True
@@ -194,7 +193,16 @@ class PublishedFiles:
         for split, path in files.items():
             yield from _checked(path, number_rows(path), len(self.splits[split]), width)
 
-    def _stream(self, target: Path, name: str, rows: Iterator[np.ndarray], shape, dtype, axis: str, made_by) -> None:
+    def _stream(
+        self,
+        target: Path,
+        name: str,
+        rows: Iterator[np.ndarray],
+        shape: tuple[int, int],
+        dtype: Any,
+        axis: str,
+        made_by: Mapping[str, Any],
+    ) -> None:
         """Write rows as they come; the main process reads."""
         if is_main():
             bar = tqdm(rows, desc=name, total=shape[0], unit="study")
@@ -242,9 +250,8 @@ class PublishedFiles:
                 for row, value in spool.rows():
                     array[offsets[row] : offsets[row] + len(value)] = value
         barrier()
-        write_feature(
-            target, "sentence_offsets", from_main(lambda: np.asarray(offsets)), axis="sentences", made_by=made_by
-        )
+        every = from_main(lambda: np.asarray(offsets))
+        write_feature(target, "sentence_offsets", every, axis="sentences", made_by=made_by)
 
 
 def _checked(path: Path, rows: Iterator[list], count: int, width: int) -> Iterator[np.ndarray]:
@@ -259,6 +266,7 @@ def _checked(path: Path, rows: Iterator[list], count: int, width: int) -> Iterat
 
 
 def _counted(path: Path, rows: Iterator[Any], count: int) -> Iterator[Any]:
+    """The rows; UserError unless there are ``count``."""
     found = 0
     for row in rows:
         found += 1
@@ -283,14 +291,10 @@ def _without_self(rows: Iterator[np.ndarray], own: Sequence[int], bank_size: int
         kept = values[values != mine]
         if len(kept) == 0:
             raise UserError(f"the published {what} of training row {mine} name nothing but itself: leave the file out")
-        dropped += len(kept) < len(values)
+        if len(kept) < len(values):
+            dropped += 1
         yield kept
     if dropped:
-        _say(
+        print_once(
             f"published: {dropped} studies were in their own {what}, where a training would read its own report: left out"
         )
-
-
-def _say(line: str) -> None:
-    if is_main():
-        print(line, flush=True)

@@ -53,7 +53,7 @@ def find_annotation(path: str | Path) -> str:
 
 def holds_published(folder: Path) -> bool:
     """Whether one of the files of the published data set lies in a folder."""
-    names = [REPORTS, NEIGHBOURS, *(SCORES.format(split) for split in ("train", "val", "test"))]
+    names = [REPORTS, NEIGHBOURS, *(SCORES.format(split) for split in SPLITS)]
     return any((folder / name).is_file() for name in names) or EmbeddingFiles(folder, REGIONS).path.exists()
 
 
@@ -89,11 +89,12 @@ def _places(data: DataOptions, zero_shot: bool = False) -> str:
     """Flags of what is not where it usually lies, or where ``prepare_iu_xray.sh --zero_shot`` puts it."""
     words, usual = [], DataOptions(dataset_name=data.dataset_name)
     for name in ("ann_path", "image_dir", "feature_dir", "bank_dir", "cleaning", "max_words", "features"):
-        given, default = str(getattr(data, name)), str(getattr(usual, name)).format(dataset_name=data.dataset_name)
+        value, default = str(getattr(data, name)), str(getattr(usual, name)).format(dataset_name=data.dataset_name)
         expected = [data.feature_dir if name == "bank_dir" else default]
-        expected += [ZERO_SHOT[name]] if zero_shot and name in ZERO_SHOT else []
-        if given not in expected:
-            words.append(f" --{name} {shlex.quote(given)}")
+        if zero_shot and name in ZERO_SHOT:
+            expected.append(ZERO_SHOT[name])
+        if value not in expected:
+            words.append(f" --{name} {shlex.quote(value)}")
     return "".join(words)
 
 

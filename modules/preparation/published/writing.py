@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
-from modules.corpus.annotations import Study
+from modules.corpus.annotations import SPLITS, Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.pixels import open_image
 from modules.corpus.store import FeatureStore
 from modules.labels import CHEXPERT_CONDITIONS
 from modules.messages import UserError
 from modules.preparation.published.conversion import MEMORY, NEIGHBOURS, RATES, REGIONS, REPORTS, SCORES, SENTENCES
+from modules.preparation.published.recognition import PUBLISHED_NAME
 from modules.records import atomic_write, read_json, write_json, write_jsonl
 from modules.run_folder import refuse_run
 from modules.throughput import measured
@@ -79,17 +80,8 @@ def _claim(folder: Path, record: Mapping[str, object], overwrite: bool) -> None:
     """Make the folder that of one build; UserError if it is that of another."""
     path = folder / RECORD
     theirs = read_json(path) if path.is_file() else None
-    names = [
-        SCORES.format("*"),
-        MEMORY.format("*"),
-        REPORTS,
-        NEIGHBOURS,
-        RATES,
-        REGIONS,
-        SENTENCES,
-        "*_annotation_promptmrg.json",
-    ]
-    found = sorted(place for name in names for place in folder.glob(name))
+    files = [SCORES.format("*"), MEMORY.format("*"), REPORTS, NEIGHBOURS, RATES, REGIONS, SENTENCES, PUBLISHED_NAME]
+    found = sorted(place for name in files for place in folder.glob(name))
     if theirs != record and found:
         if not (overwrite and theirs):
             whose = "another build" if theirs else "somebody else"
@@ -110,7 +102,8 @@ def _write_files(folder: Path, dataset_name: str, store: FeatureStore, splits: M
         write_jsonl(folder / MEMORY.format(split), (store["memory_indices"][row].tolist() for row in rows))
         arrays = (store["region_text"][row] for row in rows)
         _write_arrays(folder / REGIONS, studies, arrays, f"{REGIONS} {split}")
-    _write_annotation(folder / f"{dataset_name.split('_')[0]}_annotation_promptmrg.json", store, splits)
+    annotation = PUBLISHED_NAME.replace("*", dataset_name.split("_")[0])
+    _write_annotation(folder / annotation, store, splits)
     training = splits.get("train", [])
     if training and "report_features" in store:
         bank = TrainingBank(store)
@@ -166,4 +159,4 @@ def _write_annotation(path: Path, store: FeatureStore, splits: Mapping[str, list
         short = [{**item, "labels": item["labels"][: len(CHEXPERT_CONDITIONS)]} for item in items["test"]]
         write_json(path, short, indent=None)
     else:
-        write_json(path, {split: items.get(split, []) for split in ("train", "val", "test")}, indent=None)
+        write_json(path, {split: items.get(split, []) for split in SPLITS}, indent=None)
