@@ -111,11 +111,11 @@ class EvaluatedSplit:
         annotation = read_annotation(options.data.ann_path)
         studies = require_split(annotation, options.testing.split, options.data.ann_path)
         check_images(studies, Path(options.data.image_dir))
-        if is_main() and (alone := sum(not study.report for study in studies)):
-            rest = (
-                f"the scores are of the other {len(studies) - alone}" if alone < len(studies) else "nothing is scored"
-            )
-            print(f"{alone} of {len(studies)} studies have no report of their own: theirs are written, {rest}")
+        unreported = sum(not study.report for study in studies)
+        if is_main() and unreported:
+            rest = f"the scores are of the other {len(studies) - unreported}"
+            scored = rest if unreported < len(studies) else "nothing is scored"
+            print(f"{unreported} of {len(studies)} studies have no report of their own: theirs are written, {scored}")
         features = _features(options, checkpoint["run"].get("trained_on"))
         refuse_other_inputs(features[0], studies, options.data.image_dir)
         dataset = _study_set(options.data, studies, features, model.config, tokenizer, device)
@@ -146,10 +146,9 @@ class EvaluatedSplit:
             + (f", --second_search {how.second_search} --guidance {how.guidance:g}" if how.second_search else ""),
         }
         if options.testing.rescore:
-            known = Path(options.run.save_dir) / RESULTS_OF
-            written = (
-                {name: read_object(known).get(name, now) for name, now in written.items()} if known.is_file() else {}
-            )
+            results = Path(options.run.save_dir) / RESULTS_OF
+            known = read_object(results) if results.is_file() else None
+            written = {} if known is None else {name: known.get(name, now) for name, now in written.items()}
         scored = {} if len(self.dataset.with_report) else {"scored": "no study"}
         return {"checkpoint": sha256_of(path), "split": options.testing.split, **written, **scored}
 

@@ -1,4 +1,4 @@
-"""What a feature folder holds of a data set's images, made in memory for images that belong to none."""
+"""Films that belong to no data set, as a data set of a model: what a feature folder holds of others is made in memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from modules.corpus.annotations import Study
+from modules.corpus.datasets import ReportDataset, sizes_read
 from modules.labels import CONDITIONS
 from modules.prediction.model_folder import TrainedModel
-from modules.preparation.features.entities import SCORE_BATCH, ImageDataset, read_images
+from modules.preparation.features.entities import ImageDataset, read_images, score_blocks
 from modules.preparation.features.familiarity import StageWatch
 from modules.retrieval.neighbours import memory_indices
 
 
 class FilmFeatures:
-    """The arrays that :class:`modules.corpus.datasets.ReportDataset` asks a feature store for, by name.
+    """The arrays that a :class:`modules.corpus.datasets.ReportDataset` asks a feature store for, by name.
 
     Args:
         ids: of the films, in the order of the rows.
@@ -30,7 +31,7 @@ class FilmFeatures:
 
     @property
     def checksums(self) -> dict[str, str]:
-        """None: nothing is stored."""
+        """Empty: nothing is stored."""
         return {}
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -44,6 +45,21 @@ class FilmFeatures:
         return np.array([self._row_by_id[identifier] for identifier in ids], dtype=np.int64)
 
 
+def film_dataset(films: Sequence[Study], trained: TrainedModel) -> tuple[ReportDataset, np.ndarray]:
+    """Films with their features as a data set, whose references are not yet set.
+
+    Args:
+        films: n studies whose image paths are whole.
+        trained: the model, with its entity scorer and its bank.
+
+    Returns:
+        The data set, and how unlike the training images each film is, ``(n,)``, NaN where that was not measured.
+    """
+    features, strangeness = film_features(films, trained)
+    sizes = sizes_read(trained.model.config)
+    return ReportDataset(films, Path("/"), features, trained.bank, trained.tokenizer, **sizes), strangeness
+
+
 def film_features(films: Sequence[Study], trained: TrainedModel) -> tuple[FilmFeatures, np.ndarray]:
     """Score the entities of every film and look up its memory, as the preparation does for a data set.
 
@@ -55,10 +71,9 @@ def film_features(films: Sequence[Study], trained: TrainedModel) -> tuple[FilmFe
         The features, and how unlike the training images each film is, ``(n,)``, NaN where that was not measured.
     """
     n, scorer, bank_ids, watch = len(films), trained.scorer, trained.bank.ids, StageWatch()
-    blocks = [range(start, min(start + SCORE_BATCH, n)) for start in range(0, n, SCORE_BATCH)]
     images = ImageDataset(films, Path("/"), scorer.config.image_size)
     with watch.on(scorer):
-        parts = list(read_images(scorer, images, blocks, num_workers=0))
+        parts = list(read_images(scorer, images, score_blocks(n), num_workers=0))
     scores = np.concatenate([logits.sigmoid().cpu().numpy() for _, logits, _ in parts])  # (n, K)
     text = np.concatenate([text.float().cpu().numpy().astype(np.float16) for _, _, text in parts])  # (n, K, E)
     memory = memory_indices(

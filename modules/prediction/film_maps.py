@@ -15,9 +15,8 @@ from tqdm import tqdm
 from models.entity_scorer import EntityScorer
 from modules.corpus.annotations import Study
 from modules.corpus.dataloaders import evaluation_loader
-from modules.corpus.datasets import ReportDataset, sizes_read
 from modules.corpus.images import normalise_pixels, read_image
-from modules.prediction.film_features import film_features
+from modules.prediction.film_features import film_dataset
 from modules.prediction.model_folder import TrainedModel
 
 TOGETHER = 64  # films read at once
@@ -57,23 +56,16 @@ class FilmMaps:
         """
         for start in tqdm(range(0, len(paths), TOGETHER), desc="maps", unit="batch", disable=None):
             part = slice(start, start + TOGETHER)
-            found = self._some([Path(path).resolve() for path in paths[part]], phrases and phrases[part])
-            yield from found
+            yield from self._maps_of([Path(path).resolve() for path in paths[part]], phrases and phrases[part])
 
     @torch.no_grad()
-    def _some(self, paths: Sequence[Path], phrases: Sequence[np.ndarray] | None) -> list[dict[str, np.ndarray]]:
+    def _maps_of(self, paths: Sequence[Path], phrases: Sequence[np.ndarray] | None) -> list[dict[str, np.ndarray]]:
+        """The maps of films that are read in one batch; see :meth:`read`."""
         trained, config = self.trained, self.trained.model.config
         films = [
             Study(id=f"{i} {path}", image_path=(str(path),), report="", split="test") for i, path in enumerate(paths)
         ]
-        dataset = ReportDataset(
-            films,
-            Path("/"),
-            film_features(films, trained)[0],
-            trained.bank,
-            trained.tokenizer,
-            **sizes_read(config),
-        )
+        dataset, _ = film_dataset(films, trained)
         (batch,) = evaluation_loader(dataset, len(films), 0, [list(range(len(films)))])
         study = dataset.to_device(batch, self.device).study
         if phrases is not None:
@@ -103,17 +95,17 @@ def scorer_attention(scorer: EntityScorer, image: Tensor) -> Tensor:
         scorer: whose layers are read.
         image: ``(B, 3, height, width)`` normalised images.
     """
-    found: list[Tensor] = []
+    attention: list[Tensor] = []  # of each layer
 
     def keep(module: nn.MultiheadAttention, inputs: tuple[Tensor, ...], _: object) -> None:
         query, key, value = inputs[:3]
         weights = module.forward(query, key, value, need_weights=True)[1]
         assert weights is not None
-        found.append(weights)
+        attention.append(weights)
 
     layers: list[Any] = [layer.multihead_attn for layer in scorer.layers]
     hooks = [layer.register_forward_hook(keep) for layer in layers]
     scorer.eval()(image)
     for hook in hooks:
         hook.remove()
-    return torch.stack(found).mean(dim=0)
+    return torch.stack(attention).mean(dim=0)

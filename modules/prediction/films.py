@@ -76,18 +76,20 @@ def _below(path: Path) -> Iterator[Path]:
 def _is_film(path: Path) -> bool:
     """Whether a file is called an image or is marked as one; a link that leads nowhere is one that cannot be read."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    packed = len(suffixes) == 2 and suffixes[1] in _PACKED
-    if suffixes and suffixes[-1 - packed] in (*SUFFIXES, *OTHER_KINDS):
+    if len(suffixes) == 2 and suffixes[1] in _PACKED:
+        suffixes.pop()  # film.nii.gz is film.nii
+    if suffixes and suffixes[-1] in (*SUFFIXES, *OTHER_KINDS):
         return path.is_file() or (path.is_symlink() and not path.exists())
     return path.is_file() and _is_marked(path)
 
 
 def _is_marked(path: Path) -> bool:
-    """Whether a file of another name is an image as far as its first bytes say; DICOMDIR is the list of those of DICOM."""
+    """Whether a file without a suffix of images is one as far as its first bytes say."""
+    if path.name.upper() == "DICOMDIR":  # marked as DICOM, and a list of other files
+        return False
+    without_suffix = not path.suffix or path.suffix[1:].isdecimal()  # 1.2.840.10008 has none
     try:
-        return path.name.upper() != "DICOMDIR" and (
-            is_dicom(path) or ((path.suffix[1:].isdecimal() or not path.suffix) and _begins_as_image(path))
-        )
+        return is_dicom(path) or (without_suffix and _begins_as_image(path))
     except OSError:
         return False
 

@@ -47,7 +47,7 @@ def results_of(wanted: Any) -> dict[str, str]:
 
 
 def _file_of(model: Path) -> Path:
-    """The weights of a trained model or a release; UserError if they are missing, or changed since the release."""
+    """The file of the weights of a trained model or a release; UserError if it is missing, or changed since the release."""
     if not is_release(model):
         return model_file(model)
     check_sums(model)
@@ -69,7 +69,6 @@ class GroundRun:
         self.sizes = {film: open_image(film).size for film in dict.fromkeys(self.films)}
         for phrase, film in zip(self.phrases, self.films, strict=True):
             require_on_film(phrase, film, *self.sizes[film])
-
         if all(phrase.patient == phrase.image for phrase in self.phrases):
             self.notes.append("the boxes name no patients: what is said by patient is by film")
 
@@ -89,20 +88,21 @@ class GroundRun:
             return phrases
         train = read_annotation(self.wanted.ann_path)["train"]
         patients = {patient_key(study.patient) for study in train if study.patient}
-        names = {
-            name.casefold() for study in train for name in (study.id, *(Path(path).stem for path in study.image_path))
-        }
-        kept = [
-            p
-            for p in phrases
-            if patient_key(p.patient) not in patients
-            and not {name.casefold() for name in (p.patient, p.image, Path(p.image).stem)} & names
-        ]
-        films = len({p.image for p in phrases}) - len({p.image for p in kept})
-        self.notes.append(f"{films} films of training patients are left out, with {len(phrases) - len(kept)} phrases")
-        if not kept:
+        names = {study.id.casefold() for study in train}
+        names |= {Path(path).stem.casefold() for study in train for path in study.image_path}
+
+        def is_held_out(phrase: Phrase) -> bool:
+            known = {name.casefold() for name in (phrase.patient, phrase.image, Path(phrase.image).stem)}
+            return patient_key(phrase.patient) not in patients and known.isdisjoint(names)
+
+        held_out = [phrase for phrase in phrases if is_held_out(phrase)]
+        films = len({phrase.image for phrase in phrases}) - len({phrase.image for phrase in held_out})
+        self.notes.append(
+            f"{films} films of training patients are left out, with {len(phrases) - len(held_out)} phrases"
+        )
+        if not held_out:
             raise UserError(f"every boxed film is of a training patient of {self.wanted.ann_path}: give other boxes")
-        return kept
+        return held_out
 
     def _with_films(self, phrases: list[Phrase]) -> tuple[list[Phrase], list[Path]]:
         """The phrases whose films are there, and the films."""
@@ -142,34 +142,25 @@ class GroundRun:
         rows |= prior_maps(self.phrases, on_grid, grid)
         measured = measured_rows(rows, overlay_of, len(self.phrases), wanted.cells)
         table = region_table(self.phrases, measured, wanted.resamples, self.options.runtime.seed)
-        lost = self._lost(on_grid)
-        lines = [
-            *region_lines(table),
-            "",
-            *region_lines(table, "mean over findings"),
-            "",
-            *lost["lines"],
-            "",
-            *self.notes,
-        ]
+        lost, lost_line = self._lost(on_grid)
+        lines = [*region_lines(table), "", *region_lines(table, "mean over findings"), "", lost_line, "", *self.notes]
         content = {
             "grid": grid,
             "split": wanted.split or "",
             "fit": wanted.fit,
             "cells": wanted.cells,
             "rows": table,
-            "lost": lost["shares"],
+            "lost": lost,
             "notes": self.notes,
         }
         write_json(folder / "grounding.json", {**content, **provenance()})
+        findings = sorted({phrase.finding for phrase in self.phrases})
+        by_finding = [line for name in findings for line in ("", *region_lines(table, name))]
         with atomic_write(folder / "table.md") as file:
-            findings = sorted({phrase.finding for phrase in self.phrases})
-            file.write(
-                "\n".join([*lines, *(line for name in findings for line in ("", *region_lines(table, name)))]) + "\n"
-            )
+            file.write("\n".join([*lines, *by_finding]) + "\n")
         self._write_phrases(folder / "per_phrase.csv", measured, on_grid)
-        first = next(name for name in rows)
-        draw_regions(folder / "figures", self.phrases, self.films, views, rows[first], wanted.cells, wanted.figures)
+        first = next(iter(rows.values()))
+        draw_regions(folder / "figures", self.phrases, self.films, views, first, wanted.cells, wanted.figures)
         print("\n".join(lines))
         print(f"wrote grounding.json, table.md, per_phrase.csv and figures into {folder}")
 
@@ -235,19 +226,20 @@ class GroundRun:
             self.notes.append(f"{len(maps) - len(there)} of {len(maps)} phrases have no map in {self.wanted.maps}")
         return {FOREIGN: maps}, 224
 
-    def _lost(self, overlays: Sequence[Overlay]) -> dict[str, Any]:
-        """Which share of the boxed area the network does not see, by finding."""
-        found: dict[str, list[float]] = {}
+    def _lost(self, overlays: Sequence[Overlay]) -> tuple[dict[str, float], str]:
+        """Which share of the boxed area the network does not see, of all and by finding, and a line that says so."""
+        of_finding: dict[str, list[float]] = {}
         for phrase, overlay in zip(self.phrases, overlays, strict=True):
-            found.setdefault(phrase.finding, []).append(overlay.lost)
-        shares = {name: float(np.mean(values)) for name, values in sorted(found.items())}
+            of_finding.setdefault(phrase.finding, []).append(overlay.lost)
+        shares = {name: float(np.mean(values)) for name, values in sorted(of_finding.items())}
         whole = float(np.mean([overlay.lost for overlay in overlays]))
         unseen = sum(overlay.in_region.sum() == 0 for overlay in overlays)
-        line = f"--fit {self.wanted.fit} loses {whole:.1%} of the boxed area; {unseen} of {len(overlays)} regions are not seen at all"
-        worst = ", ".join(
-            f"{name} {share:.1%}" for name, share in sorted(shares.items(), key=lambda item: -item[1])[:5]
+        worst = sorted(shares.items(), key=lambda item: -item[1])[:5]
+        most = ", ".join(f"{name} {share:.1%}" for name, share in worst)
+        return {"all": whole, **shares}, (
+            f"--fit {self.wanted.fit} loses {whole:.1%} of the boxed area; {unseen} of {len(overlays)} regions are not seen at "
+            f"all (most: {most})"
         )
-        return {"shares": {"all": whole, **shares}, "lines": [f"{line} (most: {worst})"]}
 
     def _write_phrases(self, path: Path, measured: Mapping[str, np.ndarray], overlays: Sequence[Overlay]) -> None:
         with atomic_write(path) as file:

@@ -26,8 +26,9 @@ from modules.records import ROOT, read_run_options, sha256_of
 from modules.retrieval.retriever import require_fitted
 from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.fast import speed_up
+from modules.weights.saving import BEST, CURRENT
 
-CHECKPOINTS = ("model_best.pth", "current_checkpoint.pth")
+CHECKPOINTS = (BEST, CURRENT)  # of a run's folder, the one to load first
 MADE_ANEW = "they have been made anew since: train the model again, or copy the features of its training there"
 WRITING = (  # options of a training that say how reports are written after it
     "dataset_name", "precision", "seed", "batch_size", "beam_size", "gen_min_len", "gen_max_len", "rerank",
@@ -124,14 +125,14 @@ def open_model(folder: str | Path, device: torch.device) -> TrainedModel:
 
 def as_options(options: dict[str, Any]) -> dict[str, Any]:
     """Those of the options of a training that say how reports are written after it."""
-    known = {"second_search": 0, **options}  # a model from before there was one is asked as it was tested
+    known = {"second_search": 0, **options}  # a model from before there was one writes as it did then
     if known.get("beam_size") == 1:
         known["rerank"] = "none"  # one beam leaves no choice
     return {name: known[name] for name in WRITING if name in known}
 
 
 def _where(bank_dir: str, folder: Path) -> Path:
-    """The retrieval bank as the training named it: from the model's folder or one above it, from here, or from the project."""
+    """The retrieval bank that a training named, looked for from the model's folder and those above it, from here, and from the project."""
     folder = folder.resolve()
     tried = [place / bank_dir for place in (folder, *folder.parents, Path(), ROOT)]
     for path in tried:

@@ -49,18 +49,17 @@ def draw_figures(reporter: Reporter, rows: Sequence[dict[str, Any]], folder: Pat
 def as_tested(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of a prediction under the names that a test gives them, without references; ids are paths, as short as may be."""
     top = os.path.commonpath([os.path.dirname(row["image"]) for row in rows])
-    return [_as_tested(row, Path(row["image"]).relative_to(top).as_posix()) for row in rows]
-
-
-def _as_tested(row: dict[str, Any], identifier: str) -> dict[str, Any]:
-    return {
-        "id": identifier,
-        "prediction": row["report"],
-        "reference": "",
-        "states": [STATES.index(state) for state in row["states"].values()],
-        "positive_probability": list(row["probability"].values()),
-        "retrieved": row["retrieved"],
-        "retrieved_report": row["retrieved_report"] or "",
-        "retrieval_distance": row["retrieval_distance"],
-        "unlike_training": row["unlike_training"],
-    }
+    return [
+        {
+            "id": Path(row["image"]).relative_to(top).as_posix(),
+            "prediction": row["report"],
+            "reference": "",
+            "states": [STATES.index(state) for state in row["states"].values()],
+            "positive_probability": list(row["probability"].values()),
+            "retrieved": row["retrieved"],
+            "retrieved_report": row["retrieved_report"] or "",
+            "retrieval_distance": row["retrieval_distance"],
+            "unlike_training": row["unlike_training"],
+        }
+        for row in rows
+    ]

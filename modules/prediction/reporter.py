@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from modules.corpus.annotations import Study
-from modules.corpus.datasets import ReportDataset, sizes_read
+from modules.corpus.datasets import ReportDataset
 from modules.corpus.pixels import is_blank, open_image
 from modules.evaluation.generation import generate_reports, search_of
 from modules.labelling.labelers import RuleLabeler
@@ -19,7 +19,7 @@ from modules.labels import CONDITIONS, STATES
 from modules.messages import UserError
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTest
-from modules.prediction.film_features import film_features
+from modules.prediction.film_features import film_dataset
 from modules.prediction.model_folder import TrainedModel
 from modules.prediction.release import open_trained
 from modules.retrieval.observation import ask
@@ -51,7 +51,7 @@ class Reporter:
 
     def __init__(self, trained: TrainedModel, device: torch.device) -> None:
         self.trained, self.device = trained, device
-        self.options = as_tested(trained.options)
+        self.options = options_of_a_test(trained.options)
         self.search = search_of(self.options.generation, RuleLabeler())
 
     @classmethod
@@ -81,9 +81,10 @@ class Reporter:
             ``retrieval_distance``.
         """
         for start in range(0, len(paths), FILMS_AT_ONCE):
-            yield from self._some([Path(path).resolve() for path in paths[start : start + FILMS_AT_ONCE]])
+            yield from self._rows_of([Path(path).resolve() for path in paths[start : start + FILMS_AT_ONCE]])
 
-    def _some(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    def _rows_of(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """The rows of a few films, in order; a film that is named twice is read once."""
         rows: dict[Path, dict[str, Any]] = {}
         for path in paths:
             try:
@@ -102,21 +103,14 @@ class Reporter:
         """Films, every one readable, as a data set whose references were retrieved."""
         trained, options = self.trained, self.options
         studies = [Study(id=str(path), image_path=(str(path),), report="", split="test") for path in paths]
-        config = trained.model.config
-        features, strangeness = film_features(studies, trained)
-        dataset = ReportDataset(
-            studies,
-            Path("/"),
-            features,
-            trained.bank,
-            trained.tokenizer,
-            **sizes_read(config),
-        )
-        queries = ask(trained.model, dataset, config.retrieval, options)
-        distances = set_references(trained.model, dataset, config.retrieval, queries, False, options.runtime.seed)
+        dataset, strangeness = film_dataset(studies, trained)
+        retrieval = trained.model.config.retrieval
+        queries = ask(trained.model, dataset, retrieval, options)
+        distances = set_references(trained.model, dataset, retrieval, queries, False, options.runtime.seed)
         return Films(dataset, distances, strangeness)
 
     def _write(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """The rows of films that can be read."""
         films, options = self.films(paths), self.options
         rows = generate_reports(
             self.trained.model,
@@ -132,13 +126,14 @@ class Reporter:
         return [_readable(*parts) for parts in zip(rows, films.distances, films.strangeness, strict=True)]
 
 
-def as_tested(options: dict[str, Any]) -> MainTest:
+def options_of_a_test(options: dict[str, Any]) -> MainTest:
     """How main_test.py reads and writes after a training with these options."""
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return parse_options(MainTest, [*words, "--num_workers", "0"])
 
 
 def _readable(row: dict[str, Any], distance: float, strangeness: float) -> dict[str, Any]:
+    """A row of :func:`modules.evaluation.generation.generate_reports` as :meth:`Reporter.stream` yields it."""
     return {
         "image": row["image"],
         "report": row["prediction"],

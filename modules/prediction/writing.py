@@ -32,13 +32,13 @@ def _several(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _file_of(path: Path) -> list[int] | None:
+def _stamp_of(path: Path) -> list[int] | None:
     """Size and time of a file; None if it is not there, which its reading says."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]
 
 
 class PredictionFolder:
@@ -65,7 +65,7 @@ class PredictionFolder:
                 f"{self.folder} holds a training, the results of a test or files of your own ({', '.join(theirs[:3])}): choose "
                 "another --out"
             )
-        self.films = {str(path.resolve()): _file_of(path) for path in films}
+        self.films = {str(path.resolve()): _stamp_of(path) for path in films}
         if (self.folder / ROWS).is_file():
             self._drop_torn_line()
         other = self._of_something_else(model_checksum)
@@ -76,7 +76,8 @@ class PredictionFolder:
         write_json(known, {"sha256": model_checksum, "note": NOTE})
         self.unreadable: dict[str, str] = {}  # reason by image
         self.unlike = 0  # reports on images unlike those of the training
-        self.done: set[str] = set()
+        self.speed = 0.0  # images a second; 0 where all reports were there
+        self.done: set[str] = set()  # images with a report
         for row in self.rows():
             self.done.add(row["image"])
             self.unlike += bool(row.get("unlike_training"))
@@ -107,8 +108,9 @@ class PredictionFolder:
             while end:
                 start = max(end - 4096, 0)
                 file.seek(start)
-                if (found := file.read(end - start).rfind(b"\n")) >= 0:
-                    end = start + found + 1
+                line_end = file.read(end - start).rfind(b"\n")
+                if line_end >= 0:
+                    end = start + line_end + 1
                     break
                 end = start
             if end < size:
@@ -172,7 +174,7 @@ class PredictionFolder:
 
     def summary(self) -> str:
         """How many reports there are, where, how fast they were written, and what to beware of."""
-        speed = f" ({self.speed:.1f} images/s)" if self.speed else ""  # none where all reports were there
+        speed = f" ({self.speed:.1f} images/s)" if self.speed else ""
         lines = [f"{counted(len(self.done), 'report')} in {self.folder / ROWS}{speed}. {NOTE}"]
         if self.unlike:
             lines.append(
