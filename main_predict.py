@@ -111,9 +111,8 @@ def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
         content, studies = read_studies(wanted.input_json_file, wanted.img_root_dir)
     films = list(dict.fromkeys(studies.values())) if studies else find_films(wanted.images)
     out, saved = folder_of(wanted), wanted.save_json_file
-    if (
-        saved and Path(saved).is_file() and not (out / ROWS).is_file() and not wanted.overwrite
-    ):  # before hours of writing
+    # Refused before hours of writing.
+    if saved and Path(saved).is_file() and not (out / ROWS).is_file() and not wanted.overwrite:
         raise UserError(f"--save_json_file {saved} {THERE}")
     folder = PredictionFolder(out, reporter.trained.checksum, films, wanted.overwrite)
     shown = wanted.verbose_text or sys.stdout.isatty()  # what is no terminal may be a log

@@ -82,7 +82,13 @@ def trainings_of(folder: str | Path) -> list[str]:
     places = [place for run in map(Path, runs) for place in (run, *moved_aside(run))]
     files = (*OF_A_TRAINING, *WITHOUT_CHECKPOINT)
     found = [place for place in dict.fromkeys(places) if any((place / name).is_file() for name in files)]
-    return [near if not (near := os.path.relpath(place)).startswith("..") else str(place) for place in found]
+    return [_shortest(place) for place in found]
+
+
+def _shortest(place: Path) -> str:
+    """A path from here on, if it lies below here; else as it is."""
+    relative = os.path.relpath(place)
+    return str(place) if relative.startswith("..") else relative
 
 
 def moved_aside(folder: Path) -> list[Path]:

@@ -77,9 +77,10 @@ def refuse_stand_ins(path: Path) -> None:
 
 
 def named(name: object) -> str:
-    """A name that a file claims, as a message may quote it: on one line, of it no more than 80 letters, of a text only how many.
+    """A name that a file claims, as a message may quote it: on one line, with 80 letters at most.
 
-    Where a name stands a report may stand, as in the first line of a table without headings.
+    Where a name should stand, a report may stand, as in the first line of a table without headings. Of a text that may be
+    one, only the number of letters is said.
     """
     text = str(name)
     words = text.split()
@@ -96,7 +97,10 @@ def quoted_name(name: object) -> str:
 
 
 def quoted(cell: object) -> str:
-    """A cell between quotes if it is one word, or holds single ones, else what it is: two may be a whole report in the wrong column."""
+    """A cell between quotes if it is one word, or a list of single ones; else only what it is.
+
+    Two words may be a whole report in the wrong column.
+    """
     if _holds_texts(cell):
         return f"a text of {len(cell):,} letters" if isinstance(cell, str) else f"a {type(cell).__name__} of texts"
     return quoted_name(cell)
@@ -109,21 +113,24 @@ def _holds_texts(value: object) -> bool:
 
 
 def shown_headings(names: Sequence[str], known: bool) -> str:
-    """The cells of a first row, quoted if one is a known heading or all are single words: else they may be a study with its report."""
+    """The cells of a first row, quoted if one is a known heading or all are single words; else they may be a study with its report.
+
+    Args:
+        names: the cells.
+        known: whether one of them is a known heading.
+    """
     if known or not any(map(_holds_texts, names)):
         return ", ".join(map(quoted_name, names)) or "none"
-    return (
-        f"{len(names)} cells, none of which is a known heading"
-        if len(names) > 1
-        else "one cell, which is no known heading"
-    )
+    if len(names) == 1:
+        return "one cell, which is no known heading"
+    return f"{len(names)} cells, none of which is a known heading"
 
 
 _UP = "\x1b[A"  # moves the cursor of a terminal
 
 
 class LogLines:
-    """A stream that nobody looks at: of bars that are drawn over themselves it gets a line a minute.
+    """A stream into a file or a pipe: where a progress bar would be drawn over itself, it gets a line a minute.
 
     Args:
         stream: of a file or a pipe.

@@ -94,16 +94,11 @@ def benchmark_of(options: AblateOptions) -> Benchmark:
 
 def refuse_two_data(given: Collection[str], options: AblateOptions) -> None:
     """Refuse data that are chosen twice; UserError names both flags."""
-    other = options.dataset_name != "synth_cxr"
-    chosen = [
-        name
-        for name, asked in (
-            ("--benchmark", "benchmark" in given),
-            ("--quick", options.quick),
-            (f"--dataset_name {options.dataset_name}", other),
-        )
-        if asked
-    ]
+    chosen = ["--benchmark"] if "benchmark" in given else []
+    if options.quick:
+        chosen.append("--quick")
+    if options.dataset_name != "synth_cxr":
+        chosen.append(f"--dataset_name {options.dataset_name}")
     if len(chosen) > 1:
         raise UserError(f"{chosen[0]} chooses the data, and so does {chosen[1]}: leave out one of them")
 

@@ -38,6 +38,6 @@ BROUGHT = {  # by a flag that names weights: what they decide instead of the siz
 
 
 def without_brought(defaults: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Those of the defaults that no weights decide which the command line names."""
+    """The defaults without those that are decided by weights which the command line names."""
     decided = {name for flag, names in BROUGHT.items() if flag in given for name in names}
     return {name: value for name, value in defaults.items() if name not in decided}

@@ -21,6 +21,12 @@ class ReadWith(NamedTuple):
     instead: str = "give one of them"  # where it is read without the other
     harmless: int = 0  # a number that asks for nothing
 
+    def are_read_beside(self, chosen: Any) -> bool:
+        """Whether the flags are read where the other one has this value."""
+        if isinstance(self.values, bool):
+            return bool(chosen) is self.values
+        return chosen in self.values
+
 
 OF_A_TRAINED_MODEL = (  # with --init_from they are asked once the switches of that model are known
     ReadWith(("align_iou",), "align_pairs", ("all",)),
@@ -122,21 +128,22 @@ def refuse_idle(
     """
     for row in rows:
         decisive, chosen = found[row.other]
-        if bool(chosen) is row.values if isinstance(row.values, bool) else chosen in row.values:
+        if row.are_read_beside(chosen):
             continue
         for name in row.names:
             a_field, value = found[name]
             nothing = value == row.harmless and not isinstance(value, bool)
             if name in given and not nothing and value != defaults.get(name, a_field.default):
-                raise FlagError(f"{_typed(a_field, value)} would change nothing {_because(decisive, chosen, row)}")
+                raise FlagError(f"{typed(a_field, value)} would change nothing {_because(decisive, chosen, row)}")
 
 
 def _because(decisive: Field, chosen: Any, row: ReadWith) -> str:
+    """The end of the sentence: beside which flag the other is not read, and what to do."""
     name, values = flag_name(decisive), row.values
     if isinstance(values, tuple):
         return f"with {name} {chosen}: it is read with {name} {_one_of(values)}"
     if not values:
-        return f"with {_typed(decisive, chosen)}: {row.instead}"
+        return f"with {typed(decisive, chosen)}: {row.instead}"
     off = chosen is not None and not isinstance(chosen, (bool, tuple, str)) and chosen == 0
     return f"with {name} {chosen}: leave one of them out" if off else f"without {name}: give both, or leave it out"
 
@@ -146,8 +153,8 @@ def _one_of(values: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _typed(a_field: Field, value: Any) -> str:
-    """A flag as it is typed."""
+def typed(a_field: Field, value: Any) -> str:
+    """A flag with its value, as one types it."""
     if isinstance(value, bool):
         return flag_name(a_field) if value else flag_name(a_field).replace("--", "--no-", 1)
     return f"{flag_name(a_field)} {' '.join(value) if isinstance(value, tuple) else value}"

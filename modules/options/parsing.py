@@ -124,7 +124,8 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     words = as_declared(program, sys.argv[1:] if argv is None else argv)
     first = _Parser(prog=program.file, add_help=False, allow_abbrev=False)
     first.add_argument("--dataset_name")
-    parser = build_parser(program, dataset_name := first.parse_known_args(words)[0].dataset_name)
+    dataset_name = first.parse_known_args(words)[0].dataset_name
+    parser = build_parser(program, dataset_name)
     empty = next((word for word in words if word.startswith("--") and word.endswith("=--")), None)
     if empty:  # which argparse takes for an empty list, whatever the flag
         parser.error(f"{empty} gives no value: write one after the =")
@@ -178,27 +179,32 @@ def words_for(program: type[Program], argv: Sequence[str]) -> list[str]:
     """Those of the words of a command line that are flags of a program, with their values."""
     words = as_declared(program, argv)
     flags = build_parser(program)._option_string_actions
-    kept, takes = [], False
+    own, is_own = [], False
     for word in words:
         if word.startswith("--"):
-            takes = word.partition("=")[0] in flags
-        kept += [word] if takes else []
-    return kept
+            is_own = word.partition("=")[0] in flags
+        if is_own:
+            own.append(word)
+    return own
 
 
 def share(words: Sequence[str]) -> None:
-    """Print the words after ``--`` that the program named before it reads, a line each; of several, refuse what none reads.
+    """Give each program of a script its share of the words of the script, which asks ``PROGRAM ... -- WORD ...``.
 
-    With ``--check`` among the names nothing is printed: the words must be flags of the program, as it would read them.
+    For one program its words are printed, a line each. For several nothing is printed: a word that none of them reads is
+    refused, and so are flags that contradict each other. With ``--check`` among the programs nothing is printed either:
+    all words must be flags of each, as it would read them.
     """
-    names, rest = list(words[: list(words).index("--")]), list(words[list(words).index("--") + 1 :])
+    border = list(words).index("--")
+    names, rest = list(words[:border]), list(words[border + 1 :])
     programs = [program for program in PROGRAMS if program.__name__ in names]
     if "--check" in names:
         for program in programs:
             parse_options(program, rest)
         return
     if len(programs) == 1:
-        print(*words_for(programs[0], rest), sep="\n", end="\n" if words_for(programs[0], rest) else "")
+        own = words_for(programs[0], rest)
+        print(*own, sep="\n", end="\n" if own else "")
         return
     read = [word for program in programs for word in words_for(program, rest)]
     for word in rest:

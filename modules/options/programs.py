@@ -51,7 +51,6 @@ class Program:
     file: ClassVar[str]
     examples: ClassVar[tuple[str, str]]
     moved: ClassVar[dict[str, str]] = {}  # flags of earlier versions -> the command that does it now
-
     own: ClassVar[frozenset[str]] = frozenset()  # flags that share no more than their name with one of a training
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "numpy")  # without which it cannot begin
     requirements: ClassVar[str] = "requirements.txt"
@@ -265,18 +264,17 @@ class MainPredict(Program):
 
     def __post_init__(self) -> None:
         wanted, release = self.prediction, self.release
-        if bool(wanted.images) + bool(wanted.input_json_file) + bool(release.export) + bool(release.scores) > 1:
+        tasks = [task for task in (wanted.images, wanted.input_json_file, release.export, release.scores) if task]
+        if len(tasks) > 1:
             raise FlagError("--images, --input_json_file, --export and --scores are different tasks: give one of them")
         if {"beside", "host", "port"} & self.given and not self.page.serve:
             raise FlagError("--beside, --host and --port are of the page: give --serve too")
-        if not (wanted.images or wanted.input_json_file or release.export or release.scores or self.page.serve):
+        if not tasks and not self.page.serve:
             raise FlagError("--images names no image: give PNG, JPEG or DICOM files, or folders of them")
-        if wanted.save_json_file and not wanted.input_json_file:
+        read, saved = wanted.input_json_file, wanted.save_json_file
+        if saved and not read:
             raise FlagError("--save_json_file writes the studies of --input_json_file: give both")
-        if (
-            wanted.save_json_file
-            and Path(wanted.save_json_file).resolve() == Path(str(wanted.input_json_file)).resolve()
-        ):
+        if saved and read and Path(saved).resolve() == Path(read).resolve():
             raise FlagError("--save_json_file is --input_json_file itself, which it would replace: give another file")
         if not release.export and {"bank_text", "half"} & self.given:
             raise FlagError("--no-bank_text and --half say what --export writes: give it too")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import Field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.config import FlagError, flag_name
+from models.config import FlagError
 from modules.labels import CONDITIONS
 from modules.messages import UserError
 from modules.options.dataset_defaults import SMALL, SMALL_SET, without_brought
+from modules.options.idle_flags import typed
 from modules.options.parsing import defaults_of, flags_of, groups_of
 from modules.options.programs import Program
 from modules.records import read_run_options
@@ -71,26 +72,26 @@ def fit_to_size(options: Program, defaults: dict[str, Any]) -> str:
         for attribute, kind in groups_of(type(options)).items():
             group = getattr(options, attribute)
             own = {field.name: field for field in flags_of(kind)}
-            free = {name for name in without_brought({**own}, options.given) if name not in options.given}
+            free = {name for name in without_brought(own, options.given) if name not in options.given}
             changed = {name: value for name, value in {**large, **defaults}.items() if name in free}
             fitted = _beside(changed, {name: getattr(group, name) for name in own if name in options.given})
             setattr(options, attribute, replace(group, **{**changed, **fitted}))
             for name, value in {**changed, **fitted}.items():
                 if name in defaults or name in fitted:
-                    said.append(_typed(own[name], value))
+                    said.append(typed(own[name], value))
         replace(options)  # checks the groups beside each other
     except FlagError as error:
         raise UserError(str(error)) from error
     return f"set by the size of the data set (yours win): {' '.join(said)}"
 
 
-def _typed(a_field: Field, value: Any) -> str:
-    """A flag with its value, as one types it."""
-    return f"--{'' if value else 'no-'}{a_field.name}" if isinstance(value, bool) else f"{flag_name(a_field)} {value}"
-
-
 def _beside(changed: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the values that follow from the size which have to be others beside what is given of their group."""
+    """Other values for those that follow from the size and do not suit what the command line sets of their group.
+
+    Args:
+        changed: what follows from the size, by name.
+        given: what the command line sets.
+    """
     fitted: dict[str, Any] = {}
     if "hidden_size" in given and "decoder_heads" in changed:
         fitted["decoder_heads"] = math.gcd(given["hidden_size"], changed["decoder_heads"])
@@ -109,7 +110,7 @@ def _beside(changed: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return fitted
 
 
-# of a search, followed by a test where the training set them
+# Flags of a search for reports; a test takes them from the training where that has set them.
 FOLLOWED = ("gen_min_len", "gen_max_len", "rerank", "second_search", "guidance")
 
 

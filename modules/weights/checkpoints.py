@@ -18,14 +18,7 @@ from modules.messages import UserError, named
 from modules.weights.backbones import FOLDER, folder_weights
 from modules.weights.layouts import OURS, check_weights, describe, nearest_layout, plain_names, weights_of
 from modules.weights.reading import build_blank, check_tensors, load_weights
-from modules.weights.released import (
-    BEHAVIOUR,
-    DEAD,
-    SINCE,
-    from_released,
-    is_released,
-    released_config,
-)
+from modules.weights.released import BEHAVIOUR, DEAD, SINCE, from_released, is_released, released_config
 from modules.weights.saving import FORMAT
 
 _COUNTS = ("epoch", "step", "steps", "seen", "seconds", "best", "earlier", "world_size")  # of the state of a run
@@ -73,7 +66,8 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
             content = {**content, "state_dict": plain_names(content["state_dict"])}
         _check_ours(content, path)
         return content
-    if is_released(weights := weights_of(content)):
+    weights = weights_of(content)
+    if is_released(weights):
         return released_checkpoint(weights, path)
     lacking = ", ".join(name for name in ("format", "config", "run") if weights and name not in content)
     if nearest_layout(weights)[0] is OURS and lacking:
@@ -115,7 +109,7 @@ def _refuse_second_stage(weights: Mapping[str, Tensor], blank: Mapping[str, Tens
 
 
 def _is_state(name: str, value: Any) -> bool:
-    """Whether a value is of the kind that a training writes under this name; names of others are nobody's."""
+    """Whether a value is of the kind that a training writes under this name; under another name anything may stand."""
     if name in _COUNTS:
         return type(value) in (int, float) and value >= 0
     if name == "trained_on" and value is not None:
@@ -236,13 +230,13 @@ def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
     taken: dict[str, Tensor] = {}
     extended = []
     for key, value in own.items():
-        given = source.get(key, source.get(key.removeprefix("bert.")))
-        if given is None:
+        trained = source.get(key, source.get(key.removeprefix("bert.")))
+        if trained is None:
             continue
-        if given.shape == value.shape:
-            taken[key] = given
-        elif given.dim() == value.dim() and given.shape[1:] == value.shape[1:] and len(given) < len(value):
-            taken[key] = torch.cat([given, value[len(given) :]])  # the added tokens stay random
+        if trained.shape == value.shape:
+            taken[key] = trained
+        elif trained.dim() == value.dim() and trained.shape[1:] == value.shape[1:] and len(trained) < len(value):
+            taken[key] = torch.cat([trained, value[len(trained) :]])  # the added tokens stay random
             extended.append(key)
     if "bert.embeddings.word_embeddings.weight" not in taken:
         raise UserError(

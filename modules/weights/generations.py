@@ -13,7 +13,7 @@ from modules.weights.saving import CURRENT, PREVIOUS, stated_checksum
 
 def state_files(folder: Path) -> list[Path]:
     """The states of a run, the newest first; UserError if there is none to resume."""
-    paths = [path for name in (CURRENT, PREVIOUS) if (path := folder / name).is_file()]
+    paths = [path for path in (folder / CURRENT, folder / PREVIOUS) if path.is_file()]
     if not paths:
         raise UserError(
             f"--resume was given but {folder / CURRENT} does not exist: start without it, or fix --save_dir"

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from modules.messages import STAND_INS, UserError, named, require_file
 from modules.weights.saving import MARK, is_whole, last_bytes, nonfinite_tensors, verified_checksum
 
-ZIP, LEGACY = (
-    b"PK\x03\x04",
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
-)  # how files of torch.save begin, today's and older
+# How files of torch.save begin, today's and older ones.
+ZIP, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OTHERS = (
     *STAND_INS,
     (b"{", "JSON: give the file of the weights"),
@@ -63,7 +61,7 @@ def load_weights(path: str | Path) -> Any:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file is safetensors by its beginning, the length of a JSON object and that; by its name only if it is no other."""
+    """Whether a file is safetensors: it begins with the length of a JSON object and that object, or is called so and is no other."""
     with open(path, "rb") as file:
         start = file.read(len(LEGACY))
     length = int.from_bytes(start[:8], "little")
@@ -151,7 +149,7 @@ def build_blank(network: type[nn.Module], config: type, values: Any, path: objec
 
 
 def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is what a field declares; a whole number is a fraction too, and yes and no are no numbers."""
+    """Whether a value is of the type that a field declares; a whole number is a fraction too, a truth value is no number."""
     wanted = [get_origin(part) or part for part in get_args(kind) or (kind,)]
     return type(value) in wanted or (type(value) is int and float in wanted)
 

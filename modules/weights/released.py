@@ -132,7 +132,8 @@ def from_released(weights: Mapping[str, Tensor], path: object) -> dict[str, Tens
             f"{path} begins like a released REVTAF but {len(strange)} of its {len(weights)} names are unknown, for "
             f"example {strange[0]}: fetch the file again"
         )
-    return {ours: value for name, value in weights.items() if (ours := our_name(name))}
+    by_our_name = ((our_name(name), value) for name, value in weights.items())
+    return {name: value for name, value in by_our_name if name}
 
 
 def to_released(state_dict: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
