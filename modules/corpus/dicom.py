@@ -75,6 +75,7 @@ def read_dicom(path: str | Path) -> Image.Image:
 
 
 def _read(path: Path) -> Image.Image:
+    """:func:`read_dicom` of a file that is marked as DICOM and not too large."""
     data = _parse(path)
     check_subject(path, data)
     _check_whole(path, data)
@@ -232,9 +233,11 @@ def _of_interest(values: np.ndarray, data: Dataset) -> np.ndarray:
     (count, first, _), entries = tables[0].LUTDescriptor, tables[0].LUTData
     count = count or 1 << 16  # which 16 bits cannot hold
     if isinstance(entries, bytes):
-        single = len(entries) in (count, count + count % 2)  # bytes, of an even number
         order = "<" if data.file_meta.TransferSyntaxUID.is_little_endian else ">"
-        entries = np.frombuffer(entries, "u1" if single else f"{order}u2")[: count if single else None]
+        if len(entries) in (count, count + count % 2):  # of one byte each, filled up to an even number
+            entries = np.frombuffer(entries, "u1")[:count]
+        else:
+            entries = np.frombuffer(entries, f"{order}u2")
     table = np.asarray(entries)
     if len(table) != count:
         raise ValueError(f"{len(table)} entries for {count}")

@@ -181,6 +181,7 @@ class FeatureStore:
         return np.array([row_by_id[identifier] for identifier in ids], dtype=np.int64)
 
     def _row_by_id(self, name: str) -> dict[str, int]:
+        """Row of every study of an axis, or of an array of that axis, by its id."""
         axis = name if name in IDS_OF else self.entry(name)["axis"]
         assert axis != "sentences", "sentences have no ids: sentence_offsets says whose they are"
         if axis not in self._rows:

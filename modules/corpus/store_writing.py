@@ -66,6 +66,7 @@ def write_axis(directory: str | Path, axis: str, ids: Sequence[str]) -> None:
 
 
 def _write_axis(directory: Path, axis: str, ids: list[str]) -> None:
+    """:func:`write_axis` in the main process."""
     content = json.dumps(ids, ensure_ascii=False).encode()
     checksum = hashlib.sha256(content).hexdigest()
     path = directory / f"{axis}.json"

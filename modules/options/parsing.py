@@ -73,6 +73,7 @@ def build_parser(program: type[Program], dataset_name: str | None = None) -> Arg
 
 
 def _add(section: Any, a_field: Field, kind: Any, default: Any) -> None:
+    """Add a flag to a section of ``--help``."""
     kinds = [part for part in get_args(kind) or (kind,) if part not in (type(None), ...)]
     known = a_field.metadata
     shown = {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
@@ -222,6 +223,7 @@ def share(words: Sequence[str]) -> None:
 
 
 def _unknown(program: type[Program], parser: ArgumentParser, word: str) -> str:
+    """A sentence on a word that no flag of a program reads: what it may mean, or which program reads it."""
     name = word.split("=")[0]
     earlier = "--" + name.removeprefix("--").removeprefix("no-").replace("-", "_")
     if name.startswith("--") and earlier in program.moved:

@@ -97,6 +97,7 @@ def model_card(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> st
 
 
 def _scores(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> str:
+    """The table of the model's scores with their protocol, or why there is none."""
     folder = model if model.is_dir() else model.parent
     if not ((folder / RESULTS_OF).is_file() and (folder / "metrics.json").is_file()):
         return "Not tested: there are no results of these weights."

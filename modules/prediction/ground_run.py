@@ -73,6 +73,7 @@ class GroundRun:
             self.notes.append("the boxes name no patients: what is said by patient is by film")
 
     def _read(self) -> list[Phrase]:
+        """The boxed phrases of a file, or of a folder of masks."""
         wanted = self.wanted
         if not Path(wanted.boxes).is_dir():
             return read_boxes(wanted.boxes, wanted.split, wanted.master_table)
@@ -242,6 +243,7 @@ class GroundRun:
         )
 
     def _write_phrases(self, path: Path, measured: Mapping[str, np.ndarray], overlays: Sequence[Overlay]) -> None:
+        """Write every measure of every row and phrase as CSV."""
         with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["row", "image", "patient", "finding", "lost", *MEASURES])
@@ -260,6 +262,7 @@ def _only_film(by_name: Mapping[str, Sequence[Path]], *names: str) -> Path | Non
 
 
 def _overlay(phrase: Phrase, view: View, cells: int, width: int, height: int) -> Overlay:
+    """What a phrase's boxes or mask cover of the grid that is measured."""
     if phrase.mask is not None:
         return overlay_mask(phrase.mask, view, cells, width, height)
     across, down = phrase.size or (width, height)

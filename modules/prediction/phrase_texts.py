@@ -46,6 +46,7 @@ def phrase_vectors(bank: TrainingBank, phrases: Sequence[str], device: torch.dev
 
 
 def _refuse_other_encoder(encoder: TextEncoder, bank: TrainingBank, sentences: Sequence[str]) -> None:
+    """Encode some sentences of the bank again; UserError if other vectors come out than are stored."""
     stored = bank.store["sentence_features"]
     if (len(sentences), encoder.width) == stored.shape:
         rows = [row for row in np.linspace(0, len(stored) - 1, CHECKED).astype(int) if sentences[row]]

@@ -196,6 +196,7 @@ def open_release(folder: Path, device: torch.device) -> TrainedModel:
 
 
 def _open_scorer(path: Path, config: dict[str, Any]) -> EntityScorer:
+    """The entity scorer of a release; UserError if its weights do not fit its configuration."""
     weights = load_tensors(path)
     check_weights(weights, build_blank(EntityScorer, EntityScorerConfig, config, path).state_dict(), path, "its config")
     scorer = EntityScorer(EntityScorerConfig(**config))

@@ -80,6 +80,7 @@ def write_studies(
 
 
 def _items(content: Any, path: str | Path) -> list[tuple[str, Any]]:
+    """Key and content of every study of a file; UserError if it has another layout."""
     if isinstance(content, Mapping) and content:
         return [(str(key), study) for key, study in content.items()]
     if isinstance(content, list) and content and all(isinstance(study, Mapping) for study in content):

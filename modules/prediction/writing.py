@@ -148,6 +148,7 @@ class PredictionFolder:
         self._write_tables()
 
     def _write_tables(self) -> None:
+        """Write the table of all reports and that of the images without one."""
         with atomic_write(self.folder / TABLE) as file:
             writer = csv.writer(file, lineterminator="\n")
             for number, row in enumerate(self.rows()):

@@ -76,6 +76,7 @@ def save_generation(value: Any, folder: Path) -> str:
 
 
 def _write(value: Any, path: Path, keep: Path | None) -> str:
+    """Write a file under a temporary name, then give it its own; what was there is kept as ``keep``, if that is given."""
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

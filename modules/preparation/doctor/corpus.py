@@ -187,6 +187,7 @@ class _Inside:
 def _look_inside(
     images: list[str], split_of: Mapping[str, str], folder: Path, options: CheckOptions, diagnosis: Diagnosis
 ) -> None:
+    """Decode every image and say what is wrong with them, alone or beside each other."""
     with ThreadPoolExecutor(max(1, options.num_workers)) as pool:  # decoding releases the interpreter
         results = pool.map(partial(_read_inside, folder), images)
         bar = tqdm(results, total=len(images), desc="images decoded", unit="image", leave=False)
@@ -212,6 +213,7 @@ def _look_inside(
 
 
 def _read_inside(folder: Path, image: str) -> _Inside:
+    """What decoding one image finds."""
     try:
         with open_image(folder / image) as decoded:
             digest = hashlib.blake2b((folder / image).read_bytes(), digest_size=16).digest()

@@ -142,6 +142,7 @@ def open_features(data: DataOptions, studies: Sequence[Study], diagnosis: Diagno
 
 
 def _open(folder: Path, diagnosis: Diagnosis) -> FeatureStore | None:
+    """The store of a folder; None, with a line that says why, if it cannot be opened."""
     try:
         return FeatureStore.open(folder)
     except UserError as error:
@@ -214,6 +215,7 @@ def look_at_values(found: Examined, diagnosis: Diagnosis, thorough: bool) -> Non
 
 
 def _look_at_shapes(found: Examined, diagnosis: Diagnosis) -> None:
+    """Check the lengths of every array; wrong ones become ``broken``."""
     N = len(found.bank_ids) or None
     width = None if "report_features" in found.broken else found["report_features"].shape[-1]
     expected = {

@@ -95,6 +95,7 @@ def _look_at_bank(found: Examined, studies: Sequence[Study], diagnosis: Diagnosi
 def _look_at_rows(
     name: str, rows: np.ndarray, own: np.ndarray, ids: Sequence[str], found: Examined, diagnosis: Diagnosis
 ) -> None:
+    """Check that rows ``(n, k)`` of the bank are there and that none is a study's ``own`` row ``(n,)``, -1 for none."""
     size = len(found.bank_ids)
     outside = [ids[int(i)] for i in np.flatnonzero(((rows < 0) | (rows >= size)).any(1))]
     text = f"{name} of {{count}} studies point outside the {size:,} training reports: {AGAIN}"
@@ -106,6 +107,7 @@ def _look_at_rows(
 
 
 def _look_for_relatives(found: Examined, memory: np.ndarray, diagnosis: Diagnosis) -> None:
+    """Note how many studies have a report of their own patient in their ``memory`` ``(n, R)``."""
     reports = [] if BANK_REPORTS in found.broken else found.bank_reports()
     patients = {row: report["patient"] for row, report in enumerate(reports) if report["patient"] is not None}
     relatives = [
@@ -142,6 +144,7 @@ def look_for_leaks(found: Examined, data: DataOptions, diagnosis: Diagnosis, tho
 
 
 def _ask_what_scores_know(found: Examined, studies: Sequence[Study], diagnosis: Diagnosis) -> None:
+    """Compare the scores of held-out and of training studies with what their own reports mention."""
     known = {}
     for split, names in (("train", ("train",)), ("held-out", ("val", "test"))):
         asked = [study for study in studies if study.split in names and study.report]
@@ -169,6 +172,7 @@ def _ask_what_scores_know(found: Examined, studies: Sequence[Study], diagnosis: 
 
 @torch.inference_mode()
 def _make_scores_again(found: Examined, sample: Sequence[Study], data: DataOptions, diagnosis: Diagnosis) -> None:
+    """Read some images again by the stored entity scorer and compare the scores and embeddings."""
     path = Path(data.bank_dir) / "entity_scorer.pth"
     sample = [study for study in sample if (Path(data.image_dir) / study.image_path[0]).is_file()]
     names = [name for name in ("region_scores", "region_text") if name in found.wanted]
@@ -207,6 +211,7 @@ def _make_scores_again(found: Examined, sample: Sequence[Study], data: DataOptio
 
 
 def _make_memory_again(found: Examined, sample: Sequence[Study], diagnosis: Diagnosis) -> None:
+    """Choose the memory of some studies again by their stored scores and compare the reports."""
     made_by, bank = found.made_by("memory_indices") or {}, TrainingBank(opened(found.bank))
     rows = np.asarray(found["memory_indices"])[found.rows(sample)]  # (n, R)
     if "published" in made_by:

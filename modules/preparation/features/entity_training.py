@@ -187,6 +187,7 @@ def _hold_out(studies: Sequence[Study], seed: int) -> tuple[np.ndarray, np.ndarr
 def _train_epoch(
     scorer: EntityScorer, optimizer: torch.optim.Optimizer, examples: _Examples, epoch: int, schedule: dict[str, Any]
 ) -> None:
+    """Train for one epoch, in place; UserError if it leaves weights that are not finite."""
     seed, epochs, shares = int(schedule["seed"]), int(schedule["epochs"]), int(schedule["shares"])
     steps = epoch_batches(len(examples.images), int(schedule["batch_size"]), shares, seed, epoch)
     if epoch == 0 and shares < world_size():
@@ -229,6 +230,7 @@ def _one_cycle(progress: float) -> float:
 
 
 def _loss(scorer: EntityScorer, examples: _Examples, batch: Sequence[Tensor], precision: str) -> Tensor:
+    """Loss of one share of a step: positions and uint8 pixels of its images."""
     index, pixels = batch
     device = scorer.score.weight.device
     image = normalise_pixels(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)

@@ -81,6 +81,7 @@ class SharedSteps:
         return vector
 
     def _spread(self, mean: Tensor) -> Tensor:
+        """Put a vector of :meth:`_work` into the gradients and the buffers; returns its loss."""
         loss, *parts = mean.split(self.sizes)
         for parameter, part in zip(self.parameters, parts, strict=False):
             if parameter.grad is None:

@@ -139,6 +139,7 @@ def find_text_model(name: str, pooling: str, device: str | torch.device = "cpu")
 
 
 def _fetch(name: str) -> str:
+    """Local folder of a model of the Hugging Face hub, which is fetched once."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -49,6 +49,7 @@ def row_width(path: Path) -> int:
 
 
 def _nested_rows(path: Path) -> Iterator[Any]:
+    """The lists in a file with one JSON list of lists, which is never in memory as a whole."""
     rest = b""
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -109,6 +110,7 @@ class EmbeddingFiles:
         return value.shape[1]
 
     def _check_shape(self, value: np.ndarray, shape: tuple[int | None, int | None], image: str) -> None:
+        """Refuse an array of another shape; None stands for any length."""
         if value.ndim != 2 or any(want not in (None, have) for have, want in zip(value.shape, shape, strict=True)):
             raise UserError(
                 f"the array of {image} in {self.path} has the shape {value.shape}, expected "
@@ -152,6 +154,7 @@ class EmbeddingFiles:
             )
 
     def _arrays(self, studies: Sequence[Study], rows: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Row and array of every study of ``rows`` whose array is there, in the order in which they lie on disk."""
         if self.path.is_dir():
             for row in rows:
                 image = studies[row].image_path[0]

@@ -96,6 +96,7 @@ def _claim(folder: Path, record: Mapping[str, object], overwrite: bool) -> None:
 
 
 def _write_files(folder: Path, dataset_name: str, store: FeatureStore, splits: Mapping[str, list[Study]]) -> None:
+    """Write the annotation and the features of every split, and of the bank if the store has one."""
     for split, studies in splits.items():
         rows = store.rows("studies", [study.id for study in studies])
         write_jsonl(folder / SCORES.format(split), (store["region_scores"][row].tolist() for row in rows))

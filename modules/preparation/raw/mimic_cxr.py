@@ -38,6 +38,8 @@ _REPORT_NAME = re.compile(r"(?:^|[/\\])s(\d+)\.txt$")  # Windows packs with its 
 
 @dataclass(frozen=True, slots=True)
 class _Places:
+    """Where the files of a raw folder lie."""
+
     split: Path
     metadata: Path
     chexpert: Path | None

@@ -163,39 +163,43 @@ def _final_parts(report: str) -> list[str]:
 def _sections(report: str) -> list[tuple[str, list[str]]]:
     """Kind and lines of each section of a report, in order; for the kinds see :func:`heading`."""
     sections: list[tuple[str, list[str]]] = [("preamble", [])]
-    before, in_paragraph, owed, closed = "", False, "", False
+    before = ""  # the line before, empty where a paragraph begins
+    owed = ""  # kind of a section in which an aside has begun before it said anything
+    closed = False  # whether END OF REPORT stands above
     for whole_line in report.split("\n"):
         for line in _INSIDE.split(whole_line):
             kind, lines = sections[-1]
             if owed and kind == "aside" and (not line.strip() or _ENDS_SENTENCE.search(before)):
-                # "FINDINGS: COMPARISON: None." does not end the findings before they begin: they are owed behind the aside
-                sections.append((owed, []))
+                sections.append((owed, []))  # "FINDINGS: COMPARISON: None." does not end the findings before they begin
                 kind, lines = sections[-1]
                 owed = ""
             if not line.strip():
                 if kind in ("aside", "preamble", "unnamed") and any(part.strip() for part in lines):
                     sections.append(("preamble", []))  # an aside owns one paragraph
-                before, in_paragraph = "", False
+                before = ""
                 continue
             signed = _SIGNATURE.fullmatch(line) or _DOCTOR.fullmatch(line)
             if _RULE.fullmatch(line) or signed:
                 sections.append(("aside" if signed else "preamble", []))
-                before, in_paragraph, closed = "", False, closed or bool(_CLOSES.match(line))
+                before, closed = "", closed or bool(_CLOSES.match(line))
                 continue
-            header = heading(line, not in_paragraph or bool(_ENDS_SENTENCE.search(before)), kind)
-            if header and closed and not _REOPENS.match(line):
-                header = "aside", header[1]  # "SUMMARY: 1-NO ABNORMALITY" is a code
-            if header:
-                empty = kind in OWNS_MORE and not any(part.strip() for part in lines)
-                owed = "" if header[0] != "aside" else kind if empty and _OF_THE_STUDY.match(line) else owed
-                aside, rest = _first_sentence(header[1]) if owed else (header[1], "")
-                sections.append((header[0], [aside]))
-                if rest:
-                    sections.append((owed, [rest]))
-                    owed = ""
-            else:
+            header = heading(line, not before or bool(_ENDS_SENTENCE.search(before)), kind)
+            before = line
+            if header is None:
                 lines.append(line)
-            before, in_paragraph = line, True
+                continue
+            begun, text = header
+            if closed and not _REOPENS.match(line):
+                begun = "aside"  # "SUMMARY: 1-NO ABNORMALITY" is a code
+            if begun != "aside":
+                owed = ""
+            elif kind in OWNS_MORE and not any(part.strip() for part in lines) and _OF_THE_STUDY.match(line):
+                owed = kind
+            aside, rest = _first_sentence(text) if owed else (text, "")
+            sections.append((begun, [aside]))
+            if rest:
+                sections.append((owed, [rest]))
+                owed = ""
     return [(kind, lines) if kind != "preamble" else ("unnamed", _without_title(lines)) for kind, lines in sections]
 
 

@@ -41,6 +41,7 @@ def read_split_file(path: str | Path, items: str = "study") -> dict[str, str]:
 
 
 def _of_json(path: Path, pairs: Sequence[tuple[Any, Any]]) -> Iterator[tuple[str, str]]:
+    """Ids and splits of items or ids with their splits; UserError if one lacks either."""
     for item, split in pairs:
         identifier = item.get("id") if isinstance(item, dict) else item
         if identifier is None or split is None:
@@ -52,6 +53,7 @@ def _of_json(path: Path, pairs: Sequence[tuple[Any, Any]]) -> Iterator[tuple[str
 
 
 def _of_table(path: Path, items: str) -> Iterator[tuple[str, str]]:
+    """Ids and splits of a table; UserError if it has no such columns."""
     names = ("id", *_OF_IMAGES, *_OF_STUDIES) if items == "image" else ("id", *_OF_STUDIES, *_OF_IMAGES)
     table = read_table_file(path, (*names, "split"))
     identifier, split = table.column(names), table.column(("split",))
