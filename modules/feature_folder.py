@@ -68,9 +68,10 @@ def remember_training(folder: str | Path, run_dir: str | Path) -> None:
 
 
 def trainings_of(folder: str | Path) -> list[str]:
-    """Folders of the runs that were trained on the features of a folder and are there still, under their name or moved aside.
+    """Folders of the runs that were trained on the features of a folder, as far as they are still there or beside it, moved aside.
 
-    A copy of a folder that is there still may be changed; one that has moved together with its runs may not.
+    A copy of a folder may be changed, as long as the folder itself is still there: its runs do not count. A folder that has
+    moved together with its runs may not.
     """
     here, path = os.path.realpath(folder), Path(folder) / TRAININGS
     known = read_object(path) if path.is_file() else {}
@@ -103,7 +104,7 @@ def what_was_trained(runs: Sequence[str]) -> str:
 
 
 def move_features_aside(folder: str | Path) -> str:
-    """Move the features of a folder, which is held, into one beside it, where their models find them; a line that says so.
+    """Move the features of a folder, which is held, into one beside it, where their models find them; returns a line that says so.
 
     Raises:
         UserError: if it holds something else, which would be moved with them: films, a table, an annotation with its images.

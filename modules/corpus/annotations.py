@@ -201,7 +201,7 @@ def _checked_layout(path: str | Path, content: Any) -> dict[str, list[Any]]:
 
 
 def read_study(path: str | Path, where: str, item: Any, split: str) -> Study:
-    """Read one item of :func:`annotation_items`; UserError says what is wrong with it, at its place until its id is known."""
+    """Read one item of :func:`annotation_items`; UserError says what is wrong with it, and its id or else its place ``where``."""
     if not isinstance(item, dict):
         _reject(path, where, f"found a {type(item).__name__}", "expected an object", "convert the file")
     identifier = "" if item.get("id") is None else str(item["id"])

@@ -18,7 +18,12 @@ from modules.processes.stops import ignore_stops
 
 
 def rarity(positive: np.ndarray, power: float) -> np.ndarray:
-    """The rate of each condition to minus ``power``, ``(L,)``, of ``positive`` ``(n, L)``; one that no study has counts as in one."""
+    """How rare each condition is: its rate to minus ``power``, ``(L,)``.
+
+    Args:
+        positive: ``(n, L)``, true where a study has a condition. One that no study has counts as if one had it.
+        power: 0 makes all alike.
+    """
     return (positive.sum(axis=0).clip(1) / max(len(positive), 1)) ** -power
 
 

@@ -21,7 +21,7 @@ KEPT = 64 * 2**20  # bytes of decoded images that are kept of a data set
 
 
 class KeptImages:
-    """Opens the images of a data set; those of a small one are kept decoded, as every epoch and every look reads them again.
+    """Opens the images of a data set and keeps those of a small one decoded, because every epoch reads them again.
 
     A data-loading process keeps none: it ends with its epoch.
 

@@ -69,7 +69,11 @@ def load_whole(image: Image.Image, content: bytes) -> bool:
 
 
 def _load_watched(image: Image.Image, content: bytes, end: int) -> bool:
-    """Decode one scan in three parts and look after each whether the last row is there: not before its data end, and then."""
+    """Decode one scan whose data end at ``end``, and watch when its last row appears.
+
+    The file is given in three parts: all but the last bytes of the data, these, and what is behind them. The last row must
+    not be there after the first part, and must be there after the second.
+    """
     image.load_prepare()  # type: ignore[attr-defined]
     columns = range(0, image.width, -(-image.width // 32))
     marks = [(7 * column + 3) % 256 for column in columns]

@@ -69,7 +69,7 @@ class KeptFeatures:
         self._advice = "or --overwrite, which moves these aside" if from_raw else rename
 
     def begin(self, source: Mapping[str, Any]) -> None:
-        """Hold the folder if it is to get features of another annotation than those that are there; errors as for :meth:`current`."""
+        """Hold the folder if its features are of another annotation, or there are none; errors as for :meth:`current`."""
         arrays = read_manifest(self.folder)["arrays"]
         known = [arrays[name]["made_by"].get("annotation") for name in _OF_ANNOTATION if name in arrays]
         self.refuse(source, *_OF_ANNOTATION)

@@ -20,7 +20,10 @@ _POINTER = re.compile(  # "Please see the impression section below", "As per the
 
 
 def says_nothing(text: str) -> bool:
-    """Whether every sentence of a section is empty (``None.``, ``nan``, ``XXXX.``, ``___``) or points elsewhere (``See impression.``)."""
+    """Whether a section says nothing: each of its sentences is empty or points elsewhere.
+
+    Empty are ``None.``, ``nan``, ``XXXX.`` and ``___``; ``See impression.`` points elsewhere.
+    """
     sentences = re.split(r"[.;:!\n]+(?=\s|$)", _BLANKED.sub(" ", text))
     return all(_points_elsewhere(sentence) or is_empty(sentence) for sentence in sentences)
 

@@ -28,7 +28,7 @@ GIVE_BANK = (
 
 
 def scorer_of(store: FeatureStore) -> str | None:
-    """What read the images of a folder, as a text for messages; of two equal texts the scorer is one. None if nobody knows."""
+    """What read the images of a folder, in words: equal words mean one scorer. None if the manifest does not say it."""
     made_by = store.entry("region_scores")["made_by"] if "region_scores" in store else {}
     if made_by.get("entity_scorer") == "medklip":
         return "MedKLIP " + " ".join(str(made_by.get(name))[:12] for name in _MEDKLIP)

@@ -22,9 +22,10 @@ def patient_key(patient: str) -> str:
 
 
 def find_patient(item: Mapping[str, Any], identifier: str, image_path: str) -> str | None:
-    """The patient of an item of an annotation: its ``patient``, else of a MIMIC-CXR path or an IU X-Ray id, else ``subject_id``.
+    """The patient of an item of an annotation, if anything names it.
 
-    Films in one folder have no such path, and without a patient a study would be given reports of its own patient to read.
+    Its ``patient`` is asked first, then a MIMIC-CXR path, an IU X-Ray id, and at last ``subject_id`` and the like, because films
+    in one folder have no such path. Without a patient a study would be given reports of its own patient to read.
     """
     if not is_empty(item.get("patient")):
         return str(item["patient"])

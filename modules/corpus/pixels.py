@@ -106,21 +106,21 @@ def is_blank(image: Image.Image) -> bool:
 
 
 def of_two_depths(paths: Iterable[Path]) -> list[Path]:
-    """Those that hold 16 bits, where others of the files hold 8; DICOM files, which say how they are shown, are none of either.
+    """The files that hold 16 bits, if others hold 8; DICOM files, which say how they are to be shown, do not count.
 
     16 bits are spread over the whole range and 8 are not (:func:`open_image`), so the same film would look different.
     """
-    deep, others = [], 0
+    deep, others = [], False
     for path in paths:
         if path.suffix.lower() in (".jpg", ".jpeg"):
-            others += 1  # archives hold hundreds of thousands, not to be opened for this
+            others = True  # archives hold hundreds of thousands, not to be opened for this
             continue
         with open(path, "rb") as file:
             head = file.read(132)
         if head.startswith(_PNG) and head[24] == 16:
             deep.append(path)
         elif head[128:] != b"DICM" and path.suffix.lower() != ".dcm":
-            others += 1
+            others = True
     return deep if others else []
 
 

@@ -211,7 +211,10 @@ def _named(rows: Rows, known: set[str]) -> int:
 
 
 def _below_title(rows: Rows, known: set[str]) -> tuple[Rows, str]:
-    """The rows from the heading on, and a word on what stands above: a title has no known heading, and the heading has two."""
+    """The rows from the heading on, and a word on where it stands if a title is above it.
+
+    A row with two known headings is the heading; a title shows none.
+    """
     for start, (line, cells) in enumerate(rows[:_ABOVE]):
         count = len(known & {plain_heading(cell) for cell in cells})
         if count and start == 0:
@@ -222,9 +225,10 @@ def _below_title(rows: Rows, known: set[str]) -> tuple[Rows, str]:
 
 
 def _refuse_torn(path: Path, text: str, separator: str, heading: int) -> None:
-    """Refuse a table whose rows differ in length and in which a separator stands in prose: ``large, no effusion`` without quotes.
+    """Refuse a table of rows of several lengths in which a separator stands in prose, as in ``large, no effusion`` without quotes.
 
-    Such a row may have as many cells as there are headings, in the wrong columns. In prose a blank follows the separator.
+    A row that such a separator has torn may have as many cells as there are headings, in the wrong columns. In prose a blank
+    follows the separator.
     """
     bare = re.sub(r'"[^"]*"', lambda quoted: '"' + "\n" * quoted[0].count("\n"), text).replace("\r\n", "\n").split("\n")
     torn = [line for line, cells in enumerate(bare, start=1) if re.search(rf"{separator} +[^\s\"{separator}]", cells)]

@@ -144,10 +144,10 @@ def is_cleaned(text: str) -> bool:
 
 
 def clean_once(text: str) -> str:
-    """:func:`clean_report` of texts that may be cleaned or tokenised already: ``clear , no edema .`` is cleaned as ``clear, no edema.``.
+    """:func:`clean_report` of a text that may have been cleaned or tokenised before.
 
-    A text that is clean stays as it is, but for a missing last stop. One whose marks all stand apart would get two blanks
-    where each stood, an empty word to ROUGE.
+    A clean text stays as it is, but for a missing last stop. In a tokenised one, ``clear , no edema .``, the marks go back to
+    their words first: cleaned as it stands it would keep two blanks where each mark stood, an empty word to ROUGE.
     """
     if is_cleaned(text):
         return text if text.endswith(" .") or not text.strip(" .") else f"{text.rstrip()} ."

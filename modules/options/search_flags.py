@@ -12,9 +12,10 @@ from modules.options.flags import GenerationOptions
 def settle_search(
     search: GenerationOptions, given: Collection[str], dataset_name: str, prompt: str = "states", followed: bool = False
 ) -> None:
-    """Refuse what would not be read, and set a second search that does not take place to none: no record tells of it then.
+    """Refuse flags of a search that would not be read, and switch a second search off where none can take place.
 
-    ``--second_search`` chooses by the predicted states. Asked for without ``--rerank``, it lets the first search do so too.
+    It is switched off so that no record tells of it. ``--second_search`` chooses by the predicted states; asked for without
+    ``--rerank``, it lets the first search do so too.
 
     Args:
         search: the flags, which are changed.

@@ -132,7 +132,10 @@ def as_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _where(bank_dir: str, folder: Path) -> Path:
-    """The retrieval bank that a training named, looked for from the model's folder and those above it, from here, and from the project."""
+    """The retrieval bank of a training, by the path that it has in its options.
+
+    A relative path is looked for from the model's folder and those above it, then from here, then from the project.
+    """
     folder = folder.resolve()
     tried = [place / bank_dir for place in (folder, *folder.parents, Path(), ROOT)]
     for path in tried:

@@ -1,4 +1,4 @@
-"""Where the data lie that a model was trained on, as the options of its run say it, for a test of the same data."""
+"""Where the data that a model was trained on lie, as the options of its run say, for a test on the same data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES = ("ann_path", "image_dir", "feature_dir")
 
 
 def places_of_training(load_pretrained: str) -> dict[str, str]:
-    """Data set and places of the training that wrote a checkpoint; nothing where nobody knows."""
+    """Data set and places of the training that wrote a checkpoint, by flag; empty where its folder does not say them."""
     with suppress(UserError):
         known = read_run_options(Path(load_pretrained).with_name("options.json"))
         if all(isinstance(known.get(name), str) for name in ("dataset_name", *PLACES)):
@@ -27,20 +27,21 @@ def places_of_training(load_pretrained: str) -> dict[str, str]:
 
 
 def follow_training(options: MainTest) -> str:
-    """Let one's own data be those of the training, in place, if no flag names others; a line that says so, if that changes any."""
-    data, there = options.data, places_of_training(str(options.testing.load_pretrained))
-    if (
-        data.dataset_name != "custom"
-        or there.pop("dataset_name", "") != "custom"
-        or {*PLACES, "bank_dir"} & options.given
-    ):
+    """Test a model of one's own data on the data of its training, unless a flag names others; the options change in place.
+
+    Returns:
+        A line that names the data, empty if nothing has changed.
+    """
+    data, places = options.data, places_of_training(str(options.testing.load_pretrained))
+    own_data = data.dataset_name == places.pop("dataset_name", "") == "custom"
+    if not own_data or {*PLACES, "bank_dir"} & options.given:
         return ""
-    changed = {name: place for name, place in there.items() if place != getattr(data, name)}
-    if not changed or not Path(there["ann_path"]).is_file():
+    changed = {name: place for name, place in places.items() if place != getattr(data, name)}
+    if not changed or not Path(places["ann_path"]).is_file():
         return ""
-    for name, place in {**there, "bank_dir": there["feature_dir"]}.items():
+    for name, place in {**places, "bank_dir": places["feature_dir"]}.items():
         setattr(data, name, place)
-    return f"data of the training (yours win): {_flags(there)}"
+    return f"data of the training (yours win): {_flags(places)}"
 
 
 def how_to_test(options: MainTest, origin: Mapping[str, Any] | None) -> str:
@@ -50,17 +51,17 @@ def how_to_test(options: MainTest, origin: Mapping[str, Any] | None) -> str:
         options: of the test.
         origin: of the model, see :func:`modules.corpus.pairing.training_origin`.
     """
-    data, there = options.data, places_of_training(str(options.testing.load_pretrained))
-    if there.pop("dataset_name", "") != data.dataset_name or data.bank_dir != data.feature_dir:
+    data, places = options.data, places_of_training(str(options.testing.load_pretrained))
+    if places.pop("dataset_name", "") != data.dataset_name or data.bank_dir != data.feature_dir:
         return GIVE_BANK
-    features = trained_features(origin, Path(there["feature_dir"]))
+    features = trained_features(origin, Path(places["feature_dir"]))
     if features is None:
         return (
-            f"the features of its training, {there['feature_dir']}, have been made anew since or are gone: train the model again, "
+            f"the features of its training, {places['feature_dir']}, have been made anew since or are gone: train the model again, "
             "or give copies of what it was trained on with --ann_path and --feature_dir"
         )
-    annotation = _annotation_of(features, Path(there["ann_path"]))
-    return f"give what it was trained on, {_flags({**there, 'ann_path': annotation, 'feature_dir': features})}"
+    annotation = _annotation_of(features, Path(places["ann_path"]))
+    return f"give what it was trained on, {_flags({**places, 'ann_path': annotation, 'feature_dir': features})}"
 
 
 def _annotation_of(features: Path, annotation: Path) -> Path:

@@ -111,7 +111,7 @@ def _sample(things: Sequence, count: int) -> list:
 
 
 def preparation_costs(options: MainPrepare, splits: dict[str, list[Study]], device: torch.device) -> list[Cost]:
-    """Labels, scorer, scores, text features, neighbours, memory: seconds of the whole data set and what they leave on disk.
+    """What labels, scorer, scores, text features, neighbours and memory of the whole data set take, in seconds and on disk.
 
     A scorer and scores that lie in the feature folder, made as these options make them, cost nothing.
 
@@ -165,7 +165,7 @@ def _labels(options: MainPrepare, sample: Sequence[Study], n: int, device: torch
 
 
 def _scorer(options: MainPrepare, sample: Sequence[Study], n: int, bank: int, device: torch.device) -> list[Cost]:
-    """Training of the entity scorer on the studies of the bank (0: that of the bank is used), and the reading of n images."""
+    """Training the entity scorer on ``bank`` studies (0: the bank of another data set brings its own), and scoring n images."""
     config, schedule = scorer_recipe(options)
     scorer = EntityScorer(config).to(device).to(memory_format=torch.channels_last)
     paths = [Path(options.data.image_dir) / study.image_path[0] for study in sample]

@@ -75,7 +75,7 @@ def weights_of(content: Any) -> dict[str, Tensor]:
 
 
 def plain_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by the names of the model alone: ``_orig_mod.`` is taken out, and ``module.`` where every name begins with it."""
+    """Values by names without ``_orig_mod.``, and without ``module.`` if every name begins with it."""
     plain = {_COMPILED.sub(r"\1", str(name)): value for name, value in values.items()}
     if plain and all(name.startswith(PARALLEL) for name in plain):
         return {name.removeprefix(PARALLEL): value for name, value in plain.items()}

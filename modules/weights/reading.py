@@ -61,7 +61,7 @@ def load_weights(path: str | Path) -> Any:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file is safetensors: it begins with the length of a JSON object and that object, or is called so and is no other."""
+    """Whether a file begins as safetensors do, with the length of a JSON object and that object; or is called so and is no other."""
     with open(path, "rb") as file:
         start = file.read(len(LEGACY))
     length = int.from_bytes(start[:8], "little")
@@ -71,7 +71,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _check_start(path: Path) -> None:
-    """Refuse what torch.save did not write, in which an unpickler would see anything, and what unpacks to more than it is."""
+    """Refuse what torch.save did not write, because an unpickler sees something in anything, and what unpacks to more than it is."""
     with open(path, "rb") as file:
         start = file.read(64)
     if start.startswith(ZIP):

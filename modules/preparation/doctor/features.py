@@ -225,7 +225,7 @@ def _look_at_shapes(found: Examined, diagnosis: Diagnosis) -> None:
         "memory_indices": (None, (found.made_by("memory_indices") or {}).get("r")),
         "report_features": (N, None),
         "sentence_features": (None, width),
-        "sentence_offsets": (N and N + 1,),
+        "sentence_offsets": (None if N is None else N + 1,),
         "label_neighbours": (N, (found.made_by("label_neighbours") or {}).get("k")),
     }
     wrong = {}

@@ -183,12 +183,12 @@ def lacks_scorer(path: Path, made_by: Mapping[str, Any]) -> bool:
     """Whether there is no scorer made like this; says what is different in one that is about to be replaced."""
     if not path.is_file():
         return True
-    there = scorer_origin(path)
-    if there == made_by:
+    origin = scorer_origin(path)
+    if origin == made_by:
         return False
-    there = there if isinstance(there, dict) else {}
-    names = [name for name in made_by if there.get(name) != made_by[name]]
-    changes = ", ".join(f"{name} {there.get(name)} there, {made_by[name]} here" for name in names[:4])
+    known = origin if isinstance(origin, dict) else {}
+    names = [name for name in made_by if known.get(name) != made_by[name]]
+    changes = ", ".join(f"{name} {known.get(name)} there, {made_by[name]} here" for name in names[:4])
     print(
         f"entity scorer: {path} was made otherwise ({changes}) and is replaced, with all scores: models trained on those "
         "no longer fit; to keep both, stop and give another --feature_dir",

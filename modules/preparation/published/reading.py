@@ -69,7 +69,7 @@ def _nested_rows(path: Path) -> Iterator[Any]:
 
 
 def mark_of(path: Path) -> str:
-    """What a file or folder is known by later: its name, and size and time of the file, or of the first one in the folder."""
+    """A text by which a file, or a folder by its first file, is known again: name, size and time."""
     first = path
     if path.is_dir():  # another build's has the same name
         for folder, folders, names in os.walk(path):

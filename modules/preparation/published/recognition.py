@@ -76,7 +76,7 @@ def how_to_prepare(data: DataOptions) -> str:
 
 
 def from_raw_files(data: DataOptions) -> str:
-    """The command that makes annotation, images and features of a data set of ``FROM_RAW``, in the places that ``data`` names."""
+    """The command that prepares a data set of ``FROM_RAW`` from its raw files, in the places that ``data`` names."""
     zero_shot = _is_zero_shot(data)
     return FROM_RAW[data.dataset_name] + (" --zero_shot" if zero_shot else "") + _places(data, zero_shot)
 

@@ -167,7 +167,7 @@ def _check_ours(annotation: Path, overwrite: bool) -> bool:
 
 
 def _move_aside(annotation: Path) -> str:
-    """Give an annotation that somebody changed, or that a model was trained on, another name; returns a line that says which."""
+    """Give an annotation another name, because somebody changed it or a model was trained on it; returns a line that says so."""
     names = (annotation.with_suffix(f".{number}.json") for number in range(1, 10_000))
     target = next(path for path in names if not path.exists())
     os.replace(annotation, target)
@@ -216,7 +216,7 @@ def _differences(items: list[dict], dataset: RawDataset, annotation: Path) -> st
 
 
 def _refuse_trained(options: MainPrepare, differences: str) -> None:
-    """Refuse to replace an annotation whose features are in use, or that models were trained on; UserError names both ways out."""
+    """Refuse to replace an annotation whose features are being read or that models were trained on; UserError says what to do."""
     refuse_held(Path(options.data.feature_dir), "--feature_dir")
     if not options.raw.overwrite and (runs := trainings_of(options.data.feature_dir)):
         raise UserError(
@@ -260,7 +260,7 @@ def _link(image_dir: Path, root: Path) -> None:
 
 
 def _write(annotation: Path, dataset: RawDataset, options: MainPrepare, changed: bool) -> None:
-    """Write the annotation and what belongs to it; what is there is moved aside if somebody changed it or a model needs it."""
+    """Write the annotation and the files beside it; an earlier one that somebody ``changed`` or a model needs is moved aside."""
     splits = {split: [_item(study) for study in dataset.studies if study.split == split] for split in SPLITS}
     content = json.dumps(plain(splits["test"] if options.raw.all_test else splits), ensure_ascii=False) + "\n"
     checksum = hashlib.sha256(content.encode()).hexdigest()

@@ -148,7 +148,14 @@ def _copy_share(
 
 
 def _claim(image_dir: Path, wanted: dict, root: str) -> str:
-    """Make the folder ours or check that it is, and remove what a killed run left half-written; returns whose copies it holds."""
+    """Make the folder ours or check that it is, and remove what a killed run left half-written.
+
+    Returns:
+        The folder of the raw images that the copies in it were made of; ``root`` if there are none.
+
+    Raises:
+        UserError: if it holds copies that were made otherwise, or other images.
+    """
     path, source = image_dir / COPIES, root
     if path.is_file():
         found = read_json(path)

@@ -125,7 +125,11 @@ def _of_images(study: RawStudy) -> list[RawStudy]:
 
 
 def _image_files(raw_dir: Path) -> tuple[dict[str, str], list[str]]:
-    """Path below ``raw_dir`` of every image, by a name that does not depend on the packaging, and a note on names that several have."""
+    """Every image below a folder, and a note if several have one name.
+
+    Returns:
+        Path below ``raw_dir`` by a name that does not depend on the packaging, and the lines of the note.
+    """
     files: dict[str, str] = {}
     others: list[str] = []
     found = [

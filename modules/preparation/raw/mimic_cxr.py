@@ -158,7 +158,13 @@ def _find_images(trees: Sequence[Path]) -> tuple[list[Path], str]:
 
 
 def _holds(tree: Path, pattern: str, most: int | None) -> bool:
-    """Whether one of the patients of a tree has such a file: of the first ones of two groups, or of all, which takes a minute."""
+    """Whether a patient of a tree has such a file.
+
+    Args:
+        tree: folder that holds p10 to p19.
+        pattern: of the file, from the folder of a patient on.
+        most: patients that are looked at, of each of two groups; None: all patients of all groups, which takes a minute.
+    """
     for group in sorted(tree.glob("p1[0-9]"))[: None if most is None else 2]:
         for patient in islice(group.glob("p*"), most):
             if next(patient.glob(pattern), None):

@@ -146,13 +146,13 @@ def _ids(row: dict[str, str], table: Path) -> tuple[str, str, str]:
 
 
 def plain_number(identifier: str) -> str:
-    """A study or patient as the tables have it: ``s50414267``, as its files are called, and ``50414267.0`` are ``50414267``."""
+    """The number of a study or patient: ``50414267`` of ``s50414267``, as its files are called, and of ``50414267.0``."""
     number = _NUMBER.fullmatch(identifier.strip())
     return number[1] if number else identifier
 
 
 def _state(cell: str, table: Path, study: str) -> int:
-    """State of a cell of labels: ``1.0``, ``1`` and ``1,0`` are one, as are an empty one and ``nan``; UserError of another."""
+    """State of a cell of labels: ``1.0``, ``1`` and ``1,0`` are one; empty and ``nan`` are blank; UserError if it is none."""
     if cell.strip().casefold() in ("", "nan"):
         return BLANK
     try:

@@ -98,7 +98,7 @@ def find_columns(
 
 
 def _ask_for_the_text(path: Path, rows: Rows, found: Mapping[str, str]) -> None:
-    """Refuse a column ``text`` beside findings or an impression that are not part of it: it may be a history, or a question."""
+    """Refuse a column ``text`` whose cells do not hold the findings or impressions beside them: it may be of histories."""
     if plain_heading(found.get("report", "")) != "text":
         return
     for part in found.keys() & {*SECTIONS}:
@@ -135,7 +135,7 @@ def _take_patients(path: Path, headings: Sequence[str], found: dict[str, str], p
 
 
 def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:
-    """Refuse to draw a split beside a column that looks like one: by two values that are names of splits, or by its heading.
+    """Refuse to draw a split beside a column that looks like one: two of its values are names of splits, or its heading is.
 
     Raises:
         UserError: naming the column.
@@ -150,7 +150,7 @@ def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:
 
 
 def is_of_studies(heading: str) -> bool:
-    """Whether a heading names studies or images; where it stands for the patient, a patient of two studies is taken for two."""
+    """Whether a heading names studies or images. Taken for the patient's, it makes two patients of one with two studies."""
     return plain_heading(heading) in _IDS
 
 

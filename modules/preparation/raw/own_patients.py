@@ -148,7 +148,7 @@ def patients_of_paths(paths: Sequence[str]) -> list[str | None]:
 
 
 def _are_names(values: Mapping[str, int]) -> bool:
-    """Whether values are names of persons as archives write them, or numbers and codes that are long, however few there are."""
+    """Whether values, however few, are surely names: of persons as archives write them, or long numbers and codes."""
     if all(map(_NAME.fullmatch, values)):
         return True
     return _are_codes(values) and min(map(len, values)) >= LONG and not all(map(_COUNTED.fullmatch, values))

@@ -38,7 +38,7 @@ def write_copy(source: Path, image_dir: Path, resize: int, suffix: str, job: tup
         What is wrong with the image: that it cannot be decoded, is one grey value throughout, or is not what the copy shows.
     """
     target, image = job
-    there = image_dir / target
+    copy = image_dir / target
     try:
         pixels = shrink(open_image(source / image), resize)
     except UserError as error:
@@ -46,12 +46,12 @@ def write_copy(source: Path, image_dir: Path, resize: int, suffix: str, job: tup
     kind, options = FORMATS[suffix]
     content = io.BytesIO()
     pixels.save(content, kind, **options)
-    if there.is_file():
-        if there.read_bytes() != content.getvalue():
-            return Finding(image, f"{there} is no copy of {source / image} as it is now", copied=True)
-        os.utime(there)  # as new as its image again
+    if copy.is_file():
+        if copy.read_bytes() != content.getvalue():
+            return Finding(image, f"{copy} is no copy of {source / image} as it is now", copied=True)
+        os.utime(copy)  # as new as its image again
         return None
-    with atomic_write(there, "wb") as file:
+    with atomic_write(copy, "wb") as file:
         file.write(content.getvalue())
     blank = f"the image {source / image} is one grey value throughout"
     return Finding(image, blank, copied=True) if is_blank(pixels) else None

@@ -96,9 +96,9 @@ class RawDataset:
         absent: list[str] = []
         root = self.require_root()
         for study in tqdm(self.studies, desc="images present", unit="study", leave=False):
-            there = {path: _on_disk(root, path, suffixes) for path in study.images}
-            absent += [f"{root}/{path}" for path, name in there.items() if name is None]
-            study.images = tuple(name for name in there.values() if name is not None)
+            names = {path: _on_disk(root, path, suffixes) for path in study.images}
+            absent += [f"{root}/{path}" for path, name in names.items() if name is None]
+            study.images = tuple(name for name in names.values() if name is not None)
         self.keep(lambda study: None if study.images else NO_FILE)
         self.say_absent(absent)
 
