@@ -13,7 +13,7 @@ import torch
 from claimed_cuda import CUDA, ON_CUDA, REAL, claimed_cuda, cuda
 from programs import SMALL, call, copy_of, places, prepare, train
 from test_chexbert import TEXTS, small  # noqa: F401, fixture
-from test_medklip import drawn_studies, files  # noqa: F401, fixture
+from test_medklip import drawn_studies, files, kept_in  # noqa: F401, fixture
 from test_text_features import bert_folder  # noqa: F401, fixture
 from tiny import tiny_study
 
@@ -331,7 +331,7 @@ def test_medklip_scores_as_on_the_cpu(files, tmp_path, monkeypatch):  # noqa: F8
     def features(device):
         folder = tmp_path / device.type
         write_axis(folder, "studies", [study.id for study in studies])
-        assert medklip.write_medklip_features(files, folder, studies, device, {"annotation": "x"})
+        assert medklip.write_medklip_features(files, kept_in(folder), studies, device, {"annotation": "x"})
         return FeatureStore.open(folder)
 
     expected = features(torch.device("cpu"))

@@ -1,6 +1,7 @@
 """models/medklip.py and modules/preparation/features/medklip.py: the published network, its queries, and features on disk."""
 
 import json
+from contextlib import ExitStack
 from functools import partialmethod
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from models.medklip import MedklipNetwork
 from modules.corpus import store_writing as feature_writing
 from modules.corpus.annotations import Study
 from modules.corpus.images import normalise_pixels, read_resized
+from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore
 from modules.corpus.store_writing import write_axis
 from modules.labels import ENTITIES
@@ -289,12 +291,17 @@ def test_mixed_precision_is_asked_for_and_left_behind(files, monkeypatch):
     assert (scores <= 1).all()
 
 
+def kept_in(folder):
+    """A feature folder on which no model was trained."""
+    return KeptFeatures(folder, ExitStack(), False)
+
+
 def test_features_of_every_study(files, tmp_path, monkeypatch):
     studies, folder = drawn_studies(tmp_path), tmp_path / "features"
     monkeypatch.setattr(medklip, "IMAGE_SIZE", 64)
     write_axis(folder, "studies", [study.id for study in studies])
     cpu = torch.device("cpu")
-    assert write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
+    assert write_medklip_features(files, kept_in(folder), studies, cpu, {"annotation": "x"})
     store = FeatureStore.open(folder)
     assert store["region_scores"].shape == (5, 75)
     assert store["region_text"].shape == (5, 75, 16)
@@ -307,9 +314,9 @@ def test_features_of_every_study(files, tmp_path, monkeypatch):
         np.testing.assert_allclose(store["region_scores"][i], scores[0].numpy(), rtol=0, atol=1e-5)
         np.testing.assert_allclose(store["region_text"][i], text[0].numpy(), rtol=1e-3, atol=1e-3)
     assert np.ptp(store["region_scores"], axis=0).max() > 1e-3  # images differ
-    assert not write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
+    assert not write_medklip_features(files, kept_in(folder), studies, cpu, {"annotation": "x"})
     files.scorer.description_tokens = 8
-    assert write_medklip_features(files, folder, studies, cpu, {"annotation": "x"})
+    assert write_medklip_features(files, kept_in(folder), studies, cpu, {"annotation": "x"})
 
 
 @pytest.mark.slow
@@ -332,7 +339,7 @@ def test_an_interrupted_pass_goes_on_where_it_was(files, tmp_path, monkeypatch):
         read.clear()
         monkeypatch.setattr(MedklipScorer, "score_studies", partialmethod(counted, stop=stop))
         write_axis(tmp_path / folder, "studies", [study.id for study in studies])
-        write_medklip_features(files, tmp_path / folder, studies, cpu, {"annotation": "x"})
+        write_medklip_features(files, kept_in(tmp_path / folder), studies, cpu, {"annotation": "x"})
 
     run("whole")
     assert sorted(read) == list(range(7))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 from modules.corpus import store_writing as feature_writing
 from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.bank import TrainingBank
+from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore, verify
 from modules.corpus.store_writing import (
     remove_unfinished,
@@ -101,6 +103,11 @@ def pack(folder, name, suffix=".tar.gz", prefix=""):
     shutil.rmtree(folder / name)
 
 
+def kept_in(target):
+    """A feature folder on which no model was trained."""
+    return KeptFeatures(target, ExitStack(), False)
+
+
 def convert(folder, splits, target, dtype="float32", owns_bank=True, no_patient=False):
     """What a preparation does with published files."""
     studies = [item for items in splits.values() for item in items]
@@ -111,18 +118,20 @@ def convert(folder, splits, target, dtype="float32", owns_bank=True, no_patient=
     if owns_bank:
         write_axis(target, "training", [item.id for item in splits["train"]])
         write_base_rates(target, np.zeros((6, 18)), published.base_rates())
-    published.convert(target, np.dtype(dtype), SOURCE)
-    if owns_bank:
-        rows = ({"id": item.id, "patient": None, "report": item.report} for item in splits["train"])
-        write_bank_reports(target, rows)
-        published.neighbours(target, SOURCE)
+    with ExitStack() as held:
+        kept = KeptFeatures(target, held, False)
+        published.convert(kept, np.dtype(dtype), SOURCE)
+        if owns_bank:
+            rows = ({"id": item.id, "patient": None, "report": item.report} for item in splits["train"])
+            write_bank_reports(target, rows)
+            published.neighbours(kept, SOURCE)
     return published, FeatureStore.open(target)
 
 
 def test_everything_arrives_where_it_belongs(files, splits, tmp_path):
     folder, content = files
     published, store = convert(folder, splits, tmp_path / "features")
-    assert published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+    assert published.memory(kept_in(tmp_path / "features"), TrainingBank(store), SOURCE)
     store = FeatureStore.open(tmp_path / "features")
     for split, studies in splits.items():
         rows = store.rows("studies", [item.id for item in studies])
@@ -280,7 +289,8 @@ CONVERTED = {
 def convert_all(folder, splits, target):
     """As :func:`convert`, with the memory and the end of a preparation."""
     published, store = convert(folder, splits, target)
-    published.memory(target, TrainingBank(store), SOURCE)
+    with ExitStack() as held:
+        published.memory(KeptFeatures(target, held, False), TrainingBank(store), SOURCE)
     remove_unfinished(target)
 
 
@@ -308,7 +318,7 @@ def test_a_killed_conversion_continues_to_the_same_bytes(files, splits, tmp_path
 def test_the_round_trip_writes_the_published_layout(files, splits, tmp_path, capsys):
     folder, content = files
     published, store = convert(folder, splits, tmp_path / "features")
-    published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+    published.memory(kept_in(tmp_path / "features"), TrainingBank(store), SOURCE)
     store = FeatureStore.open(tmp_path / "features")
     write_published(tmp_path / "again", "mimic_cxr", store, splits)
     assert re.search(r"published layout: 9 items in .* items/s\n", capsys.readouterr().out)
@@ -338,7 +348,7 @@ def test_a_flat_test_set_goes_back_flat(files, splits, tmp_path):
     published, store = convert(folder, splits, tmp_path / "bank")
     bank, only_test = TrainingBank(store), {"train": [], "val": [], "test": splits["test"]}
     published, store = convert(folder, only_test, tmp_path / "iu", owns_bank=False)
-    assert published.memory(tmp_path / "iu", bank, SOURCE)
+    assert published.memory(kept_in(tmp_path / "iu"), bank, SOURCE)
     image = tmp_path / "images" / splits["test"][0].image_path[0]
     image.parent.mkdir(parents=True)
     Image.new("L", (7, 5), 90).save(image)
@@ -364,7 +374,7 @@ def test_iu_xray_with_a_bank_of_its_own_is_not_what_the_released_code_reads(file
 def test_a_folder_holds_one_build_or_is_refused(files, splits, tmp_path):
     folder, _ = files
     published, store = convert(folder, splits, tmp_path / "features")
-    published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+    published.memory(kept_in(tmp_path / "features"), TrainingBank(store), SOURCE)
     store, out = FeatureStore.open(tmp_path / "features"), tmp_path / "out"
     write_published(out, "mimic_cxr", store, splits)
     array = next((out / REGIONS).rglob("*.npy"))
@@ -415,15 +425,15 @@ def test_the_memory_of_the_annotation_stands_in(files, splits, tmp_path, capsys)
     bank, target = TrainingBank(store), tmp_path / "features"
     for path in folder.glob("labels_indices_*.json"):
         path.unlink()
-    assert not PublishedFiles(folder, splits, True, False).memory(target, bank, SOURCE)
+    assert not PublishedFiles(folder, splits, True, False).memory(kept_in(target), bank, SOURCE)
     assert "the memory is built" in capsys.readouterr().out
     with_memory = {split: [study(split, i, memory_indices=(0, 1, 2)) for i in range(n)] for split, n in COUNTS.items()}
-    assert PublishedFiles(folder, with_memory, True, False).memory(target, bank, SOURCE)
+    assert PublishedFiles(folder, with_memory, True, False).memory(kept_in(target), bank, SOURCE)
     rows = FeatureStore.open(target)["memory_indices"]
     assert rows[1].tolist() == [0, 2, 0]  # without itself, in order, repeated
     assert rows[6].tolist() == [0, 1, 2]
     assert "3 studies were in their own memory" in capsys.readouterr().out
-    assert not PublishedFiles(folder, with_memory, True, True).memory(target, bank, SOURCE)
+    assert not PublishedFiles(folder, with_memory, True, True).memory(kept_in(target), bank, SOURCE)
 
 
 def test_a_study_is_not_its_own_neighbour(files, splits, tmp_path, capsys):
@@ -433,7 +443,7 @@ def test_a_study_is_not_its_own_neighbour(files, splits, tmp_path, capsys):
     assert store["label_neighbours"].tolist() == [[(i + 1) % 6, (i + 3) % 6] for i in range(6)]
     assert "6 studies were in their own neighbours" in capsys.readouterr().out
     (folder / NEIGHBOURS).unlink()
-    assert not PublishedFiles(folder, splits, True, False).neighbours(tmp_path / "features", SOURCE)
+    assert not PublishedFiles(folder, splits, True, False).neighbours(kept_in(tmp_path / "features"), SOURCE)
     json_lines(folder / NEIGHBOURS, [[i] for i in range(6)])
     with pytest.raises(UserError, match="name nothing but itself"):
         convert(folder, splits, tmp_path / "other")
@@ -492,7 +502,7 @@ def test_an_empty_file_is_refused(files, splits, tmp_path, name):
 
     def converted():
         published, store = convert(folder, splits, tmp_path / "features")
-        published.memory(tmp_path / "features", TrainingBank(store), SOURCE)
+        published.memory(kept_in(tmp_path / "features"), TrainingBank(store), SOURCE)
 
     with pytest.raises(UserError, match=rf"{name} (is empty: copy it again|has 0 rows)"):
         converted()

@@ -106,6 +106,7 @@ class KeptFeatures:
             raise ReplacingError(refusal)
 
     def _refusal(self, made_by: Mapping[str, Any], names: Sequence[str]) -> str:
+        """Why the arrays may not be replaced; empty if they may."""
         arrays, wanted = read_manifest(self.folder)["arrays"], plain(made_by)
         for name in (name for name in names if name in arrays):
             there = arrays[name]["made_by"]

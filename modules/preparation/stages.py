@@ -107,8 +107,7 @@ class Preparation:
         remember_inputs(self.folder, self.splits, self.image_dir, self.options.data.ann_path)
         self.labels()
         if self.published:
-            self.published.kept = kept
-            self.published.convert(self.folder, np.dtype(self.options.preparation.feature_dtype), self.source)
+            self.published.convert(kept, np.dtype(self.options.preparation.feature_dtype), self.source)
         else:
             self.entities()
         if self.owns_bank:
@@ -151,7 +150,7 @@ class Preparation:
         if not self.owns_bank:
             check_same_scorer(options.data.bank_dir, options.scorer.entity_scorer)
         if options.scorer.entity_scorer == "medklip":
-            made = write_medklip_features(self.options, self.folder, self.studies, self.device, self.source, self.kept)
+            made = write_medklip_features(self.options, self.kept, self.studies, self.device, self.source)
         else:
             made = self.own_scores()
         if made or from_main(lambda: not (self.folder / "entity_auroc_val.json").is_file()):
@@ -262,7 +261,7 @@ class Preparation:
         store = FeatureStore.open(self.folder)
         inputs = {"labels": store.entry("labels")["sha256"], "k": k, "no_patient": self.no_patient}
         made_by = inputs | self.kept.by_patients("label_neighbours", self.apart)
-        if self.published and self.published.neighbours(self.folder, self.source):
+        if self.published and self.published.neighbours(self.kept, self.source):
             return
         if self.kept.current(made_by, "label_neighbours"):
             return
@@ -282,7 +281,7 @@ class Preparation:
             "r": options.preparation.memory_size,
             "no_patient": self.no_patient,
         } | self.kept.by_patients("memory_indices", self.apart)
-        if self.published and self.published.memory(self.folder, bank, self.source):
+        if self.published and self.published.memory(self.kept, bank, self.source):
             return
         if self.kept.current(made_by, "memory_indices"):
             return

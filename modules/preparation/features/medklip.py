@@ -25,7 +25,6 @@ from modules.corpus.dataloaders import settle
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore
-from modules.corpus.store_writing import all_current
 from modules.corpus.tokenizer import word_pieces
 from modules.corpus.vocabularies import HUB_PREFIX, bert_folder
 from modules.distributed import autocast, is_main
@@ -229,12 +228,7 @@ class MedklipScorer:
 
 
 def write_medklip_features(
-    options: MainPrepare,
-    folder: Path,
-    studies: Sequence[Study],
-    device: torch.device,
-    source: dict[str, Any],
-    kept: KeptFeatures | None = None,
+    options: MainPrepare, kept: KeptFeatures, studies: Sequence[Study], device: torch.device, source: dict[str, Any]
 ) -> bool:
     """Write ``region_scores`` and ``region_text`` of every study into the feature folder, unless they are current.
 
@@ -242,18 +236,17 @@ def write_medklip_features(
 
     Args:
         options: of ``main_prepare.py``.
-        folder: feature folder.
+        kept: the feature folder, and what may be replaced in it.
         studies: in the order of its rows.
         device: where the networks run.
         source: what else the features depend on, such as the checksum of the annotation.
-        kept: what may be replaced; None: everything.
 
     Returns:
         Whether there was anything to do.
     """
     made_by = {**source, **medklip_origin(options)}
     names = ("region_scores", "region_text")
-    if kept.current(made_by, *names) if kept else all_current(folder, names, made_by):
+    if kept.current(made_by, *names):
         return False
     texts = read_descriptions(options.scorer.entity_descriptions)
     encoder = DescriptionEncoder(
@@ -267,7 +260,7 @@ def write_medklip_features(
         "region_scores": {"shape": (n, K), "dtype": "float32", "made_by": made_by},
         "region_text": {"shape": (n, K, E), "dtype": "float16", "made_by": made_by},
     }
-    fill_scores(folder, plans, n, score)
+    fill_scores(kept.folder, plans, n, score)
     return True
 
 

@@ -25,7 +25,7 @@ from modules.corpus.annotations import Study
 from modules.corpus.bank import TrainingBank
 from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore, are_rates
-from modules.corpus.store_writing import FeatureRows, all_current, create_feature, write_feature
+from modules.corpus.store_writing import FeatureRows, create_feature, write_feature
 from modules.distributed import barrier, from_main, is_main, print_once
 from modules.labels import CHEXPERT_CONDITIONS, ENTITIES
 from modules.messages import Needed, UserError, require
@@ -38,7 +38,7 @@ from modules.throughput import measured
 SCORES, MEMORY = "image_region_score_{}.json", "labels_indices_{}.json"
 REPORTS, NEIGHBOURS, RATES = "medclip_text_features.json", "hash_distance.json", "base_probs.json"
 REGIONS, SENTENCES = "region_txt_embeddings", "medclip_txt_embeddings"
-MOST_NEIGHBOURS = 100  # kept of a row of hash_distance.json
+MOST_NEIGHBOURS = 100  # that are taken of a row of hash_distance.json
 _GET = "download it from the links of the REVTAF-RRG repository, or leave out --published to build it"
 _GET_SCORES = (
     "the published IU X-Ray files do not include it. MedKLIP, which made those of the bank, makes it from the images "
@@ -61,7 +61,6 @@ class PublishedFiles:
         self, folder: Path, splits: Mapping[str, list[Study]], owns_bank: bool, exclude_same_patient: bool
     ) -> None:
         self.folder, self.owns_bank, self.exclude_same_patient = folder, owns_bank, exclude_same_patient
-        self.kept: KeptFeatures | None = None  # what may be replaced of a folder that is written into; None: everything
         self.splits = {split: studies for split, studies in splits.items() if studies}
         self.studies = [study for studies in self.splits.values() for study in studies]
         self.training = self.splits.get("train", [])
@@ -105,11 +104,11 @@ class PublishedFiles:
             )
         return [float(rate) for rate in rates]
 
-    def convert(self, target: Path, dtype: np.dtype, source: Mapping[str, Any]) -> None:
-        """Bring scores and embeddings into the feature folder ``target``; called by all processes.
+    def convert(self, kept: KeptFeatures, dtype: np.dtype, source: Mapping[str, Any]) -> None:
+        """Bring scores and embeddings into a feature folder; called by all processes.
 
         Args:
-            target: feature folder, with its axes.
+            kept: the feature folder, with its axes, and what may be replaced in it.
             dtype: of the embeddings, float16 or float32.
             source: what every array depends on.
 
@@ -117,32 +116,32 @@ class PublishedFiles:
             UserError: if a file is damaged or does not belong to the annotation.
         """
         if self.owns_bank and (self.folder / NEIGHBOURS).is_file():
-            store = FeatureStore.open(target)
+            store = FeatureStore.open(kept.folder)
             labels = np.asarray(store["labels"])[store.rows("studies", [study.id for study in self.training])]  # (N, L)
             check_order(self.folder / NEIGHBOURS, labels)
         scores = {split: self.folder / SCORES.format(split) for split in self.splits}
         made_by = {**source, "published": [mark_of(path) for path in scores.values()]}
         shape = (len(self.studies), len(ENTITIES))
-        if self._stale(target, made_by, "region_scores"):
+        if not kept.current(made_by, "region_scores"):
             rows = self._split_rows(scores, shape[1])
-            self._stream(target, "region_scores", rows, shape, np.float32, "studies", made_by)
-        store = FeatureStore.open(target)
+            self._stream(kept.folder, "region_scores", rows, shape, np.float32, "studies", made_by)
+        store = FeatureStore.open(kept.folder)
         for split, studies in self.splits.items():
             studies = [study for study in studies if study.report]
             mine = store.rows("studies", [study.id for study in studies])
             check_scores(scores[split], np.asarray(store["region_scores"][mine]), [study.report for study in studies])
-        self._region_text(target, dtype, source)
+        self._region_text(kept, dtype, source)
         if self.owns_bank:
             path = self.folder / REPORTS
             made_by = {**source, "published": mark_of(path), "dtype": dtype.name}
-            if self._stale(target, made_by, "report_features"):
+            if not kept.current(made_by, "report_features"):
                 width = row_width(path)
                 rows = _checked(path, number_rows(path), len(self.training), width)
                 shape = (len(self.training), width)
-                self._stream(target, "report_features", rows, shape, dtype, "training", made_by)
-            self._sentences(target, dtype, source)
+                self._stream(kept.folder, "report_features", rows, shape, dtype, "training", made_by)
+            self._sentences(kept, dtype, source)
 
-    def memory(self, target: Path, bank: TrainingBank, source: Mapping[str, Any]) -> bool:
+    def memory(self, kept: KeptFeatures, bank: TrainingBank, source: Mapping[str, Any]) -> bool:
         """Bring ``memory_indices`` in; false if neither the files nor the annotation have them for every study."""
         files = {split: self.folder / MEMORY.format(split) for split in self.splits}
         have_files = all(path.is_file() for path in files.values())
@@ -151,7 +150,7 @@ class PublishedFiles:
             return False
         marks = [mark_of(path) for path in files.values()] if have_files else "clip_indices"
         made_by = {**source, "published": marks, "bank": len(bank)}
-        if self._stale(target, made_by, "memory_indices"):
+        if not kept.current(made_by, "memory_indices"):
             if have_files:
                 width = row_width(next(iter(files.values())))
                 rows = self._split_rows(files, width)
@@ -163,31 +162,30 @@ class PublishedFiles:
             others = _without_self(rows, [row_of.get(study.id, -1) for study in self.studies], len(bank), "memory")
             repeated = (np.resize(row, width) for row in others)
             shape = (len(self.studies), width)
-            self._stream(target, "memory_indices", repeated, shape, np.int32, "studies", made_by)
+            self._stream(kept.folder, "memory_indices", repeated, shape, np.int32, "studies", made_by)
         return True
 
-    def neighbours(self, target: Path, source: Mapping[str, Any]) -> bool:
+    def neighbours(self, kept: KeptFeatures, source: Mapping[str, Any]) -> bool:
         """Bring ``label_neighbours`` in; false if there is no file of them that may be used."""
         path, N = self.folder / NEIGHBOURS, len(self.training)
         if self.exclude_same_patient or not path.is_file():
             print_once(f"published: no {NEIGHBOURS} that may be used: label neighbours are built")
             return False
         made_by = {**source, "published": mark_of(path)}
-        if self._stale(target, made_by, "label_neighbours") and is_main():
+        if not kept.current(made_by, "label_neighbours") and is_main():
             bar = tqdm(number_rows(path), desc="label_neighbours", total=N, unit="study", delay=2)
             rows = (np.array(row[: MOST_NEIGHBOURS + 1]) for row in bar)
             with measured("published label_neighbours", N):
-                kept = list(_without_self(_counted(path, rows, N), range(N), N, "neighbours"))
-            k = min(MOST_NEIGHBOURS, *map(len, kept))
-            array = np.array([row[:k] for row in kept], dtype=np.int32)
+                others = list(_without_self(_counted(path, rows, N), range(N), N, "neighbours"))
+            k = min(MOST_NEIGHBOURS, *map(len, others))
+            array = np.array([row[:k] for row in others], dtype=np.int32)
             name, shape = "label_neighbours", array.shape
-            with create_feature(target, name, shape=shape, dtype=np.int32, axis="training", made_by=made_by) as out:
+            with create_feature(
+                kept.folder, name, shape=shape, dtype=np.int32, axis="training", made_by=made_by
+            ) as out:
                 out[...] = array
         barrier()
         return True
-
-    def _stale(self, target: Path, made_by: Mapping[str, Any], *names: str) -> bool:
-        return not (self.kept.current(made_by, *names) if self.kept else all_current(target, names, made_by))
 
     def _split_rows(self, files: Mapping[str, Path], width: int) -> Iterator[np.ndarray]:
         for split, path in files.items():
@@ -212,14 +210,14 @@ class PublishedFiles:
                     array[number] = row
         barrier()
 
-    def _region_text(self, target: Path, dtype: np.dtype, source: Mapping[str, Any]) -> None:
+    def _region_text(self, kept: KeptFeatures, dtype: np.dtype, source: Mapping[str, Any]) -> None:
         files = EmbeddingFiles(self.folder, REGIONS)
         made_by = {**source, "published": mark_of(files.path), "dtype": dtype.name}
-        if not self._stale(target, made_by, "region_text"):
+        if kept.current(made_by, "region_text"):
             return
         width = from_main(lambda: files.width(self.studies))
         shape = (len(self.studies), len(ENTITIES), width)
-        array = FeatureRows(target, "region_text", shape=shape, dtype=dtype, axis="studies", made_by=made_by)
+        array = FeatureRows(kept.folder, "region_text", shape=shape, dtype=dtype, axis="studies", made_by=made_by)
         if is_main():
             waiting = array.waiting()
             try:
@@ -230,28 +228,28 @@ class PublishedFiles:
                 array.flush()
         array.finish()
 
-    def _sentences(self, target: Path, dtype: np.dtype, source: Mapping[str, Any]) -> None:
+    def _sentences(self, kept: KeptFeatures, dtype: np.dtype, source: Mapping[str, Any]) -> None:
         files = EmbeddingFiles(self.folder, SENTENCES)
-        width = FeatureStore.open(target)["report_features"].shape[1]
+        width = FeatureStore.open(kept.folder)["report_features"].shape[1]
         made_by = {**source, "published": mark_of(files.path), "dtype": dtype.name, "width": width}
-        if not self._stale(target, made_by, "sentence_features", "sentence_offsets"):
+        if kept.current(made_by, "sentence_features", "sentence_offsets"):
             return
         offsets = None
         if is_main():
-            with SentenceSpool(target, len(self.training), width, dtype, made_by) as spool:
+            with SentenceSpool(kept.folder, len(self.training), width, dtype, made_by) as spool:
                 waiting = spool.waiting()
                 with measured("published sentence_features", len(waiting)):
                     for row, value in files.read(self.training, waiting, (None, width), "sentence_features"):
                         spool.add(row, value)
             offsets = spool.offsets()
             shape, name = (int(offsets[-1]), width), "sentence_features"
-            feature = create_feature(target, name, shape=shape, dtype=dtype, axis="sentences", made_by=made_by)
+            feature = create_feature(kept.folder, name, shape=shape, dtype=dtype, axis="sentences", made_by=made_by)
             with measured("published sentence_features in order", len(self.training)), feature as array:
                 for row, value in spool.rows():
                     array[offsets[row] : offsets[row] + len(value)] = value
         barrier()
         every = from_main(lambda: np.asarray(offsets))
-        write_feature(target, "sentence_offsets", every, axis="sentences", made_by=made_by)
+        write_feature(kept.folder, "sentence_offsets", every, axis="sentences", made_by=made_by)
 
 
 def _checked(path: Path, rows: Iterator[list], count: int, width: int) -> Iterator[np.ndarray]:
@@ -288,12 +286,12 @@ def _without_self(rows: Iterator[np.ndarray], own: Sequence[int], bank_size: int
             raise UserError(
                 f"the published {what} name rows outside the {bank_size} training studies: give the bank they belong to"
             )
-        kept = values[values != mine]
-        if len(kept) == 0:
+        others = values[values != mine]
+        if len(others) == 0:
             raise UserError(f"the published {what} of training row {mine} name nothing but itself: leave the file out")
-        if len(kept) < len(values):
+        if len(others) < len(values):
             dropped += 1
-        yield kept
+        yield others
     if dropped:
         print_once(
             f"published: {dropped} studies were in their own {what}, where a training would read its own report: left out"

@@ -243,7 +243,9 @@ class SentenceSpool:
         if not lines or lines[0] != self._head:
             return False
         for line in lines[1:]:
-            row, count = json.loads(line) if line.endswith("]\n") else (0, size)
+            if not line.endswith("]\n"):
+                break
+            row, count = json.loads(line)
             if self._bytes(total + count) > size:
                 break
             total += count
