@@ -93,14 +93,28 @@ def refuse(options: MainPrepare, needed: list[Needed], text_model: bool) -> None
         find_text_model(options.preparation.text_encoder, options.preparation.text_pooling)
 
 
-def refuse_to_draw(options: MainPrepare) -> None:
-    """Refuse to draw studies for published files, which belong to an annotation that is there; UserError says what to do."""
+def draw(options: MainPrepare) -> None:
+    """Draw SynthCXR beside the annotation, or what is missing of it.
+
+    Raises:
+        UserError: if published files are to be converted, which belong to an annotation that is not there.
+    """
     annotation = find_annotation(options.data.ann_path)
     if options.preparation.published not in (None, "none") and not Path(annotation).is_file():
         raise UserError(
             f"--published {options.preparation.published} holds files of an annotation, and {annotation} does not exist: correct "
             "--ann_path, or draw the studies first, without --published"
         )
+    drawing = SyntheticOptions(
+        num_studies=options.drawing.num_studies,
+        val_share=options.drawing.val_share,
+        test_share=options.drawing.test_share,
+        readers=options.drawing.readers,
+        image_size=options.drawing.synth_image_size,
+        difficulty=options.drawing.difficulty,
+        seed=options.runtime.seed,
+    )
+    write_synthetic_dataset(Path(options.data.ann_path).parent, drawing)
 
 
 def print_estimate(options: MainPrepare, device: torch.device) -> None:
@@ -137,10 +151,11 @@ def ask_before_copies(options: MainPrepare, dataset: RawDataset, device: torch.d
     """Ask before copies and features of raw files if they take more than a day; UserError if they shall not begin."""
     if options.preparation.yes or len(dataset.studies) < MANY:
         return
-    asked = deepcopy(options)  # whose sizes are set again for the studies that are left when all are copied
-    if options.data.dataset_name == "custom" and (training := sum(s.split == "train" for s in dataset.studies)):
-        fit_to_size(asked, size_defaults(training))
-    agree_to_long(raw_costs(asked, dataset, device), False)
+    fitted = deepcopy(options)  # the sizes are set again for the studies that are left when all are copied
+    training = sum(study.split == "train" for study in dataset.studies)
+    if options.data.dataset_name == "custom" and training:
+        fit_to_size(fitted, size_defaults(training))
+    agree_to_long(raw_costs(fitted, dataset, device))
 
 
 def main() -> None:
@@ -156,13 +171,14 @@ def main() -> None:
                 with or_published(options.raw.raw_dir, options.data):
                     print_estimate(options, device)
             return
-        makes_data = options.raw.raw_dir or options.data.dataset_name == "synth_cxr"
-        early = bool(makes_data) and options.raw.raw_step == "all"  # else no features follow
-        if early:
+        makes_data = bool(options.raw.raw_dir) or options.data.dataset_name == "synth_cxr"
+        refused_early = makes_data and options.raw.raw_step == "all"  # else no features follow
+        if refused_early:
             refuse(options, given_files(options), text_model=True)  # before hours of copies
-        asked = early and bool(options.raw.raw_dir) and not (Path(options.data.feature_dir) / MANIFEST).is_file()
+        has_features = (Path(options.data.feature_dir) / MANIFEST).is_file()
+        asked_early = refused_early and bool(options.raw.raw_dir) and not has_features
         if options.raw.raw_dir:
-            agree = partial(ask_before_copies, options, device=device) if asked else None
+            agree = partial(ask_before_copies, options, device=device) if asked_early else None
             with or_published(options.raw.raw_dir, options.data):
                 losses = build_annotation(options, agree)
             if options.raw.raw_step != "all":
@@ -170,17 +186,7 @@ def main() -> None:
                     print(*losses, sep="\n")
                 return
         elif options.data.dataset_name == "synth_cxr" and is_main():
-            refuse_to_draw(options)
-            drawing = SyntheticOptions(
-                num_studies=options.drawing.num_studies,
-                val_share=options.drawing.val_share,
-                test_share=options.drawing.test_share,
-                readers=options.drawing.readers,
-                image_size=options.drawing.synth_image_size,
-                difficulty=options.drawing.difficulty,
-                seed=options.runtime.seed,
-            )
-            write_synthetic_dataset(Path(options.data.ann_path).parent, drawing)
+            draw(options)
         barrier()
         options.data.ann_path = find_annotation(options.data.ann_path)
         if options.data.dataset_name == "custom" and Path(options.data.ann_path).is_file():
@@ -188,13 +194,13 @@ def main() -> None:
             said = fit_to_size(options, size_defaults(training)) if training else ""
             if is_main() and said:
                 print(said)
-        refuse(options, needed_files(options), text_model=not early)
+        refuse(options, needed_files(options), text_model=not refused_early)
         if options.preparation.published is None and options.scorer.entity_scorer == "own":
             refuse_to_build(options.data)
         choose_arithmetic(options.compute.precision, options.compute.deterministic)
         preparation = Preparation(options, device)
-        if len(preparation.studies) >= MANY and not options.preparation.yes and not asked:
-            agree_on(lambda: agree_to_long(preparation_costs(options, preparation.splits, device), False))
+        if len(preparation.studies) >= MANY and not options.preparation.yes and not asked_early:
+            agree_on(lambda: agree_to_long(preparation_costs(options, preparation.splits, device)))
         seed_everything(options.runtime.seed)  # after the measuring, which draws
         store = preparation.run()
         if is_main():

@@ -95,14 +95,14 @@ def _size(size: float) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 5e7 else f"{size / 1e6:,.1f} MB"
 
 
-def agree_to_long(costs: Sequence[Cost], yes: bool) -> None:
-    """Ask before a job of more than a day; who cannot be asked must have said ``--yes``.
+def agree_to_long(costs: Sequence[Cost]) -> None:
+    """Ask before a job of more than a day, unless ``--yes`` was given, which the caller looks at.
 
     Raises:
         UserError: if the answer is no, or nobody is there to answer.
     """
     seconds = sum(cost.seconds for cost in costs)
-    if yes or seconds <= DAY:
+    if seconds <= DAY:
         return
     print(*cost_table(costs), sep="\n")
     question = f"this takes about {duration(seconds)} on this machine"

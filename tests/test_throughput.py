@@ -32,20 +32,19 @@ def test_costs_add_up_and_more_than_a_day_is_asked_about(monkeypatch, capsys):
         "| scores | 2.0 h | 3.0 MB | .02 s an image |",
         "| together | 25.0 h | 2.0 GB |  |",
     ]
-    agree_to_long(costs[:1], yes=False)
-    agree_to_long(costs, yes=True)
+    agree_to_long(costs[:1])
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(UserError, match=r"about 25\.0 h on this machine: begin with --yes"):
-        agree_to_long(costs, yes=False)
+        agree_to_long(costs)
     assert "| together | 25.0 h |" in capsys.readouterr().out
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer, begins in (("y", True), ("", False), ("no", False)):
         monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
         if begins:
-            agree_to_long(costs, yes=False)
+            agree_to_long(costs)
         else:
             with pytest.raises(UserError, match="was not begun"):
-                agree_to_long(costs, yes=False)
+                agree_to_long(costs)
     assert duration(1200 * 3600) == "50 days"
 
 
