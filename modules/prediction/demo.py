@@ -89,10 +89,7 @@ def build_page(reporters: Mapping[str, Reporter], examples: Sequence[Path]) -> A
     nothing = [None, "", [], "", gr.update(choices=[], value=None), None] * len(reporters)
 
     def answer(film: str) -> list[Any]:
-        """The values of the outputs: first the other way of giving a film, which is emptied, then the columns.
-
-        A film that cannot be read empties the columns too, so that no report stands below the film of another.
-        """
+        """The values of the outputs: the other way of giving a film, emptied, then the columns, empty too if a film cannot be read."""
         found: list[Any] = [None]
         for reporter in reporters.values():
             try:
