@@ -9,7 +9,8 @@ from tiny import tiny_config
 
 from models.revtaf import Revtaf
 from modules.messages import UserError
-from modules.weights.checkpoints import as_checkpoint, bert_weights, build_model, load_checkpoint, restore
+from modules.weights.bert import bert_weights
+from modules.weights.checkpoints import as_checkpoint, build_model, load_checkpoint, restore
 from modules.weights.reading import load_weights
 from modules.weights.saving import content_of, save_checkpoint
 

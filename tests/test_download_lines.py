@@ -11,7 +11,7 @@ from modules.options.parsing import build_parser, parse_options
 from modules.options.programs import PROGRAMS, MainPrepare
 from modules.preparation.features.medklip import CLINICAL_BERT, medklip_files
 from modules.weights.backbones import needed_backbone
-from modules.weights.checkpoints import BERT_FILES
+from modules.weights.bert import BERT_FILES
 
 ROOT = Path(__file__).parents[1]
 PAIR = re.compile(r"^    # .+ (--\w+)\n    (.+)$", re.MULTILINE)

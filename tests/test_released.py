@@ -10,13 +10,9 @@ from tiny import PUBLISHED_SWITCHES, tiny_config, tiny_study
 from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
 from modules.messages import UserError
-from modules.weights.checkpoints import (
-    build_model,
-    load_backbone,
-    load_bert,
-    load_checkpoint,
-    released_checkpoint,
-)
+from modules.weights.backbones import load_backbone
+from modules.weights.bert import load_bert
+from modules.weights.checkpoints import build_model, load_checkpoint, released_checkpoint
 from modules.weights.conversion import convert
 from modules.weights.layouts import describe, weights_of
 from modules.weights.released import BEHAVIOUR, DEAD, from_released, our_name, released_config, to_released

@@ -20,8 +20,8 @@ from models.retrieval_towers import stage_widths
 from models.revtaf import Revtaf
 from models.visual_encoder import VisualEncoder, build
 from modules.messages import UserError
-from modules.weights.backbones import folder_weights, read_folder
-from modules.weights.checkpoints import build_model, load_backbone, load_checkpoint
+from modules.weights.backbones import folder_weights, load_backbone, read_folder
+from modules.weights.checkpoints import build_model, load_checkpoint
 from modules.weights.saving import save_checkpoint
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

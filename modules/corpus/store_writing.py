@@ -1,5 +1,10 @@
 """Filling a feature folder: whole arrays, or row by row by several processes and across interruptions.
 
+An array enters the store in one step: it is filled under a temporary name, and its checksum enters the manifest only when
+it is whole and renamed, so that a reader sees either the old array or the new one. What takes long is filled row by row
+(:class:`FeatureRows`): a second file says which rows are done, every process fills its own, and what a kill leaves is
+continued.
+
 With several processes all of them call :func:`write_axis`, :func:`write_feature` and :func:`write_bank_reports`; the main
 one writes and the others wait for it.
 """
@@ -32,10 +37,6 @@ from modules.records import (
     write_json,
     write_jsonl,
 )
-
-# An array enters the store in one step: it is filled under a temporary name, and its checksum enters the manifest only when it is
-# whole and renamed. Long work is filled row by row instead (FeatureRows): a second file says which rows are done, every process
-# fills its own, and what a kill leaves is continued. A reader sees either the old array or the new one.
 
 FLUSH_ROWS = 1024  # rows that a kill may cost
 

@@ -16,8 +16,8 @@ from modules.corpus.vocabularies import bert_folder
 from modules.messages import UserError
 from modules.options.idle_flags import OF_A_TRAINED_MODEL
 from modules.options.programs import MainTrain
-from modules.weights.backbones import starting_weights
-from modules.weights.checkpoints import BERT_FILES, load_backbone, load_bert
+from modules.weights.backbones import load_backbone, starting_weights
+from modules.weights.bert import BERT_FILES, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
     "image_size", "grid", "dropout", "manifold", "curvature", "learn_curvature", "retrieval", "attention", "align_pairs",

@@ -1,4 +1,4 @@
-"""Image models from outside: a local folder of Hugging Face's transformers (``--visual_extractor hf:DIR``)."""
+"""Image models from outside: torchvision's, or one in a local folder of Hugging Face's transformers (``hf:DIR``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from models.config import BACKBONES
@@ -14,7 +15,8 @@ from models.huggingface_backbone import first_line
 from models.visual_encoder import build
 from modules.messages import Needed, UserError, named
 from modules.records import read_object
-from modules.weights.reading import check_finite
+from modules.weights.layouts import describe, weights_of
+from modules.weights.reading import check_finite, load_weights
 
 FOLDER = "hf:"  # before the folder in --visual_extractor
 TRAINING_ONLY = (
@@ -139,6 +141,45 @@ def folder_weights(name: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
         raise UserError(f"{folder} lacks {len(missing)} of {len(trained)} weights, first {missing[0]}: copy it again")
     check_finite(network.state_dict(), folder)
     return {f"network.{key}": value for key, value in network.state_dict().items()}
+
+
+def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
+    """Load the weights of an image model into a :class:`models.visual_encoder.VisualEncoder` backbone.
+
+    Args:
+        backbone: the ``backbone`` of a visual encoder.
+        name: of the network, as ``--visual_extractor`` gives it.
+        source: a torchvision weights file (with or without ``fc``), an entity scorer's checkpoint, ``"download"``, or
+            ``hf:DIR``.
+
+    Returns:
+        One line that says what was loaded.
+
+    Raises:
+        UserError: if there is no such file; if the file holds another network.
+    """
+    if source == "download":
+        if name not in torchvision.models.list_models():
+            raise UserError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
+        content = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
+    elif source.startswith(FOLDER):
+        content = folder_weights(source, backbone)
+    else:
+        content = load_weights(source)
+    weights = weights_of(content)
+    prefix = "visual_encoder.backbone."
+    if any(key.startswith(prefix) for key in weights):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
+    wanted = {k: v.shape for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wrong = [key for key, shape in wanted.items() if key not in weights or weights[key].shape != shape]
+    if wrong:
+        raise UserError(
+            f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
+            f"{wrong[0]}; {describe(content)}; give weights of {name} (--resnet_weights) or change --visual_extractor"
+        )
+    backbone.load_state_dict(weights, strict=False)
+    return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
 
 
 def needed_backbone(path: str, name: str) -> Needed:

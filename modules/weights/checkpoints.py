@@ -1,4 +1,4 @@
-"""Weights on disk: ours, the released REVTAF's, torchvision's, BERT's. Nothing here unpickles code."""
+"""Checkpoints of a REVTAF, ours or the released one: read from a file, compared with what they claim, made a network."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.config import RevtafConfig
-from models.decoder_parameters import DecoderNetwork
 from models.revtaf import Revtaf
 from modules.messages import UserError, named
-from modules.weights.backbones import FOLDER, folder_weights
 from modules.weights.layouts import OURS, check_weights, describe, nearest_layout, plain_names, weights_of
 from modules.weights.reading import build_blank, check_tensors, load_weights
 from modules.weights.released import BEHAVIOUR, DEAD, SINCE, from_released, is_released, released_config
@@ -34,7 +30,6 @@ _STATE: dict[str, type] = {
     "flags": dict,
     "shown": list,
 }
-BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
 
 def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]:
@@ -171,117 +166,3 @@ def restore(model: Revtaf, checkpoint: dict[str, Any], path: Path) -> None:
             "run, or choose another --save_dir"
         )
     model.load_state_dict(checkpoint["state_dict"])
-
-
-def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
-    """Load the weights of an image model into a :class:`models.visual_encoder.VisualEncoder` backbone.
-
-    Args:
-        backbone: the ``backbone`` of a visual encoder.
-        name: of the network, as ``--visual_extractor`` gives it.
-        source: a torchvision weights file (with or without ``fc``), an entity scorer's checkpoint, ``"download"``, or
-            ``hf:DIR``.
-
-    Returns:
-        One line that says what was loaded.
-
-    Raises:
-        UserError: if there is no such file; if the file holds another network.
-    """
-    if source == "download":
-        if name not in torchvision.models.list_models():
-            raise UserError(f"torchvision has no weights of {name}: give a file with --resnet_weights, or neither")
-        content = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True)
-    elif source.startswith(FOLDER):
-        content = folder_weights(source, backbone)
-    else:
-        content = load_weights(source)
-    weights = weights_of(content)
-    prefix = "visual_encoder.backbone."
-    if any(key.startswith(prefix) for key in weights):
-        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
-    wanted = {k: v.shape for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
-    wrong = [key for key, shape in wanted.items() if key not in weights or weights[key].shape != shape]
-    if wrong:
-        raise UserError(
-            f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
-            f"{wrong[0]}; {describe(content)}; give weights of {name} (--resnet_weights) or change --visual_extractor"
-        )
-    backbone.load_state_dict(weights, strict=False)
-    return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
-
-
-def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
-    """Load what fits of a BERT folder into the report decoder.
-
-    Args:
-        decoder: the ``network`` of a :class:`models.report_decoder.ReportDecoder`.
-        folder: local folder with ``model.safetensors`` or ``pytorch_model.bin``.
-
-    Returns:
-        Three lines: what came from where, what was extended, what is new.
-
-    Raises:
-        UserError: if the folder holds no weights; if nothing fits.
-    """
-    source, path = bert_weights(folder)
-    own = decoder.state_dict()
-    taken: dict[str, Tensor] = {}
-    extended = []
-    for key, value in own.items():
-        trained = source.get(key, source.get(key.removeprefix("bert.")))
-        if trained is None:
-            continue
-        if trained.shape == value.shape:
-            taken[key] = trained
-        elif trained.dim() == value.dim() and trained.shape[1:] == value.shape[1:] and len(trained) < len(value):
-            taken[key] = torch.cat([trained, value[len(trained) :]])  # the added tokens stay random
-            extended.append(key)
-    if "bert.embeddings.word_embeddings.weight" not in taken:
-        raise UserError(
-            f"{path} has no words that fit the report decoder: {describe(source)}; give a BERT of width "
-            f"{decoder.config.hidden_size}, such as bert-base-uncased for 768"
-        )
-    decoder.load_state_dict(taken, strict=False)
-    filled = {own[key].data_ptr() for key in taken}  # two names of one tensor are filled by either
-    new = [key for key in own if own[key].data_ptr() not in filled]
-    return (
-        f"report decoder: {len(own) - len(new)} of {len(own)} tensors from {path}\n"
-        f"report decoder: extended by the added tokens: {', '.join(extended) or 'none'}\n"
-        f"report decoder: new and random: {len(new)} tensors ({', '.join(sorted({_short(k) for k in new})[:3]) or 'none'})"
-    )
-
-
-def bert_weights(folder: str | Path) -> tuple[dict[str, Tensor], Path]:
-    """The tensors of a BERT folder by their present-day names, and the file they came from.
-
-    Raises:
-        UserError: if the folder holds no weights; if they are no weights, or hold pickled code.
-    """
-    path = bert_file(folder)
-    return {_modern_name(key): value for key, value in weights_of(load_weights(path)).items()}, path
-
-
-def bert_file(folder: str | Path) -> Path:
-    """The weights file of a BERT folder.
-
-    Raises:
-        UserError: if there is none.
-    """
-    for name in BERT_FILES:
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
-    raise UserError(
-        f"{folder} holds neither model.safetensors nor pytorch_model.bin: download the model once, for example "
-        "bert-base-uncased, and give its folder with --bert_path"
-    )
-
-
-def _modern_name(key: str) -> str:
-    """Old BERT files call the gain and shift of a LayerNorm gamma and beta."""
-    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-
-
-def _short(key: str) -> str:
-    return "crossattention.*" if "crossattention" in key else key

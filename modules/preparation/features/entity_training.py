@@ -27,8 +27,7 @@ from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import ImageDataset, read_images, score_blocks
 from modules.preparation.features.shared_steps import SharedSteps
 from modules.throughput import duration
-from modules.weights.backbones import read_folder
-from modules.weights.checkpoints import load_backbone
+from modules.weights.backbones import load_backbone, read_folder
 from modules.weights.reading import load_weights
 from modules.weights.saving import nonfinite_tensors, save_atomically
 

@@ -33,7 +33,7 @@ from modules.messages import Needed, UserError, quoted
 from modules.options.programs import MainPrepare
 from modules.preparation.features.entities import fill_scores
 from modules.records import read_json, read_object, sha256_of
-from modules.weights.checkpoints import bert_file, bert_weights
+from modules.weights.bert import bert_file, bert_weights
 from modules.weights.layouts import check_weights, weights_of
 from modules.weights.reading import load_weights
 

@@ -1,0 +1,90 @@
+"""The weights of a BERT folder, and what of them the report decoder takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.decoder_parameters import DecoderNetwork
+from modules.messages import UserError
+from modules.weights.layouts import describe, weights_of
+from modules.weights.reading import load_weights
+
+BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
+
+
+def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
+    """Load what fits of a BERT folder into the report decoder.
+
+    Args:
+        decoder: the ``network`` of a :class:`models.report_decoder.ReportDecoder`.
+        folder: local folder with ``model.safetensors`` or ``pytorch_model.bin``.
+
+    Returns:
+        Three lines: what came from where, what was extended, what is new.
+
+    Raises:
+        UserError: if the folder holds no weights; if nothing fits.
+    """
+    source, path = bert_weights(folder)
+    own = decoder.state_dict()
+    taken: dict[str, Tensor] = {}
+    extended = []
+    for key, value in own.items():
+        trained = source.get(key, source.get(key.removeprefix("bert.")))
+        if trained is None:
+            continue
+        if trained.shape == value.shape:
+            taken[key] = trained
+        elif trained.dim() == value.dim() and trained.shape[1:] == value.shape[1:] and len(trained) < len(value):
+            taken[key] = torch.cat([trained, value[len(trained) :]])  # the added tokens stay random
+            extended.append(key)
+    if "bert.embeddings.word_embeddings.weight" not in taken:
+        raise UserError(
+            f"{path} has no words that fit the report decoder: {describe(source)}; give a BERT of width "
+            f"{decoder.config.hidden_size}, such as bert-base-uncased for 768"
+        )
+    decoder.load_state_dict(taken, strict=False)
+    filled = {own[key].data_ptr() for key in taken}  # two names of one tensor are filled by either
+    new = [key for key in own if own[key].data_ptr() not in filled]
+    return (
+        f"report decoder: {len(own) - len(new)} of {len(own)} tensors from {path}\n"
+        f"report decoder: extended by the added tokens: {', '.join(extended) or 'none'}\n"
+        f"report decoder: new and random: {len(new)} tensors ({', '.join(sorted({_short(k) for k in new})[:3]) or 'none'})"
+    )
+
+
+def bert_weights(folder: str | Path) -> tuple[dict[str, Tensor], Path]:
+    """The tensors of a BERT folder by their present-day names, and the file they came from.
+
+    Raises:
+        UserError: if the folder holds no weights; if they are no weights, or hold pickled code.
+    """
+    path = bert_file(folder)
+    return {_modern_name(key): value for key, value in weights_of(load_weights(path)).items()}, path
+
+
+def bert_file(folder: str | Path) -> Path:
+    """The weights file of a BERT folder.
+
+    Raises:
+        UserError: if there is none.
+    """
+    for name in BERT_FILES:
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise UserError(
+        f"{folder} holds neither model.safetensors nor pytorch_model.bin: download the model once, for example "
+        "bert-base-uncased, and give its folder with --bert_path"
+    )
+
+
+def _modern_name(key: str) -> str:
+    """Old BERT files call the gain and shift of a LayerNorm gamma and beta."""
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _short(key: str) -> str:
+    return "crossattention.*" if "crossattention" in key else key
