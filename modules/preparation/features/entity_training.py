@@ -82,8 +82,7 @@ def train_entity_scorer(
         image_dir: folder that image paths start from.
         mentions: ``(n, K)`` entity mentions of their reports.
         config: sizes.
-        schedule: ``epochs``, ``lr`` (peak), ``batch_size``, ``shares``, ``seed``, ``precision``, ``num_workers``,
-            ``patience`` (0 for all epochs on all studies).
+        schedule: of :func:`scorer_recipe`; ``lr`` is the peak, with ``patience`` 0 all epochs are run on all studies.
         device: where to train.
         work_path: checkpoint of the unfinished training; removed by the caller once the result is saved.
         backbone_weights: torchvision weights for the ResNet, random if absent.
@@ -107,8 +106,8 @@ def train_entity_scorer(
             break
         started = time.perf_counter()
         _train_epoch(scorer, optimizer, training, epoch, schedule)
-        state |= {"state_dict": scorer.state_dict(), "optimizer": optimizer.state_dict()}
-        state |= {"epochs_done": epoch + 1, "made_by": made_by}
+        state |= {"state_dict": scorer.state_dict(), "optimizer": optimizer.state_dict(), "made_by": made_by}
+        state["epochs_done"] = epoch + 1
         if patience:
             _keep_best(state, _held_out_loss(scorer, held_out, schedule))
         _say_what_is_left(time.perf_counter() - started, int(schedule["epochs"]) - epoch - 1, patience)
@@ -117,9 +116,8 @@ def train_entity_scorer(
         barrier()
     if state["best_state"] is not None:
         scorer.load_state_dict(state["best_state"])
-        print_once(
-            f"entity scorer: epoch {state['best_epoch']} of {state['epochs_done']}, held-out loss {state['best']:.4f}"
-        )
+        best = f"epoch {state['best_epoch']} of {state['epochs_done']}, held-out loss {state['best']:.4f}"
+        print_once(f"entity scorer: {best}")
     return scorer.eval()
 
 
