@@ -107,6 +107,16 @@ def test_other_numbers_count_upwards(rated, heading):
     assert read_rated(rated, rating=heading).ratings[:3].tolist() == [0, 1, 2]
 
 
+def test_a_decimal_comma_is_read_and_one_before_three_digits_is_not(tmp_path):
+    """As spreadsheets write that part cells with semicolons; three digits may be thousands."""
+    path, head = tmp_path / "rated.csv", "study_id;gt_report;prediction;quality\n"
+    path.write_text(head + "".join(f"{i};{TRUTH};{text};{i},5\n" for i, text in enumerate(WORSE)))
+    assert read_rated(path).ratings.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+    path.write_text(head + "".join(f"{i};{TRUTH};{text};{i},500\n" for i, text in enumerate(WORSE)))
+    with pytest.raises(UserError, match="and no number"):
+        read_rated(path)
+
+
 @pytest.mark.parametrize(
     "heading",
     [

@@ -114,6 +114,11 @@ def test_weights_without_what_says_of_which_are_refused_by_what_lacks(model, tmp
         ) as error:
             load_checkpoint(tmp_path / "a.pth")
         assert "--load_pretrained" not in str(error.value)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        UserError, match=rf"part of a release, which main_predict.py takes as a folder: --model {tmp_path}"
+    ):
+        load_checkpoint(tmp_path / "a.pth")
 
 
 def test_a_file_of_weights_is_known_by_its_content_and_an_archive_around_one_is_called_so(model, tmp_path):

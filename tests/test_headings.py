@@ -15,7 +15,7 @@ PAIRS = (  # generated, reference
     "synthetic_report|real_report", "predicted_caption|caption", "y_pred|y_true", "y_hat|y", "preds|trues", "cand|ref",
     "generated_findings_section|findings_section", "candidate_report|reference", "sys|ref", "system|gold", "machine|human",
     "inference|truth", "inferred_report|actual_report", "generated report (raw)|report (raw)", "report|truth_by_radiologist",
-    "model_answer|reference_answer", "answer|gt_answer", "prediction|answer", "report_hat|report", "findings_hat|findings",
+    "model_answer|reference_answer", "answer|gt_answer", "prediction|answer", "decoded_preds|decoded_labels", "decoded|labels_text", "report_hat|report", "findings_hat|findings",
     "response_text|expected_response", "outputs.report|targets.report", "findings_pred|findings_true", "pred_text|label_text",
     "reportPredicted|reportActual", "candidate_caption|reference_caption", "GPT_report|", "report_x|report_y", "text|answer",
     "output|input", "draft|final", "findings|report", "report|report_edited",

@@ -165,6 +165,8 @@ def test_as_many_words_of_another_vocabulary_are_refused(prepared, trained, tmp_
         prepared, prepared / "features", prepared / "features", model / "model_best.pth", tmp_path / "results"
     )
     refused(capsys, "and some of them are others: copy both files of one run", main_test, *argv)
+    argv = test_argv(prepared, prepared / "features", prepared / "features", model, tmp_path / "results")
+    refused(capsys, f"is a folder: give the model in it, such as {model / 'model_best.pth'}", main_test, *argv)
     image = next((prepared / "images").rglob("*.png"))
     refused(
         capsys, "some of them are others", main_predict, "--images", image, "--model", model, "--out", tmp_path / "out"

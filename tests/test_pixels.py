@@ -295,6 +295,20 @@ def test_padding_of_unsigned_values_may_be_written_with_a_sign(tmp_path):
     assert pixels[framed == framed[framed < 4096].max()].min() == 255
 
 
+@pytest.mark.parametrize(
+    "blank",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"VOILUTFunction": "", "WindowCenter": 2048, "WindowWidth": 4096},
+    ],
+)
+def test_an_element_without_a_value_is_absent(tmp_path, blank):
+    """The film was refused: its table or window could not be applied."""
+    given = {name: value for name, value in blank.items() if value}
+    expected = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, **given)))
+    assert (np.asarray(read_dicom(write_dicom(tmp_path / "b.dcm", RAMP, **blank))) == expected).all()
+
+
 def test_values_beyond_the_digits_of_single_precision_are_spread(tmp_path):
     """A range of 256 values at four billion, and one of 1e-300, were two shades and black."""
     import pydicom

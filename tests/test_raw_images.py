@@ -284,7 +284,7 @@ def test_dicom_values_are_spread_and_inverted_where_low_is_white(tmp_path):
     assert (inverted == 255 - plain).all()
 
 
-@pytest.mark.parametrize("modality", ["CT", "US", "MR", "MG", "SR"])
+@pytest.mark.parametrize("modality", ["CT", "US", "MR", "MG", "SR", "RTDOSE"])
 def test_what_is_no_radiograph_is_refused(tmp_path, modality):
     with pytest.raises(UserError, match=rf"is of the modality {modality}, expected a radiograph"):
         read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, Modality=modality))
@@ -504,6 +504,10 @@ def test_a_compression_that_is_known_is_decoded(tmp_path):
     [
         ("1.2.840.10008.1.2.5", "copy it again"),  # run lengths, which are always known
         ("1.2.840.10008.1.2.4.70", "install pylibjpeg, pylibjpeg-libjpeg"),  # lossless JPEG, as of many detectors
+        (
+            "1.2.840.10008.1.2.4.51",
+            "copy it again; if that does not help, install pylibjpeg",
+        ),  # may be of 12 bits, which Pillow knows not
         ("1.2.840.10008.1.2.4.100", "export it without compression"),  # a film
     ],
 )
@@ -511,7 +515,8 @@ def test_a_compression_that_cannot_be_decoded_is_told_and_the_rest_is_copied(tmp
     from pydicom.pixels.common import CoderBase
 
     if "pylibjpeg" in words:  # whatever is installed here
-        monkeypatch.setattr(CoderBase, "_available", property(lambda coder: {}), raising=False)
+        available = {"pillow": None} if words.startswith("copy") else {}
+        monkeypatch.setattr(CoderBase, "_available", property(lambda coder: available), raising=False)
     (tmp_path / "raw").mkdir()
     write_dicom(tmp_path / "raw/a.dcm", RAMP, syntax, content=b"\x01\x00 not pixels ")
     write_dicom(tmp_path / "raw/b.dcm", RAMP)

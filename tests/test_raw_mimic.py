@@ -351,6 +351,8 @@ def test_a_split_file_replaces_the_official_split(tree, tmp_path):
     path.write_text("id,split\n0000-3,test\n0003-3,validate\n")
     dataset = read_mimic_cxr(tree, options(items="image", split_file=path))
     assert [(study.id, study.split) for study in dataset.studies] == [("0000-3", "test"), ("0003-3", "val")]
+    with pytest.raises(UserError, match=r"split\.csv names images, and the items are studies: give --items image"):
+        read_mimic_cxr(tree, options(items="study", split_file=path))
 
 
 @pytest.mark.parametrize("items", ["study", "image"])

@@ -274,6 +274,8 @@ def test_probabilities_of_a_row_are_no_second_report(tmp_path):
         (["p10000032/s50414267/abc", "p10000032/s50414268/def"], ["abc", "def"]),
         (["10000032_50414267_abc", "10000032_50414268_def"], ["50414267", "50414268"]),
         (["ABC.DCM", "Def.png"], ["abc.jpg", "def.jpg"]),
+        (['="0050"', '="0051"'], ["0050", "0051"]),
+        (["s50414267.json", "s50414268.json"], ["s50414267.dcm", "s50414268.dcm"]),
         (["Mu\u0308ller 1", "Mu\u0308ller 2"], ["M\u00fcller 1", "M\u00fcller 2"]),
         ([r"p10\p10000032\s50414267\abc.dcm", r"p10\p10000032\s50414268\def.dcm"], ["s50414267", "s50414268"]),
     ],
@@ -528,6 +530,27 @@ def test_rows_are_found_in_an_object_in_an_object(tmp_path, beside):
     study = {"50000001": {"conversations": [{"from": "human"}], "report": FIRST}}  # is one study, by its id
     (tmp_path / "a.json").write_text(json.dumps(study))
     assert read_report_file(tmp_path / "a.json").texts == [FIRST]
+
+
+def test_studies_by_their_ids_are_found_in_an_object(tmp_path):
+    """The object was one study that is called predictions."""
+    rows = {"s1": {"report": FIRST, "model_prediction": HIS}, "s2": {"report": SECOND, "model_prediction": HERS}}
+    (tmp_path / "a.json").write_text(json.dumps({"predictions": rows}))
+    found = read_report_file(tmp_path / "a.json")
+    assert (found.texts, found.references) == ([HIS, HERS], [FIRST, SECOND])
+    assert found.keys["study_id"] == ["s1", "s2"]
+
+
+def test_a_table_of_weights_and_biases_is_read(tmp_path):
+    """As ``wandb.Table`` is stored: what it says of itself stands beside columns and data."""
+    table = {
+        "_type": "table",
+        "column_types": {"params": {}},
+        "columns": ["study_id", "prediction"],
+        "data": [["a7", HIS], ["a9", HERS]],
+    }
+    (tmp_path / "a.table.json").write_text(json.dumps(table | {"ncols": 2, "nrows": 2}))
+    assert read_report_file(tmp_path / "a.table.json").texts == [HIS, HERS]
 
 
 def test_lists_of_words_are_called_so(tmp_path):

@@ -224,6 +224,12 @@ def _of_interest(values: np.ndarray, data: Dataset) -> np.ndarray:
     """Stored values after the modality transform and the first value-of-interest table, or else the first window."""
     from pydicom.pixels import apply_modality_lut, apply_windowing
 
+    for names in (("RescaleSlope", "RescaleIntercept"), ("VOILUTFunction",)):
+        if all(
+            data.get(name) in (None, "") for name in names
+        ):  # absent, or written without a value, which pydicom would read
+            for name in names:
+                data.pop(name, None)
     values = apply_modality_lut(values, data)
     tables = [item for item in data.get("VOILUTSequence") or () if item.get("LUTDescriptor") and item.get("LUTData")]
     if not tables:
@@ -254,9 +260,10 @@ def _advice(data: Dataset) -> str:
         decoder = get_decoder(data.file_meta.TransferSyntaxUID)
     except (AttributeError, NotImplementedError):  # none is said, or a film's
         return "export it without compression"
-    if decoder.is_available:
-        return "copy it again"
-    return "install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg for its compression, or export it without"
+    others = "install pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg for its compression, or export it without"
+    if decoder.available_plugins == ("pillow",):  # which knows no JPEG of 12 bits
+        return f"copy it again; if that does not help, {others}"
+    return "copy it again" if decoder.is_available else others
 
 
 def shed_colour(image: Image.Image) -> Image.Image:

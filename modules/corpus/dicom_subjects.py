@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _OTHER_MODALITIES = {  # CR, DX, RF, OT and none may be films
-    "BMD", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "PR", "PT", "PX", "SEG", "SM", "SR", "US", "XA", "XC",
+    "BMD", "CT", "DOC", "ECG", "ES", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "KO", "PR", "PT", "PX", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SEG", "SM", "SR", "US", "XA", "XC",
 }  # fmt: skip
 _STORED = "1.2.840.10008.5.1.4.1.1."  # how the classes of stored objects begin
 _OTHER_CLASSES = {  # by what follows

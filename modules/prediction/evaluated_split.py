@@ -47,6 +47,10 @@ def needed_files(options: MainTest) -> list[Needed]:
         Needed(options.testing.load_pretrained, "trained model", _how_to_train(Path(options.testing.load_pretrained))),
     ]
     checkpoint = Path(options.testing.load_pretrained)
+    if checkpoint.is_dir():
+        raise UserError(
+            f"--load_pretrained {checkpoint} is a folder: give the model in it, such as {checkpoint / BEST}"
+        )
     tokenizer = checkpoint.with_name("tokenizer.json")
     if not tokenizer.is_file() and not bert_vocabulary(options.labeler.bert_path):
         if checkpoint.is_file():

@@ -68,7 +68,11 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
     if nearest_layout(weights)[0] is OURS and lacking:
         raise UserError(
             f"{path} holds the weights of a model of this project and lacks what says of which ({lacking}): "
-            "give the whole file that main_train.py wrote, such as model_best.pth"
+            + (
+                f"it is part of a release, which main_predict.py takes as a folder: --model {Path(path).parent}"
+                if Path(path).with_name("config.json").is_file()
+                else "give the whole file that main_train.py wrote, such as model_best.pth"
+            )
         )
     raise UserError(
         f"{path} is no REVTAF: {describe(content)}; give a file written by main_train.py, such as model_best.pth, or "

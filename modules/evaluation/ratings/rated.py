@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 
 from modules.corpus.cells import is_empty
 from modules.messages import UserError, quoted
+
+_DECIMAL_COMMA = re.compile(r"\s*-?\d+,\d{1,2}\s*")  # three digits behind a comma may be thousands
 
 
 @dataclass
@@ -52,13 +55,14 @@ class Rated:
 
 
 def finite_number(path: Path, name: str, cell: object) -> float:
-    """A cell as a number; neither an empty one nor ``nan`` is a rating.
+    """A cell as a number, ``3,5`` too; neither an empty one nor ``nan`` is a rating.
 
     Raises:
         UserError: if it is none.
     """
+    text = str(cell)
     try:
-        value = float(str(cell))
+        value = float(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):

@@ -54,9 +54,9 @@ PLAIN = {kind: frozenset(map(plain_heading, names)) for kind, names in NAMES.ite
 PLAIN_KNOWN = frozenset(map(plain_heading, KNOWN))
 
 # Words that headings are put together from. One of _OF_EITHER is generated unless a reference's stands beside it:
-# ``response_text`` is generated, ``expected_response`` a reference.
+# ``response_text`` is generated, ``expected_response`` a reference, and so is ``decoded_labels``.
 _OF_GENERATED = (
-    r"generat(?:ed|ions?|e|ive)|gen|predict(?:ed|ions?|ive)?|preds?|hypothes[ie]s|hyps?|candidates?|cand|decoded|inferred|inference"
+    r"generat(?:ed|ions?|e|ive)|gen|predict(?:ed|ions?|ive)?|preds?|hypothes[ie]s|hyps?|candidates?|cand|inferred|inference"
     r"|synthe(?:tic|si[sz]ed)|machine|model|llm|vlm|ai|system|sys|hat|estimated|produced|sampled"
 )
 _OF_REFERENCE = (
@@ -64,7 +64,7 @@ _OF_REFERENCE = (
     r"|physicians?|experts?|expected|authentic|written|labels?"
 )
 _ANOTHER_TEXT = r"corrected|edited|revised|amended|final(?:i[sz]ed)?|updated|signed|translated|rewritten|second"
-_OF_EITHER = r"outputs?|responses?|completions?"
+_OF_EITHER = r"outputs?|responses?|completions?|decoded"
 _OF_REPORTS = (
     r"radiology|reports?|rpts?|texts?|findings?|impressions?|sections?|captions?|notes?|summar(?:y|ies)|descriptions?|narratives?|sentences?"
     r"|answers?|clean(?:ed)?|raw|full|strings?|str|y|cxr|xray|by|from|of|the"

@@ -14,7 +14,15 @@ from modules.evaluation.reading.sections_apart import sections_of
 from modules.messages import UserError, quoted_name
 
 _SPLIT = {"columns", "data"}  # pandas' orient="split", and what may stand beside them
-_BESIDE = {"index", "index_names", "column_names"}
+_BESIDE = {
+    "index",
+    "index_names",
+    "column_names",
+    "_type",
+    "column_types",
+    "nrows",
+    "ncols",
+}  # the last four: a table of Weights & Biases
 
 
 def pandas_rows(path: Path, content: Mapping[str, Any]) -> list[Row] | None:

@@ -83,10 +83,10 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
 
 
 def _unwrapped(content: Any) -> Any:
-    """What stands in objects of one entry: the list of ``{"results": [..]}`` and ``{"data": {"results": [..]}}``."""
+    """What stands in objects of one entry: the list of ``{"results": [..]}`` and ``{"data": {"results": [..]}}``, the studies of ``{"results": {id: {..}}}``."""
     while isinstance(content, dict) and len(content) == 1:
         inner = next(iter(content.values()))
-        if not (isinstance(inner, list) or _wraps_rows(inner)):
+        if not (isinstance(inner, list) or _wraps_rows(inner) or _maps_ids(inner)):
             break
         content = inner
     return content
@@ -106,6 +106,13 @@ def _wraps_rows(content: Any) -> bool:
     if known:
         return len(known) > 1 and all(isinstance(content[name], list) and len(content[name]) > 1 for name in known)
     return _only_objects(content) is not None
+
+
+def _maps_ids(content: Any) -> bool:
+    """Whether an object maps ids to studies: several objects, each with a heading that is known, under names that are none."""
+    if not isinstance(content, dict) or len(content) < 2 or any(map(is_known, content)):
+        return False
+    return all(isinstance(study, dict) and any(map(is_known, study)) for study in content.values())
 
 
 def refuse_word_lists(path: Path, rows: Sequence[Row]) -> None:

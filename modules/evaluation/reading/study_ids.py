@@ -17,7 +17,8 @@ from modules.evaluation.reading.chance import PARTS, SEPARATORS, contradicts, te
 
 Keys = Mapping[str, Sequence[str | None]]
 
-_ENDING = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt))+$")
+_ENDING = re.compile(r"(?:\.(?:jpe?g|jfif|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt|json|xml))+$")
+_KEPT_AS_TEXT = re.compile(r'="([^"]*)"')  # ="007", by which exports keep Excel from making a number of an id
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")
 _MIMIC_PATIENT = re.compile(r"p\d{8}|p\d{2}")
@@ -33,7 +34,8 @@ def plain_id(value: object) -> str | None:
     value = _first(value)
     if value is None or value != value:
         return None
-    text = _ENDING.sub("", unicodedata.normalize("NFC", str(value)).strip().casefold())
+    text = _KEPT_AS_TEXT.sub(r"\1", unicodedata.normalize("NFC", str(value)).strip().casefold())
+    text = _ENDING.sub("", text)
     number = _WHOLE_NUMBER.fullmatch(text) or _MIMIC_STUDY.fullmatch(text)
     return None if text in ("nan", "none", "null", "<na>") else (number[1] if number else text) or None
 
