@@ -69,6 +69,7 @@ def read_boxes(path: str | Path, split: str | None = None, master_table: str | P
 
 
 def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
+    """Refuse boxes without an image or a finding, and images that are named in two ways."""
     films: dict[str, tuple[str, str, str | None, tuple[float, float] | None]] = {}
     for phrase in phrases:
         for cell, what in ((phrase.image, "image"), (phrase.finding, "finding")):
@@ -76,12 +77,12 @@ def _refuse_failed(path: Path, phrases: Sequence[Phrase]) -> None:
                 raise UserError(
                     f"{path} holds a box without its {what} ({quoted(phrase.image)}, {quoted(phrase.finding)}): correct it"
                 )
-        cells = (phrase.image, phrase.finding, phrase.text)
-        wrong = next(((cell, kind) for cell in cells if (kind := failed(cell, text=False))), None)
-        if wrong:
-            raise UserError(
-                f"{path} names a finding or an image {quoted(wrong[0])}, which {wrong[1]}: correct it, or remove the box"
-            )
+        for cell in (phrase.image, phrase.finding, phrase.text):
+            kind = failed(cell, text=False)
+            if kind:
+                raise UserError(
+                    f"{path} names a finding or an image {quoted(cell)}, which {kind}: correct it, or remove the box"
+                )
         found = (phrase.image, phrase.patient, phrase.path, phrase.size)
         first = films.setdefault(phrase.image.casefold(), found)
         differing = next((n for n, (one, other) in enumerate(zip(first, found, strict=True)) if one != other), None)

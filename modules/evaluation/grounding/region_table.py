@@ -50,7 +50,8 @@ def measured_rows(
     found = {name: np.full((count, len(MEASURES)), np.nan) for name in rows}
     for name, maps in rows.items():
         for n in range(count):
-            if (values := maps[n]) is not None:
+            values = maps[n]
+            if values is not None:
                 fine = finer(np.asarray(values)[None], cells)[0]
                 measured = measure(fine, overlay_of(n, round(len(fine) ** 0.5)))
                 found[name][n] = [measured[kind] for kind in MEASURES]
@@ -123,11 +124,9 @@ def region_lines(table: Mapping[str, Mapping[str, Mapping[str, Any]]], part: str
 
     def cell(values: Mapping[str, Any], name: str) -> str:
         span = values[f"{name}_interval"]
-        return (
-            "n/a"
-            if values[name] is None
-            else f"{values[name]:.3f}" + (f" ({span[0]:.3f}-{span[1]:.3f})" if span else "")
-        )
+        if values[name] is None:
+            return "n/a"
+        return f"{values[name]:.3f}" + (f" ({span[0]:.3f}-{span[1]:.3f})" if span else "")
 
     lines = [f"| {part} | {' | '.join(MEASURES)} | phrases | patients |", f"|---|{'---:|' * (len(MEASURES) + 2)}"]
     for row, parts in table.items():

@@ -176,8 +176,11 @@ def grounding_table(
             for g, sign in enumerate(SIGNS)
             if wanted[:, g].any()
         }
-        averages = {m: [value for s in signs.values() if (value := s[m]) is not None] for m in MEASURES}
-        table[name] = {measure: float(np.mean(values)) for measure, values in averages.items() if values}
+        table[name] = {}
+        for measure in MEASURES:
+            values = [value for value in (of_sign[measure] for of_sign in signs.values()) if value is not None]
+            if values:
+                table[name][measure] = float(np.mean(values))
         table[name]["signs"] = signs
     return table
 

@@ -149,7 +149,8 @@ def read_rad_eval_expert(path: Path, table: Table, significant: bool) -> Rated:
         found.references.append(truth)
         found.studies.append(patient[1] if patient else film)
     found.ratings = np.array([-np.mean(several) for several in counts.values()], dtype=np.float64)
-    if len(counts) < (rated := sum(map(len, counts.values()))):
+    rated = sum(map(len, counts.values()))
+    if len(counts) < rated:
         found.notes.append(f"{rated} counts of {len(counts)} reports: the mean of a report is compared")
     if without:
         found.notes.append(

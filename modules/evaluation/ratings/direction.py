@@ -9,9 +9,8 @@ _BETTER = re.compile(
     rf"{_BORDER}(?:quality|credits?{_END}|stars?{_END}|likert|accura|agree|correct(?:{_END}|ness)|good|complete|faithful|factual|satisf"
     rf"|useful|helpful|usab|similar|prefer|acceptab|safety|fluen|readab|coheren|errors?[\W_]*free|mos{_END})"
 )
-_NUMBER = re.compile(
-    rf"{_BORDER}(?:ratings?|scores?|overall|human|radiologists?){_END}"
-)  # better, where nothing else is said
+# Better, where nothing else is said.
+_NUMBER = re.compile(rf"{_BORDER}(?:ratings?|scores?|overall|human|radiologists?){_END}")
 _WORSE = re.compile(
     rf"{_BORDER}(?:errors?(?![\W_]*free)|mistakes?|discrepan|sever|omission|missed|missing|hallucinat|false|wrong|penalt|edits?{_END}|distance|cost|loss|ranks?{_END}|ranking"
     rf"|fail|harm(?:{_END}|ful)|risk|incorrect|inaccura|disagree|deviat|contradict|flaws?|issues?{_END}|overcalls?|undercalls?|corrections?|defects?|problems?|wer{_END})"
@@ -40,6 +39,8 @@ def says_worse(heading: str) -> bool | None:
     if _CALCULATED.search(heading) or (_RANK.search(words) and _POINTS.search(words)):
         return None  # the first place of a ranking may have the most points
     better, worse = _BETTER.search(words) is not None, _WORSE.search(words) is not None
-    if _TURNED.search(free) or better is worse is True:
+    if _TURNED.search(free) or (better and worse):
         return None
-    return True if worse else False if better or _NUMBER.search(words) else None
+    if worse:
+        return True
+    return False if better or _NUMBER.search(words) else None

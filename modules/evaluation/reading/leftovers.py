@@ -146,8 +146,10 @@ def refuse_classes(path: Path, texts: Sequence[str], mend: str) -> None:
 
 def refuse_leftovers(path: Path, texts: Sequence[str], done: str = "scored") -> None:
     """Refuse texts that hold the tokens of a model, HTML, escapes, JSON or the like; ``done`` is what would be done with these words."""
-    found, seldom = ([match[0] for text in texts if (match := kind.search(text))] for kind in (_MACHINE, _SELDOM))
-    found = found or (seldom if len(seldom) > FEW * len(texts) else [])
+    found = [match[0] for match in map(_MACHINE.search, texts) if match]
+    if not found:
+        seldom = [match[0] for match in map(_SELDOM.search, texts) if match]
+        found = seldom if len(seldom) > FEW * len(texts) else []
     if found:
         raise UserError(
             f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first {quoted(found[0].strip())}: it would be "
@@ -161,7 +163,7 @@ def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
     ends = [text.rstrip()[-_END:] for text in texts]
     endings = [(what, re.compile(pattern, re.IGNORECASE).search, ends) for what, pattern in _AT_END]
     for what, find, parts in (*beginnings, *endings):
-        found = [match[1] for part in parts if (match := find(part))]
+        found = [match[1] for match in map(find, parts) if match]
         if 2 * len(found) > len(texts) > 1:
             raise UserError(
                 f"{len(found)} of {len(texts)} reports in {path} {what}, first {quoted_name(found[0].strip())}: it would be scored as words, so "

@@ -49,7 +49,7 @@ def _refuse_more(path: Path, cells: Sequence[str]) -> None:
     A first line above sentences may be a heading if it is one word, known words, or a few words without the stop that all
     others have.
     """
-    ids = [match[1] for cell in cells if (match := _ID_BEFORE.match(cell))]
+    ids = [match[1] for match in map(_ID_BEFORE.match, cells) if match]
     if 1 < len(ids) == len(set(ids)) == sum(map(bool, cells)):
         raise UserError(
             f"every report in {path} begins with what may be its id, first {quoted(ids[0])}: write a table study_id,report, or remove them"

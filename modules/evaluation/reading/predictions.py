@@ -209,7 +209,7 @@ def _note_strange(
             f"{name} has {len(empty)} empty reports of {len(ids)}, first {', '.join(map(named, empty[:3]))}: they count as reports "
             "that say nothing"
         )
-    addressed = [start for text in reports if (start := words_to_a_reader(text))]
+    addressed = [*filter(None, map(words_to_a_reader, reports))]
     if addressed:
         notes.append(
             f"{len(addressed)} reports of {name} begin with words to a reader ({quoted_name(addressed[0])}): they are scored as words"

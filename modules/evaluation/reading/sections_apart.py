@@ -53,13 +53,16 @@ def choose_sections(path: Path, rows: Sequence[Row], section: str) -> list[Row]:
         UserError: if the objects of a column all lack it.
     """
     wanted = {"findings", "impression"} if section == "both" else {section}
-    apart: dict[str, set[str]] = {}
+    apart: dict[str, set[str]] = {}  # sections that the objects of a column hold
     chosen: list[Row] = []
     for row in rows:
-        parts = {name: found for name, value in row.items() if (found := sections_of(value)) is not None}
-        for name, found in parts.items():
-            apart.setdefault(name, set()).update(part for part, text in found.items() if text)
-        chosen.append({**row, **{name: _text(found, section) for name, found in parts.items()}} if parts else row)
+        texts: dict[str, str] = {}
+        for name, value in row.items():
+            parts = sections_of(value)
+            if parts is not None:
+                apart.setdefault(name, set()).update(part for part, text in parts.items() if text)
+                texts[name] = _text(parts, section)
+        chosen.append({**row, **texts} if texts else row)
     for name, held in apart.items():
         if held and "report" not in held and not wanted <= held:
             raise UserError(
@@ -69,9 +72,9 @@ def choose_sections(path: Path, rows: Sequence[Row], section: str) -> list[Row]:
     return chosen
 
 
-def _text(found: Mapping[str, str], section: str) -> str:
-    if "report" in found or section != "both":
-        return found.get("report") or found.get(section, "")
-    return " ".join(
-        f"{part.capitalize()}: {found[part].strip()}" for part in ("findings", "impression") if found.get(part)
-    )
+def _text(parts: Mapping[str, str], section: str) -> str:
+    """The wanted section of a report, or the whole where it is no object of sections."""
+    if "report" in parts or section != "both":
+        return parts.get("report") or parts.get(section, "")
+    named = ("findings", "impression")
+    return " ".join(f"{part.capitalize()}: {parts[part].strip()}" for part in named if parts.get(part))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from modules.corpus.tables import plain_heading
@@ -26,18 +26,20 @@ _FOLDERS = re.compile(r"[/\\]+")
 _MOST_FOLDERS = 5  # of a path, compared together
 _NUMBERED = re.compile(r"(\D*?)0*(\d{1,9})")
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
-_READ = re.compile(r", (?:part \d|last \d|file name|folder|any separator)")  # of a column that is read from another
+_READ = re.compile(r", (?:part \d|last \d|file name|folder|any separator)")  # in the name of a way that reads a part
 
 
 def plain_id(value: object) -> str | None:
     """An id as it is compared: without case, file ending, a float's ``.0`` and the ``s`` of a MIMIC-CXR study."""
     value = _first(value)
-    if value is None or value != value:
+    if value is None or value != value:  # NaN is not itself
         return None
     text = _KEPT_AS_TEXT.sub(r"\1", unicodedata.normalize("NFC", str(value)).strip().casefold())
     text = _ENDING.sub("", text)
+    if text in ("", "nan", "none", "null", "<na>"):
+        return None
     number = _WHOLE_NUMBER.fullmatch(text) or _MIMIC_STUDY.fullmatch(text)
-    return None if text in ("nan", "none", "null", "<na>") else (number[1] if number else text) or None
+    return number[1] if number else text
 
 
 def written_id(value: object) -> str:
@@ -53,7 +55,7 @@ def _first(value: object) -> object:
     return value.get("path") if isinstance(value, Mapping) else value
 
 
-def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> dict[str, list[str | None]]:
+def id_columns(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> dict[str, list[str | None]]:
     """Every way to read the ids of some rows.
 
     Args:
@@ -61,13 +63,18 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
         names: headings of the ids.
 
     Returns:
-        Ids by where they stand: ``name`` for the whole one, ``"name without zeros"`` where zeros lead, ``"name, any separator"`` where folders are
-        written with other signs, ``"name, part 2 from the end"`` for pieces, ``"name, file name"`` and ``"name, folder"`` for those of a path, ``"name, last 2 parts"``
-        for its end, whose last part may be the same in every study's folder, ``"name, last 2 parts before the file"`` for that of its
-        folder; None where a row has none. Patients are left out: several studies share them.
+        Ids by the way in which they are read, None where a row has none; of a column ``path`` with ``a/007/1.png``
+
+        ``path``                              the whole one, without its ending
+        ``path without zeros``                ``a/7/1``, where zeros lead
+        ``path, any separator``               the same for ``a/007/1`` and ``a_007-1``
+        ``path, part 2 from the end``         ``007``; a part that names a patient is left out: several studies share it
+        ``path, file name``                   ``1``
+        ``path, folder``                      ``007``
+        ``path, last 2 parts``                ``007/1``: the last part may be the same in every study's folder
+        ``path, last 2 parts before the file``   ``a/007``
     """
     columns: dict[str, list[str | None]] = {}
-    rows = list(rows)
     for name in names:
         whole = [plain_id(row.get(name)) for row in rows]
         columns[name] = whole
@@ -79,26 +86,27 @@ def id_columns(rows: Iterable[Mapping[str, object]], names: Sequence[str]) -> di
             columns[f"{name}, any separator"] = joined
         pieces = [PARTS.split(text) if text else [] for text in whole]
         for place in range(1, max(map(len, pieces), default=0) + 1):
-            values = [_part(piece[-place]) if 1 < len(piece) >= place else None for piece in pieces]
-            if any(value is not None for value in values):
-                columns[f"{name}, part {place} from the end"] = values
+            columns[f"{name}, part {place} from the end"] = [
+                _part(piece[-place]) if 1 < len(piece) >= place else None for piece in pieces
+            ]
         folders = [_FOLDERS.split(text) if text else [] for text in whole]
         for length in range(1, min(max(map(len, folders), default=0), _MOST_FOLDERS)):
             end = f"last {length} parts" if length > 1 else "file name"
             before = f"{end} before the file" if length > 1 else "folder"
             columns[f"{name}, {end}"] = [_joined(path[-length:]) if len(path) >= length else None for path in folders]
-            if any(len(path) > length for path in folders):  # the folder may be all that the other file names
-                columns[f"{name}, {before}"] = [
-                    _joined(path[-length - 1 : -1]) if len(path) > length else None for path in folders
-                ]
+            columns[f"{name}, {before}"] = [  # the folder may be all that the other file names
+                _joined(path[-length - 1 : -1]) if len(path) > length else None for path in folders
+            ]
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 
 def _joined(parts: Sequence[str]) -> str:
+    """Parts of an id with one sign between them, whatever signs stand inside of them."""
     return SEPARATORS.sub("/", "/".join(parts))
 
 
 def _part(text: str) -> str | None:
+    """A part as an id of its own; None of a patient of MIMIC-CXR."""
     return None if _MIMIC_PATIENT.fullmatch(text) else plain_id(text)
 
 
@@ -167,6 +175,7 @@ def _without_chance(
 
 
 def _whole(name: str) -> str:
+    """The name of the column that a part was read from."""
     return _READ.split(name)[0]
 
 

@@ -146,10 +146,11 @@ def row_values(runs: Mapping[int, Run], figure: Figure) -> dict[int, float]:
 
 def means(rows: Mapping[str, Mapping[int, Run]], figures: Sequence[Figure]) -> dict[str, dict[str, Estimate]]:
     """Mean of every figure by row and title, where a run has it."""
-    return {
-        row: {f.title: estimate(list(values.values())) for f in figures if (values := row_values(runs, f))}
-        for row, runs in rows.items()
-    }
+    found: dict[str, dict[str, Estimate]] = {}
+    for row, runs in rows.items():
+        values = {figure.title: list(row_values(runs, figure).values()) for figure in figures}
+        found[row] = {title: estimate(of_seeds) for title, of_seeds in values.items() if of_seeds}
+    return found
 
 
 def differences(
@@ -157,11 +158,11 @@ def differences(
 ) -> dict[str, dict[str, Paired]]:
     """Paired difference of every other row to the reference row, by row and title; Holm over all that have a p."""
     base = {figure: row_values(rows.get(reference, {}), figure) for figure in figures}
-    found = {
-        row: {f.title: pair for f in figures if (pair := paired(row_values(runs, f), base[f])) is not None}
-        for row, runs in rows.items()
-        if row != reference
-    }
+    found: dict[str, dict[str, Paired]] = {}
+    for row, runs in rows.items():
+        if row != reference:
+            pairs = {figure.title: paired(row_values(runs, figure), base[figure]) for figure in figures}
+            found[row] = {title: pair for title, pair in pairs.items() if pair is not None}
     ps = {(row, title): pair.p for row, pairs in found.items() for title, pair in pairs.items() if pair.p is not None}
     for (row, title), p in zip(ps, holm(list(ps.values())), strict=True):
         found[row][title] = found[row][title]._replace(p_holm=p)

@@ -13,14 +13,8 @@ from modules.labels import BLANK, NEGATIVE
 
 Particulars = Mapping[int, Mapping[str, set[str]]]
 
-VERDICTS = (
-    "none",
-    "unmatched",
-    "agree",
-    "only",
-    "conflict",
-    *PARTICULARS,
-)  # the last: both name it, but another side ..
+# One of PARTICULARS: both reports name the finding, and give it another side, grade or device.
+VERDICTS = ("none", "unmatched", "agree", "only", "conflict", *PARTICULARS)
 _NONE, _UNMATCHED, _AGREE, _ONLY, _CONFLICT = range(5)
 _GRAVITY = (0, 1, 2, 6, 7, 5, 4, 3)  # of several findings in a sentence the gravest marks it
 
@@ -96,6 +90,5 @@ def _marked(
             if found == _AGREE and states[column] != NEGATIVE and column in ours and column in theirs:
                 found = VERDICTS.index(difference(ours[column], theirs[column]) or "agree")
             findings.append((column, states[column], found))
-    return MarkedSentence(
-        sentence, max((found[2] for found in findings), key=_GRAVITY.__getitem__, default=_NONE), findings
-    )
+    gravest = max((found for _, _, found in findings), key=_GRAVITY.__getitem__, default=_NONE)
+    return MarkedSentence(sentence, gravest, findings)

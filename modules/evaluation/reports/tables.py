@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from modules.evaluation.metrics.profiles import PROFILES
 
 COLUMNS = PROFILES["r2gen"].columns
+INTERVAL = "95 % interval"  # how the name of a row of intervals begins
 _LATEX = str.maketrans({
     "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
@@ -72,9 +73,6 @@ def latex_table(
             cells = [rf"{{\scriptsize {cell}}}" for cell in cells]
         lines.append(" & ".join([name.translate(_LATEX), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
-
-
-INTERVAL = "95 % interval"
 
 
 def caption(labeler: str, checksum: str, cleaning: str, max_words: int, split: str) -> str:

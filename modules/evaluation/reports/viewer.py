@@ -11,6 +11,7 @@ import csv
 import datetime
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -232,7 +233,8 @@ def lengths_of(predictions: Sequence[str], references: Sequence[str]) -> dict[st
     texts = {"prediction": predictions, "reference": references}
     words = {name: [len(text.split()) for text in found] for name, found in texts.items()}
     top = int(max((np.percentile(counts, 99) for counts in words.values() if counts), default=0)) + 1
-    edges = np.arange(0, top + (width := max(1, -(-top // HISTOGRAM_BINS))), width)
+    width = max(1, math.ceil(top / HISTOGRAM_BINS))
+    edges = np.arange(0, top + width, width)
     return {
         "width": width,
         **{name: np.histogram(np.minimum(counts, edges[-1]), edges)[0].tolist() for name, counts in words.items()},
