@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modules.labelling.labelers import RuleLabeler
-from modules.labelling.particulars import PARTICULARS, compared, report_particulars
+from modules.labelling.particulars import PARTICULARS, agree_on, report_particulars
 
 
 def agreement(reports: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -29,7 +29,7 @@ def agreement(reports: Sequence[str], references: Sequence[str]) -> dict[str, di
         ours, theirs = (report_particulars(text, labeler) for text in pair)
         for column in (ours.keys() & theirs.keys()) - no_side:
             for kind, count in counts.items():
-                same = compared(kind, ours[column], theirs[column])
+                same = agree_on(kind, ours[column], theirs[column])
                 count[0] += same is not None
                 count[1] += same is True
     return {kind: {"findings": n, "same": same / n if n else None} for kind, (n, same) in counts.items()}

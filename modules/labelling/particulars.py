@@ -130,18 +130,19 @@ def difference(ours: Mapping[str, set[str]], theirs: Mapping[str, set[str]]) -> 
     A side or device that only one of several mentions names is no difference; a side that the other has not at all is.
     Ranges that overlap do not differ, and grades are compared on one side.
     """
-    return next((kind for kind in PARTICULARS if compared(kind, ours, theirs) is False), None)
+    return next((kind for kind in PARTICULARS if agree_on(kind, ours, theirs) is False), None)
 
 
-def compared(kind: str, ours: Mapping[str, set[str]], theirs: Mapping[str, set[str]]) -> bool | None:
+def agree_on(kind: str, ours: Mapping[str, set[str]], theirs: Mapping[str, set[str]]) -> bool | None:
     """Whether both say the same of a kind, None where one of them says nothing of it; see :func:`difference`."""
-    found: bool | None = None
+    agree: bool | None = None
     for value in ours[kind]:
         others = [other for other in theirs[kind] if kind != "grade" or _one_side(value, other)]
-        if others and not any(_meet(value, other) for other in others):
-            return False
-        found = True if others else found
-    return found
+        if others:
+            agree = True
+            if not any(_meet(value, other) for other in others):
+                return False
+    return agree
 
 
 def _one_side(grade: str, other: str) -> bool:

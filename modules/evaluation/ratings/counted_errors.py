@@ -46,8 +46,9 @@ def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
             f"{counts} counts the errors of {len(numbers)} studies in {', '.join(kinds)} and {samples} has {len(body)} studies with "
             f"{', '.join(reports.headings)}; expected the same: give the two files of one release"
         )
-    numbers, by = _in_order_of(reports, body, numbers, samples, counts), _raters_of(rows)
-    if lacking := [f"study {number} in {kind}" for number in numbers for kind in kinds if (number, kind) not in by]:
+    numbers = _in_order_of(reports, body, numbers, samples, counts)
+    raters = _raters_of(rows)
+    if lacking := [f"study {number} in {kind}" for number in numbers for kind in kinds if (number, kind) not in raters]:
         raise UserError(
             f"{counts} has no row of {', '.join(lacking)[:100]}: a report that nobody rated has not 0 errors, so give the whole table"
         )
@@ -64,7 +65,7 @@ def read_rexval(samples: Path, counts: Path, significant: bool) -> Rated:
             found.texts.append(cells[reports.headings.index(kind)])
             found.references.append(cells[truth])
             found.studies.append(number)
-            values.append(-sums.get((number, kind), 0.0) / len(by[number, kind]))
+            values.append(-sums.get((number, kind), 0.0) / len(raters[number, kind]))
     found.ratings = np.array(values)
     return found
 
@@ -84,7 +85,8 @@ def _check_counts(counts: Path, rows: Sequence[Mapping[str, str]], significant: 
         raise UserError(f"{counts} counts clinically significant errors alone: give --significant, or the whole table")
     given: dict[tuple[str, str, str], set[tuple[str, str]]] = {}
     for row in rows:
-        rated, kind = (row["study_number"], row["candidate_type"], row["rater_index"]), (row["error_category"], row["clinically_significant"])  # fmt: skip
+        rated = (row["study_number"], row["candidate_type"], row["rater_index"])
+        kind = (row["error_category"], row["clinically_significant"])
         where = f"errors of category {kind[0]} (significant: {kind[1]}) in {rated[1]} of study {rated[0]} by rater {rated[2]}"
         if kind in given.setdefault(rated, set()):
             raise UserError(f"{counts} counts the {where} twice: remove one of them")

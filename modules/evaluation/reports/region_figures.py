@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,13 +72,13 @@ def draw_regions(
     return paths
 
 
-def _outline(axis: object, phrase: Phrase, width: int, height: int) -> None:
+def _outline(axis: Any, phrase: Phrase, width: int, height: int) -> None:
     from matplotlib.patches import Rectangle
 
     if phrase.mask is not None:
-        axis.contour(phrase.mask.astype(float), levels=[0.5], colors="cyan", linewidths=1,  # type: ignore[attr-defined]
+        axis.contour(phrase.mask.astype(float), levels=[0.5], colors="cyan", linewidths=1,
                      extent=(0, width, 0, height), origin="lower")  # fmt: skip
         return
     across, down = phrase.size or (width, height)
     for left, top, right, bottom in phrase.boxes * [width / across, height / down, width / across, height / down]:
-        axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color="cyan", linewidth=1.2))  # type: ignore[attr-defined]
+        axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color="cyan", linewidth=1.2))

@@ -87,24 +87,24 @@ def score_test(
         thirds=train.thirds, cache=run_dir.parent / "label_cache",
     )  # fmt: skip
     known = {study.id for study in dataset.studies}
-    every, rows = rows, [row for row in rows if row["id"] in known]
-    systems = scorer.systems({**baselines, OURS: [row["prediction"] for row in rows]}, options.statistics.meteor)
-    results.add_scores(rows, scorer, systems[OURS])
-    write_jsonl(run_dir / "predictions.jsonl", every)
-    metrics = _figures(options, dataset, rows, scorer, systems[OURS], train)
+    scored = [row for row in rows if row["id"] in known]
+    systems = scorer.systems({**baselines, OURS: [row["prediction"] for row in scored]}, options.statistics.meteor)
+    results.add_scores(scored, scorer, systems[OURS])
+    write_jsonl(run_dir / "predictions.jsonl", rows)
+    metrics = _figures(options, dataset, scored, scorer, systems[OURS], train)
     metrics["baselines"] = {name: systems[name].scores for name in baselines}
     pairs = [(OURS, name) for name in baselines]
     metrics["comparison"] = results.comparisons(systems, pairs, options.statistics.resamples, options.runtime.seed)
     metrics["retrieval"] = retrieval_quality(
         model.retrieval_enhancer, dataset, queries, train.thirds, exclude_same_patient=False, seed=options.runtime.seed
     )
-    metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(rows))
+    metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(scored))
     metrics["made_by"] = read_object(run_dir / RESULTS_OF)
-    metrics["studies"], metrics["studies_without_report"] = len(rows), len(every) - len(rows)
+    metrics["studies"], metrics["studies_without_report"] = len(scored), len(rows) - len(scored)
     write_json(run_dir / "metrics.json", {**metrics, **measured, **provenance()})
     results.write_per_class(run_dir / "per_class.csv", metrics["per_class"], train.rates)
-    results.write_per_study(run_dir / "per_study.csv", [row["id"] for row in rows], systems[OURS])
-    write_r2gen(run_dir, [row["prediction"] for row in rows], dataset.reports)
+    results.write_per_study(run_dir / "per_study.csv", [row["id"] for row in scored], systems[OURS])
+    write_r2gen(run_dir, [row["prediction"] for row in scored], dataset.reports)
     prefix = f"{options.testing.split}_"
     spans = {OURS: {name.removeprefix(prefix): span for name, span in metrics["intervals"].items()}}
     notes = [metrics["protocol"]["caption"], metrics["protocol"]["comparability"]]
