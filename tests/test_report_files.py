@@ -1,4 +1,4 @@
-"""modules/evaluation/reading/report_files.py, columns.py, study_ids.py: every layout that is about is read for what it is, or refused."""
+"""modules/evaluation/reading/report_files.py, plain_lines.py, columns.py, study_ids.py: every layout that is about is read for what it is, or refused."""
 
 import json
 

@@ -92,11 +92,9 @@ class RuleLabeler:
 
     def __init__(self) -> None:
         tables = (condition_rules.PRESENT, condition_rules.NORMAL, condition_rules.BORDERLINE, condition_rules.MASKED)
-        code = "".join(
-            map(inspect.getsource, (answers, assertions, entries, listed, marks, markup, numbers, structured))
-        ).encode()  # their order of rules is no pattern
-        rules = f"{tables}".encode()
-        self.checksum = hashlib.sha256(rules + code).hexdigest()[:12]
+        programs = (answers, assertions, entries, listed, marks, markup, numbers, structured)  # rules that are no table
+        rules = f"{tables}{''.join(map(inspect.getsource, programs))}"
+        self.checksum = hashlib.sha256(rules.encode()).hexdigest()[:12]
         self._rules = [
             (column, [_compiled(table.get(condition, ())) for table in tables])
             for column, condition in enumerate(CONDITIONS)

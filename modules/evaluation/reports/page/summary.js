@@ -98,7 +98,7 @@ function confusionCard({ confusion }) {
     note("Studies by the state that the diagnosis head predicts and the state that the reference is labelled with; percentages of each label."));
 }
 
-function frame(width, height, left, label) {
+function frame(width, height, label) {
   return shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
 }
 
@@ -107,7 +107,7 @@ function lengthsCard({ lengths }) {
   const bins = lengths.prediction.length;
   const top = Math.max(1, ...lengths.prediction, ...lengths.reference);
   const words = `Generated reports have ${(lengths.means.prediction || 0).toFixed(1)} words in the mean, references ${(lengths.means.reference || 0).toFixed(1)}.`;
-  const chart = frame(W, H, left, `histogram of report lengths: ${words}`);
+  const chart = frame(W, H, `histogram of report lengths: ${words}`);
   const x = (bin) => left + (W - left - 8) * bin / bins;
   const y = (count) => (H - bottom) - (H - bottom - 10) * count / top;
   chart.append(shape("line", { class: "axis", x1: left, x2: W - 8, y1: H - bottom, y2: H - bottom }));
@@ -134,7 +134,7 @@ function curvesCard(title, curves, names, text) {
   const values = known.flatMap((name) => curves[name].filter((value) => value !== null));
   const [low, high] = [Math.min(0, ...values), Math.max(...values, 1e-6)];
   const last = curves.epoch[curves.epoch.length - 1];
-  const chart = frame(W, H, left, `${title}: ${known.map((name) => `${name} ends at ${rounded(curves[name].filter((value) => value !== null).pop())}`).join(", ")}`);
+  const chart = frame(W, H, `${title}: ${known.map((name) => `${name} ends at ${rounded(curves[name].filter((value) => value !== null).pop())}`).join(", ")}`);
   const x = (epoch) => left + (W - left - 12) * (last > 1 ? (epoch - 1) / (last - 1) : 0.5);
   const y = (value) => (H - bottom) - (H - bottom - 10) * (value - low) / (high - low);
   for (const share of [0, 0.5, 1]) {
