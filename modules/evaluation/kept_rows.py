@@ -25,8 +25,8 @@ class KeptRows:
     def __init__(self, folder: Path, made_by: str, between: Callable[[], None]) -> None:
         self.folder, self.made_by, self.between = folder, f"{made_by} {LAYOUT}", between
         self.rows: dict[int, dict[str, Any]] = {}
-        self.notes: dict[int, Any] = {}  # by study
-        self._noted: Sequence[Any] = ()
+        self.notes: dict[int, Any] = {}  # what was noted of each row, by study
+        self._noted: Sequence[Any] = ()  # of the rows of the present batch, until they are added
         for path in sorted(folder.glob(".validation.*.jsonl")):
             self.rows |= self._read(path)
         barrier()  # nobody writes before all have read

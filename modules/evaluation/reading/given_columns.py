@@ -16,7 +16,7 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
         UserError: if a word is not of this form, or names another role, or the ids are said to be the reports.
     """
     roles = ("prediction", "reference", "id")
-    given: dict[str, str] = {}
+    given: dict[str, str] = {}  # headings by role
     for word in words:
         role, equals, name = word.partition("=")
         if role not in roles or not equals or not name:
@@ -34,6 +34,10 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
 
 def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None:
     """Check that every column that was named is in one of the files.
+
+    Args:
+        given: headings by role, see :func:`named_columns`.
+        files: all that were read.
 
     Raises:
         UserError: naming the column and the headings.

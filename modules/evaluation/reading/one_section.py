@@ -80,20 +80,35 @@ _TITLE = re.compile(  # of the report, or of a view
 
 @dataclass(frozen=True, slots=True)
 class _Heading:
-    """Where a heading stands; ``kind`` is findings, impression, both, doubtful (an impression where there is no other), aside or end."""
+    """Where something stands that begins or ends a section.
+
+    Args:
+        start: of the heading in the text.
+        stop: where the heading ends and its section begins.
+        kind: of the section: ``findings``, ``impression``, ``both`` of them in one, ``doubtful`` (an impression where there is
+            no other), ``aside`` (neither), or ``end`` (a signature: what follows belongs to no section).
+        main: whether it is called findings or impression.
+    """
 
     start: int
     stop: int
     kind: str
-    main: bool = False  # named findings or impression
+    main: bool = False
 
 
 def one_section(text: str, section: str) -> str:
     """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers.
 
     A conclusion beside findings is the impression; recommendations, technique and their like belong to neither, nor does what
-    stands under a signature, or an addendum below the report. ``"both"`` is ``Findings: .. Impression: ..`` again, without the
-    rest; a text that is just that stays as it is.
+    stands under a signature, or an addendum below the report.
+
+    Args:
+        text: the report.
+        section: ``"findings"``, ``"impression"``, or ``"both"``: ``Findings: .. Impression: ..`` again, without the rest; a text
+            that is just that stays as it is.
+
+    Returns:
+        The section; ``""`` if the report has headers and not this section.
     """
     whole, text = text, re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
     if not _named(text):
@@ -116,7 +131,7 @@ def one_section(text: str, section: str) -> str:
 
 
 def _parts(text: str) -> dict[str, list[str]]:
-    """Texts by the kind of the section that they stand in, ``"before"`` all of them to begin with."""
+    """Texts by the kind of the section that they stand in; what stands before the first heading is ``"before"``."""
     parts: dict[str, list[str]] = {}
     headings = _headings(text)
     kind, stops = "before", [heading.start for heading in headings]
@@ -142,9 +157,11 @@ def _parts(text: str) -> dict[str, list[str]]:
 
 
 def _add(parts: dict[str, list[str]], kind: str, text: str) -> None:
+    """Add a text to a section, which is there even if it is empty."""
+    texts = parts.setdefault(kind, [])
     text = _RULE.sub("", text).strip()
-    found = parts.setdefault(kind, [])
-    found += [text] if text else []
+    if text:
+        texts.append(text)
 
 
 def _behind(body: str, first_sentence: bool) -> str:
@@ -161,20 +178,20 @@ def _headings(text: str) -> list[_Heading]:
     found = [_Heading(match.start(), match.end(), "aside") for match in _ASIDE.finditer(text)]
     for match in _CLOSES.finditer(text):
         found.append(_Heading(match.start(), match.end(), "aside" if match[0].lower().endswith("findings") else "end"))
-    kind = ""
+    kind = ""  # of the section that the text stands in
     for match in _HEADER.finditer(text):
         name, whose = _name(match), (match["whose"] or match["whose_line"] or "").strip()
-        heading = _kind_of(name, whose, text, match)
+        begun = _kind_of(name, whose, text, match)
         weighed = kind and re.search(rf"(?i)\b(?:{WEIGHED})\b", whose) and not _on_own_line(text, match)
-        if not heading or (whose and heading == kind) or weighed:
+        if not begun or (whose and begun == kind) or weighed:
             continue  # "Key findings: .." inside a section goes on with it
-        kind = heading if heading != "aside" else kind
-        found.append(_Heading(match.start(), match.end(), heading, name.startswith(("finding", "impression"))))
-    kept: list[_Heading] = []
-    for one in sorted(found, key=lambda one: (one.start, -one.stop)):
-        if not kept or one.start >= kept[-1].stop:
-            kept.append(one)
-    return kept
+        kind = begun if begun != "aside" else kind
+        found.append(_Heading(match.start(), match.end(), begun, name.startswith(("finding", "impression"))))
+    apart: list[_Heading] = []  # of those that overlap the first, and of these the longest
+    for heading in sorted(found, key=lambda heading: (heading.start, -heading.stop)):
+        if not apart or heading.start >= apart[-1].stop:
+            apart.append(heading)
+    return apart
 
 
 def _kind_of(name: str, whose: str, text: str, match: re.Match[str]) -> str | None:
@@ -197,15 +214,18 @@ def _kind_of(name: str, whose: str, text: str, match: re.Match[str]) -> str | No
 
 
 def _on_own_line(text: str, match: re.Match[str]) -> bool:
+    """Whether a header begins a line."""
     return match.start() == 0 or text[match.start()] == "\n"
 
 
 def _name(header: re.Match[str]) -> str:
+    """What a header is called, in small letters: which of the forms of ``_HEADER`` it has does not matter."""
     names = ("name", "dashed", "marked", "diagnosis", "line", "bare", "capitals", "inside")
     return next(filter(None, (header[name] for name in names))).lower()
 
 
 def _named(text: str) -> set[str]:
+    """Kinds of the sections that a text calls findings or impression, both included."""
     return {heading.kind for heading in _headings(text) if heading.main and heading.kind != "aside"}
 
 
