@@ -7,10 +7,10 @@ from torch import Tensor
 
 from models.manifolds import Manifold
 
-SPARE = 128  # rows re-ranked beyond those asked for
+SPARE = 128  # rows in a shortlist beyond those asked for
 TILE = 512  # queries whose scores are held at once
-STRIDE = 16  # scores that are first compared by their maximum
-NEAR = 16  # queries re-ranked at once
+STRIDE = 16  # scores of which the maximum is compared first
+RERANKED = 16  # queries re-ranked at once
 
 
 class RetrievalBank:
@@ -80,13 +80,14 @@ class RetrievalBank:
         for dtype in (torch.float32, torch.float64) if exact_float32 else (torch.float64,):
             if len(pending):
                 bound, shortlist = self._shortlist(queries, pending, excluded, min(k + SPARE, len(self)), dtype)
-                found = self._rerank(queries[pending], shortlist, bound.isinf(), k)
-                rows[pending, : found[0].shape[1]], distances[pending, : found[1].shape[1]] = found
-                rest = self.manifold.distance_of_gap(-bound[:, -1].clamp_max(0), queries[pending].double())
-                complete = rest.isinf() | (bound.shape[1] == len(self))
-                pending = pending[~complete & (distances[pending, -1] >= rest)]
-        for one in pending.tolist():
-            rows[one], distances[one] = self._compare_all(queries[one], excluded[1][excluded[0] == one], k)
+                best, nearest = self._rerank(queries[pending], shortlist, bound.isinf(), k)  # (n, k or fewer) each
+                rows[pending, : best.shape[1]], distances[pending, : best.shape[1]] = best, nearest
+                # no row outside the shortlist can be nearer than this
+                outside = self.manifold.distance_of_gap(-bound[:, -1].clamp_max(0), queries[pending].double())  # (n,)
+                complete = outside.isinf() | (bound.shape[1] == len(self))  # no row is left outside
+                pending = pending[~complete & (distances[pending, -1] >= outside)]
+        for query in pending.tolist():
+            rows[query], distances[query] = self._compare_all(queries[query], excluded[1][excluded[0] == query], k)
         return rows.masked_fill(distances.isinf(), -1), distances
 
     def _squares(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,9 +146,9 @@ class RetrievalBank:
         questions = self._questions(queries[pending], dtype).split(TILE)
         best = [tile.new_full((len(tile), wanted), -torch.inf) for tile in questions]  # (TILE, wanted) each
         rows = [torch.zeros_like(scores, dtype=torch.long) for scores in best]
-        place = torch.full((len(queries),), -1, device=queries.device)
+        place = torch.full((len(queries),), -1, device=queries.device)  # of each query among those that are pending
         place[pending] = torch.arange(len(pending), device=queries.device)
-        query, row = place[excluded[0]], excluded[1]
+        query, row = place[excluded[0]], excluded[1]  # the pairs that must not meet
         block = max(1, self.block * 32 // torch.finfo(dtype).bits)  # as many bytes in float64
         with torch.autocast(queries.device.type, enabled=False):
             for start in range(0, len(self), block):
@@ -166,8 +167,8 @@ class RetrievalBank:
         """Order the shortlist ``rows`` ``(B, W)`` by float64 distance, then by row, and keep ``k``."""
         rows, order = rows.sort(dim=1)
         distances = torch.empty_like(rows, dtype=torch.float64)  # (B, W), in place as in __init__
-        for query, candidates, found in zip(*(x.split(NEAR) for x in (queries, rows, distances)), strict=True):
-            found.copy_(self.manifold.distance(query.unsqueeze(1), self.embeddings[candidates]).squeeze(1))
+        for query, candidates, out in zip(*(x.split(RERANKED) for x in (queries, rows, distances)), strict=True):
+            out.copy_(self.manifold.distance(query.unsqueeze(1), self.embeddings[candidates]).squeeze(1))
         distances = distances.masked_fill(excluded.gather(1, order), torch.inf)
         distances, order = distances.sort(dim=1, stable=True)
         return rows.gather(1, order)[:, :k], distances[:, :k]

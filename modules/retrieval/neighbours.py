@@ -50,8 +50,8 @@ def label_neighbours(
     Raises:
         UserError: if a study has fewer than k candidates.
     """
-    # Equal labels of two studies are counted by one product of one-hot codes: L - (labels that differ). The counts are small
-    # whole numbers, exact in floating point, so that equal counts are really ties, which the order of the bank decides.
+    # Equal labels of two studies are counted by one product of one-hot codes. The counts are small whole numbers, exact in
+    # floating point, so that equal counts are really ties, which the order of the ids decides.
     N, L = labels.shape
     groups = _patient_groups(patients, N)
     one_hot = F.one_hot(torch.from_numpy(labels.astype(np.int64)).to(device), len(STATES)).flatten(1)  # (N, L * P)
@@ -114,30 +114,30 @@ def memory_indices(
     Departure: the published rows come from MedCLIP similarities of images and reports.
     """
     order = _tie_order(bank_ids, len(bank_mentions))
-    learnt = mention_targets(bank_mentions[order])
-    targets, weights = (torch.from_numpy(part).to(device, torch.float64).T for part in learnt)
+    of_reports = mention_targets(bank_mentions[order])
+    targets, weights = (torch.from_numpy(part).to(device, torch.float64).T for part in of_reports)  # (K, N) each
     rate = ((weights * targets).sum(1) / weights.sum(1)).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)  # (K,)
-    said = torch.cat([weights * targets, weights * (1 - targets)])  # (2 K, N), halves only: see _whole
+    statements = torch.cat([weights * targets, weights * (1 - targets)])  # (2 K, N), whole halves: see _even_whole
     exclusion = _Exclusion(query_groups, np.asarray(bank_groups)[order])
 
-    def best(start: int, block: slice) -> np.ndarray:
+    def explained(start: int, block: slice) -> np.ndarray:
         clipped = np.clip(query_scores[block].astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         scores = torch.from_numpy(clipped).to(device)  # (B, K)
         evidence = torch.cat([(scores / rate).log(), ((1 - scores) / (1 - rate)).log()], dim=1)  # (B, 2 K)
-        rows, allowed = _best(_whole(evidence) @ said, exclusion.of(block), r)
+        rows, allowed = _best(_even_whole(evidence) @ statements, exclusion.of(block), r)
         if allowed.min() < 1:
             raise UserError(
                 f"the study in row {start + int(allowed.argmin())} may use none of the {len(bank_mentions)} training "
                 "reports: add training studies of other patients or give --no-exclude_same_patient"
             )
-        turn = torch.arange(r, device=rows.device) % allowed.clamp(max=r)[:, None]  # (B, r)
-        return order[rows.gather(1, turn).cpu().numpy()]
+        repeated = torch.arange(r, device=rows.device) % allowed.clamp(max=r)[:, None]  # (B, r)
+        return order[rows.gather(1, repeated).cpu().numpy()]
 
-    return _search(best, (len(query_scores), r), block_size, "memory")
+    return _search(explained, (len(query_scores), r), block_size, "memory")
 
 
 def _search(find: Callable[[int, slice], np.ndarray], shape: tuple[int, int], block_size: int, name: str) -> np.ndarray:
-    """Put the rows that ``find`` returns for every block together; each process looks for its share."""
+    """Put the rows that ``find`` returns for every block together; each process finds its share of the blocks."""
     found = []
     starts = shard(list(range(0, shape[0], block_size)))
     for start in tqdm(starts, desc=name, unit="block", leave=False, disable=not is_main() or len(starts) < 2):
@@ -185,12 +185,12 @@ def _best(similarity: Tensor, excluded: tuple[Tensor, Tensor], k: int) -> tuple[
 
 
 def _patient_groups(patients: Sequence[str | None] | None, size: int) -> np.ndarray:
-    """Number studies so that equal numbers must not meet."""
+    """A number for each study; studies of equal numbers must not meet. A study without a patient has one of its own."""
     numbers: dict[object, int] = {}
     names = range(size) if patients is None else [i if name is None else name for i, name in enumerate(patients)]
     return np.array([numbers.setdefault(name, len(numbers)) for name in names])
 
 
-def _whole(nats: Tensor) -> Tensor:
-    """Log ratios as even whole numbers, so that halves of them, and any sum, are exact."""
+def _even_whole(nats: Tensor) -> Tensor:
+    """Log ratios, in multiples of half a ``_UNIT``, as even whole numbers: halves of them, and any sum, are exact."""
     return (nats / _UNIT).round() * 2

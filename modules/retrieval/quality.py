@@ -41,45 +41,45 @@ def retrieval_quality(
     Args:
         enhancer: the embedding network, on its device.
         dataset: n studies with their bank, labels and reports, cleaned as those of the bank.
-        queries: what is known of them without.
+        queries: what is known of them without their labels and reports.
         thirds: head, medium or tail by condition.
         exclude_same_patient: keep out the reports of the same patient.
         seed: of the random ranking.
 
     Returns:
         For ``learned`` (of towers once they were fitted), ``states`` (where the images were looked at), ``cosine`` (of the
-        raw entity scores), ``random`` and
-        ``oracle`` (fewest differing labels): ``label_agreement_top1`` and ``_top5``, the share of conditions in the same
-        state; ``label_f1_top1`` and ``_top5``, example-based F1 of the positive findings over the 14 conditions;
-        ``mrr_label_nearest``, mean of 1 over the rank of the first report that no other beats in differing labels;
-        ``bleu_4_top1`` of the report itself; ``intervals`` of these; ``f1_macro_top1``, ``f1_macro_tail_top1`` and
+        raw entity scores), ``random`` and ``oracle`` (fewest differing labels): ``label_agreement_top1`` and ``_top5``, the
+        share of conditions in the same state; ``label_f1_top1`` and ``_top5``, example-based F1 of the positive findings over
+        the 14 conditions; ``mrr_label_nearest``, mean of 1 over the rank of the first report that no other beats in differing
+        labels; ``bleu_4_top1`` of the report itself; ``intervals`` of these; ``f1_macro_top1``, ``f1_macro_tail_top1`` and
         ``per_class_f1_top1``.
     """
     device, bank = next(enhancer.parameters()).device, dataset.bank
-    known = torch.from_numpy(bank.labels.astype(np.int64)).to(device)  # (N, L)
-    wanted = torch.from_numpy(dataset.labels).to(device)  # (n, L)
+    bank_labels = bank.labels.astype(np.int64)  # (N, L)
     groups = [torch.from_numpy(part).to(device) for part in bank.groups(queries.studies, exclude_same_patient)]
-    one_hot = [F.one_hot(part, len(STATES)).flatten(1).float() for part in (known, wanted)]
+    of_bank, of_studies = (
+        F.one_hot(torch.from_numpy(labels).to(device), len(STATES)).flatten(1).float()
+        for labels in (bank_labels, dataset.labels)
+    )  # (N, P L), (n, P L)
+    order, starts = (torch.from_numpy(part).to(device) for part in random_turns(len(bank), queries.studies, seed))
+    places = order.argsort()  # (N,) where in the shuffled bank a row stands
 
     def equal_labels(rows: slice) -> Tensor:
-        return one_hot[1][rows] @ one_hot[0].T  # (B, N) conditions in the same state
+        return of_studies[rows] @ of_bank.T  # (B, N) conditions in the same state
 
     def random(rows: slice) -> Tensor:
         return -((places[None] - starts[rows, None]) % len(bank)).double()  # (B, N)
 
-    order, starts = (torch.from_numpy(part).to(device) for part in random_turns(len(bank), queries.studies, seed))
-    places = order.argsort()  # (N,) where in the shuffled bank a row stands
-    there = {"learned": is_fitted(enhancer), "states": queries.state_logits is not None, "cosine": True}
-    rankings: dict[str, Nearness] = {
-        name: _by_distance(find_space(name, enhancer, bank, queries, slice(None))) for name in there if there[name]
-    }
+    available = {"learned": is_fitted(enhancer), "states": queries.state_logits is not None, "cosine": True}
+    names = [name for name, is_available in available.items() if is_available]
+    rankings = {name: _by_distance(find_space(name, enhancer, bank, queries, slice(None))) for name in names}
     rankings |= {"random": random, "oracle": equal_labels}
-    states = known.cpu().numpy()
-    found = {}
+    figures = {}
     for name, nearness in rankings.items():
         top, ranks = _search_all(nearness, equal_labels, groups, name)
-        found[name] = _quality(states[top], dataset.labels, ranks, thirds, _bleu(bank, top[:, 0], dataset.reports))
-    return found
+        bleu = _bleu(bank, top[:, 0], dataset.reports)
+        figures[name] = _quality(bank_labels[top], dataset.labels, ranks, thirds, bleu)
+    return figures
 
 
 def _bleu(bank: TrainingBank, rows: np.ndarray, reports: Sequence[str]) -> StudySums:
@@ -118,11 +118,11 @@ def _search_all(
 
 
 def _quality(
-    known: np.ndarray, labels: np.ndarray, ranks: np.ndarray, thirds: Mapping[str, str], bleu: StudySums
+    retrieved: np.ndarray, labels: np.ndarray, ranks: np.ndarray, thirds: Mapping[str, str], bleu: StudySums
 ) -> dict[str, Any]:
-    """Figures of one ranking, from the labels ``(n, k, L)`` of what it ranks first."""
-    agreement = (known == labels[:, None]).mean(axis=2)  # (n, k)
-    f1 = np.stack([example_f1(known[:, j], labels) for j in range(known.shape[1])], axis=1)  # (n, k)
+    """Figures of one ranking, from the labels ``retrieved`` ``(n, k, L)`` of what it ranks first."""
+    agreement = (retrieved == labels[:, None]).mean(axis=2)  # (n, k)
+    f1 = np.stack([example_f1(retrieved[:, j], labels) for j in range(retrieved.shape[1])], axis=1)  # (n, k)
     values = {
         "label_agreement_top1": agreement[:, 0],
         f"label_agreement_top{TOP}": agreement.mean(axis=1),
@@ -131,7 +131,7 @@ def _quality(
         "mrr_label_nearest": 1 / ranks,
     }
     sums = joined([means(values), bleu])
-    classes = class_sums(known[:, 0], labels).scores()
+    classes = class_sums(retrieved[:, 0], labels).scores()
     per_class = {condition: classes[f"{condition}/f1"] for condition in CHEXPERT_CONDITIONS}
     return {
         **sums.scores(),

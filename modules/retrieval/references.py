@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -33,21 +34,21 @@ def refuse_too_many(dataset: ReportDataset, k: int, options: MainTrain) -> None:
     how, no_patient = options.training.train_retrieval, options.training.exclude_same_patient
     if options.model.retrieval == "none":
         return
-    limits = []
-    if how != "label":
-        groups, _ = dataset.bank.groups([], no_patient)
-        others, whose = len(groups) - int(np.bincount(groups).max()), "patients" if no_patient else "studies"
-        advice = "give fewer, or more training studies" + (
-            ", or leave out --exclude_same_patient" if no_patient else ""
-        )
-        limits.append((others, f"some training study has {others} reports of other {whose}", advice))
+    limits = []  # how many there are, and the sentence that says so
     if how in ("label", "mixed"):
         stored = dataset.bank.store["label_neighbours"].shape[1]
         advice = "give fewer, or prepare with more --neighbours"
-        limits.append((stored, f"each study has {stored} label neighbours in its features", advice))
-    most, found, advice = min(limits)
-    if k > most:
-        raise UserError(f"{k} references of a study are wanted (--references), and {found}: {advice}")
+        limits.append((stored, f"each study has {stored} label neighbours in its features: {advice}"))
+    if how != "label":
+        groups, _ = dataset.bank.groups([], no_patient)
+        others, whose = len(groups) - int(np.bincount(groups).max()), "patients" if no_patient else "studies"
+        advice = "give fewer, or more training studies"
+        if no_patient:
+            advice += ", or leave out --exclude_same_patient"
+        limits.append((others, f"some training study has {others} reports of other {whose}: {advice}"))
+    fewest, sentence = min(limits, key=itemgetter(0))
+    if k > fewest:
+        raise UserError(f"{k} references of a study are wanted (--references), and {sentence}")
 
 
 def set_references(
@@ -72,9 +73,10 @@ def set_references(
         UserError: if an oracle is asked about a study whose labels nobody knows.
     """
     if how == "label":
-        if alone := sum(not study.report for study in dataset.studies):
+        without_report = sum(not study.report for study in dataset.studies)
+        if without_report:
             raise UserError(
-                f"{alone} of {len(dataset)} studies have no report, and this model finds references by a study's own labels "
+                f"{without_report} of {len(dataset)} studies have no report, and this model finds references by a study's own labels "
                 "(--retrieval label, an oracle): give studies with reports, or another model"
             )
         queries = replace(queries, labels=dataset.labels)
@@ -98,7 +100,7 @@ def find_references(
 
     Args:
         model: as it is now.
-        dataset: its reference rows are set.
+        dataset: its references are set.
         how: a choice of ``--retrieval``.
         options: ``exclude_same_patient``, ``seed``, ``precision``, ``num_workers``, studies ``at_once``.
         queries: what is known of the studies, if they have been looked at since the last step of training.
@@ -143,21 +145,21 @@ def training_references(
     own = dataset.bank.store.rows("training", [study.id for study in dataset.studies])  # (n,)
     by_label = np.asarray(dataset.bank.store["label_neighbours"])[own, :k]
     if how == "label":
-        given = by_label
+        rows = by_label
     elif asks_its_own(options.training, epoch):
-        given = _found(model, dataset, options, epoch, queries)
+        rows = _own_retrieval(model, dataset, options, epoch, queries)
     else:
-        given = _most_alike(dataset, options.training.exclude_same_patient, k, (seed, epoch))
+        rows = _most_alike(dataset, options.training.exclude_same_patient, k, (seed, epoch))
     if how == "mixed":
         coin = np.random.default_rng([seed, epoch]).random(n) < 0.5
-        given = np.where(coin[:, None], by_label, given)
+        rows = np.where(coin[:, None], by_label, rows)
     share = options.training.drop_references
     if share is None:
         share = 0.0 if how == "label" else DROPPED
     dropped = np.random.default_rng([seed, epoch, 1]).permutation(n)[: round(share * n)]
-    given = given.copy()
-    given[dropped] = -1
-    dataset.refer_to(given)
+    rows = rows.copy()
+    rows[dropped] = -1
+    dataset.refer_to(rows)
 
 
 def _most_alike(dataset: ReportDataset, exclude_same_patient: bool, k: int, seed: tuple[int, int]) -> np.ndarray:
@@ -168,13 +170,14 @@ def _most_alike(dataset: ReportDataset, exclude_same_patient: bool, k: int, seed
     return most_alike([dataset.reports[i] for i in range(len(dataset))], dataset.bank, groups, k, among)
 
 
-def _found(
+def _own_retrieval(
     model: Revtaf, dataset: ReportDataset, options: MainTrain, epoch: int, queries: Queries | None
 ) -> np.ndarray:
     """Rows ``(n, k)`` that the model's own retrieval finds."""
     how = options.model.retrieval
-    if how == "states" or (how == "learned" and model.config.enhancer == "scores"):  # learnt with the rest of the model
-        how = "cosine" if epoch == 1 and not options.start.init_from else how
+    learnt_with_the_model = how == "states" or (how == "learned" and model.config.enhancer == "scores")
+    if learnt_with_the_model and epoch == 1 and not options.start.init_from:
+        how = "cosine"
     find_references(model, dataset, how, options, queries)
     return dataset.read_rows
 
@@ -184,8 +187,8 @@ def reference_agreement(dataset: ReportDataset) -> dict[str, float]:
 
     Training references of test quality agree as well with their studies as those of the validation split.
     """
-    given = dataset.reference_rows >= 0
-    if not given.any():
+    has_one = dataset.reference_rows >= 0
+    if not has_one.any():
         return {}
-    equal = dataset.bank.labels[dataset.reference_rows[given]] == dataset.labels[given]  # (n, L)
+    equal = dataset.bank.labels[dataset.reference_rows[has_one]] == dataset.labels[has_one]  # (n, L)
     return {"reference_agreement": float(equal.mean())}

@@ -30,8 +30,7 @@ from modules.retrieval.likelihood import label_points, state_points
 from modules.retrieval.sharding import TOO_FEW, search_shards, shard_rows
 
 BLOCK = 1024  # studies embedded at once: few enough to stay in the cache
-QUERIES = 4096  # studies searched at once, each time reading the whole bank
-
+QUERIES = 4096  # studies that are searched for at once; every time the whole bank is read
 
 Enhancer = LearnableRetrievalEnhancer | RetrievalTowers
 
@@ -56,13 +55,13 @@ def require_fitted(model: Revtaf, path: str | Path) -> None:
 
 @dataclass
 class Queries:
-    """The studies that ask, and what is known of them without their reports."""
+    """The studies that reports are searched for, and what is known of them without their own reports."""
 
     studies: Sequence[Study]
     region_scores: np.ndarray  # (n, K)
     state_logits: Tensor | None = None  # (n, P, L), where the model has looked at the images
-    tower_inputs: Tensor | None = None  # (n, F), where it has and has towers
-    labels: np.ndarray | None = None  # (n, L), for an oracle alone: these are known from the reports
+    tower_inputs: Tensor | None = None  # (n, F), the same, if the model has towers
+    labels: np.ndarray | None = None  # (n, L), for an oracle alone: they are known from the studies' own reports
 
     def __len__(self) -> int:
         return len(self.studies)
@@ -84,7 +83,7 @@ class Space:
 
 
 @torch.no_grad()
-def embed(network: nn.Module, inputs: np.ndarray | Tensor | _Said, device: torch.device) -> Tensor:
+def embed(network: nn.Module, inputs: np.ndarray | Tensor | _KeyInputs, device: torch.device) -> Tensor:
     """Points ``(n, H)`` of studies with inputs ``(n, F)``: entity scores, or what one of two towers sees."""
     network.eval()
     points = torch.empty(0, device=device)
@@ -101,10 +100,10 @@ def embed_bank(enhancer: Enhancer, bank: TrainingBank, rows: slice | np.ndarray,
     """Points ``(n, H)`` of ``rows`` of the bank: of what their reports say if there are towers, else of their images."""
     if not isinstance(enhancer, RetrievalTowers):
         return embed(enhancer, bank.region_scores[rows], device)
-    return embed(enhancer.key, _Said(enhancer, bank, np.arange(len(bank))[rows]), device)
+    return embed(enhancer.key, _KeyInputs(enhancer, bank, np.arange(len(bank))[rows]), device)
 
 
-class _Said:
+class _KeyInputs:
     """What the key tower sees of ``rows``, made block by block: of MIMIC-CXR all of it at once would be gigabytes."""
 
     def __init__(self, towers: RetrievalTowers, bank: TrainingBank, rows: np.ndarray) -> None:
@@ -136,21 +135,21 @@ def find_space(how: str, enhancer: Enhancer, bank: TrainingBank, queries: Querie
     """
     device = next(enhancer.parameters()).device
     if how == "learned":
-        asked = queries.region_scores if queries.tower_inputs is None else queries.tower_inputs.numpy()
-        return Space(enhancer.manifold, embed_bank(enhancer, bank, rows, device), embed(enhancer, asked, device))
+        inputs = queries.region_scores if queries.tower_inputs is None else queries.tower_inputs.numpy()
+        return Space(enhancer.manifold, embed_bank(enhancer, bank, rows, device), embed(enhancer, inputs, device))
     if how == "label":
-        assert queries.labels is not None, "an oracle is told: modules.retrieval.references.set_references"
-        told = (torch.from_numpy(part.astype(np.int64)).to(device) for part in (bank.labels[rows], queries.labels))
-        return Space(Euclidean(1.0), *(F.one_hot(part, len(STATES)).flatten(1).float() for part in told))
+        assert queries.labels is not None, "an oracle has labels: modules.retrieval.references.set_references"
+        labels = (torch.from_numpy(part.astype(np.int64)).to(device) for part in (bank.labels[rows], queries.labels))
+        return Space(Euclidean(1.0), *(F.one_hot(part, len(STATES)).flatten(1).float() for part in labels))
     both = (bank.region_scores[rows], queries.region_scores)
     bank_scores, scores = (torch.from_numpy(np.asarray(part, dtype=np.float32)).to(device) for part in both)
     if how == "cosine":
         return Space(Euclidean(1.0), F.normalize(bank_scores, dim=-1), F.normalize(scores, dim=-1))
     assert how == "states", how
     assert queries.state_logits is not None, "look at the images first: modules.retrieval.observation.ask"
-    said = label_points(torch.from_numpy(bank.labels[rows]).to(device), bank_scores)
+    bank_points = label_points(torch.from_numpy(bank.labels[rows]).to(device), bank_scores)
     rate = torch.from_numpy((bank.labels == POSITIVE).mean(axis=0)).to(device)  # (L,)
-    return Space(Euclidean(1.0), said, state_points(queries.state_logits.to(device), rate, scores))
+    return Space(Euclidean(1.0), bank_points, state_points(queries.state_logits.to(device), rate, scores))
 
 
 def random_turns(size: int, studies: Sequence[Study], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -235,13 +234,12 @@ def search(
         k: neighbours wanted.
     """
     groups = torch.from_numpy(query_groups).to(queries.device)
-    found = []
+    answers = []
     for start in range(0, len(queries), QUERIES):
         part = slice(start, start + QUERIES)
         if first_row is None:
-            found.append(bank.search(queries[part], groups[part], k))
+            answers.append(bank.search(queries[part], groups[part], k))
         else:
-            found.append(search_shards(bank, first_row, queries[part], groups[part], k))
-    rows = torch.cat([rows for rows, _ in found]).cpu().numpy()
-    distances = torch.cat([distances for _, distances in found]).cpu().numpy()
+            answers.append(search_shards(bank, first_row, queries[part], groups[part], k))
+    rows, distances = (torch.cat(parts).cpu().numpy() for parts in zip(*answers, strict=True))
     return rows, distances
