@@ -57,7 +57,9 @@ class Finished:
 
 
 class Search:
-    """A beam search between two words; every tensor keeps its place in memory, so that a GPU can repeat a recorded word.
+    """The state of a beam search between two words.
+
+    Every tensor keeps its place in memory, so that a GPU can repeat a recorded word.
 
     Args:
         prompt: ``(B, T0)`` token ids, all of one length.
@@ -80,7 +82,7 @@ class Search:
         self.length = torch.full((), start, device=prompt.device)  # tokens that are written
         self.first_beam = torch.arange(B, device=prompt.device).unsqueeze(1) * beams  # (B, 1)
         self.newest = prompt.new_zeros(B * beams, 1)
-        self.rows = prompt.new_zeros(B * beams)  # that the newest tokens continue
+        self.rows = prompt.new_zeros(B * beams)  # the beams that the newest tokens continue
 
     def advance(self, log_probs: Tensor) -> None:
         """Write the next word of every beam from the log-probabilities ``(B * beams, V)`` of what may follow."""
@@ -93,8 +95,8 @@ class Search:
         ended = token == self.end_id
         grown = self.tokens.gather(1, origin.unsqueeze(2).expand(-1, -1, last))  # (B, 2 * beams, T)
         grown.scatter_(2, self.length.expand(B, 2 * beams, 1), token.unsqueeze(2))
-        kept = ended[:, :beams] & ~self.done.unsqueeze(1)  # an end token ranked below the beams is dropped
-        self.finished.add(grown[:, :beams], torch.where(kept, candidates[:, :beams] / self.length, -torch.inf))
+        finished = ended[:, :beams] & ~self.done.unsqueeze(1)  # an end token ranked below the beams is dropped
+        self.finished.add(grown[:, :beams], torch.where(finished, candidates[:, :beams] / self.length, -torch.inf))
         self.done |= self.finished.scores[:, -1] >= candidates[:, 0] / self.length
         open_beams = _first_open(ended, beams)  # (B, beams)
         self.tokens.copy_(_take(grown, open_beams))

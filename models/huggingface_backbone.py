@@ -16,9 +16,9 @@ from models.config import IMAGENET_MEAN, IMAGENET_STD
 class HuggingFacePatches(nn.Module):
     """The last hidden state of a vision model without its class and register tokens; parameter names are its own.
 
-    What the images and the model look like is found by one pass without memory or arithmetic (torch's meta device), so
-    that an architecture needs no line of its own here. Weights are random: ``modules/weights/backbones.py`` loads a
-    folder's. Parameters that no patch depends on, such as a pooler's, are frozen: they would never get a gradient.
+    Width, tokens and unused parameters of a model are found by one pass without memory or arithmetic (torch's meta
+    device), so that an architecture needs no line of its own here. Weights are random: ``modules/weights/backbones.py``
+    loads a folder's. Parameters that no patch depends on, such as a pooler's, are frozen: they would never get a gradient.
 
     Args:
         architecture: the fields of transformers' configuration, ``model_type`` among them.
@@ -46,7 +46,7 @@ class HuggingFacePatches(nn.Module):
         self.network = AutoModel.from_config(config, dtype=torch.float32)
         for name in idle:
             self.network.get_parameter(name).requires_grad_(False)
-        self.more = _extra_arguments(self.network)
+        self.arguments = _extra_arguments(self.network)
         self.grid, self.prefix = _square(config, tokens, image_size)
         ours, theirs = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([list(mean), list(std)])  # (2, 3) each
         self.scale: Tensor
@@ -56,18 +56,18 @@ class HuggingFacePatches(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, 3, height, width)``, normalised as for ImageNet, to ``(B, M, D)``."""
-        tokens = _last_state(self.network, image * self.scale + self.shift, self.more)  # (B, prefix + M, D)
+        tokens = _last_state(self.network, image * self.scale + self.shift, self.arguments)  # (B, prefix + M, D)
         return tokens[:, self.prefix :]  # (B, M, D)
 
 
-def _last_state(network: nn.Module, image: Tensor, more: Mapping[str, bool]) -> Tensor:
+def _last_state(network: nn.Module, image: Tensor, arguments: Mapping[str, bool]) -> Tensor:
     """Tokens ``(B, T, D)``; a feature map ``(B, D, h, w)`` is read row by row."""
-    state = network(pixel_values=image, **more).last_hidden_state
+    state = network(pixel_values=image, **arguments).last_hidden_state
     return state if state.dim() == 3 else state.flatten(2).transpose(1, 2)
 
 
 def _extra_arguments(network: nn.Module) -> dict[str, bool]:
-    """Positions learned for one image size are interpolated for another, where the model leaves the choice."""
+    """Arguments of a forward pass: positions learned for one image size are interpolated, where a model leaves the choice."""
     name = "interpolate_pos_encoding"
     return {name: True} if name in inspect.signature(network.forward).parameters else {}
 
@@ -93,14 +93,14 @@ def _probe(config: Any, image_size: int) -> tuple[int, int, list[str]]:
 def _square(config: Any, tokens: int, image_size: int) -> tuple[int, int]:
     """Patches along a side, and the tokens before them: class, distillation or register tokens."""
     registers = getattr(config, "num_register_tokens", 0) or 0
-    for prefix in (1 + registers,) if registers else (0, 1, 2):
-        grid = isqrt(max(tokens - prefix, 0))
-        if grid and grid**2 == tokens - prefix:
-            break
-    else:
+    prefixes = [1 + registers] if registers else [0, 1, 2]
+    squares = [(isqrt(tokens - prefix), prefix) for prefix in prefixes if tokens > prefix]
+    fitting = [(grid, prefix) for grid, prefix in squares if grid**2 == tokens - prefix]
+    if not fitting:
         raise ValueError(
             f"a {config.model_type} gives {tokens} tokens, which are no square of patches: give another model"
         )
+    grid, prefix = fitting[0]
     patch = getattr(config, "patch_size", None)
     if isinstance(patch, int) and not getattr(config, "depths", None) and grid != image_size // patch:
         raise ValueError(

@@ -13,7 +13,7 @@ from models.manifolds import MANIFOLDS
 
 
 class HyperbolicLinear(nn.Module):
-    """Linear map, translation and ReLU on a manifold."""
+    """The weights of a linear map, a translation and a ReLU on a manifold, which itself computes them."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reports drawn word by word from what the decoder holds for likely; beam search looks for the likeliest instead."""
+"""Reports drawn word by word from the probabilities of the decoder; beam search looks for the likeliest report instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torch import Tensor
 from models.beam_reader import BeamReader
 from models.beam_search import GenerationLimits
 
-SHARPNESS = 2.0  # label smoothing leaves a tenth of every word to all others: in each plainly drawn report some would be nonsense
+# Probabilities are raised to this power. Label smoothing leaves a tenth of the probability of every word to all others, so that
+# a report that is drawn plainly would hold some nonsense.
+SHARPNESS = 2.0
 
 
 @torch.no_grad()
@@ -29,12 +31,12 @@ def draw_reports(reader: BeamReader, prompt: Tensor, limits: GenerationLimits, e
     last = start + limits.max_new_tokens
     tokens = torch.cat([prompt, prompt.new_full((R, limits.max_new_tokens), pad_id)], dim=1)  # (R, last)
     read = torch.arange(R, device=prompt.device)  # the reports that the reader still reads
-    ended = torch.zeros_like(read, dtype=torch.bool)  # of those
+    ended = torch.zeros_like(read, dtype=torch.bool)  # which of those have ended
     log_probs = reader(prompt, None)  # (R, V)
     for length in range(start, last):
         too_short = torch.full_like(ended, length < limits.min_length)
         probability = drawable(log_probs, too_short, end_id, pad_id).exp()  # (R, V)
-        probability = probability.nan_to_num(nan=1.0)  # a study that is no number draws anything: its loss will say so
+        probability = probability.nan_to_num(nan=1.0)  # with NaN any word is drawn: the loss of the study will say so
         probability[:, pad_id] = 0
         newest = probability.multinomial(1)[:, 0]
         tokens[read, length] = newest.masked_fill(ended, pad_id)

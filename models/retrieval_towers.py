@@ -29,14 +29,19 @@ def stages(backbone: nn.Module) -> list[nn.Module]:
 def stage_widths(backbone: nn.Module, visual_dim: int) -> list[int]:
     """Channels of the output of each stage; ``visual_dim`` for a backbone that is seen as a whole."""
     norms = [[part for part in stage.modules() if isinstance(part, nn.BatchNorm2d)] for stage in stages(backbone)]
-    return [found[-1].num_features for found in norms] if norms[0] and len(norms) > 1 else [visual_dim]
+    if len(norms) < 2 or not norms[0]:
+        return [visual_dim]
+    return [of_stage[-1].num_features for of_stage in norms]
 
 
 def film_style(image: Tensor) -> Tensor:
-    """How a film was taken, ``(B, 4 PLACES + 32)``: mean and deviation of its rows and columns, and how frequent each grey is.
+    """How a film was taken: mean and deviation of its rows and columns, and how frequent each grey is.
 
     Args:
         image: ``(B, 3, height, width)`` normalised pixels.
+
+    Returns:
+        ``(B, 4 PLACES + 32)``.
     """
     grey = image[:, 0].float()  # (B, height, width)
     lines = [part for axis in (1, 2) for part in (grey.mean(dim=axis), grey.std(dim=axis, correction=0))]
@@ -85,7 +90,7 @@ class Tower(nn.Module):
             dtype = self.out.weight.dtype
             x = (x.to(dtype) - self.mean) / (self.deviation + 0.03)  # an input that never varies stays small
             hidden = self.hidden(F.dropout(x, dropout)).relu()  # (B, 4 H)
-            # what manifold.linear makes of lifted vectors: it takes them back to the origin, maps them and lifts them again
+            # manifold.linear would take lifted vectors back to the tangent space, map them there and lift them again
             tangent = (hidden @ self.out.weight.T).double() / hidden.shape[1] ** 0.5  # (B, H)
             return self.manifold.lift_and_translate(tangent, self.out.bias.double(), dtype).to(dtype)
 
@@ -130,14 +135,14 @@ class RetrievalTowers(nn.Module):
         self.manifold = MANIFOLDS[manifold](curvature, learn_curvature and manifold != "euclidean")
         states = num_states * num_conditions
         film = 4 * PLACES + len(GREYS) - 1 if self.sees_style else THUMBNAIL**2
-        said = 3 * report_feature_dim if self.sees_style else report_feature_dim
+        report = 3 * report_feature_dim if self.sees_style else report_feature_dim
         self.query = Tower(num_entities + 2 * levels + states + film, width, self.manifold)
-        self.key = Tower(states + said, width, self.manifold)
+        self.key = Tower(states + report, width, self.manifold)
         self.log_scale = nn.Parameter(torch.tensor(2.0))  # of the squared distances that the towers are trained on
 
     @property
     def fitted(self) -> bool:
-        """Whether a fit has begun: it takes mean and deviation from what it sees."""
+        """Whether a fit has begun, which first takes mean and deviation from what the towers see."""
         return bool(self.query.mean.any() or self.key.mean.any())
 
     def query_inputs(
@@ -147,8 +152,8 @@ class RetrievalTowers(nn.Module):
 
         Args:
             region_scores: ``(B, K)`` entity scores.
-            stages: outputs ``(B, channels, h, w)`` of the stages of the visual encoder, the early ones know the film, the
-                late ones the findings; or the patches ``(B, M, channels)`` of a backbone that is seen as a whole.
+            stages: outputs ``(B, channels, h, w)`` of the stages of the visual encoder, of which the early ones know the film
+                and the late ones the findings; or the patches ``(B, M, channels)`` of a backbone that is seen as a whole.
             state_logits: ``(B, P, L)`` predicted states.
             image: ``(B, 3, height, width)`` normalised pixels.
 
@@ -161,12 +166,12 @@ class RetrievalTowers(nn.Module):
             film = film_style(image)  # (B, 4 PLACES + 32)
         else:
             film = F.adaptive_avg_pool2d(image[:, :1].float(), THUMBNAIL).flatten(1)  # (B, side * side)
-        flat = [
-            (stage.transpose(1, 2) if stage.dim() == 3 else stage.flatten(2)).float() for stage in stages
-        ]  # (B, channels, M)
-        levels = [pooled for stage in flat for pooled in (stage.mean(dim=2), stage.amax(dim=2))]  # (B, channels) each
-        seen = torch.cat([scores, *levels, states, film], dim=1).detach()  # (B, F)
-        return seen.clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        levels = []  # (B, channels) each
+        for stage in stages:
+            places = (stage.transpose(1, 2) if stage.dim() == 3 else stage.flatten(2)).float()  # (B, channels, M)
+            levels += [places.mean(dim=2), places.amax(dim=2)]
+        inputs = torch.cat([scores, *levels, states, film], dim=1).detach()  # (B, F)
+        return inputs.clamp(-LARGEST_INPUT, LARGEST_INPUT)
 
     def key_inputs(self, labels: Tensor, report_features: Tensor, ends: Tensor) -> Tensor:
         """What the key tower sees of reports.
@@ -179,9 +184,9 @@ class RetrievalTowers(nn.Module):
         Returns:
             ``(N, G)`` float32.
         """
-        said = F.one_hot(labels.long(), self.num_states).transpose(1, 2).flatten(1)  # (N, P L)
+        states = F.one_hot(labels.long(), self.num_states).transpose(1, 2).flatten(1)  # (N, P L)
         style = [ends.float()] if self.sees_style else []
-        return torch.cat([said.float(), report_features.float(), *style], dim=1)  # (N, G)
+        return torch.cat([states.float(), report_features.float(), *style], dim=1)  # (N, G)
 
     def forward(self, query_inputs: Tensor) -> Tensor:
         """Points ``(B, H)`` of images, from :meth:`query_inputs`."""

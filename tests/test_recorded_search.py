@@ -8,9 +8,9 @@ from tiny import tiny_study
 
 from models import beam_reader
 from models.beam_search import GenerationLimits, beam_search
-from models.gpu.beam_search import ROOM, FixedBeamReader, Repeated, recorded_beam_search
+from models.gpu.beam_search import ROOM, FixedBeamReader, NextWord, recorded_beam_search
 
-SEARCH = partial(recorded_beam_search, record=Repeated)
+SEARCH = partial(recorded_beam_search, record=NextWord)
 
 
 @pytest.mark.parametrize("beams", [1, 3])

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from models.beam_reader import BeamReader, NegativePrompt, guided
 from models.beam_search import GenerationLimits, beam_search
 from models.cpu.packed_reader import PackedBeamReader
-from models.gpu.beam_search import FixedBeamReader, Repeated, recorded_beam_search
+from models.gpu.beam_search import FixedBeamReader, NextWord, recorded_beam_search
 from modules.corpus.dataloaders import collate
 from modules.evaluation.generation import generate_reports, search_of
 from modules.evaluation.reranking import best_hypothesis
@@ -172,7 +172,7 @@ def test_a_guided_reader_reads_both_prompts_with_the_same_words(tiny_model, kind
         return guided(plain(tokens, rows), told(given, rows), 1.5)
 
     expected, scores = beam_search(by_hand, prompt, limits, 2, 0)
-    search = partial(recorded_beam_search, record=Repeated) if kind is FixedBeamReader else beam_search
+    search = partial(recorded_beam_search, record=NextWord) if kind is FixedBeamReader else beam_search
     found, others = search(kind(network, fused, 19, limits, NegativePrompt(other, 1.5)), prompt, limits, 2, 0)
     assert torch.equal(found, expected)
     torch.testing.assert_close(others, scores, rtol=1e-4, atol=1e-5)

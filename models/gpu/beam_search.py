@@ -17,14 +17,14 @@ from models.beam_search import Choose, GenerationLimits, Search
 from models.decoder_layers import Columns, KeysAndValues
 
 ROOM = 64  # columns that recordings differ by
-WORDS_BETWEEN = 8  # two looks whether all studies are done
+WORDS_BETWEEN = 8  # two looks at whether all studies are done
 
 
 class FixedColumns(Columns):
     """Columns in memory of their final size; the new ones are written at ``places``, and all up to ``room`` are read."""
 
     places: Tensor | None = None  # (t,), where the newest columns go; None for the prompt, which comes first
-    room = 0
+    room = 0  # columns
 
     def append(self, layer: int, new: KeysAndValues) -> KeysAndValues:
         """Write ``(B, heads, t, d)``; returns the columns up to ``room``, those that are not filled included."""
@@ -88,7 +88,7 @@ class FixedBeamReader(BeamReader):
         return hidden.flatten(0, 1)  # (B * beams, hidden)
 
 
-class Repeated:
+class NextWord:
     """The next word of a search, computed anew each time; what a :class:`Recording` repeats.
 
     Args:
@@ -100,14 +100,14 @@ class Repeated:
         self.reader, self.search = reader, search
 
     def __call__(self) -> None:
-        """Read the newest words and write the next; what the host knows of the reader does not move."""
+        """Read the newest words and write the next; the host's counts of the reader stay, since a recording cannot move them."""
         reader, search = self.reader, self.search
         filled, length = reader.columns.filled, reader.length
         search.advance(reader(search.newest, search.rows))
         reader.columns.filled, reader.length = filled, length
 
 
-class Recording(Repeated):
+class Recording(NextWord):
     """The next word of a search as a CUDA graph; what it allocates stays allocated as long as it lives."""
 
     def __init__(self, reader: FixedBeamReader, search: Search) -> None:
@@ -132,21 +132,22 @@ def recorded_beam_search(
     end_id: int,
     pad_id: int,
     choose: Choose | None = None,
-    record: type[Repeated] = Recording,
+    record: type[NextWord] = Recording,
 ) -> tuple[Tensor, Tensor]:
     """:func:`models.beam_search.beam_search` with a :class:`FixedBeamReader`, whose words are recorded and repeated."""
     reader, start = cast(FixedBeamReader, reader), prompt.shape[1]
     log_probs = reader(prompt.repeat_interleave(limits.beams, dim=0), None)  # (B * beams, V)
     search = Search(prompt, limits, end_id, pad_id, log_probs.dtype)
     search.advance(log_probs)
-    recordings: dict[int, Repeated] = {}
+    recordings: dict[int, NextWord] = {}  # by the columns that they read
     for number, length in enumerate(range(start + 1, start + limits.max_new_tokens)):
         if number % TOKENS_BETWEEN == 0:
             room = reader.make_room(TOKENS_BETWEEN)
             if room not in recordings:
                 recordings[room] = record(reader, search)
         recordings[room]()
-        reader.columns.filled, reader.length = reader.columns.filled + reader.beams, reader.length + 1
+        reader.columns.filled += reader.beams
+        reader.length += 1
         if length >= limits.min_length and number % WORDS_BETWEEN == 0 and search.done.all():
             break
     return search.end(choose)

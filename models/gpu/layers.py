@@ -1,7 +1,7 @@
 """Layers as torch.compile makes them, and the table of words at a width that tensor cores take.
 
-Compiled is what repeats: a block of the image model and a layer of the decoder, each once, which takes seconds where the whole
-network takes minutes. They serve training alone; everything else runs the layers that are compiled.
+Only what repeats is compiled, a block of the image model and a layer of the decoder: that takes seconds where the whole network
+takes minutes. The compiled layers serve training alone; everything else runs the plain ones.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class CompiledFusion(TransportFusion):
 
     def add(self, patches: Tensor, message: Tensor) -> Tensor:
         """``(B, M, A)``."""
-        return (
-            _compiled(TransportFusion.add)(self, patches, message) if self.training else super().add(patches, message)
-        )
+        if self.training:
+            return _compiled(TransportFusion.add)(self, patches, message)
+        return super().add(patches, message)
 
 
 def compiled_layer(*args: Any) -> Tensor:
