@@ -53,18 +53,18 @@ def build(
 ) -> tuple[Revtaf, list[str]]:
     """The model that training begins with, on its device, and lines that say what its weights are; a resume brings its own."""
     model = Revtaf(config)
-    said = [] if options.training.resume else initialise(model, options, checkpoint)
+    origin = [] if options.training.resume else initialise(model, options, checkpoint)
     model.to(device)
     speed_up(model, device, options.speed.fast_cpu, options.speed.fast_gpu, options.training.compile)
     if options.training.channels_last:
         model.visual_encoder.to(memory_format=torch.channels_last)
-    return model, said
+    return model, origin
 
 
-def begin_run(run_dir: Path, found: list[str], options: MainTrain, tokenizer: ReportTokenizer) -> None:
-    """Move what the run folder held aside and write what a run begins with."""
-    if found and not options.training.resume:
-        print(move_aside(run_dir, found))
+def begin_run(run_dir: Path, old_files: list[str], options: MainTrain, tokenizer: ReportTokenizer) -> None:
+    """Move what the run folder held aside, unless it is resumed, and write what a run begins with."""
+    if old_files and not options.training.resume:
+        print(move_aside(run_dir, old_files))
     tokenizer.save(run_dir / "tokenizer.json")
     write_options(run_dir, kept_options(options), sys.argv)
     remember_training(options.data.feature_dir, run_dir)
@@ -75,23 +75,22 @@ def main() -> None:
     options = parse_options(MainTrain)
     if options.training.resume:
         refuse_unnamed_data(Path(options.run.save_dir), options.given, options.data.dataset_name)
-        state_files(Path(options.run.save_dir))
+        state_files(Path(options.run.save_dir))  # refuses a folder without a checkpoint
     options.data.ann_path = find_annotation(options.data.ann_path)
-    said = fit_to_data(options)
+    chosen = fit_to_data(options)
     require(needed_files(options))
     checkpoint = load_checkpoint(options.start.init_from) if options.start.init_from else None
-    said += [adopt_options(options, checkpoint)] if checkpoint else []
-    labels, run_dir, training = options.labeler, Path(options.run.save_dir), options.training
-    data = options.data
+    chosen += [adopt_options(options, checkpoint)] if checkpoint else []
+    data, labels, training, run_dir = options.data, options.labeler, options.training, Path(options.run.save_dir)
     read = data.image_dir, data.feature_dir, data.bank_dir, data.ann_path
     refuse_data(run_dir, read, moving=options.run.overwrite)
-    goes_on = training.resume or training.profile > 0
     if training.profile and options.run.overwrite:
         raise UserError("--profile stops before it writes a model, so --overwrite has nothing to replace: leave it out")
     with processes(options.runtime.device, options.compute.n_gpu) as device, ExitStack() as held:
         share_batch(options)
         check_same_run(options)
-        found = agree_on(lambda: hold_run(held, run_dir, goes_on, options.run.overwrite))
+        keeps_run = training.resume or training.profile > 0
+        old_files = agree_on(lambda: hold_run(held, run_dir, keeps_run, options.run.overwrite))
         agree_on(lambda: held.enter_context(reading(data.feature_dir)))
         seed_everything(options.runtime.seed)
         choose_arithmetic(options.compute.precision, options.compute.deterministic)
@@ -101,23 +100,21 @@ def main() -> None:
         model, origin = build(options, studies.config, checkpoint, device)
         del checkpoint  # a second copy of every weight
         labeler = find_labeler(labels.chexbert_path, labels.bert_path, device, run_dir.parent / "label_cache")
-        one = check_one_labeler(studies.store, labeler, data.dataset_name, options.run.allow_two_labelers)
+        labelled = check_one_labeler(studies.store, labeler, data.dataset_name, options.run.allow_two_labelers)
         trainer = Trainer(model, studies.train, studies.val, labeler, options, device)
         if is_main():
             parameters = sum(parameter.numel() for parameter in model.parameters())
-            together = options.loading.batch_size * training.grad_accum * world_size()
-            print(*said, *origin, *one, f"{parameters:,} parameters on {device}", sep="\n")
-            print(
-                *size_warnings(data.dataset_name, len(studies.train), len(studies.val), together, training.epochs),
-                sep="\n",
-            )
+            print(*chosen, *origin, *labelled, f"{parameters:,} parameters on {device}", sep="\n")
+            train, val = len(studies.train), len(studies.val)
+            step = options.loading.batch_size * training.grad_accum * world_size()
+            print(*size_warnings(data.dataset_name, train, val, step, training.epochs), sep="\n")
         if training.resume:
             trainer.resume()
         if training.profile:
             for path in profile_training(trainer, training.profile):
                 print(f"wrote {path}")
             return
-        agree_on(lambda: begin_run(run_dir, found, options, studies.train.tokenizer))
+        agree_on(lambda: begin_run(run_dir, old_files, options, studies.train.tokenizer))
         trainer.fit()
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Item = TypeVar("Item")
-_here: dict[str, Any] = {"watch": Watch(0, 1), "hosts": None}  # of this process; hosts: the group that asks no GPU
+# Of this process: its watch over the others, and the group of processes that exchanges without a GPU, None for the usual one.
+_here: dict[str, Any] = {"watch": Watch(0, 1), "hosts": None}
 
 
 def _group() -> Any:
@@ -77,7 +78,7 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
     Raises:
         UserError: if CUDA is asked for and absent, or if ``n_gpu`` processes were not started.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
+    started = int(os.environ.get("WORLD_SIZE", "1"))  # processes
     if find_spec("torch") is None and device != "cuda" and started == 1:
         yield cast(Any, None)  # enough to score by rules
         return
@@ -106,7 +107,7 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
     alone = use_cuda and not shared
     dist.init_process_group("nccl" if alone else "gloo", device_id=place if alone else None, **wait)
     _here["hosts"] = dist.new_group(backend="gloo", **wait) if use_cuda else None
-    dist.barrier(_here["hosts"])  # one that ended while another still connects would make that one fail
+    dist.barrier(_here["hosts"])  # if one ended while another still connects, that one would fail
     try:
         yield place
     finally:
@@ -137,7 +138,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def without_waiting(x: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host on a device, to which it is copied while the host goes on."""
+    """Copy a tensor of the host to a device; the host does not wait for a GPU."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
@@ -195,7 +196,7 @@ def mean_over_processes(values: Tensor) -> list[float]:
 
 
 def highest(number: int) -> int:
-    """The largest of a number over all processes; no GPU waits for it."""
+    """The largest ``number`` of all processes, which call it together; no GPU waits for it."""
     if world_size() == 1:
         return number
     import torch
@@ -207,7 +208,7 @@ def highest(number: int) -> int:
 
 
 def agree_on(act: Callable[[], Item]) -> Item:
-    """What ``act`` returns on the main process, on every process; what it refuses, all refuse.
+    """What ``act`` returns on the main process, on every process, which call it together; what it refuses, all refuse.
 
     Raises:
         UserError: on every process, if ``act`` raises it on the main process.

@@ -1,4 +1,4 @@
-"""Before a program works, while it imports torch for seconds: Ctrl-C, which may turn into an abort, and who started it."""
+"""The first seconds of a program, in which it imports torch: it answers Ctrl-C and notes which process started it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import signal
 import sys
 from types import FrameType
 
-LAUNCHER = "REVTAF_LAUNCHER"  # by which our launcher tells its processes its number
+LAUNCHER = "REVTAF_LAUNCHER"  # in which our launcher tells its processes its process id
 
-_started = {"by": 0}  # the process that started this one, 0 if it was not asked in time
+_started = {"by": 0}  # id of the process that started this one, 0 if nobody asked for it in time
 
 
 def answer_early_stops() -> None:
@@ -26,11 +26,12 @@ def begin_work() -> None:
 
 
 def started_by() -> int:
-    """The process that started this one: one that has ended since must be missed, though another has taken its place."""
+    """Id of the process that started this one, also if it has ended since and another one has adopted this process."""
     return int(os.environ.get(LAUNCHER, "0")) or _started["by"] or os.getppid()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End at once while torch is imported, which may turn a KeyboardInterrupt into an abort; else raise one."""
     torch = sys.modules.get("torch")
     if getattr(getattr(torch, "__spec__", None), "_initializing", False):
         _end(number, frame)

@@ -119,7 +119,7 @@ class Supervisor:
                     worker.kill()
 
     def wait(self) -> int:
-        """The exit status of the process that failed; of a stop 128 + signal, 0 if all went well."""
+        """The exit status: that of the process that failed, 128 + signal after a stop, 0 if all went well."""
         failed: list[int] = []  # in the order in which they ended by themselves
         deadline = float("inf")
         while True:
@@ -137,7 +137,7 @@ class Supervisor:
             time.sleep(LOOK)
 
     def status(self, failed: Sequence[int]) -> int:
-        """See :meth:`wait`; a process that was killed cannot say so itself."""
+        """See :meth:`wait`; says what ended a process that was killed, which cannot say so itself."""
         if not failed:
             return 0
         codes = [self.workers[number].returncode for number in failed]
@@ -147,7 +147,8 @@ class Supervisor:
             return 128 + self.stop
         if code < 0:
             if not self.spoken.exists():
-                why = "; if nobody did that, the memory ran out: see --batch_size, --num_workers" if code == -9 else ""
+                killed = code == -signal.SIGKILL
+                why = "; if nobody did that, the memory ran out: see --batch_size, --num_workers" if killed else ""
                 name = signal.Signals(-code).name
                 print(f"\nerror: process {culprit} of {len(self.workers)} was ended by {name}{why}", file=sys.stderr)
             return 128 - code

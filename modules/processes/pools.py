@@ -1,4 +1,4 @@
-"""Processes for work that needs little."""
+"""A pool of processes that start fast, because they do not import the program that asks for them."""
 
 from __future__ import annotations
 

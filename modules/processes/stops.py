@@ -77,10 +77,10 @@ class StopRequest:
 
 
 def _noted(*_: object) -> None:
-    """The thread has it from the wakeup descriptor."""
+    """Do nothing: the listening thread reads the signal from the wakeup descriptor."""
 
 
 def ignore_stops() -> None:
-    """Let a data-loading process live on: who started it decides when it ends, also when a signal goes to all of them."""
+    """Let a data-loading process ignore signals, which may go to all processes: the one that started it ends it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

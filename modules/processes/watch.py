@@ -16,7 +16,7 @@ from modules.processes.early_stop import started_by
 
 LOST = 70  # exit status of a process that ends because of another one, which has said why
 SPOKEN = "REVTAF_SPOKEN"  # file that the launcher names: whoever makes it says what went wrong, the others are silent
-SECONDS_BETWEEN = 0.5
+SECONDS_BETWEEN = 0.5  # two looks at the others
 LEAST = 5.0  # seconds for which process 0 may leave a question without an answer, however small --timeout is
 
 
@@ -46,7 +46,7 @@ def several() -> bool:
 
 
 def launched() -> bool:
-    """Whether our own launcher started this process, which names a file of who has spoken; ``torchrun`` names none."""
+    """Whether our own launcher started this process: it names a file for :func:`may_speak`, ``torchrun`` does not."""
     return bool(os.environ.get(SPOKEN))
 
 
@@ -70,8 +70,8 @@ def lost_another(error: BaseException) -> bool:
 class Watch:
     """A thread that ends this process when its launcher is gone, or when some process stands still.
 
-    Every process counts what it does, in the same order as the others; the one that is furthest behind and does not move is
-    the one that hangs.
+    All processes do the same things in the same order, and each counts them: the one that is furthest behind and does not
+    move is the one that hangs.
 
     Args:
         rank: of this process.
@@ -109,7 +109,7 @@ class Watch:
 
     @contextmanager
     def patience(self) -> Iterator[None]:
-        """Work of one process that the others wait for, however long it takes."""
+        """Let nobody take this process for one that hangs while it works in the block, however long that takes."""
         self.patient += 1
         try:
             yield
@@ -117,7 +117,7 @@ class Watch:
             self.patient -= 1
 
     def _run(self) -> None:
-        least, since, begun = None, time.monotonic(), False
+        slowest_before, moved, begun = None, time.monotonic(), False  # when the slowest process last moved
         while True:
             time.sleep(SECONDS_BETWEEN)
             if os.getppid() != self.parent:
@@ -133,31 +133,31 @@ class Watch:
                     self._leave("lost contact with process 0")
                 continue
             slowest = min(count for count, _, _ in states)
-            if not begun or slowest != least or any(patient for _, patient, _ in states):
-                least, since, begun = slowest, now, True
+            if not begun or slowest != slowest_before or any(patient for _, patient, _ in states):
+                slowest_before, moved, begun = slowest, now, True
             behind = [rank for rank, (count, _, _) in enumerate(states) if count == slowest]
-            waited = now - since
+            waited = now - moved
             if waited > self.timeout and len(behind) == self.world:
                 self._leave(f"all {self.world} processes have stood still for {waited:.0f} s (--timeout): {self.doing}")
             if waited > self.timeout and self.rank in behind:
-                self._leave(f"{self.name()} has stood still for {waited:.0f} s (--timeout): {self.doing}")
+                self._leave(f"{self._name(self.rank)} has stood still for {waited:.0f} s (--timeout): {self.doing}")
             if waited > self.timeout + 2 * SECONDS_BETWEEN + 1:
-                who = ", ".join(f"process {rank} of {self.world}" for rank in behind)
+                who = ", ".join(map(self._name, behind))
                 self._leave(
                     f"{who} has stood still for {waited:.0f} s (--timeout) and says nothing: {states[behind[0]][2]}"
                 )
 
-    def name(self) -> str:
-        """How messages call this process."""
-        return f"process {self.rank} of {self.world}"
+    def _name(self, rank: int) -> str:
+        """How messages call a process."""
+        return f"process {rank} of {self.world}"
 
     def _await_answer(self) -> None:
-        """A process 0 that is stopped, or whose node is cut off, answers nothing, and a question to it never ends."""
+        """End this process if process 0 does not answer: one that is stopped, or whose node is cut off, never does."""
         while True:
             time.sleep(SECONDS_BETWEEN)
             waited = time.monotonic() - self.asked
             if self.store is not None and waited > max(self.timeout, LEAST) + 2 * SECONDS_BETWEEN + 1:
-                self._leave(f"process 0 of {self.world} has not answered for {waited:.0f} s (--timeout): {self.doing}")
+                self._leave(f"{self._name(0)} has not answered for {waited:.0f} s (--timeout): {self.doing}")
 
     def _exchange(self, store: Any) -> list[tuple[int, bool, str]] | None:
         """Tell the others where this process is, and read where they are; None when that fails."""
