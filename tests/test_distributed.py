@@ -94,7 +94,7 @@ def test_no_process_begins_before_all_are_connected(trainings, tmp_path):
 def checksum_seen(folder):
     """What each process shows of a checksum that takes long."""
     with processes("cpu"), open(Path(folder) / f"seen{rank()}", "w") as seen, contextlib.redirect_stderr(seen):
-        records._UNSEEN = 0
+        records._BAR_DELAY = 0
         records.sha256_of(Path(folder) / "array.npy")
 
 
