@@ -1,8 +1,9 @@
 """The three geometries the retrieval space can have, on top of geoopt.
 
 A manifold here knows five things: how to lift a tangent vector at the origin, how to apply a linear map, a translation
-and a ReLU, and how far two points are apart. The distance from ``x`` grows with the gap ``(x - y) . flip(x - y) /
-shrink(y)``, whose expansion is one inner product per pair: so a bank can be searched with matrix products.
+and a ReLU, and how far two points are apart. The distance of ``y`` from ``x`` grows with the gap
+``(x - y) . flip(x - y) / shrink(y)``, whose expansion is one inner product per pair: so a bank can be searched with
+matrix products.
 
 Everything is computed in float64 inside a visible island: float32 loses tangent vectors shorter than 1e-7 and
 saturates near the boundary. Points come back in the dtype of the input.
@@ -46,8 +47,8 @@ class Manifold(nn.Module):
         if self.log_c is None:
             return torch.tensor(self.initial, dtype=torch.float64)
         c = self.log_c.double().exp()
-        kept = c.clamp(self.initial / CURVATURE_RANGE, self.initial * CURVATURE_RANGE)
-        return c + (kept - c).detach()  # a clamp has no slope outside of its range: c could never come back
+        clamped = c.clamp(self.initial / CURVATURE_RANGE, self.initial * CURVATURE_RANGE)
+        return c + (clamped - c).detach()  # a clamp has no slope outside of its range: c could never come back
 
     def lift(self, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Exponential map at the origin: tangent vectors to points that keep the margin of ``dtype``."""

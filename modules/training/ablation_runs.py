@@ -143,13 +143,14 @@ def _refuse_another(job: Job, options: Mapping[str, Any], names: Iterable[str]) 
 
 
 def _places(benchmark: Benchmark, settings: Settings) -> list[str]:
-    """Flags that say where the data are: one's own where they always are, drawn ones in the benchmark's folder."""
+    """Flags that say where the data are: prepared ones at their usual place, drawn ones in the benchmark's folder."""
     words = ["--dataset_name", settings.dataset_name]
     if benchmark.drawing is None:
         return words
     data = Path(settings.root) / "data" / benchmark.name
-    names = {"ann_path": "annotation.json", "image_dir": "images", "feature_dir": "features"}
-    return [*words, *(word for flag, name in names.items() for word in (f"--{flag}", str(data / name)))]
+    for flag, name in (("--ann_path", "annotation.json"), ("--image_dir", "images"), ("--feature_dir", "features")):
+        words += [flag, str(data / name)]
+    return words
 
 
 def _run_all(
@@ -257,7 +258,10 @@ def searched_as(options: Mapping[str, Any]) -> list[str]:
     """Flags of ``main_test.py`` that search for reports as the validations of a training with these options did."""
     if options["beam_size"] == 1:
         options = {**options, "rerank": "none"}  # one beam leaves no choice
-    return [word for name in SEARCH for word in (f"--{name}", str(options[name]))]
+    words = []
+    for name in SEARCH:
+        words += [f"--{name}", str(options[name])]
+    return words
 
 
 def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:

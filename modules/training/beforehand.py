@@ -83,23 +83,23 @@ def _refuse_studies(preparing: MainPrepare, training: MainTrain) -> None:
 
 def _refuse_widths(preparing: MainPrepare, path: str, config: Mapping[str, Any]) -> None:
     """Refuse features that a trained model cannot read; where only other files know their width nothing is asked."""
-    wanted = preparing.preparation
-    if wanted.published not in (None, "none") or preparing.data.bank_dir != preparing.data.feature_dir:
+    options, scorer = preparing.preparation, preparing.scorer
+    if options.published not in (None, "none") or preparing.data.bank_dir != preparing.data.feature_dir:
         return
-    mends = []
+    reads = []
     text, entity = config["report_feature_dim"], config["entity_text_dim"]
-    if wanted.text_encoder == "lsa":
-        if wanted.text_width != text:
-            mends.append(f"text features of width {text}, not {wanted.text_width}: give --text_width {text}")
-    elif (described := Path(wanted.text_encoder) / "config.json").is_file():
-        width = read_object(described).get("hidden_size")
+    text_model = Path(options.text_encoder) / "config.json"
+    if options.text_encoder == "lsa":
+        if options.text_width != text:
+            reads.append(f"text features of width {text}, not {options.text_width}: give --text_width {text}")
+    elif text_model.is_file():
+        width = read_object(text_model).get("hidden_size")
         if isinstance(width, int) and width != text:
-            mends.append(f"text features of width {text}, not {width} of {wanted.text_encoder}: give another")
-    if preparing.scorer.entity_scorer == "own" and preparing.scorer.scorer_width != entity:
-        width = preparing.scorer.scorer_width
-        mends.append(f"entity embeddings of width {entity}, not {width}: give --scorer_width {entity}")
-    if mends:
-        raise UserError(f"{path} reads {'; and '.join(mends)}, or leave out --init_from")
+            reads.append(f"text features of width {text}, not {width} of {options.text_encoder}: give another")
+    if scorer.entity_scorer == "own" and scorer.scorer_width != entity:
+        reads.append(f"entity embeddings of width {entity}, not {scorer.scorer_width}: give --scorer_width {entity}")
+    if reads:
+        raise UserError(f"{path} reads {'; and '.join(reads)}, or leave out --init_from")
 
 
 def main() -> None:

@@ -72,8 +72,8 @@ def kept_bytes(config: RevtafConfig, batch: Batch, twice: bool = False) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         output = model(batch.study, batch.token_ids, batch.token_mask, batch.packed)
+    assert output.token_logits.requires_grad, "without a gradient nothing is kept"
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    assert output.token_logits.requires_grad
     return sum(x.untyped_storage().nbytes() for address, x in kept.items() if address not in weights)
 
 

@@ -88,21 +88,23 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
         _evaluate(trainer, watch)
     if not is_main():
         return []
-    paths = [trainer.run_dir / "profile.md", trainer.run_dir / "trace.json"]
+    report, trace = trainer.run_dir / "profile.md", trainer.run_dir / "trace.json"
     operators = profiler.key_averages().table(
         sort_by=f"self_{device.type}_time_total", row_limit=25, max_name_column_width=60
     )
     print(watch.table())
-    paths[0].write_text(f"{watch.table()}\n\n```\n{operators}\n```\n", encoding="utf-8")
-    profiler.export_chrome_trace(str(paths[1]))
-    if paths[1].stat().st_size > LARGEST:
-        paths[1] = _compressed(paths[1])
-    if (size := paths[1].stat().st_size) > LARGEST:
-        paths.pop().unlink()
-        print(
-            f"the trace took {size / 2**20:.0f} MB even compressed and was left out: profile.md has the slowest operators"
-        )
-    return paths
+    report.write_text(f"{watch.table()}\n\n```\n{operators}\n```\n", encoding="utf-8")
+    profiler.export_chrome_trace(str(trace))
+    if trace.stat().st_size > LARGEST:
+        trace = _compressed(trace)
+    size = trace.stat().st_size
+    if size <= LARGEST:
+        return [report, trace]
+    trace.unlink()
+    print(
+        f"the trace took {size / 2**20:.0f} MB even compressed and was left out: profile.md has the slowest operators"
+    )
+    return [report]
 
 
 def _timed_step(trainer: Trainer, batches: Iterator, watch: Stopwatch) -> None:

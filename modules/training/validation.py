@@ -40,7 +40,7 @@ class Validation:
         between: called before every batch; may raise to stop.
 
     Attributes:
-        weights: checksum of the checkpoint that the model is in, None once a step has moved it.
+        weights: checksum of the checkpoint that holds the model's present weights, None once a step has moved them.
 
     Raises:
         UserError: if ``--monitor_metric`` is no score of a validation.
@@ -60,9 +60,9 @@ class Validation:
         self.distinct = Distinctness()
         self.weights: str | None = None
         self.kept: KeptRows | None = None
-        few = [val_set.reports[i] for i in range(min(2, len(val_set)))]
-        asked = options.training.val_meteor and options.training.monitor_metric == "val_METEOR"
-        names = self._scores(ReportScorer(few, labeler), few, val_set.labels[:2], meteor=asked)
+        few = [val_set.reports[i] for i in range(min(2, len(val_set)))]  # scored for the names of the scores alone
+        meteor = options.training.val_meteor and options.training.monitor_metric == "val_METEOR"
+        names = self._scores(ReportScorer(few, labeler), few, val_set.labels[:2], meteor=meteor)
         if options.training.monitor_metric not in names:
             raise UserError(
                 f"--monitor_metric {options.training.monitor_metric} is not among the validation scores: choose one of "
