@@ -10,4 +10,4 @@ cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
 export TOKENIZERS_PARALLELISM=false
 
-"$PYTHON" tools/ablate.py "$@"
+exec "$PYTHON" tools/ablate.py "$@"  # so that signals reach it

@@ -21,6 +21,7 @@ from modules.messages import UserError
 from modules.options.flags import GenerationOptions
 from modules.options.parsing import flat, parse_options
 from modules.options.programs import MainTrain
+from modules.processes.side_by_side import SideBySide
 from modules.records import ROOT, append_jsonl, plain, read_run_options
 from modules.training.ablation_lines import PLACES, run_line, seconds_of_epochs
 from modules.training.ablation_progress import progress
@@ -31,6 +32,7 @@ CPU_RUNS = 2  # at a time without a GPU: two runs on a thread each are faster th
 SEARCH = tuple(field.name for field in fields(GenerationOptions))  # options of the search for reports
 # Options that a resumed training may change, which makes another model of it.
 DECIDING = ("epochs", "val_every", "monitor_metric", "scst", "scst_epochs", "scst_weight", "scst_rarity")
+PROGRAMS = SideBySide()  # that are running
 _LAST_WORDS = 15  # lines of a failed run that are shown
 
 
@@ -58,6 +60,7 @@ def run_ablation(
     Raises:
         UserError: if runs failed; the others are finished first. Before any run, if a folder holds one of other epochs, or
             the data could not be prepared.
+        Stopped: after a signal, once the runs have saved what they have.
     """
     places = _places(benchmark, settings)
     finished = finished_runs(Path(settings.runs), benchmark.name)
@@ -80,9 +83,10 @@ def run_ablation(
         before = finished.get((job.row.name, job.seed), {}).get("shared", ())
         names = dict.fromkeys([*DECIDING, *shared, *before])
         _refuse_another(job, options_of(job.row, benchmark, settings.dataset_name), names)
-    if benchmark.drawing is not None:
-        _prepare(["main_prepare.py", *places, *shlex.split(benchmark.drawing)], folder / "prepare.log")
-    failed = _run_all(missing, wanted, benchmark, named, settings)
+    with PROGRAMS.passing_signals_on():
+        if benchmark.drawing is not None:
+            _prepare(["main_prepare.py", *places, *shlex.split(benchmark.drawing)], folder / "prepare.log")
+        failed = _run_all(missing, wanted, benchmark, named, settings)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(missing)} runs failed: see {', '.join(failed)}, then run the same again"
@@ -269,8 +273,7 @@ def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> No
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as file:
         print(f"\n$ {shlex.join(words)}", file=file, flush=True)
-        command = [sys.executable, str(ROOT / words[0]), *words[1:]]
-        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=dict(environment), check=True)
+        PROGRAMS.run([sys.executable, str(ROOT / words[0]), *words[1:]], file, environment)
 
 
 def _last_words(log: Path, most: int = _LAST_WORDS) -> str:
