@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import random
+import re
 
 import pytest
 from programs import call, refused
@@ -81,6 +82,24 @@ def test_the_number_under_which_a_hospital_files_a_person_is_asked_about(tmp_pat
         read(write(tmp_path, **{heading: [OF_PERSONS[kind](n // 4) for n in range(rows)]}))
 
 
+@pytest.mark.parametrize(
+    "heading",
+    ["hospital_patient_id", "Hospital Patient No", "site subject id", "source_patient_id", "dataset_patient_id", "image_patient_id",
+     "report_patient_id", "clinic_patient_no", "batch_subject_id", "Patient ID (hospital)", "patient_id_site", "patient_key_source",
+     "PatientIDSite", "patientid_hospital", "ward_patient_name", "site_patient_code", "Hospital MRN", "site_pseudonym", "Patient's ID (hospital)",
+     "id_patient_hospital", "ID of the patient (site)", "site_patient", "view_subject_key"],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["P{:03d}", "{}"])
+def test_an_id_of_persons_beside_a_place_or_a_thing_is_asked_about_however_short(tmp_path, form, heading):
+    """Patients lay in two splits."""
+    for rows in (8, 24):
+        path = write(tmp_path, **{heading: [form.format(n // 2 + 11) for n in range(rows)]})
+        with pytest.raises(
+            UserError, match=f"'{re.escape(heading)}' looks like one|\"{re.escape(heading)}\" looks like one"
+        ):
+            read(path)
+
+
 OF_SEVERAL = {
     "room": "R1 R2 R3 R4", "room number": "101 102 1203", "resolution": "2544x3056 3056x2544 2022x2022", "cpt": "71045 71046 71047",
     "zip": "10115 10117 80331", "zip code": "10115 10117 80331", "postcode": "SW1A E1 N1", "PostalCode": "10115 10117 80331",
@@ -91,6 +110,8 @@ OF_SEVERAL = {
     "patient_intubated": "0 1", "patient on ventilator": "0 1 2", "Patient Position": "HFS FFS HFP", "patient orientation": "L\\F R\\F A\\F",
     "patient class": "I O E", "patient covid": "yes no", "patient location": "W1 W2 W3", "patient group": "g1 g2 g3", "patient has pacemaker": "0 1 2",
     "subject rotated": "0 1 2", "patient pregnant": "y n unk", "patient sex code": "1 2 3",
+    "room id": "r1 r2 r3", "batch_no": "b1 b2 b3", "hospital_id": "h1 h2 h3", "report_version_id": "r1 r2 r3", "patient_room_id": "r1 r2 r3",
+    "patient_no_finding": "0 1", "no_patient_motion": "a b c", "patient postcode": "E1 N1 W1", "patient_id_site": "0 1", "inpatient_ward": "w1 w2 w3",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ SEVERAL = (
 )
 LONG = 6  # letters and digits of a code that is one person's however few there are, unless they are a word and three digits or fewer
 _WORDS = re.compile(r"[^\W\d_]+")
-_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # PatientIDSite
 
 # Words of headings, an idea a line.
 _PERSON = re.compile(
@@ -24,6 +24,11 @@ _PERSON = re.compile(
 )
 _PERSON_WORDS = re.compile(r"pts?|pat|subjs?|persons?|individuals?|empi|uhid|mrn")
 _NUMBER = r"ids?|nr|no|num|number|nummer|n[uú]mero|key|uid|identifier|index|idx|barcode"
+_NUMBER_BEFORE = re.compile(
+    r"ids?|uid|key|ident\w*|nummer|n[uú]m[eé]ro|c[oó]digo"
+)  # of a patient; not no patient motion
+_OF = ("of", "the", "de", "du", "del", "des", "der")
+_PERSON_NUMBER = re.compile(r"mrn|empi|uhid|upi|nhc|cpf|ssn|ipp|pseudonym\w*")  # person and number in one word
 _HIDDEN = r"\w*hash(?:ed)?|\w*coded?|\w*crypted|masked|token|secret|anon\w*|pseudo\w*|alias|nickname|deid\w*"
 _FILE = r"case|folder|files?|chart|records?|folio|dossier|jacket|akten?|expediente|prontuario|cartella"  # of one person
 _FILED = r"history|hosp(?:ital)?|clinic|unit|x-?ray|insurance|registration|admission|fall"  # under a number
@@ -86,7 +91,7 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     - a number under which a hospital files persons (``case``, ``history number``), a name or what hides one (``hash``) says so if its
       values repeat as patients do: three and more, not all of them different, with ten rows each in the mean or fewer,
     - one of what several patients share (``site``, ``view``, ``room``, ``reader``) does not; beside a person (``patient location``) only
-      if its values repeat and are surely names,
+      if its values repeat and are surely names, and beside a person and an id that belong together (``site_patient_id``) as the first,
     - any other, and what is told of a person (``patient on ventilator``), is judged by its values alone, if they repeat so and most of its
       cells are filled.
 
@@ -109,15 +114,37 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     doubtful = bool(_DOUBTFUL.fullmatch(whole))
     shared = not (filed or doubtful) and any(map(_SHARED.fullmatch, others))
     named = filed or (not doubtful and bool(re.fullmatch(_NUMBER, last) or any(map(_LIKE_ID.fullmatch, others))))
+    few = len(counts) <= 2 and len(values) > 2 * MOST_OF_A_PATIENT
+    different = not (few or len(counts) < 2 or all(map(_YES_OR_NO.fullmatch, counts)))
+    if shared and _is_id_of_person(words):
+        return different
     if of_person and not shared and (named or not any(map(_STATE.fullmatch, others))):
-        few = len(counts) <= 2 and len(values) > 2 * MOST_OF_A_PATIENT
-        return named or not others or not (few or len(counts) < 2 or all(map(_YES_OR_NO.fullmatch, counts)))
+        return named or not others or different
     if not 2 < len(counts) < len(values) <= MOST_OF_A_PATIENT * len(counts) or (shared and not of_person):
         return False
     filled = 2 * len(values) >= len(rows)
     if shared:
         return filled and _are_names(counts)
     return named or (filled and (_are_names(counts) or _are_many(counts)))
+
+
+def _is_id_of_person(words: Sequence[str]) -> bool:
+    """Whether words end in a person (``site patient``), or hold one directly beside, or in one word with, an id or a name."""
+    words = [word for word in words if len(word) > 1 and word not in _OF]
+    for place, word in enumerate(words):
+        if _PERSON_NUMBER.fullmatch(word):
+            return True
+        rest = "" if _PERSON_WORDS.fullmatch(word) else _PERSON.sub("", word)
+        if rest == word:
+            continue
+        behind = [rest] * bool(rest) + list(words[place + 1 :])
+        if not behind or re.fullmatch(_NUMBER, behind[0]):
+            return True
+        if len(behind) == 1 and _LIKE_ID.fullmatch(behind[0]) and not _SHARED.fullmatch(behind[0]):
+            return True
+        if not rest and place and _NUMBER_BEFORE.fullmatch(words[place - 1]):
+            return True
+    return False
 
 
 def patients_of_paths(paths: Sequence[str]) -> list[str | None]:
