@@ -16,6 +16,8 @@ FORMS = (
     "('{}',)", "b'{}'", "{} No%20effusion.", "{} no_acute_disease", "{}/nNo edema.", "{} {findings}", "{} {{ report }}", "[insert findings here]", "{}\\t", "{} 4\\u00b0", "{}_x000D_", "ASSISTANT: {}", "**Assistant:** {}", "### Human: x {}", "{} \ufffd",
     '```json\n{{"x": "{}"}}\n```',
     "{} \u00e2\u20ac\u201c old", "{} 4\u00c2\u00b0", '"{}"', "'{}'", "<b>{}</b>", "<li>{}</li>", "<findings>{}</findings>", "{} <edema>none</edema>", "{} &amp; more", "{} &#39;",
+    "{} Patient&apos;s", "{} 5&deg;", "{} &ge; 5", "{} &frac12;", "{}&#xD;&#xA;Old.", "{}&#x0A;", r"{}\.br\ Old.", r"{}\X0D0A\ Old.", r"{} \T\ old.",
+    "{}<CR>Old.", "{} <CRLF> Old.", "{}[BR]Old.", "{}[LF]", "{}^M Old.", "{}^MOld.", "{}~Old.", "{} ~ Old.", "{}|Old.", "{}//Old.", "{}\u00b6Old.",
     "[DEC] {}", "{} [NEG]", "<start> {}", "{} <end>", "startseq {} endseq", "{} <sep>", "{}<n>", "<unused95>{}", "<extra_id_0> {}",
     "<loc_12>{}", "pneumo@@ thorax {}",
     "<0x0A>{}", "{} [unused1]", "[INST] {} [/INST]", "<<SYS>> {}", "{} <|im_end|>", "{}<\uff5cend\u2581of\u2581sentence\uff5c>", "<Img>{}", "<image0> {}", "{} [NPF]", "<reserved_106>{}",
@@ -92,7 +94,7 @@ def test_one_odd_text_of_many_is_its_authors(text):
 def test_what_reports_hold_is_let_pass():
     check_texts([
         (Path("a.csv"), [
-            HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", "Lead II+III+aVF.", "Right_lower lobe.", "Seen by [PATIENT_LAST_NAME] on <date_of_exam>.", "Told {{NAME}}, {DATE_OF_CALL}.", "and/or 50% less.", "mm/nodule. W/No change.", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
+            HEART, LUNGS, "Size < 4 cm, pH > 7; [recommend CT] (see note).", "Lead II+III+aVF.", "A nodule. ~5 mm.", "Clear. | Old. // Told Doe^Mary.", "| Lungs | Clear. |", "A&P; H&E; [CR 3].", "Right_lower lobe.", "Seen by [PATIENT_LAST_NAME] on <date_of_exam>.", "Told {{NAME}}, {DATE_OF_CALL}.", "and/or 50% less.", "mm/nodule. W/No change.", 'A "ground-glass" nodule.', "Tip at T4/5.", "C1\\C2 level.",
             "The human: see above.", "", "nan", "___ year old, #3 lead.", "5 x 4 mm = stable.", "<unk> opacity", "### Findings\n- clear",
             "5 \u03bcm, 5 \u00b5m, \u0394t 3 s, \u03b2-blocker, \u03b1-1, CO\u2082, na\u00efve, \u00d8 3 mm, 20\u00b0, T2\u2192T3.", "\u0394\u0399\u0391 \u03ba\u03b1\u03c1\u03b4\u03b9\u03ac",
             "\u5fc3\u5f71\u589e\u5927\u3002\u53cc\u80ba\u6e05\u6670\u3002",

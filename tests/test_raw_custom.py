@@ -316,6 +316,34 @@ def test_what_a_program_put_between_the_words_is_taken_out(tmp_path):
         read_custom(path, options(), with_images=False)
 
 
+BREAKS = ["&#xD;&#xA;", "&#x0D;&#x0A;", "&#13;&#10;", "&#xA;", "&#10;", "&amp;#xD;&amp;#xA;", "\\.br\\", "\\.BR\\ ", "\\.sp+1\\", "\\X0D\\",
+          "\\X0D0A\\", "<CR>", "<LF> ", "<CRLF>", "<CR><LF>", "<NL>", "[BR]", "[CRLF]", "^M", "^M\n", "~", "~~", " ~ ", "|", "//", "\u00b6"]  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", BREAKS)
+def test_line_breaks_as_hospital_systems_write_them_are_taken_out_and_said(tmp_path, mark):
+    """Words that were learnt: xd, br, cr, and sentences that had grown together."""
+    rows = f'1,a.png,"Clear lungs.{mark}No effusion.{mark}Heart normal."\n2,b.png,Clear.\n'
+    dataset = read_custom(write(tmp_path, f"id,image,report\n{rows}"), options(), with_images=False)
+    assert dataset.studies[0].report.split() == ["Clear", "lungs.", "No", "effusion.", "Heart", "normal."]
+    assert "marks of HTML or HL7, or line breaks that were written out, were taken out of 1 reports" in " ".join(
+        dataset.notes
+    )
+
+
+def test_signs_that_reports_have_of_their_own_stay(tmp_path):
+    texts = ["A nodule. ~5 mm. Told Doe^Mary.", "See http://x.org/A. | 3/4 // T4 [CR 3].", "C1\\C2 level; A&P; CO<R."]
+    rows = "".join(f"{number},{number}.png,{text}\n" for number, text in enumerate(texts))
+    dataset = read_custom(write(tmp_path, f"id,image,report\n{rows}"), options(), with_images=False)
+    assert [study.report for study in dataset.studies] == texts
+    assert not any("taken out" in note for note in dataset.notes)
+
+
+def test_signs_that_hl7_escapes_are_read(tmp_path):
+    table = "id,image,report\n1,a.png,\\H\\Clear\\N\\ \\T\\ dry.\n"
+    assert read_custom(write(tmp_path, table), options(), with_images=False).studies[0].report == "Clear & dry."
+
+
 def test_whole_reports_that_name_their_sections_are_said_to_be_whole(tmp_path):
     text = "INDICATION: Cough. FINDINGS: Clear. IMPRESSION: Normal."
     dataset = read_custom(write(tmp_path, f"id,image,report\n1,a.png,{text}\n2,b.png,Clear.\n"), options(), False)

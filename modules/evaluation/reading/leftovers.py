@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modules.corpus.cells import failed
+from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, TAGGED_BREAK
 from modules.evaluation.reading.column_values import is_class
 from modules.messages import UserError, quoted, quoted_name
 
@@ -18,7 +19,7 @@ _TOKENS = (
     r"|PMT(?:-SEP)?|NPF|NPI|NF|NI|SYS|TOOL_CALLS|AVAILABLE_TOOLS|TOOL_RESULTS)\]|\b(?:start|end)seq\b"
     r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]|[a-z]@@(?=\s)"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT and of BPE
 )
-_ESCAPES = r"\\[nrt]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|_x00[01][0-9a-f]_|[.:;]/n(?=\s?[A-Z])"
+_ESCAPES = rf"\\[nrt]|\\u[0-9a-f]{{4}}|\\x[0-9a-f]{{2}}|_x00[01][0-9a-f]_|[.:;]/n(?=\s?[A-Z])|(?-i:{HL7_BREAK}|{HL7_SIGN}|{TAGGED_BREAK})"
 _NO_BLANKS = r"\w%20\w|(?<![a-z\[{<*_])[a-z]+(?:_[a-z]+){2,}(?![a-z\]}>*_\d])"  # of an address or a file's name
 _UNFILLED = r"\{+\s*(?-i:[a-z_]+)\s*\}+"  # a template's; in capitals what stands for a name
 _WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them, or what a limit of tokens left of one
@@ -41,9 +42,10 @@ _UNSEEN = (  # characters that nobody sees or that look like others, so that equ
     rf"|[\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff]|[a-z][\u0300-\u036f]|(?-i:[A-Za-z]){_LIKE_LATIN}|{_LIKE_LATIN}(?-i:[A-Za-z])|(?<=[a-z] )[\u0400-\u04ff\u03bf](?= [a-z])"
     r"|[a-z\d%)][\u2024\u0964\u3001\u3002\uff61]"  # stops of other scripts behind Latin words, which the cleaners leave on them
 )
-# In a few texts these may be the author's own: what a template asks for, HTML, XML and entities, letters of another encoding, a report between quotation marks.
+# In a few texts these may be the author's own: what a template asks for, HTML, XML and entities, signs between
+# sentences, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    rf"{_UNSEEN}|{_NO_BLANKS}|{_UNFILLED}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|&(?:nbsp|amp|lt|gt|quot|#\d+);|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    rf"{_UNSEEN}|{_NO_BLANKS}|{_UNFILLED}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|(?-i:{ENTITY}|{BREAK_SIGN})|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it; of it the group is shown

@@ -206,7 +206,9 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
         seen.add(study.id)
         dataset.studies.append(study)
     if marked:
-        dataset.notes.append(f"marks of HTML, or line breaks that were written out, were taken out of {marked} reports")
+        dataset.notes.append(
+            f"marks of HTML or HL7, or line breaks that were written out, were taken out of {marked} reports"
+        )
     whole = sum(names_sections(study.report) for study in dataset.studies) if "report" in columns else 0
     if whole:
         dataset.notes.append(

@@ -1,19 +1,22 @@
-"""Texts as hospital systems and spreadsheets export them: HTML, line breaks written out, sections named inside."""
+"""Texts as hospital systems and spreadsheets export them: HTML, HL7, line breaks written out, sections named inside."""
 
 from __future__ import annotations
 
 import html
 import re
 
+from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, HL7_SIGNS, TAGGED_BREAK
 from modules.messages import UserError
 
 _TAG = r"</?(?:{})(?:\s[^<>]*)?/?>"
 _BREAKING = re.compile(_TAG.format(r"p|br|div|li|ul|ol|tr|td|th|table|tbody|h\d|html|body|head"), re.IGNORECASE)
 _INSIDE = re.compile(_TAG.format("span|b|i|u|em|strong|font|sub|sup|a"), re.IGNORECASE)
-_BREAK = re.compile(
-    r"_x000[dD]_\n?|(?:\\r)?\\n|\\r(?![a-z])"
-)  # as Excel writes a carriage return; as a program prints one
-_ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
+_BREAK = re.compile(  # as Excel writes a carriage return; as a program prints one; as hospital systems write one
+    rf"_x000[dD]_\n?|(?:\\r)?\\n|\\r(?![a-z])|{HL7_BREAK}|{TAGGED_BREAK}|{BREAK_SIGN}"
+)
+_HL7_SIGN = re.compile(HL7_SIGN)
+_ENTITY = re.compile(ENTITY)
+_TIMES_ESCAPED = 2  # &amp;#xD; is &#xD; in a file that was escaped twice
 _SECTION = re.compile(r"\b(?:FINDINGS?|IMPRESSIONS?|Findings?|Impressions?)\s*:")
 
 
@@ -29,10 +32,11 @@ def plain_text(text: str, where: str) -> str:
     """
     if text.lstrip().startswith("{\\rtf"):
         raise UserError(f"{where}: the report is rich text (RTF), expected plain text: export it again")
-    text = _BREAK.sub("\n", text)
-    if _BREAKING.search(text) or _INSIDE.search(text) or _ENTITY.search(text):
-        text = html.unescape(_INSIDE.sub("", _BREAKING.sub("\n", text))).replace("\xa0", " ")
-    return text
+    for _ in range(_TIMES_ESCAPED):
+        if _BREAKING.search(text) or _INSIDE.search(text) or _ENTITY.search(text):
+            text = html.unescape(_INSIDE.sub("", _BREAKING.sub("\n", text))).replace("\xa0", " ")
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _HL7_SIGN.sub(lambda sign: HL7_SIGNS[sign[1]], _BREAK.sub("\n", text))
 
 
 def names_sections(text: str) -> bool:
