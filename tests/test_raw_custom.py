@@ -349,8 +349,29 @@ def test_whole_reports_that_name_their_sections_are_said_to_be_whole(tmp_path):
     dataset = read_custom(write(tmp_path, f"id,image,report\n1,a.png,{text}\n2,b.png,Clear.\n"), options(), False)
     assert dataset.studies[0].report == text
     assert "1 of 2 reports name their sections (FINDINGS, IMPRESSION) and are taken whole" in " ".join(dataset.notes)
-    path = write(tmp_path, f"id,image,findings\n1,a.png,{text}\n")
-    assert "taken whole" not in " ".join(read_custom(path, options(), with_images=False).notes)
+
+
+@pytest.mark.parametrize("heading", ["findings", "impression"])
+@pytest.mark.parametrize(
+    ("section", "report"), [("findings", "Clear."), ("impression", "Normal."), ("both", "Clear. Normal.")]
+)
+def test_a_cell_of_a_section_that_is_a_whole_report_is_cut_to_the_section(tmp_path, heading, section, report):
+    """As the scorer cuts it: history and impression were learnt as findings, without a word."""
+    text = '"INDICATION: Cough. FINDINGS: Clear.\n\nIMPRESSION: Normal."'
+    path = write(tmp_path, f"id,image,{heading}\n1,a.png,{text}\n2,b.png,{text}\n")
+    dataset = read_custom(path, options(section=section), with_images=False)
+    assert [study.report for study in dataset.studies] == [report] * 2
+    assert (
+        "in 2 rows the findings or the impression are a whole report, of which the section alone is taken"
+        in dataset.notes
+    )
+
+
+def test_cells_of_sections_that_name_none_stay_and_the_other_column_goes_before_what_a_cell_names(tmp_path):
+    rows = "1,a.png,Clear.,Normal.\n2,b.png,FINDINGS: No edema. IMPRESSION: None new.,Dry.\n"
+    dataset = read_custom(write(tmp_path, f"id,image,findings,impression\n{rows}"), options(section="both"), False)
+    assert [study.report for study in dataset.studies] == ["Clear. Normal.", "No edema. Dry."]
+    assert any(note.startswith("in 1 rows the findings or the impression are") for note in dataset.notes)
 
 
 def test_a_study_of_two_rows_is_told_how_to_become_one(tmp_path):

@@ -23,11 +23,10 @@ from modules.corpus.annotations import leading_out, read_image_path, read_labels
 from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.splits import known_split, split_name
-from modules.corpus.tables import TABLE_ENDINGS, read_table_file, read_text_file
+from modules.corpus.tables import read_table_file, read_text_file
 from modules.evaluation.reading.leftovers import note_cuts, refuse_classes, refuse_leftovers
 from modules.evaluation.reading.report_rows import (
     JSON_ENDINGS,
-    LINES_ENDINGS,
     is_json_lines,
     json_rows,
     jsonl_rows,
@@ -40,18 +39,17 @@ from modules.messages import UserError, quoted, quoted_name
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
-from modules.preparation.raw.files import find_below
 from modules.preparation.raw.own_columns import (
     KNOWN,
     Rows,
     ask_for_the_split,
     find_columns,
     is_of_studies,
-    read_paths,
     read_states,
 )
+from modules.preparation.raw.own_files import find_table, read_paths
 from modules.preparation.raw.own_patients import patients_of_paths
-from modules.preparation.raw.own_texts import names_sections, plain_text
+from modules.preparation.raw.own_texts import cut_to_sections, names_sections, plain_text
 from modules.preparation.raw.split_files import read_split_file, use_split
 from modules.preparation.raw.studies import NO_SECTION, SECTIONS, RawDataset, RawStudy, join_sections
 from modules.records import parse_json
@@ -73,7 +71,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     Raises:
         UserError: if there is no such file; listing every row that is wrong, or asking about a column.
     """
-    path = _table(Path(raw_dir))
+    path = find_table(Path(raw_dir))
     headings, rows, notes = _rows(path)
     if not rows:
         raise UserError(f"{path} holds no study: write one row for each, see docs/own_data.md")
@@ -127,23 +125,6 @@ def _take_paths(dataset: RawDataset, columns: dict[str, str]) -> None:
         )
 
 
-def _table(place: Path) -> Path:
-    """The file of the studies: the one that is named, or the only one in a folder."""
-    if place.is_file():
-        return place
-    if not place.is_dir():
-        raise UserError(f"{place} does not exist: give the path of a table or JSON-lines file of your studies")
-    endings = (*TABLE_ENDINGS, *(f"{lines}{packed}" for lines in LINES_ENDINGS for packed in ("", ".gz")))
-    found = [path for path in find_below(place, r"[^~.].*", depth=1) if path.name.lower().endswith(endings)]
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found[:3]) or "none"
-        raise UserError(
-            f"{place} holds {len(found)} CSV, Excel and JSON-lines files ({names}), expected one: give the file itself with "
-            "--raw_dir"
-        )
-    return found[0]
-
-
 def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
     """Headings, rows and what was found out about the file."""
     if not path.name.lower().removesuffix(".gz").endswith(JSON_ENDINGS):
@@ -181,7 +162,7 @@ def _apart(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: RawOptions, dataset: RawDataset) -> None:
     """Add the study of every row; UserError lists all rows that are wrong."""
     problems: list[str] = []
-    marked = 0
+    marked = cut = 0
     seen: set[str] = set()
     for where, row in rows:
         values = {name: row[heading] for name, heading in columns.items() if not is_empty(row.get(heading))}
@@ -193,7 +174,9 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
                 if isinstance(values.get(name), str)
             }
             marked += any(values[name] != text for name, text in plain.items())
-            values |= plain
+            sections = cut_to_sections(plain)
+            cut += any(plain.get(name) != text for name, text in sections.items())
+            values |= plain | sections
             study = _study(path, where, values, options)
             if study.id in seen:
                 raise UserError(
@@ -206,8 +189,11 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
         seen.add(study.id)
         dataset.studies.append(study)
     if marked:
+        taken = "marks of HTML or HL7, or line breaks that were written out"
+        dataset.notes.append(f"{taken}, were taken out of {marked} reports")
+    if cut:
         dataset.notes.append(
-            f"marks of HTML or HL7, or line breaks that were written out, were taken out of {marked} reports"
+            f"in {cut} rows the findings or the impression are a whole report, of which the section alone is taken"
         )
     whole = sum(names_sections(study.report) for study in dataset.studies) if "report" in columns else 0
     if whole:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from modules.corpus.cells import is_empty
-from modules.corpus.spelling import on_disk
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
@@ -175,52 +174,6 @@ def _ask(path: Path, headings: Sequence[str], name: str) -> None:
             f"{path} has no column {name}, but {' and '.join(map(quoted_name, headings[:5]))} {look} like one: call "
             f"it {name} if it is, else remove it or call another column {name}{flag}"
         )
-
-
-def read_paths(value: Any, folder: Path) -> Any:
-    """Image paths of a cell, below the folder of the table where they can be; what is no text is left to the check.
-
-    Args:
-        value: text with paths separated by ``;``, or by commas, bars or line breaks where all parts are files and the whole
-            is none; a list in JSON or as Python prints it, or a list.
-        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name.
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        listed = re.fullmatch(r"\[(.*)\]", text, re.DOTALL)
-        parts = re.split("[,;]", listed[1]) if listed else text.split(";")
-        value = [path for part in parts for path in _several(part.strip().strip("'\""), folder)]
-    if not isinstance(value, list):
-        return value
-    return [on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
-
-
-def _several(text: str, folder: Path) -> list[str]:
-    """The paths in a text that separates them otherwise than by ``;``; a name may hold a comma."""
-    parts = [part.strip() for part in re.split(r"[,|\n]", text)]
-    if len(parts) > 1 and not _is_there(text, folder) and all(_is_there(part, folder) for part in parts):
-        return parts
-    return [text]
-
-
-def _is_there(text: str, folder: Path) -> bool:
-    """Whether a text is the path of a file."""
-    try:
-        return (folder / on_disk(folder, _below(text, folder))).is_file()
-    except (OSError, ValueError):  # no path at all, which the check says
-        return False
-
-
-def _below(text: str, folder: Path) -> str:
-    """A path with ``/`` in it, and from the folder on if it is an absolute one below that."""
-    if "\\" in text and not (folder / text).is_file():
-        text = text.replace("\\", "/")
-    if not PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive:
-        return text
-    for root in (folder.absolute(), folder.resolve()):
-        if PurePosixPath(text).is_relative_to(root):
-            return str(PurePosixPath(text).relative_to(root))
-    return text
 
 
 def read_states(value: Any) -> Any:

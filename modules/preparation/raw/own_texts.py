@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 
+from modules.corpus.cells import is_empty
 from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, HL7_SIGNS, TAGGED_BREAK
+from modules.evaluation.reading.one_section import named_sections, one_section
 from modules.messages import UserError
+from modules.preparation.raw.studies import SECTIONS
 
 _TAG = r"</?(?:{})(?:\s[^<>]*)?/?>"
 _BREAKING = re.compile(_TAG.format(r"p|br|div|li|ul|ol|tr|td|th|table|tbody|h\d|html|body|head"), re.IGNORECASE)
@@ -42,3 +46,16 @@ def plain_text(text: str, where: str) -> str:
 def names_sections(text: str) -> bool:
     """Whether a whole report names findings or impression inside, so that history and technique may stand beside them."""
     return _SECTION.search(text) is not None
+
+
+def cut_to_sections(texts: Mapping[str, str]) -> dict[str, str]:
+    """Findings and impression of a row, each without what a cell that is a whole report holds beside it.
+
+    Args:
+        texts: cells by ``findings`` and ``impression``. A section without a cell is taken from the other cell if it is named there.
+    """
+    parts = {name: one_section(texts[name], name) for name in SECTIONS if not is_empty(texts.get(name))}
+    for name, other in (SECTIONS, SECTIONS[::-1]):
+        if name not in parts and other in parts and name in named_sections(texts[other]):
+            parts[name] = one_section(texts[other], name)
+    return parts

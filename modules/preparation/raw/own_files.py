@@ -1,0 +1,76 @@
+"""The table of somebody's own studies, and the image files that its cells name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from modules.corpus.spelling import on_disk
+from modules.corpus.tables import TABLE_ENDINGS
+from modules.evaluation.reading.report_rows import LINES_ENDINGS
+from modules.messages import UserError
+from modules.preparation.raw.files import find_below
+
+
+def find_table(place: Path) -> Path:
+    """The file of the studies: the one that is named, or the only one in a folder."""
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        raise UserError(f"{place} does not exist: give the path of a table or JSON-lines file of your studies")
+    endings = (*TABLE_ENDINGS, *(f"{lines}{packed}" for lines in LINES_ENDINGS for packed in ("", ".gz")))
+    found = [path for path in find_below(place, r"[^~.].*", depth=1) if path.name.lower().endswith(endings)]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found[:3]) or "none"
+        raise UserError(
+            f"{place} holds {len(found)} CSV, Excel and JSON-lines files ({names}), expected one: give the file itself with "
+            "--raw_dir"
+        )
+    return found[0]
+
+
+def read_paths(value: Any, folder: Path) -> Any:
+    """Image paths of a cell, below the folder of the table where they can be; what is no text is left to the check.
+
+    Args:
+        value: text with paths separated by ``;``, or by commas, bars or line breaks where all parts are files and the whole
+            is none; a list in JSON or as Python prints it, or a list.
+        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        listed = re.fullmatch(r"\[(.*)\]", text, re.DOTALL)
+        parts = re.split("[,;]", listed[1]) if listed else text.split(";")
+        value = [path for part in parts for path in _several(part.strip().strip("'\""), folder)]
+    if not isinstance(value, list):
+        return value
+    return [on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
+
+
+def _several(text: str, folder: Path) -> list[str]:
+    """The paths in a text that separates them otherwise than by ``;``; a name may hold a comma."""
+    parts = [part.strip() for part in re.split(r"[,|\n]", text)]
+    if len(parts) > 1 and not _is_there(text, folder) and all(_is_there(part, folder) for part in parts):
+        return parts
+    return [text]
+
+
+def _is_there(text: str, folder: Path) -> bool:
+    """Whether a text is the path of a file."""
+    try:
+        return (folder / on_disk(folder, _below(text, folder))).is_file()
+    except (OSError, ValueError):  # no path at all, which the check says
+        return False
+
+
+def _below(text: str, folder: Path) -> str:
+    """A path with ``/`` in it, and from the folder on if it is an absolute one below that."""
+    if "\\" in text and not (folder / text).is_file():
+        text = text.replace("\\", "/")
+    if not PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive:
+        return text
+    for root in (folder.absolute(), folder.resolve()):
+        if PurePosixPath(text).is_relative_to(root):
+            return str(PurePosixPath(text).relative_to(root))
+    return text
