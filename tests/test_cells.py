@@ -14,7 +14,8 @@ from modules.messages import UserError
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.custom import read_custom
 
-SPREADSHEET = ["#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#BEZUG!", "#GETTING_DATA", "Err:502", "#####"]  # fmt: skip
+SPREADSHEET = ["#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#BEZUG!", "#GETTING_DATA", "Err:502", "#####",
+               "#¿NOMBRE?", "#¡VALOR!", "#¡REF!", "#¡DIV/0!", "#ИМЯ?", "#ЗНАЧ!", "#ДЕЛ/0!", "#AD?", "#HIÁNYZIK", "#名前?"]  # fmt: skip
 FORMULAS = ["=VLOOKUP(A2,refs!A:B,2,FALSE)", "=B7", "='Sheet 2'!$C$4"]
 PROGRAM = [
     "ERROR", "error", "[ERROR]", "<failed>", "Timeout", "OOM", "Error: out of tokens", "ValueError: bad shape", "Error 500: again",
@@ -22,11 +23,15 @@ PROGRAM = [
     "503 Server Error: busy", "torch.OutOfMemoryError: CUDA", "[object Object]", "<generator object at 0x7f1>", "tensor([1, 2])",
 ]  # fmt: skip
 NUMBERS = ["0", "0.83", "-1", "1e-3", "12,5", "inf", "True", "FALSE", "2020-01-02", "2020-01-02T03:04:00", "1/2/2020"]
-EMPTY = ["nan", "NaN", "None", "NULL", "NA", "N/A", "#N/A", "#NV", "<NA>", "NaT", "nil", "undefined", "(null)", "-", " . ", "-nan", "No report", "not available", "pending"]  # fmt: skip
+EMPTY = ["nan", "NaN", "None", "NULL", "NA", "N/A", "#N/A", "#NV", "<NA>", "NaT", "nil", "undefined", "(null)", "-", " . ", "-nan", "No report", "not available", "pending",
+         "#N/D", "#N/B", "#\u041d/\u0414", "#YOK", "[None]", "None, None", "['nan']", "None; None", "pd.NA", "No data", "no data available", "Report to follow.",
+         "Final report will follow", "Exam cancelled", "Examination was canceled.", "Study not performed.", "Not yet reported", "Report not yet dictated.",
+         "Awaiting report", "To be reported.", "Results pending"]  # fmt: skip
 REPORTS = [
     "Normal.", "clear", "Error in positioning; the apices are cut off.", "Failed line placement. No pneumothorax.", "No change",
     "# Findings\nClear lungs.", "Motion error limits the film.", "2 cm nodule", "1. Clear lungs.", "T11 fracture", "Hypertension = no",
     "None of the lines has moved.", "Missing left clavicle.", "Infiltrate", "True lateral film, clear.",
+    "#1 nodule", "Clear? Yes!", "No pneumothorax; report to follow.", "None, no change.", "Exam limited.", "Study not limited.", "[Clear]",
 ]  # fmt: skip
 GOOD = ["Small effusion on the left.", "The heart is large."]
 

@@ -14,7 +14,7 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, invisible, half a character
 
 EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write where there is nothing
     (
-        "", "nan", "-nan", "+nan", "none", "null", "n/a", "na", "n.a.", "nil", "undefined", "#n/a", "#na", "#n/a n/a", "#nv",
+        "", "nan", "-nan", "+nan", "none", "null", "n/a", "na", "n.a.", "nil", "undefined", "#n/a", "#na", "#n/a n/a", "#nv", "#yok", "pd.na", "no data",
         "<na>", "nat", "(null)", "[null]", "<null>", "(none)", "<none>", "(blank)", "(empty)", "<empty>", "[empty]", "missing",
         "no report", "no report available", "no report found", "no report was generated", "not found", "not provided", "blank", "empty",
         "[redacted]", "<unk>", "[unk]", ".nan", "not available", "not reported", "report pending", "pending", "unknown", "tbd",
@@ -23,12 +23,23 @@ EMPTY = frozenset(  # folded; what Excel, pandas, R, SQL and JavaScript write wh
     )
 )  # fmt: skip
 _NOTHING_SAID = re.compile(  # the same as a sentence
-    r"(?:the |this )?(?:radiology )?(?:report|text|findings section) (?:(?:is |was |has been )?(?:empty|blank|missing|deleted|removed|withheld|unavailable)"
+    r"(?:the |this )?(?:radiology )?(?:report|text|data|findings section) (?:(?:is |was |has been )?(?:empty|blank|missing|deleted|removed|withheld|unavailable)"
     r"|(?:is |was |has |could )?not (?:been |be )?(?:available|found|provided|given|generated|retrieved))"
-    r"|(?:empty|missing|deleted|no) (?:radiology )?(?:report|text)(?: (?:is |was |could be )?(?:available|found|provided|given|generated|present))?"
+    r"|(?:empty|missing|deleted|no) (?:radiology )?(?:report|text|data)(?: (?:is |was |could be )?(?:available|found|provided|given|generated|present))?"
+    # before there is one
+    r"|(?:(?:final|full|formal|official|radiology) )?(?:reports?|dictation|interpretation|results?) (?:(?:to|will) follow|(?:is |are )?(?:still )?pending)"
+    r"|(?:exam(?:ination)?|study|order|procedure)(?: was| is| has been)? (?:cancel+ed|not (?:performed|done|completed))"
+    r"|(?:(?:report|study|exam(?:ination)?|film|image) )?(?:is |was |has )?not (?:yet |been ){1,2}(?:reported|read|dictated|interpreted|available|signed)"
+    r"|(?:to be|awaiting) (?:report(?:ed)?|dictat(?:ed|ion)|interpret(?:ed|ation))"
 )
+_PIECE = re.compile(r"[^\s,;|'\"()\[\]]+")
+_OF_NO_VALUE = re.compile(r"#[^\W\d_]{1,3}/[^\W\d_]{1,3}")  # Excel's #N/A in other languages: #N/D, #N/B
+_CAPITAL = r"[A-Z\u00c0-\u00de\u011e\u0130\u015e\u0410-\u042f]"
 _FAILED = (  # what kind of failure, and how a cell shows it
-    ("a spreadsheet wrote where a formula failed", r"#(?:(?i:[a-zà-ÿ][a-zà-ÿ0-9_/ .]*[!?])|[A-Z]{4,}[A-Z_]*|#+)|Err:\d{3}"),
+    (
+        "a spreadsheet wrote where a formula failed",
+        rf"#(?:(?i:[a-zà-ÿ][a-zà-ÿ0-9_/ .]*[!?])|[^\s#]{{2,30}}[!?]|{_CAPITAL}{{4,}}(?:_|{_CAPITAL})*|#+)|Err:\d{{3}}",
+    ),
     ("is a formula and not its text", r"=\s*(?:[A-Z][A-Z0-9.]*\(.*|'?[\w .\[\]]*'?!?\$?[A-Z]{1,3}\$?\d+)"),
     (
         "a program wrote where it failed",
@@ -55,7 +66,9 @@ def is_empty(value: object) -> bool:
     folded = text.casefold()
     if folded in EMPTY or folded.rstrip(" .") in EMPTY or _NOTHING_SAID.fullmatch(folded.strip(" .[]()<>*")):
         return True
-    if set(folded.split()) <= {"nan", "none", "null"}:  # two empty cells that were joined
+    if _OF_NO_VALUE.fullmatch(folded):
+        return True
+    if set(_PIECE.findall(folded)) <= {"nan", "none", "null"}:  # two empty cells that were joined, a list of them
         return True
     return not any(character.isalnum() for character in text) and not re.fullmatch(r"##+", text)
 
