@@ -310,7 +310,7 @@ def test_what_a_program_put_between_the_words_is_taken_out(tmp_path):
         "Clear lungs. No effusion & no edema.", "Clear lungs. No effusion.", "Clear. Stable.", "Size < 3 cm, p > 2.", "Clear.",
         "Größe normal.",
     ]  # fmt: skip
-    assert "were taken out of 4 reports" in " ".join(dataset.notes)
+    assert "were taken out of the texts in 4 rows" in " ".join(dataset.notes)
     path = write(tmp_path, "id,image,report\n1,a.png,{\\rtf1\\ansi Clear.}\n")
     with pytest.raises(UserError, match=r"line 2: the report is rich text \(RTF\), expected plain text"):
         read_custom(path, options(), with_images=False)
@@ -326,8 +326,9 @@ def test_line_breaks_as_hospital_systems_write_them_are_taken_out_and_said(tmp_p
     rows = f'1,a.png,"Clear lungs.{mark}No effusion.{mark}Heart normal."\n2,b.png,Clear.\n'
     dataset = read_custom(write(tmp_path, f"id,image,report\n{rows}"), options(), with_images=False)
     assert dataset.studies[0].report.split() == ["Clear", "lungs.", "No", "effusion.", "Heart", "normal."]
-    assert "marks of HTML or HL7, or line breaks that were written out, were taken out of 1 reports" in " ".join(
-        dataset.notes
+    assert (
+        "marks of HTML or HL7, or line breaks that were written out, were taken out of the texts in 1 rows"
+        in " ".join(dataset.notes)
     )
 
 
@@ -362,7 +363,7 @@ def test_a_cell_of_a_section_that_is_a_whole_report_is_cut_to_the_section(tmp_pa
     dataset = read_custom(path, options(section=section), with_images=False)
     assert [study.report for study in dataset.studies] == [report] * 2
     assert (
-        "in 2 rows the findings or the impression are a whole report, of which the section alone is taken"
+        "the findings or the impression are a whole report, of which the section alone is taken in 2 rows"
         in dataset.notes
     )
 
@@ -371,7 +372,45 @@ def test_cells_of_sections_that_name_none_stay_and_the_other_column_goes_before_
     rows = "1,a.png,Clear.,Normal.\n2,b.png,FINDINGS: No edema. IMPRESSION: None new.,Dry.\n"
     dataset = read_custom(write(tmp_path, f"id,image,findings,impression\n{rows}"), options(section="both"), False)
     assert [study.report for study in dataset.studies] == ["Clear. Normal.", "No edema. Dry."]
-    assert any(note.startswith("in 1 rows the findings or the impression are") for note in dataset.notes)
+    assert any(note.endswith("of which the section alone is taken in 1 rows") for note in dataset.notes)
+
+
+def test_a_film_whose_name_is_written_in_other_case_is_found_and_said(tmp_path):
+    """Its study was left out."""
+    for name in ("i/0.png", "i/1.png", "J/2.Png", "3.PNG", "\u00e4.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    paths = ["i/0.PNG", "i/1.png", "j\\2.png", tmp_path / "3.png", "A\u0308.PNG"]
+    rows = "".join(f"s{number},{path},Clear {number}.\n" for number, path in enumerate(paths))
+    dataset = read_custom(write(tmp_path, f"study_id,image_path,report\n{rows}"), options())
+    assert [study.images for study in dataset.studies] == [
+        ("i/0.png",),
+        ("i/1.png",),
+        ("J/2.Png",),
+        ("3.PNG",),
+        ("\u00e4.png",),
+    ]
+    assert any(note.startswith("the image path is that of a file in other case") for note in dataset.notes)
+
+
+def test_of_two_films_that_differ_in_case_alone_none_is_taken_for_a_third(tmp_path):
+    for name in ("0.png", "0.Png", "1.png"):
+        (tmp_path / name).touch()
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("the disk takes 0.png for 0.Png")
+    path = write(tmp_path, "study_id,image_path,report\ns0,0.PNG,Clear.\ns1,1.png,Clear.\ns2,0.png,Dry.\n")
+    dataset = read_custom(path, options())
+    assert dataset.dropped == {"s0": "no image file"}
+    assert [study.images for study in dataset.studies] == [("1.png",), ("0.png",)]
+
+
+def test_a_link_that_leads_out_is_refused_in_other_case_too(tmp_path):
+    (tmp_path / "out.png").touch()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.png").symlink_to(tmp_path / "out.png")
+    path = write(tmp_path / "in", "study_id,image_path,report\ns0,0.PNG,Clear.\n")
+    with pytest.raises(UserError, match="leads out of the folder"):
+        read_custom(path, options())
 
 
 def test_a_study_of_two_rows_is_told_how_to_become_one(tmp_path):

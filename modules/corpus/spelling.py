@@ -1,11 +1,14 @@
-"""Names of files as people write them: a letter with its mark is one character in a table and may be two on the disk."""
+"""Names of files as people write them: in other case, or with a letter and its mark as two characters where the disk has one."""
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # of what people type and tables hold; of file names on macOS
@@ -17,14 +20,43 @@ def climbs(path: str) -> bool:
 
 
 def on_disk(folder: Path, path: str) -> str:
-    """A path below a folder as its file is called; unchanged where no form of it is there.
+    """A path below a folder as its file is called; unchanged where no form of it is there, or two files differ from it in case alone.
 
     Args:
         folder: what the path starts from.
         path: as somebody wrote it.
     """
-    if not path.isascii():
-        with suppress(OSError, ValueError):  # no path at all, which the checks say
-            forms = (path, *(unicodedata.normalize(form, path) for form in FORMS))
-            return next((name for name in forms if (folder / name).is_file()), path)
+    with suppress(OSError, ValueError):  # no path at all, which the checks say
+        forms = (path,) if path.isascii() else (path, *(unicodedata.normalize(form, path) for form in FORMS))
+        found = next((name for name in forms if (folder / name).is_file()), None)
+        return found or _of_other_case(folder, path) or path
     return path
+
+
+def _of_other_case(folder: Path, path: str) -> str | None:
+    """The only file whose path differs in case alone; None where there is none or are several, and of a path that leads out."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or climbs(path):
+        return None
+    place = folder
+    for part in pure.parts:
+        if not (place / part).exists():
+            alike = _by_folded(place, place.stat().st_mtime_ns).get(_folded(part), ())
+            if len(alike) != 1:
+                return None
+            part = alike[0]
+        place /= part
+    return str(place.relative_to(folder)) if place.is_file() else None
+
+
+@lru_cache(maxsize=64)
+def _by_folded(folder: Path, changed: int) -> Mapping[str, Sequence[str]]:
+    """What a folder holds, as it was at a time, by folded name."""
+    found: dict[str, list[str]] = {}
+    for name in os.listdir(folder):
+        found.setdefault(_folded(name), []).append(name)
+    return found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -13,7 +13,8 @@ Other headings that mean these are in ``own_columns.COLUMNS``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,7 +48,7 @@ from modules.preparation.raw.own_columns import (
     is_of_studies,
     read_states,
 )
-from modules.preparation.raw.own_files import find_table, read_paths
+from modules.preparation.raw.own_files import find_table, in_other_case, read_paths
 from modules.preparation.raw.own_patients import patients_of_paths
 from modules.preparation.raw.own_texts import cut_to_sections, names_sections, plain_text
 from modules.preparation.raw.split_files import read_split_file, use_split
@@ -55,6 +56,10 @@ from modules.preparation.raw.studies import NO_SECTION, SECTIONS, RawDataset, Ra
 from modules.records import parse_json
 
 TEXTS = ("report", *SECTIONS)
+# What is said of the rows in which it was done.
+MARKS = "marks of HTML or HL7, or line breaks that were written out, were taken out of the texts"
+WHOLE = "the findings or the impression are a whole report, of which the section alone is taken"
+CASE = "the image path is that of a file in other case, such as a.PNG of a.png, which is taken"
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
 
@@ -162,7 +167,7 @@ def _apart(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: RawOptions, dataset: RawDataset) -> None:
     """Add the study of every row; UserError lists all rows that are wrong."""
     problems: list[str] = []
-    marked = cut = 0
+    changed: Counter[str] = Counter()
     seen: set[str] = set()
     for where, row in rows:
         values = {name: row[heading] for name, heading in columns.items() if not is_empty(row.get(heading))}
@@ -173,11 +178,12 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
                 for name in TEXTS
                 if isinstance(values.get(name), str)
             }
-            marked += any(values[name] != text for name, text in plain.items())
+            changed[MARKS] += any(values[name] != text for name, text in plain.items())
             sections = cut_to_sections(plain)
-            cut += any(plain.get(name) != text for name, text in sections.items())
+            changed[WHOLE] += any(plain.get(name) != text for name, text in sections.items())
             values |= plain | sections
             study = _study(path, where, values, options)
+            changed[CASE] += in_other_case(values["image_path"], study.images)
             if study.id in seen:
                 raise UserError(
                     f"{path}, {where}: the id {study.id} appears twice, expected every id once: put the images of a study into one row, "
@@ -188,20 +194,8 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             continue
         seen.add(study.id)
         dataset.studies.append(study)
-    if marked:
-        taken = "marks of HTML or HL7, or line breaks that were written out"
-        dataset.notes.append(f"{taken}, were taken out of {marked} reports")
-    if cut:
-        dataset.notes.append(
-            f"in {cut} rows the findings or the impression are a whole report, of which the section alone is taken"
-        )
-    whole = sum(names_sections(study.report) for study in dataset.studies) if "report" in columns else 0
-    if whole:
-        dataset.notes.append(
-            f"{whole} of {len(dataset.studies)} reports name their sections (FINDINGS, IMPRESSION) and are taken whole, with whatever "
-            "else stands in them: put the wanted text into a column findings or impression if that is not meant"
-        )
-    dataset.notes += note_cuts(path.name, [study.report for study in dataset.studies])
+    dataset.notes += [f"{what} in {count} rows" for what, count in changed.items() if count]
+    dataset.notes += _note_texts(path, dataset.studies, "report" in columns)
     by_image = {image: study.id for study in dataset.studies for image in study.images}
     problems += [
         f"study {by_image[image]}: {path.parent / image} is a link, or below one, that leads out of the folder, expected the "
@@ -212,6 +206,18 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
         more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
         lines = "\n  ".join([*problems[:LISTED], *more])
         raise UserError(f"{path}: {len(problems)} of {len(rows)} rows are wrong:\n  {lines}")
+
+
+def _note_texts(path: Path, studies: Sequence[RawStudy], of_whole_reports: bool) -> list[str]:
+    """Lines on reports that are taken with all their sections, and on reports that look cut off."""
+    notes = []
+    whole = sum(names_sections(study.report) for study in studies) if of_whole_reports else 0
+    if whole:
+        notes.append(
+            f"{whole} of {len(studies)} reports name their sections (FINDINGS, IMPRESSION) and are taken whole, with whatever "
+            "else stands in them: put the wanted text into a column findings or impression if that is not meant"
+        )
+    return notes + note_cuts(path.name, [study.report for study in studies])
 
 
 def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -46,6 +47,12 @@ def read_paths(value: Any, folder: Path) -> Any:
     if not isinstance(value, list):
         return value
     return [on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
+
+
+def in_other_case(value: Any, images: Sequence[str]) -> bool:
+    """Whether a cell wrote one of the images, as they are called on the disk, in other case."""
+    text = str(value).replace("\\", "/")
+    return any(image not in text and image.casefold() in text.casefold() for image in images)
 
 
 def _several(text: str, folder: Path) -> list[str]:
