@@ -27,7 +27,7 @@ from modules.options.parsing import parse_options
 from modules.options.programs import MainPredict
 from modules.prediction import Reporter
 from modules.prediction import reporter as reporter_file
-from modules.prediction.films import find_films
+from modules.prediction.films import find_films, plain_name
 from modules.prediction.reporter import FILMS_AT_ONCE
 from modules.prediction.rexrank import read_studies
 from modules.prediction.writing import PredictionFolder
@@ -522,6 +522,15 @@ def test_a_model_on_foreign_features_says_what_is_missing(prepared, trained, tmp
     (tmp_path / "run" / "options.json").write_text(text)
     with pytest.raises(UserError, match=r"hold no entity_scorer\.pth"):
         Reporter.load(tmp_path / "run")
+
+
+def test_jpegs_are_read_whatever_they_are_called(tmp_path):
+    """Two of these names were neither read nor listed."""
+    names = ["a.JPE", "b.jfif", "c.jpeg", "d.jpg"]
+    for name in names:
+        Image.new("L", (8, 8)).save(tmp_path / name, "jpeg")
+    assert [path.name for path in find_films([tmp_path])] == names
+    assert [plain_name(path) for path in find_films([tmp_path])] == ["a", "b", "c", "d"]
 
 
 def test_a_folder_stands_for_its_images_each_once(tmp_path):

@@ -52,7 +52,7 @@ _FAILED = (  # what kind of failure, and how a cell shows it
     ("is a number and no text", r"[-+]?(?:\d+(?:[.,]\d+)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf(?:inity)?"),
     ("is a date and no text", r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\d{1,2}[./]\d{1,2}[./](?:\d{2}){1,2}"),
     ("is a truth value and no text", r"(?i:true|false)"),
-    ("is a path and no text", r"\S*[/\\]\S+\.\w{2,5}|\S+\.(?i:txt|png|jpe?g|dcm|dicom|json|xml)"),
+    ("is a path and no text", r"\S*[/\\]\S+\.\w{2,5}|\S+\.(?i:txt|png|jpe?g|jpe|jfif|dcm|dicom|json|xml)"),
 )  # fmt: skip
 _KINDS = tuple((kind, re.compile(pattern, re.DOTALL)) for kind, pattern in _FAILED)
 _IN_ANY_COLUMN = 3  # the first kinds are wrong in ids and paths too

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from modules.corpus.dicom import MAX_PIXELS, check_size, read_dicom, shed_colour, spread
 from modules.corpus.dicom_marks import is_bare, is_dicom
 from modules.corpus.jpegs import load_whole
+from modules.corpus.spelling import JPEG
 from modules.messages import UserError
 
 FORMATS = ("PNG", "JPEG")
@@ -112,7 +113,7 @@ def of_two_depths(paths: Iterable[Path]) -> list[Path]:
     """
     deep, others = [], False
     for path in paths:
-        if path.suffix.lower() in (".jpg", ".jpeg"):
+        if path.suffix.lower() in JPEG:
             others = True  # archives hold hundreds of thousands, not to be opened for this
             continue
         with open(path, "rb") as file:

@@ -11,6 +11,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+PICTURES = (".png", *JPEG)  # which do not say what view they are
+DICOM = (".dcm", ".dicom")
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # of what people type and tables hold; of file names on macOS
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from modules.corpus.dicom_marks import is_bare, is_dicom
 from modules.corpus.dicom_subjects import is_lateral
+from modules.corpus.spelling import DICOM, PICTURES
 from modules.messages import UserError, named
 
-_PLAIN = (".png", ".jpg", ".jpeg")  # which do not say what view they are
-SUFFIXES = (*_PLAIN, ".dcm", ".dicom")
+SUFFIXES = (*PICTURES, *DICOM)
 OTHER_KINDS = (  # of images that are not read, which is said of each where a folder holds it
     ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpf", ".jpx", ".jls", ".jxl", ".heic", ".heif", ".avif", ".pgm", ".ppm",
     ".pnm", ".nii", ".nrrd", ".mha",
@@ -48,7 +48,7 @@ def find_films(words: Sequence[str | Path]) -> list[Path]:
 
 def lateral_note(films: Sequence[Path]) -> str | None:
     """What to beware of where DICOM files say that they are lateral views; None where none does."""
-    lateral = [film for film in films if film.suffix.lower() not in _PLAIN and is_lateral(film)]
+    lateral = [film for film in films if film.suffix.lower() not in PICTURES and is_lateral(film)]
     if not lateral:
         return None
     return (

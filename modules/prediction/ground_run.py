@@ -18,6 +18,7 @@ from modules.corpus.bank import TrainingBank
 from modules.corpus.images import RESIZE_RATIO
 from modules.corpus.patients import patient_key
 from modules.corpus.pixels import open_image
+from modules.corpus.spelling import DICOM, JPEG
 from modules.distributed import processes
 from modules.evaluation.grounding.boxes import Phrase, entities_of, read_boxes, read_masks
 from modules.evaluation.grounding.phrases import require_on_film
@@ -32,7 +33,7 @@ from modules.prediction.release import WEIGHTS, check_sums, is_release, open_tra
 from modules.records import atomic_write, provenance, sha256_of, write_json
 
 FOREIGN = "maps"  # the row of maps that another program made
-FILM_ENDINGS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
+FILM_ENDINGS = (*JPEG, ".png", *DICOM)
 
 
 def results_of(wanted: Any) -> dict[str, str]:

@@ -13,7 +13,7 @@ from modules.evaluation.reading.headings import is_known, side_of
 from modules.messages import UserError, quoted
 
 _ID_BEFORE = re.compile(  # "12: ..", "s50414267, ..", "case-3\t..", "a) ..", "films/1.png .."
-    r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|[\w-]*\d(?=[\t:|])|[A-Za-z](?=[\t:|)])|\S+\.(?:jpe?g|png|dcm|txt))\S?\s*\S"
+    r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|[\w-]*\d(?=[\t:|])|[A-Za-z](?=[\t:|)])|\S+\.(?:jpe?g|jpe|jfif|png|dcm|txt))\S?\s*\S"
 )
 _CELLS_APART = re.compile(r"\t|\|{2,}")
 

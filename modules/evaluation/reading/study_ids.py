@@ -17,7 +17,7 @@ from modules.evaluation.reading.chance import PARTS, SEPARATORS, contradicts, te
 
 Keys = Mapping[str, Sequence[str | None]]
 
-_ENDING = re.compile(r"(?:\.(?:jpe?g|jfif|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt|json|xml))+$")
+_ENDING = re.compile(r"(?:\.(?:jpe?g|jpe|jfif|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt|json|xml))+$")
 _KEPT_AS_TEXT = re.compile(r'="([^"]*)"')  # ="007", by which exports keep Excel from making a number of an id
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modules.corpus.spelling import DICOM, PICTURES
 from modules.corpus.tables import plain_heading
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.headings import PLAIN
 from modules.evaluation.reading.predictions import Matched
 from modules.messages import UserError
 
-FILM_ENDINGS = ("", ".png", ".jpg", ".jpeg", ".dcm")
+FILM_ENDINGS = ("", *PICTURES, *DICOM)
 
 
 def require_films(matched: Matched, folder: str | None) -> None:

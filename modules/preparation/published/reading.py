@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from modules.corpus.annotations import Study
 from modules.corpus.archives import TAR_ENDINGS, archive_members
+from modules.corpus.spelling import DICOM, PICTURES
 from modules.corpus.store_writing import FLUSH_ROWS
 from modules.messages import UserError
 from modules.records import atomic_write, iterate_jsonl, plain
@@ -186,7 +187,7 @@ def _key(path: str) -> str:
     """An image path, or that of its array, without .npy and without the image's suffix."""
     path = path.removesuffix(".npy")
     pure = PurePosixPath(path)
-    return str(pure.with_suffix("")) if pure.suffix.lower() in (".jpg", ".jpeg", ".png", ".dcm") else path
+    return str(pure.with_suffix("")) if pure.suffix.lower() in (*PICTURES, *DICOM) else path
 
 
 def _array(content: bytes, where: object) -> np.ndarray:

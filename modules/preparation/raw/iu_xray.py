@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from modules.corpus.nothing_said import says_nothing
+from modules.corpus.spelling import PICTURES
 from modules.messages import Needed, UserError, quoted, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.drawn_split import draw_split
@@ -22,8 +23,8 @@ from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy, jo
 
 REPORTS = r"NLMCXR_reports(\.tgz|\.tar\.gz|\.tar|\.zip)?|ecgen-radiology"
 _PACKED = r".*(\.tgz|\.tar\.gz|\.tar|\.zip)"
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")  # of images, the earlier read first
-_ENDINGS = re.compile(r"(?:\.(?:png|jpe?g|dcm))+$", re.IGNORECASE)
+_SUFFIXES = (*PICTURES, ".dcm")  # of images, the earlier read first
+_ENDINGS = re.compile(r"(?:\.(?:png|jpe?g|jpe|jfif|dcm))+$", re.IGNORECASE)
 FRONTAL = "frontal"  # of Kaggle's projections, in small letters
 _IMAGE_ID = re.compile(r"(?:CXR)?(\d+)_(?:\d+_)?(IM-.+)")  # CXR1_1_IM-0001-3001 is 1_IM-0001-3001 at Kaggle
 
