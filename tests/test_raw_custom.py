@@ -413,6 +413,29 @@ def test_a_link_that_leads_out_is_refused_in_other_case_too(tmp_path):
         read_custom(path, options())
 
 
+def test_of_several_columns_of_images_the_one_is_taken_whose_files_are_there(tmp_path):
+    """What a column image said of the view was taken for paths, and every study was left out."""
+    (tmp_path / "0.png").touch()
+    said = "the images are those of the column"
+    merged = write(tmp_path, "filename,image,findings\n0.png,Xray Chest PA,Clear.\n")
+    dataset = read_custom(merged, options())
+    assert [study.images for study in dataset.studies] == [("0.png",)]
+    assert f"{said} 'filename', whose files are there, not of 'image'" in dataset.notes
+    brax = write(tmp_path, "DicomPath,PngPath,Report\nd/0.dcm,0.png,Clear.\n", "b.csv")
+    dataset = read_custom(brax, options())
+    assert [study.images for study in dataset.studies] == [("0.png",)]
+    assert f"{said} 'PngPath', whose files are there, not of 'DicomPath'" in dataset.notes
+    absent = write(tmp_path, "filename,image,findings\n7.jpe,Xray Chest PA,Clear.\n", "c.csv")
+    dataset = read_custom(absent, options(), with_images=False)
+    assert [study.images for study in dataset.studies] == [("7.jpe",)]
+    assert f"{said} 'filename', which holds names of files, not of 'image'" in dataset.notes
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "0.dcm").touch()
+    dataset = read_custom(brax, options())
+    assert [study.images for study in dataset.studies] == [("d/0.dcm",)]
+    assert said not in " ".join(dataset.notes)
+
+
 def test_a_study_of_two_rows_is_told_how_to_become_one(tmp_path):
     path = write(tmp_path, "study_id,path,report\ns1,a.png,Clear.\ns1,b.png,Clear.\n")
     with pytest.raises(

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.cells import is_empty
+from modules.corpus.spelling import DICOM, PICTURES
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
+from modules.preparation.raw.own_files import are_there
 from modules.preparation.raw.own_patients import Rows, may_name_patients
 from modules.preparation.raw.own_texts import names_sections
 from modules.preparation.raw.studies import SECTIONS
@@ -32,6 +34,7 @@ KNOWN = tuple(name for names in COLUMNS.values() for name in names)
 _IDS = {plain_heading(name) for name in COLUMNS["id"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
 
+MOST_FILES = 200  # rows whose files are looked for
 NOBODY = "none"  # of --patient_column
 
 
@@ -57,6 +60,7 @@ def find_columns(
     for heading in headings:
         written.setdefault(plain_heading(heading), []).append(heading)
     found: dict[str, str] = {}
+    notes: list[str] = []
     for name, names in COLUMNS.items():
         candidates = [written[plain_heading(known)] for known in names if plain_heading(known) in written]
         if any(len(same) > 1 for same in candidates):
@@ -65,17 +69,13 @@ def find_columns(
             )
         if candidates:
             found[name] = candidates[0][0]
+        if name == "image_path" and len(candidates) > 1:
+            found[name], notes = _column_of_images(path, rows, [same[0] for same in candidates])
         if name == "id" and len(candidates) > 1:  # a study of several images in as many rows is told by its images
             found[name] = next((same[0] for same in candidates if _tells_apart(rows, same[0])), found[name])
     if patients is not None:
         _take_patients(path, headings, found, patients)
-    shown = shown_headings(headings[:12], bool(found))
-    lacking = {} if "image_path" in found else {"images": "image_path"}
-    if not found.keys() & {"report", *SECTIONS}:
-        lacking["texts"] = "report, or findings and impression"
-    if lacking:
-        calls = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
-        raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {calls}")
+    _require_columns(path, headings, found)
     _ask_for_the_text(path, rows, found)
     if "report" in found:  # it is the whole text: what would be taken where it is empty is another text
         joined = found.keys() >= {*SECTIONS} and any(names_sections(str(row.get(found["report"]))) for _, row in rows)
@@ -93,7 +93,35 @@ def find_columns(
             unused.remove(repeated[0])
     taken = ", ".join(f"{name} from {quoted_name(heading)}" for name, heading in found.items() if name != heading)
     left = [*map(quoted_name, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
-    return found, [f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
+    return found, [*notes, f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
+
+
+def _require_columns(path: Path, headings: Sequence[str], found: Mapping[str, str]) -> None:
+    """Refuse a table without images or without texts."""
+    shown = shown_headings(headings[:12], bool(found))
+    lacking = {} if "image_path" in found else {"images": "image_path"}
+    if not found.keys() & {"report", *SECTIONS}:
+        lacking["texts"] = "report, or findings and impression"
+    if lacking:
+        calls = "; ".join(f"call that of the {what} {name}" for what, name in lacking.items())
+        raise UserError(f"{path} has no column of {' and none of '.join(lacking)} (found {shown}): {calls}")
+
+
+def _column_of_images(path: Path, rows: Rows, headings: Sequence[str]) -> tuple[str, list[str]]:
+    """The first of several columns whose files are there, or else that holds names of files, or else the first; and a line if it is another."""
+    some = rows[:: max(1, len(rows) // MOST_FILES)]
+    cells = {heading: [row[heading] for _, row in some if not is_empty(row.get(heading))] for heading in headings}
+    there = [heading for heading, values in cells.items() if any(are_there(value, path.parent) for value in values)]
+    named = [
+        heading
+        for heading, values in cells.items()
+        if any(str(value).strip("[]'\" ").lower().endswith((*PICTURES, *DICOM)) for value in values)
+    ]
+    taken = next(iter([*there, *named, *headings]))
+    if taken == headings[0]:
+        return taken, []
+    why = "whose files are there" if there else "which holds names of files"
+    return taken, [f"the images are those of the column {quoted_name(taken)}, {why}, not of {quoted_name(headings[0])}"]
 
 
 def _ask_for_the_text(path: Path, rows: Rows, found: Mapping[str, str]) -> None:

@@ -49,6 +49,12 @@ def read_paths(value: Any, folder: Path) -> Any:
     return [on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
 
 
+def are_there(value: Any, folder: Path) -> bool:
+    """Whether a cell names a file that is there."""
+    paths = read_paths(value, folder)
+    return isinstance(paths, list) and any(isinstance(part, str) and _is_there(part, folder) for part in paths)
+
+
 def in_other_case(value: Any, images: Sequence[str]) -> bool:
     """Whether a cell wrote one of the images, as they are called on the disk, in other case."""
     text = str(value).replace("\\", "/")
