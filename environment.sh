@@ -73,9 +73,13 @@ launch() {  # program, flags...: one process, or one per GPU asked for, started 
         processes=$(awk -F, '{print NF}' <<<"$CUDA_VISIBLE_DEVICES")
     fi
     case ${processes:-1} in
-        0 | 1) "$PYTHON" "$program" "$@" ;;
-        *) "$PYTHON" -m modules.processes.launch --processes "$processes" "$program" "$@" ;;
+        0 | 1) ${IN_PLACE:-} "$PYTHON" "$program" "$@" ;;
+        *) ${IN_PLACE:-} "$PYTHON" -m modules.processes.launch --processes "$processes" "$program" "$@" ;;
     esac
+}
+
+become() {  # program, flags...: the same in the place of the script, so that a signal to the script reaches the program
+    IN_PLACE=exec launch "$@"
 }
 
 only() {  # names... -- words...: sets ONLY to the flags of these names among the words, with their values

@@ -7,4 +7,4 @@ set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-launch main_test.py --dataset_name custom --save_dir results/custom --baselines --overwrite "$@"
+become main_test.py --dataset_name custom --save_dir results/custom --baselines --overwrite "$@"

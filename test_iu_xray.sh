@@ -17,5 +17,5 @@ else
     places=(--ann_path "$annotation" --feature_dir data/iu_xray/features_zero_shot --bank_dir data/mimic_cxr/features
         --load_pretrained results/mimic_cxr/model_best.pth --split all --save_dir results/iu_xray_zero_shot)
 fi
-launch main_test.py --dataset_name iu_xray "${places[@]}" --bert_path checkpoints/bert-base-uncased \
+become main_test.py --dataset_name iu_xray "${places[@]}" --bert_path checkpoints/bert-base-uncased \
     --beam_size 3 --gen_min_len 60 --gen_max_len 110 "${REST[@]}"

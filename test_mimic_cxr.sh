@@ -6,6 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
-launch main_test.py --dataset_name mimic_cxr --load_pretrained results/mimic_cxr/model_best.pth \
+become main_test.py --dataset_name mimic_cxr --load_pretrained results/mimic_cxr/model_best.pth \
     --bert_path checkpoints/bert-base-uncased --beam_size 3 --gen_min_len 100 --gen_max_len 150 \
     --save_dir results/mimic_cxr "$@"

@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
-launch main_train.py --dataset_name mimic_cxr --bert_path checkpoints/bert-base-uncased \
+become main_train.py --dataset_name mimic_cxr --bert_path checkpoints/bert-base-uncased \
     --resnet_weights checkpoints/resnet101.pth \
     --batch_size 18 --epochs 6 --init_lr 5e-5 --min_lr 5e-6 --warmup_lr 5e-7 --warmup_steps 2000 --weight_decay 0.05 \
     --clip_grad_value 0.1 --beam_size 3 --gen_min_len 100 --gen_max_len 150 \

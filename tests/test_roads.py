@@ -9,9 +9,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from copy import copy
 from pathlib import Path
 
@@ -180,6 +182,27 @@ def test_raw_mimic_is_prepared_trained_and_tested(first):
     assert "labels: rule" in said
     assert "cannot be told after 6 steps of training" in said  # no word of what random references cost
     assert "column" not in trained  # of a table that MIMIC-CXR does not have
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_to_the_script_saves_the_training(checkout, processes):
+    """The script ended alone, and the training went on without it."""
+    run = checkout / f"results/stopped_{processes}"
+    flags = [*TRAINING, *WRITING, "--epochs", 500, "--val_every", 500, "--save_dir", run, "--n_gpu", processes]
+    place = {
+        **os.environ,
+        "VIRTUAL_ENV": str(Path(sys.executable).parents[1]),
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # which gets the signal itself
+    command = list(map(str, ["bash", checkout / "train_mimic_cxr.sh", *flags]))
+    script = subprocess.Popen(command, env=place, cwd=checkout.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while not (run / "current_checkpoint.pth").is_file():
+        assert script.poll() is None, script.stdout.read().decode()
+        time.sleep(0.05)
+    script.send_signal(signal.SIGTERM)
+    said, _ = script.communicate(timeout=300)  # the output is open as long as any process of the training lives
+    assert script.returncode == 128 + signal.SIGTERM, said.decode()
+    assert "main_train.py: interrupted: add --resume to continue" in said.decode()
 
 
 def test_iu_xray_zero_shot_is_one_command_and_a_test(checkout, open_i):
