@@ -84,7 +84,7 @@ def test_the_number_under_which_a_hospital_files_a_person_is_asked_about(tmp_pat
 
 @pytest.mark.parametrize(
     "heading",
-    ["hospital_patient_id", "Hospital Patient No", "site subject id", "source_patient_id", "dataset_patient_id", "image_patient_id",
+    ["hospital_patient_id", "ptid", "PTNO", "患者ID", "病人编号", "Hospital Patient No", "site subject id", "source_patient_id", "dataset_patient_id", "image_patient_id",
      "report_patient_id", "clinic_patient_no", "batch_subject_id", "Patient ID (hospital)", "patient_id_site", "patient_key_source",
      "PatientIDSite", "patientid_hospital", "ward_patient_name", "site_patient_code", "Hospital MRN", "site_pseudonym", "Patient's ID (hospital)",
      "id_patient_hospital", "ID of the patient (site)", "site_patient", "view_subject_key"],

@@ -20,7 +20,8 @@ _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # Patient
 
 # Words of headings, an idea a line.
 _PERSON = re.compile(
-    r"(?:(?<!in)(?<!out)patient(?:s|en)?|pazient|pacient|subjects?|sujet|participants?|proband|volunteer|pseudonym)"
+    r"(?:(?<!in)(?<!out)patient(?:s|en)?|pazient|pacient|subjects?|sujet|participants?|proband|volunteer|pseudonym"
+    r"|^pt(?=(?:ids?|no|nr|num)$)|患者|病人|환자)"
 )
 _PERSON_WORDS = re.compile(r"pts?|pat|subjs?|persons?|individuals?|empi|uhid|mrn")
 _NUMBER = r"ids?|nr|no|num|number|nummer|n[uú]mero|key|uid|identifier|index|idx|barcode"
