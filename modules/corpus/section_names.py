@@ -24,17 +24,36 @@ OF_THE_FILM = (  # words beside the name that leave a section this study's
 WEIGHED = (  # words that do so too, but with which a sentence may begin
     r"general|main|key|major|principal|significant|pertinent|relevant|important|detailed|brief|reported"
 )
+GOES_ON = (  # words behind which the name of a section is part of a sentence: "an impression: .."
+    r"an?|the|these|this|that|my|our|its|is|are|was|were|of|with|as|and|or|no|any|for|in|on|at|by|from|to|under|without|following|other|additional"
+    r"|acute|diagnostic"
+)
 ORGAN = (
     r"heart|cardi|mediast|lung|pulmon|airway|trachea|pleur|bone|bony|skelet|osseous|rib|spine|soft tissue|abdom|diaphragm|"
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
     r"pneumo|edema|opacit|nodul|mass|\bleft|\bright|upper|lower"
 )
-SIGNATURE = (  # with which nothing of the report goes on
-    r"(?:dictated (?:and \w+ )?by|electronically signed|report signed|approved(?: by)?(?=:| )|end of (?:report|impression|findings)|"
-    r"i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*|i have reviewed the (?:images?|films?|study))\b"
+_SIGNED = r"(?:dictated|transcribed|typed|signed|verified|finali[sz]ed|authenticated|released)"
+SIGNED_BY = rf"(?:(?:electronically|digitally) )?(?:{_SIGNED}|reviewed|read|interpreted|reported)(?: and \w+)? by"
+_DISCLAIMER = (  # a sentence that says so
+    r"[^.!?:;\n]{0,100}\b(?:(?:voice|speech)[ -]recognition|dictation (?:software|system)|(?:typographical|transcription(?:al)?) errors?)\b"
+    r"|(?:the|this|these|all)(?: \w+){1,4} (?:was|were|has been|have been) (?:\w+ )?reviewed (?:and \w+ )?by (?:the |an? )?(?:staff|attending|supervising)\b"
 )
-ADDENDUM = re.compile(  # on a line of its own or behind a sentence
-    r"(?:^[^\S\n]*|(?<=[.!?])\s*)(?:\*\*|__)?(?:FINAL )?(?:ADDEND(?:UM|A)\b[^\S\n]*:?|Addend(?:um|a)(?:\*\*|__)?:)(?:\*\*|__)?",
+SIGNATURE = (  # with which nothing of the report goes on
+    r"(?:(?:(?:final )?report (?:(?:was|has been) )?)?"
+    rf"(?:{SIGNED_BY}[^\S\n]*:|{_SIGNED}(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: on)?[^\S\n]*:|(?:electronically|digitally) {_SIGNED}\b)"
+    r"|report signed\b|approved(?: by)?(?=:| )"
+    rf"|end of (?:report|impression|findings)\b|{_DISCLAIMER}"
+    r"|i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*\b|i have reviewed the (?:images?|films?|study)\b)"
+)
+RECORD = (  # headings of what an archive keeps beside a report
+    r"(?:acr|cpt|icd|billing) codes?|workstation(?: id)?|(?:attending|ordering|referring|interpreting) (?:physician|provider|radiologist)|critical results?"
+)
+_ADDENDA = r"(?:FINAL |RADIOLOG(?:IST|Y) |ATTENDING )?ADDEND(?:UM|A)\b"
+ADDENDUM = re.compile(  # on a line of its own or behind a sentence, also "*** ADDENDUM ***" and "[ADDENDUM 02/03/2021]"
+    rf"(?:^[^\S\n]*|(?<=[.!?])\s*)(?:[*_=-]{{2,}}[^\S\n]*|\[)?"
+    rf"(?:{_ADDENDA}(?:[^\S\n]+[\d/.-]+(?=[\]:]))?|NOTE ADDED AT ATTENDING REVIEW\b|Addend(?:um|a)(?: [\d/.-]+)?(?=(?:\*\*|__)?:))"
+    r"(?:[^\S\n]*(?:[:\]]|[*_=-]{2,}))*",
     re.MULTILINE,
 )
 _LISTED_ASIDE = re.compile(  # "2. Recommendation: CT." of a list

@@ -9,8 +9,10 @@ from modules.corpus.cells import is_empty
 from modules.corpus.section_names import (
     ADDENDUM,
     ANOTHER,
+    GOES_ON,
     OF_THE_FILM,
     ORGAN,
+    RECORD,
     SIGNATURE,
     WEIGHED,
     without_listed_asides,
@@ -18,7 +20,8 @@ from modules.corpus.section_names import (
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _BOTH = r"findings?\s*(?:and|&|/)\s*impressions?"  # one section that is both
-_NAMES = rf"{_BOTH}|findings|impressions?|{_CONCLUSION}"
+_IMPRESSION = r"impressions?(?:\s*(?:and|&|/)\s*recommendations?(?:\(s\))?)?"
+_NAMES = rf"{_BOTH}|findings|{_IMPRESSION}|{_CONCLUSION}"
 _DIAGNOSIS = r"(?:final |radiographic |radiological )?diagnos[ei]s"
 _WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{ANOTHER})[^\S\n]+){{1,3}}"
 _MARKS = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
@@ -38,14 +41,12 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
-    r"\b(?:an?|the|this|that|my|our|its|is|are|was|of|with|as|and|or|no|for|in|to|under|clinical|overall|radiographic|diagnostic|initial|general"
-    r"|prior|previous|final)\s*\Z",
-    re.IGNORECASE,
+    rf"\b(?:{GOES_ON}|clinical|overall|radiographic|initial|general|prior|previous|final)\s*\Z", re.IGNORECASE
 )
 _OTHERS = (
     r"recommendations?(?:\(s\))?|suggestions?|management|next steps?|plan|techniques?|procedures?(?: comments?)?|comparisons?|indications?"
     r"|exam(?:ination)?s?|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
-    r"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read"
+    rf"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read|{RECORD}"
 )
 _OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparison|technique|indication|exam|history|clinical|reason)")
 _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
@@ -72,7 +73,7 @@ _NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own
 )
 _RULE = re.compile(r"\s*\n[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\Z")
 _TITLE = re.compile(  # of the report, or of a view
-    r"\A\s*(?:[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*\n)|(?-i:(?<=REPORT)))[*_]*)?"
+    r"\A\s*(?:[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*(?:\n|\Z))|(?-i:(?<=REPORT)))[*_]*)?"
     r"(?:\s*(?-i:[A-Z0-9 ,./()&'-]*\b(?:CHEST|VIEWS?|RADIOGRAPHS?|PORTABLE|LATERAL)\b[A-Z0-9 ,./()&'-]*):\s*)?",
     re.IGNORECASE,
 )
@@ -110,7 +111,10 @@ def one_section(text: str, section: str) -> str:
     Returns:
         The section; ``""`` if the report has headers and not this section.
     """
-    whole, text = text, re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
+    whole, text = (
+        text,
+        re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines())),
+    )
     if not _named(text):
         return whole
     text = without_listed_asides(_NOTHING_MORE.sub("", text))
@@ -118,7 +122,7 @@ def one_section(text: str, section: str) -> str:
     parts = _parts(text)
     for more in map(_parts, added):  # a section that stands nowhere above
         parts |= {kind: more[kind] for kind in ("findings", "impression") if more.get(kind) and not parts.get(kind)}
-    joined = {kind: ("\n" if "\n" in text else " ").join(dict.fromkeys(pieces)) for kind, pieces in parts.items()}
+    joined = {kind: ("\n" if "\n" in whole else " ").join(dict.fromkeys(pieces)) for kind, pieces in parts.items()}
     impression = joined.get("impression") or joined.get("doubtful", "")
     findings = joined["findings"] if "findings" in joined else _TITLE.sub("", joined.get("before", "")).strip()
     if section != "both":

@@ -12,13 +12,13 @@ import difflib
 import re
 from functools import cache
 
-from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN
+from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN, RECORD
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
 from modules.preparation.raw.studies import SECTIONS
 
 _CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|imp)"
-NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}))?)"
+NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}|recommendations?(?:\(s\))?))?)"
 _CAPITALS = re.compile(  # "CHEST, PA AND LATERAL: .."
     r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)"
 )
@@ -34,7 +34,7 @@ _MARKED = re.compile(  # "**Findings:** ..", "[FINDINGS] ..", "## Findings"
 )
 _ASIDE_IN_ANY_CASE = re.compile(
     r"\s*(?P<name>indications?|(?:clinical )?history|technique|comparisons?|examination|reason for exam(?:ination)?|"
-    r"recommendations?|notification|addendum|clinical information|comments?|notes?|plan|limitations?|follow[ -]?up|next steps?|disclaimer|cc)\s*:(?P<rest>.*)",
+    rf"recommendations?|notification|addendum|clinical information|comments?|notes?|plan|limitations?|follow[ -]?up|next steps?|disclaimer|cc|{RECORD})\s*:(?P<rest>.*)",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(

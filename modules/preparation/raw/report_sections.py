@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass
 
 from modules.corpus.nothing_said import says_nothing
-from modules.corpus.section_names import ADDENDUM, SIGNATURE, without_listed_asides
+from modules.corpus.section_names import ADDENDUM, RECORD, SIGNATURE, without_listed_asides
 from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
 from modules.preparation.raw.studies import SECTIONS, join_sections
 
@@ -49,13 +49,16 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     r"(?<=[.?!:])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?):)"
     # as in "no nodule IMPRESSION: ..", "no nodule. RECOMMENDATION: .."
     r"|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
-    r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?))?:"
+    r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?|RECOMMENDATIONS?(?:\(S\))?))?:"
     r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP):)"
+    # as in "Cough. FINDINGS, PA AND LATERAL: ..", "Cough. FINDINGS The lungs .."
+    r"|(?<=[a-z_][.?!])\s+(?=(?:FINDINGS?|IMPRESSIONS?)(?:\s*;|\s+:|,? \(?[A-Z][A-Z ,/]{1,30}\)?:|\.?\s+[A-Z][a-z]))"
     # as in "No nodule. CRITICAL FINDINGS: ..", "No nodule. I, the attending, ..", "No nodule. Final Impression: .."
-    r"|(?<=[a-z][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)"
-    r"|(?<=[.?!])\s+(?=I, (?:the|as|Dr)\b|(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
+    r"|(?<=[a-z_][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)"
+    rf"|(?<=[.?!])\s+(?=(?i:{SIGNATURE}|(?:{RECORD})\s*:))"
+    r"|(?<=[.?!])\s+(?=(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
     # as in "No nodule. Impression: .."
-    r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
+    r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?(?:\s*(?:and|/|&)\s*[Rr]ecommendations?(?:\([Ss]\))?)?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
     r"|Indications?|Recommendations?|Comments?|Notes?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
     # as in "Chest: Findings: .."
     r"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|Technique|Comparisons?|Indications?)\s*:)"
