@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from modules.corpus.cells import is_empty
+from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.section_names import (
     ADDENDUM,
     ANOTHER,
@@ -19,11 +20,11 @@ from modules.corpus.section_names import (
 )
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
-_BOTH = r"findings?\s*(?:and|&|/)\s*impressions?"  # one section that is both
+_BOTH = r"findings?\s*(?:and|&|/)\s*impressions?|impressions?\s*(?:and|&|/)\s*findings?"  # one section that is both
 _IMPRESSION = r"impressions?(?:\s*(?:and|&|/)\s*recommendations?(?:\(s\))?)?"
 _NAMES = rf"{_BOTH}|findings|{_IMPRESSION}|{_CONCLUSION}"
 _DIAGNOSIS = r"(?:final |radiographic |radiological )?diagnos[ei]s"
-_WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{ANOTHER})[^\S\n]+){{1,3}}"
+_WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{ANOTHER}|techniques?[^\S\n]+(?:and|&))[^\S\n]+){{1,3}}"
 _MARKS = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
 _BOLD = r"[*_]{0,3}"
 _BEGINS = (  # a text, a line or a sentence, also one without a blank before it
@@ -113,7 +114,7 @@ def one_section(text: str, section: str) -> str:
     """
     whole, text = (
         text,
-        re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines())),
+        re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in with_paragraphs(text).splitlines())),
     )
     if not _named(text):
         return whole

@@ -12,7 +12,7 @@ A report is read line by line. A line may begin a section with a header, which i
 
 where a name without a capital letter counts only at the start of a paragraph or after the end of a sentence, so that
 ``the following / findings: small effusion`` stays text. FINDINGS and IMPRESSION in capitals with a colon count inside a
-line too, in other cases after the end of a sentence. A header of the history, technique, communication ... owns one
+line too, in other cases after the end of a sentence or behind another header of the line (:mod:`modules.corpus.lost_line_ends`). A header of the history, technique, communication ... owns one
 paragraph, and so does one of another's findings (``PRIOR FINDINGS:``, ``CLINICAL IMPRESSION:``, ``CRITICAL FINDINGS:``); findings and
 impression go on to the next header, and names of organs (``LUNGS:``) inside them are text. Of other headers (``DESCRIPTION:``,
 ``CHEST, TWO VIEWS:``) the text stays and the name goes.
@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import ADDENDUM, RECORD, SIGNATURE, without_listed_asides
 from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
@@ -100,7 +101,7 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    texts, *addenda = map(_texts, _final_parts(report))
+    texts, *addenda = map(_texts, _final_parts(with_paragraphs(report)))
     for kind in SECTIONS:
         texts[kind] = next((found[kind] for found in (texts, *addenda) if found[kind]), [])
     return Sections(*(" ".join(texts[kind]) for kind in (*SECTIONS, "unnamed")))
