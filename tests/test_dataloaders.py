@@ -33,7 +33,7 @@ def test_every_loader_of_the_project_leaves_signals_to_the_process_that_started_
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DataLoader"
     ]
-    assert len(calls) == 6
+    assert len(calls) == 5
     assert [name for name, words in calls if getattr(words.get("worker_init_fn"), "id", "") != "settle"] == []
 
 
