@@ -62,8 +62,16 @@ elif [ -z "$PYTHON" ]; then
 fi
 
 launch() {  # program, flags...: one process, or one per GPU asked for, started and ended together
-    local program=$1 processes="" previous="" flag
-    shift
+    start "" "$@"
+}
+
+become() {  # program, flags...: the same in the place of the script, so that a signal to the script reaches the program
+    start exec "$@"
+}
+
+start() {  # exec or nothing, program, flags...
+    local how=$1 program=$2 processes="" previous="" flag
+    shift 2
     for flag in "$@"; do
         [ "$previous" = --n_gpu ] && processes=$flag
         case $flag in --n_gpu=*) processes=${flag#--n_gpu=} ;; esac
@@ -73,13 +81,9 @@ launch() {  # program, flags...: one process, or one per GPU asked for, started 
         processes=$(awk -F, '{print NF}' <<<"$CUDA_VISIBLE_DEVICES")
     fi
     case ${processes:-1} in
-        0 | 1) ${IN_PLACE:-} "$PYTHON" "$program" "$@" ;;
-        *) ${IN_PLACE:-} "$PYTHON" -m modules.processes.launch --processes "$processes" "$program" "$@" ;;
+        0 | 1) $how "$PYTHON" "$program" "$@" ;;
+        *) $how "$PYTHON" -m modules.processes.launch --processes "$processes" "$program" "$@" ;;
     esac
-}
-
-become() {  # program, flags...: the same in the place of the script, so that a signal to the script reaches the program
-    IN_PLACE=exec launch "$@"
 }
 
 only() {  # names... -- words...: sets ONLY to the flags of these names among the words, with their values

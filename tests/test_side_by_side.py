@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modules.processes.side_by_side import SideBySide
-from modules.processes.stops import Stopped
+from modules.processes.stops import ONE_PRESS, Stopped
 from modules.training import ablation_runs
 from modules.training.ablations import Ablation, Benchmark
 from tools.ablate import AblateOptions
@@ -41,16 +41,44 @@ def when_they_run(paths, number):
 
 def test_a_signal_reaches_every_program_and_no_other_begins(tmp_path):
     programs, paths = SideBySide(), [tmp_path / name for name in "abc"]
-    with open(tmp_path / "log", "w") as log, programs.passing_signals_on(), ThreadPoolExecutor(2) as pool:
-        when_they_run(paths[:2], signal.SIGTERM)
-        commands = [[sys.executable, "-c", SAVES, str(path)] for path in paths]
-        started = [pool.submit(programs.run, command, log, os.environ) for command in commands]
-        ended = [future.exception() for future in started]
+    commands = [[sys.executable, "-c", SAVES, str(path)] for path in paths]
+
+    def run_all(log):
+        with programs.passing_signals_on(), ThreadPoolExecutor(2) as pool:
+            when_they_run(paths[:2], signal.SIGTERM)
+            started.extend(pool.submit(programs.run, command, log, os.environ) for command in commands)
+
+    started = []
+    with open(tmp_path / "log", "w") as log, pytest.raises(Stopped):
+        run_all(log)
+    ended = [future.exception() for future in started]
     assert [type(error) for error in ended] == [Stopped] * 3
     assert {error.number for error in ended} == {signal.SIGTERM}
     assert [path.read_text() for path in paths[:2]] == ["saved after 15"] * 2
     assert not paths[2].exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_that_comes_when_none_is_running_is_not_lost():
+    with pytest.raises(Stopped), SideBySide().passing_signals_on():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_second_signal_ends_what_does_not_end(tmp_path):
+    ignores = SAVES.replace("signal.SIGTERM, save", "signal.SIGTERM, signal.SIG_IGN")
+    programs, path = SideBySide(), tmp_path / "a"
+
+    def run(log):
+        with programs.passing_signals_on():
+            when_they_run([path], signal.SIGTERM)
+            second.start()
+            programs.run([sys.executable, "-c", ignores, str(path)], log, os.environ)
+
+    second = threading.Timer(ONE_PRESS + 1, os.kill, (os.getpid(), signal.SIGTERM))
+    began = time.monotonic()
+    with open(tmp_path / "log", "w") as log, pytest.raises(Stopped):
+        run(log)
+    assert time.monotonic() - began < 50  # it would sleep for a minute
 
 
 def test_a_program_that_fails_says_its_status(tmp_path):

@@ -1,7 +1,8 @@
-"""Programs that run side by side and end with the program that runs them."""
+"""Programs that run side by side, and end when the one that runs them is told to."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
@@ -33,6 +34,7 @@ class SideBySide:
         before = {number: signal.signal(number, self._pass_on) for number in SIGNALS if not _is_ignored(number)}
         try:
             yield
+            self.check()  # it came when none was running
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -77,10 +79,14 @@ class SideBySide:
         now = time.monotonic()
         if self.number and now - self._at < ONE_PRESS:
             return
-        kind = signal.SIGKILL if self.number else number
-        self.number, self._at = self.number or number, now
+        again, self.number, self._at = bool(self.number), self.number or number, now
         for process in list(self._running):
-            process.send_signal(kind)
+            if process.poll() is not None:
+                continue
+            if again:
+                os.killpg(process.pid, signal.SIGKILL)  # with what it started
+            else:
+                process.send_signal(number)
 
 
 def _is_ignored(number: int) -> bool:

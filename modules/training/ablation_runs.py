@@ -270,6 +270,7 @@ def searched_as(options: Mapping[str, Any]) -> list[str]:
 
 def _call(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
     """Run one of the programs of the project; everything it says goes to the end of the log."""
+    PROGRAMS.check()
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as file:
         print(f"\n$ {shlex.join(words)}", file=file, flush=True)
