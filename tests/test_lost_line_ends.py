@@ -117,3 +117,11 @@ def test_long_lines_are_read_at_once():
     ):
         with_paragraphs(words * 3000)
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("line", ["#" * 60, "*" * 60 + " FINAL REPORT", "# " * 60, "_" * 61, "<[" * 60])
+def test_lines_of_marks_are_read_at_once(line):
+    """Each mark could be read in several ways, and a line of thirty took a quarter of a minute."""
+    began = time.perf_counter()
+    extract(f"FINDINGS: Clear.\n{line}\n", "findings")
+    assert time.perf_counter() - began < 1

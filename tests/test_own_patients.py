@@ -87,7 +87,7 @@ def test_the_number_under_which_a_hospital_files_a_person_is_asked_about(tmp_pat
     ["hospital_patient_id", "ptid", "PTNO", "患者ID", "病人编号", "Hospital Patient No", "site subject id", "source_patient_id", "dataset_patient_id", "image_patient_id",
      "report_patient_id", "clinic_patient_no", "batch_subject_id", "Patient ID (hospital)", "patient_id_site", "patient_key_source",
      "PatientIDSite", "patientid_hospital", "ward_patient_name", "site_patient_code", "Hospital MRN", "site_pseudonym", "Patient's ID (hospital)",
-     "id_patient_hospital", "ID of the patient (site)", "site_patient", "view_subject_key"],
+     "id_patient_hospital", "ID of the patient (site)", "view_subject_key"],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["P{:03d}", "{}"])
 def test_an_id_of_persons_beside_a_place_or_a_thing_is_asked_about_however_short(tmp_path, form, heading):
@@ -112,6 +112,8 @@ OF_SEVERAL = {
     "subject rotated": "0 1 2", "patient pregnant": "y n unk", "patient sex code": "1 2 3",
     "room id": "r1 r2 r3", "batch_no": "b1 b2 b3", "hospital_id": "h1 h2 h3", "report_version_id": "r1 r2 r3", "patient_room_id": "r1 r2 r3",
     "patient_no_finding": "0 1", "no_patient_motion": "a b c", "patient postcode": "E1 N1 W1", "patient_id_site": "0 1", "inpatient_ward": "w1 w2 w3",
+    "Age of patient": "34 71 55", "position_of_patient": "HFS FFS HFP", "patient_no_findings": "0 1 2", "patient_key_findings": "a b c",
+    "images per patient": "1 2 3", "patient_num_images": "1 2 3", "DistanceSourceToPatient": "180 182 100", "患者年龄": "34 71 55", "history_of_patient": "a b c",
 }  # fmt: skip
 
 

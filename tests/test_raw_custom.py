@@ -333,7 +333,12 @@ def test_line_breaks_as_hospital_systems_write_them_are_taken_out_and_said(tmp_p
 
 
 def test_signs_that_reports_have_of_their_own_stay(tmp_path):
-    texts = ["A nodule. ~5 mm. Told Doe^Mary.", "See http://x.org/A. | 3/4 // T4 [CR 3].", "C1\\C2 level; A&P; CO<R."]
+    texts = [
+        "A nodule. ~5 mm. Told Doe^Mary. Fracture T4~T6.",
+        "Film [CR]. 5 mm. ~Unchanged.",
+        "See http://x.org/A. | 3/4 // T4 [CR 3].",
+        "C1\\C2 level; A&P; CO<R.",
+    ]
     rows = "".join(f"{number},{number}.png,{text}\n" for number, text in enumerate(texts))
     dataset = read_custom(write(tmp_path, f"id,image,report\n{rows}"), options(), with_images=False)
     assert [study.report for study in dataset.studies] == texts
@@ -373,6 +378,27 @@ def test_cells_of_sections_that_name_none_stay_and_the_other_column_goes_before_
     dataset = read_custom(write(tmp_path, f"id,image,findings,impression\n{rows}"), options(section="both"), False)
     assert [study.report for study in dataset.studies] == ["Clear. Normal.", "No edema. Dry."]
     assert any(note.endswith("of which the section alone is taken in 1 rows") for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    ("heading", "text"),
+    [
+        ("impression", "Key findings: nodule in the left upper lobe."), ("impression", "Findings: compatible with edema. Follow up."),
+        ("findings", "Impression: lungs clear."), ("findings", "Lungs clear. FINDINGS: none"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_does_not_name_its_own_section_stays_whole(tmp_path, heading, text):
+    """Nothing was left of it, and its study was left out."""
+    path = write(tmp_path, f"id,image,{heading}\n1,a.png,{text}\n2,b.png,{text}\n")
+    dataset = read_custom(path, options(section=heading), with_images=False)
+    assert [study.report for study in dataset.studies] == [text] * 2
+
+
+def test_a_conclusion_inside_the_findings_makes_no_impression_of_them(tmp_path):
+    path = write(tmp_path, "id,image,findings\n1,a.png,Lungs clear. Interpretation: no acute disease.\n")
+    dataset = read_custom(path, options(section="impression"), with_images=False)
+    assert dataset.studies == []
+    assert dataset.dropped == {"1": "no impression in the report"}
 
 
 def test_a_film_whose_name_is_written_in_other_case_is_found_and_said(tmp_path):
@@ -425,6 +451,9 @@ def test_of_several_columns_of_images_the_one_is_taken_whose_files_are_there(tmp
     dataset = read_custom(brax, options())
     assert [study.images for study in dataset.studies] == [("0.png",)]
     assert f"{said} 'PngPath', whose files are there, not of 'DicomPath'" in dataset.notes
+    (tmp_path / "r.txt").touch()
+    reports = write(tmp_path, "image,file,findings\nx.png,r.txt,Clear.\n", "r.csv")  # its films are not copied yet
+    assert read_custom(reports, options(), with_images=False).studies[0].images == ("x.png",)
     absent = write(tmp_path, "filename,image,findings\n7.jpe,Xray Chest PA,Clear.\n", "c.csv")
     dataset = read_custom(absent, options(), with_images=False)
     assert [study.images for study in dataset.studies] == [("7.jpe",)]

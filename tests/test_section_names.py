@@ -35,7 +35,8 @@ def test_what_stands_below_a_report_is_none_of_it(signed):
 @pytest.mark.parametrize(
     "sentence",
     ["Outside images reviewed by the attending show a nodule.", "Transcribed lines are old.", "Read by the team as stable.", "Typographic marker on the left.",
-     "Unchanged as reported by others."],
+     "Unchanged as reported by others.", "Verified by contrast injection. New left effusion.", "Tracheostomy with speech-recognition device. Effusion.",
+     "The prior images were reviewed by the attending. No effusion. Small nodule.", "Electronically verified leads. Effusion.", "Approved lead position. Effusion."],
 )  # fmt: skip
 def test_a_sentence_that_is_no_signature_stays(sentence):
     assert (

@@ -35,14 +35,18 @@ ORGAN = (
 )
 _SIGNED = r"(?:dictated|transcribed|typed|signed|verified|finali[sz]ed|authenticated|released)"
 SIGNED_BY = rf"(?:(?:electronically|digitally) )?(?:{_SIGNED}|reviewed|read|interpreted|reported)(?: and \w+)? by"
+_NAME = r"(?=:|\s*\Z|\s+(?:dr\b|the\b|_|\d|(?-i:[A-Z])))"  # not: verified by contrast injection
 _DISCLAIMER = (  # a sentence that says so
-    r"[^.!?:;\n]{0,100}\b(?:(?:voice|speech)[ -]recognition|dictation (?:software|system)|(?:typographical|transcription(?:al)?) errors?)\b"
+    r"[^.!?:;\n]{0,100}\b(?:(?:voice|speech)[ -](?:recognition|to[ -]text)[ -](?:software|system|technology|program|errors?)"
+    r"|(?:using|with|by|through|via)(?: \w+)? (?:voice|speech)[ -]recognition(?! devices?)|dictation (?:software|system)|(?:typographical|transcription(?:al)?) errors?)\b"
+    # the last sentence: "The images were reviewed by the attending radiologist, who agrees."
     r"|(?:the|this|these|all)(?: \w+){1,4} (?:was|were|has been|have been) (?:\w+ )?reviewed (?:and \w+ )?by (?:the |an? )?(?:staff|attending|supervising)\b"
+    r"(?=[^.\n]{0,80}\.?\s*(?:\Z|\n|(?:end of|dictated|electronically|approved|this report)\b))"
 )
 SIGNATURE = (  # with which nothing of the report goes on
     r"(?:(?:(?:final )?report (?:(?:was|has been) )?)?"
-    rf"(?:{SIGNED_BY}[^\S\n]*:|{_SIGNED}(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: on)?[^\S\n]*:|(?:electronically|digitally) {_SIGNED}\b)"
-    r"|report signed\b|approved(?: by)?(?=:| )"
+    rf"(?:{SIGNED_BY}[^\S\n]*:|dictated(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: (?:and|/) \w+)? by{_NAME}|{_SIGNED}(?: on)?[^\S\n]*:|(?:electronically|digitally) (?:signed|authenticated|finali[sz]ed|{_SIGNED} by)\b)"
+    r"|report signed\b|approved(?=:| by\b| on\b| electronically\b| [\d_])"
     rf"|end of (?:report|impression|findings)\b|{_DISCLAIMER}"
     r"|i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*\b|i have reviewed the (?:images?|films?|study)\b)"
 )

@@ -89,7 +89,7 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
     if with_images:
         dataset.keep_present(_DICOM if places.suffix in _DICOM else _PICTURES)
     splits = read_split_file(options.split_file, options.items) if options.split_file else {}
-    by_image = names_images(splits, dataset, _of_images, str)
+    by_image = bool(splits) and names_images(splits, dataset, _of_images, str)
     if by_image and options.items == "study":
         raise UserError(f"{options.split_file} names images, and the items are studies: give --items image")
     if splits and not by_image:

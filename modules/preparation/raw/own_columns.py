@@ -34,6 +34,7 @@ KNOWN = tuple(name for names in COLUMNS.values() for name in names)
 _IDS = {plain_heading(name) for name in COLUMNS["id"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
 
+_OF_TEXT = re.compile(r"\.(?:txt|json|xml|csv|tsv|html?|docx?|pdf)['\"\]\s]*$", re.IGNORECASE)  # a report's file
 MOST_FILES = 200  # rows whose files are looked for
 NOBODY = "none"  # of --patient_column
 
@@ -111,7 +112,10 @@ def _column_of_images(path: Path, rows: Rows, headings: Sequence[str]) -> tuple[
     """The first of several columns whose files are there, or else that holds names of files, or else the first; and a line if it is another."""
     some = rows[:: max(1, len(rows) // MOST_FILES)]
     cells = {heading: [row[heading] for _, row in some if not is_empty(row.get(heading))] for heading in headings}
-    there = [heading for heading, values in cells.items() if any(are_there(value, path.parent) for value in values)]
+    films = {
+        heading: [value for value in values if not _OF_TEXT.search(str(value))] for heading, values in cells.items()
+    }
+    there = [heading for heading, values in films.items() if any(are_there(value, path.parent) for value in values)]
     named = [
         heading
         for heading, values in cells.items()

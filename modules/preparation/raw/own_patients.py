@@ -21,10 +21,14 @@ _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # Patient
 # Words of headings, an idea a line.
 _PERSON = re.compile(
     r"(?:(?<!in)(?<!out)patient(?:s|en)?|pazient|pacient|subjects?|sujet|participants?|proband|volunteer|pseudonym"
-    r"|^pt(?=(?:ids?|no|nr|num)$)|患者|病人|환자)"
+    r"|^pt(?=(?:ids?|no|nr|num)$)|(?:患者|病人|환자)(?=id|编号|号|番号|번호|$))"
 )
 _PERSON_WORDS = re.compile(r"pts?|pat|subjs?|persons?|individuals?|empi|uhid|mrn")
 _NUMBER = r"ids?|nr|no|num|number|nummer|n[uú]mero|key|uid|identifier|index|idx|barcode"
+_ID = r"ids?|uid|identifier|barcode"  # no word of another thing: patient_no_findings
+_PLACE = re.compile(
+    r"sites?|sources?|hospitals?|cent(?:er|re)s?|clinics?|wards?|institut\w*|departments?|datasets?|databases?|cohorts?"
+)
 _NUMBER_BEFORE = re.compile(
     r"ids?|uid|key|ident\w*|nummer|n[uú]m[eé]ro|c[oó]digo"
 )  # of a patient; not no patient motion
@@ -130,7 +134,7 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
 
 
 def _is_id_of_person(words: Sequence[str]) -> bool:
-    """Whether words end in a person (``site patient``), or hold one directly beside, or in one word with, an id or a name."""
+    """Whether words hold a person directly beside, or in one word with, an id or a name (``site patient id``)."""
     words = [word for word in words if len(word) > 1 and word not in _OF]
     for place, word in enumerate(words):
         if _PERSON_NUMBER.fullmatch(word):
@@ -139,7 +143,11 @@ def _is_id_of_person(words: Sequence[str]) -> bool:
         if rest == word:
             continue
         behind = [rest] * bool(rest) + list(words[place + 1 :])
-        if not behind or re.fullmatch(_NUMBER, behind[0]):
+        if not behind:
+            continue
+        if re.fullmatch(_NUMBER, behind[0]) and (
+            re.fullmatch(_ID, behind[0]) or all(map(_PLACE.fullmatch, behind[1:]))
+        ):
             return True
         if len(behind) == 1 and _LIKE_ID.fullmatch(behind[0]) and not _SHARED.fullmatch(behind[0]):
             return True

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from modules.corpus.cells import is_empty
 from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, HL7_SIGNS, TAGGED_BREAK
+from modules.corpus.nothing_said import says_nothing
 from modules.evaluation.reading.one_section import named_sections, one_section
 from modules.messages import UserError
 from modules.preparation.raw.studies import SECTIONS
@@ -53,9 +54,16 @@ def cut_to_sections(texts: Mapping[str, str]) -> dict[str, str]:
 
     Args:
         texts: cells by ``findings`` and ``impression``. A section without a cell is taken from the other cell if it is named there.
+            A cell that does not name its own section, or says nothing under that name, stays whole.
     """
-    parts = {name: one_section(texts[name], name) for name in SECTIONS if not is_empty(texts.get(name))}
+    given = {name: texts[name] for name in SECTIONS if not is_empty(texts.get(name))}
+    parts = {}
+    for name, text in given.items():
+        part = one_section(text, name) if name in named_sections(text) else ""
+        parts[name] = text if not part or says_nothing(part) else part
     for name, other in (SECTIONS, SECTIONS[::-1]):
-        if name not in parts and other in parts and name in named_sections(texts[other]):
-            parts[name] = one_section(texts[other], name)
+        if name not in given and other in given and name in named_sections(given[other]):
+            part = one_section(given[other], name)
+            if part != given[other]:  # a conclusion alone parts nothing
+                parts[name] = part
     return parts

@@ -29,7 +29,7 @@ _BARE = re.compile(  # "FINDINGS The lungs are clear.", "FINDINGS. The lungs .."
     rf"\s*(?P<name>(?-i:(?=[A-Z])){NAMES})(?-i:(?<=[A-Z]))(?:\.\s|\s+(?-i:(?=[A-Z][a-z])))(?P<rest>.*)", re.IGNORECASE
 )
 _MARKED = re.compile(  # "**Findings:** ..", "[FINDINGS] ..", "## Findings"
-    rf"\s*(?:#{{1,6}}\s*|\*{{1,2}}|__|\[|<|(?-i:\((?=[A-Z]{{4}})))+\s*(?P<name>{NAMES})\s*:?\s*(?:\*{{1,2}}|__|\]|>|\)|#)*\s*:?(?P<rest>.*)",
+    rf"\s*(?:#\s*|\*|__|\[|<|(?-i:\((?=[A-Z]{{4}})))+\s*(?P<name>{NAMES})\s*:?\s*(?:\*|__|\]|>|\)|#)*\s*:?(?P<rest>.*)",
     re.IGNORECASE,
 )
 _ASIDE_IN_ANY_CASE = re.compile(
