@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from modules.processes.early_stop import LAUNCHER
-from modules.processes.stops import ONE_PRESS, SIGNALS
+from modules.processes.stops import SIGNALS, PassingOn
 from modules.processes.watch import LOST, SPOKEN
 
 GRACE = 1.0  # seconds that the others have to end by themselves once one has failed
@@ -94,29 +94,7 @@ class Supervisor:
 
     def __init__(self, workers: Sequence[subprocess.Popen], spoken: Path) -> None:
         self.workers, self.spoken = workers, spoken
-        self.stop, self.stop_at = 0, 0.0
-
-    def pass_on(self, number: int, *_: object) -> None:
-        """A signal: the first goes to every process, the second kills them."""
-        now = time.monotonic()
-        if self.stop and now - self.stop_at < ONE_PRESS:
-            return
-        if self.stop:
-            self.kill()
-            return
-        self.stop, self.stop_at = number, now
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.send_signal(number)
-
-    def kill(self) -> None:
-        """End every process and what it started."""
-        for worker in self.workers:
-            if worker.poll() is None:
-                try:
-                    os.killpg(worker.pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    worker.kill()
+        self.pass_on = PassingOn(workers)
 
     def wait(self) -> int:
         """The exit status: that of the process that failed, 128 + signal after a stop, 0 if all went well."""
@@ -126,11 +104,11 @@ class Supervisor:
             states = [worker.poll() for worker in self.workers]
             if deadline < float("inf") or any(states):
                 failed += [number for number, state in enumerate(states) if state and number not in failed]
-                deadline = min(deadline, time.monotonic() + GRACE + (60 if self.stop else 0))
+                deadline = min(deadline, time.monotonic() + GRACE + (60 if self.pass_on.number else 0))
             if all(state is not None for state in states):
                 return self.status(failed)
             if time.monotonic() > deadline:
-                self.kill()
+                self.pass_on.kill()
                 for worker in self.workers:
                     worker.wait()
                 return self.status(failed)
@@ -143,8 +121,9 @@ class Supervisor:
         codes = [self.workers[number].returncode for number in failed]
         culprit = next((n for n, code in zip(failed, codes, strict=True) if code != LOST), failed[0])
         code = self.workers[culprit].returncode
-        if self.stop and code in (-self.stop, -signal.SIGKILL, 128 + self.stop):
-            return 128 + self.stop
+        stop = self.pass_on.number
+        if stop and code in (-stop, -signal.SIGKILL, 128 + stop):
+            return 128 + stop
         if code < 0:
             if not self.spoken.exists():
                 killed = code == -signal.SIGKILL
@@ -171,7 +150,7 @@ def main() -> None:
         try:
             status = supervisor.wait()
         finally:
-            supervisor.kill()
+            supervisor.pass_on.kill()
     sys.exit(status)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
-from types import TracebackType
+from collections.abc import Callable, Collection, Mapping
+from types import FrameType, TracebackType
+from typing import Any
 
+Handler = Callable[[int, "FrameType | None"], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 ONE_PRESS = 0.3  # seconds within which a terminal and a launcher may send the same signal twice
 
@@ -40,8 +44,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        mine = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-        self._before = {number: signal.signal(number, _noted) for number in mine}  # nohup has SIGHUP ignored
+        self._before = answer(_noted)
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(self._read,), daemon=True).start()
         return self
@@ -50,8 +53,7 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         signal.set_wakeup_fd(self._wakeup)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        answer_as(self._before)
         os.close(self._write)  # ends the thread
 
     def _listen(self, descriptor: int) -> None:
@@ -74,6 +76,60 @@ class StopRequest:
         """
         if self.number:
             raise Stopped(self.number)
+
+
+class PassingOn:
+    """Passes signals on to programs: the first goes to every one, a second kills them with what they have started.
+
+    They run in sessions of their own, so that a terminal's Ctrl-C reaches each of them once, through here.
+
+    Args:
+        programs: that are running, or have ended; others may be added.
+
+    Attributes:
+        number: of the first signal, 0 before.
+    """
+
+    def __init__(self, programs: Collection[subprocess.Popen]) -> None:
+        self.programs = programs
+        self.number, self._at = 0, 0.0
+
+    def __call__(self, number: int, *_: object) -> None:
+        """Handle a signal."""
+        now = time.monotonic()
+        if self.number and now - self._at < ONE_PRESS:
+            return
+        if self.number:
+            self.kill()
+            return
+        self.number, self._at = number, now
+        for program in list(self.programs):
+            if program.poll() is None:
+                program.send_signal(number)
+
+    def kill(self) -> None:
+        """End every program and what it has started."""
+        for program in list(self.programs):
+            if program.poll() is None:
+                try:
+                    os.killpg(program.pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    program.kill()
+
+
+def answer(handler: Handler) -> dict[int, Any]:
+    """Let a handler answer the signals from now on; returns what answered them before, for :func:`answer_as`.
+
+    ``nohup`` has SIGHUP ignored, which then stays so.
+    """
+    mine = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in mine}
+
+
+def answer_as(before: Mapping[int, Any]) -> None:
+    """Let signals be answered as before :func:`answer`."""
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _noted(*_: object) -> None:
