@@ -61,15 +61,30 @@ elif [ -z "$PYTHON" ]; then
     fi
 fi
 
+await() {  # command...: runs it as a step of the script, and passes on a signal that reaches the script alone
+    local step status name
+    (trap - INT && exec "$@") <&0 &  # beside a script Ctrl-C would be ignored
+    step=$!
+    for name in TERM HUP USR1; do trap "kill -$name $step" "$name"; done
+    trap : INT
+    while true; do  # a signal ends a wait before its time
+        status=0
+        wait "$step" || status=$?
+        kill -0 "$step" 2>/dev/null || break
+    done
+    trap - TERM HUP USR1 INT
+    return "$status"
+}
+
 launch() {  # program, flags...: one process, or one per GPU asked for, started and ended together
-    start "" "$@"
+    start await "$@"
 }
 
 become() {  # program, flags...: the same in the place of the script, so that a signal to the script reaches the program
     start exec "$@"
 }
 
-start() {  # exec or nothing, program, flags...
+start() {  # await or exec, program, flags...
     local how=$1 program=$2 processes="" previous="" flag
     shift 2
     for flag in "$@"; do
@@ -81,8 +96,8 @@ start() {  # exec or nothing, program, flags...
         processes=$(awk -F, '{print NF}' <<<"$CUDA_VISIBLE_DEVICES")
     fi
     case ${processes:-1} in
-        0 | 1) $how "$PYTHON" "$program" "$@" ;;
-        *) $how "$PYTHON" -m modules.processes.launch --processes "$processes" "$program" "$@" ;;
+        0 | 1) "$how" "$PYTHON" "$program" "$@" ;;
+        *) "$how" "$PYTHON" -m modules.processes.launch --processes "$processes" "$program" "$@" ;;
     esac
 }
 

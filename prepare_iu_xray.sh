@@ -31,4 +31,4 @@ launch main_prepare.py --dataset_name iu_xray --raw_dir "$raw_dir" --resize 256 
 if [[ " $* " == *" --estimate "* ]]; then exit; fi
 only --ann_path --image_dir --feature_dir --bank_dir --cleaning --max_words --features --image_size --num_workers \
     -- "${places[@]}" "${REST[@]}"
-"$PYTHON" tools/check.py --dataset_name iu_xray "${ONLY[@]}"
+await "$PYTHON" tools/check.py --dataset_name iu_xray "${ONLY[@]}"

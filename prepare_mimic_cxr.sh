@@ -23,4 +23,4 @@ launch main_prepare.py --dataset_name mimic_cxr --raw_dir "$raw_dir" --items ima
     --num_workers "$(nproc)" "${WEIGHTS[@]}" "$@"
 if [[ " $* " == *" --estimate "* ]]; then exit; fi
 only --ann_path --image_dir --feature_dir --bank_dir --cleaning --max_words --features --image_size --num_workers -- "$@"
-"$PYTHON" tools/check.py --dataset_name mimic_cxr "${ONLY[@]}"
+await "$PYTHON" tools/check.py --dataset_name mimic_cxr "${ONLY[@]}"

@@ -41,9 +41,9 @@ if [ -f "$save_dir/current_checkpoint.pth" ] && [[ " $* " != *" --overwrite "* ]
     "$PYTHON" -m modules.training.beforehand "${training[@]}" "$@"
 fi
 
-"$PYTHON" main_prepare.py --dataset_name synth_cxr "${preparing[@]}"
-"$PYTHON" main_train.py "${training[@]}" "$@"
-"$PYTHON" main_test.py --dataset_name synth_cxr --save_dir "$save_dir" "${testing[@]}" --baselines --overwrite
+await "$PYTHON" main_prepare.py --dataset_name synth_cxr "${preparing[@]}"
+await "$PYTHON" main_train.py "${training[@]}" "$@"
+await "$PYTHON" main_test.py --dataset_name synth_cxr --save_dir "$save_dir" "${testing[@]}" --baselines --overwrite
 cat <<END
 
 next:

@@ -15,5 +15,5 @@ fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
-"$PYTHON" -m pytest -n 3 "$@"
+await "$PYTHON" -m pytest -n 3 "$@"
 if $fuzz; then "$PYTHON" tests/broken/fuzz.py --seconds 60; fi

@@ -1,6 +1,9 @@
 """The functions of environment.sh, which the scripts source."""
 
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +18,17 @@ def shell(folder, commands, active="VIRTUAL_ENV", files="", status=0):
 
     That folder has no .venv: a tree whose own .venv runs the tests would fill it with what ``files`` name.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
-    text = f"set -euo pipefail\ncd {folder}\nsource {ROOT}/environment.sh {ROOT}/requirements.txt {files}\n{commands}"
-    done = subprocess.run(
-        ["bash", "-c", text], capture_output=True, text=True, env={**environment, active: sys.prefix}, timeout=60
-    )
+    command, environment = script(folder, commands, active, files)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == status, done.stderr
     return (done.stderr if status else done.stdout).split("\n")[:-1]
+
+
+def script(folder, commands, active="VIRTUAL_ENV", files=""):
+    """The command and the variables of that script."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+    text = f"set -euo pipefail\ncd {folder}\nsource {ROOT}/environment.sh {ROOT}/requirements.txt {files}\n{commands}"
+    return ["bash", "-c", text], {**environment, active: sys.prefix}
 
 
 @pytest.mark.parametrize("active", ["VIRTUAL_ENV", "CONDA_PREFIX"])
@@ -69,3 +76,60 @@ def test_the_entity_scorer_starts_from_the_weights_that_are_there(tmp_path):
 def test_a_word_of_the_script_itself_is_taken_out(tmp_path, words, taken, rest):
     said = shell(tmp_path, f'take --zero_shot {words}\necho "$TAKEN"\nprintf "[%s]" "${{REST[@]}}"\necho')
     assert said == [taken, rest]
+
+
+SAVES = """
+import signal, sys, time
+def save(number, frame):
+    time.sleep(0.2)
+    print("saved", flush=True)
+    sys.exit(128 + number)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(number, save)
+print("running", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+@pytest.mark.parametrize("way", ['await "$PYTHON"', "launch"])
+def test_a_signal_to_the_script_alone_ends_its_step_and_no_other_begins(tmp_path, way, name):
+    """The script ended alone, and the preparation or the training that it had begun went on without it."""
+    (tmp_path / "saves.py").write_text(SAVES)
+    command, environment = script(tmp_path, f"{way} saves.py\n{way} saves.py")
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "running\n"
+        running.send_signal(getattr(signal, name))
+        said, _ = running.communicate(timeout=30)  # the output is open as long as the step lives
+    assert said == "saved\n"
+    assert running.returncode == 128 + getattr(signal, name)
+
+
+def test_ctrl_c_ends_the_step_of_a_script(tmp_path):
+    """A terminal sends it to the script and to its step."""
+    (tmp_path / "saves.py").write_text(SAVES)
+    command, environment = script(tmp_path, 'await "$PYTHON" saves.py\necho next')
+    child, terminal = pty.fork()
+    if not child:
+        os.execvpe(command[0], command, environment)
+    said = b""
+    while b"running" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(child, 0)
+    assert b"next" not in os.read(terminal, 1000)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGINT
+
+
+def test_a_step_that_fails_ends_the_script_and_one_that_asks_is_answered(tmp_path):
+    asks = """await "$PYTHON" -c 'print(input())' <<<yes\necho next\nawait "$PYTHON" -c 'raise SystemExit("no")'\necho never"""
+    assert shell(tmp_path, asks, status=1) == ["no"]
+    assert shell(tmp_path, asks.partition("\necho next")[0]) == ["yes"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.sh")), ids=lambda path: path.name)
+def test_every_program_of_a_script_hears_its_signals(path):
+    """Those of ``-m`` are over in seconds."""
+    alone = re.findall(r'^"\$PYTHON" (?!-m )\S+', path.read_text(), re.MULTILINE)
+    assert not alone
