@@ -277,6 +277,9 @@ def test_probabilities_of_a_row_are_no_second_report(tmp_path):
         (['="0050"', '="0051"'], ["0050", "0051"]),
         (["s50414267.json", "s50414268.json"], ["s50414267.dcm", "s50414268.dcm"]),
         (["Mu\u0308ller 1", "Mu\u0308ller 2"], ["M\u00fcller 1", "M\u00fcller 2"]),
+        (["10_IM-0002-1001.dcm.png", "117_IM-0108-4004.dcm.png"], ["CXR10_IM-0002", "CXR117_IM-0108"]),
+        ([1003, 1170], ["CXR1003_IM-0002", "CXR1170_IM-0108"]),  # Kaggle's uid
+        (["1003.xml", "1170.xml"], ["CXR1003_1_IM-0002-3001.png", "CXR1170_1_IM-0108-3001.png"]),
         ([r"p10\p10000032\s50414267\abc.dcm", r"p10\p10000032\s50414268\def.dcm"], ["s50414267", "s50414268"]),
     ],
 )

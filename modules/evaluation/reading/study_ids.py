@@ -21,6 +21,7 @@ _ENDING = re.compile(r"(?:\.(?:jpe?g|jpe|jfif|png|dcm|dicom|nii|gz|tiff?|bmp|web
 _KEPT_AS_TEXT = re.compile(r'="([^"]*)"')  # ="007", by which exports keep Excel from making a number of an id
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")
+_OPEN_I = re.compile(r"cxr(?=\d+(?:_(?:\d+_)?im-\d+.*)?$)")  # CXR10, CXR10_IM-0002, CXR1_1_IM-0001-3001
 _MIMIC_PATIENT = re.compile(r"p\d{8}|p\d{2}")
 _FOLDERS = re.compile(r"[/\\]+")
 _MOST_FOLDERS = 5  # of a path, compared together
@@ -30,7 +31,7 @@ _READ = re.compile(r", (?:part \d|last \d|file name|folder|any separator)")  # i
 
 
 def plain_id(value: object) -> str | None:
-    """An id as it is compared: without case, file ending, a float's ``.0`` and the ``s`` of a MIMIC-CXR study."""
+    """An id as it is compared: without case, file ending, a float's ``.0``, the ``s`` of a MIMIC-CXR study and Open-i's ``CXR``."""
     value = _first(value)
     if value is None or value != value:  # NaN is not itself
         return None
@@ -39,7 +40,7 @@ def plain_id(value: object) -> str | None:
     if text in ("", "nan", "none", "null", "<na>"):
         return None
     number = _WHOLE_NUMBER.fullmatch(text) or _MIMIC_STUDY.fullmatch(text)
-    return number[1] if number else text
+    return number[1] if number else _OPEN_I.sub("", text, count=1)
 
 
 def written_id(value: object) -> str:
