@@ -287,13 +287,25 @@ def test_what_fine_cells_do_on_unseen_drawings_stands_as_it_was_measured():
 
     low, _ = map(float, re.findall(r"\[(.*), (.*)\]", difference("", [hits - prior]))[0])
     assert low > 0
-    full = ", ".join(f"{hit:.3f}"[1:] for hit in figures(benchmark, "full", "grounding.rows.maps.hit_rate"))
+
+    def gained(name):
+        return difference("", [figures(benchmark, row, name) - figures(benchmark, "full", name)])[5:-2]
+
+    of_full = figures(benchmark, "full", "grounding.rows.maps.hit_rate")
+    over = difference("", [of_full - prior])[5:-2]
+    assert "[-" in over
+    gain, ranking = (gained(f"grounding.rows.maps.{name}") for name in ("hit_rate", "auroc"))
+    assert "[-" in gain
+    assert "[-" not in ranking
+    correlation = [figures(benchmark, each, "map_correlation") for each in ("full", row)]
     taken = [minutes(benchmark, ["full", row], kind) for kind in ("train", "test")]
     for sentence in (
         f"is on the sign in {stated('', [hits])[5:-2]} of all cases, {difference('', [hits - prior])[6:-2]} more than the mean place in the training masks",
         f"The heart is pointed at in {by_seed(row, heart)} of its cases.",
-        f"of all cases ({full}), on the heart in {by_seed('full', heart)}.",
-        f"correlate {stated('', [figures(benchmark, row, 'map_correlation')])[5:-2]}",
+        f"is on the sign in {stated('', [of_full])[5:-2]} of all cases ({over} over the mean place), on the heart in {by_seed('full', heart)}.",
+        f"What fine cells gain over the full models does not show: {gain}.",
+        f"does (AUROC {ranking}).",
+        f"correlate {stated('', correlation[1:])[5:-2]}, {difference('', [correlation[0] - correlation[1]])[6:-2]} less.",
         f"{taken[0]} minutes of training, fits included, and {taken[1]} of test in each",
     ):
         assert sentence in told, sentence
