@@ -109,7 +109,7 @@ class RetrievalBank:
         if count and free.min() < k and not partial:
             raise ValueError(
                 f"the retrieval bank has {len(self)} studies and only {int(free.min())} of them may be retrieved for "
-                f"some query, but {k} are wanted: add training studies or drop --exclude_same_patient"
+                f"some query, but {k} are wanted: add training studies or give --no-exclude_same_patient"
             )
 
     def _slack(self, dtype: torch.dtype) -> float:

@@ -185,7 +185,11 @@ def test_a_switch_is_turned_off_by_no():
             "--align_weight 2.0 would change nothing with --retrieval none",
         ),
         (MainTrain, "--retrieval none --align_pairs stored", "--align_pairs stored would change nothing with"),
-        (MainTrain, "--retrieval none --exclude_same_patient", "--exclude_same_patient would change nothing with"),
+        (
+            MainTrain,
+            "--retrieval none --no-exclude_same_patient",
+            "--no-exclude_same_patient would change nothing with",
+        ),
         (MainTrain, "--train_retrieval label --oracle_epochs 1", "it is read with --train_retrieval own"),
         (MainTrain, "--freeze_bn --sync_bn", "--sync_bn would change nothing with --freeze_bn: give one of them"),
         (MainTrain, "--beam_size 1 --rerank maps", "--rerank maps chooses among beams and --beam_size is 1"),

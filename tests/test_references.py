@@ -66,7 +66,10 @@ def options(**changes):
     }
     words = []
     for name, value in {**values, "seed": 1, **changes}.items():
-        words += [] if value is None else [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif value is not None:
+            words += [f"--{name}", str(value)]
     return parse_options(MainTrain, words)
 
 
@@ -109,8 +112,8 @@ def test_a_training_study_never_retrieves_itself(model, datasets):
         assert rows.min() >= 0, how
         assert (rows != own).all(), how
     patients = np.array(dataset.bank.patients)
-    rows = training_rows(model, dataset, exclude_same_patient=True)
     assert (patients[rows] != patients[own]).all()
+    assert (patients == np.roll(patients, 1)).any(), "no patient has two studies"
 
 
 def test_the_share_without_a_reference_is_exact_and_changes_every_epoch(model, datasets):
@@ -157,8 +160,9 @@ def test_the_first_epochs_show_the_reports_most_like_the_own_one(model, datasets
     assert shared[own, found].mean() > 0.8 * shared.max(axis=1).mean() > shared[own, asked].mean()
     patients = np.array(dataset.bank.patients)
     assert (found != own).all()
-    found = training_rows(model, dataset, 1, oracle_epochs=2, exclude_same_patient=True)
     assert (patients[found] != patients[own]).all()
+    found = training_rows(model, dataset, 1, oracle_epochs=2, exclude_same_patient=False)
+    assert (patients[found] == patients[own]).any()
 
 
 def test_what_is_alike_is_the_same_however_much_is_compared_at_once(datasets, monkeypatch):
@@ -191,11 +195,11 @@ def test_the_most_alike_are_never_of_the_own_group(datasets, exclude_same_patien
 
 
 @pytest.mark.parametrize(
-    "flags", [{"train_retrieval": "label"}, {"train_retrieval": "mixed"}, {}, {"exclude_same_patient": True}]
+    "flags", [{"train_retrieval": "label"}, {"train_retrieval": "mixed"}, {}, {"exclude_same_patient": False}]
 )
 def test_more_references_than_there_are_is_refused(datasets, flags):
     dataset, asked = datasets["train"], options(**flags)
-    groups, _ = dataset.bank.groups([], "exclude_same_patient" in flags)
+    groups, _ = dataset.bank.groups([], asked.training.exclude_same_patient)
     most = len(dataset) - int(np.bincount(groups).max())
     if "train_retrieval" in flags:
         most = dataset.store["label_neighbours"].shape[1]

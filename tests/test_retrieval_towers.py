@@ -308,6 +308,19 @@ def test_nobody_is_to_find_the_own_report(datasets, ranked):  # noqa: F811
     assert best == [sorted(rows)] * 3
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_nobody_is_to_find_a_report_of_the_own_patient(datasets, ranked, alone):  # noqa: F811
+    """What references may not be was what the towers were taught to find: patients' reports are alike."""
+    dataset = datasets["train"]
+    model = Revtaf(tiny_config(visual_extractor="resnet10n", enhancer="towers"))
+    wanted = Wanted.of(dataset, exclude_same_patient=alone)
+    fit_towers(model, dataset, ask(model, dataset, "learned", options()), wanted, (1, 1), 2)
+    patients = np.array(dataset.bank.patients)
+    counts = sorted((patients[:, None] == patients).sum(axis=1)) if alone else [1] * len(patients)
+    assert max(counts) > 1 or not alone, "no patient has two studies"
+    assert [sorted(worth.isinf().sum(dim=1).tolist()) for worth in ranked] == [counts] * 2
+
+
 def test_the_fit_of_every_epoch_draws_for_itself_and_a_repeated_one_the_same(datasets, ranked, monkeypatch):  # noqa: F811
     monkeypatch.setattr(towers, "FIRST_STEPS", 1)
     dataset = datasets["train"]

@@ -181,7 +181,7 @@ class TrainingOptions(Group):
     rare_sampling: float = flag(
         0.5, "take studies more often the rarer their findings: rate to minus this; 0 as released", within="[0, 1]"
     )
-    exclude_same_patient: bool = flag(False, "never retrieve a report of the study's own patient")
+    exclude_same_patient: bool = flag(True, "never retrieve a report of the study's own patient")
     augment: bool = flag(True, "random crop and rotation of training images")
     monitor_metric: str = flag("val_ce_f1", "selects model_best.pth (larger is better)")
     val_every: int = flag(1, "epochs between validations", within="[1, inf)")

@@ -44,7 +44,7 @@ def refuse_too_many(dataset: ReportDataset, k: int, options: MainTrain) -> None:
         others, whose = len(groups) - int(np.bincount(groups).max()), "patients" if no_patient else "studies"
         advice = "give fewer, or more training studies"
         if no_patient:
-            advice += ", or leave out --exclude_same_patient"
+            advice += ", or give --no-exclude_same_patient"
         limits.append((others, f"some training study has {others} reports of other {whose}: {advice}"))
     fewest, sentence = min(limits, key=itemgetter(0))
     if k > fewest:

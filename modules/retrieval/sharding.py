@@ -11,8 +11,8 @@ from modules.distributed import rank, world_size
 from modules.messages import UserError
 
 TOO_FEW = (
-    "fewer than {} studies of the retrieval bank may be retrieved for some query: add training studies or drop "
-    "--exclude_same_patient"
+    "fewer than {} studies of the retrieval bank may be retrieved for some query: add training studies or give "
+    "--no-exclude_same_patient"
 )
 
 

@@ -241,7 +241,7 @@ def presence_loss(presence_logits: Tensor | None, region_scores: Tensor) -> Tens
     """Ask some patch to answer to every entity that the image shows, and none to the others.
 
     Departure: ours; the released code trains its maps by nothing. ``--presence_weight 0`` leaves it out. Reaches the
-    entity queries, W_q, W_k, the projection of the patches and the ResNet.
+    entity queries, W_q, the projection of what the maps look at and, below it, the ResNet.
 
     Args:
         presence_logits: ``(B, K)`` from the maps of the entities; None for a model that asks their texts.

@@ -1,8 +1,8 @@
-"""Training of the two retrieval towers: whole bank, frozen inputs, after every epoch whose towers are read.
+"""Training of the two retrieval towers: frozen inputs, after every epoch whose towers are read.
 
 No gradient leaves the towers and no other loss reaches them, so they need not wait for the steps of the model: what the
 query tower sees of every training image is taken once per epoch, and then many queries at a time are ranked against the
-reports of the bank. Where the first epoch has references of theirs (``--oracle_epochs 0``), one more fit comes before it, on
+reports of the bank, a large one's drawn anew in each step. Where the first epoch has references of theirs (``--oracle_epochs 0``), one more fit comes before it, on
 the visual encoder that the model starts with: a decoder learns in its first epochs whether a reference is worth reading,
 and does not unlearn it later.
 """
@@ -59,10 +59,14 @@ class Wanted:
     Args:
         reports: of the bank, N of them.
         labels: theirs, ``(N, L)``.
+        groups: ``(N,)`` numbers: rows of one number, such as a patient's, are no references of each other. By default every
+            row has its own.
         keep: work the worth of every pair out once, at the first call; by default if they are few.
     """
 
-    def __init__(self, reports: Sequence[str], labels: np.ndarray, keep: bool | None = None) -> None:
+    def __init__(
+        self, reports: Sequence[str], labels: np.ndarray, groups: np.ndarray | None = None, keep: bool | None = None
+    ) -> None:
         from sklearn.feature_extraction.text import HashingVectorizer  # on demand: a second, for models with towers
         from sklearn.preprocessing import normalize
 
@@ -73,8 +77,15 @@ class Wanted:
         weight = weight / weight.mean()  # (L,)
         findings = [(labels == state) * weight**0.5 for state in (POSITIVE, UNCERTAIN)]
         self.positive, self.uncertain = (part.astype(np.float32) for part in findings)  # (N, L) each
+        self.groups = np.arange(len(reports)) if groups is None else groups
         self.keep = len(reports) <= KEPT if keep is None else keep
         self.kept: np.ndarray | None = None  # (N, N), the worth of every pair
+
+    @classmethod
+    def of(cls, dataset: ReportDataset, exclude_same_patient: bool) -> Wanted:
+        """What the training studies should want of their bank, as references of theirs are looked for."""
+        bank = dataset.bank
+        return cls(bank.reports, bank.labels, bank.groups(dataset.studies, exclude_same_patient)[0])
 
     def __call__(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Worth ``(B, n)`` in nats of the rows ``candidates`` ``(n,)`` of the bank for its rows ``queries`` ``(B,)``."""
@@ -95,9 +106,9 @@ class Wanted:
         return worth
 
     def of_others(self, queries: np.ndarray, candidates: np.ndarray) -> Tensor:
-        """The same as a tensor, minus infinity where a candidate is the query itself."""
+        """The same as a tensor, minus infinity where a candidate is of the query's own group."""
         worth = self(queries, candidates)
-        worth[queries[:, None] == candidates] = -np.inf
+        worth[self.groups[queries][:, None] == self.groups[candidates]] = -np.inf
         return torch.from_numpy(worth)
 
 

@@ -75,8 +75,8 @@ class Trainer:
         self.optimizer, self.finite = self.update.optimizer, self.update.finite
         self.schedule = Schedule.of(options.training)
         self.class_prior = initial_prior(train_set.labels, train_set.bank.store.base_rates).to(device)
-        has_towers, bank = isinstance(model.retrieval_enhancer, RetrievalTowers), train_set.bank
-        self.wanted = Wanted(bank.reports, bank.labels) if has_towers else None
+        has_towers = isinstance(model.retrieval_enhancer, RetrievalTowers)
+        self.wanted = Wanted.of(train_set, options.training.exclude_same_patient) if has_towers else None
         self.seen: Queries | None = None  # the training images, as the model saw them after the last epoch
         self.state = RunState()
         self.origin = origin_of(train_set, val_set, labeler, options)
