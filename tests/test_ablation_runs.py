@@ -186,6 +186,15 @@ def test_a_run_without_what_it_is_compared_by_is_named(tmp_path, name):
         write_ablation_files(tmp_path / "runs.jsonl")
 
 
+def test_a_table_says_what_every_row_was_given(tmp_path):
+    """It called what ``--training`` had set the defaults."""
+    line = {"benchmark": "b", "row": "full", "seed": 1, "flags": "", "settings": {"epochs": 2}, "figures": {}, **BARE}
+    for shared, said in (({}, "The rest are"), ({"shared": ["epochs"]}, "Set for every row: `epochs 2`. The rest are")):
+        (tmp_path / "runs.jsonl").write_text(json.dumps({**line, **shared}))
+        write_ablation_files(tmp_path / "runs.jsonl")
+        assert (said in (tmp_path / "b.md").read_text()) == bool(shared)
+
+
 def test_a_file_without_a_run_gives_no_table(tmp_path):
     (tmp_path / "runs.jsonl").touch()
     with pytest.raises(UserError, match="holds no finished run: give the file of some"):

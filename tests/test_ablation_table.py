@@ -7,6 +7,7 @@ from scipy import stats
 from modules.evaluation.reports.ablation_table import (
     Figure,
     Inside,
+    _difference_cell,
     differences,
     estimate,
     latex,
@@ -74,9 +75,19 @@ def test_only_common_seeds_are_compared():
     assert paired({1: 0.5}, {2: 0.4}) is None
 
 
-def test_equal_differences_have_a_point_for_an_interval():
-    assert paired({1: 2.0, 2: 3.0}, {1: 1.0, 2: 2.0})[:4] == (1.0, 1.0, 1.0, 0.0)
-    assert paired({1: 2.0, 2: 3.0}, {1: 2.0, 2: 3.0})[:4] == (0.0, 0.0, 0.0, 1.0)
+def test_what_no_seed_changes_has_neither_interval_nor_p_and_is_in_no_family():
+    """Two rankings that look at no seed differed by 0.000 [0.000, 0.000] with p 0.000."""
+    assert paired({1: 0.3, 2: 0.3}, {1: 0.1 + 0.2, 2: 0.3})[1:4] == (None, None, None)
+    assert paired({1: 2.0, 2: 3.0}, {1: 1.0, 2: 2.0})[:4] == (1.0, None, None, None)
+    assert estimate([0.25, 0.25, 0.25]) == (0.25, None, None, 3)
+    more = [
+        *RUNS,
+        *(run("the same", line["seed"], line["figures"][BLEU.name]) for line in RUNS if line["row"] == "full"),
+    ]
+    found = differences(latest_runs(more, "made up"), [BLEU])
+    assert found["the same"]["BLEU-4"].p_holm is None
+    assert found["none"]["BLEU-4"].p_holm == found["none"]["BLEU-4"].p
+    assert _difference_cell(found["the same"]["BLEU-4"], 3) == "+0.000"
 
 
 def test_holm_counts_every_difference_of_the_table():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from modules.evaluation.reports.ablation_plots import plot_differences
@@ -14,7 +15,7 @@ from modules.evaluation.reports.ablation_table import (
     table_cells,
     unlike,
 )
-from modules.evaluation.reports.run_lines import latest_runs, read_runs
+from modules.evaluation.reports.run_lines import Run, latest_runs, read_runs
 from modules.messages import UserError
 from modules.records import atomic_write
 
@@ -63,6 +64,7 @@ def write_ablation_files(path: Path) -> list[str]:
             if ways:
                 text += [f"{inside.title}:", markdown(*table_cells(ways, inside.figures, inside.reference))]
         flags = "\n".join(f"- {name}: `{_flags(seeds)}`" for name, seeds in rows.items())
+        text += _of_every_row(rows)
         text += ["Flags of the rows:", flags, "Runs that differ in more than the flags of their row:", beside]
         made = [path.with_name(f"{benchmark}{suffix}") for suffix in (".md", ".tex", ".png")]
         with atomic_write(made[0]) as file:
@@ -75,5 +77,15 @@ def write_ablation_files(path: Path) -> list[str]:
     return said
 
 
-def _flags(seeds: dict) -> str:
-    return next(iter(seeds.values()))["flags"] or "none, the defaults"
+def _flags(seeds: Mapping[int, Run]) -> str:
+    return next(iter(seeds.values()))["flags"] or "none"
+
+
+def _of_every_row(rows: Mapping[str, Mapping[int, Run]]) -> list[str]:
+    """A sentence of the options that all rows were given, of the first run that has them recorded."""
+    runs = (run for seeds in rows.values() for run in seeds.values())
+    run = next((run for run in runs if run.get("shared")), None)
+    if run is None:
+        return []
+    given = ", ".join(f"{name} {run['settings'].get(name)}" for name in run["shared"])
+    return [f"Set for every row: `{given}`. The rest are the defaults of that day."]

@@ -16,6 +16,7 @@ from modules.evaluation.metrics.significance import LEVEL, holm
 from modules.evaluation.reports.run_lines import Run
 
 REFERENCE_ROW = "full"
+ROUNDING = 1e-9  # values that lie closer are equal
 
 
 class Figure(NamedTuple):
@@ -94,7 +95,7 @@ INSIDE = (
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds with its 95 % interval, None with one seed, and how many seeds."""
+    """A mean over seeds with its 95 % interval, None with one seed or equal values, and how many seeds."""
 
     mean: float
     low: float | None
@@ -114,9 +115,9 @@ class Paired(NamedTuple):
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and Student's interval of the values of several seeds."""
+    """Mean and Student's interval of the values of several seeds; equal ones do not depend on the seed and have none."""
     mean, n = float(np.mean(values)), len(values)
-    if n < 2:
+    if np.ptp(values) < ROUNDING:
         return Estimate(mean, None, None, n)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
     return Estimate(mean, mean - half, mean + half, n)
@@ -125,17 +126,16 @@ def estimate(values: Sequence[float]) -> Estimate:
 def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
     """Difference of two rows over the seeds that both have; None where there is no such seed.
 
-    With equal differences at every seed the interval is a point, and p is 1 if they are 0 and else 0.
+    Equal differences, those of two rankings that no seed changes, have no interval and no p.
     """
     differences = [values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())]
     if not differences:
         return None
     mean, low, high, n = estimate(differences)
-    if n < 2:
+    if low is None:
         return Paired(mean, None, None, None, None, n)
     spread = float(np.std(differences, ddof=1)) / np.sqrt(n)
-    p = float(2 * stats.t.sf(abs(mean) / spread, n - 1)) if spread else float(mean == 0)
-    return Paired(mean, low, high, p, None, n)
+    return Paired(mean, low, high, float(2 * stats.t.sf(abs(mean) / spread, n - 1)), None, n)
 
 
 def row_values(runs: Mapping[int, Run], figure: Figure) -> dict[int, float]:
