@@ -254,8 +254,10 @@ def write_options(
         name: file name.
 
     Returns:
-        The file, with ``options``, ``command`` (ready to paste into a shell) and :func:`provenance`.
+        The file, with ``options``, ``command`` (ready to paste into a shell), ``processes`` (how many share the work) and
+        :func:`provenance`.
     """
     path = Path(run_dir) / name
-    write_json(path, {"options": options, "command": shlex.join(["python", *argv]), **provenance()})
+    started = {"command": shlex.join(["python", *argv]), "processes": int(os.environ.get("WORLD_SIZE", 1))}
+    write_json(path, {"options": options, **started, **provenance()})
     return path

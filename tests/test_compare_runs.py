@@ -35,6 +35,22 @@ def test_two_runs_are_compared(runs, capsys):
     assert "poor minus good" in scores
 
 
+def test_other_code_and_other_numbers_of_processes_are_named(runs, capsys):
+    """Two processes take twice the studies of a step, and no flag says so where torchrun starts them."""
+    for folder, processes, dirty in zip(runs, (1, 2), (False, True), strict=True):
+        record = {"options": {}, "processes": processes, "commit": "0123456789abcdef", "dirty": dirty}
+        (folder / "options.json").write_text(json.dumps(record))
+    call(compare_runs, *runs, "--no-meteor", "--resamples", 5)
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "  processes: good 1, poor 2",
+        "  commit: good 0123456789ab, poor 0123456789ab with uncommitted changes",
+    ]
+
+
+def test_a_run_is_not_compared_with_itself(runs, capsys):
+    refused(capsys, "none of them twice", compare_runs, runs[0], runs[0].parent / "." / runs[0].name)
+
+
 def test_a_run_without_a_test_is_told_how_to_test_it(runs, capsys):
     (runs[1] / "predictions.jsonl").unlink()
     (runs[1] / "options.json").write_text(json.dumps({"options": {"dataset_name": "custom"}}))

@@ -130,7 +130,7 @@ def test_sha256_of_a_file_longer_than_a_chunk(tmp_path, monkeypatch):
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_options_file_repeats_the_command(tmp_path):
+def test_options_file_repeats_the_command(tmp_path, monkeypatch):
     options = {"c": 0.01, "image_dir": Path("a b"), "seeds": (1, 2)}
     path = write_options(tmp_path / "run", options, ["main_train.py", "--image_dir", "a b"])
     assert path == tmp_path / "run" / "options.json"
@@ -138,7 +138,10 @@ def test_options_file_repeats_the_command(tmp_path):
     assert content["options"] == {"c": 0.01, "image_dir": "a b", "seeds": [1, 2]}
     assert content["command"] == "python main_train.py --image_dir 'a b'"
     assert content["packages"]["numpy"] == np.__version__
-    assert write_options(tmp_path / "run", options, ["x"], name="test.json").name == "test.json"
+    assert read_json(path)["processes"] == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    test = write_options(tmp_path / "run", options, ["x"], name="test.json")
+    assert (test.name, read_json(test)["processes"]) == ("test.json", 2)
 
 
 def test_provenance_names_versions_and_no_machine(monkeypatch):

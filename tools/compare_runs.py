@@ -38,8 +38,10 @@ class ComparedOptions(Group):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.runs) < 2:
-            raise FlagError("give two tested runs at least: python tools/compare_runs.py RUN RUN ...")
+        if len({Path(run).resolve() for run in self.runs}) < max(len(self.runs), 2):
+            raise FlagError(
+                "give two tested runs at least, none of them twice: python tools/compare_runs.py RUN RUN ..."
+            )
 
 
 @dataclass(kw_only=True)
@@ -74,6 +76,22 @@ def options_of(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.glob("options*.json")):
         known |= {name: value for name, value in read_run_options(path).items() if name not in ELSEWHERE}
     return known
+
+
+def started(folders: Mapping[str, Path]) -> list[str]:
+    """A line for the commit and for the number of processes of the trainings, where they are known and not the same."""
+    from modules.records import read_object
+
+    paths = {run: folder / "options.json" for run, folder in folders.items()}
+    known = {run: read_object(path) if path.is_file() else {} for run, path in paths.items()}
+    for of in known.values():
+        if of.get("commit"):
+            of["commit"] = of["commit"][:12] + (" with uncommitted changes" if of.get("dirty") else "")
+    return [
+        f"  {name}: " + ", ".join(f"{run} {of[name]}" for run, of in known.items())
+        for name in ("processes", "commit")
+        if all(of.get(name) for of in known.values()) and len({of[name] for of in known.values()}) > 1
+    ]
 
 
 def differing(options: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -141,7 +159,7 @@ def main() -> None:
         runs = {str(folder.resolve()): folder for folder in folders}
     else:
         runs = {str(folder.resolve().relative_to(top)): folder for folder in folders}
-    lines = differing({name: options_of(folder) for name, folder in runs.items()})
+    lines = [*differing({name: options_of(folder) for name, folder in runs.items()}), *started(runs)]
     print("differing options:", *(lines or ["  none"]), *other_data(runs), sep="\n")
 
     files = {name: read_report_file(folder / "predictions.jsonl") for name, folder in runs.items()}
