@@ -61,6 +61,10 @@ elif [ -z "$PYTHON" ]; then
     fi
 fi
 
+offline() {  # words...: nothing is fetched, unless a word names what (hub:NAME)
+    [[ " $*" == *[\ =]hub:* ]] || export HF_HUB_OFFLINE=1
+}
+
 await() {  # command...: runs it as a step of the script, and passes on a signal that reaches the script alone
     local step status name
     (trap - INT && exec "$@") <&0 &  # beside a script Ctrl-C would be ignored

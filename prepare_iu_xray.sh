@@ -11,6 +11,7 @@
 # Expected: 2,069 / 296 / 590 studies with R2Gen's split, 3,337 with findings and an image without it; 6,473 images with
 # --zero_shot, where the published annotation has 4,168 samples (3,337 with --items study).
 set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit; fi
 raw_dir=${1:+$(realpath -m -- "$1")}
 cd "$(dirname "$0")"
 if [ $# -eq 0 ] || [[ $1 == -* ]]; then

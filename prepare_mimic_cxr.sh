@@ -10,6 +10,7 @@
 # Hardware: any; images are copied by all CPU cores, features use a GPU if there is one. Hours: docs/data.md.
 # Expected: 270,790 / 2,130 / 3,858 items as published; our rules for headers: not yet counted on MIMIC-CXR.
 set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit; fi
 raw_dir=${1:+$(realpath -m -- "$1")}
 cd "$(dirname "$0")"
 if [ $# -eq 0 ] || [[ $1 == -* ]]; then

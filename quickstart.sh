@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+offline "$@"
+export TOKENIZERS_PARALLELISM=false
 
 # Fewer and larger steps than the data set's defaults, one validation, one reference to read in place of three, a decoder of three
 # layers in place of four, six beams of a second search in place of twelve.

@@ -6,5 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 source ./environment.sh requirements.txt
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+offline "$@"
+export TOKENIZERS_PARALLELISM=false
 become main_test.py --dataset_name custom --save_dir results/custom --baselines --overwrite "$@"

@@ -6,6 +6,7 @@
 # BERT, ImageNet: --bert_path DIR, --resnet_weights FILE. A trained model to start from: --init_from FILE.
 # Then bash test_custom.sh. A second run goes on where the first was interrupted; --overwrite begins anew, the first moved aside.
 set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit; fi
 if [ $# -eq 0 ] || [[ $1 == --* ]]; then
     echo "usage: bash train_custom.sh studies.csv [flags of main_prepare.py and main_train.py]" >&2
     exit 2
@@ -16,7 +17,8 @@ cd "$(dirname "$0")"
 requirements=(requirements.txt)
 [[ ${table,,} == *.xlsx ]] && requirements+=(requirements/excel.txt)
 source ./environment.sh "${requirements[@]}"
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+offline "$@"
+export TOKENIZERS_PARALLELISM=false
 
 known=("$PYTHON" -m modules.options.parsing)
 # a flag that neither program knows, and two that contradict each other, are refused before any work

@@ -5,6 +5,7 @@
 # be stopped at any point: OUT (results/gpu) holds tests.txt and gpu.json of what was reached. All figures are measured after tests
 # that fail too, and the script fails with them.
 set -uo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit; fi
 cd "$(dirname "$0")/.."
 OUT="${OUT:-results/gpu}"
 mkdir -p "$OUT"

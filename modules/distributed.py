@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from modules.messages import UserError
-from modules.processes.watch import Watch
+from modules.processes.watch import Watch, processes_started
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def processes(device: str, n_gpu: int = 0, patience: float | None = None) -> Ite
     Raises:
         UserError: if CUDA is asked for and absent, or if ``n_gpu`` processes were not started.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))  # processes
+    started = processes_started()
     if find_spec("torch") is None and device != "cuda" and started == 1:
         yield cast(Any, None)  # enough to score by rules
         return

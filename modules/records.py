@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from modules.distributed import is_main
 from modules.messages import UserError, require_file
+from modules.processes.watch import processes_started
 
 PACKAGES = ("torch", "torchvision", "transformers", "geoopt", "POT", "numpy", "pycocoevalcap")
 ROOT = Path(__file__).resolve().parents[1]
@@ -258,6 +259,6 @@ def write_options(
         :func:`provenance`.
     """
     path = Path(run_dir) / name
-    started = {"command": shlex.join(["python", *argv]), "processes": int(os.environ.get("WORLD_SIZE", 1))}
+    started = {"command": shlex.join(["python", *argv]), "processes": processes_started()}
     write_json(path, {"options": options, **started, **provenance()})
     return path

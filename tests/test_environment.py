@@ -78,6 +78,16 @@ def test_a_word_of_the_script_itself_is_taken_out(tmp_path, words, taken, rest):
     assert said == [taken, rest]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("--seed 1", "1"), ("", "1"), ("--bert_path hub:x", "unset"), ("--bert_path=hub:x", "unset"), ("my/hub:x", "1")],
+)
+def test_nothing_is_fetched_unless_a_word_names_it(tmp_path, words, said):
+    """With ``hub:`` the scripts forbade what README tells to give, and the message blamed the connection."""
+    assert shell(tmp_path, f'unset HF_HUB_OFFLINE\noffline {words}\necho "${{HF_HUB_OFFLINE:-unset}}"') == [said]
+    assert shell(tmp_path, f'export HF_HUB_OFFLINE=1\noffline {words}\necho "$HF_HUB_OFFLINE"') == ["1"]
+
+
 SAVES = """
 import signal, sys, time
 def save(number, frame):
@@ -128,8 +138,31 @@ def test_a_step_that_fails_ends_the_script_and_one_that_asks_is_answered(tmp_pat
     assert shell(tmp_path, asks.partition("\necho next")[0]) == ["yes"]
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.sh"), *ROOT.glob("examples/*.sh")]), ids=lambda path: path.name)
 def test_every_program_of_a_script_hears_its_signals(path):
     """Those of ``-m`` are over in seconds."""
     alone = re.findall(r'^"\$PYTHON" (?!-m )\S+', path.read_text(), re.MULTILINE)
     assert not alone
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run_tests.sh",
+        "train_custom.sh",
+        "prepare_mimic_cxr.sh",
+        "prepare_iu_xray.sh",
+        "examples/train_demo.sh",
+        "benchmarks/gpu_all.sh",
+    ],
+)
+def test_a_script_explains_itself_and_begins_nothing(tmp_path, name):
+    """``--help`` was taken for a folder, or tests began."""
+    done = subprocess.run(["bash", ROOT / name, "--help"], capture_output=True, text=True, cwd=tmp_path, timeout=10)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"bash {name}")
+    assert (
+        done.stdout.strip()
+        == "\n".join(line[2:] for line in (ROOT / name).read_text().partition("set -")[0].splitlines()[1:]).strip()
+    )
+    assert not done.stderr

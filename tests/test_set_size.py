@@ -11,6 +11,7 @@ from modules.options.dataset_defaults import DATASET_DEFAULTS
 from modules.options.parsing import parse_options, share, words_for
 from modules.options.programs import MainPrepare, MainTrain
 from modules.options.set_size import fit_to_size, length_defaults, size_defaults, size_warnings
+from modules.training.training_data import fit_to_reports
 
 
 @pytest.mark.parametrize(("studies", "least", "most"), [(16, 500, 600), (119, 1000, 1300), (3000, 1000, 1400)])
@@ -21,6 +22,26 @@ def test_the_passes_make_about_as_many_steps_for_every_size(studies, least, most
     assert validations == 1 if studies < 64 else 10 <= validations <= 30 or chosen["val_every"] == 1
     assert chosen["rerank"] == ("none" if studies < 64 else "states")
     assert chosen["warmup_steps"] <= max(1, studies // chosen["batch_size"])
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8, 32])
+@pytest.mark.parametrize("studies", [40, 119, 3000])
+def test_several_processes_share_the_studies_of_a_step(studies, processes):
+    """Two took twice as many a step, so half the steps, and were warned that these are few."""
+    alone, shared = size_defaults(studies), size_defaults(studies, processes)
+    step = shared["batch_size"] * processes
+    assert step <= max(alone["batch_size"], processes)
+    assert len(size_warnings("custom", studies, 20, step, shared["epochs"])) == 1
+
+
+def test_a_training_by_two_processes_is_fitted_as_one_of_two(monkeypatch):
+    batches = []
+    for processes in ("1", "2"):
+        monkeypatch.setenv("WORLD_SIZE", processes)
+        options = parse_options(MainTrain, ["--dataset_name", "custom"])
+        fit_to_reports(options, ["the heart is normal ."] * 119)
+        batches.append(options.loading.batch_size)
+    assert batches == [16, 8]
 
 
 @pytest.mark.parametrize("studies", [1, 7, 8, 16, 28, 40, 63, 64, 100, 700, 4999])

@@ -64,5 +64,8 @@ def test_only_hub_names_are_fetched(bert_folder, monkeypatch):  # noqa: F811
 
 def test_the_hub_cannot_be_reached(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UserError, match="hub:nobody/nothing cannot be fetched"):
+    with pytest.raises(
+        UserError,
+        match="hub:nobody/nothing cannot be fetched, as HF_HUB_OFFLINE is set: unset it, or give --text_encoder",
+    ):
         find_text_model("hub:nobody/nothing", "mean")

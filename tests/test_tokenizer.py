@@ -169,8 +169,13 @@ def test_bert_folder(weights, tmp_path, monkeypatch):
         raise ConnectionError
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(UserError, match=r"bert-base-uncased cannot be fetched .*--bert_path"):
-        bert_folder("hub:bert-base-uncased")
+    for set_, said in (
+        ("1", ", as HF_HUB_OFFLINE is set: unset it, or copy"),
+        ("0", r" \(ConnectionError\): check the name"),
+    ):
+        monkeypatch.setenv("HF_HUB_OFFLINE", set_)
+        with pytest.raises(UserError, match=rf"^hub:bert-base-uncased cannot be fetched{said} .*--bert_path"):
+            bert_folder("hub:bert-base-uncased")
 
 
 @pytest.mark.skipif(not os.environ.get("REVTAF_BERT"), reason="REVTAF_BERT names no bert-base-uncased folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,14 @@ def bert_folder(bert_path: str | Path) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=[*small, "pytorch_model.bin"]))
         return folder
     except (OSError, HFValidationError) as error:
-        raise UserError(
-            f"{name} cannot be fetched from the Hugging Face hub ({type(error).__name__}): check the name and the "
-            "connection, or copy the folder here and give it with --bert_path"
-        ) from error
+        raise not_fetched(name, error, "copy the folder here and give it with --bert_path") from error
+
+
+def not_fetched(name: str, error: Exception, instead: str) -> UserError:
+    """Why a model of the Hugging Face hub cannot be had, and what to do."""
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
+            return UserError(f"hub:{name} cannot be fetched, as {variable} is set: unset it, or {instead}")
+    return UserError(
+        f"hub:{name} cannot be fetched ({type(error).__name__}): check the name and the connection, or {instead}"
+    )

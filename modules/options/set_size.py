@@ -25,12 +25,17 @@ SCORER_STEPS = 600
 FEW_STEPS, FEW_VAL = 500, 20  # below these a user is told
 
 
-def size_defaults(training: int) -> dict[str, Any]:
-    """Flags that suit a number of training studies, by name; nothing for a large set, whose defaults are published."""
+def size_defaults(training: int, processes: int = 1) -> dict[str, Any]:
+    """Flags that suit a number of training studies, by name; nothing for a large set, whose defaults are published.
+
+    Args:
+        training: studies.
+        processes: that share a step, whose studies stay as many if they can.
+    """
     if training >= SMALL:
         return {}
-    batch = 8 if training < BY_HEART else 16
-    steps = max(1, training // batch)  # in an epoch
+    batch = max(1, (8 if training < BY_HEART else 16) // processes)  # of a process
+    steps = max(1, training // (batch * processes))  # in an epoch
     epochs = min(max(math.ceil(STEPS / steps), 6), max(150, math.ceil(FEW_STEPS / steps)))
     few = {"augment": False, "label_smoothing": 0.0} if training < 100 else {}
     by_heart = training < BY_HEART

@@ -40,9 +40,14 @@ def _shared_by_torchrun() -> str:
     return str(Path(own).parents[1] / "spoken") if own else ""
 
 
+def processes_started() -> int:
+    """How many processes a launcher started, also before they know of each other."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def several() -> bool:
     """Whether a launcher started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return processes_started() > 1
 
 
 def launched() -> bool:

@@ -31,6 +31,7 @@ from modules.preparation.doctor.examination import refuse_errors
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import prepared_files
 from modules.preparation.published.recognition import how_to_prepare
+from modules.processes.watch import processes_started
 from modules.retrieval.references import refuse_too_many
 from modules.weights.backbones import needed_backbone, read_folder
 
@@ -75,7 +76,7 @@ def fit_to_reports(options: MainTrain, reports: list[str]) -> str:
     """:func:`fit_to_data` for these training reports."""
     lengths = length_defaults(prepare_reports(reports, options.data.cleaning, options.data.max_words))
     lengths["gen_max_len"] = min(lengths["gen_max_len"], options.model.max_positions - 1 - len(CONDITIONS))
-    return fit_to_size(options, {**size_defaults(len(reports)), **lengths})
+    return fit_to_size(options, {**size_defaults(len(reports), processes_started()), **lengths})
 
 
 @dataclass

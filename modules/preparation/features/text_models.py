@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast  # type: ignore[attr-defined]
 
 from models.huggingface_backbone import first_line
-from modules.corpus.vocabularies import HUB_PREFIX
+from modules.corpus.vocabularies import HUB_PREFIX, not_fetched
 from modules.distributed import gather_list, is_main, shard
 from modules.messages import UserError
 from modules.records import read_object
@@ -147,10 +147,7 @@ def _fetch(name: str) -> str:
     try:
         return snapshot_download(name, allow_patterns=patterns)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"hub:{name} cannot be fetched ({first_line(error)}): check the name and the connection, or download the model "
-            "elsewhere and give --text_encoder its folder"
-        ) from error
+        raise not_fetched(name, error, "give --text_encoder the folder of a copy") from error
 
 
 def _load(path: str | Path) -> tuple[Any, Any]:
