@@ -54,6 +54,24 @@ def test_listwise_ranking_uses_every_pair():
     assert with_all.item() != pytest.approx(changed.item())
 
 
+@pytest.mark.parametrize("kind", ["nearest", "listwise"])
+def test_a_study_that_a_step_holds_twice_is_no_other_to_itself(kind):
+    """Its copy was what it should be near, at distance 0, and nothing was learnt of it."""
+    generator = torch.Generator().manual_seed(0)
+    points, labels = torch.randn(6, 5, generator=generator), torch.randint(0, 4, (6, 18), generator=generator)
+    manifold, twice = PoincareBall(0.01), torch.tensor([0, 1, 2, 3, 4, 5, 0])
+    held = points[twice].requires_grad_()
+    once = losses.ranking_loss(manifold, points[:1], labels[:1], (points, labels, 0), kind)
+    for first in (0, 6):
+        loss = losses.ranking_loss(manifold, held[[first]], labels[:1], (held, labels[twice], first), kind)
+        assert loss.item() == pytest.approx(once.item(), rel=1e-6)
+        (gradient,) = torch.autograd.grad(loss, held)
+        assert gradient.isfinite().all()
+        assert gradient[6 - first].abs().max() == 0
+    alone = losses.ranking_loss(manifold, held[[0, 6]], labels[[0, 0]], kind=kind)
+    assert alone.item() == pytest.approx(0)
+
+
 def test_ranking_with_one_study_is_zero_and_differentiable():
     point = torch.randn(1, 5, requires_grad=True)
     loss = losses.ranking_loss(PoincareBall(0.01), point, torch.zeros(1, 18, dtype=torch.long))

@@ -99,7 +99,8 @@ def ranking_loss(
 
     For each anchor, a softmax over minus the distances to the other studies is compared with a target: the study with
     the smallest Hamming distance between labels (``nearest``, ties to the first), or the whole distribution
-    ``softmax(-hamming / temperature)`` (``listwise``, ours, which uses every pair).
+    ``softmax(-hamming / temperature)`` (``listwise``, ours, which uses every pair). A study that a step holds twice
+    (``--rare_sampling``) is no other to itself.
 
     Args:
         manifold: geometry of the embeddings.
@@ -123,10 +124,13 @@ def ranking_loss(
         own = first + torch.arange(B, device=distance.device).unsqueeze(1)  # (B, 1)
         column = torch.arange(N - 1, device=distance.device)
         column = column + (column >= own)  # (B, N - 1): a mask instead would make a GPU wait for its count
-        distance, hamming = distance.gather(1, column), hamming.gather(1, column)
+        copy = (embedding.unsqueeze(1) == other_points).all(dim=-1)  # (B, N)
+        distance, hamming, copy = (x.gather(1, column) for x in (distance, hamming, copy))
+        copy = copy & ~copy.all(dim=1, keepdim=True)  # with nothing but copies they are compared
+        distance, hamming = distance.masked_fill(copy, 1e9), hamming.masked_fill(copy, 4 * labels.shape[1])
         if kind == "nearest":
             return F.cross_entropy(-distance, hamming.argmin(dim=1)).to(embedding.dtype)
-        target = (-hamming.double() / temperature).softmax(dim=1)  # (B, N - 1)
+        target = (-hamming.double() / temperature).masked_fill(copy, -torch.inf).softmax(dim=1)  # (B, N - 1)
         return F.cross_entropy(-distance, target).to(embedding.dtype)
 
 
