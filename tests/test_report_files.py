@@ -192,8 +192,6 @@ def test_sections_inside_a_generated_report(text, section, part):
         ("a.csv", table(("study_id", "pred", "gt", "target"), ("1", HIS, FIRST, SECOND)), "may both be the reference"),
         ("a.csv", table(("study_id", "reference"), ("1", FIRST), ("2", SECOND)), "it holds only references"),
         ("a.csv", table(("what", "ever"), ("1", FIRST), ("2", SECOND)), "begins with 'what', 'ever'"),
-        ("a.csv", table(("nr", "report"), ("x7", FIRST), ("x9", SECOND)), "'nr' may be the id"),
-        ("a.jsonl", lines({"nr": "x7", "report": FIRST}, {"nr": "x9", "report": SECOND}), "'nr' may be the id"),
         ("a.jsonl", lines({"sentence": "x"}), "columns 'sentence'"),
         ("a.jsonl", "[1]\n", "JSON list that is no list of objects"),
         ("a.jsonl", lines({"id": 1, "prediction": 7}), "the column 'prediction' of .* holds a int"),
@@ -222,6 +220,22 @@ def test_what_the_headings_do_not_decide_is_refused(tmp_path, name, content, wor
         return
     with pytest.raises(UserError, match=words):
         read(tmp_path, name, content)
+
+
+@pytest.mark.parametrize("values", [("x7", "x9"), (0.12, 0.34), (512, 498), ([1, 2], [3, 4]), ({"a": 1}, {"a": 2})])
+def test_texts_in_one_row_need_no_id_and_texts_of_two_files_do(tmp_path, values):
+    both = lines(*({"prediction": a, "reference": b, "nr": nr} for (a, b), nr in zip(((HIS, FIRST), (HERS, SECOND)), values, strict=True)))  # fmt: skip
+    system = read(tmp_path, "a.jsonl", both)
+    assert "no id" in system.read_as
+    assert match({"a": system}, None, "none", 0).raw_references == [FIRST, SECOND]
+    references = read(tmp_path, "r.jsonl", lines({"report": FIRST}, {"report": SECOND}), "reference")
+    with pytest.raises(UserError, match=r"'nr' of .*a\.jsonl may be the id and is not known: name .*--columns id=NAME"):
+        match({"a": system}, references, "none", 0)
+    with pytest.raises(UserError, match=r"'nr' of .*a\.jsonl may be the id"):
+        match({"a": read(tmp_path, "b.jsonl", lines({"report": HIS}, {"report": HERS}))}, system, "none", 0)
+    with pytest.raises(UserError, match=r"'nr' of .*a\.jsonl may be the id"):
+        match({"a": system, "b": system.__class__(**vars(system))}, None, "none", 0)
+    assert match({"a": system}, references, "none", 0, by_order=True).raw_systems["a"] == [HIS, HERS]
 
 
 def test_generated_reports_are_no_references(tmp_path):

@@ -34,13 +34,17 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Roles:
-    """Headings by role: ``text`` what the file is read for (two for findings and impression), ``reference`` beside it."""
+    """Headings by role: ``text`` what the file is read for (two for findings and impression), ``reference`` beside it.
+
+    ``maybe_id`` is the column that may hold the ids where none is known to; rows must then not be taken by order.
+    """
 
     text: tuple[str, ...]
     reference: tuple[str, ...]
     ids: tuple[str, ...]
     whole: tuple[str, ...] = ()
     retrieved: tuple[str, ...] = ()
+    maybe_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,8 @@ def find_roles(
         reference = _reference_beside(columns, given, () if text == free else free)
         reference = () if reference == text else reference  # named for both sides: the other one stands in another file
     ids = (given["id"],) if "id" in given else tuple(name for name in named["ids"] if name not in (*text, *reference))
-    if not ids:
-        _refuse_unknown_ids(columns, rows, (*text, *reference))
-    return Roles(text, reference, ids, tuple(named["whole"][:1]), tuple(named["retrieved"][:1]))
+    maybe_id = None if ids else _unknown_id(columns, rows, (*text, *reference))
+    return Roles(text, reference, ids, tuple(named["whole"][:1]), tuple(named["retrieved"][:1]), maybe_id)
 
 
 def unknown_texts(path: Path, rows: Sequence[Row]) -> list[str]:
@@ -278,11 +281,12 @@ def _refuse_hints(columns: _Columns, free: tuple[str, ...]) -> None:
         columns.refuse(f"{both} may both be the reference")
 
 
-def _refuse_unknown_ids(columns: _Columns, rows: Sequence[Row], texts: Sequence[str]) -> None:
-    """Refuse a column of distinct short values: it may be an id, and rows must then not be taken by order."""
+def _unknown_id(columns: _Columns, rows: Sequence[Row], texts: Sequence[str]) -> str | None:
+    """A column of distinct short values, which may be the id; None if there is none."""
     known = columns.known | set(texts)
     for name in columns.headings:
         values = [str(row.get(name)).strip() for row in rows]
         numbered = name.strip() == "" or are_row_numbers(values)
         if name not in known and not numbered and len(set(values)) == len(values) and not is_text(values):
-            columns.refuse(f"{quoted_name(name)} may be the id and is not known")
+            return name
+    return None

@@ -122,6 +122,8 @@ def rows_of(
     """
     if system is truth:
         return list(range(len(truth.texts)))
+    if not by_order:
+        _refuse_unknown_ids(system, truth)
     without_ids = system.ordered or truth.ordered or not (system.keys or truth.keys)
     if by_order or without_ids:
         _check_order(system, truth, by_order)
@@ -147,6 +149,16 @@ def rows_of(
         _check_chance(system, truth, rows, (ours, theirs))
     _note_how(name, system, truth, rows, (ours, theirs), notes)
     return rows
+
+
+def _refuse_unknown_ids(*files: ReportFile) -> None:
+    """Refuse a column that may hold the ids of rows that are to be found in another file; texts in one row need none."""
+    for file in files:
+        if file.maybe_id is not None:
+            raise UserError(
+                f"{quoted_name(file.maybe_id)} of {file.path} may be the id and is not known: name the column of ids with --columns id=NAME, or "
+                "give --by_order if the rows of both are the same studies in the same order"
+            )
 
 
 def _check_order(system: ReportFile, truth: ReportFile, by_order: bool) -> None:

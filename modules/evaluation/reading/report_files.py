@@ -58,6 +58,7 @@ class ReportFile:
         whole: the same before they were cut.
         retrieved: the reports that the generated ones were written with.
         keys: every way to read the studies' ids, see :func:`modules.evaluation.reading.study_ids.id_columns`.
+        maybe_id: heading of a column that may hold the ids where none is known to.
         ordered: whether the rows have no ids and no heading: their order says which study they are of.
         headings: of all columns.
         read_as: what was understood, for the console.
@@ -70,6 +71,7 @@ class ReportFile:
     whole: list[str] | None = None
     retrieved: list[str] | None = None
     keys: dict[str, list[str | None]] = field(default_factory=dict)
+    maybe_id: str | None = None
     ordered: bool = False
     headings: list[str] = field(default_factory=list)
     read_as: str = ""
@@ -221,7 +223,7 @@ def _from_rows(path: Path, rows: Sequence[Row], request: _Request) -> ReportFile
     }
     return ReportFile(
         path, texts, references=references, whole=whole, retrieved=retrieved, keys=id_columns(rows, roles.ids),
-        headings=list(dict.fromkeys(heading for row in rows[:1000] for heading in row)),
+        maybe_id=roles.maybe_id, headings=list(dict.fromkeys(heading for row in rows[:1000] for heading in row)),
         read_as=_said(roles, wanted, dict.fromkeys(cut, f" ({section})")), rows=rows,
     )  # fmt: skip
 
