@@ -206,6 +206,12 @@ def test_sections_inside_a_generated_report(text, section, part):
         ("a.txt", f"first\t{HIS}\nsecond\t{HERS}\n", "every line of .* holds 2 cells, expected one report: write a table"),
         ("a.txt", f"{HIS} ||| {HERS}\n{HERS} ||| {HIS}\n", "every line of .* holds 2 cells, expected one report: write a table"),
         ("a.txt", f"1. {HIS}\n2. {HERS}\n", "begins with what may be its id, first '1'"),
+        ("a.txt", f'"study_id" "report"\n"1" "s5001" "{HIS}"\n"2" "s5002" "{HERS}"\n', "begins with what may be its id, first '1'"),
+        ("a.txt", f"study_id report\n1 s5001 {HIS}\n2 s5002 {HERS}\n", "begins with what may be its id, first '1'"),
+        ("a.txt", f'"id","report"\n"case1","{HIS}"\n"case2","{HERS}"\n', "begins with what may be its id, first 'case1'"),
+        ("a.txt", f'"id" "report"\n"anna" "{HIS}"\n"otto" "{HERS}"\n', "every line of .* holds 2 cells"),
+        ("a.txt", f"report\nanna\t{HIS}\notto\t{HERS}\n", "every line of .* holds 2 cells"),
+        ("a.tsv", f"study_id\treport\n1\ts5001\t{HIS}\n2\ts5002\t{HERS}\n", "one cell more than headings .2. in every line: give the first column a heading"),
         ("res.csv", f"s50414267: {HIS}\ns50414268: {HERS}\n", "begins with what may be its id, first 's50414267'"),
         ("a.json", '"text"', "JSON str"),
         ("a.json", '{"id": ', "is not JSON"),
@@ -350,6 +356,12 @@ def test_films_of_one_name_in_every_study_are_matched_by_their_folders_too(tmp_p
     rows, ours, _ = pair_rows(system.keys, truth.keys)
     assert [system.texts[row] for row in rows] == truth.texts == [f"of CXR{number} 0 ." for number in (3, 2, 1)]
     assert ours.startswith("image, last")
+
+
+def test_lines_that_hold_numbers_quotes_and_a_tab_are_reports(tmp_path):
+    three = ["Clear.", '2 views show a "tree" "in bud" pattern.', "3 lines end in the right atrium."]
+    for texts in (three[::-1], [*three, "2 views."], [HIS, f"{HERS}\tOld."]):
+        assert read(tmp_path, "a.txt", "\n".join(texts)).texts == texts
 
 
 def test_lines_of_text_are_matched_by_order(tmp_path):

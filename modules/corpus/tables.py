@@ -86,6 +86,11 @@ class Table:
         """
         width = len(self.headings)
         long = [line for line, cells in self.rows[1:] if len(cells) > width and any(cells[width:])]
+        if 1 < len(long) == len(self.rows) - 1 and {len(cells) for _, cells in self.rows[1:]} == {width + 1}:
+            raise UserError(
+                f"{self.path} has one cell more than headings ({width}) in every line: give the first column a heading if it has none, as R's "
+                "write.table leaves that of the row names, or put texts that hold the separator between double quotes"
+            )
         if long:
             raise UserError(
                 f"{self.path} has more cells than headings ({width}) in line {_listed(long)}: put texts that hold the "

@@ -12,10 +12,10 @@ from modules.corpus.tables import read_text_file
 from modules.evaluation.reading.headings import is_known, side_of
 from modules.messages import UserError, quoted
 
-_ID_BEFORE = re.compile(  # "12: ..", "s50414267, ..", "case-3\t..", "a) ..", "films/1.png .."
-    r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] ])|\S*\d{3,}\S*?(?=[\t,;:|\s])|[\w-]*\d(?=[\t:|])|[A-Za-z](?=[\t:|)])|\S+\.(?:jpe?g|jpe|jfif|png|dcm|txt))\S?\s*\S"
+_ID_BEFORE = re.compile(  # "12: ..", "s50414267, ..", "case-3\t..", "a) ..", "films/1.png ..", also between double quotes
+    r"[\s\"']*([sp]?\d+(?=[\t,;:|.)\] \"])|\S*\d{3,}\S*?(?=[\t,;:|\s\"])|[\w-]*\d(?=[\t:|\"])|[A-Za-z](?=[\t:|)\"])|\S+\.(?:jpe?g|jpe|jfif|png|dcm|txt))\S?\s*\S"
 )
-_CELLS_APART = re.compile(r"\t|\|{2,}")
+_CELLS_APART = re.compile(r"\"[\t ,;|]+\"|\t|\|{2,}")  # the first as R's write.table parts them
 
 
 def report_lines(path: Path) -> list[str]:
@@ -46,20 +46,23 @@ def only_column(path: Path) -> list[str]:
 def _refuse_more(path: Path, cells: Sequence[str]) -> None:
     """Refuse lines that are more than one report each: a heading above them, ids before them, or the cells of a table.
 
-    A first line above sentences may be a heading if it is one word, known words, or a few words without the stop that all
-    others have.
+    Above ids and cells the first line may be a heading; R's names no column of the row numbers. Above sentences it may be one
+    if it is one word, known words, or a few words without the stop that all others have.
     """
     ids = [match[1] for match in map(_ID_BEFORE.match, cells) if match]
-    if 1 < len(ids) == len(set(ids)) == sum(map(bool, cells)):
+    filled = [cell for cell in cells if cell]
+    headed = bool(filled) and not _ID_BEFORE.match(filled[0])
+    if 1 < len(ids) == len(set(ids)) == len(filled) - headed:
         raise UserError(
             f"every report in {path} begins with what may be its id, first {quoted(ids[0])}: write a table study_id,report, or remove them"
         )
-    apart = [len(_CELLS_APART.findall(cell)) for cell in cells if cell]
-    if len(apart) > 1 and len(set(apart)) == 1 and apart[0]:
+    above, *apart = [len(_CELLS_APART.findall(cell)) for cell in filled] or [0]
+    even = bool(apart) and min(apart) == max(apart) > 0
+    if even and (above == apart[0] or (above == apart[0] - 1 and len(apart) > 1)):
         raise UserError(
             f"every line of {path} holds {apart[0] + 1} cells, expected one report: write a table (.tsv, .csv) with a heading for each"
         )
-    first, *others = [cell for cell in cells if cell] or [""]
+    first, *others = filled or [""]
     stopless = len(first.split()) <= 5 and first[-1:] not in ".!?" and all(cell[-1] in ".!?" for cell in others)
     one_word = is_known(first) or side_of(first) or re.fullmatch(r"[\w-]+", first)
     if others and (stopless or (one_word and sum(" " in cell for cell in others) * 2 >= len(others))):
