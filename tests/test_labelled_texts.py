@@ -115,7 +115,7 @@ def test_answers_in_marks_are_spoken_of_where_there_are_some(tmp_path, capsys, r
     rows = [
         {
             "id": n,
-            "prediction": f"{report}\nFilm {n}." if answers else f"Film {n}. {report}",
+            "prediction": f"{report}\nFilm {n}." if answers else f"{report} Film {n}.",
             "reference": "No effusion or edema.",
         }
         for n in range(3)

@@ -9,6 +9,7 @@ from pathlib import Path
 from modules.corpus.cells import failed
 from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, TAGGED_BREAK
 from modules.evaluation.reading.column_values import is_class
+from modules.evaluation.reading.labels_before import label_before
 from modules.messages import UserError, quoted, quoted_name
 
 _TOKENS = (
@@ -30,9 +31,13 @@ _JOINED = r"(?<=\S\s)nan(?![\w-])|(?<![\w-])nan(?=[.\s]+\w)|\A(?-i:None|null|und
 _SPEAKER = (  # before a text, or the next to speak behind it
     r"\A[\s#*<|]*(?:assistant|user|human|system|bot|(?:chat)?gpt[\w.-]*|(?:llama|llava|vicuna|mistral|qwen|gemma|gemini|claude|deepseek)[\w. -]{0,20})[*>|]*\s*:"
     r"|[.!?\n][\s#*<|]{0,8}(?-i:USER|User|HUMAN|Human|ASSISTANT|Assistant)[*>|]*\s*:"
+    r"|\A\s*(?-i:(?:assistant)?(?:analysis|commentary|final)(?=[A-Z]))|\bassistant(?:analysis|commentary|final)"  # channels of gpt-oss without their marks
 )
+_OF_PDF = r"\(cid:\d+\)"  # a sign that a PDF's font does not name
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
-_MACHINE = re.compile(f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}", re.IGNORECASE | re.DOTALL)
+_MACHINE = re.compile(
+    f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}|{_OF_PDF}", re.IGNORECASE | re.DOTALL
+)
 _LIKE_LATIN = (  # letters of other scripts that look like Latin ones, beside Latin ones; not those of units and angles (\u03bcm, \u0394)
     r"(?-i:[\u0391\u0392\u0395-\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5\u03c7"
     r"\u0131\u0237\u0251\u0261\u0400-\u04ff\u0530-\u058f\u13a0-\u13ff\u2170-\u217f])"
@@ -45,7 +50,7 @@ _UNSEEN = (  # characters that nobody sees or that look like others, so that equ
 # In a few texts these may be the author's own: what a template asks for, HTML, XML and entities, signs between
 # sentences, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    rf"{_UNSEEN}|{_NO_BLANKS}|{_UNFILLED}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|</[a-z][\w.:-]*\s*>|</?(?:br|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|(?-i:{ENTITY}|{BREAK_SIGN})|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    rf"{_UNSEEN}|{_NO_BLANKS}|{_UNFILLED}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|<!(?:--|\[CDATA\[|DOCTYPE\b)|</[a-z][\w.:-]*\s*>|</?(?:[bh]r|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|(?-i:{ENTITY}|{BREAK_SIGN})|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it; of it the group is shown
@@ -57,12 +62,11 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
     ("begin with a question or an instruction", r"\W*(question\s*:|you are an?\b|instructions?\s*:)"),
     (
         "begin with what is known before the findings",
-        r"\W*((?:clinical )?(?:indications?|history|information|comparisons?|technique)\s*:)",
+        r"\W*((?:clinical )?(?:indications?|history|information|comparisons?|technique|exam(?:ination)?)\s*:)",
     ),
     (
         "begin with a label",
-        r"\W*((?:(?:radiology |generated |predicted |reference |final |preliminary )*reports?|prediction|reference|ground truth|(?:final |model )?(?:answer|output|response))\s*[:=\n]"
-        r"|(?-i:FINAL REPORT)\b|(?:ai|model|doctor|radiologist|caption|data)\s*:|(?-i:[A-Z][a-z]+[A-Z]\w*(?:[-.]\w+)*)\s*:"
+        r"\W*((?-i:FINAL REPORT)\b|(?-i:[A-Z][a-z]+[A-Z]\w*(?:[-.]\w+)*)\s*:"
         r"|(?:findings|impression)\b(?!\**\s*:)|finding\s*:(?![\s\S]*\bfinding\s*:))",
     ),
     ("begin with a number, which may be an id", r"(?!\[\*\*)\W*(s?\d{4,})\b"),
@@ -80,7 +84,18 @@ _OF_A_MODEL = (
     r"|elapsed|tokens|similarity|bleu|f1)"
 )
 _OF_SCORES = rf"(?:{_OF_A_MODEL}|(?:[a-z]+[ _-])?(?:score|rating))"  # of which radiology has whole numbers too
+_REST = r"(?:[^.!?\n]|\.(?=\S))"  # of a sentence
 _AT_END = (  # the same at the end
+    (
+        "end with a date and a time",
+        r"(?<=[.!?])\s*([\[(]?(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[/.]\d{1,2}[/.]\d{2,4})(?:T|,?\s+(?:at\s+)?)\d{1,2}:\d\d[\d:.,+Z]*(?:\s?[ap]\.?m\.?)?[\])]?)\Z",
+    ),
+    (
+        "end with a note that is no part of a report",
+        rf"(?<=[.!?\n])\s*({_REST}{{0,150}}?(?:\(continued\)|\b(?:end of (?:the |this )?(?:\w+ )?(?:report|text|document|findings)|generated (?:by|with|using|from)|(?-i:AI)|artificial intelligence"
+        r"|language model|disclaimer|consult (?:an?|your|with)|not an? (?:\w+ )?(?:doctor|physician|diagnosis)|medical advice|reviewed by an?|page \d+\s?(?:/|of)\s?\d+)\b)"
+        rf"{_REST}{{0,150}}[.!)]*)\Z",
+    ),
     (
         "end with a number",
         rf"([([{{<|]\s*(?:{_OF_SCORES}\s*[:=]?\s*)?{_NUMBER}{_UNIT}(?:\s*[,;/]\s*{_NUMBER}{_UNIT})*\s*[)\]}}>|]"
@@ -97,7 +112,7 @@ _AT_END = (  # the same at the end
     ),
     ("end with signs", r"(?<=[\s.])([#@=~|$^`+\\]+|-{3,}|\*{3,})\Z"),
 )
-_END = 80  # last characters of a text, in which it stands
+_END = 200  # last characters of a text, in which it stands
 SHORTEST_CUT = 40  # characters; below, texts of one length are common
 _CUT = re.compile(r"(?:(?<!\.)\.{3}|\u2026)[\])]?\s*\Z")
 _ENDED = re.compile(r"(?<!\.\.)[.!?][\"')\]]*\s*\Z")  # with a stop, not with three
@@ -164,8 +179,11 @@ def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:
     beginnings = [(what, re.compile(pattern, re.IGNORECASE).match, texts) for what, pattern in _OF_MOST]
     ends = [text.rstrip()[-_END:] for text in texts]
     endings = [(what, re.compile(pattern, re.IGNORECASE).search, ends) for what, pattern in _AT_END]
-    for what, find, parts in (*beginnings, *endings):
-        found = [match[1] for match in map(find, parts) if match]
+    labels = ("begin with a label", label_before(texts))
+    for what, found in (
+        *((what, [match[1] for match in map(find, parts) if match]) for what, find, parts in (*beginnings, *endings)),
+        labels,
+    ):
         if 2 * len(found) > len(texts) > 1:
             raise UserError(
                 f"{len(found)} of {len(texts)} reports in {path} {what}, first {quoted_name(found[0].strip())}: it would be scored as words, so "
