@@ -17,7 +17,8 @@ PAIRS = (  # generated, reference
     "inference|truth", "inferred_report|actual_report", "generated report (raw)|report (raw)", "report|truth_by_radiologist",
     "model_answer|reference_answer", "answer|gt_answer", "prediction|answer", "decoded_preds|decoded_labels", "decoded|labels_text", "report_hat|report", "findings_hat|findings",
     "response_text|expected_response", "outputs.report|targets.report", "findings_pred|findings_true", "pred_text|label_text",
-    "reportPredicted|reportActual", "candidate_caption|reference_caption", "GPT_report|", "report_x|report_y", "text|answer",
+    "reportPredicted|reportActual", "candidate_caption|reference_caption", "hypo|ref", "mt|reference", "medgemma_output|ground_truth", "green_prediction|reference", "LLaVA-Rad response|findings", "GPT_report|", "report_x|report_y", "text|answer",
+    "medgemma_input|reference", "question_response|reference", "prior_output|report", "reasoning_output|findings", "translated_output|reference", "comment|reference",
     "output|input", "draft|final", "findings|report", "report|report_edited",
 )  # fmt: skip
 DECIDED = [pair.split("|") for pair in PAIRS[: PAIRS.index("GPT_report|")]]

@@ -179,6 +179,26 @@ def test_json_that_is_no_table_of_studies_is_refused(tmp_path, name, content, wo
         own(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "beside", [{}, {"images": [{"id": 1}, {"id": 0}]}, {"info": {}, "type": "captions", "images": []}]
+)
+def test_captions_are_known_by_their_images_and_not_by_their_own_numbers(tmp_path, beside):
+    rows = [{"image_id": n, "id": 1 - n, "caption": text} for n, text in enumerate(TRUTH)]
+    found = read(tmp_path, {**beside, "annotations": rows}, "reference")
+    assert (found.texts, found.keys) == (TRUTH, {"image_id": ["0", "1"]})
+
+
+def test_the_questions_of_a_model_are_no_references(tmp_path):
+    asked = ["Describe the findings of this image in detail.", "Write a report of this chest x-ray."]
+    rows = [
+        {"question_id": f"s{n}x", "text": ask, "answer": text}
+        for n, (ask, text) in enumerate(zip(asked, TRUTH, strict=True))
+    ]
+    assert read(tmp_path, rows, "reference").texts == TRUTH
+    reports = [{"question_id": f"s{n}x", "text": text} for n, text in enumerate(TRUTH)]
+    assert read(tmp_path, reports, "reference").texts == TRUTH
+
+
 def test_a_folder_may_hold_its_table_packed(tmp_path):
     (tmp_path / "studies.ndjson.gz").write_bytes(gzip.compress(lines(ROWS).encode()))
     assert own(tmp_path)["id"] == ["s1", "s2"]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from modules.evaluation.reading.matching import rows_of
+from modules.evaluation.reading.matching import rows_of, study_names
 from modules.evaluation.reading.report_files import read_report_file
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.custom import read_custom
@@ -39,6 +39,19 @@ def test_the_folder_of_a_study_is_found_inside_of_paths(tmp_path, front, both):
     if both:  # the other way round
         theirs, ours = ours, write(tmp_path / "q.csv", "image_path", films, TEXTS)
         assert pair(ours, theirs) == ORDER
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_list_of_images_in_a_cell_is_named_by_its_first(tmp_path, quote):
+    films = [f"{study}/view1.jpg" for study in STUDIES]
+    cells = [f"[{quote}{film}{quote}, {quote}{film[:-5]}2.jpg{quote}]" for film in films]
+    ours = write(tmp_path / "p.csv", "image", cells[::-1], TEXTS[::-1])
+    assert pair(ours, write(tmp_path / "r.csv", "image_path", films, TEXTS)) == [5, 4, 3, 2, 1, 0]
+    assert study_names(read_report_file(ours)) == films[::-1]
+    odd = write(
+        tmp_path / "odd.csv", "id", [f"[{n}x]" for n in range(6)], TEXTS
+    )  # an id between brackets stays as it is
+    assert study_names(read_report_file(odd))[0] == "[0x]"
 
 
 def test_several_views_of_a_study_share_its_report(tmp_path):

@@ -265,7 +265,7 @@ def test_a_single_blank_before_a_mark_stays_as_published():
 @pytest.mark.parametrize(
     "content",
     [
-        {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "no effusion ."}]},  # COCO
+        {"images": [{"id": 1}], "annotations": [{"image_id": 1, "bbox": [0, 0, 9, 9]}]},  # boxes of COCO
         {"headings": ["id", "report"], "rows": [["a", "no effusion ."]]},
     ],
 )

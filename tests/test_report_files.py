@@ -6,7 +6,7 @@ import pytest
 
 from modules.corpus.cells import is_empty
 from modules.evaluation.reading.column_values import is_text
-from modules.evaluation.reading.given_columns import named_columns
+from modules.evaluation.reading.given_columns import check_columns, named_columns
 from modules.evaluation.reading.one_section import one_section
 from modules.evaluation.reading.predictions import match
 from modules.evaluation.reading.report_files import read_report_file
@@ -263,7 +263,22 @@ def test_columns_that_are_named(tmp_path):
         named_columns(["prediction=a", "prediction=b"])
     with pytest.raises(UserError, match="takes 'Reference' for the reference and for the id: a report is no id"):
         named_columns(["id=reference", "prediction=x", "reference=Reference"])
+    with pytest.raises(UserError, match="holds 'prediction='"):
+        named_columns(["prediction="])
     assert named_columns(["prediction=report", "reference=report"]) == {"prediction": "report", "reference": "report"}
+
+
+@pytest.mark.parametrize("word", ["id=", "id=Unnamed: 0", 'id=""'])
+def test_the_column_without_a_heading_can_be_named(tmp_path, word):
+    found = read(
+        tmp_path, "a.csv", table(("", "prediction"), ("s1x", HIS), ("s2x", HERS)), columns=named_columns([word])
+    )
+    check_columns(named_columns([word]), [found])
+    assert next(iter(found.keys.values())) == ["s1x", "s2x"]
+    own = read(tmp_path, "b.csv", table(("Unnamed: 0", "prediction"), ("s1x", HIS)), columns={"id": "Unnamed: 0"})
+    assert [*own.keys] == ["Unnamed: 0"]
+    with pytest.raises(UserError, match="names a column that no file has"):
+        check_columns(named_columns(["id=Unnamed: 1"]), [found])
 
 
 def test_a_prediction_that_is_called_report_leaves_the_references_their_report(tmp_path):
@@ -580,6 +595,21 @@ def test_a_table_of_weights_and_biases_is_read(tmp_path):
     }
     (tmp_path / "a.table.json").write_text(json.dumps(table | {"ncols": 2, "nrows": 2}))
     assert read_report_file(tmp_path / "a.table.json").texts == [HIS, HERS]
+
+
+@pytest.mark.parametrize("boxes", [None, [[0.1, 0.2, 0.3, 0.4]]])
+def test_texts_with_their_boxes_are_called_so(tmp_path, boxes):
+    """It was said that the file holds only references."""
+    rows = [
+        {"id": f"s{n}x", "prediction": [[part, boxes] for part in text.split(". ")], "target": FIRST}
+        for n, text in enumerate((HIS, HERS))
+    ]
+    with pytest.raises(
+        UserError, match="holds a list of texts with their boxes under 'prediction' in every row, expected one text"
+    ):
+        read(tmp_path, "a.jsonl", lines(*rows))
+    whole = [row | {"generated_report": HIS} for row in rows]
+    assert read(tmp_path, "a.jsonl", lines(*whole)).texts == [HIS, HIS]
 
 
 def test_lists_of_words_are_called_so(tmp_path):

@@ -20,9 +20,13 @@ from modules.evaluation.reading.headings import (
     NAMES,
     PLAIN,
     hints_at_reference,
+    is_called,
     is_known,
+    named_headings,
+    of_a_model,
     side_of,
 )
+from modules.evaluation.reading.leftovers import ask_for_reports
 from modules.messages import UserError, quoted_name, shown_headings
 
 SECTIONS = ("findings", "impression", "both")
@@ -67,12 +71,16 @@ class _Columns:
     def of(cls, path: Path, rows: Sequence[Row]) -> _Columns:
         headings = list(dict.fromkeys(heading for row in rows[:1000] for heading in row))
         cells = {heading: [row.get(heading) for row in rows[:200]] for heading in headings}
-        return cls(path, headings, cells, {kind: _named(headings, names) for kind, names in NAMES.items()})
+        named = {kind: named_headings(headings, names) for kind, names in NAMES.items()}
+        if sum(map(is_text, cells.values())) > 1:  # LLaVA's questions are called text, the reports beside them answer
+            named["prompt"] = [name for name in named["report"] if ask_for_reports(cells[name])]
+            named["report"] = [name for name in named["report"] if name not in named["prompt"]]
+        return cls(path, headings, cells, named)
 
     @property
     def known(self) -> set[str]:
         """Headings of which it is known what they are, also if that is nothing to be read."""
-        return {name for names in self.named.values() for name in names} | set(_named(self.headings, ASIDE))
+        return {name for names in self.named.values() for name in names} | set(named_headings(self.headings, ASIDE))
 
     @property
     def unknown_texts(self) -> list[str]:
@@ -141,25 +149,18 @@ def unknown_texts(path: Path, rows: Sequence[Row]) -> list[str]:
     return [name for name in _Columns.of(path, rows).unknown_texts if side_of(name) is None]
 
 
-def _named(headings: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Headings that are one of ``names``, in the order of ``names``."""
-    plain = {plain_heading(name): number for number, name in reversed(list(enumerate(names)))}
-    found = [heading for heading in headings if plain_heading(heading) in plain]
-    return sorted(found, key=lambda heading: plain[plain_heading(heading)])
-
-
 def _as_written(headings: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     """``--columns`` with the headings as the file writes them; roles whose column another file has are left out."""
     found = {}
     for role, name in given.items():
-        same = [heading for heading in headings if plain_heading(heading) == plain_heading(name)]
+        same = [heading for heading in headings if is_called(heading, name)]
         if same:
             found[role] = name if name in same else same[0]
     return found
 
 
 def _add_composed(columns: _Columns) -> None:
-    """Add the texts whose headings are put together from known words to the names that say the same."""
+    """Add the texts whose headings are put together from known words to the names that say the same, or name a model alone."""
     named, reports, known = columns.named, [], columns.known
     for heading in columns.headings:
         side, values = side_of(heading), columns.cells[heading]
@@ -171,9 +172,14 @@ def _add_composed(columns: _Columns) -> None:
             named[side].append(heading)
         elif side is not None:
             reports.append((side, heading))
-    if len(reports) == 1 and not (named["report"] or named["findings"] or named["impression"]):
+    either = named["report"] or named["findings"] or named["impression"]
+    if len(reports) == 1 and not either:
         side, heading = reports[0]
         named[side].append(heading)
+    unknown = columns.unknown_texts
+    decided = named["generated"] or (named["reference"] and either)
+    if len(unknown) == 1 and not decided and of_a_model(unknown[0]):
+        named["generated"].append(unknown[0])
 
 
 def _texts_of_references(columns: _Columns) -> list[str]:

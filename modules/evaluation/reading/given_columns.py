@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modules.corpus.tables import plain_heading
+from modules.evaluation.reading.headings import is_called
 from modules.evaluation.reading.report_files import ReportFile
 from modules.messages import UserError, quoted_name
 
 
 def named_columns(words: Sequence[str]) -> dict[str, str]:
-    """Headings by role, from ``prediction=NAME reference=NAME id=NAME``.
+    """Headings by role, from ``prediction=NAME reference=NAME id=NAME``; ``id=`` is the column without a heading.
 
     Raises:
         UserError: if a word is not of this form, or names another role, or the ids are said to be the reports.
@@ -19,7 +20,7 @@ def named_columns(words: Sequence[str]) -> dict[str, str]:
     given: dict[str, str] = {}  # headings by role
     for word in words:
         role, equals, name = word.partition("=")
-        if role not in roles or not equals or not name:
+        if role not in roles or not equals or not (name or role == "id"):
             raise UserError(f"--columns holds {word!r}; expected {', '.join(f'{role}=NAME' for role in roles)}")
         if role in given:
             raise UserError(f"--columns names the {role} twice, {given[role]!r} and {name!r}: leave one of them out")
@@ -42,9 +43,8 @@ def check_columns(given: Mapping[str, str], files: Sequence[ReportFile]) -> None
     Raises:
         UserError: naming the column and the headings.
     """
-    there = {plain_heading(heading) for file in files for heading in file.headings}
     for role, name in given.items():
-        if plain_heading(name) not in there:
+        if not any(is_called(heading, name) for file in files for heading in file.headings):
             held = "; ".join(
                 f"{file.path}: {', '.join(map(quoted_name, file.headings)) or 'no headings'}" for file in files
             )

@@ -7,7 +7,9 @@ A heading that is one of these names is known. One that is put together from the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+from modules.corpus.section_names import ANOTHER
 from modules.corpus.tables import plain_heading
 
 GENERATED = (
@@ -56,7 +58,7 @@ PLAIN_KNOWN = frozenset(map(plain_heading, KNOWN))
 # Words that headings are put together from. One of _OF_EITHER is generated unless a reference's stands beside it:
 # ``response_text`` is generated, ``expected_response`` a reference, and so is ``decoded_labels``.
 _OF_GENERATED = (
-    r"generat(?:ed|ions?|e|ive)|gen|predict(?:ed|ions?|ive)?|preds?|hypothes[ie]s|hyps?|candidates?|cand|inferred|inference"
+    r"generat(?:ed|ions?|e|ive)|gen|predict(?:ed|ions?|ive)?|preds?|hypothes[ie]s|hyps?|hypos?|mt|candidates?|cand|inferred|inference"
     r"|synthe(?:tic|si[sz]ed)|machine|model|llm|vlm|ai|system|sys|hat|estimated|produced|sampled"
 )
 _OF_REFERENCE = (
@@ -73,6 +75,13 @@ _WORD = re.compile(
     rf"(?P<generated>{_OF_GENERATED})|(?P<reference>{_OF_REFERENCE})|(?P<either>{_OF_EITHER})|(?P<report>{_OF_REPORTS})"
 )
 _WORDS = re.compile(rf"(?:{_OF_GENERATED}|{_OF_REFERENCE}|{_OF_EITHER}|{_OF_REPORTS})+")
+_OF_SOMEBODY = re.compile(  # the last word of a heading whose first ones name a model
+    r"predictions?|preds?|outputs?|responses?|generations?|completions?|hypothes[ie]s|hyps?|hypos?|generated|predicted|inference"
+)
+_NO_MODEL = re.compile(
+    rf"{_OF_REFERENCE}|{_ANOTHER_TEXT}|{ANOTHER}|input|prompts?|questions?|instructions?|query|context|retriev\w*|think\w*|reason\w*|cot"
+    r"|label\w*|classe?s?|score|error"
+)
 _BORDER = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 
@@ -100,6 +109,25 @@ def side_of(heading: str) -> str | None:
 def hints_at_reference(heading: str) -> bool:
     """Whether a word of a heading belongs to the references' side or says that this is another text of the same report."""
     return any(re.fullmatch(f"{_OF_REFERENCE}|{_ANOTHER_TEXT}", piece) for piece in _pieces(heading))
+
+
+def of_a_model(heading: str) -> bool:
+    """Whether a heading ends in a word for what a model writes, behind a name that nobody knows: ``medgemma_output``."""
+    *names, last = _pieces(heading) or [""]
+    return bool(names and _OF_SOMEBODY.fullmatch(last)) and not any(map(_NO_MODEL.fullmatch, names))
+
+
+def named_headings(headings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Headings that are one of ``names``, in the order of ``names``."""
+    plain = {plain_heading(name): number for number, name in reversed(list(enumerate(names)))}
+    found = [heading for heading in headings if plain_heading(heading) in plain]
+    return sorted(found, key=lambda heading: plain[plain_heading(heading)])
+
+
+def is_called(heading: str, name: str) -> bool:
+    """Whether somebody means a heading by a name; pandas calls a first column without one ``Unnamed: 0``."""
+    plain = plain_heading(name)
+    return plain_heading(heading) == plain or (plain == "unnamed0" and not heading.strip())
 
 
 def is_known(heading: str) -> bool:

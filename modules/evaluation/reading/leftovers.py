@@ -153,6 +153,12 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
             )
 
 
+def ask_for_reports(cells: Sequence[object]) -> bool:
+    """Whether most cells of a column ask for a report: they are what a model was given."""
+    asks = re.compile(_OF_MOST[0][1], re.IGNORECASE).match
+    return 2 * sum(bool(asks(str(cell))) for cell in cells) > len(cells)
+
+
 def refuse_classes(path: Path, texts: Sequence[str], mend: str) -> None:
     """Refuse texts that are all names of classes, as a classifier is trained with; ``mend`` says what to do."""
     if len(texts) > 1 and all(map(is_class, texts)):

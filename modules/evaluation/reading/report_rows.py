@@ -56,6 +56,8 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
     Raises:
         UserError: if it is none of them.
     """
+    if (captions := _captions(content)) is not None:
+        return captions
     content = _unwrapped(content)
     if isinstance(content, dict):
         if (rows := pandas_rows(path, content)) is not None:
@@ -80,6 +82,15 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
         f"{path} holds a JSON {type(content).__name__} that is no list of objects, no mapping of ids to reports and no "
         f"annotation: expected {expected}"
     )
+
+
+def _captions(content: Any) -> list[Row] | None:
+    """The captions of COCO's ``{"images": [..], "annotations": [{"image_id": .., "caption": .., "id": ..}]}``; the last numbers them alone."""
+    rows = content.get("annotations") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not rows:
+        return None
+    whole = all(isinstance(row, dict) and {"image_id", "caption"} <= row.keys() for row in rows)
+    return [{name: value for name, value in row.items() if name != "id"} for row in rows] if whole else None
 
 
 def _unwrapped(content: Any) -> Any:
@@ -116,18 +127,24 @@ def _maps_ids(content: Any) -> bool:
 
 
 def refuse_word_lists(path: Path, rows: Sequence[Row]) -> None:
-    """Refuse generated reports that are all lists of words, or of several texts; UserError names their column."""
+    """Refuse generated reports that are all lists of words, of several texts, or of texts with boxes; UserError names their column."""
     headings = [name for name in rows[0] if plain_heading(name) in PLAIN["generated"]]
     listed = [name for name in headings if all(_holds_texts(row.get(name)) for row in rows)]
     if listed and listed == headings:
+        words = isinstance(rows[0][listed[0]][0], str)  # type: ignore[index]
+        what = "a list of several texts or words" if words else "a list of texts with their boxes"
         raise UserError(
-            f"{path} holds a list of several texts or words under {quoted_name(listed[0])} in every row, expected one text: join the words with "
-            "blanks, or keep one of the texts"
+            f"{path} holds {what} under {quoted_name(listed[0])} in every row, expected one text: join the words or sentences with blanks, or keep "
+            "one of the texts"
         )
 
 
 def _holds_texts(value: object) -> bool:
-    return isinstance(value, list) and len(value) > 1 and all(isinstance(part, str) for part in value)
+    """Whether a cell is a list of texts, or of a text and its boxes each, as a grounded report: ``[["No edema.", null], ..]``."""
+    if not isinstance(value, list) or not value:
+        return False
+    pairs = all(isinstance(part, list | tuple) and part and isinstance(part[0], str) for part in value)
+    return pairs or (len(value) > 1 and all(isinstance(part, str) for part in value))
 
 
 def refuse_other_keys(path: Path, rows: Sequence[Row], texts: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ Keys = Mapping[str, Sequence[str | None]]
 
 _ENDING = re.compile(r"(?:\.(?:jpe?g|jpe|jfif|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt|json|xml))+$")
 _KEPT_AS_TEXT = re.compile(r'="([^"]*)"')  # ="007", by which exports keep Excel from making a number of an id
+_LIST = re.compile(r"\s*\[\s*(['\"])(.*?)\1\s*[,\]].*\Z", re.DOTALL)  # ['a/0.png', 'a/1.png']
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")
 _OPEN_I = re.compile(r"cxr(?=\d+(?:_(?:\d+_)?im-\d+.*)?$)")  # CXR10, CXR10_IM-0002, CXR1_1_IM-0001-3001
@@ -50,7 +51,10 @@ def written_id(value: object) -> str:
 
 
 def _first(value: object) -> object:
-    """The first of several images, and the path of one that is an object."""
+    """The first of several images, also of a list in a table's cell, and the path of one that is an object."""
+    listed = _LIST.match(value) if isinstance(value, str) else None
+    if listed:
+        return listed[2]
     if isinstance(value, list | tuple):
         value = value[0] if value else None
     return value.get("path") if isinstance(value, Mapping) else value
