@@ -14,6 +14,15 @@ SIGNED = [
     "This report has been reviewed by the staff radiologist.", "The images were reviewed by the staff radiologist.",
     "ACR Code: 3", "WORKSTATION ID: RAD12345", "CPT CODE: 71046", "CRITICAL RESULT: Yes. Called to RN.", "Attending Physician: ___", "ATTENDING PHYSICIAN: ___",
     "RADIOLOGIST ADDENDUM: A nodule.", "NOTE ADDED AT ATTENDING REVIEW: A nodule.", "*** ADDENDUM ***\nA nodule.", "[ADDENDUM 02/03/2021] A nodule.",
+    "This report was electronically signed by JOHN SMITH on 1/1/2020 10:10 AM.", "This report has been electronically signed.", "This report was dictated by J. S.",
+    "This report was finalized on 1/2/2020 by Dr. ___.", "This document has been electronically signed by: ___", "This exam was interpreted by: ___",
+    "Electronically approved by: ___", "E-signed by: ___", "Final interpretation by: ___", "Signed,\nDr ___", "Signed\nDr ___",
+    "Attending: ___ MD\nResident: ___ MD", "Radiologist: ___", "REPORTING RADIOLOGIST: ___", "Consultant Radiologist: ___", "Signature: ___",
+    "Electronic Signature: ___", "Technologist: AB", "TRANSCRIPTIONIST: AB", "CC: Dr. ___", "Exam Code: 71046", "ICD-10: J18.9", "CPT: 71046", "Critical Value: None.",
+    "Key Images: 1, 2", "KEY IMAGES: 1, 2",
+    "Teaching physician attestation: I have reviewed the images.", "As the attending physician, I personally reviewed the images.",
+    "I personally reviewed the images and agree with the resident.", "D: 01/02/2020 10:00\nT: 01/02/2020 11:00\nJob #: 123456", "DD: 01/02/2020 DT: 01/02/2020",
+    "D: ___ T: ___", "Kind regards,\nDr. ___", "Thank you for this referral.\nDr. ___", "Thank you for referring this patient.",
     "--- ADDENDUM ---\nA nodule.", "Addendum 1/2/2020: a nodule.", "**ADDENDUM:** A nodule.",
 ]  # fmt: skip
 
@@ -36,13 +45,28 @@ def test_what_stands_below_a_report_is_none_of_it(signed):
     "sentence",
     ["Outside images reviewed by the attending show a nodule.", "Transcribed lines are old.", "Read by the team as stable.", "Typographic marker on the left.",
      "Unchanged as reported by others.", "Verified by contrast injection. New left effusion.", "Tracheostomy with speech-recognition device. Effusion.",
-     "The prior images were reviewed by the attending. No effusion. Small nodule.", "Electronically verified leads. Effusion.", "Approved lead position. Effusion."],
+     "The prior images were reviewed by the attending. No effusion. Small nodule.", "Electronically verified leads. Effusion.", "Approved lead position. Effusion.",
+     "Signed-out studies are old.", "Signs of edema: none.", "T: 2.5 cm nodule.", "D: 12 ribs.", "Job-related dust disease.", "This study was interpreted with the CT.",
+     "The report of the CT is read.", "I personally favor edema.", "Final images show no effusion.", "Thank God for the line.", "Residents: none.",
+     "A resident nodule: stable.", "Drained of 500 cc: no effusion.", "Critical stenosis: none."],
 )  # fmt: skip
 def test_a_sentence_that_is_no_signature_stays(sentence):
     assert (
         read(f"FINDINGS: {F} {sentence} Bones are intact.\n\nIMPRESSION: {I}")
         == ((f"{F} {sentence} Bones are intact.", I),) * 2
     )
+
+
+def test_copies_are_told_from_a_volume():
+    assert read(f"FINDINGS: {F}\n\nIMPRESSION: {I}\ncc: Dr. ___") == ((F, I),) * 2
+    assert read(f"FINDINGS: {F} DRAINED OF 500 CC: CLEAR.") == ((f"{F} DRAINED OF 500 CC: CLEAR.", ""),) * 2
+
+
+@pytest.mark.parametrize("last", ["*** Final Report ***", "*** FINAL ***", "*** Final Report ***\nVerified by: ___"])
+def test_a_line_that_a_report_is_final_closes_it_at_its_end_alone(last):
+    assert read(f"FINDINGS: {F}\n\nIMPRESSION: {I}\n\n{last}") == ((F, I),) * 2
+    assert read(f"{last}\n\nFINDINGS: {F}\n\nIMPRESSION: {I}") == ((F, I),) * 2
+    assert extract(f"*** Final Report ***\n{F}", "findings")[0] == F
 
 
 @pytest.mark.parametrize("name", ["IMPRESSION AND RECOMMENDATION", "IMPRESSION AND RECOMMENDATION(S)", "IMPRESSION/RECOMMENDATIONS", "Impression and Recommendations"])  # fmt: skip

@@ -34,7 +34,11 @@ ORGAN = (
     r"pneumo|edema|opacit|nodul|mass|\bleft|\bright|upper|lower"
 )
 _SIGNED = r"(?:dictated|transcribed|typed|signed|verified|finali[sz]ed|authenticated|released)"
-SIGNED_BY = rf"(?:(?:electronically|digitally) )?(?:{_SIGNED}|reviewed|read|interpreted|reported)(?: and \w+)? by"
+_BY_MACHINE = r"(?:(?:electronically|digitally) |e-?)"
+SIGNED_BY = (
+    rf"{_BY_MACHINE}?(?:{_SIGNED}|reviewed|read|interpreted|reported)(?: and \w+)? by"
+    r"|(?:final|preliminary) (?:interpretation|report|read(?:ing)?) by"
+)
 _NAME = r"(?=:|\s*\Z|\s+(?:dr\b|the\b|_|\d|(?-i:[A-Z])))"  # not: verified by contrast injection
 _DISCLAIMER = (  # a sentence that says so
     r"[^.!?:;\n]{0,100}\b(?:(?:voice|speech)[ -](?:recognition|to[ -]text)[ -](?:software|system|technology|program|errors?)"
@@ -43,15 +47,26 @@ _DISCLAIMER = (  # a sentence that says so
     r"|(?:the|this|these|all)(?: \w+){1,4} (?:was|were|has been|have been) (?:\w+ )?reviewed (?:and \w+ )?by (?:the |an? )?(?:staff|attending|supervising)\b"
     r"(?=[^.\n]{0,80}\.?\s*(?:\Z|\n|(?:end of|dictated|electronically|approved|this report)\b))"
 )
-SIGNATURE = (  # with which nothing of the report goes on
-    r"(?:(?:(?:final )?report (?:(?:was|has been) )?)?"
-    rf"(?:{SIGNED_BY}[^\S\n]*:|dictated(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: (?:and|/) \w+)? by{_NAME}|{_SIGNED}(?: on)?[^\S\n]*:|(?:electronically|digitally) (?:signed|authenticated|finali[sz]ed|{_SIGNED} by)\b)"
-    r"|report signed\b|approved(?=:| by\b| on\b| electronically\b| [\d_])"
-    rf"|end of (?:report|impression|findings)\b|{_DISCLAIMER}"
-    r"|i,? (?:(?:the|as|dr)\b.{0,80}|have personally) (?:reviewed|interpreted|examined|agree|attest)\w*\b|i have reviewed the (?:images?|films?|study)\b)"
+_OF_THE_REPORT = (
+    r"(?:(?:this|the|above|final) ){0,3}(?:report|document|dictation|exam(?:ination)?|study) (?:(?:was|has been|is) )?"
 )
-RECORD = (  # headings of what an archive keeps beside a report
-    r"(?:acr|cpt|icd|billing) codes?|workstation(?: id)?|(?:attending|ordering|referring|interpreting) (?:physician|provider|radiologist)|critical results?"
+_REVIEWED = r"(?:reviewed|interpreted|examined|supervised|agree|attest)\w*\b"
+_DAY = r"\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}\b|_{2,}[^\S\n]*[dt]{1,2}[^\S\n]*:"  # of a dictation, or one that was taken out
+SIGNATURE = (  # with which nothing of the report goes on
+    rf"(?:(?:{_OF_THE_REPORT})?"
+    rf"(?:(?:{SIGNED_BY})[^\S\n]*:|dictated(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: (?:and|/) \w+)? by{_NAME}|{_SIGNED}(?: on)?[^\S\n]*:|{_BY_MACHINE}(?:signed|authenticated|finali[sz]ed|approved|{_SIGNED} by)\b)"
+    rf"|th(?:is|e) (?:final )?(?:report|document|dictation) (?:was|has been|is) {_BY_MACHINE}?{_SIGNED}\b"
+    r"|report signed\b|signed(?=[^\S\n]*(?:,|\n|\Z))|approved(?=:| by\b| on\b| electronically\b| [\d_])"
+    rf"|d[dt]?[^\S\n]*:[^\S\n]*(?:{_DAY})|job[^\S\n]*(?:#|no\.?|number|id)[^\S\n]*:"
+    rf"|end of (?:report|impression|findings)\b|final(?: report)?[^\S\n]*\*{{2,}}(?=\W*(?:\Z|{SIGNED_BY}|electronically\b))|{_DISCLAIMER}"
+    rf"|(?:as (?:the|an?) [^.\n]{{3,60}}, )?i,? (?:(?:the|as|dr)\b.{{0,80}}|have personally|personally) {_REVIEWED}|i have reviewed the (?:images?|films?|study)\b"
+    r"|(?:kind(?:est)?|best|warm(?:est)?) regards\b|yours (?:sincerely|faithfully|truly)\b|thank(?:s| you)(?: very much)? for (?:\w+ ){0,4}refer\w+)"
+)
+_OFFICE = r"(?:attending|ordering|referring|interpreting|reporting|reading|consultant|consulting|staff|teaching|supervising|resident)"
+RECORD = (  # headings of what an archive keeps beside a report; no escapes, since one reader looks for it in capitals
+    r"(?:acr|cpt|icd|billing|exam) codes?|cpt|icd-?(?:9|10)(?:-cm)?|workstation(?: id)?|critical (?:results?|values?)|key images?|(?<![0-9] )cc"
+    rf"|(?:{_OFFICE} )?(?:physician|provider|radiologist)|attending|resident|technologist|transcriptionist|(?:electronic )?signature"
+    r"|(?:(?:teaching|attending) )?(?:physician )?attestation"
 )
 _ADDENDA = r"(?:FINAL |RADIOLOG(?:IST|Y) |ATTENDING )?ADDEND(?:UM|A)\b"
 ADDENDUM = re.compile(  # on a line of its own or behind a sentence, also "*** ADDENDUM ***" and "[ADDENDUM 02/03/2021]"

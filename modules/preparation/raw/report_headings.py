@@ -34,7 +34,7 @@ _MARKED = re.compile(  # "**Findings:** ..", "[FINDINGS] ..", "## Findings"
 )
 _ASIDE_IN_ANY_CASE = re.compile(
     r"\s*(?P<name>indications?|(?:clinical )?history|technique|comparisons?|examination|reason for exam(?:ination)?|"
-    rf"recommendations?|notification|addendum|clinical information|comments?|notes?|plan|limitations?|follow[ -]?up|next steps?|disclaimer|cc|{RECORD})\s*:(?P<rest>.*)",
+    rf"recommendations?|notification|addendum|clinical information|comments?|notes?|plan|limitations?|follow[ -]?up|next steps?|disclaimer|communications?|{RECORD})\s*:(?P<rest>.*)",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(

@@ -65,10 +65,10 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     r"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|Technique|Comparisons?|Indications?)\s*:)"
 )
 _FINAL = re.compile(r"^[^\S\n]*FINAL REPORT\b.*$", re.MULTILINE)
-_RULE = re.compile(r"\s*[_=-]{5,}\s*")
+_RULE = re.compile(r"(?i)\s*(?:[_=-]{5,}|[*_=-]{2,}\s*final(?: report)?\s*[*_=-]{2,})\s*")
 _THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
 _TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
-_SIGNATURE = re.compile(rf"\s*{SIGNATURE}.*", re.IGNORECASE)
+_SIGNATURE = re.compile(rf"[^\w\n]{{0,40}}{SIGNATURE}.*", re.IGNORECASE)
 _CLOSES = re.compile(r"\s*end of (?:report|impression)\b", re.IGNORECASE)
 _REOPENS = re.compile(r"\W*(?:[\w-]+\s+){0,3}(?:findings?|impressions?)\b", re.IGNORECASE)
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
@@ -182,9 +182,9 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                     sections.append(("preamble", []))  # an aside owns one paragraph
                 before = ""
                 continue
-            signed = _SIGNATURE.fullmatch(line) or _DOCTOR.fullmatch(line)
-            if _RULE.fullmatch(line) or signed:
-                sections.append(("aside" if signed else "preamble", []))
+            ruled = _RULE.fullmatch(line)
+            if ruled or _SIGNATURE.fullmatch(line) or _DOCTOR.fullmatch(line):
+                sections.append(("preamble" if ruled else "aside", []))
                 before, closed = "", closed or bool(_CLOSES.match(line))
                 continue
             header = heading(line, not before or bool(_ENDS_SENTENCE.search(before)), kind)
