@@ -83,6 +83,16 @@ def test_findings_of_another_stay_anothers(name):
     assert extract(f"COMPARISON: NONE. {name}: A NODULE. IMPRESSION: {I}", "findings")[0] == ""
 
 
+@pytest.mark.parametrize("film", ["Chest X-ray", "CXR", "CHEST X-RAY", "RADIOGRAPHIC", "X-ray", "Imaging"])
+def test_words_of_the_film_before_a_heading_are_part_of_it_behind_a_sentence(film):
+    """They stayed at the end of the findings."""
+    name = "IMPRESSION" if film.isupper() else "Impression"
+    assert read(f"FINDINGS: {F} {film} {name}: {I}") == ((F, I),) * 2
+    assert read(f"COMPARISON: None. {film} Findings: {F} {film} {name}: {I}") == ((F, I),) * 2
+    since = f"{F} No change since the {film}"
+    assert read(f"FINDINGS: {since} {name}: {I}") == ((since, I),) * 2
+
+
 def test_findings_without_a_plain_colon_behind_a_sentence():
     """Where the line ends were lost; what stood before them was read as findings."""
     start = "FINAL REPORT EXAMINATION: CHEST INDICATION: ___F with cough. COMPARISON: ___."

@@ -35,6 +35,9 @@ _OF_A_SENTENCE = re.compile(  # or end a sentence: .. SEEN ON PRIOR CT IMPRESSIO
     re.IGNORECASE,
 )
 _APART = re.compile(rf"[.?!](?:\s+{_BESIDE})+\s*\Z", re.IGNORECASE)  # COMPARISON: NONE. CLINICAL FINDINGS:
+_FILMS_APART = re.compile(
+    rf"(?<=[.?!])\s+(?=(?:(?:{OF_THE_FILM})\s+)+\Z)", re.IGNORECASE
+)  # NO EFFUSION. CHEST X-RAY IMPRESSION:
 _ANOTHERS = re.compile(rf"\b(?:{ANOTHER})\s*\Z", re.IGNORECASE)
 _GOES_ON = re.compile(rf"(?:\b(?:{GOES_ON}|{WEIGHED}|{ANOTHER})|&)\s*\Z", re.IGNORECASE)
 _FILMS = re.compile(rf"\b(?:{OF_THE_FILM})\s*\Z", re.IGNORECASE)
@@ -60,7 +63,8 @@ def _apart(line: str, small: bool, plain: bool) -> str:
         text, last, kind = line[stop : heading.start()], kind, heading.lastgroup or ""
         begins = _begins(kind, last, text, plain)
         if begins and last and not _ENDED.search(text):
-            text = _MARKS.sub("\n\n", text, count=1)
+            apart = _FILMS_APART.sub("\n\n", text, count=1) if kind in ("findings", "conclusion") else text
+            text = apart if apart != text else _MARKS.sub("\n\n", text, count=1)
         elif not begins and _ANOTHERS.search(text):
             kind = "aside"  # CLINICAL IMPRESSION: COPD FINDINGS:
         pieces += [text, heading[0]]
