@@ -17,7 +17,7 @@ from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
 from modules.preparation.raw.studies import SECTIONS
 
-_CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|imp)"
+_CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?|concl)"
 NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}|recommendations?(?:\(s\))?))?)"
 _CAPITALS = re.compile(  # "CHEST, PA AND LATERAL: .."
     r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)"
@@ -32,11 +32,17 @@ _MARKED = re.compile(  # "**Findings:** ..", "[FINDINGS] ..", "## Findings"
     rf"\s*(?:#\s*|\*|__|\[|<|(?-i:\((?=[A-Z]{{4}})))+\s*(?P<name>{NAMES})\s*:?\s*(?:\*|__|\]|>|\)|#)*\s*:?(?P<rest>.*)",
     re.IGNORECASE,
 )
-_ASIDE_IN_ANY_CASE = re.compile(
-    r"\s*(?P<name>indications?|(?:clinical )?history|technique|comparisons?|examination|reason for exam(?:ination)?|"
-    rf"recommendations?|notification|addendum|clinical information|comments?|notes?|plan|limitations?|follow[ -]?up|next steps?|disclaimer|communications?|{RECORD})\s*:(?P<rest>.*)",
-    re.IGNORECASE,
+ASIDES = (  # no escapes of letters, since they are looked for in capitals too
+    r"indications?|(?:clinical )?history|techniques?|comparisons?|examination|reason for (?:the )?(?:exam(?:ination)?|study)"
+    r"|recommendations?(?:\(s\))?|suggestions?|advice|notifications?|communications?|addendum|clinical information|comments?|notes?|plan|limitations?"
+    rf"|differential(?: diagnos[ie]s)?|follow[ -]?up|next steps?|disclaimer|{RECORD}"
 )
+OF_THE_STUDY = (  # asides with which a section may open before it says anything
+    r"(?:prior |image |exam )?(?:comparisons?|techniques?|indications?|(?:clinical )?history|hx|exam(?:ination)?s?|stud(?:y|ies)|priors"
+    r"|procedures?|views?|date|quality|limitations?|notes?|comments?)"
+)
+_ASIDE_IN_ANY_CASE = re.compile(rf"\s*(?P<name>{ASIDES})\s*:(?P<rest>.*)", re.IGNORECASE)
+_DIAGNOSIS = re.compile(rf"\s*(?P<name>(?:(?:{OF_THE_FILM}) )*(?:diagnos[ie]s|dx))\s*:(?P<rest>.*)", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|previous|reference|type of|reason for|referring|additional|final|admitting|admission|"
     r"presenting|discharge|working|outside|initial|preliminary|critical|date of|time of)\s+)*"
@@ -45,7 +51,7 @@ _ASIDE = re.compile(
     r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
     r"wet ?read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
     r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent|"
-    r"technologist|clinicians?|provider|hx|pmh|priors|dob|mrn|cpt|icd|billing|suggestions?|advice|background|communicated|"
+    r"technologist|transcriptionist|key images?|dx|clinicians?|provider|hx|pmh|priors|dob|mrn|cpt|icd|billing|suggestions?|advice|background|communicated|"
     r"allerg(?:y|ies)|medications?|modality|exposure|referral|operator|unit|correlation|old films?|(?:image )?quality|limitations?|critical results?|clinical (?!finding|impression)\w+$|number of images|(?:views?|studies|data|age|sex|site|location|service|management)$)\b",
     re.IGNORECASE,
 )
@@ -102,6 +108,9 @@ def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
         if begins and (rest is not None or name.isupper() or len(name) > 7):  # "report" alone may end a sentence
             kind = _kind_of_report(inside) if _REPORT.fullmatch(name.lower()) else _kind_of_known(name)
             return kind, rest or ""
+    match = _DIAGNOSIS.fullmatch(line)
+    if match and inside in OWNS_MORE and not inside.endswith("impression") and (at_start or match["name"].isupper()):
+        return f"{DOUBTFUL}impression", match["rest"]
     match = _ASIDE_IN_ANY_CASE.fullmatch(line)
     if match and at_start:
         return "aside", match["rest"]
@@ -143,7 +152,7 @@ def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tu
         return "aside", rest
     if of_findings:
         return f"{DOUBTFUL if sure else ''}{_kind_of_known(name)}", rest
-    if re.fullmatch("interpretations?|summary|opinion|assessment|imp", name) or _misspelt(name):
+    if re.fullmatch(_CONCLUSION, name) or _misspelt(name):
         return _kind_of_known(name), rest
     part = not sure or _ORGAN.search(name) or speaks_of_a_finding(name)  # LUNGS: Clear.
     if inside in OWNS_MORE:

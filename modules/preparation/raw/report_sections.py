@@ -26,7 +26,15 @@ from dataclasses import dataclass
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import ADDENDUM, RECORD, SIGNATURE, without_listed_asides
-from modules.preparation.raw.report_headings import DOUBTFUL, NAMES, OWNS_MORE, heading, speaks_of_a_finding
+from modules.preparation.raw.report_headings import (
+    ASIDES,
+    DOUBTFUL,
+    NAMES,
+    OF_THE_STUDY,
+    OWNS_MORE,
+    heading,
+    speaks_of_a_finding,
+)
 from modules.preparation.raw.studies import SECTIONS, join_sections
 
 _QUOTED = re.compile(r"^[^\S\n]*>[^\S\n]?", re.MULTILINE)
@@ -49,20 +57,20 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     # as in "No nodule.IMPRESSION: .."
     r"(?<=[.?!:])(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?):)"
     # as in "no nodule IMPRESSION: ..", "no nodule. RECOMMENDATION: .."
-    r"|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMP)"
+    r"|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMPR?|CONCL|DIAGNOS[IE]S|DX)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?|RECOMMENDATIONS?(?:\(S\))?))?:"
-    r"|(?:COMMENTS?|NOTES?|RECOMMENDATIONS?(?:\(S\))?|COMPARISONS?|TECHNIQUES?|DISCUSSION|FOLLOW-?UP):)"
+    rf"|(?:{ASIDES.upper()}|DISCUSSION):)"
     # as in "Cough. FINDINGS, PA AND LATERAL: ..", "Cough. FINDINGS The lungs .."
     r"|(?<=[a-z_][.?!])\s+(?=(?:FINDINGS?|IMPRESSIONS?)(?:\s*;|\s+:|,? \(?[A-Z][A-Z ,/]{1,30}\)?:|\.?\s+[A-Z][a-z]))"
     # as in "No nodule. CRITICAL FINDINGS: ..", "No nodule. I, the attending, ..", "No nodule. Final Impression: .."
-    r"|(?<=[a-z_][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?):)"
+    r"|(?<=[a-z_][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?|DIAGNOS[IE]S):)"
     rf"|(?<=[.?!])\s+(?=(?i:{SIGNATURE}|(?:{RECORD})\s*:))"
     r"|(?<=[.?!])\s+(?=(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
     # as in "No nodule. Impression: .."
-    r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?(?:\s*(?:and|/|&)\s*[Rr]ecommendations?(?:\([Ss]\))?)?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Technique|Comparisons?"
-    r"|Indications?|Recommendations?|Comments?|Notes?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
+    r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?(?:\s*(?:and|/|&)\s*[Rr]ecommendations?(?:\([Ss]\))?)?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Diagnos[ie]s"
+    rf"|findings?|impressions?|conclusions?|(?=[A-Z])(?i:{ASIDES}))\s*:)"
     # as in "Chest: Findings: .."
-    r"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|Technique|Comparisons?|Indications?)\s*:)"
+    rf"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|(?=[A-Z])(?i:{OF_THE_STUDY}))\s*:)"
 )
 _FINAL = re.compile(r"^[^\S\n]*FINAL REPORT\b.*$", re.MULTILINE)
 _RULE = re.compile(r"(?i)\s*(?:[_=-]{5,}|[*_=-]{2,}\s*final(?: report)?\s*[*_=-]{2,})\s*")
@@ -72,7 +80,7 @@ _SIGNATURE = re.compile(rf"[^\w\n]{{0,40}}{SIGNATURE}.*", re.IGNORECASE)
 _CLOSES = re.compile(r"\s*end of (?:report|impression)\b", re.IGNORECASE)
 _REOPENS = re.compile(r"\W*(?:[\w-]+\s+){0,3}(?:findings?|impressions?)\b", re.IGNORECASE)
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
-_OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparisons?|techniques?|indications?|(?:clinical )?history|examinations?)\b")
+_OPENS = re.compile(rf"(?i)\W*(?:{OF_THE_STUDY})\b")
 _WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour
 _OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with what it was compared
     r"(?:(?:[\w-]+ ){0,6}(?:radiographs?|views?|films?|images?|study|studies|examination)(?: of the chest)? (?:was|were|is|are) "
@@ -197,7 +205,7 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 begun = "aside"  # "SUMMARY: 1-NO ABNORMALITY" is a code
             if begun != "aside":
                 owed = ""
-            elif kind in OWNS_MORE and not any(part.strip() for part in lines) and _OF_THE_STUDY.match(line):
+            elif kind in OWNS_MORE and not any(part.strip() for part in lines) and _OPENS.match(line):
                 owed = kind
             aside, rest = _first_sentence(text) if owed else (text, "")
             sections.append((begun, [aside]))
