@@ -368,7 +368,7 @@ def test_a_cell_of_a_section_that_is_a_whole_report_is_cut_to_the_section(tmp_pa
     dataset = read_custom(path, options(section=section), with_images=False)
     assert [study.report for study in dataset.studies] == [report] * 2
     assert (
-        "the findings or the impression are a whole report, of which the section alone is taken in 2 rows"
+        "the findings or the impression hold more (another section, advice, technique, a signature), of which the section alone is taken in 2 rows"
         in dataset.notes
     )
 
@@ -378,6 +378,37 @@ def test_cells_of_sections_that_name_none_stay_and_the_other_column_goes_before_
     dataset = read_custom(write(tmp_path, f"id,image,findings,impression\n{rows}"), options(section="both"), False)
     assert [study.report for study in dataset.studies] == ["Clear. Normal.", "No edema. Dry."]
     assert any(note.endswith("of which the section alone is taken in 1 rows") for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["IMPRESSION: Normal.", "\n\nImpression: Normal.", "RECOMMENDATION: CT.", "TECHNIQUE: PA.", "\nElectronically signed by: X", "Interpretation: normal.", "ADDENDUM: A nodule."],
+)  # fmt: skip
+def test_what_stands_behind_the_findings_in_their_cell_is_none_of_them(tmp_path, beside):
+    """It was learnt with them, without a word; the scorer cut it from a report that names its findings."""
+    rows = f'1,a.png,"Lungs are clear. No effusion. {beside}",Normal.\n2,b.png,Clear.,Normal.\n'
+    dataset = read_custom(write(tmp_path, f"id,image,findings,impression\n{rows}"), options(section="findings"), False)
+    assert [study.report for study in dataset.studies] == ["Lungs are clear. No effusion.", "Clear."]
+    assert any(note.endswith("of which the section alone is taken in 1 rows") for note in dataset.notes)
+
+
+@pytest.mark.parametrize("before", ["TECHNIQUE: PA.", "Comparison: None.", "Indication: cough."])
+def test_what_stands_before_the_findings_in_their_cell_is_none_of_them(tmp_path, before):
+    path = write(tmp_path, f"id,image,findings\n1,a.png,{before} Lungs are clear.\n2,b.png,Clear.\n")
+    assert read_custom(path, options(section="findings"), False).studies[0].report == "Lungs are clear."
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Lungs: clear. Heart: normal.", "There is an impression: old fracture. Clear.", "LUNGS: CLEAR. OTHER FINDINGS: NONE.", "Unchanged in comparison: stable.",
+     "1. Clear. 2. No effusion.", "Electronically signed by: X", "See note: stable. Chest: clear."],
+)  # fmt: skip
+def test_findings_that_hold_nothing_beside_them_stay_as_they_are(tmp_path, text):
+    dataset = read_custom(
+        write(tmp_path, f"id,image,findings\n1,a.png,{text}\n2,b.png,Clear.\n"), options(section="findings"), False
+    )
+    assert dataset.studies[0].report == text
+    assert not any("the section alone" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ from modules.records import parse_json
 TEXTS = ("report", *SECTIONS)
 # What is said of the rows in which it was done.
 MARKS = "marks of HTML or HL7, or line breaks that were written out, were taken out of the texts"
-WHOLE = "the findings or the impression are a whole report, of which the section alone is taken"
+MORE = "the findings or the impression hold more (another section, advice, technique, a signature), of which the section alone is taken"
 CASE = "the image path is that of a file in other case, such as a.PNG of a.png, which is taken"
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
@@ -180,7 +180,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             }
             changed[MARKS] += any(values[name] != text for name, text in plain.items())
             sections = cut_to_sections(plain)
-            changed[WHOLE] += any(plain.get(name) != text for name, text in sections.items())
+            changed[MORE] += any(plain.get(name) != text for name, text in sections.items())
             values |= plain | sections
             study = _study(path, where, values, options)
             changed[CASE] += in_other_case(values["image_path"], study.images)

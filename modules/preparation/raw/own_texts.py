@@ -50,17 +50,17 @@ def names_sections(text: str) -> bool:
 
 
 def cut_to_sections(texts: Mapping[str, str]) -> dict[str, str]:
-    """Findings and impression of a row, each without what a cell that is a whole report holds beside it.
+    """Findings and impression of a row, each without what its cell holds beside it: another section, technique, a signature.
 
     Args:
         texts: cells by ``findings`` and ``impression``. A section without a cell is taken from the other cell if it is named there.
-            A cell that does not name its own section, or says nothing under that name, stays whole.
+            A cell that does not name its own section is read as if it began with that name. One of which nothing is left stays whole.
     """
     given = {name: texts[name] for name in SECTIONS if not is_empty(texts.get(name))}
     parts = {}
     for name, text in given.items():
-        part = one_section(text, name) if name in named_sections(text) else ""
-        parts[name] = text if not part or says_nothing(part) else part
+        part = one_section(text if name in named_sections(text) else f"{name.capitalize()}: {text.strip()}", name)
+        parts[name] = text if says_nothing(part) or part.split() == text.split() else part
     for name, other in (SECTIONS, SECTIONS[::-1]):
         if name not in given and other in given and name in named_sections(given[other]):
             part = one_section(given[other], name)
