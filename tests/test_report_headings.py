@@ -1,5 +1,7 @@
 """modules/preparation/raw/report_headings.py: what a line of a raw report begins."""
 
+import time
+
 import pytest
 
 from modules.preparation.raw.report_sections import extract
@@ -62,3 +64,64 @@ def test_what_is_said_of_the_study_before_the_findings_begin_does_not_end_them(a
 
 def test_a_message_before_the_findings_begin_is_theirs_no_more_than_behind_them():
     assert read(f"FINDINGS:\nRECOMMENDATION: CT. {G}\n\nIMPRESSION: {I}") == ("", I)
+
+
+LAYOUTS = [
+    "[FINDINGS] {f} [IMPRESSION] {i}", "[FINDINGS]: {f} [IMPRESSION]: {i}", "**FINDINGS** {f} **IMPRESSION** {i}", "**Findings:** {f} **Impression:** {i}",
+    "1. **Findings:** {f} 2. **Impression:** {i}", "1. **Findings:** {f}\n2. **Impression:** {i}", "1. **Findings**\n{f}\n\n2. **Impression**\n{i}",
+    "1. Findings: {f} 2. Impression: {i}", "FINDINGS: {f} | IMPRESSION: {i}", "FINDINGS: {f} || IMPRESSION: {i}", "FINDINGS: {f} / IMPRESSION: {i}",
+    "- Findings: {f} - Impression: {i}", "> **Findings:** {f} > **Impression:** {i}", "--- FINDINGS ---\n{f}\n--- IMPRESSION ---\n{i}",
+    "FINDINGS: {f}\n\n--- IMPRESSION ---\n\n{i}", "=== FINDINGS ===\n{f}\n\n=== IMPRESSION ===\n{i}", "=== FINDINGS === {f} === IMPRESSION === {i}",
+    "== Findings ==\n{f}\n== Impression ==\n{i}", "FINDINGS [CHEST]: {f}\nIMPRESSION: {i}", "Findings on chest X-ray: {f}\nImpression: {i}",
+    "Findings of the chest film: {f}\nImpression: {i}", "DESCRIPTION: {f}\n\nIMPRESSION: {i}", "Description:\n{f}\n\nImpression: {i}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_marks_around_a_heading_do_not_hide_it(layout):
+    for behind in ("", "\n\n**Recommendations:**\nCT.", "\n### Recommendations\nCT.", "\n\n**Note:** by phone.", " **Note:** by phone.", "\n*Disclaimer: none.*", "\n**Radiologist:** X"):  # fmt: skip
+        assert read(layout.format(f=F, i=I) + behind) == (F, I)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["A nodule [arrow].", "**Comparison** with the prior shows a nodule.", "A nodule. -- No effusion.", "Size 3. Impression on the aorta.",
+     "A nodule. [Findings are stable.]", "Tip at T4 / T5. Clear.", "A nodule - impression of edema.", "The ratio is 2. 3 ribs."],
+)  # fmt: skip
+def test_marks_inside_a_sentence_begin_nothing(sentence):
+    for between in (" ", "\n"):
+        assert read(f"FINDINGS: {F}{between}{sentence}{between}{G}\n\nIMPRESSION: {I}") == (f"{F} {sentence} {G}", I)
+    assert read(f"FINDINGS:\n* Lungs: clear.\n* Comparison: improved.\n* No effusion.\n\nIMPRESSION: {I}")[0].endswith(
+        "effusion."
+    )
+
+
+def test_a_description_counts_where_it_is_all_that_speaks_of_a_finding():
+    assert extract(f"DESCRIPTION: {F}", "findings") == (F, "header")
+    assert read(f"DESCRIPTION: XR CHEST 2 VIEWS\n\nIMPRESSION: {I}") == ("", I)
+    assert read(f"DESCRIPTION: {G}\n\nFINDINGS: {F}\n\nIMPRESSION: {I}") == (F, I)
+    assert read(f"FINDINGS: {F}\nDESCRIPTION: {G}\n\nIMPRESSION: {I}") == (f"{F} {G}", I)
+
+
+def test_findings_on_another_film_are_anothers():
+    assert read(f"Findings on the prior CT: {G}\n\nFindings on the chest film: {F}\n\nImpression: {I}") == (F, I)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "*" * 400,
+        "**_" * 200,
+        "# " * 300,
+        "=" * 400,
+        "=-" * 200,
+        "[" * 400,
+        "- " * 300,
+        "1. " * 300,
+        "Description: " * 200,
+    ],
+)
+def test_a_long_line_of_marks_is_read_at_once(line):
+    began = time.perf_counter()
+    extract(f"FINDINGS: Clear. {line}\n{line}\n", "findings")
+    assert time.perf_counter() - began < 1

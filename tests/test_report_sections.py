@@ -272,7 +272,7 @@ def test_a_message_about_findings_is_none_of_them():
 
 
 @pytest.mark.parametrize(
-    "name", ["DESCRIPTION", "DETAILS", "NARRATIVE", "BODY", "BEFUND", "HALLAZGOS", "CXR", "CHEST X-RAY", "X-RAY CHEST PA", "TWO VIEWS CHEST", "UPRIGHT AP CHEST"]
+    "name", ["DETAILS", "NARRATIVE", "BODY", "BEFUND", "HALLAZGOS", "CXR", "CHEST X-RAY", "X-RAY CHEST PA", "TWO VIEWS CHEST", "UPRIGHT AP CHEST"]
 )  # fmt: skip
 def test_the_name_of_an_unknown_heading_or_a_view_does_not_stay_in_the_text(name):
     assert extract(f"{START} {name}:  {F}\n", "findings") == (F, "no header")

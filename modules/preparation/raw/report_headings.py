@@ -20,7 +20,7 @@ from modules.preparation.raw.studies import SECTIONS
 _CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?|concl)"
 NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}|recommendations?(?:\(s\))?))?)"
 _CAPITALS = re.compile(  # "CHEST, PA AND LATERAL: .."
-    r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)"
+    r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()\[\]&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)"
 )
 _KNOWN = re.compile(  # "Findings: ..", "IMPRESSION - ..", "Findings" alone
     rf"\s*(?P<name>{NAMES}|report|results?)(?:\s*(?:[:;]|[-\u2013\u2014](?=\s|$))(?P<rest>.*)|\s*)", re.IGNORECASE
@@ -42,6 +42,11 @@ OF_THE_STUDY = (  # asides with which a section may open before it says anything
     r"|procedures?|views?|date|quality|limitations?|notes?|comments?)"
 )
 _ASIDE_IN_ANY_CASE = re.compile(rf"\s*(?P<name>{ASIDES})\s*:(?P<rest>.*)", re.IGNORECASE)
+_MARKED_ASIDE = re.compile(  # "**Recommendations:** ..", "### Note"; not "* Comparison: .." of a list
+    rf"\s*(?:#{{1,6}}\s+(?:\*{{1,3}}|__)?|\*{{1,3}}|__|\[)(?P<name>{ASIDES})(?:\s*:[*_\]]*|[*_]+\s*:|\]\s*:?|[*_]*\s*$)(?P<rest>.*)",
+    re.IGNORECASE,
+)
+_DESCRIPTION = re.compile(r"\s*description\s*:(?P<rest>.*)", re.IGNORECASE)
 _DIAGNOSIS = re.compile(rf"\s*(?P<name>(?:(?:{OF_THE_FILM}) )*(?:diagnos[ie]s|dx))\s*:(?P<rest>.*)", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|previous|reference|type of|reason for|referring|additional|final|admitting|admission|"
@@ -75,6 +80,9 @@ _SENTENCE = re.compile(r"[A-Z]{4}\. ")  # ends in what looks like the name of a 
 _WHOSE = re.compile(  # "Final Impression: ..", not "No findings: .."
     r"\s*(?P<name>(?!(?:No|The|These|There|All|Both|Any) )[A-Z][\w'-]*(?:[^\S\n][\w'-]+){0,2}[^\S\n](?i:findings?|impressions?))\s*:(?P<rest>.*)"
 )
+_ON_THE_FILM = re.compile(  # "Findings on chest X-ray: .."
+    rf"\s*(?P<name>(?i:findings?|impressions?)\s+(?:on|of|from)\s+(?:the\s+)?(?:(?i:{OF_THE_FILM})\s*)+):(?P<rest>.*)"
+)
 _MESSAGE = re.compile(
     r"\s*(?:(?:(?:the|these|above) )*(?:findings?|results?) )?(?:(?:was|were|have been|are) )?"
     r"(?:discussed|communicated|notified|telephoned|called|phoned|paged|relayed|conveyed|e-?mailed|told|reported (?:to|by))\b",
@@ -83,7 +91,7 @@ _MESSAGE = re.compile(
 DOUBTFUL = "doubtful "  # before a kind: counts where a report has no other section of the kind
 _SURE_FINDINGS = ("findings", "impression", "combined")
 _OF_FINDINGS = (*_SURE_FINDINGS, *(f"{DOUBTFUL}{kind}" for kind in _SURE_FINDINGS))
-OWNS_MORE = (*_OF_FINDINGS, "report")  # kinds whose section goes on over empty lines, to the next heading
+OWNS_MORE = (*_OF_FINDINGS, "report", "described")  # kinds whose section goes on over empty lines, to the next heading
 
 
 def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
@@ -96,7 +104,7 @@ def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
 
     Returns:
         Kind of the section (``"findings"``, ``"impression"``, ``"combined"``, each also behind ``DOUBTFUL``, ``"report"``,
-        ``"aside"`` or ``"unnamed"``) and the rest of the line; None for text.
+        ``"described"``, ``"aside"`` or ``"unnamed"``) and the rest of the line; None for text.
     """
     bare = _MARKED.fullmatch(line) or _BARE.fullmatch(line)
     if bare:
@@ -108,11 +116,14 @@ def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
         if begins and (rest is not None or name.isupper() or len(name) > 7):  # "report" alone may end a sentence
             kind = _kind_of_report(inside) if _REPORT.fullmatch(name.lower()) else _kind_of_known(name)
             return kind, rest or ""
+    match = _DESCRIPTION.fullmatch(line)
+    if match and at_start and inside not in OWNS_MORE:
+        return "described", match["rest"]
     match = _DIAGNOSIS.fullmatch(line)
     if match and inside in OWNS_MORE and not inside.endswith("impression") and (at_start or match["name"].isupper()):
         return f"{DOUBTFUL}impression", match["rest"]
-    match = _ASIDE_IN_ANY_CASE.fullmatch(line)
-    if match and at_start:
+    match = _MARKED_ASIDE.fullmatch(line) or (_ASIDE_IN_ANY_CASE.fullmatch(line) if at_start else None)
+    if match:
         return "aside", match["rest"]
     match = _CAPITALS.fullmatch(line)
     if match and re.search(r"[A-Z]{2}", match["name"]):
@@ -120,7 +131,7 @@ def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
         sure = at_start or bool(re.search("[a-z]", match["rest"]))
         name = "" if _SENTENCE.search(match["name"]) else match["name"].lower()
         return _of_capitals(name, match["rest"], line, inside, sure and bool(name))
-    match = _WHOSE.fullmatch(line)
+    match = _WHOSE.fullmatch(line) or _ON_THE_FILM.fullmatch(line)
     return _of_mixed_case(match["name"].lower(), match["rest"], inside) if match and at_start else None
 
 

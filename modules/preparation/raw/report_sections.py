@@ -7,14 +7,14 @@ A report is read line by line. A line may begin a section with a header, which i
     a known name behind words of the film             Final Impression:   Radiographic Findings:
     a known name alone on its line                    FINDINGS
     a known name in capitals before a dash or sentence   FINDINGS - Clear.   FINDINGS The lungs are clear.
-    a known name in marks                             [FINDINGS]   **Findings:**   ## Findings   (FINDINGS)
+    a known name in marks                             [FINDINGS]   **Findings:**   ## Findings   (FINDINGS)   --- FINDINGS ---
     a known name with a number, a bullet, another mark   1. FINDINGS:   - FINDINGS:   FINDINGS =   FINDINGS | underlined
 
 where a name without a capital letter counts only at the start of a paragraph or after the end of a sentence, so that
 ``the following / findings: small effusion`` stays text. FINDINGS and IMPRESSION in capitals with a colon count inside a
 line too, in other cases after the end of a sentence or behind another header of the line (:mod:`modules.corpus.lost_line_ends`). A header of the history, technique, communication ... owns one
 paragraph, and so does one of another's findings (``PRIOR FINDINGS:``, ``CLINICAL IMPRESSION:``, ``CRITICAL FINDINGS:``); findings and
-impression go on to the next header, and names of organs (``LUNGS:``) inside them are text. Of other headers (``DESCRIPTION:``,
+impression go on to the next header, and names of organs (``LUNGS:``) inside them are text. Of other headers (``DETAILS:``,
 ``CHEST, TWO VIEWS:``) the text stays and the name goes.
 """
 
@@ -39,16 +39,24 @@ from modules.preparation.raw.studies import SECTIONS, join_sections
 
 _QUOTED = re.compile(r"^[^\S\n]*>[^\S\n]?", re.MULTILINE)
 _LISTED = re.compile(  # "1. FINDINGS:", "II. FINDINGS:", "- **Findings:**", an emoji before it
-    rf"^[^\S\n]*(?:[-*\u2022][^\S\n]+|\(?(?:\d{{1,2}}|[IVX]{{1,4}}|[A-D])[.)][^\S\n]+|[^\w\s(\[<#*_-]+[^\S\n]*)"
-    rf"(?=(?:\*\*|__)?(?=(?-i:[A-Z])){NAMES}[^\S\n]*[:;|=])",
+    rf"^[^\S\n]*(?:[-*\u2022]{{1,3}}[^\S\n]+|\(?(?:\d{{1,2}}|[IVX]{{1,4}}|[A-D])[.)][^\S\n]+|[^\w\s(\[<#*_-]+[^\S\n]*)"
+    rf"(?=(?:\*\*|__)?(?=(?-i:[A-Z])){NAMES}[^\S\n]*(?:[:;|=]|\*\*|__))",
     re.MULTILINE | re.IGNORECASE,
 )
 _OTHER_MARK = re.compile(  # "FINDINGS::", "FINDINGS:-", "FINDINGS |", "FINDINGS =", a colon in the next line
     rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES})[^\S\n]*(?:::+|:-+(?=\s)|\||=|[\u2013\u2014](?=\S)|\n[^\S\n]*:)[^\S\n]*",
     re.MULTILINE | re.IGNORECASE,
 )
-_LISTED_INSIDE = re.compile(  # "A nodule. 2. IMPRESSION: .." on one line
-    r"(?<=[.;!?])[^\S\n]+\d{1,2}[.)](?=[^\S\n]+(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|Findings?|Impressions?|Conclusions?)\s*:)"
+_MARK = r"(?:(?:[|/\\>*\u2022\u00b7\u2192\u2013\u2014-]{1,3}|\d{1,2}[.)])[^\S\n]+)"  # a bullet or a number
+_OPENS_MARKED = r"(?:\*{2,3}|__|\[|[=-]{2,5}[^\S\n]*|#{1,6}[^\S\n]+)"
+_CLOSES_MARKED = r"(?::|\*\*|__|\]|[^\S\n]*[=-]{2,5}(?![=-]))"
+_MARKED_INSIDE = re.compile(  # "A nodule. [IMPRESSION] ..", ".. | IMPRESSION:", ".. 2. **Impression:**", ".. **Note:** .." on one line
+    rf"(?<!\s\d[.])(?<!\s\d\d[.])(?<!^\d[.])(?<=[.;!?|])[^\S\n]+(?=(?:{_MARK}{_OPENS_MARKED}?(?-i:(?=[A-Z])){NAMES}|{_OPENS_MARKED}(?-i:(?=[A-Z]))(?:{NAMES}|{ASIDES})){_CLOSES_MARKED})",
+    re.MULTILINE | re.IGNORECASE,
+)
+_RULED = re.compile(  # "=== FINDINGS ===", "--- IMPRESSION ---"
+    rf"^[^\S\n]*([=-]{{2,5}})[^\S\n]*((?=(?-i:[A-Z]))(?:{NAMES}|{ASIDES})):?[^\S\n]*\1[=-]*",
+    re.MULTILINE | re.IGNORECASE,
 )
 _UNDERLINED = re.compile(
     rf"^([^\S\n]*(?=(?-i:[A-Z])){NAMES}:?)[^\S\n]*\n[^\S\n]*[-=]{{3,}}[^\S\n]*$", re.MULTILINE | re.IGNORECASE
@@ -61,7 +69,7 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?|RECOMMENDATIONS?(?:\(S\))?))?:"
     rf"|(?:{ASIDES.upper()}|DISCUSSION):)"
     # as in "Cough. FINDINGS, PA AND LATERAL: ..", "Cough. FINDINGS The lungs .."
-    r"|(?<=[a-z_][.?!])\s+(?=(?:FINDINGS?|IMPRESSIONS?)(?:\s*;|\s+:|,? \(?[A-Z][A-Z ,/]{1,30}\)?:|\.?\s+[A-Z][a-z]))"
+    r"|(?<=[a-z_][.?!])\s+(?=(?:FINDINGS?|IMPRESSIONS?)(?:\s*;|\s+:|,? [(\[]?[A-Z][A-Z ,/]{1,30}[)\]]?:|\.?\s+[A-Z][a-z]))"
     # as in "No nodule. CRITICAL FINDINGS: ..", "No nodule. I, the attending, ..", "No nodule. Final Impression: .."
     r"|(?<=[a-z_][.?!])\s+(?=(?:[A-Z][A-Z'/-]+\s+){1,3}(?:FINDINGS?|IMPRESSIONS?|DIAGNOS[IE]S):)"
     rf"|(?<=[.?!])\s+(?=(?i:{SIGNATURE}|(?:{RECORD})\s*:))"
@@ -122,6 +130,8 @@ def _texts(part: str) -> dict[str, list[str]]:
         text = " ".join(" ".join(lines).split())
         if not text or says_nothing(text) or (kind == "unnamed" and _OF_THE_VIEW.fullmatch(text)):
             continue
+        if kind == "described":  # DESCRIPTION: XR CHEST 2 VIEWS is none
+            kind = "report" if speaks_of_a_finding(text) else "unnamed"
         both = kind.endswith("combined")
         for one in [kind.replace("combined", section) for section in SECTIONS] if both else [kind]:
             found = texts.setdefault(one, [])
@@ -135,7 +145,7 @@ def _texts(part: str) -> dict[str, list[str]]:
 
 def _with_plain_headers(report: str) -> str:
     """The report with its headers as ``FINDINGS: ..``, whatever mark, number or line stands beside them."""
-    report = _LISTED_INSIDE.sub("", without_listed_asides(report))
+    report = _RULED.sub(r"\2:", _MARKED_INSIDE.sub("\n", without_listed_asides(report)))
     report = _TAGS.sub(lambda tag: "\n" if tag[1] else f"\n{tag[2].upper()}: ", report.replace("\uff1a", ":"))
     report = _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
     return _THIN_RULE.sub("", _WET_READ.sub(r"\g<0>:", report))
