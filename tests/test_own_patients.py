@@ -304,3 +304,90 @@ def test_other_names_of_films_name_no_patients(tmp_path, name):
 def test_folders_of_one_film_each_are_taken_for_images(tmp_path):
     path = write(tmp_path, image_path=[f"patient{n:05d}/study1/view1.png" for n in range(12)])
     assert {study.patient for study in read(path).studies} == {None}
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["SUBJID", "USUBJID", "PATID", "PATNR", "personid", "RID", "pidm", "indiv", "person_source_value", "identifiant_patient", "patient identification",
+     "id_assistito", "pacjent", "пациент"],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [1, 100])
+def test_persons_in_one_word_with_a_number_and_in_other_languages_are_asked_about(tmp_path, heading, first):
+    """Seven of eight patients lay in two splits."""
+    values = random.Random(0).sample([str(first + n // 3) for n in range(24)], 24)
+    with pytest.raises(UserError, match=f"'{heading}' looks like one"):
+        read(write(tmp_path, **{heading: values}))
+
+
+@pytest.mark.parametrize(
+    "heading", ["GRID", "patience", "pattern", "ptosis", "individuality", "indication", "hybrid", "zz"]
+)
+def test_words_that_hold_the_letters_of_a_person_name_nobody(tmp_path, heading):
+    values = random.Random(0).choices("abc", k=24)
+    assert len(read(write(tmp_path, **{heading: values})).studies) == 24
+
+
+@pytest.mark.parametrize("first", [1, 100])
+def test_numbers_that_stand_together_in_a_table_written_patient_by_patient_are_asked_about(tmp_path, first):
+    numbers = [str(first + n // 3) for n in range(24)]
+    with pytest.raises(UserError, match="'zz' looks like one"):
+        read(write(tmp_path, zz=numbers))
+    for others in (
+        random.Random(0).sample(numbers, 24),  # scattered
+        [str(2010 + n // 3) for n in range(24)],  # years
+        [f"2019010{1 + n // 3}" for n in range(24)],  # days
+        [f"{n // 3 / 10:.1f}" for n in range(24)],  # measures
+        [str(n // 6) for n in range(24)],  # few
+        [str(100 + n - (n > 4)) for n in range(24)],  # nearly all different
+    ):
+        assert len(read(write(tmp_path, zz=others)).studies) == 24
+
+
+def test_a_column_of_patients_that_divides_what_another_one_joins_is_asked_about(tmp_path):
+    """A number of the row, called patient_id, put seven of eight patients into two splits."""
+    count, alone = 24, [f"q{n}" for n in range(24)]
+    persons = [str(500000 + n // 3) for n in range(count)]
+    names = [f"Doe^{FIRST[n // 3]}" for n in range(count)]
+    visits = [f"v{n // 2}" for n in range(count)]
+    for columns in (
+        {"patient_id": alone, "mrn": persons},
+        {"subject_id": alone, "patient_name": names},
+        {"patient": [""] * count, "participant": persons},
+        {"patient_id": visits, "mrn": persons},
+    ):
+        path = write(tmp_path, **columns)
+        taken, other = columns
+        with pytest.raises(
+            UserError, match=f"columns '{taken}' and '{other}' for the patients, .* give --patient_column"
+        ):
+            read(path)
+        assert len({study.patient for study in read(path, patient_column=other).studies}) == 8
+        read(path, patient_column=taken)
+
+
+def test_columns_beside_that_of_the_patients_are_not_asked_about_without_need(tmp_path):
+    count, alone = 40, [f"q{n}" for n in range(40)]
+    persons = [str(500000 + n // 3) for n in range(count)]
+    for columns in (
+        {"patient_id": persons, "mrn": [f"m{n // 3}" for n in range(count)]},  # the same persons
+        {"patient_id": [f"{n // 3}.0" for n in range(count)], "mrn": [f"{n // 3:03d}" for n in range(count)]},
+        {"patient_id": persons, "patient_name": ["Doe^Jane"] * 4 + [f"Doe^{n // 3}" for n in range(4, count)]},
+        {"patient_id": persons, "family": [hashed(n // 6) for n in range(count)]},
+        {"patient_id": alone, "subject": ["chest"] * count},
+        {"patient_id": alone, "patient_name": [f"Doe^{n}" for n in range(count)]},
+        {"patient_id": alone, **ordinary(count, random.Random(0))},
+    ):
+        assert len(read(write(tmp_path, **columns)).studies) == count
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [("DOE, J{}", "DOE,  J{}"), ("DOE^J{}", "DOE^J{}^^^"), ("Doe, J{}", "DOE^J{}"), ("Müller J{}", "Mu\u0308ller J{}")],
+)
+def test_a_name_with_other_blanks_or_empty_parts_is_one_patient(tmp_path, spellings):
+    """Five of eight patients lay in two splits."""
+    dataset = read(write(tmp_path, patient=[spellings[n % 2].format(n // 3) for n in range(24)]))
+    assert len({study.patient for study in dataset.studies}) == 8
+    assert any("8 patients are written in several ways" in note for note in dataset.notes)
+    apart = read(write(tmp_path, patient=[f"DOE, J{n // 2} {'AB'[n % 2]}" for n in range(24)]))
+    assert len({study.patient for study in apart.studies}) == 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +12,13 @@ from modules.corpus.cells import is_empty
 MIMIC_PATH = re.compile(r"(?:^|/)p\d{2}/(p\d{8})/")
 _IU_ID = re.compile(r"(CXR\d+)(?:_|$)")
 _NUMBER = re.compile(r"p?0*(\d+)(?:\.0+)?")
+_BETWEEN_NAMES = re.compile(r"[\s,^]+")  # of DICOM and of tables
 _FIELDS = ("subject_id", "patient_id", "subject")  # R2Gen's MIMIC-CXR annotation has the first; paths come before them
 
 
 def patient_key(patient: str) -> str:
-    """What the spellings of one patient have in common: ``10``, ``10.0``, ``p10`` and ``P10`` are one."""
-    name = patient.strip().lower()
+    """What the spellings of one patient have in common: ``10``, ``10.0``, ``p10`` and ``P10``, ``DOE^J^^^`` and ``Doe,  J``, are one."""
+    name = " ".join(_BETWEEN_NAMES.split(unicodedata.normalize("NFKC", patient).lower())).strip()
     number = _NUMBER.fullmatch(name)
     return number[1] if number else name
 

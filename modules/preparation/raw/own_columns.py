@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.cells import is_empty
+from modules.corpus.patients import patient_key
 from modules.corpus.spelling import DICOM, PICTURES
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
 from modules.preparation.raw.own_files import are_there
-from modules.preparation.raw.own_patients import Rows, may_name_patients
+from modules.preparation.raw.own_patients import MOST_OF_A_PATIENT, Rows, may_name_patients
 from modules.preparation.raw.own_texts import names_sections
 from modules.preparation.raw.studies import SECTIONS
 
@@ -32,6 +33,7 @@ COLUMNS = {  # what is read: headings that mean it, the surest first
 }  # fmt: skip
 KNOWN = tuple(name for names in COLUMNS.values() for name in names)
 _IDS = {plain_heading(name) for name in COLUMNS["id"]}
+_PATIENTS = {plain_heading(name) for name in COLUMNS["patient"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
 
 _OF_TEXT = re.compile(r"\.(?:txt|json|xml|csv|tsv|html?|docx?|pdf)['\"\]\s]*$", re.IGNORECASE)  # a report's file
@@ -85,13 +87,12 @@ def find_columns(
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
-    if "patient" not in found:
-        if patients is None:
-            _ask(path, [h for h in unused if not is_of_studies(h) and may_name_patients(h, rows)], "patient")
-        repeated = [h for h in unused if is_of_studies(h) and _repeats(rows, h)]
-        if repeated:  # the images of one study stay in one split
-            found["patient"] = repeated[0]
-            unused.remove(repeated[0])
+    if patients is None:
+        _ask_for_the_patients(path, rows, found, unused)
+    repeated = [h for h in unused if is_of_studies(h) and _repeats(rows, h)]
+    if "patient" not in found and repeated:  # the images of one study stay in one split
+        found["patient"] = repeated[0]
+        unused.remove(repeated[0])
     taken = ", ".join(f"{name} from {quoted_name(heading)}" for name, heading in found.items() if name != heading)
     left = [*map(quoted_name, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
     return found, [*notes, f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
@@ -163,6 +164,38 @@ def _take_patients(path: Path, headings: Sequence[str], found: dict[str, str], p
     found["patient"] = patients if patients in same else same[0]
     if found.get("id") == found["patient"]:
         del found["id"]
+
+
+def _ask_for_the_patients(path: Path, rows: Rows, found: Mapping[str, str], unused: Sequence[str]) -> None:
+    """Refuse unread columns that may name the patients, where none is read or where one joins what the column that is read divides."""
+    likely = [h for h in unused if not is_of_studies(h) and may_name_patients(h, rows)]
+    if "patient" not in found:
+        _ask(path, likely, "patient")
+        return
+    taken = found["patient"]
+    divides = not _repeats(
+        rows, taken
+    )  # every row, as a number of the row does; ids that are known to be of patients, at all
+    surer = [h for h in likely if (divides or plain_heading(h) in _PATIENTS) and _joins(rows, h, taken)]
+    if surer:
+        names = f"{quoted_name(taken)} and {quoted_name(surer[0])}"
+        raise UserError(
+            f"{path} has the columns {names} for the patients, and the second has one value where the first has several or none, "
+            "expected the same patients in both: give --patient_column NAME with the one that tells persons"
+        )
+
+
+def _joins(rows: Rows, heading: str, other: str) -> bool:
+    """Whether a value of a column stands beside several of another one, and its values are in as few rows as a patient's.
+
+    A row without the other value is one of its own, as it is when patients are read.
+    """
+    beside: dict[str, set[str]] = {}
+    filled = [(place, row) for place, row in rows if not is_empty(row.get(heading))]
+    for place, row in filled:
+        patient = f"of {place}" if is_empty(row.get(other)) else patient_key(str(row[other]))
+        beside.setdefault(patient_key(str(row[heading])), set()).add(patient)
+    return len(filled) <= MOST_OF_A_PATIENT * len(beside) and any(len(patients) > 1 for patients in beside.values())
 
 
 def ask_for_the_split(path: Path, headings: Sequence[str], rows: Rows) -> None:

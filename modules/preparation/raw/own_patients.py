@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from modules.corpus.cells import is_empty
@@ -14,17 +15,23 @@ MANY = 10  # values, none of which is in more than a tenth of the rows; views, l
 SEVERAL = (
     6  # short codes (p12), none of which is in more than a quarter of the rows; rooms, batches and versions are fewer
 )
+SOME_TOGETHER = 3  # rows that follow one of their number, which chance does not bring together in every place
 LONG = 6  # letters and digits of a code that is one person's however few there are, unless they are a word and three digits or fewer
 _WORDS = re.compile(r"[^\W\d_]+")
 _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # PatientIDSite
 
 # Words of headings, an idea a line.
-_PERSON = re.compile(
-    r"(?:(?<!in)(?<!out)patient(?:s|en)?|pazient|pacient|subjects?|sujet|participants?|proband|volunteer|pseudonym"
-    r"|^pt(?=(?:ids?|no|nr|num)$)|(?:患者|病人|환자)(?=id|编号|号|番号|번호|$))"
-)
-_PERSON_WORDS = re.compile(r"pts?|pat|subjs?|persons?|individuals?|empi|uhid|mrn")
 _NUMBER = r"ids?|nr|no|num|number|nummer|n[uú]mero|key|uid|identifier|index|idx|barcode"
+_SHORT = (
+    r"pts?|pat|u?subjs?|persons?|indiv(?:idual)?s?"  # persons as words, or in one word with a number: SUBJID, personid
+)
+_PERSON = re.compile(
+    r"(?:(?<!in)(?<!out)patient(?:s|en)?|pazient|assistit[oi]|pacient|pacjent|пациент|пацієнт|subjects?|sujet|participants?|proband|volunteer|pseudonym"
+    rf"|^(?:{_SHORT})(?=(?:{_NUMBER})$)|(?:患者|病人|환자)(?=id|编号|号|番号|번호|$))"
+)
+_PERSON_WORDS = re.compile(
+    rf"{_SHORT}|empi|uhid|mrn|pidm|rid|personsourcevalue"
+)  # the last three of Banner, ADNI and OMOP
 _ID = r"ids?|uid|identifier|barcode"  # no word of another thing: patient_no_findings
 _PLACE = re.compile(
     r"sites?|sources?|hospitals?|cent(?:er|re)s?|clinics?|wards?|institut\w*|departments?|datasets?|databases?|cohorts?"
@@ -38,7 +45,7 @@ _HIDDEN = r"\w*hash(?:ed)?|\w*coded?|\w*crypted|masked|token|secret|anon\w*|pseu
 _FILE = r"case|folder|files?|chart|records?|folio|dossier|jacket|akten?|expediente|prontuario|cartella"  # of one person
 _FILED = r"history|hosp(?:ital)?|clinic|unit|x-?ray|insurance|registration|admission|fall"  # under a number
 _VISIT = r"hadm|visit|stay|encounter|admission|episode"  # of one person, counted
-_NAMES = r"name|surname|identity|owner|client|donor|resident|member|mr|hn|upi|nhs|nhc|cpf|ssn|ipp"
+_NAMES = r"name|surname|ident\w*|owner|client|donor|resident|member|mr|hn|upi|nhs|nhc|cpf|ssn|ipp"
 _SHARED_WORDS = (
     "ages?|sex|gender|weight|height|width|bmi|race|ethnic(?:ity)?|birth|dob|body|smok(?:er|ing)|insurance|history",  # life
     "dates?|times?|year|month|day|week|hour|visit|session|sequence|follow|up",
@@ -75,6 +82,7 @@ _MEASURED = re.compile(  # numbers, with a unit or without, sizes, versions, dat
     r"|\d+ ?[x*] ?\d+|v?(?!\d+(?:\.\d{3})+$)\d{1,3}(?:\.\d{1,3}){2,3}|1\.2\.840\.10008\.[\d.]+"
     r"|(?:\d\d?|(?:19|20)\d\d)[-/.]\d\d?[-/.](?:\d\d?|(?:19|20)\d\d)(?:[t ].*)?|\d{1,2}:\d\d(?::\d\d)?.*"
 )
+_OF_TIME = re.compile(r"(?:19|20)\d\d(?:\d{4})?")  # years, days
 _DATED = re.compile(  # folders of months and of days
     r"(?:.*/)?(?:19|20)\d\d/(?:0[1-9]|1[0-2])(?:/(?:0[1-9]|[12]\d|3[01]))?"
 )
@@ -102,16 +110,19 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
 
     Surely names are long numbers and codes (``50414267``, ``b6589fc6ab``) and names as archives write them (``Doe^Jane``). So are six and more
     short codes (``p12``) if none is in more than a quarter of the rows; ten and more names of up to four words, or numbers that count from
-    0 or 1 without a gap, if none is in more than a tenth: categories of so many values pile up in a few of them. Dates, times,
+    0 or 1 without a gap, if none is in more than a tenth: categories of so many values pile up in a few of them. So are six and more
+    whole numbers of which each stands in one run of rows, as in a table that is written patient by patient. Dates, times,
     ages, measures, labels of 0 and 1, lists and sentences are none.
     """
     values = [row[heading] for _, row in rows if not is_empty(row.get(heading))]
     if any(isinstance(value, bool | list | dict) for value in values):
         return False
     # Pandas writes 7.0 for 7 in a column that has gaps.
-    counts = Counter(str(value).strip().casefold().removesuffix(".0") for value in values)
+    texts = [str(value).strip().casefold().removesuffix(".0") for value in values]
+    counts = Counter(texts)
     words = [word.casefold() for word in _WORDS.findall(_BORDER.sub(" ", heading))]
     whole, last = "".join(words), "".join(words[-1:])
+    words = [whole] if _PERSON_WORDS.fullmatch(whole) else words
     without_person = [_PERSON.sub("", word) for word in words if not _PERSON_WORDS.fullmatch(word)]
     others = [rest for rest in without_person if len(rest) > 1]
     of_person = any(_PERSON_WORDS.fullmatch(word) or _PERSON.search(word) for word in words)
@@ -130,7 +141,7 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     filled = 2 * len(values) >= len(rows)
     if shared:
         return filled and _are_names(counts)
-    return named or (filled and (_are_names(counts) or _are_many(counts)))
+    return named or (filled and (_are_names(counts) or _are_many(counts) or _stand_together(texts)))
 
 
 def _is_id_of_person(words: Sequence[str]) -> bool:
@@ -206,3 +217,11 @@ def _are_many(values: Mapping[str, int]) -> bool:
         numbers = {int(value) for value in values if value.isdecimal()}
         return len(numbers) == len(values) and min(numbers) <= 1 and max(numbers) - min(numbers) < len(numbers)
     return all(len(value.split()) <= _MOST_WORDS and not value.endswith(".") for value in values)
+
+
+def _stand_together(texts: Sequence[str]) -> bool:
+    """Whether whole numbers, in the order of the rows, each stand in one run: what several patients share is scattered."""
+    different = len(set(texts))
+    runs = 1 + sum(one != other for one, other in pairwise(texts))
+    numbers = all(map(str.isdecimal, texts)) and not all(map(_OF_TIME.fullmatch, texts))
+    return numbers and SEVERAL <= different == runs <= len(texts) - SOME_TOGETHER
