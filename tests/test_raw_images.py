@@ -299,10 +299,15 @@ def test_what_is_no_radiograph_is_refused(tmp_path, modality):
         ({"BodyPartExamined": "Left Knee"}, "another part of the body"),
         ({"BodyPartExamined": "LT_ANKLE AP"}, "another part of the body"),
         ({"BodyPartExamined": "ABDOMEN"}, "another part of the body"),
+        *[({"BodyPartExamined": part}, "another part of the body")
+          for part in ("ARM", "ABDOMENPELVIS", "HEADNECK", "NECK", "EAR", "EYE", "LIVER", "L SPINE", "L-SPINE", "LUMBAR SPINE", "C SPINE", "CERVICAL SPINE",
+                       "LSSPINE", "LOW_EXM", "UP_EXM", "HANDWRIST", "ABD", "AP L SPINE")],
         ({"Modality": "OT", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "is stored as CT"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4.1"}, "is stored as MR"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1"}, "is stored as mammography"),
         ({"PixelAspectRatio": ["1", "2"]}, "pixels that are not square"),
+        ({"PixelSpacing": [0.1, 0.2]}, r"pixels that are not square \(PixelSpacing 0.1:0.2\)"),
+        ({"ImagerPixelSpacing": [0.2, 0.1]}, "pixels that are not square"),
         ({"PhotometricInterpretation": ""}, "does not say its PhotometricInterpretation"),
         ({"BitsStored": None, "PixelRepresentation": None}, "does not say its BitsStored and PixelRepresentation"),
     ],
@@ -317,7 +322,9 @@ def test_what_is_no_film_of_a_chest_or_lacks_what_is_needed_is_refused(tmp_path,
 def test_what_archives_call_a_chest_is_read(tmp_path):
     """Also what says nothing, and what names the chest beside other parts."""
     for part in ("", "CHEST", "THORAX", "PORT CHEST", "CHEST_TO_PELVIS", "CHESTABDOMEN", "LUNG", "RIB", "TSPINE", "HEADNECKTHORAX", "Thorax a.p.", "DEFAULT", "BABYGRAM",
-                 "ABDOMEN AND CHEST", "SHOULDER", "PORT", "LEFT"):  # fmt: skip
+                 "ABDOMEN AND CHEST", "SHOULDER", "PORT", "LEFT", "CHEST ABDOMEN", "CHEST NECK", "CHESTABDPELVIS", "T SPINE", "T-SPINE", "THORACIC SPINE", "TLSPINE",
+                 "T L SPINE", "SPINE", "LAT SPINE", "LL SPINE", "VIEWS SPINE", "WHOLE SPINE", "THORACIC AND LUMBAR SPINE", "HEART", "C-ARM", "RIBS", "STERNUM",
+                 "CLAVICLE", "SCAPULA", "TRUNK", "ACUTE ABDOMEN SERIES"):  # fmt: skip
         read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, BodyPartExamined=part))
     for end in (
         "1",
@@ -328,7 +335,10 @@ def test_what_archives_call_a_chest_is_read(tmp_path):
         "481.1",
     ):  # CR, DX, secondary captures, fluoroscopy, images of radiotherapy
         read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{end}"))
-    read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, PixelAspectRatio=["1", "1"]))
+    for sides in (["1", "1"], ["", ""], ["0", "0"], "1"):
+        read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, PixelAspectRatio=sides))
+    for spacing in ([0.139, 0.139], [0.1, 0.10001], [0, 0], 0.1, None):
+        read_dicom(write_dicom(tmp_path / "a.dcm", RAMP, PixelSpacing=spacing, ImagerPixelSpacing=spacing))
 
 
 @pytest.mark.filterwarnings("ignore")  # pydicom warns when such a file is written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 import zlib
+from collections.abc import MutableSequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 26  # 8192 x 8192; the largest detectors have a third of that
 MAX_RATIO = 20  # of the longer side to the shorter: resizing the shorter side to 256 would make the longer one huge
 MAX_FILE = 1 << 29  # bytes, also of what a deflated file unpacks to
+_SIDES = (
+    "PixelAspectRatio",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+)  # what says the sides of a pixel
+_SQUARE = 1.01  # of the longer side to the shorter: spacings are measured
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -81,8 +89,7 @@ def _read(path: Path) -> Image.Image:
     _check_whole(path, data)
     kind, samples = data.PhotometricInterpretation, data.SamplesPerPixel
     check_size(path, data.Columns, data.Rows)
-    frames = int(data.get("NumberOfFrames") or 1)
-    if frames > 1:
+    if (frames := int(data.get("NumberOfFrames") or 1)) > 1:
         raise UserError(f"the image {path} holds {frames} frames, expected one: export a single frame")
     _check_kind(path, data)
     try:
@@ -124,11 +131,12 @@ def _check_whole(path: Path, data: Dataset) -> None:
         raise UserError(
             f"the image {path} does not say its {' and '.join(lacking)}, without which its pixels are not known: export it again"
         )
-    ratio = data.get("PixelAspectRatio")
-    if ratio and len(ratio) == 2 and int(ratio[0]) != int(ratio[1]):
-        raise UserError(
-            f"the image {path} has pixels that are not square (PixelAspectRatio {ratio[0]}:{ratio[1]}): export it with square ones"
-        )
+    for name in _SIDES:
+        sides = data.get(name)
+        lengths = [float(side) for side in sides if side] if isinstance(sides, MutableSequence) else []
+        if len(lengths) == 2 and min(lengths) > 0 and max(lengths) > _SQUARE * min(lengths):
+            said = f"{name} {sides[0]}:{sides[1]}"
+            raise UserError(f"the image {path} has pixels that are not square ({said}): export it with square ones")
 
 
 def _is_whole(data: Dataset) -> bool:
@@ -227,7 +235,7 @@ def _of_interest(values: np.ndarray, data: Dataset) -> np.ndarray:
     for names in (("RescaleSlope", "RescaleIntercept"), ("VOILUTFunction",)):
         if all(
             data.get(name) in (None, "") for name in names
-        ):  # absent, or written without a value, which pydicom would read
+        ):  # also written without a value, which pydicom would read
             for name in names:
                 data.pop(name, None)
     values = apply_modality_lut(values, data)

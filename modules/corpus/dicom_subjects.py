@@ -20,20 +20,19 @@ _OTHER_CLASSES = {  # by what follows
     "13": "tomosynthesis", "20": "nuclear medicine", "66": "a segmentation", "77": "visible light", "88": "a document", "104": "a document",
     "128": "PET", "130": "PET",
 }  # fmt: skip
-_OTHER_PARTS = frozenset(  # trunk, shoulder, clavicle, ribs and spine may be on a film of the chest or stand for it
-    (
-        "HAND", "HANDS", "FINGER", "FINGERS", "THUMB", "WRIST", "WRISTS", "CARPUS", "FOREARM", "ELBOW", "ELBOWS", "RADIUS", "ULNA", "HUMERUS", "HIP", "HIPS",
-        "PELVIS", "ACETABULUM", "SACRUM", "COCCYX", "FEMUR", "THIGH", "KNEE", "KNEES", "PATELLA", "LEG", "LEGS", "TIBIA", "FIBULA", "TIBFIB", "CALF", "ANKLE",
-        "ANKLES", "FOOT", "FEET", "TOE", "TOES", "CALCANEUS", "HEEL", "EXTREMITY", "SKULL", "HEAD", "BRAIN", "ORBIT", "ORBITS", "SINUS", "SINUSES", "NOSE", "FACE",
-        "JAW", "MANDIBLE", "MAXILLA", "TEETH", "TOOTH", "TMJ", "ZYGOMA", "BREAST", "ABDOMEN", "KUB", "KIDNEY", "BLADDER", "UTERUS", "CSPINE", "LSPINE", "SSPINE",
-    )
-)  # fmt: skip
-_BESIDE_PARTS = frozenset(  # of a part, a side, a view, how it was taken
-    (
-        "L", "R", "LT", "RT", "LEFT", "RIGHT", "BOTH", "BILATERAL", "UPPER", "LOWER", "AP", "PA", "LAT", "LATERAL", "OBLIQUE", "JOINT", "BONE", "NASAL", "PARANASAL",
-        "PORT", "PORTABLE", "SUPINE", "ERECT", "UPRIGHT", "ADULT", "CHILD", "PEDS", "AND", "VIEW", "VIEWS",
-    )
-)  # fmt: skip
+_OTHER_PARTS = (  # trunk, shoulder, clavicle, ribs and spine may be on a film of the chest or stand for it
+    "HANDS?|FINGERS?|THUMB|WRISTS?|CARPUS|FOREARM|ELBOWS?|RADIUS|ULNA|HUMERUS|ARMS?|HIPS?|PELVIS|ACETABULUM|SACRUM|SACROILIAC|COCCYX|FEMUR|THIGH|KNEES?"
+    "|PATELLA|LEGS?|TIBIA|FIBULA|TIBFIB|CALF|ANKLES?|FOOT|FEET|TOES?|CALCANEUS|HEEL|EXTREMITY|EXTREMITIES|EXM|LIMBS?|SKULL|HEAD|BRAIN|ORBITS?|EYES?|EARS?"
+    "|SINUS|SINUSES|NOSE|FACE|JAW|MANDIBLE|MAXILLA|TEETH|TOOTH|DENTAL|TMJ|ZYGOMA|NECK|BREAST|ABDOMEN|ABDO?|KUB|LIVER|STOMACH|COLON|KIDNEY|BLADDER|UTERUS"
+    "|PROSTATE|LUMBAR|[CLS]SPINE"
+)
+_BESIDE_PARTS = (  # a part, a side, a view, how it was taken
+    "L|R|LT|RT|LEFT|RIGHT|BOTH|BILATERAL|UP|UPPER|LOW|LOWER|AP|PA|LAT|LATERAL|OBLIQUE|JOINT|BONE|NASAL|PARANASAL"
+    "|PORT|PORTABLE|SUPINE|ERECT|UPRIGHT|ADULT|CHILD|PEDS|AND|VIEWS?"
+)
+_BESIDE = re.compile(rf"(?:{_BESIDE_PARTS})+")
+_OTHER = re.compile(rf"(?:{_OTHER_PARTS}|{_BESIDE_PARTS})+")  # also in one word: HANDWRIST
+_SPINE = re.compile(r"(?<![A-Z])(?:LS|[CLS]|CERVICAL|LUMBAR|SACRAL|LUMBOSACRAL)[^A-Z]*SPINE(?![A-Z])")  # not T, nor TL
 _LATERAL = re.compile(r"(?:\w+ )?(?:LAT|LATERAL)|LL|RL")
 
 
@@ -57,8 +56,8 @@ def check_subject(path: Path, data: Dataset) -> None:
             raise UserError(
                 f"the image {path} is stored as {what} (SOPClassUID {named(kind)}), expected a radiograph: leave its study out"
             )
-    words = set(re.findall(r"[A-Z]+", part))
-    if words & _OTHER_PARTS and words <= _OTHER_PARTS | _BESIDE_PARTS:
+    words = re.findall(r"[A-Z]+", _SPINE.sub(" LSPINE ", part))
+    if all(map(_OTHER.fullmatch, words)) and not all(map(_BESIDE.fullmatch, words)):
         raise UserError(
             f"the image {path} is of another part of the body (BodyPartExamined {named(part)}), expected the chest: leave its study out, "
             "or correct that"
