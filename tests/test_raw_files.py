@@ -36,13 +36,27 @@ def test_a_table_that_was_saved_anew_is_the_same(separator, tmp_path):
     assert list(read_table(tmp_path / "t.csv", ("id", "split"))) == [{"id": "s1", "split": f"a{separator} b"}]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_table_that_was_saved_in_another_encoding_is_the_same(encoding, packed, tmp_path):
+    """It was said to be cut off, and to be copied again."""
+    content = (TABLE + "s4,5 cm² 6°\n").encode(encoding)
+    (tmp_path / "t.csv").write_bytes(gzip.compress(content) if packed else content)
+    assert [row["split"] for row in read_table(tmp_path / "t.csv", ("id", "split"))] == [
+        "train",
+        "a, b",
+        "",
+        "5 cm² 6°",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"id\ns1\n", r"has no column split \(found 'id'\)"),
         (b"", r"has no column id, split \(found none\)"),
         (b"id,split\ns1,a,b\n", "has more cells than headings in line 2"),
-        (b"id,split\n\xff,a\n", r"cannot be read \(UnicodeDecodeError\)"),
+        (b"id,split\n\xff,a\n", r"is neither whole UTF-8 or UTF-16 nor surely the Western cp1252, first in line 2"),
         (b"id,split\n" + 200 * b"x", "has a line of more than 100 characters"),
     ],
 )
@@ -55,7 +69,7 @@ def test_a_table_that_is_none_is_told(content, words, tmp_path, monkeypatch):
 
 def test_a_table_that_is_cut_off_is_told(tmp_path):
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(TABLE.encode() * 99)[:-20])
-    with pytest.raises(UserError, match=r"t\.csv\.gz cannot be read \(EOFError\)"):
+    with pytest.raises(UserError, match=r"t\.csv\.gz cannot be unpacked \(EOFError\): it may be cut off"):
         list(read_table(tmp_path / "t.csv.gz", ("id", "split")))
 
 

@@ -107,6 +107,33 @@ def test_the_kaggle_tables_put_the_frontal_image_first(tmp_path):
     assert studies["CXR1_1_IM-0001"].images == ("CXR1_1_IM-0001-4001.png", "CXR1_1_IM-0001-3001.png")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("saved", ["as published", "1.0", "images/1_IM", r"images\1_IM"])
+def test_kaggles_tables_as_pandas_and_excel_save_them_are_the_same(tmp_path, encoding, saved):
+    """A uid was no number, a folder before a name was refused, and a table in another encoding was taken for one that is cut off."""
+    published = by_id(read_iu_xray(write_kaggle(tmp_path / "a"), options(), with_images=False))
+    for path in write_kaggle(tmp_path / "b").iterdir():
+        heading, *rows = path.read_text().splitlines()
+        if saved == "1.0":
+            rows = [row.replace(",", ".0,", 1) for row in rows]
+        elif path.name == "indiana_projections.csv" and saved != "as published":
+            rows = [row.replace(",", f",{saved[:7]}", 1) for row in rows]
+        rows[0] = rows[0].replace("Heart size", "Heart size 5 cm² ")
+        path.write_bytes(("\n".join([heading, *rows])).encode(encoding))
+    again = by_id(read_iu_xray(tmp_path / "b", options(), with_images=False))
+    assert "Heart size 5 cm² " in again["CXR1_IM-0001"].report
+    assert {name: study.images for name, study in again.items()} == {n: s.images for n, s in published.items()}
+    assert again["CXR2_IM-0652"] == published["CXR2_IM-0652"]
+
+
+@pytest.mark.parametrize("uid", ["1.5", "x1", "", "1e3", "-1"])
+def test_a_uid_that_is_no_whole_number_is_refused(tmp_path, uid):
+    table = write_kaggle(tmp_path) / "indiana_reports.csv"
+    table.write_text(table.read_text().replace("\n1,", f"\n{uid},"))
+    with pytest.raises(UserError, match="which is no number"):
+        read_iu_xray(tmp_path, options(), with_images=False)
+
+
 @pytest.mark.parametrize("packaging", ["open-i", "kaggle", "r2gen"])
 def test_images_are_found_in_every_packaging(tmp_path, packaging):
     write_images(write_archive(tmp_path), packaging)
@@ -186,7 +213,7 @@ def test_a_split_file_may_name_studies_by_kaggles_uid(tmp_path, items):
     write_archive(tmp_path)
     write_images(tmp_path, "open-i")
     path = tmp_path / "split.csv"
-    path.write_text("uid,split\n1,train\n2,test\n")
+    path.write_text("uid,split\n1,train\n2.0,test\n")  # as pandas writes it
     studies = read_iu_xray(tmp_path, options(items=items, split_file=path)).studies
     assert {(study.patient, study.split) for study in studies} == {("CXR1", "train"), ("CXR2", "test")}
     assert len(studies) == (2 if items == "study" else 3)

@@ -117,7 +117,7 @@ def read_table_file(path: str | Path, known: Iterable[str] = ()) -> Table:
     """
     path = require_file(path)
     plain_known = {plain_heading(name) for name in known}
-    content = _content(path)
+    content = read_unpacked(path)
     if content.startswith(b"PK"):
         rows, said = read_workbook(path, content, lambda found: _named(found, plain_known), MAX_BYTES)
         rows, below = _below_title(rows, plain_known)
@@ -144,12 +144,12 @@ def read_text_file(path: str | Path) -> str:
         UserError: if it is no text, or in an encoding that cannot be told from others.
     """
     path = Path(path)
-    content = _content(path)
+    content = read_unpacked(path)
     return content.decode(find_encoding(path, content))
 
 
-def _content(path: Path) -> bytes:
-    """The unpacked bytes of a file that fits the memory."""
+def read_unpacked(path: Path) -> bytes:
+    """The unpacked bytes of a file that fits the memory; UserError for one that is cut off, damaged or larger."""
     try:
         with open_unpacked(path) as file:
             content = file.read(MAX_BYTES + 1)

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -15,7 +14,9 @@ from typing import TextIO
 from tqdm import tqdm
 
 from modules.corpus.annotations import leading_out
-from modules.corpus.archives import archive_members, open_unpacked
+from modules.corpus.archives import archive_members
+from modules.corpus.encodings import find_encoding
+from modules.corpus.tables import read_unpacked
 from modules.messages import UserError, refuse_stand_ins, require_file, shown_headings
 
 MAX_TEXT = 1 << 22  # bytes of one report; they have a few thousand
@@ -27,21 +28,23 @@ MAX_LINES = 5_000_000  # of a table; MIMIC-CXR's have 377,110
 def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     """Rows of a published CSV table with a header, absent values as empty text.
 
-    It may have been saved anew: unpacked or packed whatever its name says, with ``;`` or tabs, its headings in other case.
+    It may have been saved anew: unpacked or packed whatever its name says, in UTF-16 or cp1252, with ``;`` or tabs, its headings
+    in other case.
 
     Args:
         path: ``.csv`` or ``.csv.gz`` file.
         columns: names that its header must hold, by which the rows have their cells.
 
     Raises:
-        UserError: if there is no such file; if a column is missing, or the file is cut off or damaged.
+        UserError: if there is no such file; if a column is missing, or the file is cut off, damaged or in an unknown encoding.
     """
     path = require_file(path)
     refuse_stand_ins(path)
     csv.field_size_limit(MAX_LINE)
-    opened = open_unpacked(path)
+    content = read_unpacked(path)
+    encoding = find_encoding(path, content)
     try:
-        with opened as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(io.BytesIO(content), encoding=encoding, newline="") as file:
             lines = _lines(file, path)
             heading = next(lines, "")
             separator = max(SEPARATORS, key=heading.count)
@@ -60,7 +63,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[dict[str, s
                 if None in row:
                     raise UserError(f"{path} has more cells than headings in line {reader.line_num}: copy it again")
                 yield row
-    except (EOFError, OSError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+    except csv.Error as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}): it may be cut off, copy it again") from error
 
 

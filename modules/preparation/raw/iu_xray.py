@@ -217,7 +217,7 @@ def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
         images.setdefault(key.split("_")[0], []).append(f"{key}.dcm.png")
     seen: set[str] = set()
     for row in read_table(table, ("uid", "findings", "impression")):
-        number = row["uid"]
+        number = re.sub(r"\.0+$", "", row["uid"].strip())  # as pandas writes it beside a gap
         if not re.fullmatch(r"\d{1,9}", number, re.ASCII) or number in seen:
             what = "twice" if number in seen else "which is no number"
             raise UserError(f"{table} has the uid {quoted(number)} {what}: copy the table again")
@@ -226,9 +226,9 @@ def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
 
 
 def _read_views(table: Path) -> dict[str, str]:
-    """Projection of every image of Kaggle's table, in small letters."""
+    """Projection of every image of Kaggle's table, in small letters; a folder before a name is none of ours."""
     return {
-        _key(_checked(row["filename"], table)): row["projection"].strip().casefold()
+        _key(_checked(re.split(r"[/\\]", row["filename"].strip())[-1], table)): row["projection"].strip().casefold()
         for row in read_table(table, ("uid", "filename", "projection"))
     }
 
@@ -242,5 +242,5 @@ def _key(name: str) -> str:
 
 def _patient(identifier: str) -> str:
     """What ids of R2Gen and Open-i, Kaggle's file names and its ``uid`` have in common."""
-    match = re.match(r"(?:CXR)?(\d+)(?:_|$)", identifier)
+    match = re.match(r"(?:CXR)?(\d+)(?:\.0+)?(?:_|$)", identifier)
     return f"CXR{match[1]}" if match else identifier

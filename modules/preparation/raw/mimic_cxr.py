@@ -23,6 +23,7 @@ from pathlib import Path
 
 from modules.corpus.annotations import SPLITS
 from modules.corpus.encodings import find_encoding
+from modules.corpus.spelling import DICOM, JPEG
 from modules.messages import Needed, UserError, require
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.files import find_below, iterate_texts
@@ -31,7 +32,7 @@ from modules.preparation.raw.report_sections import extract
 from modules.preparation.raw.split_files import names_images, read_split_file, use_split
 from modules.preparation.raw.studies import NO_SECTION, RawDataset, RawStudy
 
-_PICTURES, _DICOM = (".jpg", ".JPG", ".jpeg", ".png", ".PNG"), (".dcm", ".DCM")  # suffixes of images, the usual first
+_PICTURES = (*JPEG, ".png")  # suffixes of images, the usual first
 QUICK = 50  # patients of a group that are looked at for a kind of file, before all are: there are 65,000
 _REPORT_NAME = re.compile(r"(?:^|[/\\])s(\d+)\.txt$")  # Windows packs with its own separator
 
@@ -87,7 +88,8 @@ def read_mimic_cxr(raw_dir: str | Path, options: RawOptions, with_images: bool =
         )
         dataset.studies.append(raw)
     if with_images:
-        dataset.keep_present(_DICOM if places.suffix in _DICOM else _PICTURES)
+        kinds = DICOM if places.suffix.lower() in DICOM else _PICTURES
+        dataset.keep_present([form for kind in kinds for form in (kind, kind.upper(), kind.title())])
     splits = read_split_file(options.split_file, options.items) if options.split_file else {}
     by_image = bool(splits) and names_images(splits, dataset, _of_images, str)
     if by_image and options.items == "study":
@@ -146,21 +148,30 @@ def _find(raw_dir: Path, chexpert: bool, with_images: bool) -> _Places:
 
 def _find_reports(trees: Sequence[Path]) -> list[Path]:
     """The first tree that holds reports."""
-    return next(([tree] for most in (QUICK, None) for tree in trees if _holds(tree, "s*.txt", most)), [])
+    return next(([tree] for most in (QUICK, None) for tree in trees if _first(tree, "s*.txt", most)), [])
 
 
 def _find_images(trees: Sequence[Path]) -> tuple[list[Path], str]:
     """The trees that hold images of one kind, pictures before DICOM files, and the suffix of the first tree's."""
     for most in (QUICK, None):
-        for kinds in (_PICTURES, _DICOM):
-            suffixes = {tree: next((kind for kind in kinds if _holds(tree, f"s*/*{kind}", most)), "") for tree in trees}
+        for kinds in (_PICTURES, DICOM):
+            suffixes = {tree: _suffix(tree, kinds, most) for tree in trees}
             if found := [tree for tree in trees if suffixes[tree]]:
                 return found, suffixes[found[0]]
     return [], ""
 
 
-def _holds(tree: Path, pattern: str, most: int | None) -> bool:
-    """Whether a patient of a tree has such a file.
+def _suffix(tree: Path, kinds: Sequence[str], most: int | None) -> str:
+    """The suffix, in whatever case, of the first kind of image that a tree holds; empty if it holds none."""
+    for kind in kinds:
+        in_any_case = "".join(f"[{letter}{letter.upper()}]" for letter in kind[1:])
+        if found := _first(tree, f"s*/*.{in_any_case}", most):
+            return found.suffix
+    return ""
+
+
+def _first(tree: Path, pattern: str, most: int | None) -> Path | None:
+    """The first such file of the patients of a tree.
 
     Args:
         tree: folder that holds p10 to p19.
@@ -169,9 +180,9 @@ def _holds(tree: Path, pattern: str, most: int | None) -> bool:
     """
     for group in sorted(tree.glob("p1[0-9]"))[: None if most is None else 2]:
         for patient in islice(group.glob("p*"), most):
-            if next(patient.glob(pattern), None):
-                return True
-    return False
+            if found := next(patient.glob(pattern), None):
+                return found
+    return None
 
 
 def _read_reports(
