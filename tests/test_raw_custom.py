@@ -131,11 +131,11 @@ def test_studies_without_images_are_left_out(tmp_path):
     ("text", "words"),
     [
         (
-            "place,report\na.png,x\n",
+            "place,report\na,x\n",
             "has no column of images (found 'place', 'report'): call that of the images image_path",
         ),
         (
-            "Bild,Befund\na.png,x\n",
+            "Bild,Befund\na,x\n",
             "has no column of images and none of texts (found 'Bild', 'Befund'): call that of the images "
             "image_path; call that of the texts report, or findings and impression",
         ),
@@ -743,3 +743,69 @@ def test_a_list_in_json_is_read_like_json_lines_and_an_annotation_is_sent_to_its
     ):
         with pytest.raises(UserError, match=f"{words}, expected a list of studies: give an annotation with --ann_path"):
             read_custom(write(tmp_path, json.dumps(content), "studies.json"), options(), False)
+
+
+@pytest.mark.parametrize(
+    "heading", ["Image Index", "image_id", "ImageID", "dicom_file", "fname", "Bild", "frontal_path", "id"]
+)
+def test_the_only_column_of_films_names_the_images_under_any_heading(tmp_path, heading):
+    dataset = read_custom(
+        write(tmp_path, f"{heading},report,patient\na.png,Clear.,1\nb/c.DCM,Large.,2\n"), options(), False
+    )
+    assert [study.images for study in dataset.studies] == [("a.png",), ("b/c.DCM",)]
+    assert [study.id for study in dataset.studies] == ["a", "b/c"]
+    assert any(f"image_path from '{heading}'" in note for note in dataset.notes)
+
+
+def test_other_columns_do_not_take_the_place_of_the_images(tmp_path):
+    read = {"image_path": "a.png", "Image Index": "b.png", "report": "Clear."}
+    path = write(tmp_path, json.dumps([read]), "studies.json")
+    assert read_custom(path, options(), with_images=False).studies[0].images == ("a.png",)
+    for columns in (
+        {"frontal": "a.png", "lateral": "b.png"},  # which of the two is not known
+        {"mask_path": "a.png"},
+        {"prior_image_file": "a.png"},
+        {"image_id": "a"},
+        {"report_path": "a.png"},
+    ):
+        path = write(tmp_path, json.dumps([{**columns, "report": "Clear."}]), "studies.json")
+        with pytest.raises(UserError, match="has no column of images"):
+            read_custom(path, options(), with_images=False)
+    (tmp_path / "b.png").touch()
+    path = write(tmp_path, "here,there,report\na.png,b.png,Clear.\n")
+    assert read_custom(path, options(), with_images=False).studies[0].images == ("b.png",)
+
+
+def test_a_path_without_suffix_is_that_of_the_only_film_of_its_name(tmp_path):
+    for name in ("x/a.png", "x/B.PNG", "x/1.2.840.dcm", "x/both.png", "x/both.dcm", "x/c.txt", "x/plain"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    cells = ["x/a", "x/b", "x/1.2.840", "x/both", "x/c", "x/plain", "x/absent"]
+    path = write(tmp_path, "image_path,report\n" + "".join(f"{cell},Clear.\n" for cell in cells))
+    dataset = read_custom(path, options(), with_images=False)
+    found = [study.images[0] for study in dataset.studies]
+    assert found == ["x/a.png", "x/B.PNG", "x/1.2.840.dcm", "x/both", "x/c", "x/plain", "x/absent"]
+    assert [study.id for study in dataset.studies][:3] == ["x/a", "x/B", "x/1.2.840"]
+    assert any(note.startswith("the image path has no suffix") and "in 3 rows" in note for note in dataset.notes)
+    (tmp_path / "s1.jpg").touch()
+    path = write(tmp_path, "id,report\ns1,Clear.\n")  # films that are called as the studies
+    assert read_custom(path, options(), with_images=False).studies[0].images == ("s1.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("heading", "section"),
+    [
+        ("caption", "findings"),
+        ("final_report", "findings"),
+        ("findings_text", "findings"),
+        ("impression_text", "impression"),
+    ],
+)
+def test_the_texts_are_read_under_further_usual_headings(tmp_path, heading, section):
+    path = write(tmp_path, f"image_path,{heading}\na.png,Clear.\n")
+    assert read_custom(path, options(section=section), with_images=False).studies[0].report == "Clear."
+
+
+def test_a_caption_beside_findings_is_not_the_report(tmp_path):
+    path = write(tmp_path, "image_path,caption,findings\na.png,A film.,Clear lungs.\n")
+    assert read_custom(path, options(), with_images=False).studies[0].report == "Clear lungs."

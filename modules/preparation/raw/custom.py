@@ -48,7 +48,7 @@ from modules.preparation.raw.own_columns import (
     is_of_studies,
     read_states,
 )
-from modules.preparation.raw.own_files import find_table, in_other_case, read_paths
+from modules.preparation.raw.own_files import find_table, in_other_case, read_paths, without_suffix
 from modules.preparation.raw.own_patients import patients_of_paths
 from modules.preparation.raw.own_texts import cut_to_sections, names_sections, plain_text
 from modules.preparation.raw.split_files import read_split_file, use_split
@@ -59,6 +59,7 @@ TEXTS = ("report", *SECTIONS)
 # What is said of the rows in which it was done.
 MARKS = "marks of HTML or HL7, or line breaks that were written out, were taken out of the texts"
 MORE = "the findings or the impression hold more (another section, advice, technique, a signature), of which the section alone is taken"
+SUFFIX = "the image path has no suffix, and the only film of its name is taken"
 CASE = "the image path is that of a file in other case, such as a.PNG of a.png, which is taken"
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
@@ -184,6 +185,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             values |= plain | sections
             study = _study(path, where, values, options)
             changed[CASE] += in_other_case(values["image_path"], study.images)
+            changed[SUFFIX] += without_suffix(values["image_path"], study.images)
             if study.id in seen:
                 raise UserError(
                     f"{path}, {where}: the id {study.id} appears twice, expected every id once: put the images of a study into one row, "

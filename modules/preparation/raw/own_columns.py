@@ -14,7 +14,7 @@ from modules.corpus.spelling import DICOM, PICTURES
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
-from modules.preparation.raw.own_files import are_there
+from modules.preparation.raw.own_files import are_there, name_films
 from modules.preparation.raw.own_patients import MOST_OF_A_PATIENT, Rows, may_name_patients
 from modules.preparation.raw.own_texts import names_sections
 from modules.preparation.raw.studies import SECTIONS
@@ -23,9 +23,9 @@ COLUMNS = {  # what is read: headings that mean it, the surest first
     "image_path": ("image_path", "image_paths", "image", "images", "path", "paths", "filename", "file", "filepath",
                    "image_file", "image_filename", "image_name", "img", "img_path", "dicom_path", "png_path", "jpg_path", "path_to_image",
                    "file_path"),
-    "report": ("report", "report_text", "reports", "radiology_report", "full_report", "text"),
-    "findings": ("findings", "finding", "section_findings"),
-    "impression": ("impression", "impressions", "conclusion", "section_impression"),
+    "report": ("report", "report_text", "reports", "radiology_report", "full_report", "final_report", "text", "caption"),
+    "findings": ("findings", "finding", "section_findings", "findings_text"),
+    "impression": ("impression", "impressions", "conclusion", "section_impression", "impression_text"),
     "id": ("id", "study_id", "dicom_id", "image_id", "uid", "study_uid", "study_instance_uid", "accession_number", "accession"),
     "patient": ("patient", "patient_id", "subject_id", "subject", "pid", "mrn", "deid_patient_id"),
     "split": ("split", "set", "subset", "partition"),
@@ -37,6 +37,9 @@ _PATIENTS = {plain_heading(name) for name in COLUMNS["patient"]}
 _LIKE_ID = re.compile(r"(id|nr|no|num|number|nummer|key|accession|uid|case)$")
 
 _OF_TEXT = re.compile(r"\.(?:txt|json|xml|csv|tsv|html?|docx?|pdf)['\"\]\s]*$", re.IGNORECASE)  # a report's file
+_BESIDE_FILMS = re.compile(
+    "mask|segm|heatmap|overlay|prior|previous|report"
+)  # files of another kind, or films of another day
 MOST_FILES = 200  # rows whose files are looked for
 NOBODY = "none"  # of --patient_column
 
@@ -59,30 +62,15 @@ def find_columns(
         UserError: if images or texts have no column, two columns have one name, or a column that nobody here knows looks
             like the id or the patient: to leave it out would mix studies or split patients.
     """
-    written: dict[str, list[str]] = {}
-    for heading in headings:
-        written.setdefault(plain_heading(heading), []).append(heading)
-    found: dict[str, str] = {}
-    notes: list[str] = []
-    for name, names in COLUMNS.items():
-        candidates = [written[plain_heading(known)] for known in names if plain_heading(known) in written]
-        if any(len(same) > 1 for same in candidates):
-            raise UserError(
-                f"{path} has two columns {quoted_name(candidates[0][0])}, expected one: rename or remove one of them"
-            )
-        if candidates:
-            found[name] = candidates[0][0]
-        if name == "image_path" and len(candidates) > 1:
-            found[name], notes = _column_of_images(path, rows, [same[0] for same in candidates])
-        if name == "id" and len(candidates) > 1:  # a study of several images in as many rows is told by its images
-            found[name] = next((same[0] for same in candidates if _tells_apart(rows, same[0])), found[name])
+    found, notes = _find_by_heading(path, headings, rows)
     if patients is not None:
         _take_patients(path, headings, found, patients)
     _require_columns(path, headings, found)
     _ask_for_the_text(path, rows, found)
     if "report" in found:  # it is the whole text: what would be taken where it is empty is another text
         joined = found.keys() >= {*SECTIONS} and any(names_sections(str(row.get(found["report"]))) for _, row in rows)
-        unread = ("report",) if joined else SECTIONS
+        captions = plain_heading(found["report"]) == "caption" and found.keys() & {*SECTIONS}
+        unread = ("report",) if joined or captions else SECTIONS
         found = {name: heading for name, heading in found.items() if name not in unread}
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
@@ -96,6 +84,31 @@ def find_columns(
     taken = ", ".join(f"{name} from {quoted_name(heading)}" for name, heading in found.items() if name != heading)
     left = [*map(quoted_name, unused), *(["one without a heading"] if any(row.get("") for _, row in rows) else [])]
     return found, [*notes, f"columns: {taken or 'by their own names'}; not used: {', '.join(left) or 'none'}"]
+
+
+def _find_by_heading(path: Path, headings: Sequence[str], rows: Rows) -> tuple[dict[str, str], list[str]]:
+    """The heading of everything that has a usual one, that of the images also by its cells; and lines on what was chosen."""
+    written: dict[str, list[str]] = {}
+    for heading in headings:
+        written.setdefault(plain_heading(heading), []).append(heading)
+    found: dict[str, str] = {}
+    notes: list[str] = []
+    for name, names in COLUMNS.items():
+        candidates = [written[plain_heading(known)] for known in names if plain_heading(known) in written]
+        candidates = [same for same in candidates if same[0] not in found.values()]
+        if any(len(same) > 1 for same in candidates):
+            raise UserError(
+                f"{path} has two columns {quoted_name(candidates[0][0])}, expected one: rename or remove one of them"
+            )
+        if candidates:
+            found[name] = candidates[0][0]
+        if name == "image_path" and len(candidates) > 1:
+            found[name], notes = _column_of_images(path, rows, [same[0] for same in candidates])
+        if name == "image_path" and not candidates and (films := _only_films(path, rows, headings)):
+            found[name] = films
+        if name == "id" and len(candidates) > 1:  # a study of several images in as many rows is told by its images
+            found[name] = next((same[0] for same in candidates if _tells_apart(rows, same[0])), found[name])
+    return found, notes
 
 
 def _require_columns(path: Path, headings: Sequence[str], found: Mapping[str, str]) -> None:
@@ -127,6 +140,17 @@ def _column_of_images(path: Path, rows: Rows, headings: Sequence[str]) -> tuple[
         return taken, []
     why = "whose files are there" if there else "which holds names of files"
     return taken, [f"the images are those of the column {quoted_name(taken)}, {why}, not of {quoted_name(headings[0])}"]
+
+
+def _only_films(path: Path, rows: Rows, headings: Sequence[str]) -> str | None:
+    """The only column whose cells all name films (``Image Index`` of NIH), under whatever heading; None if there is none, or are several."""
+    some = rows[:: max(1, len(rows) // MOST_FILES)]
+    unknown = [h for h in headings if h and not _BESIDE_FILMS.search(plain_heading(h))]
+    cells = {h: [row[h] for _, row in some if not is_empty(row.get(h))] for h in unknown}
+    films = [h for h, values in cells.items() if values and all(name_films(value, path.parent) for value in values)]
+    there = [h for h in films if any(are_there(value, path.parent) for value in cells[h])]
+    likely = there or films
+    return likely[0] if len(likely) == 1 else None
 
 
 def _ask_for_the_text(path: Path, rows: Rows, found: Mapping[str, str]) -> None:

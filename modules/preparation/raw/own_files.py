@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from modules.corpus.spelling import on_disk
+from modules.corpus.spelling import DICOM, PICTURES, on_disk
 from modules.corpus.tables import TABLE_ENDINGS
 from modules.evaluation.reading.report_rows import LINES_ENDINGS
 from modules.messages import UserError
 from modules.preparation.raw.files import find_below
+
+_FILMS = (*PICTURES, *DICOM)
 
 
 def find_table(place: Path) -> Path:
@@ -37,7 +39,8 @@ def read_paths(value: Any, folder: Path) -> Any:
     Args:
         value: text with paths separated by ``;``, or by commas, bars or line breaks where all parts are files and the whole
             is none; a list in JSON or as Python prints it, or a list.
-        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name.
+        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name, and a suffix
+            is added where none is written and one film alone has the name.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -46,7 +49,7 @@ def read_paths(value: Any, folder: Path) -> Any:
         value = [path for part in parts for path in _several(part.strip().strip("'\""), folder)]
     if not isinstance(value, list):
         return value
-    return [on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
+    return [_on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
 
 
 def are_there(value: Any, folder: Path) -> bool:
@@ -55,10 +58,36 @@ def are_there(value: Any, folder: Path) -> bool:
     return isinstance(paths, list) and any(isinstance(part, str) and _is_there(part, folder) for part in paths)
 
 
+def name_films(value: Any, folder: Path) -> bool:
+    """Whether all that a cell names are films, by their suffixes or since such files are there."""
+    paths = read_paths(value, folder)
+    return (
+        isinstance(paths, list)
+        and bool(paths)
+        and all(isinstance(part, str) and (part.lower().endswith(_FILMS) or _is_there(part, folder)) for part in paths)
+    )
+
+
+def without_suffix(value: Any, images: Sequence[str]) -> bool:
+    """Whether a cell wrote one of the images, as they are called on the disk, without its suffix."""
+    text = str(value).replace("\\", "/").casefold()
+    return any(image.casefold() not in text and image.rpartition(".")[0].casefold() in text for image in images)
+
+
 def in_other_case(value: Any, images: Sequence[str]) -> bool:
     """Whether a cell wrote one of the images, as they are called on the disk, in other case."""
     text = str(value).replace("\\", "/")
     return any(image not in text and image.casefold() in text.casefold() for image in images)
+
+
+def _on_disk(folder: Path, path: str) -> str:
+    """A path as its file is called, with the suffix of the only film of that name where it has none."""
+    written = on_disk(folder, path)
+    if written.lower().endswith(_FILMS) or (folder / written).is_file():
+        return written
+    found = {on_disk(folder, f"{written}{suffix}") for suffix in _FILMS}
+    films = [film for film in found if (folder / film).is_file()]
+    return films[0] if len(films) == 1 else written
 
 
 def _several(text: str, folder: Path) -> list[str]:
@@ -72,7 +101,7 @@ def _several(text: str, folder: Path) -> list[str]:
 def _is_there(text: str, folder: Path) -> bool:
     """Whether a text is the path of a file."""
     try:
-        return (folder / on_disk(folder, _below(text, folder))).is_file()
+        return (folder / _on_disk(folder, _below(text, folder))).is_file()
     except (OSError, ValueError):  # no path at all, which the check says
         return False
 
