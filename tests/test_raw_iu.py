@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import tarfile
+from itertools import pairwise
 
 import pytest
 from PIL import Image
@@ -386,6 +387,32 @@ def test_an_annotation_in_place_of_raw_files_has_its_command(tmp_path, capsys):
     assert "NLMCXR_reports.tgz" in said
     command = f"python main_prepare.py --dataset_name iu_xray --ann_path {tmp_path}/annotation.json --image_dir {tmp_path}/images"
     assert command in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_report_that_declares_entities_is_refused(tmp_path, encoding):
+    """649 bytes became a report of 3,400,000 characters."""
+    (tmp_path / "ecgen-radiology").mkdir()
+    path = tmp_path / "ecgen-radiology/2.xml"
+    entities = '<!ENTITY a "Clear. ">' + "".join(f'<!ENTITY {n} "{f"&{m};" * 10}">' for m, n in pairwise("abcdef"))
+    head = f'<?xml version="1.0" encoding="{encoding}"?>'
+    body = xml(*(2, *REPORTS[2])).partition("?>")[2]
+    path.write_text(f"{head}<!DOCTYPE x [{entities}]>{body.replace('Clear lungs.', '&f;')}", encoding)
+    with pytest.raises(UserError, match=r"2\.xml in .* declares entities"):
+        read_iu_xray(tmp_path, options(), with_images=False)
+    path.write_text(f"{head}<!DOCTYPE eCitation>{body.replace('Clear', '&quot;&#67;lear')}", encoding)
+    assert read_iu_xray(tmp_path, options(), with_images=False).studies[0].report == '"Clear lungs.'
+
+
+@pytest.mark.parametrize("packaging", [write_archive, write_kaggle])
+def test_a_report_longer_than_any_is_refused(tmp_path, monkeypatch, packaging):
+    monkeypatch.setitem(REPORTS, 2, (*REPORTS[2][:1], "Clear. " * 20000, ""))
+    with pytest.raises(
+        UserError, match=r"report CXR2 of IU X-Ray: the findings has 139,999 characters, expected at most"
+    ):
+        read_iu_xray(packaging(tmp_path), options(), with_images=False)
+    monkeypatch.setitem(REPORTS, 2, (*REPORTS[2][:1], "Clear. " * 1000, ""))
+    assert len(read_iu_xray(packaging(tmp_path), options(), with_images=False).studies) == 3
 
 
 def test_damaged_archives_are_named(tmp_path):

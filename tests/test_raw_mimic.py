@@ -500,3 +500,11 @@ def test_a_zip_without_reports_is_no_study_that_lacks_one(tree, tmp_path):
         archive.writestr("files/readme.txt", "Reports follow.")
     with pytest.raises(UserError, match=r"reports\.zip has 0 files with a name as s50414267\.txt, none of them of the"):
         read_mimic_cxr(root, options())
+
+
+def test_a_report_longer_than_any_is_refused(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "copy")
+    report = next((root / TREES[1]).rglob("s*.txt"))
+    report.write_text("FINDINGS: " + "Clear lungs. " * 20000)
+    with pytest.raises(UserError, match=rf"{report.name} in .*: the findings has 259,999 characters, expected at most"):
+        read_mimic_cxr(root, options())

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from modules.corpus.cells import refuse_odd
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.spelling import PICTURES
 from modules.messages import Needed, UserError, quoted, require
@@ -157,7 +158,7 @@ def _study(
     files: dict[str, str] | None,
     absent: dict[str, list[str]],
 ) -> RawStudy:
-    """A study of a report; images that are not there are added to ``absent``."""
+    """A study of a report, refused if it is longer than any; images that are not there are added to ``absent``."""
     first = _ENDINGS.sub("", report.images[0]) if report.images else ""
     identifier = first.rsplit("-", 1)[0] if first else f"CXR{report.number}"  # R2Gen's
     identifier = identifier if identifier.startswith("CXR") else f"CXR{identifier}"
@@ -171,6 +172,7 @@ def _study(
         else:
             found.append((views.get(_key(image)) != FRONTAL, position, path))
     text = unmask(join_sections(report.findings, report.impression, options.section), options.xxxx)
+    refuse_odd(f"report CXR{report.number} of IU X-Ray", options.section, text)
     return RawStudy(
         id=identifier,
         patient=patient,
@@ -190,6 +192,12 @@ def _read_archive(source: Path) -> Iterator[_Report]:
     """The reports of Open-i's archive of XML files; UserError if one is damaged or there twice."""
     seen: dict[str, str] = {}
     for name, content in iterate_texts(source, ".xml"):
+        if b"<!ENTITY" in content.replace(
+            b"\0", b""
+        ):  # of UTF-16; an entity may stand for a text of millions of characters
+            raise UserError(
+                f"{name} in {source} declares entities, expected a report as Open-i publishes it: copy the archive again"
+            )
         try:
             root = ElementTree.fromstring(content)
         except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two of an unknown encoding

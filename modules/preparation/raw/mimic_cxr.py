@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 
 from modules.corpus.annotations import SPLITS
+from modules.corpus.cells import refuse_odd
 from modules.corpus.encodings import find_encoding
 from modules.corpus.spelling import DICOM, JPEG
 from modules.messages import Needed, UserError, require
@@ -210,6 +211,7 @@ def _read_reports(
             report = content.decode(find_encoding(source / name, content))
             text, origin = extract(report, options.section, options.unnamed)
             if text:
+                refuse_odd(f"{name} in {source}", options.section, text)
                 texts[study] = text
                 origins[origin] += 1
             else:
