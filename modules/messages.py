@@ -67,13 +67,13 @@ def require_file(path: str | Path) -> Path:
     return path
 
 
-def refuse_stand_ins(path: Path) -> None:
-    """Refuse what a server or git gave in place of a file."""
+def refuse_stand_ins(path: Path, name: str = "") -> None:
+    """Refuse what a server or git gave in place of a file; ``name`` is what a message calls it, its path if absent."""
     with open(path, "rb") as file:
         start = file.read(64).lstrip()
     for mark, what in STAND_INS:
         if start.startswith(mark):
-            raise UserError(f"{path} is {what}")
+            raise UserError(f"{name or path} is {what}")
 
 
 def named(name: object) -> str:

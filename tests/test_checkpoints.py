@@ -134,3 +134,21 @@ def test_a_file_of_weights_is_known_by_its_content_and_an_archive_around_one_is_
         UserError, match=r"is a zip archive that torch\.save did not write, it holds model_best\.pth: unpack it"
     ):
         load_weights(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[]", "no weights file but JSON: give the file of the weights"),
+        (b'"x"', "no weights file but JSON"),
+        (b"NaN", "no weights file but JSON"),
+        (b' {"a": 1}', "no weights file but JSON"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "no weights file but an array of NumPy"),
+        (b"", "is empty, expected a file of weights"),
+        (b"some words", "no weights file but something else: download it again"),
+    ],
+)
+def test_what_is_no_weights_file_is_named(tmp_path, content, words):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        load_weights(tmp_path / "a.pth")

@@ -119,6 +119,14 @@ def test_exit_status(folder, capsys):
     assert "holds no features yet" in capsys.readouterr().out
 
 
+def test_a_file_in_place_of_the_feature_folder_is_an_error(folder, capsys):
+    """It was said to hold no features yet, with status 0."""
+    with pytest.raises(SystemExit) as end:
+        call(check, *places(folder), *LOOKED_AT, "--feature_dir", folder / "features/manifest.json")
+    assert end.value.code == 2
+    assert "manifest.json is a file, expected a folder: give the one that" in capsys.readouterr().out
+
+
 def test_wrong_items_are_all_listed(folder):
     def change(content):
         items = content["train"]

@@ -70,6 +70,18 @@ def test_what_is_no_png_jpeg_or_dicom_is_not_even_opened(tmp_path, monkeypatch):
     assert open_image(tmp_path / "real.png").size == (30, 24)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.dcm", "a"])
+def test_what_lies_in_place_of_a_film_is_told(tmp_path, name):
+    for content, words in (
+        (b"", "empty: copy it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>Log in</html>" * 9, "a web page"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"the image .*{name} is .*{words}"):
+            open_image(tmp_path / name)
+
+
 def rotated(folder):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees to the right

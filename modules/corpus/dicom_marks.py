@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modules.messages import UserError
+from modules.messages import UserError, refuse_stand_ins
 
 _BEGINNINGS = {
     "PNG": b"\x89PNG",
@@ -30,12 +30,20 @@ def is_bare(start: bytes) -> bool:
     )
 
 
+def refuse_no_film(path: Path) -> None:
+    """Refuse what lies in place of a film: nothing, or what git or a server gave."""
+    if not path.stat().st_size:
+        raise UserError(f"the image {path} is empty: copy it again or remove its study")
+    refuse_stand_ins(path, f"the image {path}")
+
+
 def check_mark(path: Path) -> None:
     """Refuse what is called DICOM and is not marked as such; UserError says what it looks like."""
     with open(path, "rb") as file:
         start = file.read(132)
     if start[128:] == b"DICM":
         return
+    refuse_no_film(path)
     kind = next((name for name, beginning in _BEGINNINGS.items() if start.startswith(beginning)), None)
     if kind:
         raise UserError(f"the image {path} is called DICOM and is a {kind}: call it what it is")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modules.corpus.dicom import MAX_PIXELS, check_size, read_dicom, shed_colour, spread
-from modules.corpus.dicom_marks import is_bare, is_dicom
+from modules.corpus.dicom_marks import is_bare, is_dicom, refuse_no_film
 from modules.corpus.jpegs import load_whole
 from modules.corpus.spelling import JPEG
 from modules.messages import UserError
@@ -80,6 +80,7 @@ def open_image(path: Path) -> Image.Image:
     except UserError:
         raise
     except UnidentifiedImageError:
+        refuse_no_film(path)
         raise UserError(f"the image {path} is not a PNG, JPEG or DICOM: {_advice(path)}, or remove its study") from None
     except Image.DecompressionBombError:
         raise UserError(f"the image {path} has more than {MAX_PIXELS:,} pixels: export it smaller") from None

@@ -19,7 +19,8 @@ from modules.weights.saving import MARK, is_whole, last_bytes, nonfinite_tensors
 ZIP, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OTHERS = (
     *STAND_INS,
-    (b"{", "JSON: give the file of the weights"),
+    *((mark, "JSON: give the file of the weights") for mark in (b"{", b"[", b'"', b"NaN", b"null")),
+    (b"\x93NUMPY", "an array of NumPy: give a file of torch.save or of safetensors"),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
     (b"\x80", "a pickle of another program: save its weights with torch.save in an environment you trust"),
     (b"", "something else: download it again"),
@@ -93,6 +94,8 @@ def _check_start(path: Path) -> None:
         if ours:  # of a weight that something has changed since torch knows nothing
             verified_checksum(path)
     elif not start.startswith(LEGACY):
+        if not start:
+            raise UserError(f"{path} is empty, expected a file of weights: download it again")
         what = next(name for beginning, name in _OTHERS if start.lstrip().startswith(beginning))
         raise UserError(f"{path} is no weights file but {what}")
 

@@ -113,6 +113,11 @@ def open_features(data: DataOptions, studies: Sequence[Study], diagnosis: Diagno
         None if there are none.
     """
     folder, bank_folder = Path(data.feature_dir), Path(data.bank_dir)
+    if folder.is_file():
+        diagnosis.add(
+            "error", "features", f"{folder} is a file, expected a folder: give the one that main_prepare.py wrote"
+        )
+        return None
     if not (folder / "manifest.json").is_file():
         diagnosis.add("warning", "features", f"{folder} holds no features yet: build them with main_prepare.py")
         return None
