@@ -193,6 +193,15 @@ def test_ordinary_columns_are_not_asked_about(tmp_path, rows):
         assert len(read(write(tmp_path, **ordinary(rows, random.Random(seed)))).studies) == rows
 
 
+@pytest.mark.parametrize("by", ["kVp", "width", "pathology", "Patient Age", "StudyTime", "date", "hospital"])
+def test_ordinary_columns_of_a_sorted_table_are_not_asked_about(tmp_path, by):
+    for rows in (40, 120):
+        columns = ordinary(rows, random.Random(0))
+        order = sorted(range(rows), key=columns[by].__getitem__)
+        table = write(tmp_path, **{heading: [values[n] for n in order] for heading, values in columns.items()})
+        assert len(read(table).studies) == rows
+
+
 def test_the_flag_answers_and_every_column_is_asked_about_at_once(tmp_path):
     count = 40
     columns = {"subj": [hashed(n // 4) for n in range(count)], "pseudonym": [f"{n // 2:08d}" for n in range(count)]}

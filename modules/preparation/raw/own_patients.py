@@ -128,7 +128,7 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     of_person = any(_PERSON_WORDS.fullmatch(word) or _PERSON.search(word) for word in words)
     filed = bool(re.fullmatch(_FILE, last) or _BY_NUMBER.fullmatch(whole))
     doubtful = bool(_DOUBTFUL.fullmatch(whole))
-    shared = not (filed or doubtful) and any(map(_SHARED.fullmatch, others))
+    shared = not (filed or doubtful) and any(map(_SHARED.fullmatch, [whole, *others]))  # kVp is two words
     named = filed or (not doubtful and bool(re.fullmatch(_NUMBER, last) or any(map(_LIKE_ID.fullmatch, others))))
     few = len(counts) <= 2 and len(values) > 2 * MOST_OF_A_PATIENT
     different = not (few or len(counts) < 2 or all(map(_YES_OR_NO.fullmatch, counts)))
