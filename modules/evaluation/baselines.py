@@ -27,27 +27,35 @@ THUMBNAIL = 32  # side in pixels of the images that are compared
 def baseline_reports(
     data: DataOptions, model: Revtaf, dataset: ReportDataset, queries: Queries, annotation: Mapping[str, list[Study]]
 ) -> dict[str, list[str]]:
-    """Reports of the four baselines, by name; of three where the training images lie elsewhere (``--bank_dir``)."""
+    """Reports of the four baselines, by name; of three where the training images lie elsewhere (``--bank_dir``).
+
+    No study is given its own report, which the bank holds with ``--split train``; those of the same patient stay in, as
+    for the references that the model reads.
+    """
     bank, pixels = dataset.bank, {}
     if data.bank_dir == data.feature_dir:
         nearest = nearest_by_pixels(bank, annotation["train"], dataset.studies, dataset.image_dir)
         pixels = {"nearest training image (pixels)": nearest}
     return {
-        "most frequent training report": most_frequent_report(bank, len(dataset)),
+        "most frequent training report": most_frequent_report(bank, dataset.studies),
         **pixels,
-        "nearest training image (entities)": nearest_by_scores(bank, dataset.region_scores),
+        "nearest training image (entities)": nearest_by_scores(bank, dataset.studies, dataset.region_scores),
         "nearest by predicted states": nearest_by_states(model, bank, queries),
     }
 
 
-def most_frequent_report(bank: TrainingBank, count: int) -> list[str]:
-    """The most frequent training report (the first of them, if several), for everyone."""
-    return [Counter(bank.reports).most_common(1)[0][0]] * count
+def most_frequent_report(bank: TrainingBank, studies: Sequence[Study]) -> list[str]:
+    """The most frequent training report (the first of them, if several), for everyone; the next one of equals to its own."""
+    (first, count), (second, next_count) = [*Counter(bank.reports).most_common(2), ("", 0)][:2]
+    own = (
+        {i for i, report in zip(bank.ids, bank.reports, strict=True) if report == first} if count == next_count else ()
+    )
+    return [second if study.id in own else first for study in studies]
 
 
-def nearest_by_scores(bank: TrainingBank, region_scores: np.ndarray) -> list[str]:
-    """The training report whose image has the nearest entity scores ``(n, K)``, by Euclidean distance."""
-    return _nearest(bank, bank.region_scores, region_scores)
+def nearest_by_scores(bank: TrainingBank, studies: Sequence[Study], region_scores: np.ndarray) -> list[str]:
+    """The training report whose image has the entity scores nearest to ``(n, K)``, by Euclidean distance."""
+    return _nearest(bank, bank.region_scores, studies, region_scores)
 
 
 def nearest_by_states(model: Revtaf, bank: TrainingBank, queries: Queries) -> list[str]:
@@ -69,7 +77,7 @@ def nearest_by_pixels(
     """
     by_id = {study.id: study for study in training}
     ordered = [by_id[identifier] for identifier in bank.ids]
-    return _nearest(bank, _thumbnails(ordered, image_dir), _thumbnails(studies, image_dir))
+    return _nearest(bank, _thumbnails(ordered, image_dir), studies, _thumbnails(studies, image_dir))
 
 
 def _thumbnails(studies: Sequence[Study], image_dir: Path) -> np.ndarray:
@@ -81,11 +89,12 @@ def _thumbnails(studies: Sequence[Study], image_dir: Path) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
-def _nearest(bank: TrainingBank, features: np.ndarray, queries: np.ndarray) -> list[str]:
+def _nearest(bank: TrainingBank, features: np.ndarray, studies: Sequence[Study], queries: np.ndarray) -> list[str]:
     points = torch.from_numpy(np.asarray(features, dtype=np.float32))
+    bank_groups, query_groups = bank.groups(studies, exclude_same_patient=False)
     rows, _ = search(
-        RetrievalBank(Euclidean(1.0), points, torch.arange(len(points))),
+        RetrievalBank(Euclidean(1.0), points, torch.from_numpy(bank_groups)),
         torch.from_numpy(np.asarray(queries, dtype=np.float32)),
-        np.full(len(queries), -1),
+        query_groups,
     )
     return [bank.reports[row] for row in rows[:, 0]]
