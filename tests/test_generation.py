@@ -1,6 +1,7 @@
 """modules/evaluation/generation.py: the rows of a test, value by value."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,33 @@ def test_there_is_a_row_for_every_study_in_order(tested, rows):
     for row, reference in zip(rows, dataset.reference_rows, strict=True):
         assert row["retrieved"] == dataset.bank.ids[reference]
         assert row["retrieved_report"] == dataset.bank.reports[reference]
+
+
+def written(tested, model, dataset):
+    options, split = tested
+    limits = replace(options.generation, gen_max_len=6, beam_size=1, second_search=0)
+    search = search_of(limits, split.labeler)
+    return generate_reports(model, dataset, search, device=CPU, precision="fp32", loading=options.loading)
+
+
+def test_a_cut_reference_stands_beside_the_whole_one(tested):
+    split = tested[1]
+    part = split.dataset.part(np.arange(2))
+    whole = list(part.full_reports)
+    part.use_reports("published", 5)
+    for row, full in zip(written(tested, split.model, part), whole, strict=True):
+        assert row["reference"] == " ".join(full.split()[:5])
+        assert row["reference_full"] == full
+
+
+def test_reports_are_written_without_dropout_whatever_the_model_did_before(tested):
+    split = tested[1]
+    part, model = split.dataset.part(np.arange(2)), deepcopy(split.model)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.5
+    first, second = (written(tested, model.train(), part) for _ in range(2))
+    assert first == second
 
 
 def test_a_report_does_not_depend_on_its_batch(tested, rows):

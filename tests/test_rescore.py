@@ -1,9 +1,12 @@
 """``main_test.py --rescore``: the reports of an earlier test are scored again, and none is written."""
 
+import numpy as np
 import pytest
 from programs import SMALL, call, places, refused
+from small_set import small_bank, small_set
 
 import main_test
+from modules.evaluation.rescoring import kept_reports
 from modules.prediction import evaluated_split
 from modules.records import read_json, read_jsonl, write_jsonl
 
@@ -58,3 +61,26 @@ def test_reports_of_other_studies_are_refused(tested, prepared, trained, capsys)
     )
     assert f"holds the reports of {len(rows) - 1} studies" in message
     write_jsonl(tested / "predictions.jsonl", rows)
+
+
+@pytest.mark.parametrize("written_with", [("published", 100), ("published", 3)])
+def test_both_references_are_those_of_this_test(tmp_path, written_with):
+    """A whole reference of the earlier test stood beside the cut one of this test, and was scored instead of it."""
+    reports = {"t0": "Heart is 4.5 cm. No effusion.", "t1": "No edema."}
+    bank = small_bank(tmp_path / "features", {"b0": "a ."}, np.zeros((3, 18)), others=[*reports])
+    dataset = small_set(bank, reports)
+
+    def rows_of(cleaning, max_words):
+        dataset.use_reports(cleaning, max_words)
+        return kept_reports(tmp_path, dataset)
+
+    first = [{"id": "t0", "reference": "old", "reference_full": "old", "prediction": "x ."}]
+    write_jsonl(tmp_path / "predictions.jsonl", [*first, {"id": "t1", "reference": "old", "prediction": "y ."}])
+    write_jsonl(tmp_path / "predictions.jsonl", rows_of(*written_with))
+    cut, short = rows_of("minimal", 3)
+    assert cut == {
+        "id": "t0", "prediction": "x .", "reference": "heart is 4.5", "reference_full": "heart is 4.5 cm . no effusion .",
+    }  # fmt: skip
+    assert short == {"id": "t1", "prediction": "y .", "reference": "no edema ."}
+    whole, _ = rows_of("published", 100)
+    assert whole == {"id": "t0", "prediction": "x .", "reference": "heart is 45 cm . no effusion ."}

@@ -149,16 +149,20 @@ def finite(dataset: ReportDataset, batch: Batch) -> Batch:
 
 def _row(dataset: ReportDataset, index: int, prediction: str) -> dict[str, Any]:
     study, retrieved = dataset.studies[index], int(dataset.reference_rows[index])
-    reference, whole = dataset.reports[index], dataset.full_reports[index]
     return {
         "id": study.id,
         "image": study.image_path[0],
-        "reference": reference,
-        **({} if whole == reference else {"reference_full": whole}),
+        **reference_fields(dataset, index),
         "prediction": prediction,
         "retrieved": dataset.bank.ids[retrieved] if retrieved >= 0 else None,
         "retrieved_report": dataset.bank.reports[retrieved] if retrieved >= 0 else None,
     }
+
+
+def reference_fields(dataset: ReportDataset, index: int) -> dict[str, str]:
+    """The ``reference`` of a row, and ``reference_full`` where it was cut: whoever scores the row again reads that one."""
+    reference, whole = dataset.reports[index], dataset.full_reports[index]
+    return {"reference": reference, **({} if whole == reference else {"reference_full": whole})}
 
 
 def state_sums(states: np.ndarray, labels: np.ndarray, thirds: Mapping[str, str] | None = None) -> StudySums:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.corpus.datasets import ReportDataset
+from modules.evaluation.generation import reference_fields
 from modules.messages import UserError
 from modules.options.programs import MainTest
 from modules.records import read_jsonl, read_object, read_run_options
@@ -28,7 +29,8 @@ def kept_reports(run_dir: Path, dataset: ReportDataset) -> list[dict[str, Any]]:
         raise UserError(
             f"{path} holds the reports of {len(rows)} studies that are not the {len(dataset)} of this test: leave out --rescore"
         )
-    return [{**row, "reference": report} for row, report in zip(rows, dataset.reports, strict=True)]
+    kept = [{name: value for name, value in row.items() if name not in ("reference", "reference_full")} for row in rows]
+    return [{**row, **reference_fields(dataset, index)} for index, row in enumerate(kept)]
 
 
 def restore_generation(options: MainTest) -> None:
