@@ -27,6 +27,7 @@ import torch
 
 from models.config import RevtafConfig
 from models.revtaf import Revtaf
+from modules.corpus.dataloaders import refuse_single_values
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.distributed import agree_on, choose_arithmetic, is_main, processes, seed_everything, world_size
 from modules.feature_folder import reading, remember_training
@@ -39,6 +40,7 @@ from modules.records import write_options
 from modules.run_folder import hold_run, move_aside, refuse_data, refuse_unnamed_data
 from modules.training.allocator import keep_freed_memory
 from modules.training.initialisation import adopt_options, initialise
+from modules.training.normalisation import normalised_together
 from modules.training.profiling import profile_training
 from modules.training.run_options import check_same_run, kept_options, share_batch
 from modules.training.trainer import Trainer
@@ -98,6 +100,9 @@ def main() -> None:
             keep_freed_memory()
         studies = TrainingData.open(options, checkpoint, device)
         model, origin = build(options, studies.config, checkpoint, device)
+        refuse_single_values(
+            model.visual_encoder, normalised_together(training, len(studies.train), options.loading.batch_size)
+        )
         del checkpoint  # a second copy of every weight
         labeler = find_labeler(labels.chexbert_path, labels.bert_path, device, run_dir.parent / "label_cache")
         labelled = check_one_labeler(studies.store, labeler, data.dataset_name, options.run.allow_two_labelers)

@@ -7,12 +7,25 @@ import sys
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, SMALL_MODEL, places
+from programs import SMALL, SMALL_MODEL, places, refused
 from small_set import small_bank, small_set
 
+import main_train
+from models.visual_encoder import VisualEncoder
 from modules.corpus import dataloaders as subject
-from modules.corpus.dataloaders import EpochSampler, epoch_batches, evaluation_loader, rare_first
+from modules.corpus.dataloaders import (
+    EpochSampler,
+    epoch_batches,
+    evaluation_loader,
+    rare_first,
+    refuse_single_values,
+    share_size,
+)
+from modules.messages import UserError
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTrain
 from modules.records import ROOT
+from modules.training import normalisation
 
 
 def test_an_epoch_shows_every_study_once_in_an_order_of_its_own():
@@ -44,6 +57,49 @@ def test_a_smaller_last_step_is_dropped_unless_it_is_the_only_one():
     (shared,) = epoch_batches(3, 5, 2, 0, 1)  # both processes get a share of equal size
     assert [len(share) for share in shared] == [2, 2]
     assert {i for share in shared for i in share} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("size", "batch_size", "shares"), [(1, 5, 1), (3, 5, 2), (7, 1, 2), (8, 5, 8), (20, 4, 3)])
+def test_the_size_of_a_share_is_known_beforehand(size, batch_size, shares):
+    found = {len(share) for step in epoch_batches(size, batch_size, shares, 0, 1) for share in step}
+    assert found == {share_size(size, batch_size, shares)}
+
+
+def test_steps_whose_channels_have_one_value_are_refused_and_no_others():
+    """They ended in torch's traceback, after the features were read."""
+    for size, fine, studies, is_wrong in (
+        (32, False, 1, True), (32, False, 2, False), (33, False, 1, False), (32, True, 1, False), (32, False, 0, False),
+    ):  # fmt: skip
+        encoder = VisualEncoder("resnet10q", size, fine=fine).train()
+        images = torch.zeros(studies, 3, size, size)
+        if is_wrong:
+            with pytest.raises(ValueError, match="Expected more than 1 value"):
+                encoder(images)
+            with pytest.raises(
+                UserError, match="one patch, so that every channel has one value: give a larger --image"
+            ):
+                refuse_single_values(encoder, studies)
+        else:
+            refuse_single_values(encoder, studies)
+            if studies:
+                encoder(images)
+
+
+def test_a_training_of_one_study_at_a_time_and_one_patch_writes_nothing(prepared, tmp_path, capsys):
+    words = [*places(prepared), *SMALL, *SMALL_MODEL, "--image_size", 32, "--batch_size", 1, "--save_dir", tmp_path]
+    refused(capsys, "one patch, so that every channel has one value", main_train, *words)
+    assert not (tmp_path / "options.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "world", "together"),
+    [((), 1, 1), ((), 2, 2), (("--no-sync_bn",), 2, 1), (("--freeze_bn",), 1, 0)],
+)
+def test_statistics_are_of_the_studies_of_all_processes_that_share_them(flags, world, together, monkeypatch):
+    monkeypatch.setattr(normalisation, "world_size", lambda: world)
+    training = parse_options(MainTrain, list(flags)).training
+    assert normalisation.normalised_together(training, 100, 1) == together
+    assert normalisation.normalised_together(training, 3, 8) == together * -(-3 // world)
 
 
 def test_a_resume_continues_the_order_of_its_epoch():

@@ -1,5 +1,7 @@
 """modules/preparation/features/entity_training.py: who is held out, when training ends, what precision does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,15 @@ def test_no_patient_is_on_both_sides(drawn):
     assert 0 < len(held) < len(studies) // 3
     assert not {studies[i].patient for i in kept} & {studies[i].patient for i in held}
     assert entity_training._hold_out(studies, seed=1)[1].tolist() != held.tolist()
+
+
+def test_one_study_at_a_time_and_one_patch_are_refused(drawn, tmp_path):
+    folder, studies = drawn
+    mentions, small = entity_mentions([study.report for study in studies]), replace(CONFIG, image_size=32)
+    with pytest.raises(UserError, match="one patch, so that every channel has one value"):
+        train_entity_scorer(
+            studies, folder, mentions, small, {**SCHEDULE, "shares": 64}, torch.device("cpu"), tmp_path / "work.pth"
+        )
 
 
 def test_training_ends_when_the_held_out_loss_rises_and_the_best_epoch_is_kept(drawn, tmp_path, monkeypatch, capsys):

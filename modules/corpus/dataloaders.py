@@ -8,12 +8,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from models.visual_encoder import VisualEncoder
 from modules.corpus.datasets import Batch, ReportDataset, collate
 from modules.distributed import rank, world_size
 from modules.labels import POSITIVE
+from modules.messages import UserError
 from modules.processes.stops import ignore_stops
 
 
@@ -45,6 +47,29 @@ def rare_first(labels: np.ndarray, power: float) -> np.ndarray:
     return wanted / wanted.mean()
 
 
+def share_size(size: int, batch_size: int, shares: int) -> int:
+    """Studies per share and step of :func:`epoch_batches`."""
+    return min(batch_size, -(-size // shares))
+
+
+def refuse_single_values(encoder: VisualEncoder, studies: int) -> None:
+    """Refuse training steps in which a channel has one value: batch normalisation needs a second one.
+
+    Args:
+        encoder: of images.
+        studies: of a step whose statistics are taken together.
+
+    Raises:
+        UserError: naming what to raise.
+    """
+    normalised = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in encoder.modules())
+    if normalised and encoder.grid == 1 and studies == 1:
+        raise UserError(
+            "batch normalisation would see one study at a time, and at this --image_size an image is one patch, so that every "
+            "channel has one value: give a larger --image_size, or --batch_size 2 or more and as many training studies"
+        )
+
+
 def epoch_batches(
     size: int, batch_size: int, shares: int, seed: int, epoch: int, taken: np.ndarray | None = None
 ) -> list[list[list[int]]]:
@@ -71,7 +96,7 @@ def epoch_batches(
     total = batch_size * shares
     if size < total:
         order = (order * total)[: -(-size // shares) * shares]
-    batch_size = min(batch_size, len(order) // shares)
+    batch_size = share_size(size, batch_size, shares)
     starts = [
         range(step * total, step * total + shares * batch_size, batch_size) for step in range(max(1, size // total))
     ]

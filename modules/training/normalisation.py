@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from models.precision import at_least_float32
+from modules.corpus.dataloaders import share_size
 from modules.distributed import gather_with_gradient, world_size
+from modules.options.flags import TrainingOptions
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
@@ -47,6 +49,14 @@ def share_statistics(model: nn.Module, device: torch.device) -> None:
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SharedBatchNorm2d
+
+
+def normalised_together(training: TrainingOptions, size: int, batch_size: int) -> int:
+    """Studies of a step whose statistics are taken together, of ``size`` training studies; 0 if they are frozen."""
+    if training.freeze_bn:
+        return 0
+    shared = world_size() if training.sync_bn is not False else 1
+    return shared * share_size(size, batch_size, world_size())
 
 
 def freeze_statistics(model: nn.Module) -> None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import Study
-from modules.corpus.dataloaders import epoch_batches, settle
+from modules.corpus.dataloaders import epoch_batches, refuse_single_values, settle, share_size
 from modules.corpus.images import normalise_pixels
 from modules.distributed import autocast, barrier, gather_list, is_main, print_once, shard, world_size
 from modules.labelling.mentions import mention_targets
@@ -89,7 +89,7 @@ def train_entity_scorer(
         made_by: kept in ``work_path``, so that another training does not continue it.
 
     Raises:
-        UserError: if an epoch leaves weights that are not finite.
+        UserError: if an epoch leaves weights that are not finite; see :func:`refuse_single_values`.
     """
     kept, held = np.arange(len(studies)), np.arange(0)
     if schedule["patience"]:
@@ -157,6 +157,8 @@ def _new_scorer(
     """A scorer that begins with the backbone's weights, if there are any, and every entity at its rate."""
     torch.manual_seed(int(schedule["seed"]))
     scorer = EntityScorer(config)
+    together = share_size(len(targets), int(schedule["batch_size"]), int(schedule["shares"]))
+    refuse_single_values(scorer.visual_encoder, together)
     if backbone:
         print_once(load_backbone(scorer.visual_encoder.backbone, config.visual_extractor, backbone))
     else:
