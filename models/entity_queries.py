@@ -12,6 +12,11 @@ FINE_SHARPNESS = 0.02  # the same for patches of fine cells, whose means lie clo
 GAIN = 3.0  # with the scale of 2 that learning starts from, a cosine of 1 at one patch of nine is 4.7 above the bias
 
 
+def sharpness_of(map_view: str) -> float:
+    """By how much of a cosine patches count less in the maps of a ``--map_view``."""
+    return FINE_SHARPNESS if map_view == "fine" else SHARPNESS
+
+
 class EntityQueries(nn.Module):
     """One learned key per entity, the same for every image, and how its map tells whether the entity is present.
 
@@ -21,12 +26,12 @@ class EntityQueries(nn.Module):
     Args:
         num_entities: K.
         width: A.
-        fine: whether a patch is the mean of its cells.
+        map_view: what a patch is compared by.
     """
 
-    def __init__(self, num_entities: int, width: int, fine: bool = False) -> None:
+    def __init__(self, num_entities: int, width: int, map_view: str = "near") -> None:
         super().__init__()
-        self.sharpness = FINE_SHARPNESS if fine else SHARPNESS
+        self.sharpness = sharpness_of(map_view)
         self.query = nn.Parameter(torch.randn(num_entities, width) / math.sqrt(width))
         self.scale = nn.Parameter(torch.tensor(2.0))
         self.bias = nn.Parameter(torch.full((num_entities,), -2.0))

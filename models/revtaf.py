@@ -122,8 +122,7 @@ class Revtaf(nn.Module):
             self.near_view = NearView(widths[0 if config.maps_first_stage else -1], A, config.map_cells)
             if config.maps_first_stage and learned_keys:
                 self.coarse_search = CoarseSearch(config.num_entities, widths[-1], A)
-        fine = config.map_view == "fine"
-        self.entity_queries = EntityQueries(config.num_entities, A, fine) if learned_keys else None
+        self.entity_queries = EntityQueries(config.num_entities, A, config.map_view) if learned_keys else None
         words = config.references * config.reference_memory
         self.reference_tokens = ReferenceTokens(words, config.hidden_size, 2 * A) if words else None
         self.report_decoder = ReportDecoder(config)

@@ -35,10 +35,11 @@ def known(*found, maps=None):
     return FusedStudy(state_logits=state_logits, region_map=region_map, reference_mask=None, fused=None, **rest)
 
 
-def taken(fused, texts, scores=None, maps=False):
+def taken(fused, texts, scores=None, maps=False, map_view="near"):
     tokenizer, tokens = hypotheses(*texts)
     scores = torch.tensor([scores or [-1.0 - n for n in range(len(texts))]])
-    return best_hypothesis(fused, tokens, scores, tokenizer=tokenizer, labeler=RuleLabeler(), maps=maps).item()
+    how = {"tokenizer": tokenizer, "labeler": RuleLabeler(), "maps": maps, "map_view": map_view}
+    return best_hypothesis(fused, tokens, scores, **how).item()
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,17 @@ def test_of_equal_findings_the_side_of_the_map_is_taken(patch, expected):
     assert taken(fused, SIDED[:2]) == 0
 
 
+def test_maps_of_fine_cells_are_as_sharp_here_as_where_they_were_learnt():
+    """One patch of .4 on one side against all of .3 on the other: read as wide maps are, the broad side won."""
+    fused = known("pleural effusion")
+    fused.region_map[0, [ENTITIES.index(name) for name in ("effusion", "blunt")]] = torch.tensor(
+        [0.4, 0.0, 0.3, 0.0, 0.0, 0.3, 0.0, 0.0, 0.3]
+    )
+    by_hand = {width: 1 - 3 * np.exp(-0.1 / width) for width in (0.1, 0.02)}  # above 0 on the patient's right
+    assert by_hand[0.1] < 0 < by_hand[0.02]
+    assert [taken(fused, SIDED[:2], maps=True, map_view=view) for view in ("near", "patches", "fine")] == [0, 0, 1]
+
+
 def test_findings_come_before_sides():
     fused = known("pleural effusion", "lung opacity", maps={"effusion": 3, "blunt": 3, "opacity": 3})
     assert taken(fused, [SIDED[1], SIDED[2]], maps=True) == 1  # says both, one of them on the wrong side
@@ -89,7 +101,7 @@ def test_findings_come_before_sides():
 def test_sides_are_those_of_the_patient_and_nothing_is_misplaced_that_names_none():
     maps = np.zeros((2, len(ENTITIES), 16))  # a grid of 4 x 4
     maps[0, ENTITIES.index("opacity"), 4] = maps[1, ENTITIES.index("opacity"), 7] = 1
-    shown = sides_shown(maps)
+    shown = sides_shown(maps, "near")
     assert shown[0, OPACITY] == -shown[1, OPACITY] > 0.9
     assert not shown[:, CONDITIONS.index("edema")].any()  # of no place
     assert [misplaced(f"{side} lung opacity .", shown[0]) for side in ("left", "right", "bilateral")] == [1, 0, 0]
@@ -101,7 +113,7 @@ def test_sides_are_those_of_the_patient_and_nothing_is_misplaced_that_names_none
 def test_the_middle_of_an_odd_grid_is_no_side():
     maps = np.zeros((1, len(ENTITIES), 9))  # a grid of 3 x 3
     maps[0, ENTITIES.index("opacity"), 4] = 1
-    assert sides_shown(maps)[0, OPACITY] == pytest.approx(0, abs=1e-6)
+    assert sides_shown(maps, "near")[0, OPACITY] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_search_returns_the_hypothesis_that_is_chosen():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from models.beam_search import GenerationLimits, beam_search
 from models.cpu.packed_reader import PackedBeamReader
 from models.gpu.beam_search import FixedBeamReader, NextWord, recorded_beam_search
 from modules.corpus.dataloaders import collate
-from modules.evaluation.generation import generate_reports, search_of
+from modules.evaluation import second_search
+from modules.evaluation.generation import Search, generate_reports, search_of
 from modules.evaluation.reranking import best_hypothesis
 from modules.evaluation.rescoring import restore_generation
 from modules.evaluation.second_search import UNLIKELY, SecondSearch, certainty_of
@@ -58,7 +60,8 @@ class Wrong:
         self.prompt = self.model.prompt_of(
             self.fused.state_logits, self.tokenizer.start_id, torch.tensor(self.tokenizer.state_ids)
         )
-        choose = partial(best_hypothesis, self.fused, tokenizer=self.tokenizer, labeler=self.labeler, maps=False)
+        how = {"tokenizer": self.tokenizer, "labeler": self.labeler, "maps": False, "map_view": "near"}
+        choose = partial(best_hypothesis, self.fused, **how)
         self.tokens, _ = self.model.report_decoder.generate(self.fused.fused, self.prompt, self.limits, choose)
         self.certainty = torch.full((n,), -0.123)  # so that one sees where it stays
 
@@ -105,6 +108,23 @@ def test_what_was_not_replaced_stays_as_it_was_and_what_was_is_as_sure_as_the_de
             logits = wrong.model.report_decoder(wrong.fused.fused[row : row + 1], written, torch.ones_like(written))
         words = logits[0, 18:-1].log_softmax(dim=-1).gather(1, written[0, 19:, None])
         assert certainty[row].item() == pytest.approx(words.mean().item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("map_view", ["near", "fine"])
+def test_sides_are_read_off_maps_as_sharp_as_those_of_the_model(wrong, monkeypatch, map_view):
+    asked, choose = [], second_search.best_hypothesis
+
+    def watched(*given, **how):
+        asked.append(how["map_view"])
+        return choose(*given, **how)
+
+    monkeypatch.setattr(second_search, "best_hypothesis", watched)
+    monkeypatch.setattr(wrong.model, "config", replace(wrong.model.config, map_view=map_view))
+    wrong.again(maps=True)
+    first = Search(wrong.limits, wrong.labeler, maps=True)
+    model = SimpleNamespace(config=wrong.model.config, generate=lambda *given: (given[-1].keywords["map_view"], 0, 0))
+    study = SimpleNamespace(image=torch.zeros(1))
+    assert {*asked} == {first.write(model, study, wrong.tokenizer)[0]} == {map_view}
 
 
 def test_a_report_that_says_its_states_is_not_searched_for_again(wrong, monkeypatch):

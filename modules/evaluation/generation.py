@@ -64,7 +64,10 @@ class Search:
         state_ids = torch.tensor(tokenizer.state_ids, device=study.image.device)
         choose = None
         if self.labeler:
-            choose = partial(best_hypothesis, tokenizer=tokenizer, labeler=self.labeler, maps=self.maps)
+            map_view = model.config.map_view
+            choose = partial(
+                best_hypothesis, tokenizer=tokenizer, labeler=self.labeler, maps=self.maps, map_view=map_view
+            )
         tokens, certainty, fused = model.generate(study, tokenizer.start_id, state_ids, self.limits, choose)
         second = self.second(tokenizer)
         if second is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.entity_queries import SHARPNESS
+from models.entity_queries import sharpness_of
 from models.revtaf import FusedStudy
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.evaluation.grounding.sign_scores import SIGN_CONDITIONS, sign_maps
@@ -24,7 +24,14 @@ _NEVER = 10**6  # findings by which a hypothesis differs that is none
 
 
 def best_hypothesis(
-    fused: FusedStudy, tokens: Tensor, scores: Tensor, *, tokenizer: ReportTokenizer, labeler: Labeler, maps: bool
+    fused: FusedStudy,
+    tokens: Tensor,
+    scores: Tensor,
+    *,
+    tokenizer: ReportTokenizer,
+    labeler: Labeler,
+    maps: bool,
+    map_view: str,
 ) -> Tensor:
     """The hypothesis ``(B,)`` whose text says what the image showed (``--rerank states`` and ``maps``).
 
@@ -38,6 +45,7 @@ def best_hypothesis(
         tokenizer: reads them.
         labeler: what they say.
         maps: whether sides count.
+        map_view: of the model.
 
     Departure: published reports are the most probable hypotheses: ``--rerank none``.
     """
@@ -51,24 +59,25 @@ def best_hypothesis(
     differing[np.isneginf(scores.float().cpu().numpy())] = _NEVER
     if maps:
         nearest = differing == differing.min(axis=1, keepdims=True)  # (B, beams)
-        rightness = sides_shown(fused.region_map.float().cpu().numpy())  # (B, L)
+        rightness = sides_shown(fused.region_map.float().cpu().numpy(), map_view)  # (B, L)
         wrong = [misplaced(texts[n], rightness[n // beams]) if nearest.flat[n] else _NEVER for n in range(B * beams)]
         differing = np.array(wrong).reshape(B, beams)
     return torch.from_numpy(differing.argmin(axis=1)).to(states.device)  # the first of equal ones
 
 
-def sides_shown(entity_maps: np.ndarray) -> np.ndarray:
+def sides_shown(entity_maps: np.ndarray, map_view: str) -> np.ndarray:
     """Which side the map of each condition lies on: above 0 the patient's right, which is the viewer's left.
 
     Args:
         entity_maps: cosines ``(n, K, M)`` of square grids, row by row.
+        map_view: of the model; its maps are as sharp here as where it learns whether an entity is present.
 
     Returns:
         ``(n, L)``: share of the map on the right minus that on the left; 0 of conditions without a place of their own.
     """
     n, _, M = entity_maps.shape
     grid = round(M**0.5)
-    weights = np.exp((entity_maps - entity_maps.max(axis=2, keepdims=True)) / SHARPNESS)
+    weights = np.exp((entity_maps - entity_maps.max(axis=2, keepdims=True)) / sharpness_of(map_view))
     across = sign_maps(weights / weights.sum(axis=2, keepdims=True)).reshape(n, -1, grid, grid).sum(axis=2)
     half = grid // 2
     shown = np.zeros((n, len(CONDITIONS)))

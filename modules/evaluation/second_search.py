@@ -70,7 +70,10 @@ class SecondSearch:
         part, state_ids = _rows(fused, again), torch.tensor(self.tokenizer.state_ids, device=tokens.device)
         prompt = tokens[again, : model.config.prompt_length]  # (R, 1 + L)
         negative = NegativePrompt(torch.cat([prompt[:, :1], state_ids[said[again]]], dim=1), self.guidance)
-        choose = partial(best_hypothesis, part, tokenizer=self.tokenizer, labeler=self.labeler, maps=self.maps)
+        map_view = model.config.map_view
+        choose = partial(
+            best_hypothesis, part, tokenizer=self.tokenizer, labeler=self.labeler, maps=self.maps, map_view=map_view
+        )
         decoder = model.report_decoder
         found, _ = decoder.generate(part.fused, prompt, self.limits, choose, negative if self.guidance else None)
         fewer = (self.said(found, predicted[again]) != predicted[again]).sum(dim=1) < differing[again]  # (R,)
