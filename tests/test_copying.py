@@ -33,7 +33,7 @@ def test_by_hand():
     line = copying_line(found)
     assert (
         line
-        == "sentences of the retrieved report: 3 copied (0.333 wrong), 3 its own (0.333 wrong), 2 left behind (0.500 wrong)"
+        == "sentences of the first retrieved report: 3 copied (0.333 wrong), 3 its own (0.333 wrong), 2 left behind (0.500 wrong)"
     )
 
 

@@ -85,7 +85,7 @@ def main() -> None:
     note = (
         f"The first of {chosen.good} among {chosen.with_sign} test studies with a sign whose maps all point at the signs, whose "
         "report has the conditions of the reference and no other, contradicts no side, grade or device that it names, and took a "
-        "sentence (blue) from the retrieved report; cyan: drawn sign, white: the patch where its map is highest."
+        "sentence (blue) from the first retrieved report; cyan: drawn sign, white: the patch where its map is highest."
     )
     with atomic_write(options.out, "wb") as file:
         draw_example(drawn, note).savefig(file, format="png", dpi=130, metadata={"Software": None})

@@ -105,9 +105,9 @@ def generate_reports(
     interrupted generation goes on where it was.
 
     Returns:
-        One row per study, in order: ``id``, ``image``, ``reference``, ``prediction``, ``retrieved`` (id or None),
-        ``retrieved_report`` (text or None), ``mean_token_log_probability``, ``states`` (L,) as numbers, ``positive_probability`` (L,) and
-        ``state_probability`` (P, L).
+        One row per study, in order: ``id``, ``image``, ``reference`` (and ``reference_full``), ``prediction``, ``retrieved``
+        (id or None) and ``retrieved_report`` (text or None) of the first reference, ``mean_token_log_probability``, ``states``
+        (L,) as numbers, ``positive_probability`` (L,) and ``state_probability`` (P, L).
     """
     model.eval()
     tokenizer = dataset.tokenizer

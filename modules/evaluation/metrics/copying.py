@@ -20,20 +20,22 @@ def copying(
     label: Callable[[list[str]], np.ndarray],
     conditions: Sequence[str],
 ) -> dict[str, Any]:
-    """Sentences that stand word for word in the retrieved report, those of the model's own, and those left behind.
+    """Sentences that stand word for word in the first retrieved report, the others, and those of it left behind.
+
+    With ``--references`` 2 or more a sentence of another one counts as the model's own.
 
     A sentence is wrong if, read alone, it calls a condition present that the study's own report does not call present or
     possible, or denies one that this report calls present. Every different sentence is labelled once.
 
     Args:
         predictions: n generated reports.
-        retrieved: the report that each was written with, ``""`` for none.
+        retrieved: the first report that each was written with, ``""`` for none.
         truth: states ``(n, L)`` of the studies' own reports.
         label: the labeler that found them: from texts to states.
         conditions: L names.
 
     Returns:
-        ``copied``, ``own`` and ``left`` (of the retrieved report, not taken): each how many ``sentences`` and what share
+        ``copied``, ``own`` and ``left`` (of the first retrieved report, not taken): each how many ``sentences`` and what share
         of them is ``wrong``, None if there is no such sentence.
     """
     known = [index for index, name in enumerate(conditions) if name != NO_FINDING]
@@ -65,4 +67,4 @@ def copying_line(found: dict[str, Any]) -> str:
         f"{kind['sentences']} {said[name]}" + ("" if kind["wrong"] is None else f" ({kind['wrong']:.3f} wrong)")
         for name, kind in found.items()
     ]
-    return f"sentences of the retrieved report: {', '.join(parts)}"
+    return f"sentences of the first retrieved report: {', '.join(parts)}"

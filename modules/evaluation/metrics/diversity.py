@@ -25,14 +25,14 @@ def diversity(
     Args:
         predictions: n generated reports.
         references: n reference reports.
-        retrieved: the report that each was written with, ``""`` for none.
+        retrieved: the first report that each was written with, ``""`` for none.
         training: all training reports, cleaned.
 
     Returns:
         ``distinct_reports`` (how many), ``most_frequent_share`` and ``most_frequent_report``; ``distinct_<k>``, different
         over all k-grams of the set; ``words`` (mean, standard deviation, quantiles); all of these under
         ``references_`` for the references; ``length_histogram``; ``copied_from_retrieved`` and
-        ``copied_from_training``, shares of all sentences that stand word for word in the retrieved report and in any
+        ``copied_from_training``, shares of all sentences that stand word for word in the first retrieved report and in any
         training report, and ``references_copied_from_training``; None where nothing was given to compare with.
     """
     generated = [normalise_whitespace(postprocess_prediction(text)) for text in predictions]

@@ -92,7 +92,7 @@ def _all_hit(maps: np.ndarray, coverage: np.ndarray, shown: np.ndarray) -> bool:
 
 
 def taken_sentences(row: Mapping[str, Any]) -> set[str]:
-    """Sentences of a generated report that stand word for word in the retrieved one."""
+    """Sentences of a generated report that stand word for word in the first retrieved one."""
     return {*split_sentences(row["prediction"])} & {*split_sentences(row["retrieved_report"] or "")}
 
 
