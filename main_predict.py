@@ -36,6 +36,7 @@ from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
 from modules.prediction.rexrank import THERE, read_studies, write_studies
 from modules.prediction.writing import ROWS, UNREADABLE, PredictionFolder
+from modules.processes.stops import stopping
 
 NOT_SHOWN = "reports are printed on a terminal, or with --verbose_text"
 
@@ -128,6 +129,8 @@ def predict(wanted: PredictionOptions, reporter: Reporter) -> None:
     if not folder.done:
         first = next(iter(folder.unreadable.values()), "")
         rest = f"first: {first}; {out / UNREADABLE} says why of each of {len(films)}" if len(films) > 1 else first
+        if len(films) == 1:
+            folder.withdraw()  # the sentence says all that it holds
         raise UserError(f"no image could be read, so there is no report: {rest}")
     look_at(wanted, reporter, folder)
     lateral = lateral_note([film for film in films if str(film.resolve()) in folder.done])
@@ -155,7 +158,7 @@ def main() -> None:
         if options.page.serve:
             show_page(options, reporter)
             return
-        with locked(folder_of(options.prediction), flag="--out"):
+        with locked(folder_of(options.prediction), flag="--out"), stopping():
             predict(options.prediction, reporter)
 
 

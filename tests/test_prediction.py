@@ -22,13 +22,14 @@ from test_raw_images import COLOUR, write_dicom
 
 import main_predict
 import main_test
+from modules.evaluation.generation import Search
 from modules.messages import UserError
 from modules.options.parsing import parse_options
 from modules.options.programs import MainPredict
 from modules.prediction import Reporter
 from modules.prediction import reporter as reporter_file
 from modules.prediction.films import find_films, plain_name
-from modules.prediction.reporter import FILMS_AT_ONCE
+from modules.prediction.reporter import ON_A_CPU
 from modules.prediction.rexrank import read_studies
 from modules.prediction.writing import PredictionFolder
 from modules.records import read_jsonl
@@ -187,7 +188,8 @@ def test_films_of_which_none_can_be_read_end_with_a_sentence(trained, tmp_path, 
     words = ["--model", trained, "--images", tmp_path / "films", "--out", tmp_path / "out", "--device", "cpu"]
     message = refused(capsys, "no image could be read, so there is no report: the image", main_predict, *words)
     assert "text.jpg is not a PNG, JPEG or DICOM" in message
-    assert "text.jpg" in (tmp_path / "out" / "unreadable.csv").read_text()
+    assert "leave it out" in message  # "remove its study" was said of a film that belongs to none
+    assert not (tmp_path / "out").exists()
     (tmp_path / "films" / "cut.jpg").write_text("no image")
     words[words.index(tmp_path / "out")] = tmp_path / "two"
     message = refused(capsys, "so there is no report: first: the image", main_predict, *words)
@@ -231,7 +233,7 @@ def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, train
     """A real process and a real SIGINT, after the first films and before the last."""
     films, pixels = tmp_path / "films", sorted((prepared / "images" / "test").iterdir())
     films.mkdir()
-    for number in range(3 * FILMS_AT_ONCE):
+    for number in range(3 * ON_A_CPU):
         shutil.copy(pixels[number % len(pixels)], films / f"{number:03d}.png")
     rows, log = tmp_path / "out" / "predictions.jsonl", tmp_path / "log"
     words = ["--model", trained, "--out", tmp_path / "out", "--images", films, "--no-viewer", "--device", "cpu"]
@@ -246,7 +248,7 @@ def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, train
     assert "main_predict.py: interrupted" in said
     assert "Traceback" not in said
     before = read_jsonl(rows)
-    assert 0 < len(before) < 3 * FILMS_AT_ONCE
+    assert 0 < len(before) < 3 * ON_A_CPU
     after = predict(trained, tmp_path / "out", films, "--no-viewer")
     assert after[: len(before)] == before
     assert sorted(Path(row["image"]).name for row in after) == sorted(path.name for path in films.iterdir())
@@ -261,7 +263,7 @@ def test_ctrl_c_and_the_same_command_again_write_every_film_once(prepared, train
 
 def test_films_are_let_go_once_their_reports_are_written(prepared, trained, tmp_path, monkeypatch):
     """However many films there are: what was made of those of a block goes with it."""
-    monkeypatch.setattr(reporter_file, "FILMS_AT_ONCE", 2)
+    monkeypatch.setattr(reporter_file, "ON_A_CPU", 2)
     kept, original = [], Reporter.films
     monkeypatch.setattr(
         Reporter, "films", lambda self, paths: (films := original(self, paths), kept.append(ref(films.dataset)))[0]
@@ -270,6 +272,61 @@ def test_films_are_let_go_once_their_reports_are_written(prepared, trained, tmp_
     for written, _ in enumerate(stream, start=1):
         assert sum(one() is not None for one in kept) <= 1, f"after {written} films"
     assert len(kept) == 5
+
+
+def test_every_batch_is_kept_as_soon_as_it_is_written(prepared, trained, monkeypatch):
+    """Of fewer than 64 films nothing was kept before the last was read."""
+    films = sorted((prepared / "images" / "test").iterdir())[:5]
+    written, write, reporter = [], Search.write, Reporter.load(trained)
+    reporter.options.loading.batch_size = 2
+    monkeypatch.setattr(
+        Search,
+        "write",
+        lambda self, model, study, *rest: (written.append(len(study.image)), write(self, model, study, *rest))[1],
+    )
+    rows = reporter.stream([films[0].parent / "gone.png", *films, films[1]])
+    assert "error" in next(rows)
+    assert written == []
+    images = [(Path(row["image"]), sum(written)) for row in rows]
+    assert [image for image, _ in images] == [*films, films[1]]  # in order, what is named twice too
+    assert [done for _, done in images] == [2, 2, 4, 4, 5, 5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_says_that_the_command_may_be_repeated(number, prepared, trained, tmp_path, monkeypatch, capsys):
+    """SIGTERM ended it without a word."""
+    films = sorted((prepared / "images" / "test").iterdir())[:3]
+    keep, before = PredictionFolder.keep, signal.getsignal(signal.SIGTERM)
+
+    def stopped(self, rows, total):
+        for nth, row in enumerate(keep(self, rows, total), start=1):
+            yield row
+            if nth == 2:
+                os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionFolder, "keep", stopped)
+        with pytest.raises(SystemExit) as end:
+            predict(trained, tmp_path / "out", *films)
+    assert end.value.code == 128 + number
+    assert "main_predict.py: interrupted: run the same command again to continue" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+    first = read_jsonl(tmp_path / "out" / "predictions.jsonl")
+    assert [Path(row["image"]).name for row in first] == [film.name for film in films[:2]]
+    assert predict(trained, tmp_path / "out", *films)[:2] == first
+
+
+def test_one_path_is_a_list_of_one(prepared, trained, tmp_path):
+    """A string was taken for a list of letters, and a message named flags that this call does not have."""
+    film = min((prepared / "images" / "test").iterdir())
+    reporter = Reporter.load(trained)
+    assert reporter.report(str(film)) == reporter.report(film) == reporter.report([film])
+    gone, folder = reporter.report([tmp_path / "gone.png", tmp_path])
+    assert gone == {
+        "image": str(tmp_path / "gone.png"),
+        "error": f"the image {tmp_path / 'gone.png'} does not exist: give the path of a PNG, JPEG or DICOM file",
+    }
+    assert f"{tmp_path} is a folder" in folder["error"]
 
 
 def test_reports_of_another_model_are_not_mixed_in(prepared, trained, tmp_path, capsys):

@@ -321,9 +321,7 @@ def test_whoever_writes_reports_searches_twice(wrong, monkeypatch):
     differing = []
     for beams in (0, 2):
         search = replace(search_of(options.generation, wrong.labeler), limits=wrong.limits, second_beams=beams)
-        rows = generate_reports(
-            wrong.model, wrong.data, search, device=CPU, precision="fp32", loading=options.loading, progress=False
-        )
+        rows = generate_reports(wrong.model, wrong.data, search, device=CPU, precision="fp32", loading=options.loading)
         said = torch.from_numpy(wrong.labeler([row["prediction"] for row in rows]))
         differing.append(((said == POSITIVE) != (wrong.states == POSITIVE)).sum().item())
     assert differing[1] < differing[0] == wrong.differing(wrong.tokens).sum()

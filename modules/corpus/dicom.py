@@ -36,11 +36,11 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 def check_size(path: Path, width: int, height: int) -> None:
     """Refuse an image before it is decoded, if that or resizing it would fill the memory; UserError says why."""
     if min(width, height) < 1:
-        raise UserError(f"the image {path} has {width} x {height} pixels: copy it again or remove its study")
+        raise UserError(f"the image {path} has {width} x {height} pixels: copy it again or leave it out")
     if width * height > MAX_PIXELS or max(width, height) > MAX_RATIO * min(width, height):
         raise UserError(
             f"the image {path} has {width} x {height} pixels, expected at most {MAX_PIXELS:,} in all and one side at most "
-            f"{MAX_RATIO} times the other: cut or export it smaller, or remove its study"
+            f"{MAX_RATIO} times the other: cut or export it smaller, or leave it out"
         )
 
 
@@ -123,7 +123,7 @@ def _read(path: Path) -> Image.Image:
 def _check_whole(path: Path, data: Dataset) -> None:
     """Refuse pixels of which the file does not say what is needed to read them, or which are not square."""
     if not any(name in data for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise UserError(f"the image {path} holds no pixels: leave its study out")
+        raise UserError(f"the image {path} holds no pixels: leave it out")
     needed = ["Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated"]
     needed += ["BitsStored", "PixelRepresentation"] if "PixelData" in data else []
     lacking = [name for name in needed if data.get(name) in (None, "")]

@@ -46,20 +46,18 @@ def check_subject(path: Path, data: Dataset) -> None:
     """
     modality, part = _said(data, "Modality"), _said(data, "BodyPartExamined")
     if modality in _OTHER_MODALITIES:
-        raise UserError(
-            f"the image {path} is of the modality {modality}, expected a radiograph (CR, DX): leave its study out"
-        )
+        raise UserError(f"the image {path} is of the modality {modality}, expected a radiograph (CR, DX): leave it out")
     kind = str(data.get("SOPClassUID") or "")
     numbers = kind.removeprefix(_STORED).split(".") if kind.startswith(_STORED) else []
     for end, what in _OTHER_CLASSES.items():
         if end.split(".") == numbers[: end.count(".") + 1]:
             raise UserError(
-                f"the image {path} is stored as {what} (SOPClassUID {named(kind)}), expected a radiograph: leave its study out"
+                f"the image {path} is stored as {what} (SOPClassUID {named(kind)}), expected a radiograph: leave it out"
             )
     words = re.findall(r"[A-Z]+", _SPINE.sub(" LSPINE ", part))
     if all(map(_OTHER.fullmatch, words)) and not all(map(_BESIDE.fullmatch, words)):
         raise UserError(
-            f"the image {path} is of another part of the body (BodyPartExamined {named(part)}), expected the chest: leave its study out, "
+            f"the image {path} is of another part of the body (BodyPartExamined {named(part)}), expected the chest: leave it out, "
             "or correct that"
         )
 

@@ -74,19 +74,19 @@ def open_image(path: Path) -> Image.Image:
                 whole = load_whole(image, path.read_bytes())
             if not whole:
                 raise UserError(
-                    f"the image {path} cannot be decoded whole, it is cut off or damaged: copy it again or remove its study"
+                    f"the image {path} cannot be decoded whole, it is cut off or damaged: copy it again or leave it out"
                 )
             return _eight_bits(path, _turned(path, image, doubts))
     except UserError:
         raise
     except UnidentifiedImageError:
         refuse_no_film(path)
-        raise UserError(f"the image {path} is not a PNG, JPEG or DICOM: {_advice(path)}, or remove its study") from None
+        raise UserError(f"the image {path} is not a PNG, JPEG or DICOM: {_advice(path)}, or leave it out") from None
     except Image.DecompressionBombError:
         raise UserError(f"the image {path} has more than {MAX_PIXELS:,} pixels: export it smaller") from None
     except Exception as error:  # damage makes Pillow raise whatever the damaged place leads to
         what = "is cut off" if "truncated" in str(error) or isinstance(error, EOFError) else "is damaged"
-        raise UserError(f"the image {path} cannot be decoded, it {what}: copy it again or remove its study") from error
+        raise UserError(f"the image {path} cannot be decoded, it {what}: copy it again or leave it out") from error
 
 
 def _advice(path: Path) -> str:
@@ -132,7 +132,7 @@ def _turned(path: Path, image: Image.Image, doubts: list[warnings.WarningMessage
     torn = any("EXIF" in str(doubt.message) or "Tag data" in str(doubt.message) for doubt in doubts)
     if turn not in (None, *range(9)) or (torn and turn is None):
         raise UserError(
-            f"the image {path} has a damaged note (EXIF) of how it was turned: export it upright, or remove its study"
+            f"the image {path} has a damaged note (EXIF) of how it was turned: export it upright, or leave it out"
         )
     return ImageOps.exif_transpose(image)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -85,7 +85,6 @@ def search_of(options: GenerationOptions, labeler: Labeler | None) -> Search:
     return Search(limits, labeler, options.rerank == "maps", options.second_search, options.guidance)
 
 
-@torch.no_grad()
 def generate_reports(
     model: Revtaf,
     dataset: ReportDataset,
@@ -95,52 +94,74 @@ def generate_reports(
     precision: str,
     loading: LoadingOptions,
     watch: Sequence[Callable[[Batch, FusedStudy], None]] = (),
-    progress: bool = True,
     kept: KeptRows | None = None,
 ) -> list[dict[str, Any]]:
-    """Write the report of every study of ``dataset``; its reference rows must be set.
+    """Write the report of every study of ``dataset``, with a bar; its reference rows must be set.
 
     The studies are shared among the processes; every process gets the whole list. Each of ``watch`` is shown every
-    batch of this process and what was known of it before the first word; ``progress`` shows a bar. With ``kept`` an
-    interrupted generation goes on where it was.
+    batch of this process and what was known of it before the first word. With ``kept`` an interrupted generation goes on
+    where it was.
 
     Returns:
         One row per study, in order: ``id``, ``image``, ``reference`` (and ``reference_full``), ``prediction``, ``retrieved``
         (id or None) and ``retrieved_report`` (text or None) of the first reference, ``mean_token_log_probability``, ``states``
         (L,) as numbers, ``positive_probability`` (L,) and ``state_probability`` (P, L).
     """
+    batches = evaluation_batches(len(dataset), loading.at_once)
+    rows = [row for batch in batches for row in kept.done(batch)] if kept is not None else []
+    with tqdm(total=len(dataset), initial=len(rows), desc="generate", unit="report", disable=not is_main()) as bar:
+        for written in write_batches(
+            model, dataset, search, device=device, precision=precision, loading=loading, watch=watch, kept=kept
+        ):
+            rows += written
+            bar.update(len(written))
+            bar.set_postfix(words=len(written[-1][1]["prediction"].split()))
+    return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]
+
+
+@torch.no_grad()
+def write_batches(
+    model: Revtaf,
+    dataset: ReportDataset,
+    search: Search,
+    *,
+    device: torch.device,
+    precision: str,
+    loading: LoadingOptions,
+    watch: Sequence[Callable[[Batch, FusedStudy], None]] = (),
+    kept: KeptRows | None = None,
+) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """This process's share of :func:`generate_reports`, each batch as soon as it is written; what is ``kept`` is not.
+
+    Yields:
+        Index and row of every study of a batch.
+    """
     model.eval()
     tokenizer = dataset.tokenizer
-    rows: list[tuple[int, dict[str, Any]]] = []
     batches = evaluation_batches(len(dataset), loading.at_once)
     if kept is not None:
-        rows = [row for batch in batches for row in kept.done(batch)]
         batches = [batch for batch in batches if not kept.done(batch)]
-    loader = evaluation_loader(dataset, loading.at_once, loading.num_workers, batches)
-    hidden = not (progress and is_main())
-    with tqdm(total=len(dataset), initial=len(rows), desc="generate", unit="report", disable=hidden) as bar:
-        for batch in loader:
-            if kept is not None:
-                kept.between()
-            batch = dataset.to_device(finite(dataset, batch), device)
-            with autocast(device, precision):
-                tokens, certainty, fused = search.write(model, batch.study, tokenizer)
-            probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
-            states = probability.argmax(dim=1).tolist()  # (B, L)
-            for look in watch:
-                look(batch, fused)
-            for b, index in enumerate(batch.index):
-                row = _row(dataset, index, tokenizer.decode(tokens[b].tolist()))
-                row["mean_token_log_probability"] = round(float(certainty[b]), 4)
-                row["states"] = states[b]
-                row["state_probability"] = [[round(p, 4) for p in state] for state in probability[b].tolist()]
-                row["positive_probability"] = row["state_probability"][POSITIVE]
-                rows.append((index, row))
-            if kept is not None:
-                kept.add(rows[-len(batch.index) :])
-            bar.update(len(batch.index))
-            bar.set_postfix(words=len(rows[-1][1]["prediction"].split()))
-    return [row for _, row in sorted(gather_list(rows), key=lambda pair: pair[0])]
+    for batch in evaluation_loader(dataset, loading.at_once, loading.num_workers, batches):
+        if kept is not None:
+            kept.between()
+        batch = dataset.to_device(finite(dataset, batch), device)
+        with autocast(device, precision):
+            tokens, certainty, fused = search.write(model, batch.study, tokenizer)
+        probability = fused.state_logits.float().softmax(dim=1)  # (B, P, L)
+        states = probability.argmax(dim=1).tolist()  # (B, L)
+        for look in watch:
+            look(batch, fused)
+        rows = []
+        for b, index in enumerate(batch.index):
+            row = _row(dataset, index, tokenizer.decode(tokens[b].tolist()))
+            row["mean_token_log_probability"] = round(float(certainty[b]), 4)
+            row["states"] = states[b]
+            row["state_probability"] = [[round(p, 4) for p in state] for state in probability[b].tolist()]
+            row["positive_probability"] = row["state_probability"][POSITIVE]
+            rows.append((index, row))
+        if kept is not None:
+            kept.add(rows)
+        yield rows
 
 
 def finite(dataset: ReportDataset, batch: Batch) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.pixels import is_blank, open_image
-from modules.evaluation.generation import generate_reports, search_of
+from modules.evaluation.generation import search_of, write_batches
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import CONDITIONS, STATES
 from modules.messages import UserError
@@ -25,7 +26,8 @@ from modules.prediction.release import open_trained
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
 
-FILMS_AT_ONCE = 64  # films held in memory
+FILMS_AT_ONCE = 64  # films held in memory: they are read, and the bank is searched for them, before their first report
+ON_A_CPU = 16  # the same where reports take minutes, not seconds; more together are not faster there
 
 
 @dataclass
@@ -60,19 +62,19 @@ class Reporter:
         place = torch.device(device)
         return cls(open_trained(folder, place), place)
 
-    def report(self, paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+    def report(self, paths: str | Path | Sequence[str | Path]) -> list[dict[str, Any]]:
         """Read films and write their reports.
 
         Args:
-            paths: n PNG, JPEG or DICOM files.
+            paths: n PNG, JPEG or DICOM files; one path is a list of one.
 
         Returns:
             n rows, in order, see :meth:`stream`.
         """
         return list(self.stream(paths))
 
-    def stream(self, paths: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
-        """The rows of :meth:`report` as they are written, a few films in memory at a time.
+    def stream(self, paths: str | Path | Sequence[str | Path]) -> Iterator[dict[str, Any]]:
+        """The rows of :meth:`report` as they are written, batch by batch, with a few films in memory at a time.
 
         Yields:
             ``image``, and either ``error`` (a sentence) or ``report``, ``mean_token_log_probability``, ``strangeness``
@@ -80,14 +82,19 @@ class Reporter:
             ``probability`` (P(positive) by condition), ``retrieved`` (study or None), ``retrieved_report`` and
             ``retrieval_distance``.
         """
-        for start in range(0, len(paths), FILMS_AT_ONCE):
-            yield from self._rows_of([Path(path).resolve() for path in paths[start : start + FILMS_AT_ONCE]])
+        named = [paths] if isinstance(paths, str | Path) else paths
+        at_once = ON_A_CPU if self.device.type == "cpu" else FILMS_AT_ONCE
+        for start in range(0, len(named), at_once):
+            yield from self._rows_of([Path(path).resolve() for path in named[start : start + at_once]])
 
-    def _rows_of(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    def _rows_of(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """The rows of a few films, in order; a film that is named twice is read once."""
         rows: dict[Path, dict[str, Any]] = {}
         for path in paths:
             try:
+                if not path.is_file():
+                    what = "is a folder" if path.is_dir() else "does not exist"
+                    raise UserError(f"the image {path} {what}: give the path of a PNG, JPEG or DICOM file")
                 if is_blank(open_image(path)):
                     raise UserError(
                         f"the image {path} is one grey value throughout, so there is nothing to report: look at it, and export it again"
@@ -95,9 +102,11 @@ class Reporter:
             except (UserError, OSError) as error:
                 rows[path] = {"image": str(path), "error": str(error)}
         readable = [path for path in dict.fromkeys(paths) if path not in rows]
-        if readable:
-            rows |= dict(zip(readable, self._write(readable), strict=True))
-        return [rows[path] for path in paths]
+        written = zip(readable, self._write(readable), strict=True) if readable else iter(())
+        for path in paths:
+            if path not in rows:
+                rows |= [next(written)]  # in the order of the readable ones
+            yield rows[path]
 
     def films(self, paths: Sequence[Path]) -> Films:
         """Films, every one readable, as a data set whose references were retrieved."""
@@ -109,21 +118,20 @@ class Reporter:
         distances = set_references(trained.model, dataset, retrieval, queries, False, options.runtime.seed)
         return Films(dataset, distances, strangeness)
 
-    def _write(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
-        """The rows of films that can be read."""
+    def _write(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        """The rows of films that can be read, batch by batch."""
         films, options = self.films(paths), self.options
-        rows = generate_reports(
+        batches = write_batches(
             self.trained.model,
             films.dataset,
             self.search,
             device=self.device,
             precision=options.compute.precision,
             loading=replace(options.loading, num_workers=0),
-            progress=False,
         )
-        if not self.trained.bank_text:
-            rows = [{**row, "retrieved_report": None} for row in rows]
-        return [_readable(*parts) for parts in zip(rows, films.distances, films.strangeness, strict=True)]
+        for index, row in chain.from_iterable(batches):
+            known = row if self.trained.bank_text else {**row, "retrieved_report": None}
+            yield _readable(known, films.distances[index], films.strangeness[index])
 
 
 def options_of_a_test(options: dict[str, Any]) -> MainTest:

@@ -160,6 +160,11 @@ class PredictionFolder:
         with atomic_write(self.folder / UNREADABLE) as file:
             csv.writer(file, lineterminator="\n").writerows([("image", "reason"), *self.unreadable.items()])
 
+    def withdraw(self) -> None:
+        """Remove what was written of films of which none can be read."""
+        for name in (ROWS, TABLE, UNREADABLE, MODEL):
+            (self.folder / name).unlink(missing_ok=True)
+
     def write_texts(self) -> None:
         """Write every report into a file of its own, named after its image."""
         taken: set[str] = set()

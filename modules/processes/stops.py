@@ -7,7 +7,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -130,6 +131,20 @@ def answer_as(before: Mapping[int, Any]) -> None:
     """Let signals be answered as before :func:`answer`."""
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Let a signal raise :class:`Stopped` at once, as Ctrl-C does: for work of which each part is kept when it is done."""
+    before = answer(_stop)
+    try:
+        yield
+    finally:
+        answer_as(before)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise Stopped(number)
 
 
 def _noted(*_: object) -> None:
