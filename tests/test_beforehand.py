@@ -72,6 +72,14 @@ def test_a_split_that_is_empty_is_refused(asked):
         asked(1, split=lambda _: "")  # it was told to fill a column that it does not have
 
 
+def test_raw_files_of_a_data_set_without_a_reader_are_refused(asked):
+    """It ended in a KeyError."""
+    with pytest.raises(UserError, match=r"--raw_dir goes with --dataset_name .*custom, got synth_cxr: a table of your"):
+        asked(20, "--dataset_name", "synth_cxr")
+    with pytest.raises(UserError, match=r"--raw_dir absent\.csv does not exist: give the table"):
+        asked(20, "--raw_dir", "absent.csv")
+
+
 def test_a_model_of_other_widths_is_refused_with_the_flags_that_mend_it(asked, model):
     with pytest.raises(UserError, match=r"--text_width 8; and .* give --scorer_width 8, or leave out --init_from"):
         asked(40, "--init_from", model)

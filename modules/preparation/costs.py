@@ -32,9 +32,9 @@ from modules.options.set_size import fit_to_size, size_defaults
 from modules.preparation.features.entities import scorer_origin
 from modules.preparation.features.entity_training import scorer_recipe
 from modules.preparation.features.text_features import find_text_encoder, report_and_sentence_features
-from modules.preparation.raw.annotation import read_raw
 from modules.preparation.raw.images import copy_path
 from modules.preparation.raw.pixels import write_copy
+from modules.preparation.raw.readers import read_raw
 from modules.preparation.raw.studies import RawDataset
 from modules.records import plain, sha256_of
 from modules.retrieval.neighbours import label_neighbours, memory_indices

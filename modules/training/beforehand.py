@@ -25,7 +25,8 @@ from modules.messages import UserError, require, run
 from modules.options.parsing import parse_options, words_for
 from modules.options.programs import MainPrepare, MainTrain
 from modules.options.set_size import fit_to_size, size_defaults
-from modules.preparation.raw.annotation import read_raw, refuse_replacing
+from modules.preparation.raw.annotation import refuse_replacing
+from modules.preparation.raw.readers import read_raw
 from modules.records import read_object
 from modules.run_folder import refuse_data, refuse_unasked
 from modules.training.initialisation import adopt_options

@@ -32,17 +32,13 @@ from modules.messages import UserError
 from modules.options.flags import DataOptions
 from modules.options.parsing import flat
 from modules.options.programs import MainPrepare
-from modules.preparation.raw.acceptance import refuse_links, refuse_shared_patients
-from modules.preparation.raw.custom import read_custom
 from modules.preparation.raw.images import copy_images, copy_path
-from modules.preparation.raw.iu_xray import read_iu_xray
-from modules.preparation.raw.mimic_cxr import read_mimic_cxr
+from modules.preparation.raw.readers import read_raw, require_reader
 from modules.preparation.raw.studies import RawDataset, RawStudy
 from modules.records import atomic_write, plain, provenance, read_object, sha256_of, write_json
 from modules.throughput import speed_line
 
 FORMAT = "revtaf_raw/1"
-READERS = {"mimic_cxr": read_mimic_cxr, "iu_xray": read_iu_xray, "custom": read_custom}
 _RECORDED = ("dataset_name", "section", "unnamed", "items", "all_test", "chexpert_labels", "split_file", "patient_column",
              "xxxx", "resize", "copy_format", "raw_step", "seed")  # fmt: skip
 
@@ -64,12 +60,7 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
             not made from raw files, was made from others or has been changed since, unless ``--overwrite`` says so.
     """
     annotation, image_dir = Path(options.data.ann_path), Path(options.data.image_dir)
-    if options.data.dataset_name not in READERS:
-        raise UserError(f"--raw_dir goes with --dataset_name {', '.join(READERS)}, got {options.data.dataset_name}")
-    raw_dir = str(options.raw.raw_dir)
-    if not Path(raw_dir).exists():
-        wanted = "table of your studies" if options.data.dataset_name == "custom" else "folder of the raw files"
-        raise UserError(f"--raw_dir {raw_dir} does not exist: give the {wanted}")
+    raw_dir = require_reader(options)
     changed = _check_ours(annotation, options.raw.overwrite)
     with_images = options.raw.raw_step != "annotation"
     started = time.perf_counter()
@@ -101,23 +92,6 @@ def build_annotation(options: MainPrepare, agree: Callable[[RawDataset], None] |
         print(*dataset.summary(), sep="\n")
     agree_on(lambda: _write(annotation, dataset, options, changed))
     return dataset.losses(_beside(annotation, "dropped.csv"))
-
-
-def read_raw(options: MainPrepare, with_images: bool) -> RawDataset:
-    """What the raw files hold; nothing is written.
-
-    Raises:
-        UserError: if a file is missing or damaged, images are links out of the raw folder, or a split shares patients.
-    """
-    raw = options.raw
-    dataset = READERS[options.data.dataset_name](str(raw.raw_dir), raw, with_images, options.runtime.seed)
-    refuse_links(dataset)
-    refuse_shared_patients(dataset, raw.split_file or raw.raw_dir)
-    if raw.all_test:
-        for study in dataset.studies:
-            study.split = "test"
-        dataset.notes.append(f"--all_test: all {len(dataset.studies)} items are to be tested")
-    return dataset
 
 
 def _use_copies(dataset: RawDataset, options: MainPrepare, image_dir: Path) -> None:
