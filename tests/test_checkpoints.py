@@ -119,6 +119,13 @@ def test_weights_without_what_says_of_which_are_refused_by_what_lacks(model, tmp
         UserError, match=rf"part of a release, which main_predict.py takes as a folder: --model {tmp_path}"
     ):
         load_checkpoint(tmp_path / "a.pth")
+    with pytest.raises(
+        UserError, match=rf"{tmp_path} is a release, .*--init_from.* take the model_best\.pth that it was"
+    ):
+        load_checkpoint(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UserError, match=r"is a folder: give a file in it"):
+        load_checkpoint(tmp_path)
 
 
 def test_a_file_of_weights_is_known_by_its_content_and_an_archive_around_one_is_called_so(model, tmp_path):

@@ -10,7 +10,7 @@ from tiny import PUBLISHED_SWITCHES, tiny_config, tiny_study
 from models.beam_search import GenerationLimits
 from models.revtaf import Revtaf
 from modules.messages import UserError
-from modules.weights.backbones import load_backbone
+from modules.weights.backbones import load_backbone, random_start
 from modules.weights.bert import load_bert
 from modules.weights.checkpoints import build_model, load_checkpoint, released_checkpoint
 from modules.weights.conversion import convert
@@ -252,6 +252,9 @@ def test_a_torchvision_file_with_or_without_fc(fc, tmp_path):
     torch.save(weights, tmp_path / "resnet18.pth")
     backbone = Revtaf(tiny_config(visual_extractor="resnet18")).visual_encoder.backbone
     line = load_backbone(backbone, "resnet18", str(tmp_path / "resnet18.pth"))
+    assert random_start("resnet18").endswith("resnet18 starts from random weights (--resnet_weights loads ImageNet's)")
+    for own in ("resnet10n", "stem"):  # which ImageNet's weights never fit
+        assert random_start(own).endswith(f"{own} starts from random weights (ImageNet's are of other networks)")
     assert line == f"visual encoder: 100 tensors of resnet18 from {tmp_path / 'resnet18.pth'}"
     assert all(torch.equal(value, weights[name]) for name, value in backbone.state_dict().items())
     with pytest.raises(UserError, match=r"does not fit resnet34.*most like a torchvision ResNet"):
@@ -289,7 +292,10 @@ def test_the_decoder_takes_what_fits_of_a_bert(kind, tmp_path):
     norm = "bert.encoder.layer.1.output.LayerNorm."
     expected = weights[norm + ("gamma" if kind.endswith("bin") else "weight")]
     assert torch.equal(own[f"{norm}weight"], expected)
-    with pytest.raises(UserError, match=r"no words that fit .*most like a BERT .*of width 48"):
-        load_bert(
-            Revtaf(tiny_config(**LIKE_RELEASED, attention_dim=24, max_positions=90)).report_decoder.network, tmp_path
-        )
+    other = Revtaf(tiny_config(**LIKE_RELEASED, attention_dim=24, max_positions=90)).report_decoder.network
+    with pytest.raises(UserError, match=r"no words that fit .*most like a BERT .*of width 48, such as \S+ for 768$"):
+        load_bert(other, tmp_path)
+    (tmp_path / "config.json").write_text(config.to_json_string())
+    with pytest.raises(UserError, match=r"--hidden_size 32 --decoder_heads 4 --intermediate_size 64$"):
+        load_bert(other, tmp_path)
+    load_bert(decoder, tmp_path)  # as these flags make it

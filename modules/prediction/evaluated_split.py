@@ -34,7 +34,7 @@ from modules.preparation.prepared_files import bank_features, prepared_files
 from modules.records import read_object, sha256_of
 from modules.retrieval.retriever import require_fitted
 from modules.run_folder import RESULTS_OF
-from modules.weights.checkpoints import build_model, load_checkpoint
+from modules.weights.checkpoints import build_model, load_checkpoint, refuse_release
 from modules.weights.fast import speed_up
 from modules.weights.saving import BEST, CURRENT
 
@@ -48,6 +48,7 @@ def needed_files(options: MainTest) -> list[Needed]:
     ]
     checkpoint = Path(options.testing.load_pretrained)
     if checkpoint.is_dir():
+        refuse_release(checkpoint)
         raise UserError(
             f"--load_pretrained {checkpoint} is a folder: give the model in it, such as {checkpoint / BEST}"
         )

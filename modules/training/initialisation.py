@@ -16,7 +16,7 @@ from modules.corpus.vocabularies import bert_folder
 from modules.messages import UserError
 from modules.options.idle_flags import OF_A_TRAINED_MODEL
 from modules.options.programs import MainTrain
-from modules.weights.backbones import load_backbone, starting_weights
+from modules.weights.backbones import load_backbone, random_start, starting_weights
 from modules.weights.bert import BERT_FILES, load_bert
 
 SWITCHES = (  # options that change what a model does with the same weights; all others belong to the weights
@@ -161,9 +161,7 @@ def initialise(model: Revtaf, options: MainTrain, checkpoint: Mapping[str, Any] 
     weights = starting_weights(name, options.start.resnet_weights)
     if weights is None and options.start.init_visual == "entity_scorer":
         weights = str(scorer)
-    lines = [f"visual encoder: {name} starts from random weights (--resnet_weights loads ImageNet's)"]
-    if weights:
-        lines = [load_backbone(model.visual_encoder.backbone, name, weights)]
+    lines = [load_backbone(model.visual_encoder.backbone, name, weights) if weights else random_start(name)]
     if options.labeler.bert_path and options.start.tokenizer == "bert":
         folder = bert_folder(options.labeler.bert_path)
         if any((folder / name).is_file() for name in BERT_FILES):

@@ -182,6 +182,13 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     return f"visual encoder: {len(wanted)} tensors of {name} from {source}"
 
 
+def random_start(name: str) -> str:
+    """What to say of a backbone without starting weights: whether there are weights of ImageNet for it."""
+    known = name in torchvision.models.list_models()
+    where = "--resnet_weights loads ImageNet's" if known else "ImageNet's are of other networks"
+    return f"visual encoder: {name} starts from random weights ({where})"
+
+
 def needed_backbone(path: str, name: str) -> Needed:
     """A torchvision weights file that is to be loaded; a name in it that is another network's is pointed at."""
     others = [known for known in BACKBONES if known in Path(path).stem and known != name]

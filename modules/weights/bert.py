@@ -9,9 +9,15 @@ from torch import Tensor
 
 from models.decoder_parameters import DecoderNetwork
 from modules.messages import UserError
+from modules.records import read_object
 from modules.weights.layouts import describe, weights_of
 from modules.weights.reading import load_weights
 
+_SIZES = {
+    "--hidden_size": "hidden_size",
+    "--decoder_heads": "num_attention_heads",
+    "--intermediate_size": "intermediate_size",
+}
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
 
@@ -44,7 +50,7 @@ def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
     if "bert.embeddings.word_embeddings.weight" not in taken:
         raise UserError(
             f"{path} has no words that fit the report decoder: {describe(source)}; give a BERT of width "
-            f"{decoder.config.hidden_size}, such as bert-base-uncased for 768"
+            f"{decoder.config.hidden_size}, such as bert-base-uncased for 768{_sizes(folder, decoder.config.hidden_size)}"
         )
     decoder.load_state_dict(taken, strict=False)
     filled = {own[key].data_ptr() for key in taken}  # two names of one tensor are filled by either
@@ -54,6 +60,16 @@ def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
         f"report decoder: extended by the added tokens: {', '.join(extended) or 'none'}\n"
         f"report decoder: new and random: {len(new)} tensors ({', '.join(sorted({_short(k) for k in new})[:3]) or 'none'})"
     )
+
+
+def _sizes(folder: str | Path, width: int) -> str:
+    """The flags of a report decoder that takes a BERT of another width; nothing where its folder does not say its sizes."""
+    path = Path(folder) / "config.json"
+    described = read_object(path) if path.is_file() else {}
+    sizes = {flag: described.get(name) for flag, name in _SIZES.items()}
+    if not all(isinstance(size, int) for size in sizes.values()) or sizes["--hidden_size"] == width:
+        return ""
+    return f", or let the decoder take its sizes: {' '.join(f'{flag} {size}' for flag, size in sizes.items())}"
 
 
 def bert_weights(folder: str | Path) -> tuple[dict[str, Tensor], Path]:

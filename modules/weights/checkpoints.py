@@ -31,6 +31,8 @@ _STATE: dict[str, type] = {
     "shown": list,
 }
 
+TAKES_RELEASES = "main_predict.py takes as a folder: --model {}; a training (--init_from) and a test take the model_best.pth that it was made of"
+
 
 def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]:
     """Read a checkpoint written by :func:`modules.weights.saving.save_checkpoint`, or a released REVTAF.
@@ -46,10 +48,17 @@ def load_checkpoint(path: str | Path, resumable: bool = False) -> dict[str, Any]
     Raises:
         UserError: if there is no such file; if it is something else.
     """
+    refuse_release(path)
     checkpoint = as_checkpoint(load_weights(path), path)
     if resumable and "optimizer" not in checkpoint["run"]:
         raise UserError(f"{path} holds no state of a run to resume: start from its weights with --init_from")
     return checkpoint
+
+
+def refuse_release(path: str | Path) -> None:
+    """Refuse the folder of a release where a file that main_train.py wrote is expected; UserError says what takes it."""
+    if (Path(path) / "config.json").is_file():
+        raise UserError(f"{path} is a release, which {TAKES_RELEASES.format(path)}")
 
 
 def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def as_checkpoint(content: Any, path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path} holds the weights of a model of this project and lacks what says of which ({lacking}): "
             + (
-                f"it is part of a release, which main_predict.py takes as a folder: --model {Path(path).parent}"
+                f"it is part of a release, which {TAKES_RELEASES.format(Path(path).parent)}"
                 if Path(path).with_name("config.json").is_file()
                 else "give the whole file that main_train.py wrote, such as model_best.pth"
             )
