@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from programs import SMALL_MODEL, copy_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -82,6 +84,19 @@ def extended(prepared, forks, tmp_path_factory):
 
 def test_every_snippet_says_where_it_goes():
     assert len(SNIPPETS) == TEXT.count("```python") == 10
+
+
+def test_the_loss_is_a_number_of_one_study_too():
+    """It was none, and the training stopped."""
+    (code,) = (code for _, _, name, code in SNIPPETS if name == "LOSSES" and "def spread" in code)
+    names = {"torch": torch, "Step": object, "Tensor": torch.Tensor}
+    exec(code, names)
+    logits = torch.arange(12.0).view(3, 2, 2)
+    one, three = (
+        names["spread"](SimpleNamespace(output=SimpleNamespace(state_logits=part))) for part in (logits[:1], logits)
+    )
+    assert one == 0
+    assert torch.equal(three, (-torch.pdist(logits.flatten(1))).exp().mean())
 
 
 @pytest.mark.slow

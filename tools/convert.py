@@ -28,7 +28,11 @@ class ConvertOptions(Group):
     """Conversion."""
 
     model: str = flag("", "trained model: one of main_train.py, or the released state dict")
-    to: str = flag("ours", "layout of the converted model", choices=("ours", "released"))
+    to: str = flag(
+        "ours",
+        "layout of the converted model; released holds one that was trained with the released switches alone",
+        choices=("ours", "released"),
+    )
     out: str = flag("results/converted.pth", "file of the converted model")
     overwrite: bool = flag(False, "replace --out if it is there")
 
@@ -44,7 +48,7 @@ class Convert(Program):
 
     file = "tools/convert.py"
     examples = (
-        "python tools/convert.py --model results/mimic_cxr/model_best.pth --to released --out results/released.pth",
+        "python tools/convert.py --model results/with_released_switches/model_best.pth --to released --out results/released.pth",
         "python tools/convert.py --model checkpoints/released.pth --to ours --out results/released/model_best.pth",
     )
 

@@ -171,13 +171,13 @@ class TrainingOptions(Group):
     scst_weight: float = flag(0.05, "weight of 1 - CE-F1 of drawn reports", within="[0, 10000]")
     scst_rarity: float = flag(0.0, "conditions count in it by their rate to minus this power", within="[0, 4]")
     prompt_states: str = flag(
-        "true", "told in training; mixed: half the studies the predicted ones", choices=("true", "predicted", "mixed")
+        "true", "states told to the decoder in training; mixed: half predicted", choices=("true", "predicted", "mixed")
     )
     train_retrieval: str = flag("own", "reference of a training study", choices=("own", "label", "mixed"))
-    oracle_epochs: int = flag(
-        2, "first epochs in which references are the reports most like a study's own (with own)", within="[0, inf)"
+    oracle_epochs: int = flag(2, "with own: first epochs that take reports most like a study's own", within="[0, inf)")
+    drop_references: float | None = flag(
+        None, "share of training studies without a reference (.1; with --train_retrieval label 0)", within="[0, 1]"
     )
-    drop_references: float | None = flag(None, "share of studies without one (.1; with label 0)", within="[0, 1]")
     rare_sampling: float = flag(
         0.5, "take studies more often the rarer their findings: rate to minus this; 0 as released", within="[0, 1]"
     )
@@ -238,7 +238,7 @@ class TestingOptions(Group):
     load_pretrained: str = flag("", "trained model, ours or released; <save_dir>/model_best.pth if not given")
     split: str = flag("test", "split to report on, or all of them", choices=("train", "val", "test", "all"))
     rescore: bool = flag(False, "score the reports that --save_dir holds again, without writing them anew")
-    baselines: bool = flag(False, "add the rows of four retrieval baselines to the table")
+    baselines: bool = flag(False, "table rows of the most frequent report and of three nearest studies")
     plot: int = flag(0, "attention figures to write, of the first studies", within="[0, inf)")
     plot_ids: tuple[str, ...] = flag((), "attention figures of these studies, by id")
     viewer: bool = flag(True, "write index.html, a page to read the reports")

@@ -53,10 +53,12 @@ def good_values(
 
 def good_lines(columns: Mapping[str, str], found: Mapping[str, Mapping[str, float | str]]) -> list[str]:
     """The same as text, one line a figure."""
-    lines = []
+    lines, named = [], {name for values in found.values() for name in values if name in (FREQUENT, OTHER, ITSELF)}
     for figure, title in columns.items():
         values = found[figure]
         said = [f"{name} {value:.3f}" for name, value in values.items() if isinstance(value, float)]
+        if named and not named & values.keys():
+            said.insert(0, "not computed for reports without an image")
         by = f" ({values['published by']})" if "published by" in values else ""
         lines.append(f"  {title:18s} {'; '.join([str(values['direction']), *said])}{by}")
     return lines
