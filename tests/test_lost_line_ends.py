@@ -104,6 +104,18 @@ def test_findings_without_a_plain_colon_behind_a_sentence():
     assert one_section(f"{start} IMPRESSION: {I}".lower(), "findings") == ""
 
 
+@pytest.mark.parametrize("words", ["Chest X-ray", "CXR", "RADIOGRAPHIC", "CHEST X-RAY", "Final", "Radiologist's"])
+def test_words_of_the_film_before_a_heading_are_part_of_it(words):
+    name = "IMPRESSION" if words.isupper() and words != "CXR" else "Impression"
+    for sentence in (F, f"{F}.", "Old clips (two)."):  # also where no letter stands before the stop
+        assert read(f"Findings: {sentence} {words} {name}: {I}") == ((sentence, I),) * 2
+    assert read(f"TECHNIQUE: PA. CHEST FINDINGS: {F} IMPRESSION: {I}") == ((F, I),) * 2
+    text = "FINDINGS: NO CHANGE FROM PRIOR CHEST FILM IMPRESSION: NORMAL."
+    assert read(text) == (("NO CHANGE FROM PRIOR CHEST FILM", "NORMAL."),) * 2
+    for sentence in ("No effusion. Chest film.", "Clear. Chest technique: rotated."):
+        assert with_paragraphs(f"Findings: {sentence}") == f"Findings: {sentence}"
+
+
 @pytest.mark.skipif("REVTAF_REAL_CXR" not in os.environ, reason="no folder of real reports")
 def test_real_reports_on_one_line():
     rows = Path(os.environ["REVTAF_REAL_CXR"], "reports.jsonl").read_text(encoding="utf-8").splitlines()[::40]

@@ -19,7 +19,7 @@ ANOTHER = (  # whose findings or impression a heading is of: not this study's, o
     r"critical|urgent|emergent|notif\w+|communicat\w+|reportable|actionable|alerts?|call(?:ed)?|discuss\w+|telephon\w+|relayed"  # a message
 )
 OF_THE_FILM = (  # words beside the name that leave a section this study's
-    r"final|official|formal|overall|radiolog\w+|radiograph\w+|roentgen\w*|diagnostic|chest|thora\w+|cxr|x-?rays?|films?|imaging|images?"
+    r"final|official|formal|overall|radiolog\w+(?:['\u2019]s)?|radiograph\w*|roentgen\w*|diagnostic|chest|thora\w+|cxr|x-?rays?|films?|imaging|images?"
 )
 WEIGHED = (  # words that do so too, but with which a sentence may begin
     r"general|main|key|major|principal|significant|pertinent|relevant|important|detailed|brief|reported"
