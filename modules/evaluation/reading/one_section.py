@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from modules.corpus.cells import is_empty
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.section_names import (
-    ADDENDUM,
     ANOTHER,
     GOES_ON,
     OF_THE_FILM,
@@ -18,6 +17,7 @@ from modules.corpus.section_names import (
     WEIGHED,
     without_listed_asides,
 )
+from modules.corpus.section_titles import final_parts
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _BOTH = r"findings?\s*(?:and|&|/)\s*impressions?|impressions?\s*(?:and|&|/)\s*findings?"  # one section that is both
@@ -102,7 +102,7 @@ def one_section(text: str, section: str) -> str:
     """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers.
 
     A conclusion beside findings is the impression; recommendations, technique and their like belong to neither, nor does what
-    stands under a signature, or an addendum below the report.
+    stands under a signature, an addendum below the report, or what stands above its last FINAL REPORT.
 
     Args:
         text: the report.
@@ -119,7 +119,7 @@ def one_section(text: str, section: str) -> str:
     if not _named(text):
         return whole
     text = without_listed_asides(_NOTHING_MORE.sub("", text))
-    text, *added = [part for part in ADDENDUM.split(text) if _named(part)] or [text]
+    text, *added = final_parts(text, _named)
     parts = _parts(text)
     for more in map(_parts, added):  # a section that stands nowhere above
         parts |= {kind: more[kind] for kind in ("findings", "impression") if more.get(kind) and not parts.get(kind)}

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
-from modules.corpus.section_names import ADDENDUM, RECORD, SIGNATURE, without_listed_asides
+from modules.corpus.section_names import RECORD, SIGNATURE, without_listed_asides
+from modules.corpus.section_titles import final_parts
 from modules.preparation.raw.report_headings import (
     ASIDES,
     DOUBTFUL,
@@ -80,7 +81,6 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     # as in "Chest: Findings: .."
     rf"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|(?=[A-Z])(?i:{OF_THE_STUDY}))\s*:)"
 )
-_FINAL = re.compile(r"^[^\S\n]*FINAL REPORT\b.*$", re.MULTILINE)
 _RULE = re.compile(r"(?i)\s*(?:[_=-]{5,}|[*_=-]{2,}\s*final(?: report)?\s*[*_=-]{2,})\s*")
 _THIN_RULE = re.compile(r"^[^\S\n]*(?:-{3,4}|={3,4}|\*{3,})[^\S\n]*$", re.MULTILINE)  # of Markdown, inside a section
 _TAGS = re.compile(r"<(/?)(findings?|impressions?|conclusions?)\s*>", re.IGNORECASE)
@@ -117,7 +117,7 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    texts, *addenda = map(_texts, _final_parts(with_paragraphs(report)))
+    texts, *addenda = map(_texts, final_parts(with_paragraphs(report)))
     for kind in SECTIONS:
         texts[kind] = next((found[kind] for found in (texts, *addenda) if found[kind]), [])
     return Sections(*(" ".join(texts[kind]) for kind in (*SECTIONS, "unnamed")))
@@ -168,18 +168,6 @@ def extract(report: str, section: str, unnamed: bool = True) -> tuple[str, str]:
     if by_header or found.findings or found.impression or not unnamed or section == "impression":
         return by_header, "header"
     return (found.unnamed, "no header") if speaks_of_a_finding(found.unnamed) else ("", "header")
-
-
-def _final_parts(report: str) -> list[str]:
-    """What stands below the last FINAL REPORT line, up to an addendum, then each addendum below it.
-
-    A wet read or an addendum above that line does not count. :func:`find_sections` reads an addendum below it only for a
-    section that the report itself lacks.
-    """
-    report = report.replace("\r\n", "\n").replace("\r", "\n")
-    finals = [ADDENDUM.split(part) for part in _FINAL.split(report)[1:]]
-    found = next((parts for parts in reversed(finals) if parts[0].strip()), None)
-    return found or [part for part in ADDENDUM.split(_FINAL.sub("", report)) if part.strip()] or [report]
 
 
 def _sections(report: str) -> list[tuple[str, list[str]]]:

@@ -1,0 +1,23 @@
+"""modules/corpus/section_titles.py: which of several reports in one text counts."""
+
+from modules.corpus.section_titles import final_parts
+from modules.evaluation.reading.one_section import one_section
+from modules.preparation.raw.report_sections import extract
+
+F, I = "The heart is enlarged. No pleural effusion.", "Stable cardiomegaly."  # noqa: E741
+
+
+def read(report):
+    return one_section(report, "findings"), one_section(report, "impression")
+
+
+def test_the_last_final_report_counts():
+    early = "PRELIMINARY REPORT\nFINDINGS: Pneumonia.\nIMPRESSION: Pneumonia."
+    final = f"FINDINGS: {F}\nIMPRESSION: {I}"
+    for report in (f"{early}\n\nFINAL REPORT\n{final}", f"WET READ: Pneumonia.\n FINAL REPORT\n{final}", f"{early}\nFINAL REPORT\n{early}\nFINAL REPORT (REVISED)\n{final}",
+                   f"{early} FINAL REPORT {final}".replace("\n", " "), f"{early}\nFINAL REPORT {final}"):  # fmt: skip
+        assert read(report) == (F, I)
+        assert [extract(report, section)[0] for section in ("findings", "impression")] == [F, I]
+    assert read(f"{final}\nFINAL REPORT\nElectronically signed by X") == read(f"{final}\nFINAL REPORT") == (F, I)
+    assert final_parts(f"{final}\nFINAL REPORT\n") == [f"{final}\n\n"]
+    assert read(f"FINDINGS: {F} Final report to follow.\nIMPRESSION: {I}") == (f"{F} Final report to follow.", I)
