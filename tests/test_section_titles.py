@@ -1,5 +1,7 @@
 """modules/corpus/section_titles.py: which of several reports in one text counts."""
 
+import pytest
+
 from modules.corpus.section_titles import final_parts
 from modules.evaluation.reading.one_section import one_section
 from modules.preparation.raw.report_sections import extract
@@ -21,3 +23,16 @@ def test_the_last_final_report_counts():
     assert read(f"{final}\nFINAL REPORT\nElectronically signed by X") == read(f"{final}\nFINAL REPORT") == (F, I)
     assert final_parts(f"{final}\nFINAL REPORT\n") == [f"{final}\n\n"]
     assert read(f"FINDINGS: {F} Final report to follow.\nIMPRESSION: {I}") == (f"{F} Final report to follow.", I)
+
+
+@pytest.mark.parametrize("aside", ["Limitations: Rotated.", "Note: Rotated.", "Comment: Rotated.", "Plan: CT.", "PROCEDURE: AP.", "COMPARISON: Film of Dr. X."])  # fmt: skip
+def test_findings_go_on_behind_what_stands_before_them(aside):
+    for form in ("**Findings:**\n{}\n{}\n\n**Impression:**\n{}", "FINDINGS: {} {} IMPRESSION: {}"):
+        assert read(form.format(aside, F, I)) == (F, I)
+    assert read(f"Findings: {F}\n{aside}\nImpression: {I}") == (F, I)
+    assert read(f"Findings:\n{aside}\n\nImpression: {I}") == ("", I)
+
+
+def test_advice_alone_is_no_impression():
+    assert read(f"Findings: {F}\nImpression:\nRecommendation: CT in June. Then MRI.") == (F, "")
+    assert read(f"Findings: {F}\nImpression:\nPlan: CT in June. Then MRI.") == (F, "")

@@ -49,7 +49,9 @@ _OTHERS = (
     r"|exam(?:ination)?s?|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
     rf"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read|{RECORD}"
 )
-_OF_THE_STUDY = re.compile(r"(?i)\W*(?:comparison|technique|indication|exam|history|clinical|reason)")
+_OF_THE_STUDY = re.compile(  # or of how it is read
+    r"(?i)\b(?:comparison|technique|indication|exam|history|clinical|reason|procedure|limitation|note|comment)"
+)
 _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
     rf"(?:^|\n)[ \t]*(?:#{{1,6}}\s+)?{_BOLD}(?:(?:{_OTHERS})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{_OTHERS}){_BOLD}[^\S\n]*(?=\n))"
     rf"|\s(?-i:{_OTHERS.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*:|(?-i:\sRecommendations?:)",
@@ -150,8 +152,9 @@ def _parts(text: str) -> dict[str, list[str]]:
         if heading.kind == "aside":
             name = text[heading.start : heading.stop]
             none = _NO_COMPARISON.match(body) if "comparison" in name.lower() else None
-            empty = kind != "before" and not any(parts.get(kind, ()))
-            _add(parts, kind, body[none.end() :] if none else _behind(body, empty and bool(_OF_THE_STUDY.match(name))))
+            begins = kind != "before" and not any(parts.get(kind, ()))  # the section, which goes on behind it
+            begins = begins and bool(_OF_THE_STUDY.search(name) or (kind == "findings" and "plan" in name.lower()))
+            _add(parts, kind, body[none.end() :] if none else _behind(body, begins))
             continue
         kind = heading.kind
         _add(parts, kind, body)
@@ -173,7 +176,7 @@ def _behind(body: str, first_sentence: bool) -> str:
     """What goes on behind an aside: it owns a paragraph, up to an organ's line, or one sentence of a section that has not begun."""
     body = body.lstrip()
     if first_sentence:
-        return "".join(re.split(r"(?<=[.!?])\s+|\n", body, maxsplit=1)[1:])
+        return "".join(re.split(r"(?<=[.!?])(?<!\bDr\.)\s+|\n", body, maxsplit=1)[1:])
     end = _ENDS_ASIDE.search(body)
     return body[end.end() :] if end else ""
 
