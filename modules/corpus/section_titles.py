@@ -1,4 +1,4 @@
-"""Which of several reports in one text counts: the one below the last FINAL REPORT.
+"""What stands above the sections of a report: titles of its films, and preliminary reports.
 
 Readers of free-text reports and of the files that are scored share it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import ADDENDUM
 
 _FINAL = re.compile(  # on a line of its own, before the text of its line, or behind a sentence before the next heading
@@ -15,6 +16,42 @@ _FINAL = re.compile(  # on a line of its own, before the text of its line, or be
     r"|(?<=[.?!_])[^\S\n]+FINAL REPORT\b(?=[^\S\n]+(?:[A-Z()/]+[^\S\n]+){0,3}[A-Z()/]+:)",
     re.MULTILINE,
 )
+_FILMED = r"chest|radiographs?|radiography|views?|films?|x-?rays?|cxr|portable|lateral|pa|ap|studies|study|examinations?|exams?|report"
+_TITLE = re.compile(  # "AP CHEST, 5:24 A.M., ___", "PA AND LATERAL VIEWS OF THE CHEST"; each piece can be read in one way
+    rf"(?=.*(?:\b(?:{_FILMED})\b|__))(?:(?:(?:{_FILMED}|final|radiology|type|date|single|upright|supine|erect|semi-?(?:erect|upright)|frontal|oblique|decubitus|lat"
+    r"|one|two|three|postero-?anterior|antero-?posterior|images?|imaging|projections?|bedside|routine|standard|reference|performed|obtained|taken|dated"
+    r"|of|the|and|with|only|at|on|from|in|[ap]\.?m|jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec"
+    r"|january|february|march|april|august|september|october|november|december)\b|_{2,}(?!_)|x{3,}(?!x)|\d{1,4}(?!\d))[\s.,;/&()*#:-]*)+",
+    re.IGNORECASE,
+)
+_OF_THE_VIEW = re.compile(  # "Portable AP radiograph of the chest was reviewed in comparison to ___."
+    r"(?:[\w-]+ ){0,6}(?:radiographs?|views?|films?|images?|study|studies|examination)(?: of the chest)? (?:was|were|is|are) "
+    r"(?:reviewed|compared|obtained|provided|submitted|performed)\b"
+    r"(?!.*\b(?:show|demonstrat|reveal|suggest|indicat|identif|no|not|normal|clear|without)\w*)[^.;]*\.?",
+    re.IGNORECASE,
+)
+
+
+def without_titles(text: str) -> str:
+    """A text that stands under no heading, without what only says which films were looked at, and when.
+
+    Returns:
+        The text; ``""`` if it says nothing else.
+    """
+    first, _, below = text.strip().partition("\n")
+    while _is_title(first, below.strip(" ")):
+        first, _, below = below.strip().partition("\n")
+    text = f"{first}\n{below}".strip()
+    return "" if says_nothing(text) or _OF_THE_VIEW.fullmatch(" ".join(text.split())) else text
+
+
+def _is_title(line: str, below: str) -> bool:
+    """Whether a line only says what was examined, and no sentence goes on from it to what stands below."""
+    line = line.strip(" *#")
+    sentence = re.search(r"(?i)(?<!\b[ap]\.m)\.\Z", line)  # "Two-view chest." above others
+    title = line.endswith((":", "_", ".")) and not below[:1].islower()
+    ends = below[:1] in ("", "\n") or (not sentence and (title or re.match("[A-Z][a-z]", below)))
+    return bool(" " in line and ends and _TITLE.fullmatch(line))
 
 
 def final_parts(report: str, counts: Callable[[str], object] = str.strip) -> list[str]:

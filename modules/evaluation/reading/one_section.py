@@ -17,7 +17,7 @@ from modules.corpus.section_names import (
     WEIGHED,
     without_listed_asides,
 )
-from modules.corpus.section_titles import final_parts
+from modules.corpus.section_titles import final_parts, without_titles
 
 _CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
 _BOTH = r"findings?\s*(?:and|&|/)\s*impressions?|impressions?\s*(?:and|&|/)\s*findings?"  # one section that is both
@@ -46,7 +46,8 @@ _GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
 )
 _OTHERS = (
     r"recommendations?(?:\(s\))?|suggestions?|management|next steps?|plan|techniques?|procedures?(?: comments?)?|comparisons?|indications?"
-    r"|exam(?:ination)?s?|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
+    r"|(?:(?:type|date) of (?:the )?|reference |current |prior |previous )?exam(?:ination)?s?|(?:type|date) of (?:the )?study"
+    r"|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
     rf"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read|{RECORD}"
 )
 _OF_THE_STUDY = re.compile(  # or of how it is read
@@ -77,7 +78,7 @@ _NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own
 _RULE = re.compile(r"\s*\n[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\Z")
 _TITLE = re.compile(  # of the report, or of a view
     r"\A\s*(?:[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*(?:\n|\Z))|(?-i:(?<=REPORT)))[*_]*)?"
-    r"(?:\s*(?-i:[A-Z0-9 ,./()&'-]*\b(?:CHEST|VIEWS?|RADIOGRAPHS?|PORTABLE|LATERAL)\b[A-Z0-9 ,./()&'-]*):\s*)?",
+    r"(?:\s*(?-i:[A-Z0-9 ,./()&'-]*\b(?:CHEST|VIEWS?|RADIOGRAPHS?|PORTABLE|LATERAL)\b(?:[A-Z0-9 ,./()&'_-]|(?<=\d):(?=\d))*):(?!\d)\s*)?",
     re.IGNORECASE,
 )
 
@@ -104,7 +105,8 @@ def one_section(text: str, section: str) -> str:
     """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers.
 
     A conclusion beside findings is the impression; recommendations, technique and their like belong to neither, nor does what
-    stands under a signature, an addendum below the report, or what stands above its last FINAL REPORT.
+    stands under a signature, an addendum below the report, or what stands above its last FINAL REPORT. Without a heading of
+    findings, they are what stands before the impression, unless that only says what was examined.
 
     Args:
         text: the report.
@@ -127,7 +129,7 @@ def one_section(text: str, section: str) -> str:
         parts |= {kind: more[kind] for kind in ("findings", "impression") if more.get(kind) and not parts.get(kind)}
     joined = {kind: ("\n" if "\n" in whole else " ").join(dict.fromkeys(pieces)) for kind, pieces in parts.items()}
     impression = joined.get("impression") or joined.get("doubtful", "")
-    findings = joined["findings"] if "findings" in joined else _TITLE.sub("", joined.get("before", "")).strip()
+    findings = joined["findings"] if "findings" in joined else joined["before"]
     if section != "both":
         return {"findings": findings, "impression": impression}[section]
     once = impression == findings and any(heading.kind == "both" for heading in _headings(text))
@@ -158,10 +160,16 @@ def _parts(text: str) -> dict[str, list[str]]:
             continue
         kind = heading.kind
         _add(parts, kind, body)
+    parts["before"] = list(filter(None, map(_untitled, parts["before"])))
     for piece in parts.pop("both", []):
         for of in ("findings", "impression"):
             _add(parts, of, piece)
     return parts
+
+
+def _untitled(text: str) -> str:
+    """What a text under no heading says, without the titles of a report or of a view above it."""
+    return without_titles(_TITLE.sub("", without_titles(text)).strip())
 
 
 def _add(parts: dict[str, list[str]], kind: str, text: str) -> None:
