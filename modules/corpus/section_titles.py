@@ -1,6 +1,6 @@
-"""What stands above the sections of a report: titles of its films, and preliminary reports.
+"""What reports call their findings and their impression, the marks beside such a heading, and the titles above them.
 
-Readers of free-text reports and of the files that are scored share it.
+Readers of free-text reports and of the files that are scored share them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,16 @@ from collections.abc import Callable
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import ADDENDUM
 
+FINDINGS = r"(?:findings?(?:\(s\))?|observations?)"
+CONCLUSION = r"(?:impressions?(?:\(s\))?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?)"
+_BESIDE = rf"(?:{FINDINGS}|{CONCLUSION}|recommendations?(?:\(s\))?|plan|diagnos[ei]s)"
+NAMES = (  # "FINDINGS/IMPRESSION", "Assessment and Plan", "Impression (Summary)"
+    rf"(?:(?:{FINDINGS}|{CONCLUSION})(?:\s*(?:and|&|/)\s*{_BESIDE})?(?:[^\S\n]*\([^()\n]{{2,40}}\))?(?![^\W_]))"
+)
+MARKS = (  # before a heading that begins a line: "> ## ", "1. **", "=== ", "(", an emoji
+    r"(?:(?:[>#*_=~+(\[<-]|[^\w\s\x00-\x7f]|(?:\d{1,2}|[IVX]{1,4}|[A-F])[.)](?=[\s*_]))[^\S\n]*)*(?=[^\W_]|\[)"
+)
+MARKS_BEHIND = r"(?:[*_=~#:)\]>-][^\S\n]*)*(?:\n[^\S\n]*[=-]{3,}[^\S\n]*(?=\n))?"  # also of one that is underlined
 _FINAL = re.compile(  # on a line of its own, before the text of its line, or behind a sentence before the next heading
     r"^[^\S\n]*FINAL REPORT\b(?:[^\n:]*:?[^\S\n]*$|:?)"
     r"|(?<=[.?!_])[^\S\n]+FINAL REPORT\b(?=[^\S\n]+(?:[A-Z()/]+[^\S\n]+){0,3}[A-Z()/]+:)",
@@ -30,6 +40,15 @@ _OF_THE_VIEW = re.compile(  # "Portable AP radiograph of the chest was reviewed 
     r"(?!.*\b(?:show|demonstrat|reveal|suggest|indicat|identif|no|not|normal|clear|without)\w*)[^.;]*\.?",
     re.IGNORECASE,
 )
+
+
+def kind_of_title(name: str) -> str:
+    """What a name of :data:`NAMES` is of: ``"findings"``, ``"impression"``, or ``"both"`` in one."""
+    name = re.sub(r"\s*\([^()]{2,}\)\Z", "", name)
+    findings, conclusion = (re.search(rf"(?i)\b{names}", name) for names in (FINDINGS, CONCLUSION))
+    if findings and conclusion:
+        return "both"
+    return "findings" if findings else "impression"
 
 
 def without_titles(text: str) -> str:

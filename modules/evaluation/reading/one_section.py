@@ -17,30 +17,29 @@ from modules.corpus.section_names import (
     WEIGHED,
     without_listed_asides,
 )
-from modules.corpus.section_titles import final_parts, without_titles
+from modules.corpus.section_titles import MARKS, MARKS_BEHIND, NAMES, final_parts, kind_of_title, without_titles
 
-_CONCLUSION = "conclusions?|opinion|interpretation|assessment|summary"
-_BOTH = r"findings?\s*(?:and|&|/)\s*impressions?|impressions?\s*(?:and|&|/)\s*findings?"  # one section that is both
-_IMPRESSION = r"impressions?(?:\s*(?:and|&|/)\s*recommendations?(?:\(s\))?)?"
-_NAMES = rf"{_BOTH}|findings|{_IMPRESSION}|{_CONCLUSION}"
 _DIAGNOSIS = r"(?:final |radiographic |radiological )?diagnos[ei]s"
-_WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{ANOTHER}|techniques?[^\S\n]+(?:and|&))[^\S\n]+){{1,3}}"
-_MARKS = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
+_DEGREE = r"(?:ab)?normal|positive|negative"
+_WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{_DEGREE}|{ANOTHER}|techniques?[^\S\n]+(?:and|&))[^\S\n]+){{1,3}}"
+_BETWEEN = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
 _BOLD = r"[*_]{0,3}"
+_LINE = rf"(?:^|\n)\s*{MARKS}"  # where a line begins
+_NUMBER = r"(?:(?:(?:\d{1,2}|[IVX]{1,4})[.)]|[A-F]\))\s+)?"  # "vitamin D. Impression: .." has none
 _BEGINS = (  # a text, a line or a sentence, also one without a blank before it
-    rf"(?:(?:^|\n|(?<=[.!?:]\s)|\s{_MARKS}(?=\s))\s*(?:{_MARKS}\s+)?(?:\d[.)]\s+)?(?:#{{1,6}}\s+)?{_BOLD}|(?-i:(?<=[.!?:)\]a-z])(?=[A-Z])))"
+    rf"(?:{_LINE}|(?:(?<=[.!?:]\s)|\s{_BETWEEN}(?=\s))\s*(?:{_BETWEEN}\s+)?(?-i:{_NUMBER})(?:#{{1,6}}\s+)?{_BOLD}(?-i:{_NUMBER})|(?-i:(?<=[.!?:)\]a-z])(?=[A-Z])))"
 )
 _HEADER = re.compile(
+    # "## 1. Findings", "=== FINDINGS ===", or "FINDINGS" and a text below it, on a line of its own
+    rf"{_LINE}(?P<whose_line>{_WHOSE})?(?P<line>{NAMES})[^\S\n]*{MARKS_BEHIND}(?=\n)"
     # "Findings: ..", "1. Findings - ..", "[Findings] .." or "Final Impression: .." at such a place
-    rf"{_BEGINS}(?:(?P<whose>{_WHOSE})?(?P<name>{_NAMES}){_BOLD}\s*[:=]{_BOLD}|(?P<dashed>{_NAMES}){_BOLD}[^\S\n]+[-\u2013\u2014](?=\s)"
-    rf"|\[(?P<marked>{_NAMES})\]:?|(?P<diagnosis>{_DIAGNOSIS}){_BOLD}[^\S\n]*:{_BOLD})"
-    # "## Findings", or "FINDINGS" and a text below it, on a line of its own
-    rf"|(?:^|\n)\s*(?:#{{1,6}}\s+{_BOLD}|\*\*|__)(?P<whose_line>{_WHOSE})?(?P<line>{_NAMES}){_BOLD}\s*(?=\n)"
-    rf"|(?:^|\n)\s*(?-i:(?P<bare>FINDINGS|Findings|IMPRESSION|Impression))[^\S\n]*(?=\n)"
+    rf"|{_BEGINS}(?:(?P<whose>{_WHOSE})?(?P<name>{NAMES})[\])]?{_BOLD}\s*[:=]{_BOLD}(?:\n[=-]{{3,}}(?=\n))?|(?P<dashed>{NAMES}){_BOLD}[^\S\n]+[-\u2013\u2014](?=\s)"
+    rf"|\[(?P<marked>{NAMES})\]:?|(?P<diagnosis>{_DIAGNOSIS}){_BOLD}[^\S\n]*:{_BOLD})"
     # these need no end of a sentence before them, not even where a model writes small letters alone
-    r"|(?-i:(?<=[a-z0-9,;)_\]])\s+(?:(?:FINAL|OVERALL|RADIOLOG\w+)\s+)?(?P<capitals>FINDINGS|IMPRESSION):|(?<=[A-Za-z0-9,;)_\]])\s+(?P<inside>[Ii]mpression):)",
+    r"|(?-i:(?<=[a-z0-9,;)_\]])\s+(?:(?:FINAL|OVERALL|RADIOLOG\w+)\s+)?(?P<capitals>FINDINGS|IMPRESSION|IMP):|(?<=[A-Za-z0-9,;)_\]])\s+(?P<inside>[Ii]mpression):)",
     re.IGNORECASE,
 )
+_QUOTED_HEADING = re.compile(rf"^[^\S\n]*>[^\S\n]*[#*_]*[^\S\n]*{NAMES}", re.IGNORECASE | re.MULTILINE)
 _GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
     rf"\b(?:{GOES_ON}|clinical|overall|radiographic|initial|general|prior|previous|final)\s*\Z", re.IGNORECASE
 )
@@ -53,8 +52,9 @@ _OTHERS = (
 _OF_THE_STUDY = re.compile(  # or of how it is read
     r"(?i)\b(?:comparison|technique|indication|exam|history|clinical|reason|procedure|limitation|note|comment)"
 )
+_NO_ITEM = r"(?![-*+\u2022\u00b7\u2013\u2014][^\S\n]|\w{1,4}[.)])"  # of a list, which goes on behind it
 _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
-    rf"(?:^|\n)[ \t]*(?:#{{1,6}}\s+)?{_BOLD}(?:(?:{_OTHERS})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{_OTHERS}){_BOLD}[^\S\n]*(?=\n))"
+    rf"(?:^|\n)[ \t]*{_NO_ITEM}{MARKS}(?:(?:{_OTHERS})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*{MARKS_BEHIND}(?=\n))"
     rf"|\s(?-i:{_OTHERS.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*:|(?-i:\sRecommendations?:)",
     re.IGNORECASE,
 )
@@ -120,6 +120,8 @@ def one_section(text: str, section: str) -> str:
         text,
         re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in with_paragraphs(text).splitlines())),
     )
+    if _QUOTED_HEADING.search(text):
+        text = re.sub(r"(?m)^[^\S\n]*>[^\S\n]?", "", text)
     if not _named(text):
         return whole
     text = without_listed_asides(_NOTHING_MORE.sub("", text))
@@ -195,14 +197,23 @@ def _headings(text: str) -> list[_Heading]:
     for match in _CLOSES.finditer(text):
         found.append(_Heading(match.start(), match.end(), "aside" if match[0].lower().endswith("findings") else "end"))
     kind = ""  # of the section that the text stands in
-    for match in _HEADER.finditer(text):
-        name, whose = _name(match), (match["whose"] or match["whose_line"] or "").strip()
+    headers = [
+        (match, _name(match), (match["whose"] or match["whose_line"] or "").strip()) for match in _HEADER.finditer(text)
+    ]
+    plain = any(name.startswith("findings") and not whose for _, name, whose in headers)
+    for match, name, whose in headers:
         begun = _kind_of(name, whose, text, match)
         weighed = kind and re.search(rf"(?i)\b(?:{WEIGHED})\b", whose) and not _on_own_line(text, match)
         if not begun or (whose and begun == kind) or weighed:
             continue  # "Key findings: .." inside a section goes on with it
+        degree = re.search(rf"(?i)\b(?:{_DEGREE})\b", whose)
+        if begun == "findings" and (degree or not re.match(r"findings(?!\()", name)):  # by another name
+            sure = match[0].isupper() or (_on_own_line(text, match) and (kind, name) != ("impression", "finding"))
+            if plain or not sure or (degree and not found and _untitled(text[: match.start()])):
+                continue
         kind = begun if begun != "aside" else kind
-        found.append(_Heading(match.start(), match.end(), begun, name.startswith(("finding", "impression"))))
+        main = re.search(r"finding|observation|\bimp", name) is not None
+        found.append(_Heading(match.start(), match.end(), begun, main))
     apart: list[_Heading] = []  # of those that overlap the first, and of these the longest
     for heading in sorted(found, key=lambda heading: (heading.start, -heading.stop)):
         if not apart or heading.start >= apart[-1].stop:
@@ -219,14 +230,27 @@ def _kind_of(name: str, whose: str, text: str, match: re.Match[str]) -> str | No
         return None
     if match["diagnosis"]:
         return "doubtful"
-    if re.fullmatch(_BOTH, name):
-        return "both"
-    findings = name == "findings"
+    if re.search(rf"\(.*\b(?:{ANOTHER})\b", name) or (match["line"] and _ends_sentence(text, match)):
+        return None
+    kind = kind_of_title(name)
+    if kind == "both":
+        return kind
+    findings = kind == "findings"
     if re.search(rf"(?i)\b(?:{ANOTHER})\b", whose):
         if not findings and re.fullmatch(r"(?i)clinical", whose):
             return "doubtful"  # of the film as the clinic sees it, or of the clinic
         return "aside" if _on_own_line(text, match) or whose.isupper() else None
-    return "findings" if findings else "impression"
+    return kind
+
+
+def _ends_sentence(text: str, match: re.Match[str]) -> bool:
+    """Whether what stands alone on a line without a mark is the end of a sentence: ``seen on / CT findings``."""
+    start = match.start("whose_line" if match["whose_line"] else "line")
+    if (text[match.start() : start] + text[match.end("line") : match.end()]).strip():
+        return False
+    goes_on = re.search(r"[\w,]\Z", text[: match.start()]) and not re.match(r"\n\s*\n", match[0])
+    known = text[start : match.end()].strip().lower() in ("findings", "impression")
+    return match["line"][0].islower() or (goes_on is not None and not known)
 
 
 def _on_own_line(text: str, match: re.Match[str]) -> bool:
@@ -236,7 +260,7 @@ def _on_own_line(text: str, match: re.Match[str]) -> bool:
 
 def _name(header: re.Match[str]) -> str:
     """What a header is called, in small letters: which of the forms of ``_HEADER`` it has does not matter."""
-    names = ("name", "dashed", "marked", "diagnosis", "line", "bare", "capitals", "inside")
+    names = ("name", "dashed", "marked", "diagnosis", "line", "capitals", "inside")
     return next(filter(None, (header[name] for name in names))).lower()
 
 
