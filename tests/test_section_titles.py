@@ -38,7 +38,7 @@ def test_findings_by_another_name(name):
     "findings",
     [
         f"{F} Finding: a nodule.", f"{F}\nObservations: a nodule.", f"{F}\nAbnormal findings: a nodule.", "Clear (see the impression): none.", "Opinion\npieces are old.",
-        "Seen on\nCT Findings\nof old.", "No acute\nfindings\nare seen.", "The rest as in\nSummary\nof June.", "Low vitamin D. It is stage IV.", f"{F} Chest film.",
+        "Seen on\nCT Findings\nof old.", "No acute\nfindings\nare seen.", "The rest as in\nSummary\nof June.", "Low vitamin D. It is stage IV.", f"{F} Chest film.", f"{F} Prior exam: similar. Old clips.",
     ],
 )  # fmt: skip
 def test_sentences_that_hold_such_names_stay(findings):
@@ -50,14 +50,20 @@ def test_findings_under_no_heading_stay_whole_beside_such_names():
         assert read(f"{text}\nImpression: {I}") == (text, I)
     assert read(f"FINDINGS: {F}\nIMPRESSION: FINDING: a nodule.") == (F, "FINDING: a nodule.")
     assert read(f"Normal findings:\nA heart.\nAbnormal findings:\nA nodule.\nImpression: {I}") == ("A heart.\nAbnormal findings:\nA nodule.", I)  # fmt: skip
-    for text in ("Impression (CT): a nodule.", "Summary: clear lungs.", "Assessment and plan: clear lungs."):
+    for text in (
+        "Impression (CT): a nodule.",
+        "(Findings: clear.)",
+        "<findings>\nClear.\n</findings>",
+        "Summary: clear lungs.",
+        "Assessment and plan: clear lungs.",
+    ):
         assert read(text) == (text, text)
 
 
 @pytest.mark.parametrize(
     "form",
     [
-        "## 1. {}\n", "1. **{}**\n", "## \U0001fa7b {}\n", "\u2705 **{}:** ", "> **{}:**\n> ", "=== {} ===\n", "--- {} ---\n", "***{}***\n", "({})\n", "({}): ", "[{}]\n", "<{}>\n",
+        "## 1. {}\n", "1. **{}**\n", "## \U0001fa7b {}\n", "\u2705 **{}:** ", "> **{}:**\n> ", "=== {} ===\n", "--- {} ---\n", "***{}***\n", "({})\n", "({}): ", "[{}]\n",
         "**1. {}:**\n", "**1.** **{}:** ", "II. {}: ", "B) {}: ", "(2) {}: ", "{}\n--------\n", "{}:\n========\n", "### {} ###\n", "- {}\n", "**{}**:\n---\n",
     ],
 )  # fmt: skip
@@ -138,6 +144,10 @@ def test_the_last_final_report_counts():
         assert [extract(report, section)[0] for section in ("findings", "impression")] == [F, I]
     assert read(f"{final}\nFINAL REPORT\nElectronically signed by X") == read(f"{final}\nFINAL REPORT") == (F, I)
     assert final_parts(f"{final}\nFINAL REPORT\n") == [f"{final}\n\n"]
+    assert read(f"FINDINGS: {F} FINAL REPORT AVAILABLE: yes.\nIMPRESSION: {I}") == (
+        f"{F} FINAL REPORT AVAILABLE: yes.",
+        I,
+    )
     assert read(f"FINDINGS: {F} Final report to follow.\nIMPRESSION: {I}") == (f"{F} Final report to follow.", I)
 
 

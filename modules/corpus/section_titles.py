@@ -18,12 +18,13 @@ NAMES = (  # "FINDINGS/IMPRESSION", "Assessment and Plan", "Impression (Summary)
     rf"(?:(?:{FINDINGS}|{CONCLUSION})(?:\s*(?:and|&|/)\s*{_BESIDE})?(?:[^\S\n]*\([^()\n]{{2,40}}\))?(?![^\W_]))"
 )
 MARKS = (  # before a heading that begins a line: "> ## ", "1. **", "=== ", "(", an emoji
-    r"(?:(?:[>#*_=~+(\[<-]|[^\w\s\x00-\x7f]|(?:\d{1,2}|[IVX]{1,4}|[A-F])[.)](?=[\s*_]))[^\S\n]*)*(?=[^\W_]|\[)"
+    r"(?:(?:[>#*_=~+-]|[(\[](?=[^()\[\]:\n]{1,40}[)\]])|[^\w\s\x00-\x7f]|(?:\d{1,2}|[IVX]{1,4}|[A-F])[.)](?=[\s*_]))[^\S\n]*)*(?=[^\W_]|\[)"
 )
 MARKS_BEHIND = r"(?:[*_=~#:)\]>-][^\S\n]*)*(?:\n[^\S\n]*[=-]{3,}[^\S\n]*(?=\n))?"  # also of one that is underlined
 _FINAL = re.compile(  # on a line of its own, before the text of its line, or behind a sentence before the next heading
     r"^[^\S\n]*FINAL REPORT\b(?:[^\n:]*:?[^\S\n]*$|:?)"
-    r"|(?<=[.?!_])[^\S\n]+FINAL REPORT\b(?=[^\S\n]+(?:[A-Z()/]+[^\S\n]+){0,3}[A-Z()/]+:)",
+    r"|(?<=[.?!_])[^\S\n]+FINAL REPORT\b(?=[^\S\n]+(?:(?:CLINICAL|TYPE OF|REASON FOR)[^\S\n]+)?"
+    r"(?:FINDINGS|IMPRESSION|EXAM(?:INATION)?|INDICATION|HISTORY|INFORMATION|TECHNIQUE|COMPARISON|STUDY|CHEST)\b[^:\n]{0,40}:)",
     re.MULTILINE,
 )
 _FILMED = r"chest|radiographs?|radiography|views?|films?|x-?rays?|cxr|portable|lateral|pa|ap|studies|study|examinations?|exams?|report"

@@ -45,7 +45,7 @@ _GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
 )
 _OTHERS = (
     r"recommendations?(?:\(s\))?|suggestions?|management|next steps?|plan|techniques?|procedures?(?: comments?)?|comparisons?|indications?"
-    r"|(?:(?:type|date) of (?:the )?|reference |current |prior |previous )?exam(?:ination)?s?|(?:type|date) of (?:the )?study"
+    r"|(?:(?:type|date) of (?:the )?|reference )?exam(?:ination)?s?|(?:type|date) of (?:the )?study"
     r"|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
     rf"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read|{RECORD}"
 )
