@@ -56,6 +56,17 @@ def test_training_crops_lie_anywhere_and_turn_by_up_to_five_degrees():
     assert lean.min() < -0.08 < 0.08 < lean.max()
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_training_crops_move_down_as_well_and_turn_without_steps(seed):
+    """Pixel by pixel the crop that PIL turns, each new pixel a mean of four."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8))
+    found = crop_image(image, 224, np.random.default_rng(seed))[0]
+    rng = np.random.default_rng(seed)
+    left, top = int(rng.integers(33)), int(rng.integers(33))
+    crop = image.crop((left, top, left + 224, top + 224))
+    np.testing.assert_array_equal(found, crop.rotate(rng.uniform(-5, 5), Image.Resampling.BILINEAR))
+
+
 def test_squeezing_keeps_the_whole_image(tmp_path):
     image = Image.fromarray(np.zeros((100, 400), np.uint8))
     image.paste(200, (380, 0, 400, 100))  # what a centre crop would lose

@@ -102,14 +102,18 @@ def test_memory_equals_the_formula(bank, device):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_memory_leaves_out_the_group_of_the_query(bank):
+@pytest.mark.parametrize("sorted_ids", [True, False])
+def test_memory_leaves_out_the_group_of_the_query(bank, sorted_ids):
+    """With ids in any order of the rows too: else a study's own report would be remembered."""
     scores, mentions = bank
+    rank = np.arange(200) if sorted_ids else np.random.default_rng(2).permutation(200)
+    ids = [f"s{number:03}" for number in rank]
     groups = np.arange(200) % 20
     queries = np.where(np.arange(30) < 10, np.arange(30), -1)
-    found = memory_indices(scores, mentions, 21, queries, groups, block_size=4)
+    found = memory_indices(scores, mentions, 21, queries, groups, block_size=4, bank_ids=ids)
     worth = worth_by_hand(scores, mentions).round(9)
     for i in range(30):
-        order = [j for j in np.argsort(-worth[i], kind="stable") if groups[j] != queries[i]]
+        order = [j for j in np.lexsort((rank, -worth[i])) if groups[j] != queries[i]]
         assert found[i].tolist() == order[:21]
 
 

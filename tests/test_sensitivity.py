@@ -1,6 +1,7 @@
 """modules/evaluation/sensitivity.py, distinctness.py, model_figures.py: what references, texts and maps make of a report."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from modules.corpus.dataloaders import evaluation_loader
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.store import FeatureStore
 from modules.corpus.tokenizer import ReportTokenizer
+from modules.distributed import processes, rank
 from modules.evaluation.distinctness import Distinctness, mean_of_pairs
 from modules.evaluation.model_figures import sensitivity_lines, warnings
 from modules.evaluation.sensitivity import reference_kinds, reference_sensitivity
+from modules.records import read_json, write_json
 from modules.retrieval.retriever import random_rows
 
 
@@ -95,8 +98,7 @@ def test_the_oracle_knows_the_words_and_nobody_gets_his_own_report(dataset):
         assert (drawn < 4).all()
 
 
-@pytest.fixture
-def reading(prepared):
+def reads_references(prepared):
     """A model on which every reference tells, and what makes a data set of the first five studies of the test."""
     store, annotation = FeatureStore.open(prepared / "features"), read_annotation(prepared / "annotation.json")
     bank, studies = TrainingBank(store), annotation["test"][:5]
@@ -121,6 +123,11 @@ def reading(prepared):
     return model, of
 
 
+@pytest.fixture
+def reading(prepared):
+    return reads_references(prepared)
+
+
 GIVEN = {"device": torch.device("cpu"), "precision": "fp32", "num_workers": 0, "seed": 0}
 
 
@@ -132,6 +139,21 @@ def test_a_large_test_is_judged_by_five_hundred_of_its_studies_taken_evenly(read
     assert (large.pop("studies"), both.pop("studies")) == (500, 2)
     assert large == pytest.approx(both, rel=1e-4)
     assert reference_sensitivity(model, of([0]), batch_size=1, **GIVEN)["retrieved"] != pytest.approx(both["retrieved"])
+
+
+def by_two(prepared, folder):
+    with processes("cpu"):
+        model, of = reads_references(Path(prepared))
+        found = reference_sensitivity(model, of(range(5)), batch_size=1, **GIVEN)
+        write_json(Path(folder) / f"{rank()}.json", found)
+
+
+def test_two_processes_measure_what_one_does(reading, trainings, prepared, tmp_path):
+    trainings.call(by_two, processes=2, prepared=str(prepared), folder=str(tmp_path))
+    model, of = reading
+    alone = reference_sensitivity(model, of(range(5)), batch_size=1, **GIVEN)
+    for number in range(2):
+        assert read_json(tmp_path / f"{number}.json") == pytest.approx(alone, rel=1e-5)
 
 
 def test_the_loss_under_a_reference_is_that_of_the_model_which_is_given_it(reading):

@@ -59,6 +59,15 @@ def test_a_step_ranks_the_whole_bank_or_a_draw_of_all_its_rows(fit, monkeypatch)
         assert torch.equal(words, what_reports_say(model, bank, candidates))
 
 
+def test_both_towers_see_what_is_standardised_over_the_bank(fit):
+    model, bank, run = fit
+    run(1)
+    said = what_reports_say(model, bank, slice(None))
+    torch.testing.assert_close(model.key.mean, said.mean(dim=0))
+    assert said.mean(dim=0).abs().max() > 0.1
+    assert model.query.mean[1].item() == pytest.approx((N - 1) / 2)
+
+
 def test_a_fit_hides_three_tenths_of_what_is_seen_of_an_image_and_nothing_of_a_report(fit):
     model, _, run = fit
     hidden = {"query": [], "key": []}
