@@ -9,6 +9,7 @@ from torch import nn
 
 from models.entity_scorer import EntityScorer, EntityScorerConfig
 from modules.corpus.annotations import read_annotation
+from modules.corpus.images import normalise_pixels
 from modules.labelling.mentions import PRESENT, entity_mentions
 from modules.labels import ENTITIES
 from modules.messages import UserError
@@ -47,12 +48,32 @@ def weights(scorer):
 
 
 def test_no_patient_is_on_both_sides(drawn):
-    _, studies = drawn
+    """Most patients have two studies, some none that is known."""
+    studies = [replace(one, patient=None if n % 7 == 0 else f"p{n // 2}") for n, one in enumerate(drawn[1])]
     kept, held = entity_training._hold_out(studies, seed=0)
     assert sorted([*kept, *held]) == list(range(len(studies)))
     assert 0 < len(held) < len(studies) // 3
-    assert not {studies[i].patient for i in kept} & {studies[i].patient for i in held}
+    assert not ({studies[i].patient for i in kept} & {studies[i].patient for i in held}) - {None}
     assert entity_training._hold_out(studies, seed=1)[1].tolist() != held.tolist()
+
+
+def test_what_a_report_does_not_say_weighs_less_in_rate_and_loss(drawn):
+    """By hand: the bias begins at the weighted rate of presence, and the loss is a weighted cross-entropy."""
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.5]]).repeat(1, 38)[:, :75]
+    weights = torch.tensor([[1.0, 0.5], [0.25, 1.0], [0.25, 0.75]]).repeat(1, 38)[:, :75]
+    scorer = entity_training._new_scorer(CONFIG, {**SCHEDULE, "batch_size": 3}, None, targets, weights)
+    bias = scorer.entity_bias.detach()
+    assert bias[0].item() == pytest.approx(np.log((1 + 0.5) / (1.5 + 1 - 1.5)))
+    assert bias[1].item() == pytest.approx(np.log((1.375 + 0.5) / (2.25 + 1 - 1.875)))
+    folder, studies = drawn
+    examples = entity_training._Examples(studies, folder / "images", 64, np.arange(3), targets, weights)
+    pixels = torch.stack([examples.images[n][1] for n in (2, 0)])
+    with torch.no_grad():
+        loss = entity_training._loss(scorer.eval(), examples, (torch.tensor([2, 0]), pixels), "fp32").item()
+        says = scorer(normalise_pixels(pixels))[0].sigmoid().double()
+    t, w = targets[[2, 0]], weights[[2, 0]]
+    by_hand = -(w * (t * says.log() + (1 - t) * (1 - says).log())).mean().item()
+    assert loss == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_one_study_at_a_time_and_one_patch_are_refused(drawn, tmp_path):

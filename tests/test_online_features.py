@@ -118,7 +118,9 @@ def test_a_batch_reads_the_plain_image(prepared, trained):
     batch = dataset.to_device(collate([dataset[i] for i in range(3)], tokenizer.pad_id), torch.device("cpu"))
     rows = store.rows("studies", [study.id for study in studies])
     np.testing.assert_allclose(batch.study.region_text, store["region_text"][rows].astype(np.float32), atol=2e-3)
-    assert not batch.study.region_text.requires_grad
+    text = batch.study.region_text
+    assert torch.equal(text, text.half().float()), "rounded as when stored"
+    assert not text.requires_grad
     assert dataset.__getstate__()["scorer"] is None
 
 

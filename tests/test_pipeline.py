@@ -180,8 +180,10 @@ def check_metrics(metrics, rows):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_equals_an_uninterrupted_one(prepared, trained, tmp_path):
-    whole = load_checkpoint(trained / "current_checkpoint.pth")["state_dict"]
+def test_a_resumed_run_equals_an_uninterrupted_one(prepared, tmp_path):
+    """With dropout, which draws on as if nothing had happened."""
+    train(prepared, tmp_path / "whole", "--dropout", 0.2)
+    whole = load_checkpoint(tmp_path / "whole" / "current_checkpoint.pth")["state_dict"]
 
     class Interrupt:
         """Presses Ctrl-C after the given step."""
@@ -204,14 +206,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(prepared, trained, tmp_path):
     main_train.Trainer.fit = interrupted
     try:
         with pytest.raises(SystemExit) as end:
-            train(prepared, tmp_path)
+            train(prepared, tmp_path / "half", "--dropout", 0.2)
     finally:
         main_train.Trainer.fit = original
     assert end.value.code == 130
-    half = load_checkpoint(tmp_path / "current_checkpoint.pth")["run"]
+    half = load_checkpoint(tmp_path / "half" / "current_checkpoint.pth")["run"]
     assert (half["epoch"], half["step"]) == (2, 2)
-    train(prepared, tmp_path, "--resume")
-    resumed = load_checkpoint(tmp_path / "current_checkpoint.pth")["state_dict"]
+    train(prepared, tmp_path / "half", "--dropout", 0.2, "--resume")
+    resumed = load_checkpoint(tmp_path / "half" / "current_checkpoint.pth")["state_dict"]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 

@@ -91,6 +91,14 @@ def test_a_signal_to_all_processes_does_not_end_those_that_read_images(model, da
     torch.testing.assert_close(observe(model, datasets["val"], precision="fp32", batch_size=3, num_workers=1)[0], alone)
 
 
+def test_views_of_some_studies_are_of_these(datasets):
+    dataset = datasets["train"]
+    for view, index in zip(Views(dataset, [1, 3]), (1, 3), strict=True):
+        sample = dataset[index]
+        for seen, known in zip(view, (sample.image, sample.memory, sample.region_scores), strict=True):
+            assert torch.equal(seen, known)
+
+
 def test_states_are_those_of_the_diagnosis_head_whatever_the_batch(model, datasets):
     dataset = datasets["val"]
     found = observe(model, dataset, precision="fp32", batch_size=3, num_workers=0)[0]

@@ -106,6 +106,15 @@ def test_systems_are_scored_as_one_by_one():
         judge.systems({"short": ["a"]})
 
 
+def test_metrics_of_raw_text_read_whole_references_where_none_are_raw():
+    cut, predictions = [" ".join(report.split()[:4]) for report in REFERENCES], {"a": REFERENCES}
+    found = ReportScorer(cut, RuleLabeler(), full=REFERENCES).systems(predictions, meteor=False)["a"].scores
+    assert found["BLEU_2_sentence"] == pytest.approx(1)
+    assert found["BLEU_4"] < 0.9
+    alone = ReportScorer(cut, RuleLabeler()).systems(predictions, meteor=False)["a"].scores
+    assert alone["BLEU_2_sentence"] < 0.9
+
+
 def test_meteor_runs_once_for_all_systems_and_each_gets_its_own(monkeypatch):
     calls = []
 
