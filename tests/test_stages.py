@@ -3,18 +3,23 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from programs import call, copy_of, places, prepare
+from small_set import small_bank
 
 import main_prepare
-from modules.corpus.annotations import read_annotation
+from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.bank import TrainingBank
 from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_bank_reports
 from modules.labelling.labelers import RuleLabeler
 from modules.labelling.mentions import entity_mentions, mention_targets
-from modules.labels import CONDITIONS, POSITIVE
+from modules.labels import CONDITIONS, ENTITIES, POSITIVE
+from modules.preparation.stages import Preparation
 
 CLIP_K, NEIGHBOURS = 5, 10
 
@@ -69,6 +74,28 @@ def test_the_memory_holds_the_reports_that_the_scores_make_likelier(read):
         worth[patients == studies[name].patient] = -np.inf
         np.testing.assert_allclose(worth[rows[number]], np.sort(worth)[::-1][:CLIP_K], atol=1e-2)
         assert len({*rows[number].tolist()}) == CLIP_K
+
+
+@pytest.mark.parametrize("no_patient", [True, False])
+def test_the_memory_leaves_out_the_patient_if_asked_and_the_study_itself_always(tmp_path, no_patient):
+    """Three studies of two patients, whose images all show what the first two reports say."""
+    reports = {"a": "large pleural effusion .", "b": "large pleural effusion .", "c": "no pneumothorax ."}
+    scores = np.full((3, 75), 0.1, np.float32)
+    scores[:, ENTITIES.index("effusion")] = 0.9
+    small_bank(tmp_path, reports, np.zeros((3, 18)), scores=scores)
+    patients = {"a": "p", "b": "p", "c": "q"}
+    write_bank_reports(tmp_path, [{"id": i, "patient": patients[i], "report": text} for i, text in reports.items()])
+    wanted = SimpleNamespace(memory_size=1)
+    stage = SimpleNamespace(
+        options=SimpleNamespace(data=SimpleNamespace(bank_dir=tmp_path), preparation=wanted), folder=tmp_path, apart=[],
+        kept=SimpleNamespace(by_patients=lambda *_: {}, current=lambda *_: False), published=None, owns_bank=True,
+        studies=[Study(id=i, image_path=("x.png",), report=reports[i], split="train", patient=patients[i]) for i in reports],
+        no_patient=no_patient, device=torch.device("cpu"),
+    )  # fmt: skip
+    Preparation.memory(stage)
+    assert FeatureStore.open(tmp_path)["memory_indices"].tolist() == (
+        [[2], [2], [0]] if no_patient else [[1], [0], [0]]
+    )
 
 
 def changed(folder, before):
