@@ -113,7 +113,7 @@ def test_a_test_searches_as_the_validations_did(tmp_path, flags):
 
 
 def test_readme_says_what_the_quickstart_finds(metrics, tmp_path):
-    """To what another machine may change: it had F1 .773 for .783 and maps on the sign in .638 for .689."""
+    """To what another machine may change: another version had F1 .773 for .783 and maps on the sign in .638 for .689."""
     plain, made = flat(asked(tmp_path)[1]), read_json(RUN / "options.json")["options"]
     if any(made[name] != value for name, value in plain.items() if name not in ("resume", "overwrite")):
         pytest.skip("the quickstart was run with flags of its own")
