@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,10 @@ def test_a_signal_to_the_script_alone_ends_its_step_and_no_other_begins(tmp_path
     (tmp_path / "saves.py").write_text(SAVES)
     command, environment = script(tmp_path, f"{way} saves.py\n{way} saves.py")
     environment.pop("CUDA_VISIBLE_DEVICES", None)
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as running:
+    heard = partial(
+        signal.signal, signal.SIGHUP, signal.SIG_DFL
+    )  # what a shell is started without, as by nohup, it cannot trap
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=heard) as running:
         assert running.stdout.readline() == "running\n"
         running.send_signal(getattr(signal, name))
         said, _ = running.communicate(timeout=30)  # the output is open as long as the step lives

@@ -76,7 +76,6 @@ def test_a_preparation_reads_every_flag(tmp_path, read):
 def test_training_test_and_prediction_read_every_flag(prepared, tmp_path, read):
     train(prepared, tmp_path / "run", "--align_pairs", "all", "--scst", 2)
     elsewhere = {
-        "sync_bn",  # of several processes, test_global_batch.py
         "tower_inputs",  # of the towers, test_retrieval_towers.py
         "eval_batch_size",  # by its group itself, test_eval_batch.py
     }

@@ -151,7 +151,6 @@ TABLES = {  # split table, metadata table
     "table is of bars": (SPLIT.replace(",", "|"), METADATA),
     "table is of semicolons below its heading": (SPLIT.replace(",", ";").replace(";", ",", 3), METADATA),
     "table is latin-1": (SPLIT.encode() + "é".encode("latin-1"), METADATA),
-    "table is UTF-16": (SPLIT.encode("utf-16"), METADATA),
     "table of one long line": ("x" * 3_000_000, METADATA),
     "too many cells": (SPLIT + "a,1,2,train,3\n", METADATA),
     "metadata without views": (SPLIT, "dicom_id\nabc\n"),

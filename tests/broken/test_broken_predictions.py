@@ -25,7 +25,7 @@ FILES = {
     "CSV with a report as heading": ("a.csv", f"id,{LONG},reference\n1,x,y\n2,y,z\n"),
     "CSV with an unknown id of reports": (
         "a.csv",
-        f"{LONG},prediction,reference\na,{SECRET},{SECRET}\nb,x,{SECRET}\n",
+        f"{LONG},prediction\na,{SECRET}\nb,x\n",
     ),
     "a report as key": ("a.jsonl", json.dumps({LONG: 1, "words": SECRET}) + "\n"),
     "empty": ("a.jsonl", ""),

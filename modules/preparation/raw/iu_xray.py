@@ -181,6 +181,12 @@ def _study(
     )
 
 
+def _without_folders(name: str) -> str:
+    """The file of a path, unless the path leads out of the folder of the films or begins elsewhere."""
+    *folders, file = re.split(r"[/\\]", name)
+    return name if {"..", ""} & {*folders} else file
+
+
 def _checked(name: str, source: Path) -> str:
     """The name of an image, which becomes a path."""
     if not re.fullmatch(r"[\w-][\w.-]*", name, re.ASCII):
@@ -236,7 +242,7 @@ def _read_kaggle(table: Path, views: dict[str, str]) -> Iterator[_Report]:
 def _read_views(table: Path) -> dict[str, str]:
     """Projection of every image of Kaggle's table, in small letters; a folder before a name is none of ours."""
     return {
-        _key(_checked(re.split(r"[/\\]", row["filename"].strip())[-1], table)): row["projection"].strip().casefold()
+        _key(_checked(_without_folders(row["filename"].strip()), table)): row["projection"].strip().casefold()
         for row in read_table(table, ("uid", "filename", "projection"))
     }
 
