@@ -384,7 +384,11 @@ def test_columns_beside_that_of_the_patients_are_not_asked_about_without_need(tm
         {"patient_id": persons, "family": [hashed(n // 6) for n in range(count)]},
         {"patient_id": alone, "subject": ["chest"] * count},
         {"patient_id": alone, "patient_name": [f"Doe^{n}" for n in range(count)]},
+        {"patient_id": alone, "staff_id": [f"s{1000 + n // 3}" for n in range(count)]},
+        {"patient_id": alone, "ordering_provider": [hashed(n // 3) for n in range(count)]},
         {"patient_id": alone, **ordinary(count, random.Random(0))},
+        {"n_words": [str(20 + n // 3) for n in range(count)]},  # by which the table is sorted
+        {"num_tokens": [str(20 + n // 3) for n in range(count)]},
     ):
         assert len(read(write(tmp_path, **columns)).studies) == count
 

@@ -401,7 +401,9 @@ def test_what_stands_before_the_findings_in_their_cell_is_none_of_them(tmp_path,
 @pytest.mark.parametrize(
     "text",
     ["Lungs: clear. Heart: normal.", "There is an impression: old fracture. Clear.", "LUNGS: CLEAR. OTHER FINDINGS: NONE.", "Unchanged in comparison: stable.",
-     "1. Clear. 2. No effusion.", "Electronically signed by: X", "See note: stable. Chest: clear."],
+     "1. Clear. 2. No effusion.", "Electronically signed by: X", "See note: stable. Chest: clear.",
+     "PA view. Technique: portable. The heart is large. Clear.", "Clear. Comparison: 3/4/2010. The heart is large.",
+     "Heart large. Assessment: effusion. No pneumothorax.", "Lungs: Clear. Comment: poor inspiration. Bones: old fracture."],
 )  # fmt: skip
 def test_findings_that_hold_nothing_beside_them_stay_as_they_are(tmp_path, text):
     dataset = read_custom(

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from modules.preparation.raw.report_sections import extract
+from modules.evaluation.reading.one_section import one_section
+from modules.preparation.raw.report_sections import extract, find_sections
 
 F, G, I = "Heart size is normal. No effusion.", "A small nodule.", "No acute process."  # noqa: E741
 
@@ -35,7 +36,7 @@ def test_a_diagnosis_is_no_impression_above_the_findings_or_beside_one():
 @pytest.mark.parametrize(
     "aside",
     ["NOTIFICATION: Dr. ___ was told.", "Notification: Dr. ___ was told.", "CLINICAL HISTORY: Cough.", "REASON FOR EXAM: Cough.",
-     "INDICATION: Cough.", "Communication: Dr. ___ was told.", "ADVICE: CT.", "Differential: none.", "KEY IMAGES: 1, 2"],
+     "INDICATION: Cough.", "Communication: Dr. ___ was told.", "ADVICE: CT.", "KEY IMAGES: 1, 2"],
 )  # fmt: skip
 def test_an_aside_behind_a_sentence_ends_the_section(aside):
     for between in ("\n\n", "\n", " "):
@@ -125,3 +126,66 @@ def test_a_long_line_of_marks_is_read_at_once(line):
     began = time.perf_counter()
     extract(f"FINDINGS: Clear. {line}\n{line}\n", "findings")
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        ": 01/02/2020 15:30",
+        " Date: 01/02",
+        " status: verified",
+        " (01/02/2020 15:30)",
+        " by Dr X: verified",
+        " ATTENDING: DR X",
+    ],
+)
+def test_a_footer_that_says_final_report_is_no_report(footer):
+    """All above it was left out, and with it the study."""
+    whole = f"FINDINGS: {F}\nIMPRESSION: {I}\nFINAL REPORT{footer}"
+    assert read(whole) == (F, I)
+    assert (one_section(whole, "findings"), one_section(whole, "impression")) == (F, I)
+
+
+def test_a_text_in_the_line_of_its_title_stays():
+    assert one_section(f"FINAL REPORT {F} {G}\nIMPRESSION: {I}", "findings") == f"{F} {G}"
+    whole = f"PRELIMINARY REPORT: {F} FINAL REPORT: {F} {G} IMPRESSION: {I}"
+    assert read(whole) == (f"{F} {G}", I) == (one_section(whole, "findings"), one_section(whole, "impression"))
+
+
+def test_a_differential_in_a_list_ends_neither_the_list_nor_the_section():
+    listed = "1. Left opacity. Differential: pneumonia or atelectasis.\n2. Small effusion.\n3. No pneumothorax."
+    assert read(f"FINDINGS: {F}\nIMPRESSION:\n{listed}") == (F, " ".join(listed.split()))
+
+
+def test_the_line_of_an_organ_goes_on_with_the_findings_behind_an_aside():
+    assert read("FINDINGS:\nLungs: Clear.\nCommunication: none.\nHeart: Normal.\nBones: Normal.") == (
+        "Lungs: Clear. Heart: Normal. Bones: Normal.",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Thank you for referring this patient.\n",
+        "D: 01/02/2020\n",
+        "Job #: 1234\n",
+        "Final report by: Dr X\n",
+        "Physician: Dr Y",
+    ],
+)
+def test_a_line_of_the_archives_above_a_report_takes_nothing_of_it_along(line):
+    assert find_sections(f"{line}\n{F} {G}").unnamed == f"{F} {G}"
+    assert one_section(f"{line}\n{F} {G}\n\nIMPRESSION: {I}", "findings") == f"{F} {G}"
+
+
+@pytest.mark.parametrize(
+    "remark", ["Note: there is a nodule in the right lung.", "Comments: There is pulmonary edema."]
+)
+def test_a_remark_that_tells_a_finding_is_one(remark):
+    found, _ = read(f"FINDINGS: {remark} {G}\nIMPRESSION: {I}")
+    assert found == f"{remark.partition(': ')[2]} {G}"
+
+
+def test_a_line_that_begins_with_signed_is_no_signature():
+    assert read("FINDINGS: The consent was\nsigned, and the line placed. No effusion.")[0].endswith("No effusion.")

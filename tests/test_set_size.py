@@ -1,5 +1,6 @@
 """modules/options/set_size.py: what follows from the number of studies, what is said before a small training, whose flags win."""
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_training_by_two_processes_is_fitted_as_one_of_two(monkeypatch):
         fit_to_reports(options, ["the heart is normal ."] * 119)
         batches.append(options.loading.batch_size)
     assert batches == [16, 8]
+
+
+@pytest.mark.parametrize(("record", "batch"), [({"processes": 2}, 8), ({"processes": 1}, 16), ({}, 16)])
+def test_a_resumed_training_keeps_the_batches_that_it_began_with(tmp_path, record, batch):
+    """Whatever goes on with it: with other batches it would be refused."""
+    (tmp_path / "options.json").write_text(json.dumps({"options": {}, **record}))
+    options = parse_options(MainTrain, ["--dataset_name", "custom", "--save_dir", str(tmp_path), "--resume"])
+    fit_to_reports(options, ["the heart is normal ."] * 119)
+    assert options.loading.batch_size == batch
 
 
 @pytest.mark.parametrize("studies", [1, 7, 8, 16, 28, 40, 63, 64, 100, 700, 4999])

@@ -29,7 +29,7 @@ _SIDES = (
     "ImagerPixelSpacing",
     "NominalScannedPixelSpacing",
 )  # what says the sides of a pixel
-_SQUARE = 1.01  # of the longer side to the shorter: spacings are measured
+_SQUARE = 1.05  # of the longer side to the shorter: spacings are measured
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 

@@ -33,7 +33,7 @@ def is_bare(start: bytes) -> bool:
 def refuse_no_film(path: Path) -> None:
     """Refuse what lies in place of a film: nothing, or what git or a server gave."""
     if not path.stat().st_size:
-        raise UserError(f"the image {path} is empty: copy it again or remove its study")
+        raise UserError(f"the image {path} is empty: copy it again or leave it out")
     refuse_stand_ins(path, f"the image {path}")
 
 

@@ -56,7 +56,7 @@ SIGNATURE = (  # with which nothing of the report goes on
     rf"(?:(?:{_OF_THE_REPORT})?"
     rf"(?:(?:{SIGNED_BY})[^\S\n]*:|dictated(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: (?:and|/) \w+)? by{_NAME}|{_SIGNED}(?: on)?[^\S\n]*:|{_BY_MACHINE}(?:signed|authenticated|finali[sz]ed|approved|{_SIGNED} by)\b)"
     rf"|th(?:is|e) (?:final )?(?:report|document|dictation) (?:was|has been|is) {_BY_MACHINE}?{_SIGNED}\b"
-    r"|report signed\b|signed(?=[^\S\n]*(?:,|\n|\Z))|approved(?=:| by\b| on\b| electronically\b| [\d_])"
+    r"|report signed\b|signed(?=[^\S\n]*(?:\n|\Z))|(?-i:Signed)(?=,)|approved(?=:| by\b| on\b| electronically\b| [\d_])"
     rf"|d[dt]?[^\S\n]*:[^\S\n]*(?:{_DAY})|job[^\S\n]*(?:#|no\.?|number|id)[^\S\n]*:"
     rf"|end of (?:report|impression|findings)\b|final(?: report)?[^\S\n]*\*{{2,}}(?=\W*(?:\Z|{SIGNED_BY}|electronically\b))|{_DISCLAIMER}"
     rf"|(?:as (?:the|an?) [^.\n]{{3,60}}, )?i,? (?:(?:the|as|dr)\b.{{0,80}}|have personally|personally) {_REVIEWED}|i have reviewed the (?:images?|films?|study)\b"

@@ -21,8 +21,9 @@ MARKS = (  # before a heading that begins a line: "> ## ", "1. **", "=== ", "(",
     r"(?:(?:[>#*_=~+-]|[(\[](?=[^()\[\]:\n]{1,40}[)\]])|[^\w\s\x00-\x7f]|(?:\d{1,2}|[IVX]{1,4}|[A-F])[.)](?=[\s*_]))[^\S\n]*)*(?=[^\W_]|\[)"
 )
 MARKS_BEHIND = r"(?:[*_=~#:)\]>-][^\S\n]*)*(?:\n[^\S\n]*[=-]{3,}[^\S\n]*(?=\n))?"  # also of one that is underlined
-_FINAL = re.compile(  # on a line of its own, before the text of its line, or behind a sentence before the next heading
-    r"^[^\S\n]*FINAL REPORT\b(?:[^\n:]*:?[^\S\n]*$|:?)"
+_FINAL_LINE = re.compile(r"^[^\S\n]*FINAL REPORT\b.*$", re.MULTILINE)
+_FINAL = re.compile(  # at the beginning of a line, or behind a sentence before the next heading
+    r"^[^\S\n]*FINAL REPORT\b"
     r"|(?<=[.?!_])[^\S\n]+FINAL REPORT\b(?=[^\S\n]+(?:(?:CLINICAL|TYPE OF|REASON FOR)[^\S\n]+)?"
     r"(?:FINDINGS|IMPRESSION|EXAM(?:INATION)?|INDICATION|HISTORY|INFORMATION|TECHNIQUE|COMPARISON|STUDY|CHEST)\b[^:\n]{0,40}:)",
     re.MULTILINE,
@@ -85,8 +86,18 @@ def final_parts(report: str, counts: Callable[[str], object] = str.strip) -> lis
         counts: whether a part is a report, or an addendum to be kept.
     """
     report = report.replace("\r\n", "\n").replace("\r", "\n")
-    finals = [ADDENDUM.split(part) for part in _FINAL.split(report)[1:]]
+    finals = [ADDENDUM.split(_below(part)) for part in _FINAL.split(report)[1:]]
     found = next((parts for parts in reversed(finals) if counts(parts[0])), None)
     if found:
         return [found[0], *filter(counts, found[1:])]
-    return [part for part in ADDENDUM.split(_FINAL.sub("", report)) if counts(part)] or [report]
+    report = _FINAL_LINE.sub("", report)  # FINAL REPORT: 01/02/2020, a status below the report
+    return [part for part in ADDENDUM.split(report) if counts(part)] or [report]
+
+
+def _below(final: str) -> str:
+    """A final report without the rest of its title's line, unless that begins the text; a text behind a colon is a REPORT."""
+    first, _, below = final.partition("\n")
+    rest = first.strip(" \t:")
+    if not re.search(r"[a-z]|:\s*\S", rest) or _is_title(rest, below.strip(" ")):
+        return below
+    return f"REPORT{first}\n{below}" if first.lstrip().startswith(":") else f"{rest}\n{below}"

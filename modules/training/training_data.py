@@ -32,6 +32,7 @@ from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import prepared_files
 from modules.preparation.published.recognition import how_to_prepare
 from modules.processes.watch import processes_started
+from modules.records import read_object
 from modules.retrieval.references import refuse_too_many
 from modules.weights.backbones import needed_backbone, read_folder
 
@@ -76,7 +77,15 @@ def fit_to_reports(options: MainTrain, reports: list[str]) -> str:
     """:func:`fit_to_data` for these training reports."""
     lengths = length_defaults(prepare_reports(reports, options.data.cleaning, options.data.max_words))
     lengths["gen_max_len"] = min(lengths["gen_max_len"], options.model.max_positions - 1 - len(CONDITIONS))
-    return fit_to_size(options, {**size_defaults(len(reports), processes_started()), **lengths})
+    return fit_to_size(options, {**size_defaults(len(reports), _processes(options)), **lengths})
+
+
+def _processes(options: MainTrain) -> int:
+    """How many processes share the training; of one that is resumed, with how many it began: its flags stay what they were."""
+    path = Path(options.run.save_dir) / "options.json"
+    if options.training.resume and path.is_file():
+        return int(read_object(path).get("processes", 1))
+    return processes_started()
 
 
 @dataclass

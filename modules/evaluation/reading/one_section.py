@@ -44,7 +44,7 @@ _GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
     rf"\b(?:{GOES_ON}|clinical|overall|radiographic|initial|general|prior|previous|final)\s*\Z", re.IGNORECASE
 )
 _OTHERS = (
-    r"recommendations?(?:\(s\))?|suggestions?|management|next steps?|plan|techniques?|procedures?(?: comments?)?|comparisons?|indications?"
+    r"recommendations?(?:\(s\))?|suggestions?|advice|management|next steps?|plan|techniques?|procedures?(?: comments?)?|comparisons?|indications?"
     r"|(?:(?:type|date) of (?:the )?|reference )?exam(?:ination)?s?|(?:type|date) of (?:the )?study"
     r"|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
     rf"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read|{RECORD}"
@@ -52,6 +52,7 @@ _OTHERS = (
 _OF_THE_STUDY = re.compile(  # or of how it is read
     r"(?i)\b(?:comparison|technique|indication|exam|history|clinical|reason|procedure|limitation|note|comment)"
 )
+_OF_THE_RECORD = re.compile(rf"\b(?:{RECORD})\W*\Z", re.IGNORECASE)
 _NO_ITEM = r"(?![-*+\u2022\u00b7\u2013\u2014][^\S\n]|\w{1,4}[.)])"  # of a list, which goes on behind it
 _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
     rf"(?:^|\n)[ \t]*{_NO_ITEM}{MARKS}(?:(?:{_OTHERS})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*{MARKS_BEHIND}(?=\n))"
@@ -150,11 +151,16 @@ def _parts(text: str) -> dict[str, list[str]]:
     closed, stops = False, [*stops[1:], len(text)]
     for heading, stop in zip(headings, stops, strict=True):
         body = text[heading.stop : stop]
+        name = text[heading.start : heading.stop]
+        if kind == "before" and not parts[kind] and (heading.kind == "end" or _OF_THE_RECORD.search(name)):
+            _add(
+                parts, kind, body.partition("\n")[2]
+            )  # above the report: "Thank you for referring ..", "Radiologist: Dr X"
+            continue
         closed = heading.kind == "end" or (closed and not heading.main)
         if closed:
             continue
         if heading.kind == "aside":
-            name = text[heading.start : heading.stop]
             none = _NO_COMPARISON.match(body) if "comparison" in name.lower() else None
             begins = kind != "before" and not any(parts.get(kind, ()))  # the section, which goes on behind it
             begins = begins and bool(_OF_THE_STUDY.search(name) or (kind == "findings" and "plan" in name.lower()))

@@ -15,7 +15,7 @@ from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
 from modules.messages import UserError, quoted_name, shown_headings
 from modules.preparation.raw.own_files import are_there, name_films
-from modules.preparation.raw.own_patients import MOST_OF_A_PATIENT, Rows, may_name_patients
+from modules.preparation.raw.own_patients import MOST_OF_A_PATIENT, Rows, may_name_patients, names_persons
 from modules.preparation.raw.own_texts import names_sections
 from modules.preparation.raw.studies import SECTIONS
 
@@ -197,10 +197,9 @@ def _ask_for_the_patients(path: Path, rows: Rows, found: Mapping[str, str], unus
         _ask(path, likely, "patient")
         return
     taken = found["patient"]
-    divides = not _repeats(
-        rows, taken
-    )  # every row, as a number of the row does; ids that are known to be of patients, at all
-    surer = [h for h in likely if (divides or plain_heading(h) in _PATIENTS) and _joins(rows, h, taken)]
+    divides = not _repeats(rows, taken)  # every row, as a number of the row does
+    persons = [h for h in likely if plain_heading(h) in _PATIENTS or (divides and names_persons(h))]
+    surer = [h for h in persons if _joins(rows, h, taken)]
     if surer:
         names = f"{quoted_name(taken)} and {quoted_name(surer[0])}"
         raise UserError(

@@ -61,7 +61,7 @@ _SHARED_WORDS = (
     "icd|cpt|drg|loinc|snomed|mesh|billing|cost",
     "description|indication|reason|complaint|comments?|notes?|remarks?|texts?|reports?|captions?|summary",
     "split|subset|set|fold|batch|lot|dataset|source|database|license|url|link|md|sha|checksum|prefix",
-    "film|images?|parts?|acquisition|series|slice|frame|instance|bbox|box|serial|count",
+    "film|images?|parts?|acquisition|series|slice|frame|instance|bbox|box|serial|count|n|num|words?|tokens|length|pages?|offset|temperature|saturation|po",
 )
 _STATE = re.compile(  # behind a person, what is told of him
     r"\w{2,}(?:ed|ing|ion|ity|ness|ment|ance|ency|ant|ent|ous|ive|able|ine)|group|cohort|arm|is|was|has|had|on|in|at|with|without|under|needs?"
@@ -142,6 +142,12 @@ def may_name_patients(heading: str, rows: Rows) -> bool:
     if shared:
         return filled and _are_names(counts)
     return named or (filled and (_are_names(counts) or _are_many(counts) or _stand_together(texts)))
+
+
+def names_persons(heading: str) -> bool:
+    """Whether a heading holds the word of a person or an id of persons, whatever stands below."""
+    words = [word.casefold() for word in _WORDS.findall(_BORDER.sub(" ", heading))]
+    return any(_PERSON_WORDS.fullmatch(word) or _PERSON.search(word) for word in ("".join(words), *words))
 
 
 def _is_id_of_person(words: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from modules.corpus.cells import is_empty
 from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, HL7_SIGNS, TAGGED_BREAK
 from modules.corpus.nothing_said import says_nothing
+from modules.corpus.section_names import SIGNATURE
 from modules.evaluation.reading.one_section import named_sections, one_section
 from modules.messages import UserError
 from modules.preparation.raw.studies import SECTIONS
@@ -23,6 +24,7 @@ _HL7_SIGN = re.compile(HL7_SIGN)
 _ENTITY = re.compile(ENTITY)
 _TIMES_ESCAPED = 2  # &amp;#xD; is &#xD; in a file that was escaped twice
 _SECTION = re.compile(r"\b(?:FINDINGS?|IMPRESSIONS?|Findings?|Impressions?)\s*:")
+_CLOSES = re.compile(rf"\W*(?:(?:\w+ )?(?:impressions?|conclusions?)\W*:|{SIGNATURE})", re.IGNORECASE)
 
 
 def plain_text(text: str, where: str) -> str:
@@ -49,6 +51,20 @@ def names_sections(text: str) -> bool:
     return _SECTION.search(text) is not None
 
 
+def _is_all(part: str, text: str) -> bool:
+    """Whether nothing else of a section can stand in its cell: behind the part an impression, a signature, other lines or one sentence.
+
+    In ``PA view. Technique: portable. The heart is large.`` it goes on behind the technique.
+    """
+    words, kept = text.split(), part.split()
+    behind = " ".join(words[len(kept) :])
+    filled = [0]  # words up to the end of each line
+    for line in text.split("\n"):
+        filled.append(filled[-1] + len(line.split()))
+    closed = len(kept) in filled or _CLOSES.match(behind) or not re.search(r"[.!?]\s+\w", behind)
+    return words[-len(kept) :] == kept or (words[: len(kept)] == kept and bool(closed))
+
+
 def cut_to_sections(texts: Mapping[str, str]) -> dict[str, str]:
     """Findings and impression of a row, each without what its cell holds beside it: another section, technique, a signature.
 
@@ -59,8 +75,10 @@ def cut_to_sections(texts: Mapping[str, str]) -> dict[str, str]:
     given = {name: texts[name] for name in SECTIONS if not is_empty(texts.get(name))}
     parts = {}
     for name, text in given.items():
-        part = one_section(text if name in named_sections(text) else f"{name.capitalize()}: {text.strip()}", name)
-        parts[name] = text if says_nothing(part) or part.split() == text.split() else part
+        named = name in named_sections(text)
+        part = one_section(text if named else f"{name.capitalize()}: {text.strip()}", name)
+        whole = says_nothing(part) or part.split() == text.split() or not (named or _is_all(part, text))
+        parts[name] = text if whole else part
     for name, other in (SECTIONS, SECTIONS[::-1]):
         if name not in given and other in given and name in named_sections(given[other]):
             part = one_section(given[other], name)

@@ -35,7 +35,7 @@ _MARKED = re.compile(  # "**Findings:** ..", "[FINDINGS] ..", "## Findings"
 ASIDES = (  # no escapes of letters, since they are looked for in capitals too
     r"indications?|(?:clinical )?history|techniques?|comparisons?|examination|reason for (?:the )?(?:exam(?:ination)?|study)"
     r"|recommendations?(?:\(s\))?|suggestions?|advice|notifications?|communications?|addendum|clinical information|comments?|notes?|plan|limitations?"
-    rf"|differential(?: diagnos[ie]s)?|follow[ -]?up|next steps?|disclaimer|{RECORD}"
+    rf"|follow[ -]?up|next steps?|disclaimer|{RECORD}"
 )
 OF_THE_STUDY = (  # asides with which a section may open before it says anything
     r"(?:prior |image |exam )?(?:comparisons?|techniques?|indications?|(?:clinical )?history|hx|exam(?:ination)?s?|stud(?:y|ies)|priors"
@@ -90,8 +90,8 @@ _MESSAGE = re.compile(
 )
 DOUBTFUL = "doubtful "  # before a kind: counts where a report has no other section of the kind
 _SURE_FINDINGS = ("findings", "impression", "combined")
-_OF_FINDINGS = (*_SURE_FINDINGS, *(f"{DOUBTFUL}{kind}" for kind in _SURE_FINDINGS))
-OWNS_MORE = (*_OF_FINDINGS, "report", "described")  # kinds whose section goes on over empty lines, to the next heading
+OF_FINDINGS = (*_SURE_FINDINGS, *(f"{DOUBTFUL}{kind}" for kind in _SURE_FINDINGS))
+OWNS_MORE = (*OF_FINDINGS, "report", "described")  # kinds whose section goes on over empty lines, to the next heading
 
 
 def heading(line: str, at_start: bool, inside: str) -> tuple[str, str] | None:
@@ -194,7 +194,7 @@ def _whose(name: str) -> str:
 
 def _kind_of_report(inside: str) -> str:
     """What REPORT: or RESULT: begins: the report itself, unless its sections have begun."""
-    return "report" if inside not in _OF_FINDINGS else "aside"
+    return "report" if inside not in OF_FINDINGS else "aside"
 
 
 def _kind_of_known(name: str) -> str:

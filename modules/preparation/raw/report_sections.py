@@ -25,12 +25,13 @@ from dataclasses import dataclass
 
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
-from modules.corpus.section_names import RECORD, SIGNATURE, without_listed_asides
+from modules.corpus.section_names import ORGAN, RECORD, SIGNATURE, without_listed_asides
 from modules.corpus.section_titles import final_parts
 from modules.preparation.raw.report_headings import (
     ASIDES,
     DOUBTFUL,
     NAMES,
+    OF_FINDINGS,
     OF_THE_STUDY,
     OWNS_MORE,
     heading,
@@ -77,7 +78,7 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     r"|(?<=[.?!])\s+(?=(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
     # as in "No nodule. Impression: .."
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?(?:\s*(?:and|/|&)\s*[Rr]ecommendations?(?:\([Ss]\))?)?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Diagnos[ie]s"
-    rf"|findings?|impressions?|conclusions?|(?=[A-Z])(?i:{ASIDES}))\s*:)"
+    r"|Technique|Comparisons?|Indications?|Recommendations?|Comments?|Notes?|Notifications?|Communications?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
     # as in "Chest: Findings: .."
     rf"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|(?=[A-Z])(?i:{OF_THE_STUDY}))\s*:)"
 )
@@ -88,6 +89,9 @@ _SIGNATURE = re.compile(rf"[^\w\n]{{0,40}}{SIGNATURE}.*", re.IGNORECASE)
 _CLOSES = re.compile(r"\s*end of (?:report|impression)\b", re.IGNORECASE)
 _REOPENS = re.compile(r"\W*(?:[\w-]+\s+){0,3}(?:findings?|impressions?)\b", re.IGNORECASE)
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
+_OF_THE_RECORD = re.compile(rf"(?i)\s*(?:{RECORD})\s*:")
+_ORGANS_LINE = re.compile(rf"(?i)\s*(?:[-*\u2022]\s+)?(?:{ORGAN})[^:\n.]{{0,40}}:")
+_REMARK = re.compile(r"(?i)\W*(?:notes?|comments?)\b")
 _OPENS = re.compile(rf"(?i)\W*(?:{OF_THE_STUDY})\b")
 _WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour
 _OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with what it was compared
@@ -117,10 +121,18 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    texts, *addenda = map(_texts, final_parts(with_paragraphs(report)))
+    report = with_paragraphs(report)
+    texts, *addenda = map(_texts, final_parts(report, _says_something if "FINAL REPORT" in report else str.strip))
     for kind in SECTIONS:
         texts[kind] = next((found[kind] for found in (texts, *addenda) if found[kind]), [])
     return Sections(*(" ".join(texts[kind]) for kind in (*SECTIONS, "unnamed")))
+
+
+def _says_something(part: str) -> bool:
+    """Whether a part of a report has a section, or a text that speaks of a finding; a footer has neither."""
+    texts = _texts(part)
+    named = texts["impression"] or texts["findings"] != texts["report"]
+    return bool(named) or speaks_of_a_finding(" ".join(texts["report"] + texts["unnamed"]))
 
 
 def _texts(part: str) -> dict[str, list[str]]:
@@ -183,6 +195,10 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 sections.append((owed, []))  # "FINDINGS: COMPARISON: None." does not end the findings before they begin
                 kind, lines = sections[-1]
                 owed = ""
+            if kind == "aside" and _ORGANS_LINE.match(line) and sections[-2:-1] and sections[-2][0] in OF_FINDINGS:
+                sections.append((sections[-2][0], [line]))  # "Comparison: None." between the lines of two organs
+                before = line
+                continue
             if not line.strip():
                 if kind in ("aside", "preamble", "unnamed") and any(part.strip() for part in lines):
                     sections.append(("preamble", []))  # an aside owns one paragraph
@@ -190,7 +206,10 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 continue
             ruled = _RULE.fullmatch(line)
             if ruled or _SIGNATURE.fullmatch(line) or _DOCTOR.fullmatch(line):
-                sections.append(("preamble" if ruled else "aside", []))
+                begins = not any(
+                    any(texts) for _, texts in sections
+                )  # "Thank you for referring ..": its line alone is no text
+                sections.append(("preamble" if ruled or begins else "aside", []))
                 before, closed = "", closed or bool(_CLOSES.match(line))
                 continue
             header = heading(line, not before or bool(_ENDS_SENTENCE.search(before)), kind)
@@ -205,7 +224,12 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 owed = ""
             elif kind in OWNS_MORE and not any(part.strip() for part in lines) and _OPENS.match(line):
                 owed = kind
+            if begun == "aside" and _OF_THE_RECORD.match(line) and all(k == "aside" or not any(t) for k, t in sections):
+                sections += [("aside", [text]), ("preamble", [])]  # above the report a line of the archive's is its own
+                continue
             aside, rest = _first_sentence(text) if owed else (text, "")
+            if owed and _REMARK.match(line) and speaks_of_a_finding(aside):
+                begun, aside, rest, owed = owed, text, "", ""  # "FINDINGS: Note: a nodule is seen."
             sections.append((begun, [aside]))
             if rest:
                 sections.append((owed, [rest]))
