@@ -12,10 +12,12 @@ from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import ADDENDUM
 
 FINDINGS = r"(?:findings?(?:\(s\))?|observations?)"
-CONCLUSION = r"(?:impressions?(?:\(s\))?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?)"
+CONCLUSION = (
+    r"(?:impressions?(?:\(s\))?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?|concl)"
+)
 _BESIDE = rf"(?:{FINDINGS}|{CONCLUSION}|recommendations?(?:\(s\))?|plan|diagnos[ei]s)"
-NAMES = (  # "FINDINGS/IMPRESSION", "Assessment and Plan", "Impression (Summary)"
-    rf"(?:(?:{FINDINGS}|{CONCLUSION})(?:\s*(?:and|&|/)\s*{_BESIDE})?(?:[^\S\n]*\([^()\n]{{2,40}}\))?(?![^\W_]))"
+NAMES = (  # "FINDINGS/IMPRESSION", "Assessment and Plan", "Impression (Summary)", "FINDINGS, CHEST"
+    rf"(?:(?:{FINDINGS}|{CONCLUSION})(?:\s*(?:and|&|/)\s*{_BESIDE})?(?:[^\S\n]*[(\[][^()\[\]\n]{{2,40}}[)\]]|,(?-i:[A-Z /&,]{{3,40}}(?=:)))?(?![^\W_]))"
 )
 MARKS = (  # before a heading that begins a line: "> ## ", "1. **", "=== ", "(", an emoji
     r"(?:(?:[>#*_=~+-]|[(\[](?=[^()\[\]:\n]{1,40}[)\]])|[^\w\s\x00-\x7f]|(?:\d{1,2}|[IVX]{1,4}|[A-F])[.)](?=[\s*_]))[^\S\n]*)*(?=[^\W_]|\[)"
@@ -46,7 +48,7 @@ _OF_THE_VIEW = re.compile(  # "Portable AP radiograph of the chest was reviewed 
 
 def kind_of_title(name: str) -> str:
     """What a name of :data:`NAMES` is of: ``"findings"``, ``"impression"``, or ``"both"`` in one."""
-    name = re.sub(r"\s*\([^()]{2,}\)\Z", "", name)
+    name = re.sub(r"\s*(?:[(\[][^()\[\]]{2,}[)\]]|,.*)\Z", "", name)
     findings, conclusion = (re.search(rf"(?i)\b{names}", name) for names in (FINDINGS, CONCLUSION))
     if findings and conclusion:
         return "both"

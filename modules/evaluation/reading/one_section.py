@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from modules.corpus.cells import is_empty
 from modules.corpus.lost_line_ends import with_paragraphs
+from modules.corpus.section_asides import ASIDES, DIAGNOSIS, OF_THE_STUDY, REMARK, WITH_COLON
 from modules.corpus.section_names import (
     ANOTHER,
     GOES_ON,
@@ -18,8 +19,8 @@ from modules.corpus.section_names import (
     without_listed_asides,
 )
 from modules.corpus.section_titles import MARKS, MARKS_BEHIND, NAMES, final_parts, kind_of_title, without_titles
+from modules.labelling.spoken_of import speaks_of_a_finding
 
-_DIAGNOSIS = r"(?:final |radiographic |radiological )?diagnos[ei]s"
 _DEGREE = r"(?:ab)?normal|positive|negative"
 _WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{_DEGREE}|{ANOTHER}|techniques?[^\S\n]+(?:and|&))[^\S\n]+){{1,3}}"
 _BETWEEN = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
@@ -34,7 +35,7 @@ _HEADER = re.compile(
     rf"{_LINE}(?P<whose_line>{_WHOSE})?(?P<line>{NAMES})[^\S\n]*{MARKS_BEHIND}(?=\n)"
     # "Findings: ..", "1. Findings - ..", "[Findings] .." or "Final Impression: .." at such a place
     rf"|{_BEGINS}(?:(?P<whose>{_WHOSE})?(?P<name>{NAMES})[\])]?{_BOLD}\s*[:=]{_BOLD}(?:\n[=-]{{3,}}(?=\n))?|(?P<dashed>{NAMES}){_BOLD}[^\S\n]+[-\u2013\u2014](?=\s)"
-    rf"|\[(?P<marked>{NAMES})\]:?|(?P<diagnosis>{_DIAGNOSIS}){_BOLD}[^\S\n]*:{_BOLD})"
+    rf"|\[(?P<marked>{NAMES})\]:?|(?P<diagnosis>{DIAGNOSIS}){_BOLD}[^\S\n]*:{_BOLD})"
     # these need no end of a sentence before them, not even where a model writes small letters alone
     r"|(?-i:(?<=[a-z0-9,;)_\]])\s+(?:(?:FINAL|OVERALL|RADIOLOG\w+)\s+)?(?P<capitals>FINDINGS|IMPRESSION|IMP):|(?<=[A-Za-z0-9,;)_\]])\s+(?P<inside>[Ii]mpression):)",
     re.IGNORECASE,
@@ -43,20 +44,14 @@ _QUOTED_HEADING = re.compile(rf"^[^\S\n]*>[^\S\n]*[#*_]*[^\S\n]*{NAMES}", re.IGN
 _GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
     rf"\b(?:{GOES_ON}|clinical|overall|radiographic|initial|general|prior|previous|final)\s*\Z", re.IGNORECASE
 )
-_OTHERS = (
-    r"recommendations?(?:\(s\))?|suggestions?|advice|management|next steps?|plan|techniques?|procedures?(?: comments?)?|comparisons?|indications?"
-    r"|(?:(?:type|date) of (?:the )?|reference )?exam(?:ination)?s?|(?:type|date) of (?:the )?study"
-    r"|reason for (?:the )?(?:exam(?:ination)?|study)|notifications?|communications?|(?:clinical )?(?:history|information|indications?)"
-    rf"|follow[ -]?ups?|differential(?: diagnos[ei]s)?|disclaimers?|limitations?|comments?|notes?|attestation|wet read|{RECORD}"
-)
-_OF_THE_STUDY = re.compile(  # or of how it is read
-    r"(?i)\b(?:comparison|technique|indication|exam|history|clinical|reason|procedure|limitation|note|comment)"
-)
+_OPENS, _REMARK = re.compile(rf"(?i)\W*{OF_THE_STUDY}\b"), re.compile(rf"(?i)\W*{REMARK}")
+_FIRST_SENTENCE = re.compile(r"(?<=[.!?])(?<!\bDr\.)\s+|\n")
 _OF_THE_RECORD = re.compile(rf"\b(?:{RECORD})\W*\Z", re.IGNORECASE)
 _NO_ITEM = r"(?![-*+\u2022\u00b7\u2013\u2014][^\S\n]|\w{1,4}[.)])"  # of a list, which goes on behind it
 _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
-    rf"(?:^|\n)[ \t]*{_NO_ITEM}{MARKS}(?:(?:{_OTHERS})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*{MARKS_BEHIND}(?=\n))"
-    rf"|\s(?-i:{_OTHERS.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{_OTHERS})[^\S\n]*:|(?-i:\sRecommendations?:)",
+    rf"(?:^|\n)[ \t]*{_NO_ITEM}{MARKS}(?:(?:{ASIDES})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{ASIDES})[^\S\n]*{MARKS_BEHIND}(?=\n))"
+    rf"|(?:(?:^|\n)\s*|(?<=[a-z.?!;:)_])\s+)(?-i:{WITH_COLON})"
+    rf"|\s(?-i:{ASIDES.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{ASIDES})[^\S\n]*:|(?-i:\sRecommendations?:)",
     re.IGNORECASE,
 )
 _CLOSES = re.compile(rf"(?:(?:^|\n)[^\w\n]{{0,40}}|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
@@ -78,7 +73,7 @@ _NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own
 )
 _RULE = re.compile(r"\s*\n[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\Z")
 _TITLE = re.compile(  # of the report, or of a view
-    r"\A\s*(?:[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*(?:\n|\Z))|(?-i:(?<=REPORT)))[*_]*)?"
+    r"\A\s*(?:[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*(?:\n|\Z))|(?-i:(?<=REPORT)))[*_]*|(?:results?|description)\s*:)?"
     r"(?:\s*(?-i:[A-Z0-9 ,./()&'-]*\b(?:CHEST|VIEWS?|RADIOGRAPHS?|PORTABLE|LATERAL)\b(?:[A-Z0-9 ,./()&'_-]|(?<=\d):(?=\d))*):(?!\d)\s*)?",
     re.IGNORECASE,
 )
@@ -163,8 +158,13 @@ def _parts(text: str) -> dict[str, list[str]]:
         if heading.kind == "aside":
             none = _NO_COMPARISON.match(body) if "comparison" in name.lower() else None
             begins = kind != "before" and not any(parts.get(kind, ()))  # the section, which goes on behind it
-            begins = begins and bool(_OF_THE_STUDY.search(name) or (kind == "findings" and "plan" in name.lower()))
-            _add(parts, kind, body[none.end() :] if none else _behind(body, begins))
+            begins = begins and bool(_OPENS.match(name) or (kind == "findings" and "plan" in name.lower()))
+            remark = (
+                begins
+                and _REMARK.match(name)
+                and speaks_of_a_finding(_FIRST_SENTENCE.split(body.lstrip(), maxsplit=1)[0])
+            )
+            _add(parts, kind, body if remark else body[none.end() :] if none else _behind(body, begins))
             continue
         kind = heading.kind
         _add(parts, kind, body)
@@ -192,7 +192,7 @@ def _behind(body: str, first_sentence: bool) -> str:
     """What goes on behind an aside: it owns a paragraph, up to an organ's line, or one sentence of a section that has not begun."""
     body = body.lstrip()
     if first_sentence:
-        return "".join(re.split(r"(?<=[.!?])(?<!\bDr\.)\s+|\n", body, maxsplit=1)[1:])
+        return "".join(_FIRST_SENTENCE.split(body, maxsplit=1)[1:])
     end = _ENDS_ASIDE.search(body)
     return body[end.end() :] if end else ""
 
@@ -236,8 +236,10 @@ def _kind_of(name: str, whose: str, text: str, match: re.Match[str]) -> str | No
         return None
     if match["diagnosis"]:
         return "doubtful"
-    if re.search(rf"\(.*\b(?:{ANOTHER})\b", name) or (match["line"] and _ends_sentence(text, match)):
+    if match["line"] and _ends_sentence(text, match):
         return None
+    if re.search(rf"[(\[,].*\b(?:{ANOTHER})\b", name):
+        return "aside" if _on_own_line(text, match) else None
     kind = kind_of_title(name)
     if kind == "both":
         return kind

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import cache
 
-from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN, RECORD
-from modules.labelling.labelers import RuleLabeler
-from modules.labels import BLANK, CONDITIONS
+from modules.corpus.section_asides import ASIDES, IN_CAPITALS
+from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN
+from modules.labelling.spoken_of import speaks_of_a_finding
 from modules.preparation.raw.studies import SECTIONS
 
 _CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?|concl)"
@@ -32,15 +31,6 @@ _MARKED = re.compile(  # "**Findings:** ..", "[FINDINGS] ..", "## Findings"
     rf"\s*(?:#\s*|\*|__|\[|<|(?-i:\((?=[A-Z]{{4}})))+\s*(?P<name>{NAMES})\s*:?\s*(?:\*|__|\]|>|\)|#)*\s*:?(?P<rest>.*)",
     re.IGNORECASE,
 )
-ASIDES = (  # no escapes of letters, since they are looked for in capitals too
-    r"indications?|(?:clinical )?history|techniques?|comparisons?|examination|reason for (?:the )?(?:exam(?:ination)?|study)"
-    r"|recommendations?(?:\(s\))?|suggestions?|advice|notifications?|communications?|addendum|clinical information|comments?|notes?|plan|limitations?"
-    rf"|follow[ -]?up|next steps?|disclaimer|{RECORD}"
-)
-OF_THE_STUDY = (  # asides with which a section may open before it says anything
-    r"(?:prior |image |exam )?(?:comparisons?|techniques?|indications?|(?:clinical )?history|hx|exam(?:ination)?s?|stud(?:y|ies)|priors"
-    r"|procedures?|views?|date|quality|limitations?|notes?|comments?)"
-)
 _ASIDE_IN_ANY_CASE = re.compile(rf"\s*(?P<name>{ASIDES})\s*:(?P<rest>.*)", re.IGNORECASE)
 _MARKED_ASIDE = re.compile(  # "**Recommendations:** ..", "### Note"; not "* Comparison: .." of a list
     rf"\s*(?:#{{1,6}}\s+(?:\*{{1,3}}|__)?|\*{{1,3}}|__|\[)(?P<name>{ASIDES})(?:\s*:[*_\]]*|[*_]+\s*:|\]\s*:?|[*_]*\s*$)(?P<rest>.*)",
@@ -48,18 +38,7 @@ _MARKED_ASIDE = re.compile(  # "**Recommendations:** ..", "### Note"; not "* Com
 )
 _DESCRIPTION = re.compile(r"\s*description\s*:(?P<rest>.*)", re.IGNORECASE)
 _DIAGNOSIS = re.compile(rf"\s*(?P<name>(?:(?:{OF_THE_FILM}) )*(?:diagnos[ie]s|dx))\s*:(?P<rest>.*)", re.IGNORECASE)
-_ASIDE = re.compile(
-    r"(?:(?:clinical|brief|patient|pertinent|relevant|prior|previous|reference|type of|reason for|referring|additional|final|admitting|admission|"
-    r"presenting|discharge|working|outside|initial|preliminary|critical|date of|time of)\s+)*"
-    r"(?:indications?|history|information|diagnos[ie]s|symptoms?|exam(?:ination)?s?|study|request|techniques?|"
-    r"comparisons?|compared|procedures?|protocol|notifications?|recommendations?|recommend|communications?|"
-    r"comments?|notes?|follow ?-?up|discussion|pfi|end of|dr|cc|attestation|disclaimer|"
-    r"wet ?read|addend(?:um|a)|dictat\w*|dictation|transcrib\w*|sign(?:ed|ature)\w*|plan|electronically|attending|physician|"
-    r"resident|radiologist|accession|order\w*|contrast|dose|radiation|date|time|name|patient|reason|question|consent|"
-    r"technologist|transcriptionist|key images?|dx|clinicians?|provider|hx|pmh|priors|dob|mrn|cpt|icd|billing|suggestions?|advice|background|communicated|"
-    r"allerg(?:y|ies)|medications?|modality|exposure|referral|operator|unit|correlation|old films?|(?:image )?quality|limitations?|critical results?|clinical (?!finding|impression)\w+$|number of images|(?:views?|studies|data|age|sex|site|location|service|management)$)\b",
-    re.IGNORECASE,
-)
+_ASIDE = re.compile(IN_CAPITALS, re.IGNORECASE)
 _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
 _ORGAN = re.compile(ORGAN)
 _OF_A_VIEW = r"radiograph|view|portable|film|x-?ray|\bpa\b|\bap\b|lateral|frontal"
@@ -217,14 +196,3 @@ def _misspelt(name: str) -> str | None:
 def _like(name: str, known: tuple[str, ...]) -> str | None:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return close[0] if close else None
-
-
-@cache
-def _rules() -> RuleLabeler:
-    return RuleLabeler()
-
-
-def speaks_of_a_finding(text: str) -> bool:
-    """Whether a text names a condition, be it to deny it."""
-    states = _rules()([text])[0]
-    return any(state != BLANK for state, name in zip(states, CONDITIONS, strict=True) if name != "no finding")

@@ -25,17 +25,16 @@ from dataclasses import dataclass
 
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
+from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COLON
 from modules.corpus.section_names import ORGAN, RECORD, SIGNATURE, without_listed_asides
 from modules.corpus.section_titles import final_parts
+from modules.labelling.spoken_of import speaks_of_a_finding
 from modules.preparation.raw.report_headings import (
-    ASIDES,
     DOUBTFUL,
     NAMES,
     OF_FINDINGS,
-    OF_THE_STUDY,
     OWNS_MORE,
     heading,
-    speaks_of_a_finding,
 )
 from modules.preparation.raw.studies import SECTIONS, join_sections
 
@@ -56,8 +55,8 @@ _MARKED_INSIDE = re.compile(  # "A nodule. [IMPRESSION] ..", ".. | IMPRESSION:",
     rf"(?<!\s\d[.])(?<!\s\d\d[.])(?<!^\d[.])(?<=[.;!?|])[^\S\n]+(?=(?:{_MARK}{_OPENS_MARKED}?(?-i:(?=[A-Z])){NAMES}|{_OPENS_MARKED}(?-i:(?=[A-Z]))(?:{NAMES}|{ASIDES})){_CLOSES_MARKED})",
     re.MULTILINE | re.IGNORECASE,
 )
-_RULED = re.compile(  # "=== FINDINGS ===", "--- IMPRESSION ---"
-    rf"^[^\S\n]*([=-]{{2,5}})[^\S\n]*((?=(?-i:[A-Z]))(?:{NAMES}|{ASIDES})):?[^\S\n]*\1[=-]*",
+_RULED = re.compile(  # "=== FINDINGS ===", "--- IMPRESSION ---", "=== FINDINGS"
+    rf"^[^\S\n]*([=-]{{2,5}})[^\S\n]*((?=(?-i:[A-Z]))(?:{NAMES}|{ASIDES})):?[^\S\n]*(?:\1[=-]*|$)",
     re.MULTILINE | re.IGNORECASE,
 )
 _UNDERLINED = re.compile(
@@ -69,7 +68,7 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     # as in "no nodule IMPRESSION: ..", "no nodule. RECOMMENDATION: .."
     r"|(?<=[a-z.?!;:)_])\s+(?=(?:FINDINGS?|IMPRESSIONS?|CONCLUSIONS?|INTERPRETATION|SUMMARY|OPINION|ASSESSMENT|IMPR?|CONCL|DIAGNOS[IE]S|DX)"
     r"(?:\s*(?:AND|/|&)\s*(?:FINDINGS?|IMPRESSIONS?|RECOMMENDATIONS?(?:\(S\))?))?:"
-    rf"|(?:{ASIDES.upper()}|DISCUSSION):)"
+    rf"|{ASIDES.upper()}:|{WITH_COLON})"
     # as in "Cough. FINDINGS, PA AND LATERAL: ..", "Cough. FINDINGS The lungs .."
     r"|(?<=[a-z_][.?!])\s+(?=(?:FINDINGS?|IMPRESSIONS?)(?:\s*;|\s+:|,? [(\[]?[A-Z][A-Z ,/]{1,30}[)\]]?:|\.?\s+[A-Z][a-z]))"
     # as in "No nodule. CRITICAL FINDINGS: ..", "No nodule. I, the attending, ..", "No nodule. Final Impression: .."
@@ -78,7 +77,7 @@ _INSIDE = re.compile(  # where a section begins inside a line; not behind capita
     r"|(?<=[.?!])\s+(?=(?:[A-Z][\w'/-]+\s+){1,3}(?:[Ff]indings?|[Ii]mpressions?):)"
     # as in "No nodule. Impression: .."
     r"|(?<=[.?!])\s+(?=(?:Findings?|Impressions?(?:\s*(?:and|/|&)\s*[Rr]ecommendations?(?:\([Ss]\))?)?|Conclusions?|Interpretation|Summary|Opinion|Assessment|Diagnos[ie]s"
-    r"|Technique|Comparisons?|Indications?|Recommendations?|Comments?|Notes?|Notifications?|Communications?|Follow-?[Uu]p|Limitations?|findings?|impressions?|conclusions?)\s*:)"
+    rf"|(?=[A-Z])(?i:{ASIDES})|findings?|impressions?|conclusions?)\s*:)"
     # as in "Chest: Findings: .."
     rf"|(?<=:)\s+(?=(?:Findings?|Impressions?|Conclusions?|(?=[A-Z])(?i:{OF_THE_STUDY}))\s*:)"
 )
@@ -91,7 +90,7 @@ _REOPENS = re.compile(r"\W*(?:[\w-]+\s+){0,3}(?:findings?|impressions?)\b", re.I
 _DOCTOR = re.compile(r"\s*DR\.? [A-Z_].*")
 _OF_THE_RECORD = re.compile(rf"(?i)\s*(?:{RECORD})\s*:")
 _ORGANS_LINE = re.compile(rf"(?i)\s*(?:[-*\u2022]\s+)?(?:{ORGAN})[^:\n.]{{0,40}}:")
-_REMARK = re.compile(r"(?i)\W*(?:notes?|comments?)\b")
+_REMARK = re.compile(rf"(?i)\W*{REMARK}")
 _OPENS = re.compile(rf"(?i)\W*(?:{OF_THE_STUDY})\b")
 _WET_READ = re.compile(r"^[^\S\n]*WET READ\b[^:\n]*(?:\d:\d\d[^:\n]*)?$", re.MULTILINE)  # of a version and an hour
 _OF_THE_VIEW = re.compile(  # a paragraph that says what was looked at, and with what it was compared
