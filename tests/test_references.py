@@ -153,6 +153,23 @@ def test_label_references_are_as_published(model, datasets):
     )
 
 
+def test_label_references_are_of_other_patients_even_where_the_features_know_none(model, datasets, monkeypatch):
+    """Published label neighbours know no patients: here those of the own patient come first."""
+    dataset = datasets["train"]
+    groups = dataset.bank.groups(dataset.studies, True)[1]
+    own, everyone = np.arange(len(groups)), np.arange(len(groups))
+    published = np.array([sorted(everyone[everyone != i], key=lambda j, i=i: groups[j] != groups[i]) for i in own])
+    assert (groups[published[:, 0]] == groups).any(), "no patient has two studies"
+    stored = FeatureStore.__getitem__
+    monkeypatch.setattr(FeatureStore, "__getitem__", lambda s, name: published if name == "label_neighbours" else stored(s, name))  # fmt: skip
+    rows = training_rows(model, dataset, train_retrieval="label")
+    assert (groups[rows] != groups).all()
+    assert np.array_equal(training_rows(model, dataset, train_retrieval="label", exclude_same_patient=False), published[:, 0])  # fmt: skip
+    published = published[:, :1]
+    with pytest.raises(UserError, match="some training study has 0 label neighbours of other patients in its features"):
+        refuse_too_many(dataset, 1, options(train_retrieval="label"))
+
+
 def test_the_first_epoch_of_a_new_model_asks_the_entity_scores(model, datasets):
     dataset = datasets["train"]
     cosine = training_rows(model, dataset, retrieval="cosine").copy()

@@ -36,9 +36,12 @@ def refuse_too_many(dataset: ReportDataset, k: int, options: MainTrain) -> None:
         return
     limits = []  # how many there are, and the sentence that says so
     if how in ("label", "mixed"):
-        stored = dataset.bank.store["label_neighbours"].shape[1]
-        advice = "give fewer, or prepare with more --neighbours"
-        limits.append((stored, f"each study has {stored} label neighbours in its features: {advice}"))
+        stored, others = _label_neighbours(dataset, no_patient)
+        fewest, most = int(others.sum(axis=1).min()), stored.shape[1]
+        whose = f"each study has {most} label neighbours"
+        if fewest < most:  # published ones know no patients
+            whose = f"some training study has {fewest} label neighbours of other patients"
+        limits.append((fewest, f"{whose} in its features: give fewer, or prepare with more --neighbours"))
     if how != "label":
         groups, _ = dataset.bank.groups([], no_patient)
         others, whose = len(groups) - int(np.bincount(groups).max()), "patients" if no_patient else "studies"
@@ -128,7 +131,7 @@ def training_references(
     decoder has seen what it is to have none.
 
     Departure: the released code always gives the label-nearest report, which no test study can have: ``--train_retrieval
-    label``, and then no study goes without unless ``--drop_references`` says so.
+    label``, of another patient unless ``--no-exclude_same_patient``, and then no study goes without unless ``--drop_references`` says so.
 
     Args:
         model: whose retrieval is used.
@@ -142,8 +145,8 @@ def training_references(
     if options.model.retrieval == "none":
         dataset.refer_to(np.full((n, k), -1))
         return
-    own = dataset.bank.store.rows("training", [study.id for study in dataset.studies])  # (n,)
-    by_label = np.asarray(dataset.bank.store["label_neighbours"])[own, :k]
+    stored, others = _label_neighbours(dataset, options.training.exclude_same_patient)
+    by_label = np.take_along_axis(stored, np.argsort(~others, axis=1, kind="stable")[:, :k], axis=1)
     if how == "label":
         rows = by_label
     elif asks_its_own(options.training, epoch):
@@ -160,6 +163,14 @@ def training_references(
     rows = rows.copy()
     rows[dropped] = -1
     dataset.refer_to(rows)
+
+
+def _label_neighbours(dataset: ReportDataset, exclude_same_patient: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Stored rows ``(n, K)`` of the label-nearest reports, and which of them may be given: published ones know no patients."""
+    store = dataset.bank.store
+    rows = np.asarray(store["label_neighbours"])[store.rows("training", [study.id for study in dataset.studies])]
+    bank_groups, groups = dataset.bank.groups(dataset.studies, exclude_same_patient)
+    return rows, bank_groups[rows] != groups[:, None]
 
 
 def _most_alike(dataset: ReportDataset, exclude_same_patient: bool, k: int, seed: tuple[int, int]) -> np.ndarray:
