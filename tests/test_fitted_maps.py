@@ -18,6 +18,7 @@ from models.coarse_search import search_cells
 from models.config import IMAGENET_MEAN, IMAGENET_STD
 from models.revtaf import Revtaf
 from modules.messages import UserError
+from modules.processes.stops import StopRequest
 from modules.training import fitted_maps
 from modules.training.fitted_maps import FittedMaps
 from modules.weights.checkpoints import FORMAT, as_checkpoint, load_checkpoint
@@ -205,13 +206,21 @@ def test_a_signal_ends_a_fit_which_a_resume_begins_anew(prepared, tmp_path, monk
     monkeypatch.setattr(fitted_maps, "STEPS", 8)
     monkeypatch.setattr(fitted_maps, "LOOK", 2)
     train(prepared, tmp_path / "whole", "--map_view", "fine")
-    made, step = [], fitted_maps.maps_step
+    made, step, requests, enter = [], fitted_maps.maps_step, [], StopRequest.__enter__
 
     def signalled(*given):
         made.append(1)
         if len(made) == 8 + 3:  # in the fit of the first epoch
-            signal.raise_signal(signal.SIGTERM)  # to this thread: another one would tell it later
+            signal.raise_signal(signal.SIGTERM)
+            while not requests[-1].number:  # until the thread that listens has read it
+                time.sleep(0.01)
         return step(*given)
+
+    def entered(request):
+        requests.append(request)
+        return enter(request)
+
+    monkeypatch.setattr(StopRequest, "__enter__", entered)
 
     monkeypatch.setattr(fitted_maps, "maps_step", signalled)
     with pytest.raises(SystemExit) as end:
