@@ -78,6 +78,7 @@ ABLATIONS = (
     Ablation("predicted states in the prompt", "--prompt_states predicted"),
     Ablation("mixed states in the prompt", "--prompt_states mixed"),
     Ablation("label-nearest training references", "--train_retrieval label"),
+    Ablation("reports of the own patient", "--no-exclude_same_patient"),
     Ablation("every study has a reference", "--drop_references 0"),
     Ablation("no attention to text", "--attention none"),
     Ablation("alignment of stored texts", "--align_pairs stored"),
