@@ -212,7 +212,14 @@ def test_a_table_that_has_changed_does_not_replace_what_a_model_was_trained_on(t
     ):
         table.write_text(content)
         refused(capsys, found, data, "custom", "--raw_dir", table)
-    refused(capsys, "; main_train.py --resume goes on with what is there", data, "custom", "--raw_dir", table)
+    refused(capsys, "; main_train.py --resume goes on with what is there\n", data, "custom", "--raw_dir", table)
+    table.write_text(first)
+    for words in (
+        f"t.csv read with --seed 5 instead of 456789 gives something else than {data / 'annotation.json'} (",
+        ", and with --seed 5 --save_dir DIR it trains another model on the same split\n",
+    ):
+        refused(capsys, words, data, "custom", "--raw_dir", table, "--seed", 5)
+    table.write_text(grown)
     own = f"--ann_path {data}_2/annotation.json --image_dir {data}_2/images --feature_dir {data}_2/features"
     refused(capsys, f"run was trained on its features, which would be replaced: give it places of its own, {own} (and train into another --save_dir), or",
             data, "custom", "--raw_dir", table)  # fmt: skip

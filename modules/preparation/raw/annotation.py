@@ -193,11 +193,29 @@ def _refuse_trained(options: MainPrepare, differences: str) -> None:
     """Refuse to replace an annotation whose features are being read or that models were trained on; UserError says what to do."""
     refuse_held(Path(options.data.feature_dir), "--feature_dir")
     if not options.raw.overwrite and (runs := trainings_of(options.data.feature_dir)):
-        raise UserError(
-            f"{options.raw.raw_dir} is not as it was when {options.data.ann_path} was made, or is read otherwise by this version "
-            f"({differences}), and {what_was_trained(runs)} on its features, which would be replaced: {_own_places(options.data)}, or "
+        flags = _other_flags(options)
+        why = "is not as it was when {} was made, or is read otherwise by this version"
+        if flags:
+            why = f"read with {', '.join(flags)} gives something else than {{}}"
+        advice = (
             "--overwrite, which moves annotation and features aside; main_train.py --resume goes on with what is there"
         )
+        if any(flag.startswith("--seed ") for flag in flags):
+            advice += (
+                f", and with --seed {options.runtime.seed} --save_dir DIR it trains another model on the same split"
+            )
+        raise UserError(
+            f"{options.raw.raw_dir} {why.format(options.data.ann_path)} ({differences}), and {what_was_trained(runs)} on its features, "
+            f"which would be replaced: {_own_places(options.data)}, or {advice}"
+        )
+
+
+def _other_flags(options: MainPrepare) -> list[str]:
+    """Flags that an annotation was made with other values of: ``--seed 2 instead of 1``."""
+    then = read_object(_beside(Path(options.data.ann_path), "raw.json")).get("options") or {}
+    now = plain(flat(options))
+    read = (name for name in _RECORDED if name in then and name not in ("raw_step", "resize", "copy_format"))
+    return [f"--{name} {now[name]} instead of {then[name]}" for name in read if then[name] != now[name]]
 
 
 def _own_places(data: DataOptions) -> str:
