@@ -231,6 +231,8 @@ def test_files_that_do_not_fit_are_refused(layouts, tmp_path):
     strange = read_report_file(write_csv(tmp_path / "q.csv", [("id", "report"), ("q", "text here")]))
     with pytest.raises(UserError, match="no study is in all files"):
         match({"a": strange}, truth, "none", 0)
+    with pytest.raises(UserError, match=r"no study is in all files \(no_test.json, train split: a; a: q\)"):
+        match({"a": strange}, read_report_file(no_test, "reference", split="train"), "none", 0)
     twice = write_csv(tmp_path / "d.csv", [("id", "report"), ("s50414267", "a b"), ("50414267", "b c")])
     with pytest.raises(UserError, match=r"repeats study 50414267.*remove one of them"):
         match({"a": read_report_file(twice)}, truth, "none", 0)

@@ -36,8 +36,8 @@ def refuse_too_many(dataset: ReportDataset, k: int, options: MainTrain) -> None:
         return
     limits = []  # how many there are, and the sentence that says so
     if how in ("label", "mixed"):
-        stored, others = _label_neighbours(dataset, no_patient)
-        fewest, most = int(others.sum(axis=1).min()), stored.shape[1]
+        stored, allowed = _label_neighbours(dataset, no_patient)
+        fewest, most = int(allowed.sum(axis=1).min()), stored.shape[1]
         whose = f"each study has {most} label neighbours"
         if fewest < most:  # published ones know no patients
             whose = f"some training study has {fewest} label neighbours of other patients"
