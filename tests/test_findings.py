@@ -21,7 +21,7 @@ NOW, BEFORE = "".join(PAGES).split("\n## Shorter trainings")
 LINES = [json.loads(line) for line in (DOCS / "ablations" / "runs.jsonl").read_text().splitlines()]
 TABLES = {  # where each benchmark is told
     "synth_cxr": NOW, "synth_cxr_thumbnail": NOW, "synth_cxr_small": NOW, "synth_cxr_small_again": NOW, "synth_cxr_rewarded": NOW,
-    "synth_cxr_small_rewarded": NOW, "synth_cxr_unseen": NOW, "synth_cxr_unseen_fine": NOW, "small": NOW, "synth_cxr_tail": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
+    "synth_cxr_small_rewarded": NOW, "synth_cxr_unseen": NOW, "synth_cxr_unseen_fine": NOW, "small": NOW, "small_own_patient": NOW, "synth_cxr_tail": NOW, "synth_cxr_short": BEFORE, "synth_cxr_last_stage": BEFORE,
 }  # fmt: skip
 TAIL = DOCS / "ablations" / "synth_cxr_tail.md"
 RUNS = {benchmark: latest_runs(LINES, benchmark) for benchmark in TABLES}
@@ -208,6 +208,32 @@ def test_what_the_rows_without_a_line_say_stands_as_it_was_measured():
             )
             assert low <= 0 <= high
     assert not figures("small", "full", CE[3]).any()
+
+
+def test_what_reports_of_the_own_patient_are_worth_stands_as_it_was_measured():
+    told = NOW.split("\n### Reports of the own patient")[1].split("\n#")[0]
+    both = [RUNS["small_own_patient"][row] for row in ("full", "reports of the own patient")]
+    assert [sorted(runs) for runs in both] == [[1, 2, 3, 4, 5]] * 2
+    assert [{run["settings"]["exclude_same_patient"] for run in runs.values()} for runs in both] == [{True}, {False}]
+    others = [
+        line["settings"].get("exclude_same_patient") for line in LINES if line["benchmark"] != "small_own_patient"
+    ]
+    assert True not in others
+
+    def more(name):
+        return figures("small_own_patient", "full", name) - figures(
+            "small_own_patient", "reports of the own patient", name
+        )
+
+    less = [more(name) for name in (*CE, *RETRIEVED, "grounding.rows.maps.hit_rate")]
+    assert all(abs(values.mean()) <= half_interval(values) for values in less)
+    bleu, f1 = (difference("", [values])[5:-2] for values in less[5:7])
+    assert (
+        f"(BLEU-4 {bleu}, label F1 {f1} without), nor in the hits of the maps ({difference('', [less[-1]])[5:-2]})"
+        in told
+    )
+    taken = [run["figures"]["seconds.train"] / 60 for runs in both for run in runs.values()]
+    assert f"Five seeds each, {min(taken):.1f} to {max(taken):.1f} minutes of training" in told
 
 
 def test_what_unseen_drawings_say_stands_as_it_was_measured():
