@@ -64,3 +64,54 @@ def test_a_differential_is_part_of_its_impression(item):
 @pytest.mark.parametrize("text", ["LUNGS: Clear. HEART: Large.", "LINES AND TUBES: None seen.", "UPPER LOBES: A nodule.", "The date: unknown. Name: none. A dose: low."])  # fmt: skip
 def test_organs_and_words_in_small_letters_stay(text):
     assert read(f"FINDINGS: {text} {F}\nIMPRESSION: {I}") == (f"{text} {F}", I)
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        "LUNGS ARE CLEAR. LUNG VOLUMES ARE LOW AT THIS TIME: ATELECTASIS. NO PNEUMOTHORAX.", "LUNGS CLEAR.\nNODULE LOCATION: LEFT UPPER LOBE.\nHEART NORMAL.",
+        "THE STUDY IS LIMITED: LOW VOLUMES. EDEMA.", "IN COMPARISON WITH THE PRIOR STUDY: LARGER EFFUSION.", "THE PATIENT HAS THE FOLLOWING LINES: PICC. EDEMA.",
+        "Clear. COMPARED WITH THE PRIOR STUDY OF 01/02/2012: THE LEFT EFFUSION IS LARGER. No pneumothorax.", "Clear. PATIENT IS STATUS POST CABG: STERNAL WIRES INTACT. No edema.",
+        "Clear. EXAM LIMITED: low lung volumes with effusion. No edema.", "Clear. SINCE THE PRIOR EXAM: NEW LEFT EFFUSION. No edema.",
+        "Clear. UNCHANGED FROM PRIOR EXAM: CARDIOMEGALY. No edema.", "RESOLVED: effusion.\nABSENT: pneumothorax.\nNEGATIVE: edema.\nLLL: consolidation.", "PE: none.\nNEW: edema.",
+    ],
+)  # fmt: skip
+def test_capitals_that_say_something_of_the_film_stay_with_what_they_say(findings):
+    assert read(f"FINDINGS: {findings}\nIMPRESSION: {I}") == (" ".join(findings.split()), I)
+
+
+@pytest.mark.parametrize("title", ["SINGLE AP PORTABLE VIEW", "PA AND LATERAL VIEWS"])
+def test_no_part_of_a_title_is_all_that_stays_of_the_findings(title):
+    assert F in read(f"FINDINGS: {title}: {F}\nIMPRESSION: {I}")[0]
+
+
+@pytest.mark.parametrize(
+    ("impression", "expected"),
+    [
+        ("\n1. Pneumonia. Recommendation: follow-up in 6 weeks.\n2. Small effusion.\n3. Clear.", "1. Pneumonia. 2. Small effusion. 3. Clear."),
+        ("1. Nodule. Recommendation: CT. 2. Pneumonia. 3. Effusion.", "1. Nodule. 2. Pneumonia. 3. Effusion."), ("\n(1) Nodule. Follow-up: CT.\n(2) Edema.", "(1) Nodule. (2) Edema."),
+        ("\n1. Nodule.\nRECOMMENDATION: CT.\n2. Effusion.", "1. Nodule. 2. Effusion."), ("\n1. Nodule.\n\nRECOMMENDATION: CT.\n\n2. Effusion.", "1. Nodule. 2. Effusion."),
+        ("\n1. Effusion. COMPARISON: larger than 2010.\n2. Edema.", "1. Effusion. 2. Edema."), ("\n- Nodule. Recommendation: CT.\n- Edema.", "- Nodule. - Edema."),
+        ("\n1. Nodule.\n2. Edema.\nRECOMMENDATIONS: 1. CT. 2. Clinic. 3. Labs.", "1. Nodule. 2. Edema."), ("\n1. Nodule.\nRECOMMENDATIONS:\n1. CT.\n2. Clinic.", "1. Nodule."),
+        ("\n- Nodule.\nRECOMMENDATIONS:\n- CT.\n- Clinic.", "- Nodule."), ("Nodule. Recommendation: CT.", "Nodule."),
+    ],
+)  # fmt: skip
+def test_an_aside_of_an_item_ends_with_the_item(impression, expected):
+    assert read(f"FINDINGS: {F}\nIMPRESSION: {impression}") == (F, expected)
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ("\n1. Comparison: None\n2. Lungs: clear\n3. Heart: normal", "2. Lungs: clear 3. Heart: normal"), ("1. Technique: AP view. 2. Lungs: Clear. 3. Heart: Normal.", "2. Lungs: Clear. 3. Heart: Normal."),
+        ("\n1. Lungs: clear\n2. Technique: adequate\n3. Pleura: effusion", "1. Lungs: clear 3. Pleura: effusion"), ("\n(1) History: none\n(2) Lungs: clear", "(2) Lungs: clear"),
+    ],
+)  # fmt: skip
+def test_an_item_that_is_an_aside_does_not_end_the_list(findings, expected):
+    assert read(f"Findings: {findings}\n\nImpression: {I}") == (expected, I)
+
+
+def test_a_note_among_the_findings_counts_where_it_is_of_the_film():
+    assert read(f"FINDINGS: An opacity. Note: a left effusion is seen. Heart large.\nIMPRESSION: {I}") == ("An opacity. a left effusion is seen. Heart large.", I)  # fmt: skip
+    for note in ("The pneumonia was discussed with Dr. X.", "Follow-up of the nodule is advised.", "Thank you."):
+        assert read(f"FINDINGS: An opacity. Note: {note}\nIMPRESSION: {I}") == ("An opacity.", I)

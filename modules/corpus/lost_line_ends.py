@@ -39,6 +39,7 @@ _FILMS_APART = re.compile(
     rf"(?<=[.?!])\s+(?=(?:(?:{OF_THE_FILM})\s+)+\Z)", re.IGNORECASE
 )  # NO EFFUSION. CHEST X-RAY IMPRESSION:
 _ANOTHERS = re.compile(rf"\b(?:{ANOTHER})\s*\Z", re.IGNORECASE)
+_EARLIER = re.compile(r"\b(?:prior|previous|old|last|earlier|recent)\s*\Z", re.IGNORECASE)  # SINCE THE PRIOR EXAM:
 _GOES_ON = re.compile(rf"(?:\b(?:{GOES_ON}|{WEIGHED}|{ANOTHER})|&)\s*\Z", re.IGNORECASE)
 _FILMS = re.compile(rf"\b(?:{OF_THE_FILM})\s*\Z", re.IGNORECASE)
 
@@ -59,6 +60,8 @@ def _apart(line: str, small: bool, plain: bool) -> str:
     pieces = [line[:stop]]
     for heading in _HEADING.finditer(line, stop):
         if not (small or heading[0][0].isupper()):
+            continue
+        if heading[0].lower().startswith("exam") and _EARLIER.search(line[stop : heading.start()]):
             continue
         text, last, kind = line[stop : heading.start()], kind, heading.lastgroup or ""
         begins = _begins(kind, last, text, plain)

@@ -1,4 +1,4 @@
-"""Words by which a report says whose a section is, and where one ends: signatures, addenda, items of a list.
+"""Words by which a report says whose a section is, and where one ends: signatures and addenda.
 
 Readers of free-text reports and of the files that are scored share them.
 """
@@ -75,26 +75,3 @@ ADDENDUM = re.compile(  # on a line of its own or behind a sentence, also "*** A
     r"(?:[^\S\n]*(?:[:\]]|[*_=-]{2,}))*",
     re.MULTILINE,
 )
-_LISTED_ASIDE = re.compile(  # "2. Recommendation: CT." of a list
-    r"(?:^|(?<=[.;:!?)]\s))[^\S\n]*(\d{1,2})([.)])[^\S\n]+(?=(?-i:[A-Z]))(?=(?:recommendations?(?:\(s\))?|suggestions?|management|next steps?|plan"
-    r"|follow[ -]?ups?|notes?|comments?|limitations?|disclaimers?)[^\S\n]*:)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_MAIN = re.compile(r"\b(?:findings|impressions?|conclusions?)\W{0,3}:", re.IGNORECASE)
-_BEGINNING = re.compile(r"[^\n.;!?]{0,30}")  # of an item, which may be a heading: "3. FINAL IMPRESSION: B."
-
-
-def without_listed_asides(text: str) -> str:
-    """A report without the items of a list that belong to neither section, so that the items behind them stay.
-
-    The last item of a list loses its number alone: where that item ends is for the reader of headings to say.
-    """
-    for item in reversed(list(_LISTED_ASIDE.finditer(text))):
-        number, sign = int(item[1]) + 1, re.escape(item[2])
-        behind = re.compile(rf"(?:^|(?<=[.;!?)]\s))[^\S\n]*{number}{sign}\s", re.MULTILINE).search(text, item.end())
-        end = item.end()
-        beginning = _BEGINNING.match(text, behind.end()) if behind else None
-        if behind and beginning and not _MAIN.search(text, end, beginning.end()):
-            end = behind.start()
-        text = text[: item.start()] + text[end:]
-    return text

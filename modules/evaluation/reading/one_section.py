@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from modules.corpus.cells import is_empty
 from modules.corpus.lost_line_ends import with_paragraphs
-from modules.corpus.section_asides import ASIDES, DIAGNOSIS, OF_THE_STUDY, REMARK, WITH_COLON
+from modules.corpus.section_asides import ASIDES, DIAGNOSIS, OF_THE_STUDY, REMARK, WITH_COLON, without_listed_asides
 from modules.corpus.section_names import (
     ANOTHER,
     GOES_ON,
@@ -16,10 +16,9 @@ from modules.corpus.section_names import (
     RECORD,
     SIGNATURE,
     WEIGHED,
-    without_listed_asides,
 )
 from modules.corpus.section_titles import MARKS, MARKS_BEHIND, NAMES, final_parts, kind_of_title, without_titles
-from modules.labelling.spoken_of import speaks_of_a_finding
+from modules.labelling.spoken_of import is_said_of_the_film, remarks_a_finding
 
 _DEGREE = r"(?:ab)?normal|positive|negative"
 _WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{_DEGREE}|{ANOTHER}|techniques?[^\S\n]+(?:and|&))[^\S\n]+){{1,3}}"
@@ -50,8 +49,8 @@ _OF_THE_RECORD = re.compile(rf"\b(?:{RECORD})\W*\Z", re.IGNORECASE)
 _NO_ITEM = r"(?![-*+\u2022\u00b7\u2013\u2014][^\S\n]|\w{1,4}[.)])"  # of a list, which goes on behind it
 _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
     rf"(?:^|\n)[ \t]*{_NO_ITEM}{MARKS}(?:(?:{ASIDES})(?:{_BOLD}[^\S\n]*:{_BOLD})|(?=(?-i:[A-Z]))(?:{ASIDES})[^\S\n]*{MARKS_BEHIND}(?=\n))"
-    rf"|(?:(?:^|\n)\s*|(?<=[a-z.?!;:)_])\s+)(?-i:{WITH_COLON})"
-    rf"|\s(?-i:{ASIDES.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{ASIDES})[^\S\n]*:|(?-i:\sRecommendations?:)",
+    rf"|(?:(?:^|\n)\s*|(?-i:(?<=[a-z.?!;:)_]))\s+)(?-i:{WITH_COLON})"
+    rf"|(?-i:(?<=[a-z0-9.?!;:)_\]]))\s(?-i:{ASIDES.upper()}):|(?<=[.!?:])\s*(?=(?-i:[A-Z]))(?:{ASIDES})[^\S\n]*:|(?-i:\sRecommendations?:)",
     re.IGNORECASE,
 )
 _CLOSES = re.compile(rf"(?:(?:^|\n)[^\w\n]{{0,40}}|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
@@ -159,11 +158,7 @@ def _parts(text: str) -> dict[str, list[str]]:
             none = _NO_COMPARISON.match(body) if "comparison" in name.lower() else None
             begins = kind != "before" and not any(parts.get(kind, ()))  # the section, which goes on behind it
             begins = begins and bool(_OPENS.match(name) or (kind == "findings" and "plan" in name.lower()))
-            remark = (
-                begins
-                and _REMARK.match(name)
-                and speaks_of_a_finding(_FIRST_SENTENCE.split(body.lstrip(), maxsplit=1)[0])
-            )
+            remark = _REMARK.match(name) and (begins or kind == "findings") and remarks_a_finding(body)
             _add(parts, kind, body if remark else body[none.end() :] if none else _behind(body, begins))
             continue
         kind = heading.kind
@@ -199,7 +194,8 @@ def _behind(body: str, first_sentence: bool) -> str:
 
 def _headings(text: str) -> list[_Heading]:
     """Everything that begins or ends a section, in order."""
-    found = [_Heading(match.start(), match.end(), "aside") for match in _ASIDE.finditer(text)]
+    asides = (match for match in _ASIDE.finditer(text) if not is_said_of_the_film(match[0], text[match.end() :]))
+    found = [_Heading(match.start(), match.end(), "aside") for match in asides]
     for match in _CLOSES.finditer(text):
         found.append(_Heading(match.start(), match.end(), "aside" if match[0].lower().endswith("findings") else "end"))
     kind = ""  # of the section that the text stands in

@@ -13,7 +13,7 @@ import re
 
 from modules.corpus.section_asides import ASIDES, IN_CAPITALS
 from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN
-from modules.labelling.spoken_of import speaks_of_a_finding
+from modules.labelling.spoken_of import is_said_of_the_film, speaks_of_a_finding
 from modules.preparation.raw.studies import SECTIONS
 
 _CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?|concl)"
@@ -43,6 +43,11 @@ _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recomme
 _ORGAN = re.compile(ORGAN)
 _OF_A_VIEW = r"radiograph|view|portable|film|x-?ray|\bpa\b|\bap\b|lateral|frontal"
 _TITLE, _VIEW = re.compile(rf"{_OF_A_VIEW}|cxr"), re.compile(rf"{_OF_A_VIEW}|chest")
+_SAYS = re.compile(  # unknown headings that say whether, since when or where something is: RESOLVED: effusion. LLL: consolidation.
+    r"(?:(?:un)?chang\w+|resol\w+|absen\w+|presen\w+|negativ\w*|positiv\w*|(?:ab)?normal|new|old|stable|chronic|acute|subacute|increas\w+|decreas\w+"
+    r"|improv\w+|wors\w+|possibl\w+|probabl\w+|likely|unlikely|question\w+|suspect\w*|excluded?|ruled out|no|not|none|denied"
+    r"|side|bilateral\w*|unilateral|[rl][uml]l|lingula\w*|bas\w+|ape?x|apic\w+|pe)\b"
+)
 _NAMED = re.compile(r"(?:finding|observation|impression|conclusion)\w*")
 _REPORT = re.compile(r"\b(?:reports?|results?)\b")
 _ANOTHER = re.compile(rf"\b(?:{ANOTHER})\b")
@@ -133,6 +138,8 @@ def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tu
         if not of_findings:
             return _kind_of_report(inside), rest
         return "aside" if not _NAMED.fullmatch(name) and _MESSAGE.match(rest) else _kind_of_known(name), rest
+    if inside in OWNS_MORE and is_said_of_the_film(name, rest):
+        return None
     if (
         whose == "another"
         or _ASIDE.match(name)
@@ -144,8 +151,9 @@ def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tu
         return f"{DOUBTFUL if sure else ''}{_kind_of_known(name)}", rest
     if re.fullmatch(_CONCLUSION, name) or _misspelt(name):
         return _kind_of_known(name), rest
-    part = not sure or _ORGAN.search(name) or speaks_of_a_finding(name)  # LUNGS: Clear.
+    part = not sure or bool(_ORGAN.search(name)) or speaks_of_a_finding(name)  # LUNGS: Clear.
     if inside in OWNS_MORE:
+        part = part or bool(_SAYS.match(name))
         title = _TITLE.search(name) or not _VIEW.search(name)  # CHEST, PA AND LATERAL:, or a word that is not known
         return (inside, rest) if title and not part else None
     if name == "chest, two views":

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
-from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COLON
-from modules.corpus.section_names import ORGAN, RECORD, SIGNATURE, without_listed_asides
+from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COLON, without_listed_asides
+from modules.corpus.section_names import ORGAN, RECORD, SIGNATURE
 from modules.corpus.section_titles import final_parts
-from modules.labelling.spoken_of import speaks_of_a_finding
+from modules.labelling.spoken_of import remarks_a_finding, speaks_of_a_finding
 from modules.preparation.raw.report_headings import (
     DOUBTFUL,
     NAMES,
@@ -227,8 +227,9 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 sections += [("aside", [text]), ("preamble", [])]  # above the report a line of the archive's is its own
                 continue
             aside, rest = _first_sentence(text) if owed else (text, "")
-            if owed and _REMARK.match(line) and speaks_of_a_finding(aside):
-                begun, aside, rest, owed = owed, text, "", ""  # "FINDINGS: Note: a nodule is seen."
+            in_findings = owed or (kind if kind.endswith("findings") else "")
+            if begun == "aside" and in_findings and _REMARK.match(line) and remarks_a_finding(text):
+                begun, aside, rest, owed = in_findings, text, "", ""  # "FINDINGS: Note: a nodule is seen."
             sections.append((begun, [aside]))
             if rest:
                 sections.append((owed, [rest]))
