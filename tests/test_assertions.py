@@ -108,3 +108,23 @@ def test_denial_reaches_back_a_limited_number_of_words():
 )
 def test_sentences(report, sentences):
     assert normalised_sentences(report) == sentences
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("No pneumothorax, left basilar atelectasis is unchanged.", "pneumothorax - atelectasis +"), ("No pneumothorax or effusion, right basilar opacity persists.", "effusion - opacity +"),
+        ("No pneumothorax, right chest tube in place.", "pneumothorax - tube +"), ("No effusion, ET tube is in good position.", "effusion - tube +"), ("Clear, no effusion, heart enlarged.", "effusion - enlarged +"),
+        ("No pneumothorax, a small left effusion is seen.", "pneumothorax - effusion +"), ("No pneumothorax and small left effusion.", "pneumothorax - effusion +"),
+        ("No effusion and stable moderate cardiomegaly.", "effusion - cardiomegaly +"), ("No acute process, chronic left effusion.", "effusion +"),
+        ("No pneumothorax and mild cardiomegaly is stable.", "pneumothorax - cardiomegaly +"), ("no pneumothorax left basilar atelectasis is unchanged", "pneumothorax - atelectasis +"),
+        # a list of what is denied goes on
+        ("No pneumothorax, pleural effusion is seen.", "effusion -"), ("No pneumothorax, effusion, or stable nodule.", "effusion - nodule -"), ("no pneumothorax effusion or stable nodule", "nodule -"),
+        ("No effusion, heart failure or pneumothorax.", "failure - pneumothorax -"), ("No effusion or a small nodule is seen.", "effusion - nodule -"), ("No new effusion, stable or increased edema.", "effusion - edema -"),
+        ("No large effusion and no pneumothorax.", "effusion - pneumothorax -"), ("follow up to exclude an underlying mass", "mass ."),
+    ],
+)  # fmt: skip
+def test_what_is_denied_ends_where_something_is_said_to_be_as_it_was(sentence, expected):
+    found = assertions(sentence)
+    words = expected.split()
+    assert {word: found[word] for word in words[::2]} == dict(zip(words[::2], words[1::2], strict=True))

@@ -210,3 +210,9 @@ def test_rules_that_were_asked_for_are_not_called_a_missing_file(tmp_path, capsy
     assert "--chexbert_path none asks for it" in capsys.readouterr().out
     find_labeler(tmp_path / "chexbert.pth")
     assert f"there is no {tmp_path / 'chexbert.pth'}" in capsys.readouterr().out
+
+
+def test_air_under_the_skin_is_no_emphysema_of_the_lung():
+    name = CONDITIONS.index("lung volume abnormal")
+    texts = ["Subcutaneous emphysema of the neck.", "Soft tissue emphysema is seen.", "Emphysema of the upper lobes."]
+    assert [int(labels[name]) for labels in RuleLabeler()(texts)] == [BLANK, BLANK, POSITIVE]

@@ -131,7 +131,7 @@ CUES = {
         r"correlat\w+(?: \w+)? (?:for|as to|to exclude|if)|to (?:identify|detect|assess for)",
         r"to (?:document|ensure|confirm)(?: (?:\w+ )?(?:resolution|clearing|stability))?(?: of)?",
         r"(?:for|can be performed|could be performed)(?: further)? (?:evaluation|characterization|assessment) of",
-        r"if there is|if (?:clinical )?(?:concern|suspicion)",
+        r"if there is|if (?:clinical )?(?:concern|suspicion)|to exclude",
     ),
     "stop": (
         r"but|however|although|though|except(?: for)?|other(?:wise)? than|apart from|aside from|besides|yet",
@@ -162,10 +162,8 @@ _GONE = re.compile(rf"({FINDING.pattern}) (?:resolved|cleared|gone)[,;]\s+")  # 
 _IS_CHANGED = r"(?:larger|smaller|increased|decreased|unchanged|stable|improved|better|worse),\s"
 _CHANGED = re.compile(rf"({FINDING.pattern} {_IS_CHANGED})")
 _SIZE = r"(?:mild|moderate|severe|small|trace|tiny|minimal)"
-_SIZED_ANEW = (
-    re.compile(  # "no effusion, mild edema" denies the first; in "no effusion, small nodule or edema" the list goes on
-        rf"(\bno (?:\w+ ){{0,2}}?{FINDING.pattern}),? (?={_SIZE}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))"
-    )
+_SIZED_ANEW = re.compile(  # "no effusion, mild edema" denies the first; in "no effusion, small nodule or edema" the list goes on
+    rf"(\bno (?:\w+ ){{0,2}}?{FINDING.pattern})(?:,| and|, and)? (?=(?:an? )?{_SIZE}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))"
 )
 _RUN_ON = re.compile(
     r"(?<=[a-z]{3}) (?=(?:No|Mild|Moderate|Severe|Small|Trace) [a-z])"
@@ -176,7 +174,16 @@ _OTHER_ONE = re.compile(  # "the right effusion is gone, the left one is unchang
 )
 _OWN_WORD = r"(?:old|healed|chronic|remote|new|stable|unchanged|persistent|residual)"
 _OWN_PHRASE = re.compile(  # "no fracture or dislocation, old rib fracture", "resolved edema, new effusion"
-    rf"(\b(?:no|without|resolved) [^,.;:\n]*{FINDING.pattern}[^,.;:\n]*?)(?:,\s+(?={_OWN_WORD}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))|\s[-\u2013\u2014]\s(?=(?:\w+ ){{0,3}}?{FINDING.pattern}))"
+    rf"(\b(?:no|without|resolved) [^,.;:\n]*(?:{FINDING.pattern}|acute (?:\w+ )?(?:process|disease|abnormality|findings?))[^,.;:\n]*?)(?:(?:,|,? and)\s+(?={_OWN_WORD}\b (?!(?:[^.;\n]*\b(?:or|nor)\b)))|\s[-\u2013\u2014]\s(?=(?:\w+ ){{0,3}}?{FINDING.pattern}))"
+)
+_HOW_IT_IS = (  # said of what is there, and not of what is denied
+    r"(?:(?:is|are|remains?|persists?|has been|have been)(?: (?:again|now|still|also|otherwise|mildly|slightly|grossly))* (?:unchanged|stable|persist\w+|larger|smaller"
+    r"|increas\w+|decreas\w+|improv\w+|wors\w+|enlarged|tortuous|redemonstrated|in (?:good |satisfactory |appropriate |stable |unchanged |standard )?(?:place|position))"
+    r"|persists?|remains?|in (?:place|(?:good|satisfactory|appropriate|stable|unchanged|standard) position)|unchanged|stable)"
+)
+_OWN_CLAUSE = re.compile(  # "no pneumothorax, left atelectasis is unchanged", "no effusion, heart enlarged"
+    rf"(\b(?:no|without) [^,.;:\n]*{FINDING.pattern}[^,.;:\n]*?),?\s+"
+    rf"(?=(?:(?!(?:or|nor|and|no)\b)[\w-]+ ){{0,5}}?{FINDING.pattern} (?:(?!(?:or|nor|and|no)\b)\w+ ){{0,2}}?{_HOW_IT_IS}\b(?![^.;\n]*\b(?:or|nor)\b)|(?:the )?(?:heart|cardiac silhouette|aorta) (?:is )?(?:enlarged|tortuous)\b)"
 )
 _SHORT_WORDS = (  # with a slash, and as the published cleaner leaves them
     (re.compile(r"\bw ?/?o\b(?! ?/)"), "without"), (re.compile(r"\bw/ ?(?=[a-z])"), "with "), (re.compile(r"\br/?o\b"), "rule out"),
@@ -208,8 +215,10 @@ def normalised_sentences(report: str) -> list[str]:
         text = _SIZED_ANEW.sub(r"\1. ", text)
     if " one" in text:
         text = _OTHER_ONE.sub(r"\1\2 \1", text)
-    if re.search(rf",\s+{_OWN_WORD}\b|\b(?:no|without)\b.*\s[-\u2013\u2014]\s", text):
+    if re.search(rf"(?:,|\band)\s+{_OWN_WORD}\b|\b(?:no|without)\b.*\s[-\u2013\u2014]\s", text):
         text = _OWN_PHRASE.sub(r"\1. ", text)
+    if re.search(r"\b(?:no|without)\b", text):
+        text = _OWN_CLAUSE.sub(r"\1. ", text)
     if re.search(_IS_CHANGED, text):
         text = _CHANGED.sub(lambda change: change[0].replace(",", "."), text)
     sentences = (_NOT_WORDS.sub(" ", piece).strip() for piece in _SENTENCE_END.split(text))

@@ -170,7 +170,7 @@ PRESENT: dict[str, tuple[str, ...]] = {
         rf"{_REDUCED} {_SHORT_GAP}(?:volumes?|inspirat\w+|inspiratory|inflation|expansion)",
         rf"volumes {_GAP}{_REDUCED}",
         r"(?:hyper|hypo|under|over) ?(?:inflat|expan|aerat|disten|lucen|ventil)\w*",
-        r"volume loss|loss of (?:lung )?volume|emphysema\w*|copd|chronic obstructive|air trapping",
+        r"volume loss|loss of (?:lung )?volume|(?<!subcutaneous )(?<!tissue )(?<!mediastinal )(?<!surgical )emphysema\w*|copd|chronic obstructive|air trapping",
     ),
 }
 
