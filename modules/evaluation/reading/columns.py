@@ -235,6 +235,8 @@ def _read_for(columns: _Columns, side: str, given: Mapping[str, str], free: tupl
     if names or free:
         return tuple(names) or free
     if columns.named["generated" if side == "reference" else "reference"]:
+        if columns.unknown_texts:
+            columns.refuse(f"{' and '.join(map(quoted_name, columns.unknown_texts))} may be the {role}")
         held = f"only {'generated reports' if side == 'reference' else 'references'}"
     else:
         sections = [quoted_name(name) for name in columns.headings if side_of(name) in _PARTS]
