@@ -25,7 +25,7 @@ from modules.messages import UserError
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
 from modules.records import read_json, read_jsonl
-from modules.retrieval import text_oracle
+from modules.retrieval import references, text_oracle
 from modules.retrieval.observation import Views, observe
 from modules.retrieval.references import (
     DROPPED,
@@ -196,6 +196,15 @@ def test_the_first_epochs_show_the_reports_most_like_the_own_one(model, datasets
     assert (patients[found] == patients[own]).any()
 
 
+def test_of_a_large_bank_each_epoch_compares_reports_that_it_draws(model, datasets, monkeypatch):
+    dataset, drawn = datasets["train"], []
+    monkeypatch.setattr(references, "COMPARED", 12)
+    for epoch in (1, 2):
+        drawn.append(np.random.default_rng((1, epoch)).choice(len(dataset.bank), 12, replace=False))
+        assert np.isin(training_rows(model, dataset, epoch, oracle_epochs=2), drawn[-1]).all()
+    assert {*drawn[0]} != {*drawn[1]}
+
+
 def test_what_is_alike_is_the_same_however_much_is_compared_at_once(datasets, monkeypatch):
     dataset = datasets["train"]
     reports, groups = list(dataset.reports), dataset.bank.groups(dataset.studies, False)
@@ -305,3 +314,23 @@ def test_the_label_oracle_is_not_asked_about_a_film_without_a_report(model, data
     dataset.studies = [dataset.studies[0], replace(dataset.studies[1], report="")]
     with pytest.raises(UserError, match=r"1 of 2 studies have no report.*--retrieval label, an oracle"):
         find_references(model, dataset, "label", options(retrieval="label"))
+
+
+def test_a_training_says_what_its_features_do_otherwise(prepared, datasets, tmp_path, capsys, monkeypatch):
+    """The memory of features that knew no patients, and references that were cleaned otherwise than the reports."""
+    dataset, once = datasets["train"], ["--epochs", 1, "--warmup_steps", 2]
+    train(prepared, tmp_path / "alike", *once)
+    assert "warning: the memory" not in (said := capsys.readouterr().out)
+    assert "warning: references were cleaned" not in said
+    memory, stored = np.array(dataset.store["memory_indices"]), FeatureStore.__getitem__
+    groups = dataset.bank.groups(dataset.studies, True)[1]
+    relatives = {i: j for i in range(len(groups)) for j in range(len(groups)) if i != j and groups[i] == groups[j]}
+    for one, other in relatives.items():
+        memory[dataset.rows[one], 0] = other
+    monkeypatch.setattr(FeatureStore, "__getitem__", lambda s, name: memory if name == "memory_indices" else stored(s, name))  # fmt: skip
+    train(prepared, tmp_path / "other", *once, "--max_words", 10)
+    said = capsys.readouterr().out
+    assert "warning: references were cleaned as --cleaning and --max_words published 100, reports are as published 10:" in said  # fmt: skip
+    assert f"warning: the memory of {len(relatives)} of {len(groups)} training studies holds a report of their own patient" in said  # fmt: skip
+    train(prepared, tmp_path / "allowed", *once, "--no-exclude_same_patient")
+    assert "warning: the memory" not in capsys.readouterr().out

@@ -18,7 +18,9 @@ from models.report_sampling import draw_reports
 from models.revtaf import Revtaf
 from modules.corpus.dataloaders import rarity
 from modules.corpus.datasets import Batch
+from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import RuleLabeler
+from modules.labels import CONDITIONS, POSITIVE
 from modules.options.flags import TrainingOptions
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
@@ -30,6 +32,7 @@ from modules.training.run_state import sums_by_name
 from modules.training.self_critical import SelfCritical
 from modules.training.trainer import Trainer
 from modules.training.update import Update
+from modules.training.validation import Validation
 from modules.weights.checkpoints import load_checkpoint
 
 END, PAD, V = 2, 0, 6
@@ -298,6 +301,42 @@ def test_what_no_report_says_counts_as_if_one_did():
     positive[:50, 0] = positive[:, 2] = True
     np.testing.assert_allclose(rarity(positive, 0.5), [2**0.5, 10, 1])
     assert (rarity(positive[:0], 0.5) == 1).all()
+
+
+def test_reports_without_a_word_earn_nothing_as_in_a_test(setting):
+    """Beside a report without findings full stops earned all, which every scorer gives 0."""
+    _, batch, critic = setting
+    dataset, tokenizer = critic.train_set, critic.train_set.tokenizer
+    normal = SelfCritical(critic.model, dataset, RuleLabeler(), critic.limits, 2, "fp32")
+    normal.own = RuleLabeler()(["the lungs are clear ."] * 3)
+    prompt = batch.token_ids[0, :19].tolist()
+    rows = [prompt + tokenizer.words(text, 20) for _ in range(3) for text in (". .", "the heart .")]
+    width = max(map(len, rows))
+    tokens = torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+    assert normal.reward(tokens, batch).tolist() == [[0, 1]] * 3
+    for text, earned in ((". .", 0.0), ("the heart .", 1.0)):
+        assert ReportScorer(["the lungs are clear ."], RuleLabeler())([text], meteor=False)["ce_f1"] == earned
+
+
+BOXES = "[ ] Pleural effusion\n[x] Cardiomegaly\n[ ] Pneumothorax"
+
+
+def test_boxes_of_a_report_are_read_alike_by_rewards_validations_and_tests(tmp_path):
+    """Validations and rewards took every box of the cleaned report for a finding."""
+    reports = {**REPORTS, "a": BOXES}
+    dataset = small_set(small_bank(tmp_path, reports, np.zeros((3, 18))), reports)
+    dataset.use_reports("published", 100)
+    assert "[" not in dataset.reports[0]
+    limits = GenerationLimits(beams=1, min_length=22, max_new_tokens=10)
+    critic = SelfCritical(
+        Revtaf(tiny_config(vocab_size=dataset.tokenizer.vocab_size)), dataset, RuleLabeler(), limits, 2, "fp32"
+    )
+    expected = RuleLabeler()([BOXES])[0]
+    assert [name for name, state in zip(CONDITIONS, expected, strict=True) if state == POSITIVE] == ["cardiomegaly"]
+    np.testing.assert_array_equal(critic.own[0], expected)
+    options = parse_options(MainTrain, ["--dataset_name", "custom", "--save_dir", str(tmp_path / "run")])
+    validation = Validation(critic.model, dataset, RuleLabeler(), options, torch.device("cpu"), lambda: None)
+    np.testing.assert_array_equal(validation.scorer.reference_labels[0], expected)
 
 
 def test_the_gradient_is_that_of_the_expected_reward():

@@ -151,16 +151,18 @@ def test_a_step_of_several_batches_is_resumed_behind_all_of_them(prepared, tmp_p
     assert trainer.state.seen == 2 * 8 * (trainer.state.step - 2)  # studies_per_second is of all batches
 
 
-def test_validation_studies_have_references_as_test_studies_do_whatever_training_studies_have(prepared, tmp_path):
+@pytest.mark.parametrize("how", ["cosine", "states"])
+def test_validation_studies_have_references_as_test_studies_do_whatever_training_studies_have(prepared, tmp_path, how):
     """Those nearest to their own labels would be an oracle's."""
-    trainer = trainer_of(prepared, tmp_path, "--train_retrieval", "label", "--retrieval", "cosine")
+    trainer = trainer_of(prepared, tmp_path, "--train_retrieval", "label", "--retrieval", how)
     trainer.validation.weights = "of no file"
     trainer.validation.generate()
     trainer.validation.forget()
     found, dataset = trainer.val_set.reference_rows.copy(), trainer.val_set
-    find_references(trainer.model, dataset, "label", trainer.options)
-    assert not np.array_equal(dataset.reference_rows, found)
-    find_references(trainer.model, dataset, "cosine", trainer.options)
+    for other in {"label", "cosine", "states"} - {how}:
+        find_references(trainer.model, dataset, other, trainer.options)
+        assert not np.array_equal(dataset.reference_rows, found)
+    find_references(trainer.model, dataset, how, trainer.options)
     assert np.array_equal(dataset.reference_rows, found)
 
 

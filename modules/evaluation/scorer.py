@@ -94,7 +94,7 @@ class ReportScorer:
         self.full = None if full is None else list(full)
         self.raw = list(raw if raw is not None else full if full is not None else references)
         self.published = published
-        texts = self._labelled(self.references, self.raw, self.full)
+        texts = texts_to_label(labeler, self.references, self.raw, self.full)
         self.reference_labels = cached_labels(labeler, texts, cache)  # (n, 14 or 18)
         self.notes = [NO_CIDER] if len(self.references) == 1 else []
 
@@ -195,15 +195,9 @@ class ReportScorer:
         ranked = sorted(scores, key=lambda name: order.index(name) if name in order else len(order))
         return SystemScores({name: scores[name] for name in ranked}, sums, classes, scored.predicted_labels)
 
-    def _labelled(self, reports: Sequence[str], raw: Sequence[str], whole: Sequence[str] | None) -> list[str]:
-        """What is labelled: the scored texts, but by the rules the structured answers of the raw ones as sentences."""
-        return labelled_texts(reports, raw, whole) if self.labeler.name == "rule" else list(reports)
-
     def _labels(self, reports: Sequence[str], raw: Sequence[str]) -> np.ndarray:
-        """Labels ``(n, 14 or 18)``; an empty report says nothing, "no finding" neither."""
-        labels = np.array(self.labeler(self._labelled(reports, raw, None)))
-        labels[[not any(map(str.isalnum, text)) for text in reports]] = BLANK
-        return labels
+        """Labels ``(n, 14 or 18)`` of predictions."""
+        return silent_are_blank(self.labeler(texts_to_label(self.labeler, reports, raw)), reports)
 
     def per_class(self, system: SystemScores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, dict[str, Any]]:
         """Precision, recall, F1 with its interval, if there is one, support and third of every condition."""
@@ -219,6 +213,27 @@ class ReportScorer:
             }
             for i, condition in enumerate(CHEXPERT_CONDITIONS)
         }
+
+
+def texts_to_label(
+    labeler: Labeler, reports: Sequence[str], raw: Sequence[str], whole: Sequence[str] | None = None
+) -> list[str]:
+    """What is labelled: the scored texts, but by the rules the structured answers of the raw ones as sentences.
+
+    Args:
+        labeler: that will label them.
+        reports: cleaned reports.
+        raw: the same as they were found.
+        whole: the cleaned ones before they were cut.
+    """
+    return labelled_texts(reports, raw, whole) if labeler.name == "rule" else list(reports)
+
+
+def silent_are_blank(labels: np.ndarray, reports: Sequence[str]) -> np.ndarray:
+    """A copy of the labels ``(n, 14 or 18)`` of predictions in which one without a word says nothing, "no finding" neither."""
+    labels = np.array(labels)
+    labels[[not any(map(str.isalnum, text)) for text in reports]] = BLANK
+    return labels
 
 
 def _parts(scored: Scored, suffix: str, metrics: Sequence[Metric], known: _Known) -> list[_Part]:

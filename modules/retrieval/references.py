@@ -54,6 +54,13 @@ def refuse_too_many(dataset: ReportDataset, k: int, options: MainTrain) -> None:
         raise UserError(f"{k} references of a study are wanted (--references), and {sentence}")
 
 
+def own_in_memory(dataset: ReportDataset) -> int:
+    """How many studies have a report of their own patient in their memory."""
+    memory = np.asarray(dataset.bank.store["memory_indices"])[dataset.rows]
+    bank_groups, groups = dataset.bank.groups(dataset.studies, True)
+    return int((bank_groups[memory] == groups[:, None]).any(axis=1).sum())
+
+
 def set_references(
     model: Revtaf,
     dataset: ReportDataset,

@@ -41,7 +41,7 @@ class Job(NamedTuple):
     folder: Path
 
 
-RELEASED = (  # every switch of the released code's behaviour at once; docs/method.md has a line on each
+RELEASED = (  # every switch of the released code's behaviour at once; docs/method.md has a line on each. That its label neighbours know no patients is the preparation's
     "--ot_plan single --align_iou binary --no-mask_padding --align_pairs all --entity_keys text --map_view patches "
     "--presence_weight 0 --reference_memory 0 --references 1 --prompt_states true --grid 1x --retrieval learned --enhancer scores "
     "--train_retrieval label --rare_sampling 0 --rerank none --beam_size 3"

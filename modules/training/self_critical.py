@@ -14,6 +14,7 @@ from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast
 from modules.evaluation.generation import search_of
 from modules.evaluation.metrics.clinical import example_f1, positives
+from modules.evaluation.scorer import silent_are_blank, texts_to_label
 from modules.labelling.labelers import Labeler, label_together
 from modules.options.programs import MainTrain
 from modules.training.objective import DrawnReports
@@ -50,7 +51,9 @@ class SelfCritical:
     ) -> None:
         self.model, self.train_set, self.labeler = model, train_set, labeler
         self.limits, self.number, self.precision, self.active = limits, number, precision, True
-        self.own = label_together(labeler, train_set.reports)  # (n, 14 or 18)
+        raw = [study.report for study in train_set.studies]
+        texts = texts_to_label(labeler, train_set.reports, raw, train_set.full_reports)
+        self.own = label_together(labeler, texts)  # (n, 14 or 18)
         self.weights = rarity(positives(self.own, labeler.conditions), power)  # (14,)
 
     @classmethod
@@ -82,7 +85,8 @@ class SelfCritical:
 
     def reward(self, token_ids: Tensor, batch: Batch) -> Tensor:
         """``ce_f1`` ``(B, n)`` of the drawn reports ``token_ids`` ``(B * n, T)``, in which conditions have their weights."""
-        drawn = self.labeler.label_once([self.train_set.tokenizer.decode(ids) for ids in token_ids.tolist()])
+        reports = [self.train_set.tokenizer.decode(ids) for ids in token_ids.tolist()]
+        drawn = silent_are_blank(self.labeler.label_once(reports), reports)
         own = self.own[batch.index].repeat(self.number, axis=0)  # (B * n, 14 or 18)
         f1 = example_f1(drawn, own, self.labeler.conditions, self.weights)  # (B * n,)
         return torch.from_numpy(f1).float().view(-1, self.number)

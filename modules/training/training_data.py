@@ -33,7 +33,7 @@ from modules.preparation.prepared_files import prepared_files
 from modules.preparation.published.recognition import how_to_prepare
 from modules.processes.watch import processes_started
 from modules.records import read_object
-from modules.retrieval.references import refuse_too_many
+from modules.retrieval.references import own_in_memory, refuse_too_many
 from modules.weights.backbones import needed_backbone, read_folder
 
 
@@ -142,7 +142,26 @@ class TrainingData:
         for dataset in datasets.values():
             dataset.use_reports(options.data.cleaning, options.data.max_words)
         refuse_too_many(datasets["train"], config.references, options)
+        if is_main():
+            _warn_of_features(datasets["train"], options)
         return cls(datasets["train"], datasets["val"], store, config)
+
+
+def _warn_of_features(dataset: ReportDataset, options: MainTrain) -> None:
+    """Say what the features do otherwise than the flags of the training: the memory's patients, and how reports were cleaned."""
+    own = own_in_memory(dataset) if options.training.exclude_same_patient and options.model.memory_layers else 0
+    if own:
+        print(
+            f"warning: the memory of {own} of {len(dataset)} training studies holds a report of their own patient: main_prepare.py "
+            "--exclude_same_patient makes it without"
+        )
+    then = dataset.bank.store.entry("report_features")["made_by"].get("cleaning")
+    now = f"{options.data.cleaning} {options.data.max_words}"
+    if then and then != now:
+        print(
+            f"warning: references were cleaned as --cleaning and --max_words {then}, reports are as {now}: give both alike to main_prepare.py "
+            "and main_train.py"
+        )
 
 
 def _studies(options: MainTrain) -> dict[str, list[Study]]:

@@ -68,7 +68,9 @@ class Validation:
                 f"--monitor_metric {options.training.monitor_metric} is not among the validation scores: choose one of "
                 f"{', '.join(names)}"
             )
-        self.scorer = ReportScorer(val_set.reports, labeler) if is_main() else None
+        raw = [study.report for study in val_set.studies]
+        full = val_set.full_reports
+        self.scorer = ReportScorer(val_set.reports, labeler, full=full, raw=raw) if is_main() else None
 
     def generate(self) -> list[dict[str, Any]]:
         """Write the reports of the split, or those that an interrupted validation has not written; all are on disk then."""
