@@ -115,7 +115,7 @@ def test_a_signal_to_the_script_alone_ends_its_step_and_no_other_begins(tmp_path
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=heard) as running:
         assert running.stdout.readline() == "running\n"
         running.send_signal(getattr(signal, name))
-        said, _ = running.communicate(timeout=30)  # the output is open as long as the step lives
+        said, _ = running.communicate(timeout=120)  # the output is open as long as the step lives
     assert said == "saved\n"
     assert running.returncode == 128 + getattr(signal, name)
 
