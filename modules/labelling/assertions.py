@@ -182,8 +182,8 @@ _HOW_IT_IS = (  # said of what is there, and not of what is denied
     r"|persists?|remains?|in (?:place|(?:good|satisfactory|appropriate|stable|unchanged|standard) position)|unchanged|stable)"
 )
 _OWN_CLAUSE = re.compile(  # "no pneumothorax, left atelectasis is unchanged", "no effusion, heart enlarged"
-    rf"(\b(?:no|without) [^,.;:\n]*{FINDING.pattern}[^,.;:\n]*?),?\s+"
-    rf"(?=(?:(?!(?:or|nor|and|no)\b)[\w-]+ ){{0,5}}?{FINDING.pattern} (?:(?!(?:or|nor|and|no)\b)\w+ ){{0,2}}?{_HOW_IT_IS}\b(?![^.;\n]*\b(?:or|nor)\b)|(?:the )?(?:heart|cardiac silhouette|aorta) (?:is )?(?:enlarged|tortuous)\b)"
+    rf"(\b(?:no|without) (?:[\w/-]+ ){{0,6}}?{FINDING.pattern}(?: [\w/-]+){{0,2}}?),?\s+"  # few words: long texts take no longer for each
+    rf"(?=(?:(?!(?:or|nor|and|no)\b)[\w-]+ ){{0,4}}?{FINDING.pattern} (?:(?!(?:or|nor|and|no)\b)\w+ ){{0,2}}?{_HOW_IT_IS}\b(?![^.;\n]*\b(?:or|nor)\b)|(?:the )?(?:heart|cardiac silhouette|aorta) (?:is )?(?:enlarged|tortuous)\b)"
 )
 _SHORT_WORDS = (  # with a slash, and as the published cleaner leaves them
     (re.compile(r"\bw ?/?o\b(?! ?/)"), "without"), (re.compile(r"\bw/ ?(?=[a-z])"), "with "), (re.compile(r"\br/?o\b"), "rule out"),
@@ -217,7 +217,7 @@ def normalised_sentences(report: str) -> list[str]:
         text = _OTHER_ONE.sub(r"\1\2 \1", text)
     if re.search(rf"(?:,|\band)\s+{_OWN_WORD}\b|\b(?:no|without)\b.*\s[-\u2013\u2014]\s", text):
         text = _OWN_PHRASE.sub(r"\1. ", text)
-    if re.search(r"\b(?:no|without)\b", text):
+    if re.search(rf"\b(?:no|without)\b[^.;]*\b(?:{_HOW_IT_IS}|enlarged|tortuous)\b", text):
         text = _OWN_CLAUSE.sub(r"\1. ", text)
     if re.search(_IS_CHANGED, text):
         text = _CHANGED.sub(lambda change: change[0].replace(",", "."), text)
