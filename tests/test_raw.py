@@ -17,7 +17,7 @@ from test_raw_mimic import TREES, write_tree
 import main_prepare
 from modules.corpus.annotations import check_images, read_annotation
 from modules.feature_folder import remember_training
-from modules.records import read_json
+from modules.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -219,6 +219,18 @@ def test_a_table_that_has_changed_does_not_replace_what_a_model_was_trained_on(t
         ", and with --seed 5 --save_dir DIR it trains another model on the same split\n",
     ):
         refused(capsys, words, data, "custom", "--raw_dir", table, "--seed", 5)
+    turned = dict(zip(("val", "test", "train"), read_json(data / "annotation.json").values(), strict=True))
+    write_json(tmp_path / "of{two}.json", turned)  # a name with braces is a name
+    refused(
+        capsys,
+        "of{two}.json instead of None gives something else than",
+        data,
+        "custom",
+        "--raw_dir",
+        table,
+        "--split_file",
+        tmp_path / "of{two}.json",
+    )
     table.write_text(grown)
     own = f"--ann_path {data}_2/annotation.json --image_dir {data}_2/images --feature_dir {data}_2/features"
     refused(capsys, f"run was trained on its features, which would be replaced: give it places of its own, {own} (and train into another --save_dir), or",

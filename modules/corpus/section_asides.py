@@ -36,6 +36,7 @@ OF_THE_STUDY = (  # asides with which a section may open before it says anything
     r"(?:prior |image |exam )?(?:comparisons?|techniques?|indications?|(?:clinical )?history|hx|exam(?:ination)?s?|stud(?:y|ies)|priors"
     r"|procedures?|views?|date|quality|limitations?|notes?|comments?|reason for (?:the )?(?:exam(?:ination)?|study)|clinical information)"
 )
+FIRST_SENTENCE = re.compile(r"(?<=[.!?])(?<!\bDr\.)\s+|\n")  # ends here
 REMARK = r"(?:notes?|comments?)\b"  # what stands under one may be a finding
 _CALLED = rf"(?-i:(?=[A-Z]))(?:{ASIDES})[^\S\n]*:"
 _LISTED = re.compile(  # "2. Recommendation: CT." of a list

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from modules.corpus.section_asides import FIRST_SENTENCE
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import BLANK, CONDITIONS
 
@@ -17,7 +18,6 @@ _TO_A_COLLEAGUE = re.compile(
     r"|correlat\w+|follow[ -]?up)\b",
     re.IGNORECASE,
 )
-_FIRST_SENTENCE = re.compile(r"(?<=[.!?])(?<!\bDr\.)\s+|\n")
 
 
 @cache
@@ -43,4 +43,4 @@ def remarks_a_finding(text: str) -> bool:
 
 
 def _first_sentence(text: str) -> str:
-    return _FIRST_SENTENCE.split(text.strip(), maxsplit=1)[0]
+    return FIRST_SENTENCE.split(text.strip(), maxsplit=1)[0]

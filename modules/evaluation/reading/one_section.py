@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from modules.corpus.cells import is_empty
 from modules.corpus.lost_line_ends import with_paragraphs
-from modules.corpus.section_asides import ASIDES, DIAGNOSIS, OF_THE_STUDY, REMARK, WITH_COLON, without_listed_asides
+from modules.corpus.section_asides import (
+    ASIDES,
+    DIAGNOSIS,
+    FIRST_SENTENCE,
+    OF_THE_STUDY,
+    REMARK,
+    WITH_COLON,
+    without_listed_asides,
+)
 from modules.corpus.section_names import (
     ANOTHER,
     GOES_ON,
@@ -44,7 +52,6 @@ _GOES_ON = re.compile(  # a sentence that "an impression: .." is part of
     rf"\b(?:{GOES_ON}|clinical|overall|radiographic|initial|general|prior|previous|final)\s*\Z", re.IGNORECASE
 )
 _OPENS, _REMARK = re.compile(rf"(?i)\W*{OF_THE_STUDY}\b"), re.compile(rf"(?i)\W*{REMARK}")
-_FIRST_SENTENCE = re.compile(r"(?<=[.!?])(?<!\bDr\.)\s+|\n")
 _OF_THE_RECORD = re.compile(rf"\b(?:{RECORD})\W*\Z", re.IGNORECASE)
 _NO_ITEM = r"(?![-*+\u2022\u00b7\u2013\u2014][^\S\n]|\w{1,4}[.)])"  # of a list, which goes on behind it
 _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a sentence or in capitals
@@ -187,7 +194,7 @@ def _behind(body: str, first_sentence: bool) -> str:
     """What goes on behind an aside: it owns a paragraph, up to an organ's line, or one sentence of a section that has not begun."""
     body = body.lstrip()
     if first_sentence:
-        return "".join(_FIRST_SENTENCE.split(body, maxsplit=1)[1:])
+        return "".join(FIRST_SENTENCE.split(body, maxsplit=1)[1:])
     end = _ENDS_ASIDE.search(body)
     return body[end.end() :] if end else ""
 

@@ -130,9 +130,7 @@ def _refuse_no_study(truth: ReportFile, systems: Mapping[str, ReportFile], texts
     first, *others = (set(pieces_of(plain_id(study_names(file)[0]))) for file in (truth, *systems.values()))
     shared = sorted(first.intersection(*others))
     chance = f" (that {' and '.join(shared)} is in both may be chance: write their folders alike)" if shared else ""
-    split = re.search(
-        r"\b(?:train|val|test) split", truth.read_as
-    )  # of an annotation: it may be another one that was meant
+    split = re.search(r"\b(?:train|val|test) split", truth.read_as)  # another one may be meant
     whose = f"{truth.path.name}, {split[0]}" if split else truth.path.name
     raise UserError(
         f"no study is in all files ({whose}: {', '.join(map(named, study_names(truth)[:2]))}; {ours}): give files with the same ids{chance}, "

@@ -193,20 +193,18 @@ def _refuse_trained(options: MainPrepare, differences: str) -> None:
     """Refuse to replace an annotation whose features are being read or that models were trained on; UserError says what to do."""
     refuse_held(Path(options.data.feature_dir), "--feature_dir")
     if not options.raw.overwrite and (runs := trainings_of(options.data.feature_dir)):
-        flags = _other_flags(options)
-        why = "is not as it was when {} was made, or is read otherwise by this version"
+        flags, annotation = _other_flags(options), options.data.ann_path
+        why = f"is not as it was when {annotation} was made, or is read otherwise by this version"
         if flags:
-            why = f"read with {', '.join(flags)} gives something else than {{}}"
-        advice = (
-            "--overwrite, which moves annotation and features aside; main_train.py --resume goes on with what is there"
-        )
+            why = f"read with {', '.join(flags)} gives something else than {annotation}"
+        advice = "main_train.py --resume goes on with what is there"
         if any(flag.startswith("--seed ") for flag in flags):
             advice += (
                 f", and with --seed {options.runtime.seed} --save_dir DIR it trains another model on the same split"
             )
         raise UserError(
-            f"{options.raw.raw_dir} {why.format(options.data.ann_path)} ({differences}), and {what_was_trained(runs)} on its features, "
-            f"which would be replaced: {_own_places(options.data)}, or {advice}"
+            f"{options.raw.raw_dir} {why} ({differences}), and {what_was_trained(runs)} on its features, which would be replaced: "
+            f"{_own_places(options.data)}, or --overwrite, which moves annotation and features aside; {advice}"
         )
 
 

@@ -13,11 +13,11 @@ import re
 
 from modules.corpus.section_asides import ASIDES, IN_CAPITALS
 from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN
+from modules.corpus.section_titles import CONCLUSION
 from modules.labelling.spoken_of import is_said_of_the_film, speaks_of_a_finding
 from modules.preparation.raw.studies import SECTIONS
 
-_CONCLUSION = r"(?:impressions?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?|concl)"
-NAMES = rf"(?:(?:findings?|observations?|{_CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{_CONCLUSION}|recommendations?(?:\(s\))?))?)"
+NAMES = rf"(?:(?:findings?|observations?|{CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{CONCLUSION}|recommendations?(?:\(s\))?))?)"
 _CAPITALS = re.compile(  # "CHEST, PA AND LATERAL: .."
     r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()\[\]&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)"
 )
@@ -149,7 +149,7 @@ def _of_capitals(name: str, rest: str, line: str, inside: str, sure: bool) -> tu
         return "aside", rest
     if of_findings:
         return f"{DOUBTFUL if sure else ''}{_kind_of_known(name)}", rest
-    if re.fullmatch(_CONCLUSION, name) or _misspelt(name):
+    if re.fullmatch(CONCLUSION, name) or _misspelt(name):
         return _kind_of_known(name), rest
     part = not sure or bool(_ORGAN.search(name)) or speaks_of_a_finding(name)  # LUNGS: Clear.
     if inside in OWNS_MORE:
@@ -187,10 +187,10 @@ def _kind_of_report(inside: str) -> str:
 def _kind_of_known(name: str) -> str:
     """Which of findings and impression a name is of, or ``"combined"``."""
     name = name.lower()
-    if re.match(rf"{_CONCLUSION} of ", name):
+    if re.match(rf"{CONCLUSION} of ", name):
         return "impression"  # SUMMARY OF FINDINGS
     findings = bool(re.search(r"finding|observation", name)) or _misspelt(name) == "findings"
-    impression = bool(re.search(rf"\b{_CONCLUSION}\b", name)) or _misspelt(name) == "impression"
+    impression = bool(re.search(rf"\b{CONCLUSION}\b", name)) or _misspelt(name) == "impression"
     if findings and impression:
         return "combined"
     return "findings" if findings else "impression"
