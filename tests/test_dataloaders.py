@@ -7,20 +7,25 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from programs import SMALL, SMALL_MODEL, places, refused
-from small_set import small_bank, small_set
+from small_set import WIDTH, small_bank, small_set
 
 import main_train
 from models.visual_encoder import VisualEncoder
 from modules.corpus import dataloaders as subject
+from modules.corpus.bank import TrainingBank
 from modules.corpus.dataloaders import (
     EpochSampler,
     epoch_batches,
     evaluation_loader,
+    numbered,
     rare_first,
     refuse_single_values,
     share_size,
 )
+from modules.corpus.store import FeatureStore
+from modules.corpus.store_writing import write_feature
 from modules.messages import UserError
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
@@ -152,6 +157,31 @@ def test_rare_findings_are_taken_more_often_and_no_study_is_forgotten_for_long()
         assert counts.sum() == 1000
         assert (np.abs(counts - taken) < 1).all()  # rounded up or down
     assert steps == epoch_batches(1000, 10, 2, seed=1, epoch=2, taken=taken)
+
+
+def test_a_study_that_an_epoch_takes_again_has_another_crop_there(tmp_path):
+    """Also where processes share the epoch, and where a smaller set than a batch is taken over and over."""
+    taken = np.full(20, 0.5)
+    taken[7] = 10.5
+    for steps in (epoch_batches(20, 5, 2, 3, 1, taken), epoch_batches(3, 2, 8, 3, 1)):
+        size = 20 if len(steps[0]) == 2 else 3
+        plain = [i for step in steps for share in step for i in share]
+        told = [i for step in numbered(steps, size) for share in step for i in share]
+        assert len(set(told)) == len(told) > len(set(plain))
+        assert [i % size for i in told] == plain
+    region_text = np.zeros((1, 1, WIDTH), np.float16)
+    small_bank(tmp_path, {"a": "clear lungs ."}, np.zeros((1, 18)))
+    write_feature(tmp_path, "region_text", region_text, axis="studies", made_by={})
+    write_feature(tmp_path, "memory_indices", np.zeros((1, 1), np.int64), axis="studies", made_by={})
+    Image.fromarray(np.arange(150 * 130, dtype=np.uint32).reshape(150, 130).astype(np.uint8)).save(tmp_path / "a.png")
+    dataset = small_set(TrainingBank(FeatureStore.open(tmp_path)), {"a": "clear lungs ."})
+    dataset.augmentation = (1, 2)
+    samples = [dataset[index] for index in (0, 1, 2, 0)]
+    assert [sample.index for sample in samples] == [0] * 4
+    first, second, third, again = (sample.image for sample in samples)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
 
 
 BUG = """

@@ -25,7 +25,7 @@ def tested(prepared, trained, tmp_path_factory):
     return save_dir
 
 
-def test_reports_are_scored_again_and_not_written(tested, prepared, trained, monkeypatch):
+def test_reports_are_scored_again_and_not_written(tested, prepared, trained, monkeypatch, capsys):
     def fail(*_, **__):
         raise AssertionError("a report is written")
 
@@ -42,9 +42,12 @@ def test_reports_are_scored_again_and_not_written(tested, prepared, trained, mon
     assert [row["prediction"] for row in read_jsonl(tested / "predictions.jsonl")] == [
         row["prediction"] for row in rows
     ]
+    assert "references were cleaned" not in capsys.readouterr().out
     call(
         main_test, *argv(prepared, trained, tested), "--rescore", "--max_words", 5
     )  # another protocol, other references
+    said = capsys.readouterr().out
+    assert "warning: references were cleaned as --cleaning and --max_words published 100, reports are as published 5:" in said  # fmt: skip
     assert read_json(tested / "metrics.json")["scores"]["test_BLEU_1"] != first["scores"]["test_BLEU_1"]
     assert all(len(row["reference"].split(" ")) <= 5 for row in read_jsonl(tested / "predictions.jsonl"))
 

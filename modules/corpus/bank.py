@@ -35,6 +35,13 @@ class TrainingBank:
         """Cleaned report of every row."""
         return [row["report"] for row in self.store.bank_reports]
 
+    def cleaned_otherwise(self, cleaning: str, max_words: int) -> str:
+        """How its reports were cleaned, if not so, as one clause; empty if alike or not known."""
+        then, now = self.store.entry("report_features")["made_by"].get("cleaning"), f"{cleaning} {max_words}"
+        if not then or then == now:
+            return ""
+        return f"references were cleaned as --cleaning and --max_words {then}, reports are as {now}"
+
     @cached_property
     def patients(self) -> list[str | None]:
         """Patient of every row, as far as known."""

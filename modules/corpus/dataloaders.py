@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -103,8 +104,22 @@ def epoch_batches(
     return [[order[start : start + batch_size] for start in of_step] for of_step in starts]
 
 
+def numbered(steps: list[list[list[int]]], size: int) -> list[list[list[int]]]:
+    """The same studies of every share of every step, the k-th taking of one in the epoch as its index + (k - 1) ``size``.
+
+    :class:`ReportDataset` gives each taking its own crop.
+    """
+    times = Counter[int]()
+    for step in steps:
+        for share in step:
+            for place, index in enumerate(share):
+                share[place] += size * times[index]
+                times[index] += 1
+    return steps
+
+
 class EpochSampler(Sampler[list[int]]):
-    """This process's batches of one training epoch; see :func:`epoch_batches`.
+    """This process's batches of one training epoch; see :func:`epoch_batches` and :func:`numbered`.
 
     Args:
         size: studies.
@@ -118,7 +133,7 @@ class EpochSampler(Sampler[list[int]]):
     def __init__(
         self, size: int, batch_size: int, seed: int, epoch: int, first_step: int = 0, taken: np.ndarray | None = None
     ) -> None:
-        steps = epoch_batches(size, batch_size, world_size(), seed, epoch, taken)
+        steps = numbered(epoch_batches(size, batch_size, world_size(), seed, epoch, taken), size)
         self.batches = [batches[rank()] for batches in steps[first_step:]]
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -219,8 +219,9 @@ class ReportDataset(Dataset):
         return len(self.studies)
 
     def __getitem__(self, index: int) -> Sample:
+        taken, index = divmod(index, len(self))  # a later taking in an epoch has another crop
         row = self.rows[index]
-        rng = np.random.default_rng([*self.augmentation, index]) if self.augmentation else None
+        rng = np.random.default_rng([*self.augmentation, index, taken]) if self.augmentation else None
         labels = self.labels[index]
         image = self.images.open(self.image_dir / self.image_paths[index])
         reference = int(self.reference_rows[index])

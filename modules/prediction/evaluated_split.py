@@ -124,6 +124,9 @@ class EvaluatedSplit:
         features = _features(options, checkpoint["run"].get("trained_on"))
         refuse_other_inputs(features[0], studies, options.data.image_dir)
         dataset = _study_set(options.data, studies, features, model.config, tokenizer, device)
+        otherwise = dataset.bank.cleaned_otherwise(options.data.cleaning, options.data.max_words)
+        if is_main() and otherwise:
+            print(f"warning: {otherwise}: the model writes as its references are, and is scored against these reports")
         labeler = _labeler(options, features[0], device)
         return cls(model, dataset, annotation, labeler, checkpoint["run"].get("steps"))
 

@@ -155,13 +155,9 @@ def _warn_of_features(dataset: ReportDataset, options: MainTrain) -> None:
             f"warning: the memory of {own} of {len(dataset)} training studies holds a report of their own patient: main_prepare.py "
             "--exclude_same_patient makes it without"
         )
-    then = dataset.bank.store.entry("report_features")["made_by"].get("cleaning")
-    now = f"{options.data.cleaning} {options.data.max_words}"
-    if then and then != now:
-        print(
-            f"warning: references were cleaned as --cleaning and --max_words {then}, reports are as {now}: give both alike to main_prepare.py "
-            "and main_train.py"
-        )
+    otherwise = dataset.bank.cleaned_otherwise(options.data.cleaning, options.data.max_words)
+    if otherwise:
+        print(f"warning: {otherwise}: give both alike to main_prepare.py and main_train.py")
 
 
 def _studies(options: MainTrain) -> dict[str, list[Study]]:
