@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.timing import machine
 from modules.messages import UserError
-from modules.records import write_json
+from modules.records import atomic_write, write_json
 
 KINDS = {  # of kernels, by a part of their names; the first kind that fits counts
     "attention": ("sdpa", "flash", "dot_do_o"), "convolutions": ("implicit_gemm", "fprop", "dgrad", "wgrad"),
@@ -25,7 +25,7 @@ KINDS = {  # of kernels, by a part of their names; the first kind that fits coun
 
 
 class Record:
-    """What was measured, on disk after every line."""
+    """What was measured, on disk after every line: as JSON, and as a table beside it."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.began = path, time.time()
@@ -36,10 +36,22 @@ class Record:
         rounded = {name: float(f"{x:.4g}") if isinstance(x, float) else x for name, x in figures.items()}
         self.content["figures"].append({"what": what, **rounded})
         write_json(self.path, self.content)
+        with atomic_write(self.path.with_suffix(".md"), "w") as file:
+            file.write(self.table())
         print(
             f"[{time.time() - self.began:5.0f} s] {what}: {', '.join(f'{n} {x}' for n, x in rounded.items())}",
             flush=True,
         )
+
+    def table(self) -> str:
+        """A row for every figure, in Markdown."""
+        rows = [
+            f"| {what} | {', '.join(f'{name} {value}' for name, value in figures.items())} |"
+            for what, figures in (
+                (line["what"], {n: x for n, x in line.items() if n != "what"}) for line in self.content["figures"]
+            )
+        ]
+        return "\n".join([self.content["machine"], "", "| what | figures |", "|---|---|", *rows, ""])
 
 
 def wait(device: torch.device) -> None:

@@ -3,7 +3,8 @@
     bash benchmarks/gpu_all.sh                      # the tests that need a GPU, then this
     python benchmarks/gpu.py --only train generate  # some of it
 
-Every figure is kept in the JSON as soon as it is measured, so that it may be stopped at any point. A step begins with pinned
+Every figure is kept in the JSON, and in a table beside it, as soon as it is measured, so that it may be stopped at any point.
+What is quick comes first, what is compiled last. The network is that of the released code, "defaults" that of today's. A step begins with pinned
 uint8 images on the host, as the data loader leaves them, and ends with new weights. FLOPs are counted by PyTorch while one step
 runs. The released way is our plain rendering of it, in float32, on the same card. ``--quick`` runs tiny sizes, on the CPU where
 there is no GPU.
@@ -28,12 +29,21 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.alignment import plain_binary_iou
 from benchmarks.device_timing import Record, forget, gigabytes, kinds, may_not_fit, seconds, wait
-from benchmarks.models import LOSS, count_flops, published_config, published_model, random_batch
+from benchmarks.models import (
+    LOSS,
+    count_flops,
+    default_config,
+    published_config,
+    published_model,
+    random_batch,
+    random_pairs,
+)
 from benchmarks.steps import plain_loss
 from models.beam_search import GenerationLimits
 from models.retrieval import RetrievalBank
 from models.revtaf import Revtaf
 from modules.distributed import autocast
+from modules.options.flags import TrainingOptions
 from modules.retrieval.retriever import embed, search
 from modules.throughput import MIMIC_ITEMS
 from modules.training.optimizers import clip_gradients
@@ -50,7 +60,9 @@ def parse() -> Namespace:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts that are measured")
     parser.add_argument("--batches", type=int, nargs="+", default=[18, 64, 256], help="studies per step")
     parser.add_argument("--steps", type=int, default=10, help="timed steps, after four that are not")
-    parser.add_argument("--out", type=Path, default=Path("results/gpu.json"), help="where the figures are kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/gpu.json"), help="where the figures are kept; the table ends in .md"
+    )
     options = parser.parse_args()
     options.device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     if options.device.type == "cpu" and not options.quick:
@@ -77,18 +89,18 @@ def ceilings(options: Namespace, record: Record) -> None:
     )
 
 
-def host_batch(options: Namespace, size: int, tokens: int = 120, **changes: Any) -> Any:
+def host_batch(options: Namespace, size: int, tokens: int = 120, defaults: bool = False, **changes: Any) -> Any:
     """Studies on the host, as a loader leaves them."""
-    config = published_config(options.quick)
+    config = (default_config if defaults else published_config)(options.quick)
     batch = random_batch(config, size, 30 if options.quick else tokens)
     side = changes.get("image_size", config.image_size)
     batch.study.image = torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8)
     return batch.pin_memory() if options.device.type == "cuda" else batch
 
 
-def model_of(options: Namespace, **how: bool) -> Revtaf:
-    """The published network on the device, made fast as the flags of a training say."""
-    model = published_model(published_config(options.quick)).to(options.device)
+def model_of(options: Namespace, defaults: bool = False, **how: bool) -> Revtaf:
+    """The network of the released code, or of today's ``defaults``, on the device, made fast as the flags of a training say."""
+    model = published_model((default_config if defaults else published_config)(options.quick)).to(options.device)
     model.visual_encoder.to(memory_format=torch.channels_last)
     if how and options.device.type == "cuda":
         speed_up(model, options.device, **how)
@@ -97,7 +109,9 @@ def model_of(options: Namespace, **how: bool) -> Revtaf:
 
 def step_of(model: Revtaf, host: Any, options: Namespace, recorded: bool) -> Callable[[], Any]:
     """One update of a training, the copy to the device included."""
-    update = Update(model, LOSS, "bf16", options.device, (3, 4, 5, 6), recorded=recorded)
+    known = model.config.align_pairs != "all"
+    loss, pairs = (TrainingOptions(), random_pairs(len(host.index))) if known else (LOSS, None)
+    update = Update(model, loss, "bf16", options.device, (3, 4, 5, 6), pairs, recorded=recorded)
     update.train()
     prior, numbers = torch.ones(model.config.num_conditions, device=options.device), itertools.count(1)
     return lambda: update(next(numbers), (host.to(options.device, None),), prior)
@@ -122,27 +136,33 @@ def released_step(model: Revtaf, host: Any, options: Namespace) -> Callable[[], 
 
 def train(options: Namespace, record: Record) -> None:
     """Studies per second of every way and batch size; the work of a study; where the time of the fastest goes."""
-    device, first = options.device, options.batches[0]
+    device, first, most = options.device, options.batches[0], options.batches[-1]
+    flops = {}
+    for defaults in (False, True):
+        host = host_batch(options, first, defaults=defaults)
+        flops[defaults] = count_flops(step_of(model_of(options, defaults), host, options, recorded=False)) / first
+        forget(device)
+    record("work of a study", gflop=flops[False] / 1e9, gflop_of_the_defaults=flops[True] / 1e9)
     host = host_batch(options, first)
-    model = model_of(options)
-    flops = count_flops(step_of(model, host, options, recorded=False)) / first
-    record("work of a study", gflop=flops / 1e9)
-    ways: list[tuple[str, list[int], dict[str, bool]]] = [
-        ("plain operations", [first, options.batches[-1]], {}),
-        ("recorded", options.batches, {"compiled": False}),
-        ("recorded, compiled", [*options.batches[::-1], 128, 384], {"compiled": True}),
-    ]
-    del model
-    forget(device)
     with may_not_fit(f"train, released way, batch {first}", record) as what:
         taken = seconds(released_step(model_of(options), host, options), 3, 2, device)
         record(what, studies_per_second=first / taken, gigabytes=gigabytes(device))
-    for way, sizes, how in ways:
-        for size in sizes[: 2 if options.quick else None]:
+    recorded, compiled = {"compiled": False}, {"compiled": True}
+    ways: list[tuple[str, list[int], dict[str, bool]]] = [
+        ("plain operations", [first, most], {}),
+        ("recorded", options.batches, recorded),
+        ("defaults, recorded", [first, most], {"defaults": True, **recorded}),
+        ("recorded, compiled", [most, first], compiled),
+        ("defaults, recorded, compiled", [most], {"defaults": True, **compiled}),
+        ("recorded, compiled", [384], compiled),
+    ]
+    for way, sizes, how in ways[: -1 if options.quick else None]:
+        for size in sizes:
             forget(device)
+            torch.compiler.reset()  # else a second size is compiled for all sizes, which a training is not
             with may_not_fit(f"train, {way}, batch {size}", record) as what:
-                profiled = way == "recorded, compiled" and size in (options.batches[0], options.batches[-1])
-                one_way(what, how, size, flops, profiled, options, record)
+                profiled = way.endswith("recorded, compiled") and size in (first, most)
+                one_way(what, how, size, flops[how.get("defaults", False)], profiled, options, record)
 
 
 def one_way(
@@ -150,7 +170,8 @@ def one_way(
 ) -> None:
     """One way at one batch size; its memory is free again when this returns, also where it did not fit."""
     device = options.device
-    step = step_of(model_of(options, **how), host_batch(options, size), options, recorded=bool(how))
+    host = host_batch(options, size, defaults=how.get("defaults", False))
+    step = step_of(model_of(options, **how), host, options, recorded="compiled" in how)
     start = time.perf_counter()
     step()
     wait(device)
@@ -229,7 +250,7 @@ def retrieve(options: Namespace, record: Record) -> None:
         record(f"retrieve, {queries} queries in {rows} rows", seconds_of_search=taken, seconds_of_embedding=embedded)
 
 
-PARTS = {"ceilings": ceilings, "train": train, "generate": generate, "retrieve": retrieve, "curves": curves}
+PARTS = {"ceilings": ceilings, "generate": generate, "retrieve": retrieve, "curves": curves, "train": train}
 
 
 def main() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,19 +16,20 @@ from models.config import RevtafConfig
 from models.cpu.linear import has_onednn
 from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
-from modules.corpus.datasets import Batch
+from modules.corpus.datasets import Batch, ReportDataset
 from modules.distributed import autocast
 from modules.labels import CONDITIONS, ENTITIES, STATES
 from modules.options.flags import TrainingOptions
+from modules.training.known_pairs import KnownPairs
 from modules.training.objective import Step, objective
 from modules.training.optimizers import clip_gradients
 
-LOSS = TrainingOptions(presence_weight=0)
+LOSS = TrainingOptions(presence_weight=0)  # of the released code
 BERT_VOCABULARY = 30522 + 5  # and the start token and four states
 
 
 def published_config(quick: bool) -> RevtafConfig:
-    """The configuration of train_mimic_cxr.sh with BERT's vocabulary, or a tiny one of the same shape."""
+    """The network of the released code in the size of train_mimic_cxr.sh, with BERT's vocabulary; or a tiny one of its shape."""
     tiny = {
         "image_size": 64, "visual_extractor": "resnet10q", "report_feature_dim": 16, "memory_feedforward": 32,
         "hyperbolic_dim": 12, "entity_text_dim": 24, "attention_dim": 20, "decoder_layers": 2, "decoder_heads": 4,
@@ -43,6 +47,21 @@ def published_config(quick: bool) -> RevtafConfig:
         "max_positions": 512,
     }  # fmt: skip
     return RevtafConfig(**{**values, **(tiny if quick else {})})
+
+
+def default_config(quick: bool) -> RevtafConfig:
+    """The network of train_mimic_cxr.sh, which is :func:`published_config` with the switches of today's defaults."""
+    return replace(
+        published_config(quick), enhancer="towers", entity_keys="query", map_view="near", align_pairs="mentions",
+        reference_memory=120,
+    )  # fmt: skip
+
+
+def random_pairs(size: int, sentences: int = 8) -> KnownPairs:
+    """Which entities the ``sentences`` of each of ``size`` references name, for ``align_pairs="mentions"``."""
+    reports = ["there is a small pleural effusion . " * sentences] * size
+    bank = SimpleNamespace(reports=reports, store={"sentence_offsets": np.arange(size + 1) * sentences})
+    return KnownPairs(cast(ReportDataset, SimpleNamespace(bank=bank, reference_rows=np.arange(size))), "mentions")
 
 
 def random_batch(

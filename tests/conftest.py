@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(items):
     A file that imports what runs a program or what makes up inputs (hypothesis), and a test that asks for such a fixture, for a
     browser or for real reports, is not quick.
 
-    Several processes share the files, so that none is left with a long one when the others have ended.
+    Several processes share the files, so that none is left with a long one when the others have ended. One process keeps the order
+    of its command line.
     """
     slow = Counter()
     for item in items:
@@ -41,7 +42,14 @@ def pytest_collection_modifyitems(items):
             slow[item.path] += 1
         elif BROWSER not in item.fixturenames and not NOT_QUICK & {*item.fixturenames, *vars(item.module)}:
             item.add_marker("quick")
-    items.sort(key=lambda item: -slow[item.path])
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_exception_interact(node, report):
+    """With -vv, say why a test fails as soon as it has: a run that is cut reaches no summary."""
+    if node.config.option.verbose > 1:
+        node.config.get_terminal_writer().write(f"\n{report.longreprtext}\n", flush=True)
 
 
 def pytest_collection_finish():

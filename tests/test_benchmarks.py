@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, soak
+from benchmarks.models import default_config
 from models.revtaf import Revtaf
 from modules.messages import UserError
 from modules.options.parsing import parse_options
@@ -55,6 +56,22 @@ def test_the_gpu_script_runs_and_keeps_every_figure(capsys, monkeypatch, tmp_pat
     assert [way for way in ways if f"train, {way}, batch 2" not in whats] == []
     assert {"generate, recorded words, batch 2", "retrieve, 20 queries in 1000 rows"} < {*whats}
     assert kept[whats.index("train, recorded, batch 2")]["studies_per_second"] > 0
+    parts = [
+        next(n for n, what in enumerate(whats) if what.startswith(begins))
+        for begins in ("generate", "retrieve", "recorded", "train")
+    ]
+    assert parts == sorted(parts), "what compiles for minutes comes last"
+    table = (tmp_path / "gpu.md").read_text().splitlines()
+    assert [row.split(" | ")[0].removeprefix("| ") for row in table[4:]] == whats
+    assert f"ms {kept[whats.index('recorded step, batch 2, tokens 60')]['ms']}" in "\n".join(table)
+
+
+def test_the_default_network_of_the_benchmark_is_that_of_the_script():
+    flags = parse_options(MainTrain, ["--dataset_name", "mimic_cxr"]).model
+    measured = default_config(quick=False)
+    assert {name: getattr(measured, name) for name in vars(flags) if name != "visual_folder"} == {
+        name: value for name, value in vars(flags).items() if name != "visual_folder"
+    }
 
 
 @pytest.mark.slow
@@ -75,7 +92,11 @@ def test_what_does_not_fit_onto_a_card_is_a_line_and_the_rest_is_measured(monkey
     gpu.train(options, record)
     lines = {figure["what"]: figure for figure in record.content["figures"]}
     assert {what for what in lines if lines[what].get("note") == "does not fit"} == {
-        f"train, {way}, batch 3" for way in ("plain operations", "recorded", "recorded, compiled")
+        f"train, {way}, batch 3"
+        for way in (
+            "plain operations",
+            *(f"{of}recorded{how}" for of in ("", "defaults, ") for how in ("", ", compiled")),
+        )
     }
     assert lines["train, recorded, compiled, batch 2"]["studies_per_second"] > 0
     with pytest.raises(UserError, match="another"), gpu.may_not_fit("it", record):
@@ -85,19 +106,27 @@ def test_what_does_not_fit_onto_a_card_is_a_line_and_the_rest_is_measured(monkey
 def test_the_gpu_script_fails_with_its_tests(tmp_path):
     """Its figures are measured all the same."""
     (tmp_path / "python3").write_text(
-        '#!/bin/sh\necho "$@" >> "$OUT/asked"\ncase "$*" in "-m pytest"*) exit $FIRST;; *) exit $SECOND;; esac\n'
+        '#!/bin/sh\necho "$@" >> "$OUT/asked"\ncase "$*" in "-m pytest"*) sleep $WAIT; exit $FIRST;; *) exit $SECOND;; esac\n'
     )
     (tmp_path / "python3").chmod(0o755)
-    for tests, figures, code in (("0", "0", 0), ("1", "0", 1), ("0", "2", 2)):
+    for tests, figures, code, lasts in (
+        ("0", "0", 0, "0"),
+        ("1", "0", 1, "0"),
+        ("0", "2", 2, "0"),
+        ("0", "0", 124, "30"),
+    ):
         environment = {
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "OUT": str(tmp_path),
             "FIRST": tests,
             "SECOND": figures,
+            "WAIT": lasts,
+            "TEST_SECONDS": "2",
         }
         done = subprocess.run(["bash", str(FOLDER / "gpu_all.sh")], env=environment, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
-    assert (tmp_path / "asked").read_text().count("benchmarks/gpu.py") == 3
+        assert ("cut after 2 seconds" in done.stdout) == (code == 124)
+    assert (tmp_path / "asked").read_text().count("benchmarks/gpu.py") == 4
 
 
 def test_the_gpu_script_refuses_a_machine_without_gpu(monkeypatch):

@@ -65,7 +65,7 @@ def test_the_kernels_compute_what_torch_computes(check):
     words = [
         sys.executable,
         "-c",
-        "import test_gpu_kernels, torch; test_gpu_kernels.check_transport(torch.device('cpu'))",
+        f"import test_gpu_kernels, torch; test_gpu_kernels.{check}(torch.device('cpu'))",
     ]
     here = Path(__file__).parent
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": f"{here}:{here.parent}"}

@@ -81,7 +81,7 @@ def profile_training(trainer: Trainer, steps: int) -> list[Path]:
     trainer.update.stage = watch
     for _ in range(steps - TRACED):
         _timed_step(trainer, batches, watch)
-    with profile(activities=activities) as profiler:
+    with profile(activities=activities, acc_events=True) as profiler:  # torch 2.11 warns where it does not say so
         for _ in range(min(steps, TRACED)):
             _timed_step(trainer, batches, watch)
         trainer.model.eval()
