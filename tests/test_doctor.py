@@ -1,6 +1,7 @@
 """modules/preparation/doctor*.py: every wrong thing is planted in a sound data set and must be found, and nothing else."""
 
 import json
+import re
 import shutil
 from dataclasses import replace as with_changes
 
@@ -225,6 +226,7 @@ def test_reports(folder):
     def change(content):
         content["train"][0]["report"] = "1. "  # cleaning takes the numbers of a list out
         content["train"][1]["report"] = "A long report. " * 150
+        content["train"][3]["report"] = "Kein Erguss. Herz nicht verbreitert."
         for item in content["test"]:
             item["report"] = content["train"][2]["report"]
 
@@ -232,7 +234,17 @@ def test_reports(folder):
     assert any(error.startswith("reports | 1 reports are empty once") for error in found(folder))
     warnings = found(folder, "warning")
     assert any(warning.startswith("reports | 1 reports have more than 300 words") for warning in warnings)
+    assert any(warning.startswith("reports | 1 reports are not English") for warning in warnings)
     assert any(warning.startswith("reports | 100.0% of the 9 test reports are word for word") for warning in warnings)
+
+
+def test_a_data_set_of_another_language_is_an_error(folder):
+    def change(content):
+        for item in [item for items in content.values() for item in items]:
+            item["report"] = f"Kein Erguss. Herz nicht verbreitert, {item['id']}."
+
+    spoil_annotation(folder, change)
+    assert any(re.match(r"reports \| \d+ reports are not English", error) for error in found(folder))
 
 
 @pytest.mark.parametrize(

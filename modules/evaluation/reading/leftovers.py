@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modules.corpus.cells import failed
+from modules.corpus.language import refuse_other_language
 from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, TAGGED_BREAK
 from modules.evaluation.reading.column_values import is_class
 from modules.evaluation.reading.labels_before import label_before
@@ -178,6 +179,7 @@ def refuse_leftovers(path: Path, texts: Sequence[str], done: str = "scored") -> 
             f"{len(found)} of {len(texts)} reports in {path} hold what a program left in them, first {quoted(found[0].strip())}: it would be "
             f"{done} as words, so remove it"
         )
+    refuse_other_language(path, texts)
 
 
 def _refuse_of_most(path: Path, texts: Sequence[str]) -> None:

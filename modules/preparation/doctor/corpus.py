@@ -16,6 +16,7 @@ from tqdm import tqdm
 from modules.corpus.annotations import SPLITS, Study, annotation_items, item_problems, read_study
 from modules.corpus.datasets import prepare_reports
 from modules.corpus.images import RESIZE_RATIO
+from modules.corpus.language import is_other_language
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.patients import patient_key
 from modules.corpus.pixels import TWO_DEPTHS, is_blank, of_two_depths, open_image
@@ -122,6 +123,11 @@ def look_at_reports(studies: Sequence[Study], data: DataOptions, diagnosis: Diag
     pointers = [study.id for study in studies if says_nothing(study.report)]
     text = "{count} reports say nothing of the film or only where it is said (See impression): they are learnt and scored as words"
     diagnosis.add("warning", "reports", text, pointers)
+    other = [study.id for study in studies if is_other_language(study.report)]
+    text = (
+        "{count} reports are not English, and labels, entities and cleaner know no other language: translate them first"
+    )
+    diagnosis.add("error" if 2 * len(other) > len(studies) else "warning", "reports", text, other)
     whole = prepare_reports([study.report for study in studies], data.cleaning, 0)
     empty, long, cut = [], [], 0
     for study, report in zip(studies, whole, strict=True):
