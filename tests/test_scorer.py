@@ -286,8 +286,8 @@ def test_every_figure_of_a_table_has_its_direction():
     good = good_values(columns, {"another patient's report": {"BLEU_4": 0.1}}, "mimic_cxr")
     assert [" ".join(line.split()) for line in good_lines(columns, good)] == [
         "BL-4 higher is better; another patient's report 0.100; best published 0.199 (ESC-RL (ACL 2026))",
-        "MTR higher is better; not computed for reports without an image; best published 0.199 (REVTAF (ICCV 2025))",
-        "GREEN higher is better; not computed for reports without an image",
+        "MTR higher is better; not computed for these yardsticks; best published 0.199 (REVTAF (ICCV 2025))",
+        "GREEN higher is better; not computed for these yardsticks",
     ]
     (line,) = good_lines({"BLEU_4": "BL-4"}, good_values({"BLEU_4": "BL-4"}, {}, None))  # of one study: there are none
     assert line.split() == ["BL-4", "higher", "is", "better"]

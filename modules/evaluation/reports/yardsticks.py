@@ -58,7 +58,7 @@ def good_lines(columns: Mapping[str, str], found: Mapping[str, Mapping[str, floa
         values = found[figure]
         said = [f"{name} {value:.3f}" for name, value in values.items() if isinstance(value, float)]
         if named and not named & values.keys():
-            said.insert(0, "not computed for reports without an image")
+            said.insert(0, "not computed for these yardsticks")
         by = f" ({values['published by']})" if "published by" in values else ""
         lines.append(f"  {title:18s} {'; '.join([str(values['direction']), *said])}{by}")
     return lines
