@@ -24,6 +24,15 @@ SIGNED = [
     "I personally reviewed the images and agree with the resident.", "D: 01/02/2020 10:00\nT: 01/02/2020 11:00\nJob #: 123456", "DD: 01/02/2020 DT: 01/02/2020",
     "D: ___ T: ___", "Kind regards,\nDr. ___", "Thank you for this referral.\nDr. ___", "Thank you for referring this patient.",
     "--- ADDENDUM ---\nA nodule.", "Addendum 1/2/2020: a nodule.", "**ADDENDUM:** A nodule.",
+    "Primary Diagnostic Code: NORMAL", "PRIMARY DIAGNOSTIC CODE: NO ALERT REQUIRED", "Report Status: Verified", "Date Reported: JAN 2, 2020", "Date: 01/02/2020", "Report date: 1/2/2020",
+    "Reported by Dr A Smith, Consultant Radiologist", "Authorised by: Dr A", "Authorized by Dr. Smith", "Validated by: A", "Cosigned by: A", "Co-signed by Dr A", "Fellow: A", "Copy to: Dr B",
+    "Exam Ended: 1/2/2020", "Final Report Electronically Signed By: A", "Finalized on 1/2/2020 3:04 PM", "Accession Number: 12345", "ACCESSION NUMBER:\nHFJB4", "Consultant: Dr A", "END OF DICTATION",
+    "As the attending physician, I have reviewed the images.", "SUMMARY:2-ABNORMAL, PREVIOUSLY REPORTED", "SUMMARY: 2-ABNORMAL, PREVIOUSLY REPORTED", "SUMMARY:\n2-ABNORMAL", "Summary: 4-possible significant change",
+    "This report has been anonymized. All dates are offset from the actual dates by a fixed interval associated with the patient.",
+]  # fmt: skip
+BELOW = [  # names and states, on lines of their own
+    "JOHN SMITH MD", "John Smith, M.D.", "Dr A Smith", "Dr A Smith\nConsultant Radiologist", "By: Smith, John MD on 1/2/2020", "Status: FINAL", "[Your Name]\n[Your Credentials]",
+    "John Smith, MD\nReport Status: Verified", "-- END --", "Consultant Radiologist, GMC 1234567",
 ]  # fmt: skip
 
 
@@ -41,6 +50,30 @@ def test_what_stands_below_a_report_is_none_of_it(signed):
     assert read(f"{signed}\n\nFINDINGS: {F}\n\nIMPRESSION: {I}") == ((F, I),) * 2
 
 
+@pytest.mark.parametrize("line", BELOW)
+def test_names_at_the_end_of_a_report_are_none_of_it(line):
+    for between in ("\n\n", "\n"):
+        assert read(f"FINDINGS: {F}\n\nIMPRESSION: {I}{between}{line}") == ((F, I),) * 2
+        assert read(f"Findings: {F}{between}{line}") == ((F, ""),) * 2
+        assert read(f"FINDINGS: {F}\n\nIMPRESSION: {I[:-1]}{between}{line}") == ((F, I[:-1]),) * 2
+
+
+def test_a_code_that_an_archive_calls_a_summary_is_no_impression():
+    assert (
+        read(f"FINDINGS: {F}\n\nSUMMARY:2-ABNORMAL, PREVIOUSLY REPORTED\n\nACCESSION NUMBER:\nHFJB4") == ((F, ""),) * 2
+    )
+    for summary in ("2-view chest is normal.", "1-2 mm nodule.", "3-lead pacemaker.", "2 nodules."):
+        assert read(f"FINDINGS: {F}\nSUMMARY: {summary}") == ((F, summary),) * 2
+
+
+def test_a_name_that_a_sentence_goes_on_to_stays_with_it():
+    told = "The effusion was discussed by telephone with"
+    assert read(f"FINDINGS: {F}\nIMPRESSION: {told}\nDr. Smith") == (
+        (F, f"{told} Dr. Smith"),
+        (F, f"{told}\nDr. Smith"),
+    )
+
+
 @pytest.mark.parametrize(
     "sentence",
     ["Outside images reviewed by the attending show a nodule.", "Transcribed lines are old.", "Read by the team as stable.", "Typographic marker on the left.",
@@ -48,7 +81,8 @@ def test_what_stands_below_a_report_is_none_of_it(signed):
      "The prior images were reviewed by the attending. No effusion. Small nodule.", "Electronically verified leads. Effusion.", "Approved lead position. Effusion.",
      "Signed-out studies are old.", "Signs of edema: none.", "T: 2.5 cm nodule.", "D: 12 ribs.", "Job-related dust disease.", "This study was interpreted with the CT.",
      "The report of the CT is read.", "I personally favor edema.", "Final images show no effusion.", "Thank God for the line.", "Residents: none.",
-     "A resident nodule: stable.", "Drained of 500 cc: no effusion.", "Critical stenosis: none."],
+     "A resident nodule: stable.", "Drained of 500 cc: no effusion.", "Reported by the patient as old.", "Date of surgery: unknown. Effusion.",
+     "Time course: stable.", "Consultant notes are absent. Effusion.", "Dr Smith was told. Effusion.", "By position: basal effusion.", "Accession lines: none. Effusion.", "Critical stenosis: none."],
 )  # fmt: skip
 def test_a_sentence_that_is_no_signature_stays(sentence):
     assert (

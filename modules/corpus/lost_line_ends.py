@@ -14,7 +14,7 @@ _ADVICE = r"recommendations?(?:\(s\))?"
 _STUDY = r"exam(?:ination)?s?|techniques?|comparisons?"
 _ASIDE = (
     r"(?:clinical )?(?:indications?|history|information)|reason for (?:the )?(?:exam(?:ination)?|study)"
-    rf"|{_ADVICE}|{RECORD}|{SIGNED_BY}"
+    rf"|{_ADVICE}|{RECORD}|(?:final report )?(?:{SIGNED_BY})"
 )
 _FINDINGS = r"(?:(?:impressions?|techniques?) ?(?:and|&|/) ?)?findings?(?: ?(?:and|&|/) ?impressions?)?"
 _CONCLUSION = rf"(?:(?:final|overall|radiolog\w+) )?(?:impressions?(?: ?(?:and|&|/) ?{_ADVICE})?|conclusions?|interpretation|summary|opinion|assessment)"
@@ -22,7 +22,7 @@ _HEADING = re.compile(
     rf"(?<![^\s.:?!])(?:(?P<findings>{_FINDINGS}|report)|(?P<study>{_STUDY})|(?P<aside>{_ASIDE})|(?P<conclusion>{_CONCLUSION}))(?: ?:|(?<=signed by)(?= ))",
     re.IGNORECASE,
 )
-_TITLE = re.compile(r"\s*(?:final |radiology )?report(?= )", re.IGNORECASE)
+_TITLE = re.compile(rf"\s*(?:final |radiology )?report(?= )(?! (?:{SIGNED_BY})\b)", re.IGNORECASE)
 _FINDINGS_OF_ANY = re.compile(rf"\b{_FINDINGS} ?:", re.IGNORECASE)
 _MARKS = re.compile(r"(?:\s+[^\w\s.,?!)\]%\"'/]+)*\s*\Z")  # a bullet before the heading
 _ENDED = re.compile(r"(?:[.?!:;|/-]|(?<!\S)\d{1,2}\))\s*\Z")  # readers know a heading behind these

@@ -13,7 +13,7 @@ ASIDES = (  # in any case; no escapes of letters, since they are looked for in c
     r"indications?|(?:clinical )?(?:history|information|indications?)|techniques?|procedures?(?: comments?)?|comparisons?"
     r"|(?:(?:type|date) of (?:the )?|reference )?exam(?:ination)?s?|(?:type|date) of (?:the )?study|reason for (?:the )?(?:exam(?:ination)?|study)"
     r"|recommendations?(?:\(s\))?|suggestions?|advice|management|next steps?|plan|notifications?|communications?|addendum|comments?|notes?"
-    rf"|limitations?|follow[ -]?ups?|disclaimers?|attestation|wet read|{RECORD}"
+    rf"|limitations?|follow[ -]?ups?|disclaimers?|attestation|wet read|{RECORD}|(?:reported|date|time)(?= ?: ?[0-9])"
 )
 DIAGNOSIS = rf"(?:(?:{OF_THE_FILM}) )*(?:diagnos[ei]s|dx)"
 IN_CAPITALS = (  # with which a heading in capitals may begin; in small letters, of what a line says they may be part

@@ -33,13 +33,14 @@ ORGAN = (
     r"line|tube|device|support|hardware|catheter|vascul|vessel|aort|hil|thora|chest wall|breast|neck|stomach|bowel|effusion|"
     r"pneumo|edema|opacit|nodul|mass|\bleft|\bright|upper|lower"
 )
-_SIGNED = r"(?:dictated|transcribed|typed|signed|verified|finali[sz]ed|authenticated|released)"
+_SIGNED = r"(?:dictated|transcribed|typed|(?:co-?)?signed|verified|finali[sz]ed|authenticated|released|authori[sz]ed|validated)"
 _BY_MACHINE = r"(?:(?:electronically|digitally) |e-?)"
 SIGNED_BY = (
     rf"{_BY_MACHINE}?(?:{_SIGNED}|reviewed|read|interpreted|reported)(?: and \w+)? by"
-    r"|(?:final|preliminary) (?:interpretation|report|read(?:ing)?) by"
+    r"|(?:final|prelim(?:inary)?)(?: (?:interpretation|report|read(?:ing)?))? by"
 )
 _NAME = r"(?=:|\s*\Z|\s+(?:dr\b|the\b|_|\d|(?-i:[A-Z])))"  # not: verified by contrast injection
+_REPORTER = r"reported by\s+(?:(?:dr|prof)\b|(?-i:[A-Z][a-z.]*\s+[A-Z][a-z]))"  # not: reported by the patient
 _DISCLAIMER = (  # a sentence that says so
     r"[^.!?:;\n]{0,100}\b(?:(?:voice|speech)[ -](?:recognition|to[ -]text)[ -](?:software|system|technology|program|errors?)"
     r"|(?:using|with|by|through|via)(?: \w+)? (?:voice|speech)[ -]recognition(?! devices?)|dictation (?:software|system)|(?:typographical|transcription(?:al)?) errors?)\b"
@@ -54,19 +55,20 @@ _REVIEWED = r"(?:reviewed|interpreted|examined|supervised|agree|attest)\w*\b"
 _DAY = r"\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}\b|_{2,}[^\S\n]*[dt]{1,2}[^\S\n]*:"  # of a dictation, or one that was taken out
 SIGNATURE = (  # with which nothing of the report goes on
     rf"(?:(?:{_OF_THE_REPORT})?"
-    rf"(?:(?:{SIGNED_BY})[^\S\n]*:|dictated(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: (?:and|/) \w+)? by{_NAME}|{_SIGNED}(?: on)?[^\S\n]*:|{_BY_MACHINE}(?:signed|authenticated|finali[sz]ed|approved|{_SIGNED} by)\b)"
+    rf"(?:(?:{SIGNED_BY})[^\S\n]*:|{_REPORTER}|dictated(?: (?:and|/) \w+)? by\b|{_SIGNED}(?: (?:and|/) \w+)? by{_NAME}|{_SIGNED}(?: on)?[^\S\n]*:|{_SIGNED} on [0-9_]|{_BY_MACHINE}(?:signed|authenticated|finali[sz]ed|approved|{_SIGNED} by)\b)"
     rf"|th(?:is|e) (?:final )?(?:report|document|dictation) (?:was|has been|is) {_BY_MACHINE}?{_SIGNED}\b"
     r"|report signed\b|signed(?=[^\S\n]*(?:\n|\Z))|(?-i:Signed)(?=,)|approved(?=:| by\b| on\b| electronically\b| [\d_])"
     rf"|d[dt]?[^\S\n]*:[^\S\n]*(?:{_DAY})|job[^\S\n]*(?:#|no\.?|number|id)[^\S\n]*:"
-    rf"|end of (?:report|impression|findings)\b|final(?: report)?[^\S\n]*\*{{2,}}(?=\W*(?:\Z|{SIGNED_BY}|electronically\b))|{_DISCLAIMER}"
-    rf"|(?:as (?:the|an?) [^.\n]{{3,60}}, )?i,? (?:(?:the|as|dr)\b.{{0,80}}|have personally|personally) {_REVIEWED}|i have reviewed the (?:images?|films?|study)\b"
-    r"|(?:kind(?:est)?|best|warm(?:est)?) regards\b|yours (?:sincerely|faithfully|truly)\b|thank(?:s| you)(?: very much)? for (?:\w+ ){0,4}refer\w+)"
+    rf"|end of (?:report|impression|findings|dictation)\b|final(?: report)?[^\S\n]*\*{{2,}}(?=\W*(?:\Z|{SIGNED_BY}|electronically\b))|{_DISCLAIMER}"
+    rf"|(?:as (?:the|an?) [^.\n]{{3,60}}, )?i,? (?:(?:the|as|dr)\b.{{0,80}}|have personally|personally) {_REVIEWED}|(?:as (?:the|an?) [^.\n]{{3,60}}, )?i (?:attest that i )?have reviewed the (?:images?|films?|study)\b"
+    r"|(?:(?:kind(?:est)?|best|warm(?:est)?) )?regards\b|yours (?:sincerely|faithfully|truly)\b|thank(?:s| you)(?: very much)? for (?:\w+ ){0,4}refer\w+)"
 )
 _OFFICE = r"(?:attending|ordering|referring|interpreting|reporting|reading|consultant|consulting|staff|teaching|supervising|resident)"
 RECORD = (  # headings of what an archive keeps beside a report; no escapes, since one reader looks for it in capitals
     r"(?:acr|cpt|icd|billing|exam) codes?|cpt|icd-?(?:9|10)(?:-cm)?|workstation(?: id)?|critical (?:results?|values?)|key images?|(?<![0-9] )cc"
-    rf"|(?:{_OFFICE} )?(?:physician|provider|radiologist)|attending|resident|technologist|transcriptionist|(?:electronic )?signature"
-    r"|(?:(?:teaching|attending) )?(?:physician )?attestation"
+    rf"|(?:{_OFFICE} )?(?:physician|provider|radiologist|doctor)|consultant|second reader|attending|resident|technologist|transcriptionist|(?:electronic )?signature"
+    r"|(?:(?:teaching|attending) )?(?:physician )?attestation|fellow|cop(?:y|ies) to|(?:primary )?diagnostic codes?|(?:report|exam|study|order) status"
+    r"|(?:date|time) (?:reported|verified|dictated|transcribed|of report)|report date|exam end(?:ed)?|last resulted|accession(?: number)?"
 )
 _ADDENDA = r"(?:FINAL |RADIOLOG(?:IST|Y) |ATTENDING )?ADDEND(?:UM|A)\b"
 ADDENDUM = re.compile(  # on a line of its own or behind a sentence, also "*** ADDENDUM ***" and "[ADDENDUM 02/03/2021]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from modules.corpus.archive_lines import without_archive_lines
 from modules.corpus.cells import is_empty
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.section_asides import (
@@ -118,10 +119,8 @@ def one_section(text: str, section: str) -> str:
     Returns:
         The section; ``""`` if the report has headers and not this section.
     """
-    whole, text = (
-        text,
-        re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in with_paragraphs(text).splitlines())),
-    )
+    whole, text = text, with_paragraphs(without_archive_lines(text))
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
     if _QUOTED_HEADING.search(text):
         text = re.sub(r"(?m)^[^\S\n]*>[^\S\n]?", "", text)
     if not _named(text):

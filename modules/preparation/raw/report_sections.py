@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from modules.corpus.archive_lines import without_archive_lines
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COLON, without_listed_asides
@@ -120,7 +121,7 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    report = with_paragraphs(report)
+    report = with_paragraphs(without_archive_lines(report))
     texts, *addenda = map(_texts, final_parts(report, _says_something if "FINAL REPORT" in report else str.strip))
     for kind in SECTIONS:
         texts[kind] = next((found[kind] for found in (texts, *addenda) if found[kind]), [])
