@@ -29,6 +29,7 @@ from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COLON, without_listed_asides
 from modules.corpus.section_names import ORGAN, RECORD, SIGNATURE
 from modules.corpus.section_titles import final_parts
+from modules.labelling.added_sections import without_added_sections
 from modules.labelling.spoken_of import remarks_a_finding, speaks_of_a_finding
 from modules.preparation.raw.report_headings import (
     DOUBTFUL,
@@ -121,7 +122,7 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    report = with_paragraphs(without_archive_lines(report))
+    report = without_added_sections(with_paragraphs(without_archive_lines(report)))
     texts, *addenda = map(_texts, final_parts(report, _says_something if "FINAL REPORT" in report else str.strip))
     for kind in SECTIONS:
         texts[kind] = next((found[kind] for found in (texts, *addenda) if found[kind]), [])
