@@ -6,7 +6,7 @@ import pytest
 
 from modules.corpus.section_titles import final_parts, kind_of_title, without_titles
 from modules.evaluation.reading.one_section import named_sections, one_section
-from modules.preparation.raw.report_sections import extract
+from modules.preparation.raw.report_sections import extract, find_sections
 
 F, I = "The heart is enlarged. No pleural effusion.", "Stable cardiomegaly."  # noqa: E741
 
@@ -172,3 +172,27 @@ def test_lines_of_marks_and_numbers_are_read_at_once():
         without_titles(f"{text}!")
         one_section(f"{text}\nFINDINGS: Clear. {text}", "findings")
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("form", ["**{}:** ", "{}: ", "### {}\n", "**{}**\n"])
+def test_a_summary_of_findings_is_a_conclusion(form):
+    for name in ("Summary of Findings", "Summary of the Findings", "SUMMARY OF FINDINGS"):
+        report = f"{form.format('Findings')}{F}\n\n{form.format(name)}{I}"
+        found = find_sections(report)
+        assert (found.findings, found.impression) == (F, I)
+        assert (one_section(report, "findings"), one_section(report, "impression")) == (F, I)
+
+
+@pytest.mark.parametrize("form", ["**{}:** ", "### {}\n", "**{}**: "])
+@pytest.mark.parametrize("name", ["Description", "Image Analysis", "Report Findings", "Radiographic Findings"])
+def test_no_word_of_a_title_with_marks_stays_in_the_findings(name, form):
+    for conclusion in ("Impression", "Overall Impression"):
+        report = f"{form.format(name)}{F}\n\n{form.format(conclusion)}{I}"
+        found = find_sections(report)
+        assert (found.findings, found.impression) == (F, I)
+        assert (one_section(report, "findings"), one_section(report, "impression")) == (F, I)
+
+
+@pytest.mark.parametrize("name", ["NARRATIVE", "Report body", "REPORT BODY"])
+def test_no_name_of_a_body_stays_in_findings_without_a_heading(name):
+    assert one_section(f"{name}: {F}\n\nImpression: {I}", "findings") == F

@@ -16,8 +16,12 @@ CONCLUSION = (
     r"(?:impressions?(?:\(s\))?|conclusions?|interpretations?|summary|opinion|assessment|bottom line|impr?|concl)"
 )
 _BESIDE = rf"(?:{FINDINGS}|{CONCLUSION}|recommendations?(?:\(s\))?|plan|diagnos[ei]s)"
+SUMMED_UP = rf"{CONCLUSION}[^\S\n]+of[^\S\n]+(?:the[^\S\n]+)?{FINDINGS}"  # "Summary of Findings", a conclusion
+DESCRIBED = (  # a title of the findings in a report that has no heading of theirs
+    r"(?:(?:(?:image|film|x-?ray|radiograph(?:ic)?|radiological|detailed) )?(?:description|analysis))"
+)
 NAMES = (  # "FINDINGS/IMPRESSION", "Assessment and Plan", "Impression (Summary)", "FINDINGS, CHEST"
-    rf"(?:(?:{FINDINGS}|{CONCLUSION})(?:\s*(?:and|&|/)\s*{_BESIDE})?(?:[^\S\n]*[(\[][^()\[\]\n]{{2,40}}[)\]]|,(?-i:[A-Z /&,]{{3,40}}(?=:)))?(?![^\W_]))"
+    rf"(?:(?:{SUMMED_UP}|{FINDINGS}|{CONCLUSION})(?:\s*(?:and|&|/)\s*{_BESIDE})?(?:[^\S\n]*[(\[][^()\[\]\n]{{2,40}}[)\]]|,(?-i:[A-Z /&,]{{3,40}}(?=:)))?(?![^\W_]))"
 )
 MARKS = (  # before a heading that begins a line: "> ## ", "1. **", "=== ", "(", an emoji
     r"(?:(?:[>#*_=~+-]|[(\[](?=[^()\[\]:\n]{1,40}[)\]])|[^\w\s\x00-\x7f]|(?:\d{1,2}|[IVX]{1,4}|[A-F])[.)](?=[\s*_]))[^\S\n]*)*(?=[^\W_]|\[)"
@@ -49,6 +53,8 @@ _OF_THE_VIEW = re.compile(  # "Portable AP radiograph of the chest was reviewed 
 def kind_of_title(name: str) -> str:
     """What a name of :data:`NAMES` is of: ``"findings"``, ``"impression"``, or ``"both"`` in one."""
     name = re.sub(r"\s*(?:[(\[][^()\[\]]{2,}[)\]]|,.*)\Z", "", name)
+    if re.fullmatch(rf"(?i){SUMMED_UP}", name):
+        return "impression"
     findings, conclusion = (re.search(rf"(?i)\b{names}", name) for names in (FINDINGS, CONCLUSION))
     if findings and conclusion:
         return "both"

@@ -26,12 +26,20 @@ from modules.corpus.section_names import (
     SIGNATURE,
     WEIGHED,
 )
-from modules.corpus.section_titles import MARKS, MARKS_BEHIND, NAMES, final_parts, kind_of_title, without_titles
+from modules.corpus.section_titles import (
+    DESCRIBED,
+    MARKS,
+    MARKS_BEHIND,
+    NAMES,
+    final_parts,
+    kind_of_title,
+    without_titles,
+)
 from modules.labelling.added_sections import without_added_sections
 from modules.labelling.spoken_of import is_said_of_the_film, remarks_a_finding
 
 _DEGREE = r"(?:ab)?normal|positive|negative"
-_WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{_DEGREE}|{ANOTHER}|techniques?[^\S\n]+(?:and|&))[^\S\n]+){{1,3}}"
+_WHOSE = rf"(?:(?:{OF_THE_FILM}|{WEIGHED}|{_DEGREE}|{ANOTHER}|report|techniques?[^\S\n]+(?:and|&))[^\S\n]+){{1,3}}"
 _BETWEEN = r"(?:[|/\\;\u2022\u00b7\u2013\u2014-]{1,3}|<br\s*/?>)"  # between two sections on one line
 _BOLD = r"[*_]{0,3}"
 _LINE = rf"(?:^|\n)\s*{MARKS}"  # where a line begins
@@ -81,7 +89,8 @@ _NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own
 )
 _RULE = re.compile(r"\s*\n[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\Z")
 _TITLE = re.compile(  # of the report, or of a view
-    r"\A\s*(?:[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*(?:\n|\Z))|(?-i:(?<=REPORT)))[*_]*|(?:results?|description)\s*:)?"
+    rf"\A\s*(?:[*#_ ]*(?:results?|narrative|(?:report )?body|{DESCRIBED})(?:[*_]*\s*:[*_]*|(?<=[a-zA-Z])[*_]*(?=\s*\n))"
+    r"|[*#_ ]*(?:(?:final|radiology|chest|x-?ray|cxr|imaging)\s+)*report\b[*_]*(?:\s*:|(?=\s*(?:\n|\Z))|(?-i:(?<=REPORT)))[*_]*)?"
     r"(?:\s*(?-i:[A-Z0-9 ,./()&'-]*\b(?:CHEST|VIEWS?|RADIOGRAPHS?|PORTABLE|LATERAL)\b(?:[A-Z0-9 ,./()&'_-]|(?<=\d):(?=\d))*):(?!\d)\s*)?",
     re.IGNORECASE,
 )

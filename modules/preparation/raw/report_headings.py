@@ -13,11 +13,11 @@ import re
 
 from modules.corpus.section_asides import ASIDES, IN_CAPITALS
 from modules.corpus.section_names import ANOTHER, OF_THE_FILM, ORGAN
-from modules.corpus.section_titles import CONCLUSION
+from modules.corpus.section_titles import CONCLUSION, DESCRIBED, SUMMED_UP
 from modules.labelling.spoken_of import is_said_of_the_film, speaks_of_a_finding
 from modules.preparation.raw.studies import SECTIONS
 
-NAMES = rf"(?:(?:findings?|observations?|{CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{CONCLUSION}|recommendations?(?:\(s\))?))?)"
+NAMES = rf"(?:(?:{SUMMED_UP}|findings?|observations?|{CONCLUSION})(?:\s*(?:and|/|&|,)\s*(?:findings?|{CONCLUSION}|recommendations?(?:\(s\))?))?)"
 _CAPITALS = re.compile(  # "CHEST, PA AND LATERAL: .."
     r"\s*(?P<name>[A-Z](?:[A-Z0-9 ,./()\[\]&_'#-]|(?<=\d):(?=\d)){1,70}?)\s*[:;](?P<rest>\s.*|$)"
 )
@@ -36,7 +36,7 @@ _MARKED_ASIDE = re.compile(  # "**Recommendations:** ..", "### Note"; not "* Com
     rf"\s*(?:#{{1,6}}\s+(?:\*{{1,3}}|__)?|\*{{1,3}}|__|\[)(?P<name>{ASIDES})(?:\s*:[*_\]]*|[*_]+\s*:|\]\s*:?|[*_]*\s*$)(?P<rest>.*)",
     re.IGNORECASE,
 )
-_DESCRIPTION = re.compile(r"\s*description\s*:(?P<rest>.*)", re.IGNORECASE)
+_DESCRIPTION = re.compile(rf"\s*{DESCRIBED}\s*:(?P<rest>.*)", re.IGNORECASE)
 _DIAGNOSIS = re.compile(rf"\s*(?P<name>(?:(?:{OF_THE_FILM}) )*(?:diagnos[ie]s|dx))\s*:(?P<rest>.*)", re.IGNORECASE)
 _ASIDE = re.compile(IN_CAPITALS, re.IGNORECASE)
 _MISSPELT_ASIDES = ("comparison", "indication", "history", "technique", "recommendation", "examination")
@@ -54,7 +54,7 @@ _ANOTHER = re.compile(rf"\b(?:{ANOTHER})\b")
 _FILM = re.compile(rf"\b(?:{OF_THE_FILM})\b")
 _OWN = re.compile(
     r"the|of|and|or|on|in|for|with|from|at|by|this|these|to|my|our|pediatric|neonatal|limited|fields?|"
-    r"study|exam|examination|patient|procedure|imaging|images?|radiolog\w+|radiograph\w*|roentgen\w*|ray|cxr|films?|views?|plain|portable|pa|ap|"
+    r"study|exam|examination|report|patient|procedure|imaging|images?|radiolog\w+|radiograph\w*|roentgen\w*|ray|cxr|films?|views?|plain|portable|pa|ap|"
     r"lat|lateral|frontal|upright|supine|erect|single|one|two|three|diagnostic|chest|post\w*|operative|recommend\w*|changes?|interpretations?|summary|opinion|assessment|"
     r"plan|diagnos[ie]s|significant|pertinent|relevant|important|notable|salient|key|main|major|minor|principal|primary|secondary|other|"
     r"additional|further|incidental|unexpected|remaining|associated|related|positive|negative|normal|abnormal|new|interval|acute|chronic|"

@@ -27,8 +27,8 @@ from modules.corpus.archive_lines import without_archive_lines
 from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COLON, without_listed_asides
-from modules.corpus.section_names import ORGAN, RECORD, SIGNATURE
-from modules.corpus.section_titles import final_parts
+from modules.corpus.section_names import OF_THE_FILM, ORGAN, RECORD, SIGNATURE
+from modules.corpus.section_titles import DESCRIBED, final_parts
 from modules.labelling.added_sections import without_added_sections
 from modules.labelling.spoken_of import remarks_a_finding, speaks_of_a_finding
 from modules.preparation.raw.report_headings import (
@@ -59,6 +59,11 @@ _MARKED_INSIDE = re.compile(  # "A nodule. [IMPRESSION] ..", ".. | IMPRESSION:",
 )
 _RULED = re.compile(  # "=== FINDINGS ===", "--- IMPRESSION ---", "=== FINDINGS"
     rf"^[^\S\n]*([=-]{{2,5}})[^\S\n]*((?=(?-i:[A-Z]))(?:{NAMES}|{ASIDES})):?[^\S\n]*(?:\1[=-]*|$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_MARKED_WHOSE = re.compile(  # "**Overall Impression:** ..", "### Image Analysis"; a name without a word before it is known with its marks
+    rf"^[^\S\n]*(?:#{{1,6}}[^\S\n]+(?:\*\*|__)?|\*\*|__)((?=(?-i:[A-Z]))(?:(?:[\w'/-]+[^\S\n]){{1,3}}(?:findings?|impressions?)|(?:{OF_THE_FILM})?[^\S\n]?diagnos[ie]s|{DESCRIBED}))"
+    r"(?::(?:\*\*|__)?|(?:\*\*|__):?|[^\S\n]*$)",
     re.MULTILINE | re.IGNORECASE,
 )
 _UNDERLINED = re.compile(
@@ -160,6 +165,7 @@ def _with_plain_headers(report: str) -> str:
     """The report with its headers as ``FINDINGS: ..``, whatever mark, number or line stands beside them."""
     report = _RULED.sub(r"\2:", _MARKED_INSIDE.sub("\n", without_listed_asides(report)))
     report = _TAGS.sub(lambda tag: "\n" if tag[1] else f"\n{tag[2].upper()}: ", report.replace("\uff1a", ":"))
+    report = _MARKED_WHOSE.sub(r"\1:", report)
     report = _UNDERLINED.sub(r"\1:", _OTHER_MARK.sub(r"\1: ", _LISTED.sub("", _QUOTED.sub("", report))))
     return _THIN_RULE.sub("", _WET_READ.sub(r"\g<0>:", report))
 
