@@ -387,6 +387,43 @@ def test_dicom_window_counts_rescaled_values(tmp_path):
     assert (pixels[rescaled > 510] == 255).all()
 
 
+def framed_film(dark=0, exposed=0):
+    """A film of 12 bits between 900 and 3000, with rows of dim noise at its side and of saturated exposure around it."""
+    rng = np.random.default_rng(0)
+    film = rng.integers(900, 3000, (100, 80))
+    film[:dark] = rng.integers(0, 200, (dark, 80))
+    film[100 - exposed :] = rng.choice([4090, 4095], (exposed, 80))
+    return film
+
+
+@pytest.mark.parametrize(
+    ("center", "width"), [(128, 256), (40, 400), (127.5, 255), ([40, 2048], [400, 4096]), (20000, 100), (0, 1)]
+)
+@pytest.mark.parametrize("frame", [{}, {"dark": 40}, {"exposed": 40}])
+def test_a_window_of_other_values_than_the_films_is_refused(tmp_path, center, width, frame):
+    """That of 8 bits or of a CT made a film of 12 bits black and white without a word."""
+    path = write_dicom(tmp_path / "a.dcm", framed_film(**frame), WindowCenter=center, WindowWidth=width)
+    with pytest.raises(
+        UserError, match=r"a\.dcm has the window .* which is not that of its values: .* export it again"
+    ):
+        read_dicom(path)
+
+
+@pytest.mark.parametrize(
+    ("frame", "window"),
+    [
+        ({}, {"WindowCenter": 2000, "WindowWidth": 1000}),
+        ({"dark": 60}, {"WindowCenter": 2000, "WindowWidth": 2000}),
+        ({"exposed": 85}, {"WindowCenter": 2000, "WindowWidth": 1500}),  # a small child on a large detector
+        ({}, {"WindowCenter": 2000, "WindowWidth": 300, "VOILUTFunction": "SIGMOID"}),
+    ],
+)
+def test_a_narrow_window_of_the_film_is_taken(tmp_path, frame, window):
+    film = framed_film(**frame)
+    pixels = np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", film, **window)))
+    assert len(np.unique(pixels[(film > 900) & (film < 3000)])) > 100
+
+
 @pytest.mark.parametrize("rescaled", [{}, {"RescaleSlope": 1, "RescaleIntercept": 0}])
 @pytest.mark.parametrize(("bits", "packed"), [(8, None), (16, None), (8, "u1"), (8, "<u2"), (16, "<u2")])
 @pytest.mark.filterwarnings("error")
@@ -487,8 +524,9 @@ def test_eight_bits_that_nothing_changes_stay_as_in_a_png_of_them(tmp_path, kind
     shown = 255 - values if kind == "MONOCHROME1" else values
     same = {"RescaleSlope": 1, "RescaleIntercept": 0}
     whole = {"WindowCenter": 128, "WindowWidth": 256}
-    for name, more in (("a", {}), ("b", same), ("c", whole), ("d", same | whole)):
-        assert (np.asarray(read_dicom(write_dicom(tmp_path / f"{name}.dcm", values, **eight, **more))) == shown).all()
+    windows = [{"WindowCenter": centre, "WindowWidth": 255} for centre in (127, 127.5, 128)]  # the same, rounded
+    for more in ({}, same, whole, same | whole, *windows):
+        assert (np.asarray(read_dicom(write_dicom(tmp_path / "a.dcm", values, **eight, **more))) == shown).all()
 
 
 def test_a_moving_picture_is_refused(tmp_path):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from modules.corpus.dicom_marks import check_mark
 from modules.corpus.dicom_subjects import check_subject
+from modules.corpus.dicom_values import of_interest, padding_of
 from modules.corpus.jpegs import load_whole
 from modules.messages import UserError, named
 
@@ -30,6 +31,7 @@ _SIDES = (
     "NominalScannedPixelSpacing",
 )  # what says the sides of a pixel
 _SQUARE = 1.05  # of the longer side to the shorter: spacings are measured
+_MOVED = 1.5  # grey values by which a window of all of them may move one: 127.5 / 255 and 127 / 255 are written for it
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -62,7 +64,7 @@ def read_dicom(path: str | Path) -> Image.Image:
     Raises:
         UserError: if there is no such file; if it is no DICOM image, is damaged anywhere that matters, is compressed in
             a way that no installed decoder knows, would fill the memory, says that it is no radiograph or of another part of the body
-            than the chest, contradicts itself in what is white, or holds several frames, other colours, or values of more bits than it says.
+            than the chest, contradicts itself in what is white, has a window beside its values, or holds several frames, other colours, or values of more bits than it says.
 
     Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
     """
@@ -107,11 +109,13 @@ def _read(path: Path) -> Image.Image:
     if kind == "PALETTE COLOR":
         return shed_colour(Image.fromarray(_of_palette(path, values, data)))
     try:
-        padding = _padding(values, data)  # (height, width)
-        seen = _of_interest(values, data)
+        padding = padding_of(values, data)  # (height, width)
+        seen = of_interest(path, values, padding, data)
         eight = data.get("BitsStored") == 8 and values.dtype.kind == "u" and values.max() < 256
-        as_shown = eight and np.allclose(seen, values, rtol=0, atol=1e-6)  # a window of all values moves them by 1e-14
+        as_shown = eight and np.allclose(seen, values, rtol=0, atol=_MOVED)
         pixels = values.astype(np.uint8) if as_shown else spread(seen, seen[~padding])
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"the image {path} has a lookup table or window that cannot be applied ({type(error).__name__}): export it again"
@@ -211,53 +215,6 @@ def _parse(path: Path) -> Dataset:
         raise UserError(f"the image {path} unpacks to more than {MAX_FILE >> 20} MB: export it without compression")
     elements = read_dataset(io.BytesIO(content), is_implicit_VR=False, is_little_endian=True)
     return pydicom.FileDataset(path, elements, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
-
-
-def _padding(values: np.ndarray, data: Dataset) -> np.ndarray:
-    """Where pixels ``(height, width)`` hold the padding value or lie in its range; nowhere, if all of them would."""
-    first = data.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(values.shape, dtype=bool)
-    last = data.get("PixelPaddingRangeLimit", first)
-    bounds = np.array([first, first if last is None else last], dtype=np.int64)
-    if values.dtype.kind == "i":  # written without a sign where the pixels have one
-        bounds = np.where(bounds > np.iinfo(values.dtype).max, bounds - (1 << 8 * values.dtype.itemsize), bounds)
-    elif values.dtype.kind == "u":  # or with one where they have none
-        bounds = np.where(bounds < 0, bounds + (1 << 8 * values.dtype.itemsize), bounds)
-    found = (values >= bounds.min()) & (values <= bounds.max())
-    return np.zeros_like(found) if found.all() else found
-
-
-def _of_interest(values: np.ndarray, data: Dataset) -> np.ndarray:
-    """Stored values after the modality transform and the first value-of-interest table, or else the first window."""
-    from pydicom.pixels import apply_modality_lut, apply_windowing
-
-    for names in (("RescaleSlope", "RescaleIntercept"), ("VOILUTFunction",)):
-        if all(
-            data.get(name) in (None, "") for name in names
-        ):  # also written without a value, which pydicom would read
-            for name in names:
-                data.pop(name, None)
-    values = apply_modality_lut(values, data)
-    tables = [item for item in data.get("VOILUTSequence") or () if item.get("LUTDescriptor") and item.get("LUTData")]
-    if not tables:
-        has_window = None not in (data.get("WindowCenter"), data.get("WindowWidth"))
-        return apply_windowing(values, data) if has_window else values
-    # Not pydicom's apply_voi: it counts in the bits of an entry, so that a table of more than 256 entries of 8 bits wraps.
-    (count, first, _), entries = tables[0].LUTDescriptor, tables[0].LUTData
-    count = count or 1 << 16  # which 16 bits cannot hold
-    if isinstance(entries, bytes):
-        order = "<" if data.file_meta.TransferSyntaxUID.is_little_endian else ">"
-        if len(entries) in (count, count + count % 2):  # of one byte each, filled up to an even number
-            entries = np.frombuffer(entries, "u1")[:count]
-        else:
-            entries = np.frombuffer(entries, f"{order}u2")
-    table = np.asarray(entries)
-    if len(table) != count:
-        raise ValueError(f"{len(table)} entries for {count}")
-    if first > np.iinfo(np.int16).max and values.min() < 0:  # written without a sign where the values have one
-        first -= 1 << 16
-    return table[(np.rint(values) - first).clip(0, len(table) - 1).astype(np.int64)]
 
 
 def _advice(data: Dataset) -> str:
