@@ -7,6 +7,7 @@ import pytest
 
 from modules.evaluation.reading.matching import rows_of, study_names
 from modules.evaluation.reading.report_files import read_report_file
+from modules.evaluation.reading.study_ids import plain_id
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.custom import read_custom
 
@@ -99,3 +100,11 @@ def test_ms_swift_names_its_studies_by_images(tmp_path, image):
     rows = [{"response": TEXTS[i], "labels": TEXTS[i], "images": image(films[i])} for i in ORDER]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert pair(tmp_path / "p.jsonl", write(tmp_path / "r.csv", "image_path", films, TEXTS)) == [ORDER.index(i) for i in range(6)]  # fmt: skip
+
+
+@pytest.mark.parametrize("image", ["{{'bytes': None, 'path': '{}'}}", "[{{'bytes': None, 'path': '{}'}}]"])
+def test_an_image_in_a_table_may_be_an_object(tmp_path, image):
+    films = [f"/data/{study}/view1.jpg" for study in STUDIES]
+    ours = write(tmp_path / "p.csv", "image", [image.format(films[i]) for i in ORDER], [TEXTS[i] for i in ORDER])
+    assert pair(ours, write(tmp_path / "r.csv", "image_path", films, TEXTS)) == [ORDER.index(i) for i in range(6)]
+    assert plain_id(image.format("a/007.png")) == "a/007"

@@ -811,3 +811,92 @@ def test_the_texts_are_read_under_further_usual_headings(tmp_path, heading, sect
 def test_a_caption_beside_findings_is_not_the_report(tmp_path):
     path = write(tmp_path, "image_path,caption,findings\na.png,A film.,Clear lungs.\n")
     assert read_custom(path, options(), with_images=False).studies[0].report == "Clear lungs."
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_images_may_be_objects_of_their_paths_as_hugging_face_writes_them(tmp_path, kind):
+    """In JSON they were no path, in a table a file called ``{'bytes': ..`` was looked for."""
+    images = [{"bytes": None, "path": "a.png"}, [{"bytes": None, "path": f"{name}.png"} for name in "bc"]]
+    for name in "abc":
+        (tmp_path / f"{name}.png").touch()
+    if kind == "json":
+        content = json.dumps([{"image": image, "report": "Clear."} for image in images])
+    else:
+        content = "image,report\n" + "".join(f'"{image}",Clear.\n' for image in images)
+    dataset = read_custom(write(tmp_path, content, f"studies.{kind}"), options())
+    assert [study.images for study in dataset.studies] == [("a.png",), ("b.png", "c.png")]
+
+
+@pytest.mark.parametrize("image", [{"bytes": "iVBORw0", "path": None}, [{"bytes": "iVBORw0"}]])
+def test_images_that_stand_in_the_table_themselves_are_refused_in_one_sentence(tmp_path, image):
+    path = write(tmp_path, json.dumps([{"image": image, "report": "Clear."}] * 3), "studies.json")
+    with pytest.raises(
+        UserError, match=r"study 1: the column 'image' holds an object with the bytes .*: save the images below"
+    ) as caught:
+        read_custom(path, options(), with_images=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_that_go_up_are_followed_to_the_folder_above(tmp_path):
+    """ReXGradient's tables stand in a folder beside that of their films."""
+    for name in ("films/p/1.png", "films/p/2.png", "tables/own.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    rows = "['../films/p/1.png'],Clear.\n../films/p/2.PNG,Clear.\nown.png,Clear.\n"
+    path = write(tmp_path / "tables", "ImagePath,Findings\n" + rows)
+    dataset = read_custom(path, options())
+    assert [study.images[0] for study in dataset.studies] == ["films/p/1.png", "films/p/2.png", "tables/own.png"]
+    assert dataset.image_root == tmp_path
+    assert f"the images start from {tmp_path}, the folder above that of the table" in dataset.notes
+    (tmp_path / "deep").mkdir()
+    path = write(tmp_path / "deep", "ImagePath,Findings\n../../films/p/1.png,Clear.\n")
+    with pytest.raises(UserError, match="put the table into the folder that holds films"):
+        read_custom(path, options())
+
+
+def test_the_advice_on_paths_that_go_up_works(tmp_path):
+    """A table beside its films was told to be put into a folder that holds them, out of which ``..`` led again."""
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films/1.png").touch()
+    (tmp_path / "away/deep").mkdir(parents=True)
+    path = write(tmp_path / "away/deep", "ImagePath,Findings\n../../films/1.png,Clear.\n")
+    with pytest.raises(UserError, match=r"put the table into the folder that holds films$"):
+        read_custom(path, options())
+    dataset = read_custom(path.rename(tmp_path / path.name), options())
+    assert [study.images for study in dataset.studies] == [("films/1.png",)]
+    assert any("leads out of the table's folder (..)" in note and "in 1 rows" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    "cell", ["['normal']", "Cardiomegaly|Effusion", '["pleural effusion", "unchanged"]', "No Finding"]
+)
+def test_labels_that_are_names_are_not_used(tmp_path, cell):
+    """PadChest's refused every row."""
+    quoted = cell.replace('"', '""')
+    path = write(tmp_path, f'image_path,report,Labels\na.png,Clear.,"{quoted}"\nb.png,Clear.,\n')
+    dataset = read_custom(path, options(), with_images=False)
+    assert [study.labels for study in dataset.studies] == [None, None]
+    assert any("the column 'Labels' holds names and no states" in note for note in dataset.notes)
+    assert any("not used: 'Labels'" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("cells", [["0 1 2", "['normal']"], ["1", "2"], ["positive", "negative"], [0.5, "normal"]])
+def test_labels_that_are_no_names_and_no_states_of_all_conditions_stay_refused(tmp_path, cells):
+    rows = "".join(f"{n}.png,Clear.,{cell}\n" for n, cell in enumerate(cells))
+    with pytest.raises(UserError, match="expected a list of 14 or 18"):
+        read_custom(write(tmp_path, "image_path,report,labels\n" + rows), options(), with_images=False)
+
+
+def test_file_names_are_looked_for_in_the_folders_of_another_column(tmp_path):
+    """PadChest's ImageID and ImageDir; a file that is not there leaves both as they are."""
+    for name in ("3/a.png", "14/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    rows = "ImageID,ImageDir,Report\na.png,3,Clear.\nb.png,14,Clear.\n"
+    dataset = read_custom(write(tmp_path, rows), options())
+    assert [study.images for study in dataset.studies] == [("3/a.png",), ("14/b.png",)]
+    assert "the images are those of the column 'ImageID' in the folders of 'ImageDir'" in dataset.notes
+    dataset = read_custom(write(tmp_path, f"{rows}c.png,14,Clear.\n"), options(), with_images=False)
+    assert [study.images[0] for study in dataset.studies] == ["a.png", "b.png", "c.png"]
+    (tmp_path / "a.png").touch()
+    assert read_custom(write(tmp_path, rows), options()).studies[0].images == ("a.png",)

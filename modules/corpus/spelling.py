@@ -1,7 +1,9 @@
-"""Names of files as people write them: in other case, or with a letter and its mark as two characters where the disk has one."""
+"""Names of files as people write them: in other case, with a letter and its mark as two characters where the disk has one, or in an object."""
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import unicodedata
@@ -9,12 +11,34 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 PICTURES = (".png", *JPEG)  # which do not say what view they are
 DICOM = (".dcm", ".dicom")
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # of what people type and tables hold; of file names on macOS
+
+_OBJECT = re.compile(r"\s*(?:\[\s*)?\{\s*['\"]")  # or a list of them
+
+
+def path_of(value: Any) -> Any:
+    """The path of an image that is an object of its bytes and its path, as in the data sets of Hugging Face.
+
+    Args:
+        value: ``{"bytes": null, "path": "a/1.png"}``, a list of such, or either as JSON or Python writes it.
+
+    Returns:
+        The path, or a list of them; an object without a path, and anything else, as it is.
+    """
+    if isinstance(value, str) and _OBJECT.match(value):
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                return path_of(read(value.strip()))
+    if isinstance(value, list):
+        return [path_of(part) for part in value]
+    if isinstance(value, Mapping) and isinstance(value.get("path"), str):
+        return value["path"]
+    return value
 
 
 def climbs(path: str) -> bool:

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from modules.corpus.spelling import path_of
 from modules.corpus.tables import plain_heading
 from modules.evaluation.reading.chance import PARTS, SEPARATORS, contradicts, tells_apart
 
@@ -52,12 +53,13 @@ def written_id(value: object) -> str:
 
 def _first(value: object) -> object:
     """The first of several images, also of a list in a table's cell, and the path of one that is an object."""
+    value = path_of(value)
     listed = _LIST.match(value) if isinstance(value, str) else None
     if listed:
         return listed[2]
     if isinstance(value, list | tuple):
         value = value[0] if value else None
-    return value.get("path") if isinstance(value, Mapping) else value
+    return None if isinstance(value, Mapping) else value
 
 
 def id_columns(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> dict[str, list[str | None]]:

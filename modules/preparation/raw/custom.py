@@ -23,37 +23,33 @@ import numpy as np
 from modules.corpus.annotations import leading_out, read_image_path, read_labels
 from modules.corpus.cells import failed, is_empty, refuse_odd
 from modules.corpus.nothing_said import says_nothing
-from modules.corpus.splits import known_split, split_name
-from modules.corpus.tables import read_table_file, read_text_file
+from modules.corpus.splits import split_name
 from modules.evaluation.reading.leftovers import note_cuts, refuse_classes, refuse_leftovers
-from modules.evaluation.reading.report_rows import (
-    JSON_ENDINGS,
-    is_json_lines,
-    json_rows,
-    jsonl_rows,
-    refuse_other_keys,
-)
-from modules.evaluation.reading.sections_apart import sections_of
+from modules.evaluation.reading.report_rows import refuse_other_keys
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError, quoted, quoted_name
 from modules.options.preparation_flags import RawOptions
 from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
 from modules.preparation.raw.drawn_split import draw_split
-from modules.preparation.raw.own_columns import (
-    KNOWN,
-    Rows,
-    ask_for_the_split,
-    find_columns,
-    is_of_studies,
-    read_states,
+from modules.preparation.raw.own_columns import ask_for_the_split, find_columns, is_of_studies, read_states
+from modules.preparation.raw.own_files import (
+    advice_outside,
+    find_table,
+    from_root,
+    image_root,
+    in_other_case,
+    join_folders,
+    led_out,
+    read_paths,
+    refuse_bytes,
+    without_suffix,
 )
-from modules.preparation.raw.own_files import find_table, in_other_case, read_paths, without_suffix
-from modules.preparation.raw.own_patients import patients_of_paths
+from modules.preparation.raw.own_patients import Rows, patients_of_paths
+from modules.preparation.raw.own_rows import own_rows
 from modules.preparation.raw.own_texts import cut_to_sections, names_sections, plain_text
 from modules.preparation.raw.split_files import read_split_file, use_split
 from modules.preparation.raw.studies import NO_SECTION, SECTIONS, RawDataset, RawStudy, join_sections
-from modules.records import parse_json
 
 TEXTS = ("report", *SECTIONS)
 # What is said of the rows in which it was done.
@@ -61,6 +57,7 @@ MARKS = "marks of HTML or HL7, or line breaks that were written out, were taken 
 MORE = "the findings or the impression hold more (another section, advice, technique, a signature), of which the section alone is taken"
 SUFFIX = "the image path has no suffix, and the only film of its name is taken"
 CASE = "the image path is that of a file in other case, such as a.PNG of a.png, which is taken"
+UP = "the image path leads out of the table's folder (..) to no file, and the film of that path below the folder is taken"
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
 
@@ -78,9 +75,10 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
         UserError: if there is no such file; listing every row that is wrong, or asking about a column.
     """
     path = find_table(Path(raw_dir))
-    headings, rows, notes = _rows(path)
+    headings, rows, notes = own_rows(path)
     if not rows:
         raise UserError(f"{path} holds no study: write one row for each, see docs/own_data.md")
+    headings, rows, joined = join_folders(path, headings, rows)
     columns, said = find_columns(path, headings, rows, options.patient_column)
     refuse_other_keys(path, [row for _, row in rows], [columns[name] for name in TEXTS if name in columns])
     if "report" in columns and options.section != "findings":
@@ -90,7 +88,11 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
         )
     if "split" not in columns and not options.split_file:
         ask_for_the_split(path, headings, rows)
-    dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *said])
+    refuse_bytes(path, rows, columns["image_path"])
+    root = image_root(path.parent, (row.get(columns["image_path"]) for _, row in rows))
+    dataset = RawDataset(studies=[], image_root=root, notes=[*notes, *joined, *said])
+    if root != path.parent:
+        dataset.notes.append(f"the images start from {root}, the folder above that of the table")
     _read_studies(path, rows, columns, options, dataset)
     if "patient" not in columns and "split" not in columns and not options.split_file and not options.patient_column:
         _take_paths(dataset, columns)
@@ -131,40 +133,6 @@ def _take_paths(dataset: RawDataset, columns: dict[str, str]) -> None:
         )
 
 
-def _rows(path: Path) -> tuple[list[str], Rows, list[str]]:
-    """Headings, rows and what was found out about the file."""
-    if not path.name.lower().removesuffix(".gz").endswith(JSON_ENDINGS):
-        table = read_table_file(path, KNOWN)
-        headings = table.headings
-        rows: Rows = [(f"line {line}", dict(zip(headings, cells, strict=True))) for line, cells in table.body()]
-        cells = [cell for _, row in rows for cell in row.values() if cell]
-        if cells and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells):
-            raise UserError(
-                f"{path} has its cells between single quotes, expected double quotes or none: export it again"
-            )
-        return headings, rows, [f"{path}: {len(rows)} rows, {table.read_as}"]
-    if is_json_lines(path):
-        found, place = jsonl_rows(path, "an object with image_path and report"), "line"
-    else:
-        content, place = parse_json(read_text_file(path), str(path)), "study"
-        if not isinstance(content, list | dict) or (isinstance(content, dict) and any(map(known_split, content))):
-            what = "an annotation" if isinstance(content, dict) else "one value"
-            raise UserError(
-                f"{path} holds {what}, expected a list of studies: give an annotation with --ann_path, leaving out --raw_dir"
-            )
-        found = json_rows(path, content, "a list of studies, each with image_path and report") if content else []
-    rows = [(f"{place} {number}", _apart(row)) for number, row in enumerate(found, start=1)]
-    return list(dict.fromkeys(key for _, row in rows for key in row)), rows, []
-
-
-def _apart(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row of JSON whose report is an object of its sections, with these as its findings and impression."""
-    sections = sections_of(row.get("report"))
-    if sections is None or "report" in sections or row.keys() & sections.keys():
-        return row
-    return {**{name: value for name, value in row.items() if name != "report"}, **sections}
-
-
 def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: RawOptions, dataset: RawDataset) -> None:
     """Add the study of every row; UserError lists all rows that are wrong."""
     problems: list[str] = []
@@ -183,7 +151,8 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             sections = cut_to_sections(plain)
             changed[MORE] += any(plain.get(name) != text for name, text in sections.items())
             values |= plain | sections
-            study = _study(path, where, values, options)
+            study = _study(path, where, values, options, dataset.require_root())
+            changed[UP] += dataset.require_root() == path.parent and led_out(values["image_path"])
             changed[CASE] += in_other_case(values["image_path"], study.images)
             changed[SUFFIX] += without_suffix(values["image_path"], study.images)
             if study.id in seen:
@@ -200,9 +169,9 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
     dataset.notes += _note_texts(path, dataset.studies, "report" in columns)
     by_image = {image: study.id for study in dataset.studies for image in study.images}
     problems += [
-        f"study {by_image[image]}: {path.parent / image} is a link, or below one, that leads out of the folder, expected the "
+        f"study {by_image[image]}: {dataset.require_root() / image} is a link, or below one, that leads out of the folder, expected the "
         "images themselves: copy them there"
-        for image in leading_out(path.parent, by_image)
+        for image in leading_out(dataset.require_root(), by_image)
     ]
     if problems:
         more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
@@ -238,11 +207,10 @@ def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
             )
 
 
-def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions) -> RawStudy:
-    """The study of one row, of its cells by the names of ``own_columns.COLUMNS``."""
-    paths = read_paths(values.get("image_path"), path.parent)
-    advice = "put the table into a folder that holds them, however deep, or copy the images below the table's"
-    images = read_image_path(path, where, {"image_path": paths}, advice)
+def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions, root: Path) -> RawStudy:
+    """The study of one row, of its cells by the names of ``own_columns.COLUMNS``; its images start from ``root``."""
+    paths = from_root(read_paths(values.get("image_path"), path.parent), path.parent, root)
+    images = read_image_path(path, where, {"image_path": paths}, advice_outside(paths))
     for name in TEXTS:
         if not isinstance(values.get(name, ""), str):
             raise UserError(

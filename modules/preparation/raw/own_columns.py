@@ -13,6 +13,7 @@ from modules.corpus.patients import patient_key
 from modules.corpus.spelling import DICOM, PICTURES
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import plain_heading
+from modules.labels import STATES
 from modules.messages import UserError, quoted_name, shown_headings
 from modules.preparation.raw.own_files import are_there, name_films
 from modules.preparation.raw.own_patients import MOST_OF_A_PATIENT, Rows, may_name_patients, names_persons
@@ -72,6 +73,10 @@ def find_columns(
         captions = plain_heading(found["report"]) == "caption" and found.keys() & {*SECTIONS}
         unread = ("report",) if joined or captions else SECTIONS
         found = {name: heading for name, heading in found.items() if name not in unread}
+    if "labels" in found and all(_is_names(row.get(found["labels"])) for _, row in rows):
+        notes.append(
+            f"the column {quoted_name(found.pop('labels'))} holds names and no states: labels are made from the reports"
+        )
     unused = [heading for heading in headings if heading and heading not in found.values()]
     if "id" not in found:
         _ask(path, [h for h in unused if _LIKE_ID.search(plain_heading(h)) and _tells_apart(rows, h)], "id")
@@ -262,6 +267,17 @@ def _ask(path: Path, headings: Sequence[str], name: str) -> None:
             f"{path} has no column {name}, but {' and '.join(map(quoted_name, headings[:5]))} {look} like one: call "
             f"it {name} if it is, else remove it or call another column {name}{flag}"
         )
+
+
+def _is_names(value: Any) -> bool:
+    """Whether a cell of labels holds nothing, or names alone (``['normal']``, ``Cardiomegaly|Effusion``) and no state."""
+    if is_empty(value):
+        return True
+    labels = read_states(value)
+    names = re.split(r"[,;|\[\]]+", labels) if isinstance(labels, str) else labels
+    names = [str(name).strip(" '\"").casefold() for name in names] if isinstance(names, list) else []
+    names = [name for name in names if name]
+    return bool(names) and all(re.search(r"[^\W\d_]{2}", name) and name not in STATES for name in names)
 
 
 def read_states(value: Any) -> Any:

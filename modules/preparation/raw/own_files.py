@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from modules.corpus.spelling import DICOM, PICTURES, on_disk
-from modules.corpus.tables import TABLE_ENDINGS
+from modules.corpus.cells import is_empty
+from modules.corpus.spelling import DICOM, PICTURES, climbs, on_disk, path_of
+from modules.corpus.tables import TABLE_ENDINGS, plain_heading
 from modules.evaluation.reading.report_rows import LINES_ENDINGS
-from modules.messages import UserError
+from modules.messages import UserError, named, quoted_name
 from modules.preparation.raw.files import find_below
+from modules.preparation.raw.own_patients import Rows
 
 _FILMS = (*PICTURES, *DICOM)
+_FOLDERS = {
+    "imagedir",
+    "imagedirectory",
+    "imagefolder",
+    "imagesubfolder",
+    "imgdir",
+    "dir",
+    "directory",
+    "folder",
+    "subfolder",
+    "subdir",
+}
+_UP = re.compile(r"(?:\.\./)+")
 
 
 def find_table(place: Path) -> Path:
@@ -38,10 +54,12 @@ def read_paths(value: Any, folder: Path) -> Any:
 
     Args:
         value: text with paths separated by ``;``, or by commas, bars or line breaks where all parts are files and the whole
-            is none; a list in JSON or as Python prints it, or a list.
-        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name, and a suffix
-            is added where none is written and one film alone has the name.
+            is none; a list in JSON or as Python prints it, or a list; the objects of :func:`modules.corpus.spelling.path_of`.
+        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name, a suffix
+            is added where none is written and one film alone has the name, and ``../`` is left out where it leads to no file
+            and the rest does.
     """
+    value = path_of(value)
     if isinstance(value, str):
         text = value.strip()
         listed = re.fullmatch(r"\[(.*)\]", text, re.DOTALL)
@@ -49,7 +67,11 @@ def read_paths(value: Any, folder: Path) -> Any:
         value = [path for part in parts for path in _several(part.strip().strip("'\""), folder)]
     if not isinstance(value, list):
         return value
-    return [_on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
+    return [
+        _on_disk(folder, _inside(_below(part, folder), folder)) if isinstance(part, str) else part
+        for part in value
+        if part != ""
+    ]
 
 
 def are_there(value: Any, folder: Path) -> bool:
@@ -80,6 +102,103 @@ def in_other_case(value: Any, images: Sequence[str]) -> bool:
     return any(image not in text and image.casefold() in text.casefold() for image in images)
 
 
+def led_out(value: Any) -> bool:
+    """Whether a cell wrote a path that goes up, ``../films/1.png``."""
+    return re.search(r"(?<!\.)\.\.[/\\]", str(value)) is not None
+
+
+def image_root(folder: Path, cells: Iterable[Any]) -> Path:
+    """What the images of a table start from: its folder, or the one above where a path goes up to a file there."""
+    for value in filter(led_out, cells):
+        paths = read_paths(value, folder)
+        for path in paths if isinstance(paths, list) else ():
+            if isinstance(path, str) and _UP.match(path) and not climbs(path[3:]) and _is_there(path, folder):
+                return folder.resolve().parent
+    return folder
+
+
+def from_root(value: Any, folder: Path, root: Path) -> Any:
+    """Paths that start from the folder of the table as they start from what :func:`image_root` found."""
+    if root == folder or not isinstance(value, list):
+        return value
+    name = folder.resolve().name
+    return [
+        _on_disk(root, posixpath.normpath(f"{name}/{path}")) if isinstance(path, str) and path[:1] != "/" else path
+        for path in value
+    ]
+
+
+def advice_outside(value: Any) -> str:
+    """What to do about images that are not below the folder of the table."""
+    paths = [path for path in value if isinstance(path, str)] if isinstance(value, list) else []
+    behind = [_UP.sub("", posixpath.normpath(path)).split("/")[0] for path in paths if climbs(path)]
+    if behind:
+        return f"put the table into the folder that holds {named(behind[0])}"
+    return "put the table into a folder that holds them, however deep, or copy the images below the table's"
+
+
+def refuse_bytes(path: Path, rows: Rows, heading: str) -> None:
+    """Refuse a table that holds the images themselves, as data sets of Hugging Face do, and no files."""
+    for where, row in rows:
+        value = path_of(row.get(heading))
+        held = value if isinstance(value, list) else [value]
+        if any(isinstance(part, Mapping) and "bytes" in part for part in held):
+            raise UserError(
+                f"{path}, {where}: the column {quoted_name(heading)} holds an object with the bytes of an image and without a path, expected the path of "
+                "a file: save the images below the folder of the table, and write their paths into it"
+            )
+
+
+def join_folders(path: Path, headings: list[str], rows: Rows) -> tuple[list[str], Rows, list[str]]:
+    """Paths put together from a column of folders and one of file names (PadChest's ``ImageDir`` and ``ImageID``), if all of them are files.
+
+    Returns:
+        Headings and rows without the column of folders, its values being in the other one, and a line that says so; all as
+        they were where no two columns, or several, give files.
+    """
+    folders = [heading for heading in headings if plain_heading(heading) in _FOLDERS]
+    found = [
+        (of, name) for of in folders for name in headings if name != of and _are_joined(path.parent, rows, of, name)
+    ]
+    if len(found) != 1:
+        return headings, rows, []
+    ((of, name),) = found
+    joined = [
+        (where, {**{key: value for key, value in row.items() if key != of}, name: _joined(path.parent, row, of, name)})
+        for where, row in rows
+    ]
+    said = f"the images are those of the column {quoted_name(name)} in the folders of {quoted_name(of)}"
+    return [heading for heading in headings if heading != of], joined, [said]
+
+
+def _are_joined(folder: Path, rows: Rows, of: str, name: str) -> bool:
+    """Whether the names of films in one column are files in the folders of another, in every row, and none is without it."""
+    if not all(name_films(row.get(name), folder) for _, row in rows[:20]):
+        return False
+    return all(
+        not are_there(row.get(name), folder)
+        and all(_is_there(film, folder) for film in _joined(folder, row, of, name) or [""])
+        for _, row in rows
+    )
+
+
+def _joined(folder: Path, row: Mapping[str, Any], of: str, name: str) -> list[str]:
+    """The paths of one row; none where the folder or the name is empty."""
+    paths = read_paths(row.get(name), folder)
+    if is_empty(row.get(of)) or not isinstance(paths, list):
+        return []
+    return [f"{str(row[of]).strip()}/{part}" for part in paths if isinstance(part, str)]
+
+
+def _inside(text: str, folder: Path) -> str:
+    """A path that goes up without its ``../`` where that leads to no file, and to one below the folder without it."""
+    if not climbs(text):
+        return text
+    text = posixpath.normpath(text.replace("\\", "/"))
+    rest = _UP.sub("", text, count=1)
+    return rest if not (folder / text).is_file() and (folder / _on_disk(folder, rest)).is_file() else text
+
+
 def _on_disk(folder: Path, path: str) -> str:
     """A path as its file is called, with the suffix of the only film of that name where it has none."""
     written = on_disk(folder, path)
@@ -101,7 +220,7 @@ def _several(text: str, folder: Path) -> list[str]:
 def _is_there(text: str, folder: Path) -> bool:
     """Whether a text is the path of a file."""
     try:
-        return (folder / _on_disk(folder, _below(text, folder))).is_file()
+        return (folder / _on_disk(folder, _inside(_below(text, folder), folder))).is_file()
     except (OSError, ValueError):  # no path at all, which the check says
         return False
 
