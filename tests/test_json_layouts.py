@@ -217,3 +217,81 @@ def test_a_file_of_another_section_is_said_to_be_one(tmp_path):
     (tmp_path / "b.csv").write_text("study_id,findings\ns1,Clear lungs.\n")
     with pytest.raises(UserError, match="it holds 'findings', another section than --section says"):
         read_report_file(tmp_path / "b.csv", "reference", section="impression")
+
+
+def batch(number, content="The heart is large.", **more):
+    """A line of the output of a batch of OpenAI or vLLM."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    response = {"status_code": 200, "request_id": "r", "body": {"object": "chat.completion", "choices": [choice]}}
+    return {"id": f"b{number}", "custom_id": f"s{number}", "response": response, "error": None, **more}
+
+
+def test_the_answers_of_a_batch_are_read_by_their_requests(tmp_path, capsys):
+    """What a batch had cost could not be scored."""
+    answers = [batch(1), batch(2, [{"type": "text", "text": OURS[1]}])]
+    answers[1]["response"]["body"]["choices"][0]["finish_reason"] = "length"
+    (tmp_path / "a.jsonl").write_text(lines(answers))
+    found = read_report_file(tmp_path / "a.jsonl")
+    assert (found.texts, found.keys["study_id"]) == (OURS, ["s1", "s2"])
+    assert "custom_id, response.body.choices[0].message.content" in found.read_as
+    assert "1 of 2 answers were cut off by the limit" in capsys.readouterr().out
+    with pytest.raises(UserError, match="holds only generated reports where a reference is expected"):
+        read_report_file(tmp_path / "a.jsonl", "reference")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"response": None, "error": {"code": "x", "message": "rate limit"}}, "which failed"),
+        ({"response": {"status_code": 500, "body": {}}}, "which failed"),
+        (
+            {"response": {"status_code": 200, "body": {"choices": [{"message": {"content": "a"}}] * 2}}},
+            "which has 2 answers",
+        ),
+        (
+            {"response": {"status_code": 200, "body": {"choices": [{"message": {"content": None}}]}}},
+            "which has no text",
+        ),
+        ({"response": {"status_code": 200, "body": {"output": []}}}, "which has no text"),
+    ],
+)
+def test_a_request_without_one_answer_is_refused_by_its_id(tmp_path, wrong, words):
+    with pytest.raises(
+        UserError, match=f"holds 1 of 2 requests without one answer, first 's2', {words}.*: run them again"
+    ):
+        read(tmp_path, [batch(1), batch(2, **wrong)])
+
+
+def chat(*turns):
+    return [{"role": role, "content": content} for role, content in turns]
+
+
+def test_the_last_message_of_a_chat_is_the_report(tmp_path):
+    """``pipeline("image-text-to-text")`` returns the whole chat."""
+    ask = ("user", [{"type": "image"}, {"type": "text", "text": "Describe."}])
+    chats = [chat(ask, ("assistant", OURS[0])), chat(ask, ("assistant", "No."), ask, ("assistant", OURS[1]))]
+    rows = [{"study_id": f"s{n}", "generated_text": one} for n, one in enumerate(chats)]
+    found = read(tmp_path, rows)
+    assert (found.texts, found.keys["study_id"]) == (OURS, ["s0", "s1"])
+    assert found.read_as.startswith("the last message of each chat; ")
+    for wrong in (chat(ask), chat(ask, ("assistant", None)), chat(("assistant", "No."), ask)):
+        with pytest.raises(UserError, match=r"the chat of 's7' .* does not end in a text of the assistant"):
+            read(tmp_path, [*rows, {"study_id": "s7", "generated_text": wrong}])
+
+
+def test_conversations_of_one_question_are_references(tmp_path):
+    def turns(*texts):
+        return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]
+
+    rows = [
+        {"id": f"s{n}", "image": f"{n}.jpg", "conversations": turns("<image>\nDescribe.", text)}
+        for n, text in enumerate(TRUTH)
+    ]
+    found = read(tmp_path, rows, "reference")
+    assert (found.texts, found.keys["id"]) == (TRUTH, ["s0", "s1"])
+    beside = read(tmp_path, [{**row, "report": text} for row, text in zip(rows, OURS, strict=True)], "reference")
+    assert beside.texts == OURS
+    rows[1]["conversations"] += turns("And the heart?", "It is large.")
+    for wanted in ("prediction", "reference"):
+        with pytest.raises(UserError, match="no known heading"):
+            read(tmp_path, rows, wanted)

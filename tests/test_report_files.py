@@ -519,6 +519,21 @@ def test_xlsx_and_parquet(tmp_path):
     )
 
 
+def test_a_workbook_of_one_column_without_a_heading_is_read_by_its_rows(tmp_path):
+    """R2Gen's ``to_excel(header=False)``: the workbook was read as text, and was in no encoding."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for number, text in ((1, HIS), (2, HERS), (4, FIRST)):
+        book.active.cell(number, 1, text)
+    book.save(tmp_path / "res.xlsx")
+    found = read_report_file(tmp_path / "res.xlsx")
+    assert (found.texts, found.ordered) == ([HIS, HERS, "", FIRST], True)
+    book.active["A1"] = "label_of_mine"
+    book.save(tmp_path / "res.xlsx")
+    with pytest.raises(UserError, match="which may be a heading"):
+        read_report_file(tmp_path / "res.xlsx")
+
+
 def test_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

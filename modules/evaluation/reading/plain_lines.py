@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from modules.corpus.tables import read_text_file
+from modules.corpus.tables import Table, read_text_file, read_unpacked
 from modules.evaluation.reading.headings import is_known, side_of
 from modules.messages import UserError, quoted
 
@@ -30,15 +30,20 @@ def report_lines(path: Path) -> list[str]:
     return lines
 
 
-def only_column(path: Path) -> list[str]:
+def only_column(table: Table) -> list[str]:
     """The cells of the only column of a table; ``""`` for an empty row.
 
     Raises:
         UserError: if the cells are more than one report each.
     """
-    # a character of no text: the commas of a report without quotes do not cut it
-    rows = list(csv.reader(io.StringIO(read_text_file(path), newline=""), delimiter="\x1f"))
-    cells = [row[0].strip() if row else "" for row in rows]
+    path = table.path
+    if read_unpacked(path).startswith(b"PK"):  # a workbook, which has no text without its cells
+        by_row = dict(table.rows)
+        cells = [by_row.get(row, [""])[0] for row in range(1, max(by_row) + 1)]
+    else:
+        # a character of no text: the commas of a report without quotes do not cut it
+        rows = list(csv.reader(io.StringIO(read_text_file(path), newline=""), delimiter="\x1f"))
+        cells = [row[0].strip() if row else "" for row in rows]
     _refuse_more(path, cells)
     return cells
 

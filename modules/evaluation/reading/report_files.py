@@ -1,11 +1,11 @@
 """Files of reports that someone generated, or that are references, in whatever layout they were left.
 
 tables (.csv .tsv .xlsx)   ``study_id,report`` and whatever else ``modules.evaluation.reading.columns`` knows; any separator and encoding
-res.csv, gts.csv           R2Gen's: one column without a heading, matched by order
+res.csv, gts.csv (.xlsx)   R2Gen's: one column without a heading, matched by order
 .txt .tok                  one report a line, matched by order
 .jsonl .ndjson             an object a line, with or without ids; so may .json be, and .jsonl one list
 .json                      an annotation; a list of objects; study id -> text, or -> object (ReXrank); lists of texts by
-                           name (RadEval)
+                           name (RadEval); answers of a batch or a chat
 .parquet                   where pyarrow is installed
 All but the last may be packed (.gz).
 """
@@ -21,6 +21,7 @@ from modules.corpus.annotations import read_annotation, require_split
 from modules.corpus.cells import is_empty
 from modules.corpus.splits import by_split, known_split
 from modules.corpus.tables import TABLE_ENDINGS, plain_heading, read_table_file, read_text_file
+from modules.evaluation.reading.chats import answer_rows
 from modules.evaluation.reading.column_values import are_row_numbers
 from modules.evaluation.reading.columns import Roles, Row, find_roles, unknown_texts
 from modules.evaluation.reading.headings import KNOWN, PLAIN, is_known, side_of
@@ -151,7 +152,7 @@ def _read_table(path: Path, request: _Request) -> ReportFile:
             )
         return ReportFile(path, [cells[-1] for cells in body], ordered=True, read_as="a table of pandas")
     if headings and max(len(cells) for _, cells in table.rows) == 1 and not known:
-        return ReportFile(path, only_column(path), ordered=True, read_as="one column without a heading")
+        return ReportFile(path, only_column(table), ordered=True, read_as="one column without a heading")
     if headings and not known:
         raise UserError(
             f"{path} begins with {shown_headings(headings, False)[:120]}; expected the heading study_id,report, or one column "
@@ -206,6 +207,7 @@ def _from_rows(path: Path, rows: Sequence[Row], request: _Request) -> ReportFile
     wanted, section = request.wanted, request.section
     if not rows:
         return ReportFile(path, [])
+    rows, around = answer_rows(path, rows, wanted)
     whole_rows, rows = rows, choose_sections(path, rows, section)
     if wanted == "prediction":
         refuse_word_lists(path, rows)
@@ -224,7 +226,7 @@ def _from_rows(path: Path, rows: Sequence[Row], request: _Request) -> ReportFile
     return ReportFile(
         path, texts, references=references, whole=whole, retrieved=retrieved, keys=id_columns(rows, roles.ids),
         maybe_id=roles.maybe_id, headings=list(dict.fromkeys(heading for row in rows[:1000] for heading in row)),
-        read_as=_said(roles, wanted, dict.fromkeys(cut, f" ({section})")), rows=rows,
+        read_as=f"{around}; " * bool(around) + _said(roles, wanted, dict.fromkeys(cut, f" ({section})")), rows=rows,
     )  # fmt: skip
 
 
