@@ -76,6 +76,14 @@ def test_a_marked_section_goes_on_over_empty_lines_and_another_owns_a_paragraph(
     assert read(f"Findings: {F}\nReasoning: A shadow.\nLungs: clear.\nImpression: {I}") == (f"{F} Lungs: clear.", I)
 
 
+def test_an_impression_on_the_line_of_an_added_section_stays():
+    for mark in ("", "**"):
+        report = f"Findings: {F}\nReasoning: A shadow. {mark}Impression:{mark} {I}"
+        assert (one_section(report, "findings"), one_section(report, "impression")) == (F, I)
+        assert find_sections(report).impression == I
+    assert one_section("Some odd findings: a\nReasoning: Clear. Impression: normal.", "impression") == "normal."
+
+
 def test_a_diagnosis_beside_findings_is_no_added_section():
     assert one_section(f"**Findings:** {F}\n\n**Diagnosis:** {I}", "impression") == I
 

@@ -33,6 +33,7 @@ _MAIN = re.compile(
     rf"(?:[\w'/-]+ ){{0,3}}(?:{FINDINGS}|{CONCLUSION}|{DIAGNOSIS})(?:\s*(?:and|&|/)\s*[\w()]+| of (?:the )?[\w-]+| ?[(\[][^()\[\]]*[)\]])?",
     re.IGNORECASE,
 )
+_MAIN_INSIDE = re.compile(rf"[*_#]*\b(?:{FINDINGS}|{CONCLUSION})\b[^\w\n]{{0,4}}[:=]", re.IGNORECASE)
 _OF_THE_FILM = re.compile(  # names of what may be seen, where, how much of it, and on which view
     rf"\b(?:{ORGAN}|find|observ|(?:ab)?normal|negativ|positiv|other|incident|addition|new\b|stable|chang|interval|compar|views?\b|frontal|lateral|[ap]{{2}}\b"
     r"|mild|moderate|severe|acute|chronic|post|surg|implant|wire|clip|pace|picc|port|ett\b|ng\b|stent|valv|prosthe|costo|hemi|fissur|lob|apic|apex|bas[ei]|peri"
@@ -106,6 +107,11 @@ def without_added_sections(report: str) -> str:
             said_here = not found.alone
         elif marked or (cut == "paragraph" and ((not line.strip() and said_here) or found)):
             divided, cut = divided or (marked and not said), ""
+        inside = _MAIN_INSIDE.search(line, line.find(":") + 1 if found else 0) if cut else None
+        if inside:  # "Reasoning: A shadow. Impression: .."
+            divided, said, cut = False, True, ""
+            kept.append(line[inside.start() :])
+            continue
         if cut:
             said_here = said_here or bool(line.strip() and not found)
             continue

@@ -36,6 +36,7 @@ from modules.corpus.section_titles import (
     without_titles,
 )
 from modules.labelling.added_sections import without_added_sections
+from modules.labelling.findings_apart import with_findings_apart
 from modules.labelling.spoken_of import is_said_of_the_film, remarks_a_finding
 
 _DEGREE = r"(?:ab)?normal|positive|negative"
@@ -135,7 +136,7 @@ def one_section(text: str, section: str) -> str:
         text = re.sub(r"(?m)^[^\S\n]*>[^\S\n]?", "", text)
     if not _named(text):
         return whole
-    text = without_listed_asides(_NOTHING_MORE.sub("", without_added_sections(text)))
+    text = with_findings_apart(without_listed_asides(_NOTHING_MORE.sub("", without_added_sections(text))))
     text, *added = final_parts(text, _named)
     parts = _parts(text)
     for more in map(_parts, added):  # a section that stands nowhere above

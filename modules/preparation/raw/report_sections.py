@@ -30,6 +30,7 @@ from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COL
 from modules.corpus.section_names import OF_THE_FILM, ORGAN, RECORD, SIGNATURE
 from modules.corpus.section_titles import DESCRIBED, final_parts
 from modules.labelling.added_sections import without_added_sections
+from modules.labelling.findings_apart import with_findings_apart
 from modules.labelling.spoken_of import remarks_a_finding, speaks_of_a_finding
 from modules.preparation.raw.report_headings import (
     DOUBTFUL,
@@ -127,7 +128,7 @@ class Sections:
 
 def find_sections(report: str) -> Sections:
     """Read a report; several sections of one kind are joined in order, repeated ones once."""
-    report = without_added_sections(with_paragraphs(without_archive_lines(report)))
+    report = with_findings_apart(without_added_sections(with_paragraphs(without_archive_lines(report))))
     texts, *addenda = map(_texts, final_parts(report, _says_something if "FINAL REPORT" in report else str.strip))
     for kind in SECTIONS:
         texts[kind] = next((found[kind] for found in (texts, *addenda) if found[kind]), [])
