@@ -25,7 +25,7 @@ SIGNED = [
     "D: ___ T: ___", "Kind regards,\nDr. ___", "Thank you for this referral.\nDr. ___", "Thank you for referring this patient.",
     "--- ADDENDUM ---\nA nodule.", "Addendum 1/2/2020: a nodule.", "**ADDENDUM:** A nodule.",
     "Primary Diagnostic Code: NORMAL", "PRIMARY DIAGNOSTIC CODE: NO ALERT REQUIRED", "Report Status: Verified", "Date Reported: JAN 2, 2020", "Date: 01/02/2020", "Report date: 1/2/2020",
-    "Reported by Dr A Smith, Consultant Radiologist", "Authorised by: Dr A", "Authorized by Dr. Smith", "Validated by: A", "Cosigned by: A", "Co-signed by Dr A", "Fellow: A", "Copy to: Dr B",
+    "Reported by Dr A Smith, Consultant Radiologist", "Authorised by: Dr A", "Authorized by Dr. Smith", "Validated by: A", "Cosigned by: A", "Co-signed by Dr A", "Fellow: A", "Copy to: Dr B", "Primary Interpreting Staff:\n  JOHN SMITH MD, Radiologist (Verifier)\n/JS",
     "Exam Ended: 1/2/2020", "Final Report Electronically Signed By: A", "Finalized on 1/2/2020 3:04 PM", "Accession Number: 12345", "ACCESSION NUMBER:\nHFJB4", "Consultant: Dr A", "END OF DICTATION",
     "As the attending physician, I have reviewed the images.", "SUMMARY:2-ABNORMAL, PREVIOUSLY REPORTED", "SUMMARY: 2-ABNORMAL, PREVIOUSLY REPORTED", "SUMMARY:\n2-ABNORMAL", "Summary: 4-possible significant change",
     "This report has been anonymized. All dates are offset from the actual dates by a fixed interval associated with the patient.",

@@ -67,7 +67,7 @@ _OFFICE = r"(?:attending|ordering|referring|interpreting|reporting|reading|consu
 RECORD = (  # headings of what an archive keeps beside a report; no escapes, since one reader looks for it in capitals
     r"(?:acr|cpt|icd|billing|exam) codes?|cpt|icd-?(?:9|10)(?:-cm)?|workstation(?: id)?|critical (?:results?|values?)|key images?|(?<![0-9] )cc"
     rf"|(?:{_OFFICE} )?(?:physician|provider|radiologist|doctor)|consultant|second reader|attending|resident|technologist|transcriptionist|(?:electronic )?signature"
-    r"|(?:(?:teaching|attending) )?(?:physician )?attestation|fellow|cop(?:y|ies) to|(?:primary )?diagnostic codes?|(?:report|exam|study|order) status"
+    r"|(?:(?:teaching|attending) )?(?:physician )?attestation|fellow|cop(?:y|ies) to|primary interpreting (?:staff|resident)|(?:primary )?diagnostic codes?|(?:report|exam|study|order) status"
     r"|(?:date|time) (?:reported|verified|dictated|transcribed|of report)|report date|exam end(?:ed)?|last resulted|accession(?: number)?"
 )
 _ADDENDA = r"(?:FINAL |RADIOLOG(?:IST|Y) |ATTENDING )?ADDEND(?:UM|A)\b"
