@@ -36,9 +36,7 @@ def answer_rows(path: Path, rows: Sequence[Row], wanted: str) -> tuple[Sequence[
     if names:
         return _of_chats(path, rows, names), "the last message of each chat"
     if wanted == "reference" and rows and all(_is_conversation(row) for row in rows):
-        return [
-            {**_without(row, "conversations"), "report": row["conversations"][1]["value"]} for row in rows
-        ], "the answers of LLaVA's conversations"  # type: ignore[index]
+        return list(map(_of_conversation, rows)), "the answers of LLaVA's conversations"
     return rows, ""
 
 
@@ -54,7 +52,7 @@ def _of_batch(path: Path, rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         response: Any = row["response"] or {}
         body = response.get("body")
-        choices = body.get("choices") if isinstance(body, Mapping) else None
+        choices: Any = body.get("choices") if isinstance(body, Mapping) else None
         text = _text(choices[0].get("message")) if _is_single(choices) else None
         if row.get("error") or response.get("status_code", 200) != 200:
             wrong.append((row["custom_id"], "failed"))
@@ -63,7 +61,7 @@ def _of_batch(path: Path, rows: Sequence[Row]) -> list[Row]:
         elif text is None:
             wrong.append((row["custom_id"], "has no text for an answer"))
         else:
-            cut += choices[0].get("finish_reason") == "length"  # type: ignore[index]
+            cut += choices[0].get("finish_reason") == "length"
         texts.append(text)
     if wrong:
         name, why = wrong[0]
@@ -91,7 +89,7 @@ def _is_chat(value: object) -> bool:
 
 def _of_chats(path: Path, rows: Sequence[Row], names: set[str]) -> list[Row]:
     """Rows with the last message of each chat, which the model wrote."""
-    found = []
+    found: list[Row] = []
     for number, row in enumerate(rows, start=1):
         texts: dict[str, str] = {}
         for name in names:
@@ -132,5 +130,7 @@ def _is_conversation(row: Row) -> bool:
     return isinstance(turns[1].get("value"), str) and not others
 
 
-def _without(row: Row, name: str) -> dict[str, object]:
-    return {heading: value for heading, value in row.items() if heading != name}
+def _of_conversation(row: Row) -> Row:
+    """A row with the answer of its conversation as its report."""
+    turns: Any = row["conversations"]
+    return {**{name: value for name, value in row.items() if name != "conversations"}, "report": turns[1]["value"]}
