@@ -75,7 +75,7 @@ def score(
     dataset, queries = tested.dataset.part(known), queries.part(known)
     measured = (kept_figures(run_dir) if options.testing.rescore else {}) or {
         **distinct.figures(), "reference_sensitivity": loss_by_reference(model, dataset, device, options),
-        "trained_steps": tested.steps,
+        "trained_steps": tested.steps, "trained_epochs": tested.epochs,
     }  # fmt: skip
     if not is_main():
         return ""

@@ -39,6 +39,7 @@ from modules.preparation.published.recognition import find_annotation
 from modules.records import write_options
 from modules.run_folder import hold_run, move_aside, refuse_data, refuse_unnamed_data
 from modules.training.allocator import keep_freed_memory
+from modules.training.history import kept_line
 from modules.training.initialisation import adopt_options, initialise
 from modules.training.normalisation import normalised_together
 from modules.training.profiling import profile_training
@@ -112,7 +113,8 @@ def main() -> None:
             print(*chosen, *origin, *labelled, f"{parameters:,} parameters on {device}", sep="\n")
             train, val = len(studies.train), len(studies.val)
             step = options.loading.batch_size * training.grad_accum * world_size()
-            print(*size_warnings(data.dataset_name, train, val, step, training.epochs), sep="\n")
+            passes = training.epochs, training.val_every
+            print(*size_warnings(data.dataset_name, train, val, step, *passes), sep="\n")
         if training.resume:
             trainer.resume()
         if training.profile:
@@ -121,6 +123,8 @@ def main() -> None:
             return
         agree_on(lambda: begin_run(run_dir, old_files, options, studies.train.tokenizer))
         trainer.fit()
+        if is_main() and (kept := kept_line(trainer.state, training.monitor_metric)):
+            print(kept)
 
 
 if __name__ == "__main__":

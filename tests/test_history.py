@@ -7,8 +7,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from modules.options.flags import TrainingOptions
-from modules.training.history import History, seconds_left, table_row
+from modules.training.history import History, kept_line, seconds_left, table_row
 from modules.training.objective import loss_names
+from modules.training.run_state import RunState
 
 
 def test_the_table_has_every_epoch_once_whatever_was_there(tmp_path):
@@ -103,3 +104,14 @@ def test_time_left_counts_epochs_that_draw_reports_by_themselves():
     assert seconds_left(rows[:2], options) is None
     assert seconds_left(rows[:2], TrainingOptions(epochs=5)) == 45
     assert seconds_left(rows, TrainingOptions(epochs=4)) == 0
+
+
+def test_a_run_says_which_weights_it_keeps_and_why():
+    rows = [{"epoch": epoch, "val_ce_f1": score} for epoch, score in ((1, 0.3), (2, 0.505), (3, None), (4, 0.4))]
+    assert (
+        kept_line(RunState(history=rows, best=2), "val_ce_f1")
+        == "kept: epoch 2 of 4, val_ce_f1 0.505, of 3 validations"
+    )
+    assert kept_line(RunState(history=rows[1:2], best=2), "val_ce_f1").endswith("val_ce_f1 0.505")
+    assert kept_line(RunState(history=rows, best=3), "val_METEOR") == "kept: epoch 3 of 4"
+    assert kept_line(RunState(history=rows), "val_ce_f1") == ""  # of an earlier version

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 
@@ -217,9 +218,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(prepared, tmp_path):
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_finished_run_is_not_trained_again(prepared, trained, tmp_path):
+def test_a_finished_run_is_not_trained_again(prepared, trained, tmp_path, capsys):
+    """And says again which weights it has kept."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     train(prepared, tmp_path, "--resume")
+    assert re.search(r"^kept: epoch [12] of 2, val_ce_f1 [01]\.\d{3}", capsys.readouterr().out, re.MULTILINE)
     for name in ("metrics.csv", "current_checkpoint.pth", "model_best.pth"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
 

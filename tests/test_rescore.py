@@ -1,5 +1,7 @@
 """``main_test.py --rescore``: the reports of an earlier test are scored again, and none is written."""
 
+import csv
+
 import numpy as np
 import pytest
 from programs import SMALL, call, places, refused
@@ -9,6 +11,11 @@ import main_test
 from modules.evaluation.rescoring import kept_reports
 from modules.prediction import evaluated_split
 from modules.records import read_json, read_jsonl, write_jsonl
+
+
+def read_table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def argv(prepared, trained, save_dir):
@@ -39,6 +46,8 @@ def test_reports_are_scored_again_and_not_written(tested, prepared, trained, mon
     assert again["protocol"]["generation"]["beams"] == 2
     assert again["reference_sensitivity"] == first["reference_sensitivity"]
     assert again["trained_steps"] == first["trained_steps"] > 0
+    assert again["trained_epochs"] == first["trained_epochs"]
+    assert first["trained_epochs"]["kept"] <= first["trained_epochs"]["of"] == len(read_table(trained / "metrics.csv"))
     assert [row["prediction"] for row in read_jsonl(tested / "predictions.jsonl")] == [
         row["prediction"] for row in rows
     ]

@@ -194,4 +194,7 @@ def test_a_model_of_a_handful_of_steps_is_not_blamed():
     losses = dict.fromkeys(("oracle", "retrieved", "random", "most_different", "none"), 9.0)
     young = {"reference_sensitivity": losses, "text_cosine": 0.2, "map_correlation": 0.99, "trained_steps": 6}
     assert warnings(young) == ["what references, texts and maps are worth cannot be told after 6 steps of training"]
+    early = {**young, "trained_epochs": {"kept": 20, "of": 150}}
+    assert warnings(early) == [f"{warnings(young)[0]}: the weights kept are those of epoch 20 of 150"]
+    assert warnings({**young, "trained_epochs": {"kept": 150, "of": 150}}) == warnings(young)
     assert warnings({**young, "reference_sensitivity": {**losses, "random": 9.5}, "map_correlation": 0.2}) == []

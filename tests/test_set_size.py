@@ -32,7 +32,7 @@ def test_several_processes_share_the_studies_of_a_step(studies, processes):
     alone, shared = size_defaults(studies), size_defaults(studies, processes)
     step = shared["batch_size"] * processes
     assert step <= max(alone["batch_size"], processes)
-    assert len(size_warnings("custom", studies, 20, step, shared["epochs"])) == 1
+    assert len(size_warnings("custom", studies, 100, step, shared["epochs"])) == 1
 
 
 def test_a_training_by_two_processes_is_fitted_as_one_of_two(monkeypatch):
@@ -57,7 +57,7 @@ def test_a_resumed_training_keeps_the_batches_that_it_began_with(tmp_path, recor
 @pytest.mark.parametrize("studies", [1, 7, 8, 16, 28, 40, 63, 64, 100, 700, 4999])
 def test_no_size_is_warned_of_the_steps_that_it_is_given(studies):
     chosen = size_defaults(studies)
-    assert len(size_warnings("custom", studies, 20, chosen["batch_size"], chosen["epochs"])) == 1
+    assert len(size_warnings("custom", studies, 100, chosen["batch_size"], chosen["epochs"])) == 1
 
 
 def test_a_large_set_keeps_the_published_values():
@@ -151,10 +151,23 @@ def test_what_is_few_is_said_with_the_flag_that_mends_it():
     assert lines[0] == "16 training studies, 8 a step: 2 steps an epoch, 20 in all"
     assert "--epochs 250" in lines[1]
     assert "4 validation studies" in lines[2]
-    assert len(size_warnings("custom", 1600, 20, 16, 5)) == 1
+    assert len(size_warnings("custom", 1600, 100, 16, 5)) == 1
     assert "a column split" in lines[2]
     for dataset_name in set(DATASET_DEFAULTS) - {"custom"}:  # they have no table
         assert "column" not in size_warnings(dataset_name, 16, 4, 8, 10)[2]
+
+
+def test_validations_that_choose_by_chance_are_warned_of_with_how_many_do_not():
+    """Of 119 real pairs 27 validation studies kept epoch 20 of 150, without a word."""
+    chosen = size_defaults(119)
+    words = ("custom", 119, 27, chosen["batch_size"], chosen["epochs"])
+    _, said = size_warnings(*words, chosen["val_every"])
+    assert "27 validation studies tell good weights from bad ones nearly by chance" in said
+    assert "off by 0.08 (one standard error), that of 100 by 0.04" in said
+    assert "or keep the last weights with --val_every 150" in said
+    assert len(size_warnings(*words, 150)) == 1  # one validation chooses nothing
+    assert len(size_warnings("custom", 700, 99, 16, 30)) == 2
+    assert len(size_warnings("custom", 700, 100, 16, 30)) == 1
 
 
 def test_every_program_gets_its_own_flags(capsys):

@@ -16,7 +16,8 @@ def warnings(figures: Mapping[str, Any]) -> list[str]:
 
     ``text_cosine`` and ``map_correlation`` say that the entities have become one, ``reference_sensitivity`` that a random
     reference costs no more than the retrieved one. After fewer ``trained_steps`` than a model needs for its first words
-    both are so, and one sentence says that it is too early.
+    both are so, and one sentence says that it is too early, and where the training went on, that earlier weights are kept
+    (``trained_epochs``).
     """
     what = {"text_cosine": "texts of different entities", "map_correlation": "maps of different entities"}
     said = []
@@ -35,7 +36,10 @@ def warnings(figures: Mapping[str, Any]) -> list[str]:
     ]
     steps = figures.get("trained_steps")
     if said and steps is not None and steps < FEW_STEPS:
-        return [f"what references, texts and maps are worth cannot be told after {steps} steps of training"]
+        epochs = figures.get("trained_epochs") or {"kept": 0, "of": 0}
+        earlier = f": the weights kept are those of epoch {epochs['kept']} of {epochs['of']}"
+        sentence = f"what references, texts and maps are worth cannot be told after {steps} steps of training"
+        return [sentence + (earlier if epochs["kept"] < epochs["of"] else "")]
     return said
 
 

@@ -13,7 +13,7 @@ from modules.options.programs import MainTest
 from modules.records import read_jsonl, read_object, read_run_options
 
 OF_THE_MODEL = (  # entries of metrics.json beside the scores
-    "reference_sensitivity", "map_correlation", "text_cosine", "trained_steps", "grounding",
+    "reference_sensitivity", "map_correlation", "text_cosine", "trained_steps", "trained_epochs", "grounding",
 )  # fmt: skip
 
 

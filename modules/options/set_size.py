@@ -22,7 +22,9 @@ from modules.records import read_run_options
 BY_HEART = 64  # training studies below which they are learnt by heart: the last weights are kept, validated once
 STEPS = 1200  # of a training, where the passes allow it
 SCORER_STEPS = 600
-FEW_STEPS, FEW_VAL = 500, 20  # below these a user is told
+FEW_STEPS = 500  # below these a user is told
+F1_SPREAD = 0.4  # standard deviation of the example F1 of single studies: .30 and .35 of 54 real ones, rounded up
+FEW_VAL = 100  # below these a user is told: the mean is off by more than .04, as far as one training's scores lie apart
 
 
 def size_defaults(training: int, processes: int = 1) -> dict[str, Any]:
@@ -134,17 +136,29 @@ MORE_VALIDATION = {  # studies, by data set: where they come from
 }
 
 
-def size_warnings(dataset_name: str, training: int, validation: int, batch: int, epochs: int) -> list[str]:
-    """What to know before a training that is small, with what mends it."""
+def size_warnings(
+    dataset_name: str, training: int, validation: int, batch: int, epochs: int, val_every: int = 1
+) -> list[str]:
+    """What to know before a training that is small, with what mends it.
+
+    Args:
+        dataset_name: names what gives more validation studies.
+        training: studies.
+        validation: studies; where ``val_every`` leaves one validation they choose nothing.
+        batch: studies of a step.
+        epochs: of the training.
+        val_every: epochs between validations.
+    """
     steps = max(1, training // batch)
     lines = [f"{training} training studies, {batch} a step: {steps} steps an epoch, {steps * epochs} in all"]
     if steps * epochs < FEW_STEPS:
         lines.append(
             f"warning: {steps * epochs} steps are few, reports may be salads of words: give --epochs {-(-FEW_STEPS // steps)} or more"
         )
-    if validation < FEW_VAL:
+    if validation < FEW_VAL and val_every < epochs:
         lines.append(
-            f"warning: {validation} validation studies tell good weights from bad ones nearly by chance: "
-            f"{MORE_VALIDATION.get(dataset_name, 'give more of them')}"
+            f"warning: {validation} validation studies tell good weights from bad ones nearly by chance, as their F1 is off by "
+            f"{F1_SPREAD / math.sqrt(max(validation, 1)):.2f} (one standard error), that of {FEW_VAL} by {F1_SPREAD / math.sqrt(FEW_VAL):.2f}: "
+            f"{MORE_VALIDATION.get(dataset_name, 'give more of them')}, or keep the last weights with --val_every {epochs}"
         )
     return lines

@@ -28,7 +28,7 @@ from modules.messages import Needed, UserError
 from modules.options.flags import DataOptions
 from modules.options.programs import MainTest
 from modules.options.search_flags import settle_search
-from modules.prediction.training_places import how_to_test
+from modules.prediction.training_places import how_to_test, trained_epochs
 from modules.preparation.features.entities import find_scorer
 from modules.preparation.prepared_files import bank_features, prepared_files
 from modules.records import read_object, sha256_of
@@ -85,6 +85,7 @@ class EvaluatedSplit:
         annotation: the studies of every split.
         labeler: labels generated reports, as the studies were labelled.
         steps: that the model was trained for, None where its checkpoint does not say.
+        epochs: see :func:`modules.prediction.training_places.trained_epochs`.
     """
 
     model: Revtaf
@@ -92,6 +93,7 @@ class EvaluatedSplit:
     annotation: dict[str, list[Study]]
     labeler: Labeler
     steps: int | None
+    epochs: dict[str, int] | None
 
     @classmethod
     def open(cls, options: MainTest, device: torch.device) -> EvaluatedSplit:
@@ -128,7 +130,8 @@ class EvaluatedSplit:
         if is_main() and otherwise:
             print(f"warning: {otherwise}: the model writes as its references are, and is scored against these reports")
         labeler = _labeler(options, features[0], device)
-        return cls(model, dataset, annotation, labeler, checkpoint["run"].get("steps"))
+        run = checkpoint["run"]
+        return cls(model, dataset, annotation, labeler, run.get("steps"), trained_epochs(path, run))
 
     def reports(
         self, options: MainTest, device: torch.device, watch: Sequence[Callable[[Batch, FusedStudy], None]]

@@ -1,7 +1,8 @@
-"""Where the data that a model was trained on lie, as the options of its run say, for a test on the same data."""
+"""What the folder of a training tells a test: where its data lie, and how long it went on."""
 
 from __future__ import annotations
 
+import csv
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +25,20 @@ def places_of_training(load_pretrained: str) -> dict[str, str]:
         if all(isinstance(known.get(name), str) for name in ("dataset_name", *PLACES)):
             return {name: known[name] for name in ("dataset_name", *PLACES)}
     return {}
+
+
+def trained_epochs(load_pretrained: str, run: Mapping[str, Any]) -> dict[str, int] | None:
+    """The epoch whose weights a checkpoint keeps and the last of its training; None where nobody knows.
+
+    Args:
+        load_pretrained: the checkpoint; ``metrics.csv`` beside it has a row an epoch.
+        run: what it says of its run.
+    """
+    table = Path(load_pretrained).with_name("metrics.csv")
+    if "steps" not in run or not table.is_file():
+        return None
+    with open(table, encoding="utf-8", newline="") as file:
+        return {"kept": run["epoch"], "of": sum(1 for _ in csv.DictReader(file))}
 
 
 def follow_training(options: MainTest) -> str:

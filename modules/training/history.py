@@ -193,6 +193,17 @@ def table_row(row: Mapping[str, Any], monitor: str, best: bool, left: float | No
     return f"{titles}\n{line}" if heading else line
 
 
+def kept_line(state: RunState, monitor: str) -> str:
+    """Which epoch's weights a run keeps as the best, and by what figure; nothing where its state does not say."""
+    kept = next((row for row in state.history if row["epoch"] == state.best), None)
+    if kept is None:
+        return ""
+    validations = sum(row.get(monitor) is not None for row in state.history)
+    figure = "" if kept.get(monitor) is None else f", {monitor} {kept[monitor]:.3f}"
+    chosen = f", of {validations} validations" if validations > 1 else ""
+    return f"kept: epoch {state.best} of {len(state.history)}{figure}{chosen}"
+
+
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
