@@ -21,6 +21,9 @@ def test_by_hand():
     assert found["copied_from_retrieved"] == pytest.approx(2 / 6)  # "c d" of the first, "a a a"
     assert found["copied_from_training"] == pytest.approx(3 / 6)  # "a b" twice, "x"
     assert found["references_copied_from_training"] == pytest.approx(3 / 6)
+    assert found["whole_reports_from_training"] == 0
+    whole = diversity(["a  b. c", "a b", "a b . c"], references[:3], training=["a b. c", "d"])
+    assert whole["whole_reports_from_training"] == 2
     assert found["length_histogram"] == {"edges": [0, 10], "predictions": [4], "references": [4]}
 
 
@@ -28,4 +31,5 @@ def test_nothing_to_compare_with_and_empty_reports():
     found = diversity(["", ""], ["a", "b"])
     assert found["distinct_1"] == found["distinct_4"] == 0
     assert found["copied_from_retrieved"] is None is found["copied_from_training"]
+    assert found["whole_reports_from_training"] is None
     assert found["most_frequent_share"] == 1

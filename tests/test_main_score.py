@@ -56,6 +56,7 @@ def test_two_systems_are_scored_and_compared(files, capsys):
     assert 0 < difference["low"] <= difference["difference"]
     assert metrics["protocol"]["thirds"] == "published MIMIC-CXR training rates"
     assert metrics["protocol"]["cleaning"] == "published"
+    assert "\n\ntest split, 36 studies; references: " in (files / "out" / "table.md").read_text()
     assert {path.name for path in (files / "out").iterdir()} == {
         "metrics.json", "options.json", "table.md", "table.tex", "per_class_good.csv", "per_class_worse.csv",
         "rexrank_good.json", "rexrank_worse.json", "cxr_report_metric_gt.csv", "cxr_report_metric_good.csv",
@@ -88,6 +89,16 @@ def test_an_annotation_gives_the_thirds_and_the_copied_sentences(files):
     assert found["systems"]["good"]["diversity"]["copied_from_training"] == 1
     assert found["systems"]["good"]["per_class"]["pleural effusion"]["third"] == "head"
     assert found["protocol"]["thirds"] == "training split of annotation.json (36 studies)"
+
+
+def test_a_caption_says_of_how_many_studies_only_some_were_scored(files):
+    rows = (files / "good.csv").read_text().splitlines()
+    (files / "some.csv").write_text("\n".join(rows[:13]))
+    for profile in ("r2gen", "radeval"):
+        call("--predictions", files / "some.csv", "--references", files / "references.csv", "--columns", "id=study_id",
+             "--profile", profile, "--no-meteor", "--resamples", 10, "--save_dir", files / profile)  # fmt: skip
+        for table in ("table.md", "table.tex"):
+            assert "test split, 12 of 36 studies; " in (files / profile / table).read_text(), (profile, table)
 
 
 CASES = {
@@ -196,7 +207,7 @@ def test_profiles_of_raw_text(files, capsys, profile):
     call("--predictions", files / "a.csv", "--references", files / "truth.csv", "--profile", profile, "--no-meteor",
          "--resamples", 5, "--save_dir", files / "out")  # fmt: skip
     shown = capsys.readouterr().out
-    assert f"\n{profile}: raw findings" in shown
+    assert f" studies; {profile}: raw findings" in shown
     wanted = shown.split(f"not asked for, of --profile {profile}: ")[1].split(";")[0].split(", ")
     assert f"then --extra_metrics {' '.join(wanted)}\n" in shown
     metrics = json.loads((files / "out" / "metrics.json").read_text())

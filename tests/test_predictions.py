@@ -86,7 +86,7 @@ def test_what_is_missing_is_said_and_the_rest_is_matched_by_id(tmp_path):
     with pytest.raises(UserError, match="the ids of one are the numbers of its rows and those of the other are not"):
         match(systems, read_report_file(references, "reference"), "none", 0)
     matched = match(systems, read_report_file(references, "reference"), "none", 0, named_ids=True)
-    assert (matched.ids, matched.references) == (["2", "3"], ["r2", "r3"])
+    assert (matched.ids, matched.references, matched.of) == (["2", "3"], ["r2", "r3"], 3)
     assert matched.systems == {"f": ["f2", "f3"], "s": ["", "s3"]}
     assert "f has no report for 1 of 3 studies, first 1" in matched.notes
     assert "f has 1 reports without a reference, first 9" in matched.notes

@@ -145,8 +145,9 @@ def test_the_card_quotes_the_scores_of_these_weights_only(trained, release, tmp_
     assert "Not tested" in (release / "README.md").read_text()
     shutil.copytree(trained, tmp_path / "run")
     metrics = {
+        "comparison": {"REVTAF minus nearest": {"BLEU_4": {"difference": -0.1, "p": 0.2}}},
         "scores": {"test_BLEU_4": 0.1234}, "intervals": {"test_BLEU_4": [0.1, 0.2]}, "studies": 9,
-        "protocol": {"caption": "test split; the protocol in words"},
+        "protocol": {"caption": "test split, 9 of 12 studies; the protocol in words"},
     }  # fmt: skip
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
     tested = {"checkpoint": sha256_of(tmp_path / "run" / "model_best.pth"), "split": "test"}
@@ -154,7 +155,10 @@ def test_the_card_quotes_the_scores_of_these_weights_only(trained, release, tmp_
     card = (export(tmp_path / "run", tmp_path / "one") / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: revtaf\n")
     assert "| BLEU_4 | 0.123 | 0.100 to 0.200 |" in card
-    assert "9 studies; test split; the protocol in words" in card
+    assert (
+        "\nno better than: nearest in BLEU-4 (better or worse is p below 0.05, paired, after Holm's correction over these 1)\ntest split, 9 of 12 studies; the protocol in words"
+        in card
+    )
     (tmp_path / "run" / "results_of.json").write_text(json.dumps({**tested, "checkpoint": "another"}))
     assert "of other weights" in (export(tmp_path / "run", tmp_path / "two") / "README.md").read_text()
 
@@ -173,7 +177,7 @@ def test_the_scores_of_its_own_reports_go_into_its_card(trained, release, films,
     call(main_predict, "--model", model, "--scores", scores, "--device", "cpu")
     card = (model / "README.md").read_text()
     assert "| BLEU_4 | 1.000 | 1.000 to 1.000 |" in card
-    assert f"{len(films)} studies; " in card
+    assert f"test split, {len(films)} studies; " in card
     assert "Measured on this release." in card
     assert "Not tested" not in card
     assert "Reports are written with" in card

@@ -1,6 +1,7 @@
 """``main_test.py --rescore``: the reports of an earlier test are scored again, and none is written."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -51,11 +52,18 @@ def test_reports_are_scored_again_and_not_written(tested, prepared, trained, mon
     assert [row["prediction"] for row in read_jsonl(tested / "predictions.jsonl")] == [
         row["prediction"] for row in rows
     ]
-    assert "references were cleaned" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "references were cleaned" not in said
+    assert " than: " not in said  # no baselines were asked for
     call(
-        main_test, *argv(prepared, trained, tested), "--rescore", "--max_words", 5
+        main_test, *argv(prepared, trained, tested), "--rescore", "--max_words", 5, "--baselines"
     )  # another protocol, other references
     said = capsys.readouterr().out
+    assert re.search(
+        r"\n\n(better|no better|worse) than: .* in BLEU-4.* after Holm's correction over these 8\)\n", said
+    )
+    assert "the reports of REVTAF are no nearer to their own references" in said  # it has learnt nothing yet
+    assert re.search(r"^\d of 9 reports are distinct, \d are training reports word for word\n\n", said, re.MULTILINE)
     assert "warning: references were cleaned as --cleaning and --max_words published 100, reports are as published 5:" in said  # fmt: skip
     assert read_json(tested / "metrics.json")["scores"]["test_BLEU_1"] != first["scores"]["test_BLEU_1"]
     assert all(len(row["reference"].split(" ")) <= 5 for row in read_jsonl(tested / "predictions.jsonl"))

@@ -35,7 +35,7 @@ from modules.evaluation.reports.published_rows import (
     titled_rows,
     unlike,
 )
-from modules.evaluation.reports.tables import latex_table, markdown_table
+from modules.evaluation.reports.tables import counted, latex_table, markdown_table
 from modules.evaluation.reports.yardsticks import good_lines, good_values, yardsticks
 from modules.evaluation.scorer import ReportScorer
 from modules.labelling.labelers import RuleLabeler
@@ -239,6 +239,21 @@ def test_tables_hold_published_rows_ours_and_intervals(tmp_path):
     assert all(line.count("&") == columns for line in latex.splitlines() if line.endswith(r"\\"))
     assert markdown_table({"a": {}}).count("n/a") == 12
     assert r"a\_b" in latex_table({"a_b": {}}, "", 1)
+
+
+def test_intervals_have_dashes_in_latex_and_what_is_negative_a_minus_sign():
+    """Of 1 and above they kept the hyphen, and a negative value became a dash and its digits."""
+    spans = {"CIDEr": (3.712, 4.045), "METEOR": (-0.5, -0.25), "BLEU_1": (0.25, 1.0)}
+    ours, interval = latex_table({"ours": {"CIDEr": -0.5}, "95 % interval": spans}, "a - b", 2).splitlines()[6:8]
+    assert ours.count("$-$0.500") == 1
+    assert ours.count(" -- ") == 11
+    for cell in ("3.712--4.045", "$-$0.500--$-$0.250", "0.250--1.000"):
+        assert rf"{{\scriptsize {cell}}}" in interval
+
+
+def test_a_caption_says_how_many_studies_were_scored():
+    assert counted("test", 54, 54) == "test split, 54 studies"
+    assert counted("val", 200, 3858) == "val split, 200 of 3,858 studies"
 
 
 def test_published_rows_are_whole():

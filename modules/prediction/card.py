@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modules.evaluation.reports.verdict import baseline_line
 from modules.options.prediction_flags import ReleaseOptions
 from modules.prediction.model_folder import TrainedModel
 from modules.records import provenance, read_json
@@ -105,8 +106,8 @@ def _scores(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> str:
     if tested.get("checkpoint") != trained.checksum:
         return "Not tested: the results in the model's folder are of other weights."
     lines = score_table(metrics["scores"], metrics["intervals"], tested["split"])
-    protocol, studies = metrics["protocol"], metrics.get("studies")
-    notes = [f"{studies} studies; {protocol['caption']}", protocol.get("comparability", "")]
+    protocol = metrics["protocol"]
+    notes = [baseline_line(metrics.get("comparison", {})), protocol["caption"], protocol.get("comparability", "")]
     if wanted.half or not wanted.bank_text or wanted.bank_size:
         notes.append("Measured before export, with float32 weights and the whole bank with its texts.")
     return "\n".join([*lines, "", *filter(None, notes)])

@@ -45,7 +45,7 @@ def write_scores(trained: TrainedModel, release: Path, results: Path) -> None:
             "the reports with this release, score them, and give that folder"
         )
     protocol, system = metrics["protocol"], metrics["systems"][name]
-    notes = [f"{metrics['studies']} studies; {protocol['references']}"]
+    notes = [protocol["references"]]
     if options.get("dataset_name") == trained.options["dataset_name"]:  # else it speaks of another
         notes.append(protocol["comparability"])
     notes = [*filter(None, notes), "Measured on this release."]

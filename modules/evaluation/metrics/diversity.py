@@ -33,7 +33,8 @@ def diversity(
         over all k-grams of the set; ``words`` (mean, standard deviation, quantiles); all of these under
         ``references_`` for the references; ``length_histogram``; ``copied_from_retrieved`` and
         ``copied_from_training``, shares of all sentences that stand word for word in the first retrieved report and in any
-        training report, and ``references_copied_from_training``; None where nothing was given to compare with.
+        training report, and ``references_copied_from_training``; ``whole_reports_from_training``, how many reports are
+        training reports word for word; None where nothing was given to compare with.
     """
     generated = [normalise_whitespace(postprocess_prediction(text)) for text in predictions]
     truth = [normalise_whitespace(text) for text in references]
@@ -43,12 +44,16 @@ def diversity(
     result["length_histogram"] = _histogram(generated, truth)
     sentences = [split_sentences(text) for text in generated]
     result["copied_from_retrieved"] = result["copied_from_training"] = result["references_copied_from_training"] = None
+    result["whole_reports_from_training"] = None
     if retrieved is not None:
         offered = [set(split_sentences(report)) for report in retrieved]
         result["copied_from_retrieved"] = _share(
             sentence in known for own, known in zip(sentences, offered, strict=True) for sentence in own
         )
     if training is not None:
+        training = list(training)
+        whole = {normalise_whitespace(postprocess_prediction(report)) for report in training}
+        result["whole_reports_from_training"] = sum(text in whole for text in generated)
         known = {sentence for report in training for sentence in split_sentences(report)}
         result["copied_from_training"] = _share(sentence in known for own in sentences for sentence in own)
         result["references_copied_from_training"] = _share(

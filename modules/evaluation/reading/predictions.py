@@ -21,7 +21,7 @@ from modules.evaluation.reading.leftovers import check_texts, note_cuts, words_t
 from modules.evaluation.reading.matching import find_references, references_beside, rows_of, study_names
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
-from modules.evaluation.reading.row_order import speaks_for_order
+from modules.evaluation.reading.row_order import no_nearer
 from modules.evaluation.reading.study_ids import plain_id
 from modules.messages import UserError, named, quoted_name
 
@@ -41,6 +41,7 @@ class Matched:
         cleaning: what was done to the references.
         notes: what was read, left out or assumed.
         rows: cells of the references' file, by heading.
+        of: studies whose references say something, those included that some system has no report for.
     """
 
     ids: list[str]
@@ -53,6 +54,7 @@ class Matched:
     cleaning: str
     notes: list[str]
     rows: list[Row]
+    of: int
 
 
 def match(
@@ -111,7 +113,7 @@ def match(
     return Matched(
         ids, cleaned, [truncate_words(text, max_words) for text in full] if max_words else list(full), full,
         raw_systems=raw, raw_references=raw_references, retrieved=retrieved, cleaning=done, notes=notes,
-        rows=[truth.rows[i] if truth.rows else {} for i in kept],
+        rows=[truth.rows[i] if truth.rows else {} for i in kept], of=len(present),
     )  # fmt: skip
 
 
@@ -216,11 +218,8 @@ def _note_strange(
         notes.append(
             f"{len(addressed)} reports of {name} begin with words to a reader ({quoted_name(addressed[0])}): they are scored as words"
         )
-    if not speaks_for_order(reports, references):
-        notes.append(
-            f"the reports of {name} are no nearer to their own references than to those of other studies: it says much the same of all, or its ids "
-            "are those of other studies"
-        )
+    if said := no_nearer(name, reports, references):
+        notes.append(f"{said}: it says much the same of all, or its ids are those of other studies")
     whole, ours = (sum(len(named_sections(text)) == 2 for text in side) for side in (references, reports))
     if abs(whole - ours) * 2 > len(ids):
         notes.append(

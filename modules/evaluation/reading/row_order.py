@@ -36,6 +36,13 @@ def speaks_for_order(reports: Sequence[str], references: Sequence[str]) -> bool:
     return all(_fit([reports[i] for i in window], [references[i] for i in window]) for window in windows)
 
 
+def no_nearer(name: str, reports: Sequence[str], references: Sequence[str]) -> str:
+    """That the reports of ``name`` fit other studies as well as their own; empty if they do not."""
+    if speaks_for_order(reports, references):
+        return ""
+    return f"the reports of {name} are no nearer to their own references than to those of other studies"
+
+
 def _fit(reports: Sequence[str], references: Sequence[str]) -> bool:
     """The permutation test of one window of rows."""
     n = len(reports)

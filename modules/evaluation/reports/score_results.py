@@ -13,7 +13,7 @@ from modules.evaluation.reading.predictions import Matched
 from modules.evaluation.reports import results
 from modules.evaluation.reports.exports import write_exports
 from modules.evaluation.reports.published_rows import comparability
-from modules.evaluation.reports.tables import caption
+from modules.evaluation.reports.tables import caption, counted
 from modules.evaluation.reports.yardsticks import ITSELF, good_lines, good_values, yardsticks
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports
@@ -100,9 +100,10 @@ def _protocol(
 ) -> dict[str, Any]:
     """How the figures were made, in words and in the values of the flags."""
     scoring, labeler, done = options.scoring, scorer.labeler, matched.cleaning
-    note, compared = PROFILES[scoring.profile].protocol, ""
+    studies, compared = counted(scoring.split, len(matched.ids), matched.of), ""
+    note = f"{studies}; {PROFILES[scoring.profile].protocol}"
     if scorer.published:
-        note = caption(labeler.name, labeler.checksum, done, max_words, scoring.split)
+        note = caption(labeler.name, labeler.checksum, done, max_words, studies)
         compared = comparability(
             scoring.dataset_name, split=scoring.split, reports=len(matched.ids), cleaning=done, max_words=max_words,
             labeler=labeler.name,

@@ -15,10 +15,18 @@ _LATEX = str.maketrans({
 Interval = tuple[float, float]
 
 
-def _cell(value: float | Interval | None, empty: str) -> str:
+def _cell(value: float | Interval | None) -> str:
     if value is None:
-        return empty
+        return "n/a"
     return f"{value[0]:.3f}-{value[1]:.3f}" if isinstance(value, tuple | list) else f"{value:.3f}"
+
+
+def _latex_cell(value: float | Interval | None) -> str:
+    """A cell for LaTeX: a dash between the ends of an interval, a minus sign before what is negative."""
+    if value is None:
+        return "--"
+    ends = value if isinstance(value, tuple | list) else (value,)
+    return "--".join(f"{end:.3f}".replace("-", "$-$") for end in ends)
 
 
 def markdown_table(
@@ -33,7 +41,7 @@ def markdown_table(
         title: heading of the first column.
         columns: titles by figure.
     """
-    cells = {name: [_cell(scores.get(column), "n/a") for column in columns] for name, scores in rows.items()}
+    cells = {name: [_cell(scores.get(column)) for column in columns] for name, scores in rows.items()}
     width = max(len(title), *(len(name) for name in rows))
     size = max(8, *map(len, columns.values()), *(len(cell) for row in cells.values() for cell in row))
     lines = [
@@ -68,19 +76,24 @@ def latex_table(
     for number, (name, scores) in enumerate(rows.items()):
         if number and number == len(rows) - ours:
             lines.append(r"\midrule")
-        cells = [_cell(scores.get(column), "--").replace("-0.", "--0.") for column in columns]
+        cells = [_latex_cell(scores.get(column)) for column in columns]
         if name.startswith(INTERVAL):
             cells = [rf"{{\scriptsize {cell}}}" for cell in cells]
         lines.append(" & ".join([name.translate(_LATEX), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def caption(labeler: str, checksum: str, cleaning: str, max_words: int, split: str) -> str:
-    """One sentence that says how the numbers under it were made."""
+def counted(split: str, studies: int, of: int) -> str:
+    """How many studies of a split were scored, and of how many where it was not all."""
+    return f"{split} split, {studies:,}{f' of {of:,}' if studies < of else ''} studies"
+
+
+def caption(labeler: str, checksum: str, cleaning: str, max_words: int, studies: str) -> str:
+    """One sentence that says how the numbers under it were made; ``studies`` is of :func:`counted`."""
     cut = f"first {max_words} words" if max_words else "whole reports"
     cleaned = "as they were found" if cleaning == "none" else f"{cleaning} cleaning"
     return (
-        f"{split} split; references: {cleaned}, {cut}; BLEU, METEOR, ROUGE-L and CIDEr by pycocoevalcap; P, R "
+        f"{studies}; references: {cleaned}, {cut}; BLEU, METEOR, ROUGE-L and CIDEr by pycocoevalcap; P, R "
         f"and F1 are example-based over 14 conditions, positive = state 1, labels of both sides by the {labeler} labeler "
         f"({checksum}); macro and micro F1 over the same 14."
     )

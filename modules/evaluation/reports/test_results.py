@@ -19,10 +19,12 @@ from modules.evaluation.metrics.metric_names import full_name
 from modules.evaluation.metrics.significance import intervals
 from modules.evaluation.model_figures import sensitivity_lines
 from modules.evaluation.particulars_agreement import agreement, agreement_line
+from modules.evaluation.reading.row_order import no_nearer
 from modules.evaluation.reports import results
 from modules.evaluation.reports.exports import write_r2gen
 from modules.evaluation.reports.published_rows import comparability
-from modules.evaluation.reports.tables import caption
+from modules.evaluation.reports.tables import caption, counted
+from modules.evaluation.reports.verdict import baseline_line, copies_line
 from modules.evaluation.scorer import ReportScorer, SystemScores
 from modules.evaluation.training_reports import TrainingReports, training_reports
 from modules.labelling.labelers import Labeler
@@ -98,7 +100,7 @@ def score_test(
     metrics["retrieval"] = retrieval_quality(
         model.retrieval_enhancer, dataset, queries, train.thirds, exclude_same_patient=False, seed=options.runtime.seed
     )
-    metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(scored))
+    metrics["protocol"] = protocol(options, labeler.name, labeler.checksum, train, len(scored), len(rows))
     metrics["made_by"] = read_object(run_dir / RESULTS_OF)
     metrics["studies"], metrics["studies_without_report"] = len(scored), len(rows) - len(scored)
     write_json(run_dir / "metrics.json", {**metrics, **measured, **provenance()})
@@ -111,9 +113,16 @@ def score_test(
     scores = {name: system.scores for name, system in systems.items()}
     table = results.write_tables(run_dir, options.data.dataset_name, scores, spans, notes)
     written = [f"wrote {run_dir / name}" for name in WRITTEN]
-    lines = ["", table, "", *notes, "", _retrieval_lines(metrics["retrieval"]), "", copying_line(metrics["copying"])]
+    lines = ["", table, "", *_verdict(metrics, scored, dataset), "", *notes, ""]
+    lines += [_retrieval_lines(metrics["retrieval"]), "", copying_line(metrics["copying"])]
     lines += [agreement_line(metrics["particulars"]), "", *_measured_lines(measured)]
     return "\n".join([*lines, *written])
+
+
+def _verdict(metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], dataset: ReportDataset) -> list[str]:
+    """What the table means, in at most three lines."""
+    nearness = no_nearer(OURS, [row["prediction"] for row in rows], dataset.reports)
+    return [*filter(None, (baseline_line(metrics["comparison"]), nearness)), copies_line(metrics["diversity"])]
 
 
 def _figures(
@@ -147,11 +156,14 @@ def _figures(
     return found
 
 
-def protocol(options: MainTest, labeler: str, checksum: str, train: TrainingReports, reports: int) -> dict[str, Any]:
+def protocol(
+    options: MainTest, labeler: str, checksum: str, train: TrainingReports, reports: int, of: int
+) -> dict[str, Any]:
     """How the figures were made, in words and in the values of the flags."""
+    studies = counted(options.testing.split, reports, of)
     return {
         **results.PROTOCOL,
-        "caption": caption(labeler, checksum, options.data.cleaning, options.data.max_words, options.testing.split),
+        "caption": caption(labeler, checksum, options.data.cleaning, options.data.max_words, studies),
         "comparability": comparability(
             options.data.dataset_name,
             split=options.testing.split,
