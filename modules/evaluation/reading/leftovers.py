@@ -9,35 +9,39 @@ from pathlib import Path
 from modules.corpus.cells import failed
 from modules.corpus.language import refuse_other_language
 from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, TAGGED_BREAK
+from modules.evaluation.reading.chat_marks import OFFER, SPEAKER
 from modules.evaluation.reading.column_values import is_class
 from modules.evaluation.reading.labels_before import label_before
+from modules.evaluation.reading.written_objects import BOXES, NUMBER, WRITTEN_OUT
 from modules.messages import UserError, quoted, quoted_name
 
 _TOKENS = (
-    r"</?(?:s|n|pad|bos|eos|eo[pd]|sos|sep|cls|mask|start|end|unused_?\d+|reserved_?\d+|extra_id_\d+|loc_?\d+|seg_?\d+"
+    r"</?(?:s|n|pad|bos|eos|eo[pd]|so[ps]|sep|cls|mask|start|end|unused_?\d+|special_?\d+|reserved_?\d+|extra_id_\d+|(?:loc|seg|bin|[xy])_?\d+|delim"
     r"|patch_index_\d+|think|thinking|answer|image\d*|img|imagehere|object|phrase|grounding|box|ref|report|(?:start|end|bos|eos|pad|im|img|begin)_\w+|\w+_(?:start|end|of_turn|token|pad))\s*/?>"
-    r"|<0x[0-9a-f]{2}>|<<?/?sys>>?|<[|\uff5c][^|\uff5c<>\n]{1,40}[|\uff5c]>"
-    r"|\[/?(?:CLS|SEP|PAD|BOS|EOS|EOT|INST|IMG(?:_\w+)?|g?MASK|sMASK|DEC|ENC|BLA|POS|NEG|UNC|unused_?\d+"
+    r"|<0x[0-9a-f]{2}>|(?:<\d{1,4}>){2}|<<?/?sys>>?|<[|\uff5c][^|\uff5c<>\n]{1,40}[|\uff5c]>|\[\|[^|\[\]\n]{1,20}\|\]"
+    r"|\[/?(?:CLS|SEP|PAD|BOS|EOS|EOT|INST|IMG(?:_\w+)?|g?MASK|sMASK|DEC|ENC|BLA|POS|NEG|UNC|unused_?(?:token_)?\d+"
     r"|PMT(?:-SEP)?|NPF|NPI|NF|NI|SYS|TOOL_CALLS|AVAILABLE_TOOLS|TOOL_RESULTS)\]|\b(?:start|end)seq\b"
     r"|\u2581|\u0120\w|\u010a|(?<=[a-z] )##[a-z]|[a-z]@@(?=\s)"  # the blanks of SentencePiece and of byte-level BPE, pieces of BERT and of BPE
 )
-_ESCAPES = rf"\\[nrt]|\\u[0-9a-f]{{4}}|\\x[0-9a-f]{{2}}|_x00[01][0-9a-f]_|[.:;]/n(?=\s?[A-Z])|(?-i:{HL7_BREAK}|{HL7_SIGN}|{TAGGED_BREAK})"
+_ESCAPES = rf"(?-i:\\[nrt])|[.:;]\\[nrt]|\\u[0-9a-f]{{4}}|\\x[0-9a-f]{{2}}|_x00[01][0-9a-f]_|[.:;]/n(?=\s?[A-Z])|(?-i:{HL7_BREAK}|{TAGGED_BREAK})"
 _NO_BLANKS = r"\w%20\w|(?<![a-z\[{<*_])[a-z]+(?:_[a-z]+){2,}(?![a-z\]}>*_\d])"  # of an address or a file's name
 _UNFILLED = r"\{+\s*(?-i:[a-z_]+)\s*\}+"  # a template's; in capitals what stands for a name
-_WRITTEN_OUT = (  # a mapping, a list, a tuple or bytes as Python or JSON write them, or what a limit of tokens left of one
-    r"\A\s*(?:\[\s*)?\{\s*[\"']|\A\s*\"?\w+\"\s*:|\A\s*\[\s*\"[A-Z]|\w[.!?]?\s*\"\s*[}\]]+\s*\Z"
-    r"|\A\s*[\[(]\s*b?([\"']).*\1\s*,?\s*[\])]\s*\Z|\Ab([\"']).*\2\Z"
-)
 _JOINED = r"(?<=\S\s)nan(?![\w-])|(?<![\w-])nan(?=[.\s]+\w)|\A(?-i:None|null|undefined)\s+(?-i:[A-Z])"  # an empty cell and a text in one
-_SPEAKER = (  # before a text, or the next to speak behind it
-    r"\A[\s#*<|]*(?:assistant|user|human|system|bot|(?:chat)?gpt[\w.-]*|(?:llama|llava|vicuna|mistral|qwen|gemma|gemini|claude|deepseek)[\w. -]{0,20})[*>|]*\s*:"
-    r"|[.!?\n][\s#*<|]{0,8}(?-i:USER|User|HUMAN|Human|ASSISTANT|Assistant)[*>|]*\s*:"
-    r"|\A\s*(?-i:(?:assistant)?(?:analysis|commentary|final)(?=[A-Z]))|\bassistant(?:analysis|commentary|final)"  # channels of gpt-oss without their marks
-)
 _OF_PDF = r"\(cid:\d+\)"  # a sign that a PDF's font does not name
+_LATEX = r"\\[a-z]{2,}\*?\{"  # \boxed{..}
+_SOURCE = r"\[cite[:_\]]|\u3010[^\u3011\n]{0,40}\u2020"  # that a model names behind a sentence
 _FENCED = r"```\w*\s*[\[{<]"  # JSON or XML between the marks of code
 _MACHINE = re.compile(
-    f"{_WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{_SPEAKER}|{_OF_PDF}", re.IGNORECASE | re.DOTALL
+    f"{WRITTEN_OUT}|{_FENCED}|{_TOKENS}|{_ESCAPES}|{_JOINED}|{SPEAKER}|{_OF_PDF}|{_LATEX}|{_SOURCE}",
+    re.IGNORECASE | re.DOTALL,
+)
+_MISREAD = (  # UTF-8 that was read as another encoding, also where the blank behind the sign is one of ASCII
+    r"\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|(?<=[\s\d.,;:)%])[\u00c2\u00c3](?=\s|\Z)|(?<=[a-z])(?-i:[\u00c2\u00c3])(?=\s|\Z)"
+    r"|\u00ef\u00bf\u00bd|\u00ef\u00bb\u00bf|\u0393\u00c7|\u252c[\u2591\u2592\u00e1\u00b1]|\u00ac[\u2020\u221e\u00b1]"
+)
+_BLANKS_OF_A_FORM = (  # [Name] behind a label; [NAME] and [Name] inside a sentence stand for what was taken out of a report
+    r"\[(?:insert|enter|fill in|your)\s[^\]\n]{0,60}\]|\[(?-i:Patient|Radiologist|Physician)(?:'s)?\s(?-i:Name|Age|ID|Signature)\b[^\]\n]{0,30}\]"
+    r"|\b(?:name|date|time|age|sex|gender|id|mrn|dob|birth|physician|radiologist|by)\**:\**[^\S\n]{0,8}\[(?-i:(?:[A-Z][a-z]+ ){0,3}(?:Name|Date|Time|Age|Sex|Gender|ID|MRN|Number))\b[^\]\n]{0,30}\]"
 )
 _LIKE_LATIN = (  # letters of other scripts that look like Latin ones, beside Latin ones; not those of units and angles (\u03bcm, \u0394)
     r"(?-i:[\u0391\u0392\u0395-\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5\u03c7"
@@ -51,7 +55,7 @@ _UNSEEN = (  # characters that nobody sees or that look like others, so that equ
 # In a few texts these may be the author's own: what a template asks for, HTML, XML and entities, signs between
 # sentences, letters of another encoding, a report between quotation marks.
 _SELDOM = re.compile(
-    rf"{_UNSEEN}|{_NO_BLANKS}|{_UNFILLED}|\[(?:insert|enter|fill in|your)\s[^\]\n]{{0,60}}\]|<!(?:--|\[CDATA\[|DOCTYPE\b)|</[a-z][\w.:-]*\s*>|</?(?:[bh]r|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|(?-i:{ENTITY}|{BREAK_SIGN})|\ufffd|\u00e2\u20ac|\u00c2[\u00a0-\u00bf]|\u00c3[\u0080-\u00bf]|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
+    rf"{_UNSEEN}|{_NO_BLANKS}|{_UNFILLED}|{_BLANKS_OF_A_FORM}|{_MISREAD}|{BOXES}|<!(?:--|\[CDATA\[|DOCTYPE\b)|</[a-z][\w.:-]*\s*>|</?(?:[bh]r|p|div|span|b|i|u|em|strong|ul|ol|li|h\d|td|tr|table)\s*/?>|(?-i:{HL7_SIGN}|{ENTITY}|{BREAK_SIGN})|\ufffd|\A\s*\"[^\"]*\"\s*\Z|\A\s*'.+'\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _OF_MOST = (  # what one text may begin with, and most texts of a file only if a program wrote it; of it the group is shown
@@ -78,11 +82,10 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
     ("begin with signs", r"\s*([@=~|$^`+\\]{2,}|-{3,}(?=\s*\w))"),
     ("hold words that a tokenizer does not know", r"[\s\S]*?(\u2047)"),
 )
-_NUMBER = r"[-+\u2212]?(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:e[-+]?\d+)?"
-_UNIT = r"(?:\s*(?:%|s|sec|secs|seconds|ms|tokens?(?:/s)?|tok/s|nats|bits|/\s*\d+))?"
+_UNIT = r"(?:\s*(?:%|s|sec|secs|seconds|ms|tokens?(?:/s)?|tok/s|words?|nats|bits|/\s*\d+))?"
 _OF_A_MODEL = (
     r"(?:[a-z]+[ _-])?(?:confidence|conf|p|probability|prob|log[ _-]?prob(?:ability|s)?|logp|likelihood|perplexity|ppl|loss|time|took|latency"
-    r"|elapsed|tokens|similarity|bleu|f1)"
+    r"|elapsed|tokens|word[ _-]?count|words|similarity|bleu|f1)"
 )
 _OF_SCORES = rf"(?:{_OF_A_MODEL}|(?:[a-z]+[ _-])?(?:score|rating))"  # of which radiology has whole numbers too
 _REST = r"(?:[^.!?\n]|\.(?=\S))"  # of a sentence
@@ -93,36 +96,35 @@ _AT_END = (  # the same at the end
     ),
     (
         "end with a note that is no part of a report",
-        rf"(?<=[.!?\n])\s*({_REST}{{0,150}}?(?:\(continued\)|\b(?:end of (?:the |this )?(?:\w+ )?(?:report|text|document|findings)|generated (?:by|with|using|from)|(?-i:AI)|artificial intelligence"
-        r"|language model|disclaimer|consult (?:an?|your|with)|not an? (?:\w+ )?(?:doctor|physician|diagnosis)|medical advice|reviewed by an?|page \d+\s?(?:/|of)\s?\d+)\b)"
+        rf"(?<=[.!?\n])\s*({_REST}{{0,150}}?(?:\(continued\)|\b(?:end of (?:the |this )?(?:\w+ )?(?:report|text|document|findings)|generated (?:by|with|using|from|based on)|(?-i:AI)|artificial intelligence"
+        r"|language model|disclaimer|consult (?:an?|your|with)|research (?:use|purposes)|educational purposes|qualified (?:\w+ )?(?:radiologist|physician|doctor|professional)|not an? (?:\w+ )?(?:doctor|physician|diagnosis)|medical advice|reviewed by an?|page \d+\s?(?:/|of)\s?\d+)\b)"
         rf"{_REST}{{0,150}}[.!)]*)\Z",
     ),
     (
         "end with a number",
-        rf"([([{{<|]\s*(?:{_OF_SCORES}\s*[:=]?\s*)?{_NUMBER}{_UNIT}(?:\s*[,;/]\s*{_NUMBER}{_UNIT})*\s*[)\]}}>|]"
-        rf"|\b(?:{_OF_A_MODEL}\s*[:=]\s*{_NUMBER}|{_OF_SCORES}\s*[:=]\s*[-+\u2212]?\d*[.,]\d+){_UNIT}"
-        rf"|(?<=[.!?])[\"')]?\s+(?:[|/;,]\s*)?{_NUMBER}{_UNIT}|(?<=\s)(?:[-+\u2212]\d*[.,]?\d+(?:e[-+]?\d+)?|\d*\.\d{{3,}}(?:e[-+]?\d+)?|\d+(?:\.\d+)?e[-+]?\d+))\Z",
+        rf"([([{{<|]\s*(?:{_OF_SCORES}\s*[:=]?\s*)?{NUMBER}{_UNIT}(?:\s*[,;/]\s*{NUMBER}{_UNIT})*\s*[)\]}}>|]"
+        rf"|\b(?:{_OF_A_MODEL}\s*[:=]\s*{NUMBER}|{_OF_SCORES}\s*[:=]\s*[-+\u2212]?\d*[.,]\d+){_UNIT}"
+        rf"|(?<=[.!?])[\"')]?\s+(?:[|/;,]\s*)?{NUMBER}{_UNIT}|(?<=\s)(?:[-+\u2212]\d*[.,]?\d+(?:e[-+]?\d+)?|\d*\.\d{{3,}}(?:e[-+]?\d+)?|\d+(?:\.\d+)?e[-+]?\d+))\Z",
     ),
     (
         "end with the word of a program",
-        r"(\[(?-i:UNK)\]|<unk>|\u2047|</?\w{1,20}>|(?<=[.!?])\s*\[/?[a-z]\w{0,20}\]|(?<=\s)(?:(?-i:UNK|EOS|BOS|PAD|EOT|EOF|END)|unk|eos)|(?<=[.!?]\s)(?:(?-i:None|NULL|N/A)|null|undefined|true|false|end))\Z",
+        r"(\[(?-i:UNK)\]|<unk>|\u2047|</?\w{1,20}>|(?<=[.!?])\s*\[/?[a-z]\w{0,20}\]|(?<=\s)(?:(?-i:UNK|EOS|BOS|PAD|EOT|EOF|END)|unk|eos)|(?<=[.!?]\s)(?:(?-i:None|NULL|N/A)|null|undefined|true|false|end|stop)|\b(?:finish|stop)_?reason\W{1,4}\w+[\"')}]{0,3})\Z",
     ),
     (
         "end with how sure a model is",
         r"([([{<|]?\s*\b(?:confidence|certainty)(?:[ _-](?:level|score))?\s*[:=]?\s*(?:very[ _-])?(?:high|low|medium|moderate|sure|certain)\s*[)\]}>|.]{0,2})\Z",
     ),
+    ("end with words to a reader", OFFER),
     ("end with signs", r"(?<=[\s.])([#@=~|$^`+\\]+|-{3,}|\*{3,})\Z"),
 )
 _END = 200  # last characters of a text, in which it stands
 SHORTEST_CUT = 40  # characters; below, texts of one length are common
-_CUT = re.compile(r"(?:(?<!\.)\.{3}|\u2026)[\])]?\s*\Z")
-_ENDED = re.compile(r"(?<!\.\.)[.!?][\"')\]]*\s*\Z")  # with a stop, not with three
-FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
-_TO_A_READER = re.compile(
-    r"\s*(sure|certainly|of course|here(?:'s| is| are)|i'm sorry|i am sorry|i apologi[sz]e|i can(?:'t|not)|i'm unable|i am unable|as an ai"
-    r"|based on the (?:provided|given|image)|the (?:provided|given) (?:image|x-?ray|chest))\b",
+_CUT = re.compile(
+    r"(?:(?:(?<!\.)\.{3}|\u2026)[\])]?|[\[(<](?:\.{3}|\u2026)?\s?(?:output |text )?(?:truncated|cut[ -]off|\+?\d{0,6} ?more(?: \w+)?)[\])>])\s*\Z",
     re.IGNORECASE,
 )
+_ENDED = re.compile(r"(?<!\.\.)[.!?][\"')\]]*\s*\Z")  # with a stop, not with three
+FEW = 0.01  # share of such reports that are let pass: a few of the public archives have a line break
 
 
 def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
@@ -150,7 +152,7 @@ def check_texts(files: Iterable[tuple[Path, Sequence[str]]]) -> None:
         cut = _end_in_dots(texts)
         if 2 * cut > len(texts) > 1:
             raise UserError(
-                f"{cut} of {len(texts)} reports in {path} end in dots, as what shows a table leaves them: they are cut off, so give the whole texts"
+                f"{cut} of {len(texts)} reports in {path} end in dots or [truncated], as what shows a table leaves them: they are cut off, so give the whole texts"
             )
 
 
@@ -220,9 +222,3 @@ def note_cuts(name: str, texts: Sequence[str]) -> list[str]:
 
 def _end_in_dots(texts: Sequence[str]) -> int:
     return sum(bool(_CUT.search(text)) for text in texts)
-
-
-def words_to_a_reader(text: str) -> str | None:
-    """The first words of a text that speaks to whoever asked for it (``Sure! Here is``), None of a report."""
-    match = _TO_A_READER.match(text)
-    return match[1] if match else None

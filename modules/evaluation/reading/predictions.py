@@ -15,9 +15,10 @@ from modules.corpus.cells import is_empty
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.text import normalise_whitespace, plain_blanks, plain_signs, truncate_words
 from modules.evaluation.reading.chance import pieces_of
+from modules.evaluation.reading.chat_marks import words_to_a_reader
 from modules.evaluation.reading.cleaning import clean_sides
 from modules.evaluation.reading.columns import Row
-from modules.evaluation.reading.leftovers import check_texts, note_cuts, words_to_a_reader
+from modules.evaluation.reading.leftovers import check_texts, note_cuts
 from modules.evaluation.reading.matching import find_references, references_beside, rows_of, study_names
 from modules.evaluation.reading.one_section import named_sections
 from modules.evaluation.reading.report_files import ReportFile
@@ -216,7 +217,7 @@ def _note_strange(
     addressed = [*filter(None, map(words_to_a_reader, reports))]
     if addressed:
         notes.append(
-            f"{len(addressed)} reports of {name} begin with words to a reader ({quoted_name(addressed[0])}): they are scored as words"
+            f"{len(addressed)} reports of {name} begin or end with words to a reader ({quoted_name(addressed[0])}): they are scored as words"
         )
     if said := no_nearer(name, reports, references):
         notes.append(f"{said}: it says much the same of all, or its ids are those of other studies")
