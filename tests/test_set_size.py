@@ -163,7 +163,7 @@ def test_validations_that_choose_by_chance_are_warned_of_with_how_many_do_not():
     words = ("custom", 119, 27, chosen["batch_size"], chosen["epochs"])
     _, said = size_warnings(*words, chosen["val_every"])
     assert "27 validation studies tell good weights from bad ones nearly by chance" in said
-    assert "off by 0.08 (one standard error), that of 100 by 0.04" in said
+    assert "off by 0.08 (one sigma), that of 100 by 0.04" in said
     assert "or keep the last weights with --val_every 150" in said
     assert len(size_warnings(*words, 150)) == 1  # one validation chooses nothing
     assert len(size_warnings("custom", 700, 99, 16, 30)) == 2

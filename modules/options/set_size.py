@@ -158,7 +158,7 @@ def size_warnings(
     if validation < FEW_VAL and val_every < epochs:
         lines.append(
             f"warning: {validation} validation studies tell good weights from bad ones nearly by chance, as their F1 is off by "
-            f"{F1_SPREAD / math.sqrt(max(validation, 1)):.2f} (one standard error), that of {FEW_VAL} by {F1_SPREAD / math.sqrt(FEW_VAL):.2f}: "
+            f"{F1_SPREAD / math.sqrt(max(validation, 1)):.2f} (one sigma), that of {FEW_VAL} by {F1_SPREAD / math.sqrt(FEW_VAL):.2f}: "
             f"{MORE_VALIDATION.get(dataset_name, 'give more of them')}, or keep the last weights with --val_every {epochs}"
         )
     return lines
