@@ -837,34 +837,19 @@ def test_images_that_stand_in_the_table_themselves_are_refused_in_one_sentence(t
     assert "\n" not in str(caught.value)
 
 
-def test_paths_that_go_up_are_followed_to_the_folder_above(tmp_path):
-    """ReXGradient's tables stand in a folder beside that of their films."""
-    for name in ("films/p/1.png", "films/p/2.png", "tables/own.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    rows = "['../films/p/1.png'],Clear.\n../films/p/2.PNG,Clear.\nown.png,Clear.\n"
-    path = write(tmp_path / "tables", "ImagePath,Findings\n" + rows)
-    dataset = read_custom(path, options())
-    assert [study.images[0] for study in dataset.studies] == ["films/p/1.png", "films/p/2.png", "tables/own.png"]
-    assert dataset.image_root == tmp_path
-    assert f"the images start from {tmp_path}, the folder above that of the table" in dataset.notes
-    (tmp_path / "deep").mkdir()
-    path = write(tmp_path / "deep", "ImagePath,Findings\n../../films/p/1.png,Clear.\n")
-    with pytest.raises(UserError, match="put the table into the folder that holds films"):
-        read_custom(path, options())
-
-
 def test_the_advice_on_paths_that_go_up_works(tmp_path):
     """A table beside its films was told to be put into a folder that holds them, out of which ``..`` led again."""
     (tmp_path / "films").mkdir()
     (tmp_path / "films/1.png").touch()
     (tmp_path / "away/deep").mkdir(parents=True)
-    path = write(tmp_path / "away/deep", "ImagePath,Findings\n../../films/1.png,Clear.\n")
-    with pytest.raises(UserError, match=r"put the table into the folder that holds films$"):
-        read_custom(path, options())
-    dataset = read_custom(path.rename(tmp_path / path.name), options())
+    for up in ("../../films/1.png", "..\\films\\1.png"):
+        path = write(tmp_path / "away/deep", f"ImagePath,Findings\n{up},Clear.\n")
+        with pytest.raises(
+            UserError, match="put the table into the folder that holds films, and write the paths without"
+        ):
+            read_custom(path, options())
+    dataset = read_custom(write(tmp_path, "ImagePath,Findings\nfilms/1.png,Clear.\n"), options())
     assert [study.images for study in dataset.studies] == [("films/1.png",)]
-    assert any("leads out of the table's folder (..)" in note and "in 1 rows" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(

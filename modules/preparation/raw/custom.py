@@ -36,11 +36,8 @@ from modules.preparation.raw.own_columns import ask_for_the_split, find_columns,
 from modules.preparation.raw.own_files import (
     advice_outside,
     find_table,
-    from_root,
-    image_root,
     in_other_case,
     join_folders,
-    led_out,
     read_paths,
     refuse_bytes,
     without_suffix,
@@ -57,7 +54,6 @@ MARKS = "marks of HTML or HL7, or line breaks that were written out, were taken 
 MORE = "the findings or the impression hold more (another section, advice, technique, a signature), of which the section alone is taken"
 SUFFIX = "the image path has no suffix, and the only film of its name is taken"
 CASE = "the image path is that of a file in other case, such as a.PNG of a.png, which is taken"
-UP = "the image path leads out of the table's folder (..) to no file, and the film of that path below the folder is taken"
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
 
@@ -89,10 +85,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     if "split" not in columns and not options.split_file:
         ask_for_the_split(path, headings, rows)
     refuse_bytes(path, rows, columns["image_path"])
-    root = image_root(path.parent, (row.get(columns["image_path"]) for _, row in rows))
-    dataset = RawDataset(studies=[], image_root=root, notes=[*notes, *joined, *said])
-    if root != path.parent:
-        dataset.notes.append(f"the images start from {root}, the folder above that of the table")
+    dataset = RawDataset(studies=[], image_root=path.parent, notes=[*notes, *joined, *said])
     _read_studies(path, rows, columns, options, dataset)
     if "patient" not in columns and "split" not in columns and not options.split_file and not options.patient_column:
         _take_paths(dataset, columns)
@@ -151,8 +144,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             sections = cut_to_sections(plain)
             changed[MORE] += any(plain.get(name) != text for name, text in sections.items())
             values |= plain | sections
-            study = _study(path, where, values, options, dataset.require_root())
-            changed[UP] += dataset.require_root() == path.parent and led_out(values["image_path"])
+            study = _study(path, where, values, options)
             changed[CASE] += in_other_case(values["image_path"], study.images)
             changed[SUFFIX] += without_suffix(values["image_path"], study.images)
             if study.id in seen:
@@ -207,9 +199,9 @@ def _refuse_failed(path: Path, where: str, values: Mapping[str, Any]) -> None:
             )
 
 
-def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions, root: Path) -> RawStudy:
-    """The study of one row, of its cells by the names of ``own_columns.COLUMNS``; its images start from ``root``."""
-    paths = from_root(read_paths(values.get("image_path"), path.parent), path.parent, root)
+def _study(path: Path, where: str, values: Mapping[str, Any], options: RawOptions) -> RawStudy:
+    """The study of one row, of its cells by the names of ``own_columns.COLUMNS``."""
+    paths = read_paths(values.get("image_path"), path.parent)
     images = read_image_path(path, where, {"image_path": paths}, advice_outside(paths))
     for name in TEXTS:
         if not isinstance(values.get(name, ""), str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -55,9 +55,8 @@ def read_paths(value: Any, folder: Path) -> Any:
     Args:
         value: text with paths separated by ``;``, or by commas, bars or line breaks where all parts are files and the whole
             is none; a list in JSON or as Python prints it, or a list; the objects of :func:`modules.corpus.spelling.path_of`.
-        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name, a suffix
-            is added where none is written and one film alone has the name, and ``../`` is left out where it leads to no file
-            and the rest does.
+        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name, and a suffix
+            is added where none is written and one film alone has the name.
     """
     value = path_of(value)
     if isinstance(value, str):
@@ -67,11 +66,7 @@ def read_paths(value: Any, folder: Path) -> Any:
         value = [path for part in parts for path in _several(part.strip().strip("'\""), folder)]
     if not isinstance(value, list):
         return value
-    return [
-        _on_disk(folder, _inside(_below(part, folder), folder)) if isinstance(part, str) else part
-        for part in value
-        if part != ""
-    ]
+    return [_on_disk(folder, _below(part, folder)) if isinstance(part, str) else part for part in value if part != ""]
 
 
 def are_there(value: Any, folder: Path) -> bool:
@@ -102,38 +97,12 @@ def in_other_case(value: Any, images: Sequence[str]) -> bool:
     return any(image not in text and image.casefold() in text.casefold() for image in images)
 
 
-def led_out(value: Any) -> bool:
-    """Whether a cell wrote a path that goes up, ``../films/1.png``."""
-    return re.search(r"(?<!\.)\.\.[/\\]", str(value)) is not None
-
-
-def image_root(folder: Path, cells: Iterable[Any]) -> Path:
-    """What the images of a table start from: its folder, or the one above where a path goes up to a file there."""
-    for value in filter(led_out, cells):
-        paths = read_paths(value, folder)
-        for path in paths if isinstance(paths, list) else ():
-            if isinstance(path, str) and _UP.match(path) and not climbs(path[3:]) and _is_there(path, folder):
-                return folder.resolve().parent
-    return folder
-
-
-def from_root(value: Any, folder: Path, root: Path) -> Any:
-    """Paths that start from the folder of the table as they start from what :func:`image_root` found."""
-    if root == folder or not isinstance(value, list):
-        return value
-    name = folder.resolve().name
-    return [
-        _on_disk(root, posixpath.normpath(f"{name}/{path}")) if isinstance(path, str) and path[:1] != "/" else path
-        for path in value
-    ]
-
-
 def advice_outside(value: Any) -> str:
     """What to do about images that are not below the folder of the table."""
     paths = [path for path in value if isinstance(path, str)] if isinstance(value, list) else []
     behind = [_UP.sub("", posixpath.normpath(path)).split("/")[0] for path in paths if climbs(path)]
     if behind:
-        return f"put the table into the folder that holds {named(behind[0])}"
+        return f"put the table into the folder that holds {named(behind[0])}, and write the paths without ../"
     return "put the table into a folder that holds them, however deep, or copy the images below the table's"
 
 
@@ -190,15 +159,6 @@ def _joined(folder: Path, row: Mapping[str, Any], of: str, name: str) -> list[st
     return [f"{str(row[of]).strip()}/{part}" for part in paths if isinstance(part, str)]
 
 
-def _inside(text: str, folder: Path) -> str:
-    """A path that goes up without its ``../`` where that leads to no file, and to one below the folder without it."""
-    if not climbs(text):
-        return text
-    text = posixpath.normpath(text.replace("\\", "/"))
-    rest = _UP.sub("", text, count=1)
-    return rest if not (folder / text).is_file() and (folder / _on_disk(folder, rest)).is_file() else text
-
-
 def _on_disk(folder: Path, path: str) -> str:
     """A path as its file is called, with the suffix of the only film of that name where it has none."""
     written = on_disk(folder, path)
@@ -220,7 +180,7 @@ def _several(text: str, folder: Path) -> list[str]:
 def _is_there(text: str, folder: Path) -> bool:
     """Whether a text is the path of a file."""
     try:
-        return (folder / _on_disk(folder, _inside(_below(text, folder), folder))).is_file()
+        return (folder / _on_disk(folder, _below(text, folder))).is_file()
     except (OSError, ValueError):  # no path at all, which the check says
         return False
 
