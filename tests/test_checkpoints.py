@@ -1,17 +1,21 @@
 """modules/weights/checkpoints.py: what is read back is what was trained, and what does not fit is named."""
 
 import zipfile
+from argparse import Namespace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny import tiny_config
 
 from models.revtaf import Revtaf
+from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
 from modules.weights.bert import bert_weights
 from modules.weights.checkpoints import as_checkpoint, build_model, load_checkpoint, restore
-from modules.weights.reading import load_weights
+from modules.weights.reading import Unread, load_weights
 from modules.weights.saving import content_of, save_checkpoint
 
 
@@ -143,9 +147,26 @@ def test_a_file_of_weights_is_known_by_its_content_and_an_archive_around_one_is_
         load_weights(tmp_path / "c.pth")
 
 
+def test_what_programs_keep_beside_weights_is_passed_over(model, tmp_path):
+    """A best score of NumPy, or the arguments of a command, refused the whole file as code."""
+    beside = {"args": Namespace(lr=np.float32(0.1), out=Path("runs")), "best": np.float64(0.5)}
+    torch.save({**content_of(model, {"epoch": 1}), **beside}, tmp_path / "a.pth")
+    found = load_checkpoint(tmp_path / "a.pth")
+    assert found["state_dict"].keys() == model.state_dict().keys()
+    assert {type(found[name]) for name in beside} == {Unread}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_model_of_torchscript_is_called_one(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"is a model that TorchScript wrote"):
+        load_weights(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (bytes(257) + b"ustar\x0000", "no weights file but a tar archive: unpack it"),
         (b"[]", "no weights file but JSON: give the file of the weights"),
         (b'"x"', "no weights file but JSON"),
         (b"NaN", "no weights file but JSON"),
@@ -159,3 +180,11 @@ def test_what_is_no_weights_file_is_named(tmp_path, content, words):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(UserError, match=words):
         load_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("name", ["a.pth", "model.safetensors", "vocab.txt", "tokenizer.json"])
+def test_what_git_left_in_place_of_a_file_of_a_model_is_called_so(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 440449768\n")
+    read = {"vocab.txt": ReportTokenizer.from_bert, "tokenizer.json": ReportTokenizer.load}.get(name, load_weights)
+    with pytest.raises(UserError, match=rf"{name} is .*a pointer of Git LFS: fetch the file itself with git lfs pull"):
+        read(tmp_path / name)

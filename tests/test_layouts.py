@@ -14,11 +14,13 @@ def test_weights_are_found_wherever_programs_put_them(wrap):
     assert weights_of(wrap({"a": ONE, "note": "x"})) == {"a": ONE}
 
 
-def test_the_prefix_of_several_gpus_goes_only_where_all_have_it():
+def test_the_prefix_of_what_held_a_model_goes_only_where_all_have_it():
     assert weights_of({"module.a": ONE, "module.b": ONE}).keys() == {"a", "b"}
     assert weights_of({"module.a": ONE, "b": ONE}).keys() == {"module.a", "b"}
     assert weights_of([ONE]) == {}
     assert weights_of({"module.encoder._orig_mod.a": ONE, "module._orig_mod.b": ONE}).keys() == {"encoder.a", "b"}
+    assert weights_of({"model.module.a": ONE, "model.module.b": ONE}).keys() == {"a", "b"}
+    assert weights_of({"_forward_module.a": ONE, "_forward_module.model": ONE}).keys() == {"a", "model"}
     assert weights_of({"_orig_mod.a": ONE, "my_orig_mod.b": ONE}).keys() == {"a", "my_orig_mod.b"}
 
 

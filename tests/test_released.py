@@ -260,9 +260,32 @@ def test_a_torchvision_file_with_or_without_fc(fc, tmp_path):
     with pytest.raises(UserError, match=r"does not fit resnet34.*most like a torchvision ResNet"):
         load_backbone(Revtaf(tiny_config(visual_extractor="resnet34")).visual_encoder.backbone, "resnet34",
                       str(tmp_path / "resnet18.pth"))  # fmt: skip
+    torch.save(torchvision.models.resnet34(weights=None).state_dict(), tmp_path / "deeper.pth")
+    with pytest.raises(
+        UserError, match=r"does not fit resnet18: 0 of 100 tensors .* and 96 belong to a deeper network"
+    ):
+        load_backbone(backbone, "resnet18", str(tmp_path / "deeper.pth"))  # which has all names of the other one
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     with pytest.raises(UserError, match="it holds a Tensor and no named tensors"):
         load_backbone(backbone, "resnet18", str(tmp_path / "tensor.pth"))
+
+
+def test_a_resnet_inside_of_another_network_is_found_and_of_two_none_is_taken(tmp_path):
+    weights = {name: torch.rand_like(value) for name, value in stem().items() if value.is_floating_point()}
+    for names in (["model."], ["module.model.backbone."], ["encoder_q.", "encoder_k."]):
+        file = {f"{name}{key}": value for name in names for key, value in weights.items()}
+        torch.save({"state_dict": file | {"queue": torch.ones(3)}, "arch": "resnet"}, tmp_path / "a.pth")
+        backbone = Revtaf(tiny_config(visual_extractor="resnet10n")).visual_encoder.backbone
+        if len(names) > 1:
+            with pytest.raises(UserError, match=r"2 networks with the names of resnet10n, behind encoder_q\. and enc"):
+                load_backbone(backbone, "resnet10n", str(tmp_path / "a.pth"))
+            continue
+        load_backbone(backbone, "resnet10n", str(tmp_path / "a.pth"))
+        assert all(torch.equal(backbone.state_dict()[key], value) for key, value in weights.items())
+
+
+def stem():
+    return Revtaf(tiny_config(visual_extractor="resnet10n")).visual_encoder.backbone.state_dict()
 
 
 @pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
@@ -295,7 +318,16 @@ def test_the_decoder_takes_what_fits_of_a_bert(kind, tmp_path):
     other = Revtaf(tiny_config(**LIKE_RELEASED, attention_dim=24, max_positions=90)).report_decoder.network
     with pytest.raises(UserError, match=r"no words that fit .*most like a BERT .*of width 48, such as \S+ for 768$"):
         load_bert(other, tmp_path)
+    longer = Revtaf(tiny_config(vocab_size=60)).report_decoder.network
+    with pytest.raises(UserError, match=r"has 45 words and the vocabulary 55, which are of two models"):
+        load_bert(longer, tmp_path)
     (tmp_path / "config.json").write_text(config.to_json_string())
     with pytest.raises(UserError, match=r"--hidden_size 32 --decoder_heads 4 --intermediate_size 64$"):
         load_bert(other, tmp_path)
     load_bert(decoder, tmp_path)  # as these flags make it
+    # what a DistilBERT has of these names
+    embeddings = {name: value for name, value in weights.items() if ".layer." not in name}
+    if kind.endswith("bin"):
+        torch.save(embeddings, tmp_path / kind)
+        with pytest.raises(UserError, match=r"has no layers that fit the report decoder"):
+            load_bert(decoder, tmp_path)

@@ -135,6 +135,8 @@ def test_sentences_for_wrong_input(tmp_path):
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match=r"lacks \[PAD\], \[UNK\], \[SEP\]: use the vocab.txt"):
         ReportTokenizer.from_bert(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\ufeff" + "\n".join(WORDS))  # as an editor of Windows saves it
+    assert ReportTokenizer.from_bert(tmp_path).pad_id == 0
     (tmp_path / "vocab.txt").write_text("\n".join([*WORDS, "no"]))
     with pytest.raises(UserError, match="repeats 1 of its words"):
         ReportTokenizer.from_bert(tmp_path)

@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 
 from modules.corpus.text import attach_punctuation, postprocess_prediction
 from modules.labels import START_TOKEN, STATE_TOKENS
-from modules.messages import UserError
+from modules.messages import UserError, refuse_stand_ins
 from modules.records import atomic_write
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
@@ -107,6 +107,7 @@ class ReportTokenizer:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"{path} does not exist: main_train.py writes it beside the checkpoint, copy both")
+        refuse_stand_ins(path)
         text = path.read_text(encoding="utf-8", errors="replace")
         try:
             tokenizer = Tokenizer.from_str(text)
@@ -228,9 +229,10 @@ def word_pieces(path: Path, lowercase: bool = True) -> Tokenizer:
     """BERT's way to cut text, with the words of a ``vocab.txt``.
 
     Raises:
-        UserError: if it repeats a word.
+        UserError: if it repeats a word, or is what git or a server gave in place of a vocabulary.
     """
-    words = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
+    refuse_stand_ins(path)
+    words = path.read_text(encoding="utf-8-sig", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
     vocabulary = {word: number for number, word in enumerate(words)}
     if len(vocabulary) < len(words):
         raise UserError(f"{path} repeats {len(words) - len(vocabulary)} of its words: copy it again")

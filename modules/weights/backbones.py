@@ -15,7 +15,7 @@ from models.huggingface_backbone import first_line
 from models.visual_encoder import build
 from modules.messages import Needed, UserError, named
 from modules.records import read_object
-from modules.weights.layouts import describe, weights_of
+from modules.weights.layouts import beginnings, describe, weights_of
 from modules.weights.reading import check_finite, load_weights
 
 FOLDER = "hf:"  # before the folder in --visual_extractor
@@ -149,14 +149,14 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
     Args:
         backbone: the ``backbone`` of a visual encoder.
         name: of the network, as ``--visual_extractor`` gives it.
-        source: a torchvision weights file (with or without ``fc``), an entity scorer's checkpoint, ``"download"``, or
-            ``hf:DIR``.
+        source: a torchvision weights file (with or without ``fc``), also where a network of another name holds it, as an entity
+            scorer's checkpoint does; ``"download"``, or ``hf:DIR``.
 
     Returns:
         One line that says what was loaded.
 
     Raises:
-        UserError: if there is no such file; if the file holds another network.
+        UserError: if there is no such file; if the file holds another network, a deeper one too, or several.
     """
     if source == "download":
         if name not in torchvision.models.list_models():
@@ -166,17 +166,24 @@ def load_backbone(backbone: nn.Module, name: str, source: str) -> str:
         content = folder_weights(source, backbone)
     else:
         content = load_weights(source)
-    weights = weights_of(content)
-    prefix = "visual_encoder.backbone."
-    if any(key.startswith(prefix) for key in weights):
-        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
-    wanted = {k: v.shape for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
-    wrong = [key for key, shape in wanted.items() if key not in weights or weights[key].shape != shape]
-    if wrong:
+    weights, own = weights_of(content), backbone.state_dict()
+    wanted = {key: value.shape for key, value in own.items() if not key.endswith("num_batches_tracked")}
+    places = beginnings(weights, wanted)
+    if len(places) > 1:
         raise UserError(
-            f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size, first "
-            f"{wrong[0]}; {describe(content)}; give weights of {name} (--resnet_weights) or change --visual_extractor"
+            f"{source} holds {len(places)} networks with the names of {name}, behind {' and '.join(map(named, places))}: save the "
+            "weights of the one that is meant, alone"
+        )
+    if places:
+        weights = {key.removeprefix(places[0]): value for key, value in weights.items() if key.startswith(places[0])}
+    parts = {key.split(".")[0] for key in own}
+    more = [key for key in weights if key not in own and key.split(".")[0] in parts]
+    wrong = [key for key, shape in wanted.items() if key not in weights or weights[key].shape != shape]
+    if wrong or more:
+        raise UserError(
+            f"{source} does not fit {name}: {len(wrong)} of {len(wanted)} tensors are missing or of another size and {len(more)} belong "
+            f"to a deeper network, first {named((wrong + more)[0])}; {describe(content)}; give weights of {name} (--resnet_weights) or "
+            "change --visual_extractor"
         )
     backbone.load_state_dict(weights, strict=False)
     return f"visual encoder: {len(wanted)} tensors of {name} from {source}"

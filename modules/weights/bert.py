@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.decoder_parameters import DecoderNetwork
+from modules.labels import STATE_TOKENS
 from modules.messages import UserError
 from modules.records import read_object
 from modules.weights.layouts import describe, weights_of
@@ -18,6 +19,7 @@ _SIZES = {
     "--decoder_heads": "num_attention_heads",
     "--intermediate_size": "intermediate_size",
 }
+ADDED = 1 + len(STATE_TOKENS)  # tokens of the prompt, behind the words of a BERT
 BERT_FILES = ("model.safetensors", "pytorch_model.bin")  # weights in a BERT folder, the first that is there
 
 
@@ -32,7 +34,8 @@ def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
         Three lines: what came from where, what was extended, what is new.
 
     Raises:
-        UserError: if the folder holds no weights; if nothing fits.
+        UserError: if the folder holds no weights; if neither its words nor its layers fit, as those of another
+            vocabulary or of another kind of network.
     """
     source, path = bert_weights(folder)
     own = decoder.state_dict()
@@ -44,12 +47,19 @@ def load_bert(decoder: DecoderNetwork, folder: str | Path) -> str:
             continue
         if trained.shape == value.shape:
             taken[key] = trained
-        elif trained.dim() == value.dim() and trained.shape[1:] == value.shape[1:] and len(trained) < len(value):
+        elif trained.shape == (len(value) - ADDED, *value.shape[1:]):
             taken[key] = torch.cat([trained, value[len(trained) :]])  # the added tokens stay random
             extended.append(key)
-    if "bert.embeddings.word_embeddings.weight" not in taken:
+    words = "bert.embeddings.word_embeddings.weight"
+    theirs = source.get(words, source.get(words.removeprefix("bert.")))
+    if theirs is not None and words not in taken and theirs.shape[1:] == own[words].shape[1:]:
         raise UserError(
-            f"{path} has no words that fit the report decoder: {describe(source)}; give a BERT of width "
+            f"{path} has {len(theirs):,} words and the vocabulary {len(own[words]) - ADDED:,}, which are of two models: give the "
+            "folder of one BERT with --bert_path"
+        )
+    if words not in taken or not any(key.startswith("bert.encoder.layer.0.") for key in taken):
+        raise UserError(
+            f"{path} has no {'layers' if words in taken else 'words'} that fit the report decoder: {describe(source)}; give a BERT of width "
             f"{decoder.config.hidden_size}, such as bert-base-uncased for 768{_sizes(folder, decoder.config.hidden_size)}"
         )
     decoder.load_state_dict(taken, strict=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -11,7 +11,8 @@ from torch import Tensor
 from modules.messages import UserError, named
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where programs put weights among other things
-PARALLEL = "module."  # in front of every name in a file saved by a model spread over several GPUs
+# In front of every name where a model was saved inside of another: one that spreads it over several GPUs, or that trains it.
+HOLDERS = ("module.", "model.", "_forward_module.")
 _COMPILED = re.compile(r"(^|\.)_orig_mod\.")  # what torch.compile puts before the names of what it compiled
 
 
@@ -75,11 +76,19 @@ def weights_of(content: Any) -> dict[str, Tensor]:
 
 
 def plain_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by names without ``_orig_mod.``, and without ``module.`` if every name begins with it."""
+    """Values by names without ``_orig_mod.``, and without any of ``HOLDERS`` with which every name begins."""
     plain = {_COMPILED.sub(r"\1", str(name)): value for name, value in values.items()}
-    if plain and all(name.startswith(PARALLEL) for name in plain):
-        return {name.removeprefix(PARALLEL): value for name, value in plain.items()}
+    while held := next((holder for holder in HOLDERS if plain and all(name.startswith(holder) for name in plain)), ""):
+        plain = {name.removeprefix(held): value for name, value in plain.items()}
     return plain
+
+
+def beginnings(weights: Mapping[str, Any], wanted: Iterable[str]) -> list[str]:
+    """Behind which beginnings all the wanted names stand, such as ``backbone.``; none but ``""`` where they stand as they are."""
+    wanted = list(wanted)
+    found = [name.removesuffix(wanted[0]) for name in weights if name.endswith(wanted[0])]
+    found = [place for place in found if all(place + name in weights for name in wanted)]
+    return [""] if "" in found else found
 
 
 def nearest_layout(names: Mapping[str, Any]) -> tuple[Layout | None, int]:

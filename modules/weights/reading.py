@@ -17,6 +17,10 @@ from modules.weights.saving import MARK, is_whole, last_bytes, nonfinite_tensors
 
 # How files of torch.save begin, today's and older ones.
 ZIP, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_UNREAD = (  # what programs keep beside weights and nothing here reads: numbers of NumPy, the arguments of a command, paths
+    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode",
+    "argparse.Namespace", "pathlib.PosixPath", "pathlib._local.PosixPath",
+)  # fmt: skip
 _OTHERS = (
     *STAND_INS,
     *((mark, "JSON: give the file of the weights") for mark in (b"{", b"[", b'"', b"NaN", b"null")),
@@ -29,8 +33,20 @@ _MOST_INDEX = 1 << 28  # bytes of the index of a file; a BERT's has 20 kB
 _MOST_LAYERS = 200
 
 
+class Unread:
+    """Stands for an object beside weights that nothing here reads: whatever a file says of it is dropped."""
+
+    def __init__(self, *_: Any) -> None:
+        """Keep nothing."""
+
+    def __setstate__(self, _: Any) -> None:
+        """Keep nothing."""
+
+
 def load_weights(path: str | Path) -> Any:
     """Read a file of torch.save or of safetensors, whatever its name, onto the CPU without running any code in it.
+
+    Numbers of NumPy, arguments of a command and paths beside the weights are passed over, see :class:`Unread`.
 
     Raises:
         UserError: if there is no such file; if it is not a weights file, is damaged, unpacks to more than it is, holds
@@ -42,7 +58,9 @@ def load_weights(path: str | Path) -> Any:
             content = load_file(path)
         else:
             _check_start(path)
-            with open(path, "rb") as file:  # not by its name, by which torch would take it for safetensors
+            stand_ins: Any = [(Unread, name) for name in _UNREAD]
+            with torch.serialization.safe_globals(stand_ins), open(path, "rb") as file:
+                # not by its name, by which torch would take it for safetensors
                 content = torch.load(
                     file if path.suffix == ".safetensors" else path, map_location="cpu", weights_only=True
                 )
@@ -64,7 +82,7 @@ def load_weights(path: str | Path) -> Any:
 def _is_safetensors(path: Path) -> bool:
     """Whether a file begins as safetensors do, with the length of a JSON object and that object; or is called so and is no other."""
     with open(path, "rb") as file:
-        start = file.read(len(LEGACY))
+        start = file.read(64)
     length = int.from_bytes(start[:8], "little")
     if start[8:9] == b"{" and length < path.stat().st_size:
         return True
@@ -74,7 +92,7 @@ def _is_safetensors(path: Path) -> bool:
 def _check_start(path: Path) -> None:
     """Refuse what torch.save did not write, because an unpickler sees something in anything, and what unpacks to more than it is."""
     with open(path, "rb") as file:
-        start = file.read(64)
+        start = file.read(512)
     if start.startswith(ZIP):
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -82,6 +100,11 @@ def _check_start(path: Path) -> None:
                 raise UserError(
                     f"{path} is a zip archive that torch.save did not write, it holds {named(entries[0].filename)}: unpack it and give "
                     "the file of the weights"
+                )
+            if any("/code/" in entry.filename for entry in entries):
+                raise UserError(
+                    f"{path} is a model that TorchScript wrote, with its code: in an environment you trust, load it and save only its "
+                    'weights with torch.save({"state_dict": ...}, path)'
                 )
             ours = archive.comment.startswith(MARK) or last_bytes(path).startswith(MARK)  # two places: bytes change
         index = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
@@ -97,6 +120,7 @@ def _check_start(path: Path) -> None:
         if not start:
             raise UserError(f"{path} is empty, expected a file of weights: download it again")
         what = next(name for beginning, name in _OTHERS if start.lstrip().startswith(beginning))
+        what = "a tar archive: unpack it" if start[257:262] == b"ustar" else what
         raise UserError(f"{path} is no weights file but {what}")
 
 
