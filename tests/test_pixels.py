@@ -41,17 +41,29 @@ def test_more_than_eight_bits_are_spread_and_never_clipped(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("mark", "value"),
-    [((0, 0), 65535), ((slice(0, 3), slice(None)), 65535), ((0, slice(0, 9)), 60000)],
-    ids=["a dead pixel", "a burnt-in line", "a small mark"],
+    [
+        ((0, 0), 65535),
+        ((slice(0, 3), slice(None)), 65535),
+        ((0, slice(0, 9)), 60000),
+        ((slice(0, 20), slice(None)), 65535),
+    ],
+    ids=["a dead pixel", "a burnt-in line", "a small mark", "a border"],
 )
-def test_a_few_pixels_far_beyond_the_others_do_not_blacken_a_film(mark, value, tmp_path, capsys):
+def test_pixels_far_beyond_the_others_do_not_blacken_a_film(mark, value, tmp_path, capsys):
     stored = np.asarray(Image.open(CASES / "images/twelve_bit_in_16.png")).astype(np.uint16)
     marked = stored.copy()
     marked[mark] = value
     Image.fromarray(marked).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"few pixels far beyond all others .* nine in ten from \d+ to \d+"):
+    with pytest.raises(UserError, match=r"has pixels far beyond all others .* nine in ten of \D+ \d+ to \d+"):
         open_image(tmp_path / "a.png")
-    assert "few pixels far beyond" in copy(["a.png"], tmp_path, tmp_path / "copies", resize=64, suffix="png")["a.png"]
+    write_dicom(tmp_path / "a.dcm", marked, BitsStored=16, HighBit=15)
+    with pytest.raises(UserError, match=r"has pixels far beyond all others"):  # it went through nearly black, or white
+        open_image(tmp_path / "a.dcm")
+    write_dicom(tmp_path / "a.dcm", marked, BitsStored=16, HighBit=15, PixelPaddingValue=value)
+    assert open_image(tmp_path / "a.dcm").getextrema() == (0, 255)
+    write_dicom(tmp_path / "a.dcm", marked, BitsStored=16, HighBit=15, WindowCenter=2048, WindowWidth=4096)
+    assert np.asarray(open_image(tmp_path / "a.dcm")).std() > 30  # a window says what is to be seen
+    assert "has pixels far beyond" in copy(["a.png"], tmp_path, tmp_path / "copies", resize=64, suffix="png")["a.png"]
     bright = np.where(np.arange(stored.size).reshape(stored.shape) % 97 == 0, 2 * stored.max(), stored)
     Image.fromarray(bright.astype(np.uint16)).save(tmp_path / "b.png")
     assert open_image(tmp_path / "b.png").getextrema()[1] == 255  # twice as bright is a mark as films have them

@@ -14,7 +14,7 @@ from PIL import Image
 
 from modules.corpus.dicom_marks import check_mark
 from modules.corpus.dicom_subjects import check_subject
-from modules.corpus.dicom_values import of_interest, padding_of
+from modules.corpus.dicom_values import of_interest, padding_of, refuse_outliers
 from modules.corpus.jpegs import load_whole
 from modules.messages import UserError, named
 
@@ -64,7 +64,7 @@ def read_dicom(path: str | Path) -> Image.Image:
     Raises:
         UserError: if there is no such file; if it is no DICOM image, is damaged anywhere that matters, is compressed in
             a way that no installed decoder knows, would fill the memory, says that it is no radiograph or of another part of the body
-            than the chest, contradicts itself in what is white, has a window beside its values, or holds several frames, other colours, or values of more bits than it says.
+            than the chest, contradicts itself in what is white, has a window or single pixels beside its values, or holds several frames, other colours, or values of more bits than it says.
 
     Departure: MIMIC-CXR-JPG equalises the histogram besides, so its images are not these.
     """
@@ -113,6 +113,8 @@ def _read(path: Path) -> Image.Image:
         seen = of_interest(path, values, padding, data)
         eight = data.get("BitsStored") == 8 and values.dtype.kind == "u" and values.max() < 256
         as_shown = eight and np.allclose(seen, values, rtol=0, atol=_MOVED)
+        if not as_shown:
+            refuse_outliers(path, seen[~padding])
         pixels = values.astype(np.uint8) if as_shown else spread(seen, seen[~padding])
     except UserError:
         raise

@@ -17,6 +17,7 @@ MOST_OUTSIDE = 0.9  # of a film's pixels that may lie outside of its window: a s
 LEAST_RANGE = (
     1 / 8
 )  # of the range of nine in ten of its values that the window has to span, or they become nearly black and white
+MOST_BEYOND = 8  # times the range of nine in ten of a film's values that all of them may span
 _SAMPLED = 100_000  # pixels of which this is counted
 _STEEP = 1.5  # widths from the centre of a sigmoid within which it still rises
 
@@ -83,14 +84,13 @@ def of_interest(path: Path, values: np.ndarray, padding: np.ndarray, data: Datas
 def _refuse_window(path: Path, values: np.ndarray, data: Dataset) -> None:
     """Refuse a window of other values than the film's, such as that of 8 bits, or of a CT, on a film of 12.
 
-    Pixels of the least and of the greatest value, as the borders of a collimated film have, count for nothing.
+    Pixels of the least and of the greatest value count for nothing.
     """
     center, width = (
         float(value[0] if isinstance(value, MutableSequence) else value)
         for value in (data.WindowCenter, data.WindowWidth)
     )
-    film = values[(values > values.min()) & (values < values.max())]
-    film = film[:: max(1, film.size // _SAMPLED)]
+    film = _between(values)
     if not film.size or not width > 0:  # nothing to see, or what cannot be applied
         return
     reach = width * (_STEEP if data.get("VOILUTFunction") == "SIGMOID" else 0.5)
@@ -103,3 +103,30 @@ def _refuse_window(path: Path, values: np.ndarray, data: Dataset) -> None:
             f"pixels lie outside, nine in ten have values from {low:.0f} to {high:.0f}, and the film would be nearly black and white: take "
             "WindowCenter and WindowWidth out of the file, or export it again"
         )
+
+
+def refuse_outliers(path: Path, values: np.ndarray) -> None:
+    """Refuse a film beside whose brightest or darkest pixels, those of a mark or a border, all others would be one grey.
+
+    Args:
+        path: of the file, for messages.
+        values: of its pixels, which are to be spread from the least to the greatest.
+
+    Raises:
+        UserError: naming the values.
+    """
+    film = _between(values)
+    if not film.size:
+        return
+    low, high = np.percentile(film, (5, 95))
+    if float(values.max()) - float(values.min()) > MOST_BEYOND * (high - low) > 0:
+        raise UserError(
+            f"the image {path} has pixels far beyond all others (a burnt-in mark, a border, a dead pixel): its values go from "
+            f"{values.min():g} to {values.max():g}, nine in ten of those between from {low:.0f} to {high:.0f}, and would be nearly one grey: export it with 8 bits"
+        )
+
+
+def _between(values: np.ndarray) -> np.ndarray:
+    """A sample of the pixels that have neither the least nor the greatest value, as the borders of a collimated film have."""
+    film = values[(values > values.min()) & (values < values.max())]
+    return film[:: max(1, film.size // _SAMPLED)]

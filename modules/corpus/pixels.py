@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modules.corpus.dicom import MAX_PIXELS, check_size, read_dicom, shed_colour, spread
 from modules.corpus.dicom_marks import is_bare, is_dicom, refuse_no_film
+from modules.corpus.dicom_values import refuse_outliers
 from modules.corpus.jpegs import load_whole
 from modules.corpus.spelling import JPEG
 from modules.messages import UserError
@@ -22,7 +23,6 @@ TWO_DEPTHS = (
     "{count} images hold 16 bits, which are spread over the whole range, and others 8, which are not: export all of them alike, or "
     "a model may see the kind of file"
 )
-MOST_BEYOND = 8  # times the range of nine in ten of a film's values that all of them may span
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ADAM7 = (  # first column and row of the seven passes of an interlaced PNG, and the steps between two of them
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
@@ -143,16 +143,6 @@ def _check_colours(path: Path, image: Image.Image) -> None:
         raise UserError(f"the image {path} holds colours that its palette lacks: export it again")
 
 
-def _refuse_outliers(path: Path, values: np.ndarray) -> None:
-    """Refuse a film beside whose few brightest or darkest pixels all others would be one grey."""
-    least, low, high, greatest = np.percentile(values, (0, 5, 95, 100))
-    if greatest - least > MOST_BEYOND * (high - low) > 0:
-        raise UserError(
-            f"the image {path} has few pixels far beyond all others (a burnt-in mark, a dead pixel): its values go from "
-            f"{least:g} to {greatest:g}, nine in ten from {low:.0f} to {high:.0f}, and would be nearly one grey: export it with 8 bits"
-        )
-
-
 def _rows_lack(path: Path, image: Image.Image) -> bool:
     """Whether the packed rows of a PNG end early, of which Pillow leaves the rest black."""
     end = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
@@ -181,7 +171,7 @@ def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
     """Any mode as grey or colour with 8 bits a channel."""
     if image.mode[0] in "IF":
         values = np.asarray(image)
-        _refuse_outliers(path, values)
+        refuse_outliers(path, values)
         return Image.fromarray(spread(values))
     if image.mode in ("L", "1"):
         return image.convert("L")
