@@ -178,7 +178,7 @@ def test_images_of_a_folder_that_are_not_read_are_listed(prepared, trained, tmp_
     assert "without its preamble" in listed["IM0001"]
     said = capsys.readouterr().out
     assert "6 images are left out (.bmp, .gif, .gz, .tif, .webp among them)" in said
-    assert "warning: 1 of 2 images is a lateral view (ViewPosition), first" in said
+    assert "warning: 1 of 2 images is a lateral view (ViewPosition, code of the view), first" in said
 
 
 def test_films_of_which_none_can_be_read_end_with_a_sentence(trained, tmp_path, capsys):

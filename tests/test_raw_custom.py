@@ -6,8 +6,10 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from programs import refused
+from test_raw_images import write_dicom
 
 import main_prepare
 from modules.messages import UserError
@@ -792,6 +794,38 @@ def test_a_path_without_suffix_is_that_of_the_only_film_of_its_name(tmp_path):
     (tmp_path / "s1.jpg").touch()
     path = write(tmp_path, "id,report\ns1,Clear.\n")  # films that are called as the studies
     assert read_custom(path, options(), with_images=False).studies[0].images == ("s1.jpg",)
+
+
+def test_a_path_with_the_suffix_of_another_kind_is_that_of_the_only_film_of_its_name(tmp_path):
+    """CheXpert Plus writes .jpg and publishes .png."""
+    for name in ("a.png", "b.DCM", "c.png", "c.dcm", "1_IM.dcm.png"):
+        (tmp_path / name).touch()
+    path = write(
+        tmp_path, "image_path,report\na.jpg,Clear.\nb.jpeg,Clear.\nc.jpg,Clear.\n1_IM.dcm.jpg,Clear.\nd.jpg,Clear.\n"
+    )
+    dataset = read_custom(path, options(), with_images=False)
+    assert [study.images[0] for study in dataset.studies] == ["a.png", "b.DCM", "c.jpg", "1_IM.dcm.png", "d.jpg"]
+    assert [note for note in dataset.notes if note.startswith("the image path")] == [
+        "the image path ends otherwise than the only film of its name, such as a.jpg beside a.png, which is taken in 3 rows"
+    ]
+    path = write(
+        tmp_path, "id,image_path,report\n1,a.png,Clear.\n2,a.jpg,Effusion.\n"
+    )  # two films, of which one is there
+    with pytest.raises(
+        UserError, match=r"study 2: its image is not there, and a\.png, the only film of its name, is that"
+    ):
+        read_custom(path, options(), with_images=False)
+
+
+def test_a_study_whose_first_film_says_that_it_is_lateral_is_warned_of(tmp_path):
+    film = np.arange(0, 4096, 16).reshape(16, 16)
+    write_dicom(tmp_path / "a.dcm", film, ViewPosition="LL")
+    write_dicom(tmp_path / "b.dcm", film, ViewPosition="PA")
+    path = write(tmp_path, "id,image_path,report\n1,a.dcm;b.dcm,Clear.\n2,b.dcm;a.dcm,Clear.\n3,a.dcm,Clear.\n")
+    assert [note for note in read_custom(path, options()).notes if "lateral" in note] == [
+        "warning: of 1 of 2 studies with several images the first one, which is read, is a lateral view (ViewPosition, code of the view), "
+        "first '1': write the frontal view before it"
+    ]
 
 
 @pytest.mark.parametrize(

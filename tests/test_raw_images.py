@@ -343,6 +343,8 @@ def test_what_archives_call_a_chest_is_read(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")  # pydicom warns when such a file is written
 def test_views_are_lateral_by_what_the_file_says(tmp_path):
+    from pydicom.dataset import Dataset
+
     views = {
         "LL": True,
         "RL": True,
@@ -356,6 +358,15 @@ def test_views_are_lateral_by_what_the_file_says(tmp_path):
     }
     found = {view: is_lateral(write_dicom(tmp_path / "a.dcm", RAMP, ViewPosition=view)) for view in views}
     assert found == views
+    for position, meaning, lateral in (
+        ("", "left lateral", True),
+        ("", "postero-anterior", False),
+        ("PA", "lateral", False),
+    ):
+        code = Dataset()
+        code.CodeMeaning = meaning
+        tags = {"ViewPosition": position, "ViewCodeSequence": [code]}
+        assert is_lateral(write_dicom(tmp_path / "a.dcm", RAMP, **tags)) == lateral
     (tmp_path / "a.dcm").write_bytes(b"cut")
     assert not is_lateral(tmp_path / "a.dcm")
 

@@ -65,13 +65,15 @@ def check_subject(path: Path, data: Dataset) -> None:
 def is_lateral(path: Path) -> bool:
     """Whether a DICOM file says that it is a lateral view; False where nothing can be read.
 
-    A decubitus view (``LLD``) is none: it is taken from the front.
+    It says so in ``ViewPosition``, or by the meaning of its code of the view, which a digital film must have. A decubitus view
+    (``LLD``) is none: it is taken from the front.
     """
     import pydicom  # on demand: only DICOM needs it
 
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ViewPosition"])
-        return bool(_LATERAL.fullmatch(_said(data, "ViewPosition")))
+        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ViewPosition", "ViewCodeSequence"])
+        codes = [_said(code, "CodeMeaning") for code in data.get("ViewCodeSequence") or ()]
+        return bool(_LATERAL.fullmatch(_said(data, "ViewPosition") or "".join(codes[:1])))
     except Exception:  # damage makes pydicom raise anything; whoever reads the pixels says so
         return False
 

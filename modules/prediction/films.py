@@ -52,7 +52,7 @@ def lateral_note(films: Sequence[Path]) -> str | None:
     if not lateral:
         return None
     return (
-        f"warning: {len(lateral)} of {len(films)} images {'is a lateral view' if len(lateral) == 1 else 'are lateral views'} (ViewPosition), first "
+        f"warning: {len(lateral)} of {len(films)} images {'is a lateral view' if len(lateral) == 1 else 'are lateral views'} (ViewPosition, code of the view), first "
         f"{named(lateral[0])}: the report of a model that has learnt from frontal films means little there"
     )
 

@@ -1,9 +1,11 @@
-"""What raw data sets must have in common before anything is made of them: one name a patient, whole patients, no links out."""
+"""What raw data sets must have in common before anything is made of them: one name a patient, whole patients, frontal views first, no links out."""
 
 from __future__ import annotations
 
 from modules.corpus.annotations import SPLITS, leading_out
+from modules.corpus.dicom_subjects import is_lateral
 from modules.corpus.patients import patient_key
+from modules.corpus.spelling import PICTURES
 from modules.messages import UserError, quoted
 from modules.preparation.raw.studies import RawDataset
 
@@ -62,6 +64,22 @@ def refuse_shared_images(dataset: RawDataset, source: object) -> None:
     if shared:
         dataset.notes.append(
             f"warning: {len(shared)} images are of patients in several splits, first {quoted(shared[0])}: a test meets images of the training"
+        )
+
+
+def name_laterals(dataset: RawDataset) -> None:
+    """Note studies whose first image, the one that is read, is a lateral view by what its DICOM file says, and not the only one."""
+    root = dataset.require_root()
+    several = [study for study in dataset.studies if len(study.images) > 1]
+    lateral = [
+        study.id
+        for study in several
+        if not study.images[0].lower().endswith(PICTURES) and is_lateral(root / study.images[0])
+    ]
+    if lateral:
+        dataset.notes.append(
+            f"warning: of {len(lateral)} of {len(several)} studies with several images the first one, which is read, is a lateral view "
+            f"(ViewPosition, code of the view), first {quoted(lateral[0])}: write the frontal view before it"
         )
 
 

@@ -30,7 +30,12 @@ from modules.labelling.labelers import RuleLabeler
 from modules.labels import POSITIVE
 from modules.messages import UserError, quoted, quoted_name
 from modules.options.preparation_flags import RawOptions
-from modules.preparation.raw.acceptance import name_patients, refuse_shared_images, refuse_shared_patients
+from modules.preparation.raw.acceptance import (
+    name_laterals,
+    name_patients,
+    refuse_shared_images,
+    refuse_shared_patients,
+)
 from modules.preparation.raw.drawn_split import draw_split
 from modules.preparation.raw.own_columns import ask_for_the_split, find_columns, is_of_studies, read_states
 from modules.preparation.raw.own_files import (
@@ -38,6 +43,7 @@ from modules.preparation.raw.own_files import (
     find_table,
     in_other_case,
     join_folders,
+    of_other_suffix,
     read_paths,
     refuse_bytes,
     without_suffix,
@@ -54,6 +60,9 @@ MARKS = "marks of HTML or HL7, or line breaks that were written out, were taken 
 MORE = "the findings or the impression hold more (another section, advice, technique, a signature), of which the section alone is taken"
 SUFFIX = "the image path has no suffix, and the only film of its name is taken"
 CASE = "the image path is that of a file in other case, such as a.PNG of a.png, which is taken"
+OTHER_SUFFIX = (
+    "the image path ends otherwise than the only film of its name, such as a.jpg beside a.png, which is taken"
+)
 LISTED = 100  # wrong rows that are printed
 _ROUNDED = re.compile(r"[-+]?\d+(?:[.,]\d+)?[eE]\+\d+")
 
@@ -99,6 +108,7 @@ def read_custom(raw_dir: str | Path, options: RawOptions, with_images: bool = Tr
     refuse_leftovers(path, reports, "learnt")
     if with_images:
         dataset.keep_present()
+        name_laterals(dataset)
     if undivided and not options.all_test:  # what is left out would take from the smaller splits
         states = RuleLabeler()([study.report for study in dataset.studies])
         found = {
@@ -131,6 +141,7 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
     problems: list[str] = []
     changed: Counter[str] = Counter()
     seen: set[str] = set()
+    taken: dict[str, str] = {}  # films under another suffix than is written
     for where, row in rows:
         values = {name: row[heading] for name, heading in columns.items() if not is_empty(row.get(heading))}
         try:
@@ -147,6 +158,8 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
             study = _study(path, where, values, options)
             changed[CASE] += in_other_case(values["image_path"], study.images)
             changed[SUFFIX] += without_suffix(values["image_path"], study.images)
+            changed[OTHER_SUFFIX] += bool(others := of_other_suffix(values["image_path"], study.images))
+            taken |= dict.fromkeys(others, study.id)
             if study.id in seen:
                 raise UserError(
                     f"{path}, {where}: the id {study.id} appears twice, expected every id once: put the images of a study into one row, "
@@ -164,6 +177,12 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
         f"study {by_image[image]}: {dataset.require_root() / image} is a link, or below one, that leads out of the folder, expected the "
         "images themselves: copy them there"
         for image in leading_out(dataset.require_root(), by_image)
+    ]
+    named = Counter(image for study in dataset.studies for image in study.images)
+    problems += [
+        f"study {study}: its image is not there, and {image}, the only film of its name, is that of another row too: correct the path"
+        for image, study in taken.items()
+        if named[image] > 1
     ]
     if problems:
         more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []

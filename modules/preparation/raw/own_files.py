@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -55,8 +56,8 @@ def read_paths(value: Any, folder: Path) -> Any:
     Args:
         value: text with paths separated by ``;``, or by commas, bars or line breaks where all parts are files and the whole
             is none; a list in JSON or as Python prints it, or a list; the objects of :func:`modules.corpus.spelling.path_of`.
-        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name, and a suffix
-            is added where none is written and one film alone has the name.
+        folder: of the table; absolute paths below it are shortened, backslashes turned where no file has that name, and the suffix is
+            that of the only film of the name where another or none is written.
     """
     value = path_of(value)
     if isinstance(value, str):
@@ -88,7 +89,19 @@ def name_films(value: Any, folder: Path) -> bool:
 def without_suffix(value: Any, images: Sequence[str]) -> bool:
     """Whether a cell wrote one of the images, as they are called on the disk, without its suffix."""
     text = str(value).replace("\\", "/").casefold()
-    return any(image.casefold() not in text and image.rpartition(".")[0].casefold() in text for image in images)
+    others = of_other_suffix(value, images)
+    return any(
+        image.casefold() not in text and image.rpartition(".")[0].casefold() in text
+        for image in images
+        if image not in others
+    )
+
+
+def of_other_suffix(value: Any, images: Sequence[str]) -> list[str]:
+    """The images, as they are called on the disk, that a cell wrote with the suffix of another kind of film."""
+    text = str(value).replace("\\", "/").casefold()
+    stems = {image: image.rpartition(".")[0].casefold() for image in images if image.casefold() not in text}
+    return [image for image, stem in stems.items() if any(f"{stem}{suffix}" in text for suffix in _FILMS)]
 
 
 def in_other_case(value: Any, images: Sequence[str]) -> bool:
@@ -160,12 +173,13 @@ def _joined(folder: Path, row: Mapping[str, Any], of: str, name: str) -> list[st
 
 
 def _on_disk(folder: Path, path: str) -> str:
-    """A path as its file is called, with the suffix of the only film of that name where it has none."""
+    """A path as its file is called, or that of the only film of its name where it has no suffix or there is no such file."""
     written = on_disk(folder, path)
-    if written.lower().endswith(_FILMS) or (folder / written).is_file():
+    if os.path.isfile(folder / written):  # Path.is_file raises where a name is too long
         return written
-    found = {on_disk(folder, f"{written}{suffix}") for suffix in _FILMS}
-    films = [film for film in found if (folder / film).is_file()]
+    suffix = next((suffix for suffix in _FILMS if written.lower().endswith(suffix)), "")
+    found = {on_disk(folder, f"{written[: len(written) - len(suffix)]}{other}") for other in _FILMS if other != suffix}
+    films = [film for film in found if os.path.isfile(folder / film)]
     return films[0] if len(films) == 1 else written
 
 
