@@ -7,8 +7,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from modules.corpus.tokenizer import PROMPT_TOKENS, ReportTokenizer
-from modules.corpus.vocabularies import bert_folder
+from modules.corpus.tokenizer import PROMPT_TOKENS, ReportTokenizer, vocabulary_file
+from modules.corpus.vocabularies import bert_folder, bert_vocabulary
 from modules.labels import STATE_TOKENS
 from modules.messages import UserError
 
@@ -149,6 +149,22 @@ def test_sentences_for_wrong_input(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": 3}')
     with pytest.raises(UserError, match=r"tokenizer\.json is not a vocabulary"):
         ReportTokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_the_words_of_a_bert_that_todays_transformers_saved(tmp_path):
+    """It writes tokenizer.json, and no vocab.txt any more."""
+    from transformers import BertTokenizer
+
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
+    expected = ReportTokenizer.from_bert(tmp_path)
+    BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "vocab.txt").unlink(missing_ok=True)  # an older version writes both
+    assert vocabulary_file(tmp_path / "saved").name == "tokenizer.json"
+    assert ReportTokenizer.from_bert(tmp_path / "saved").checksum == expected.checksum
+    assert bert_vocabulary(tmp_path / "saved") == tmp_path / "saved" / "tokenizer.json"
+    ReportTokenizer.from_reports(["a b"], 1).save(tmp_path / "saved" / "tokenizer.json")
+    with pytest.raises(UserError, match=r"tokenizer\.json does not hold the words of a BERT"):
+        ReportTokenizer.from_bert(tmp_path / "saved")
 
 
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])

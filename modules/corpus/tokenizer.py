@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 from modules.corpus.text import attach_punctuation, postprocess_prediction
 from modules.labels import START_TOKEN, STATE_TOKENS
 from modules.messages import UserError, refuse_stand_ins
-from modules.records import atomic_write
+from modules.records import atomic_write, read_object
 
 PAD, UNKNOWN, END = "[PAD]", "[UNK]", "[SEP]"
 PROMPT_TOKENS = (START_TOKEN, *STATE_TOKENS)
@@ -52,13 +52,12 @@ class ReportTokenizer:
         """WordPieces of BERT, lower case.
 
         Args:
-            bert_path: ``vocab.txt`` of bert-base-uncased, or a folder that holds it.
+            bert_path: ``vocab.txt`` of bert-base-uncased, or a folder that holds it or ``tokenizer.json``.
 
         Raises:
             UserError: if it is not there; if it lacks a special token or repeats a word, see :func:`word_pieces`.
         """
-        path = Path(bert_path)
-        path = path / "vocab.txt" if path.is_dir() else path
+        path = vocabulary_file(bert_path)
         if not path.is_file():
             raise UserError(
                 f"{path} does not exist: fetch it where there is internet with 'hf download "
@@ -225,14 +224,37 @@ class ReportTokenizer:
         return postprocess_prediction(attach_punctuation(text)).rstrip(" ") if self._joins_pieces else text
 
 
+def vocabulary_file(place: str | Path) -> Path:
+    """The words in the folder of a BERT: ``vocab.txt``, or ``tokenizer.json``, which today's transformers saves in its place; a file as it is."""
+    place = Path(place)
+    if place.suffix in (".txt", ".json") and not place.is_dir():
+        return place
+    names = [place / "vocab.txt", place / "tokenizer.json"]
+    return next((name for name in names if name.is_file()), names[0])
+
+
+def _lines_of(path: Path) -> list[str]:
+    """The words of a ``vocab.txt``."""
+    return path.read_text(encoding="utf-8-sig", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
+
+
+def _words_of(path: Path) -> list[str]:
+    """The words of the ``tokenizer.json`` of a BERT, in the order of their numbers; UserError if it is another's."""
+    model = read_object(path).get("model")
+    words = model.get("vocab") if isinstance(model, dict) and model.get("type") == "WordPiece" else None
+    if not isinstance(words, dict) or sorted(words.values(), key=str) != sorted(range(len(words)), key=str):
+        raise UserError(f"{path} does not hold the words of a BERT: give the folder of one with --bert_path")
+    return sorted(words, key=words.__getitem__)
+
+
 def word_pieces(path: Path, lowercase: bool = True) -> Tokenizer:
-    """BERT's way to cut text, with the words of a ``vocab.txt``.
+    """BERT's way to cut text, with the words of a ``vocab.txt`` or ``tokenizer.json``.
 
     Raises:
         UserError: if it repeats a word, or is what git or a server gave in place of a vocabulary.
     """
     refuse_stand_ins(path)
-    words = path.read_text(encoding="utf-8-sig", errors="replace").rstrip("\n").split("\n")  # a word may be U+2028
+    words = _words_of(path) if path.suffix == ".json" else _lines_of(path)
     vocabulary = {word: number for number, word in enumerate(words)}
     if len(vocabulary) < len(words):
         raise UserError(f"{path} repeats {len(words) - len(vocabulary)} of its words: copy it again")

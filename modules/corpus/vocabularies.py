@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modules.corpus.tokenizer import ReportTokenizer
+from modules.corpus.tokenizer import ReportTokenizer, vocabulary_file
 from modules.messages import UserError
 from modules.options.flags import BERT_FOLDER
 
@@ -15,9 +15,8 @@ HUB_PREFIX = "hub:"  # in front of a model name that may be downloaded
 
 
 def bert_vocabulary(bert_path: str | Path | None) -> Path | None:
-    """The ``vocab.txt`` of bert-base-uncased that ``--bert_path`` names, or of ``BERT_FOLDER``; None if it is missing."""
-    folder = bert_folder(bert_path or BERT_FOLDER)
-    path = folder / "vocab.txt" if folder.is_dir() else folder
+    """The words of bert-base-uncased that ``--bert_path`` names, or of ``BERT_FOLDER``; None if they are missing."""
+    path = vocabulary_file(bert_folder(bert_path or BERT_FOLDER))
     return path if path.is_file() else None
 
 
@@ -76,7 +75,7 @@ def bert_folder(bert_path: str | Path) -> Path:
 
     name = str(bert_path).removeprefix(HUB_PREFIX)
     try:
-        small = ["config.json", "vocab.txt", "tokenizer_config.json"]
+        small = ["config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"]
         folder = Path(snapshot_download(name, allow_patterns=[*small, "model.safetensors"]))
         if not (folder / "model.safetensors").is_file():  # older models have weights of the older kind only
             folder = Path(snapshot_download(name, allow_patterns=[*small, "pytorch_model.bin"]))

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from transformers import BertConfig, BertModel
 
 from modules.corpus.text import normalise_whitespace
-from modules.corpus.tokenizer import word_pieces
+from modules.corpus.tokenizer import vocabulary_file, word_pieces
 from modules.distributed import is_main, rank
 from modules.labels import CHEXPERT_CONDITIONS, STATES
 from modules.messages import UserError
@@ -211,7 +211,7 @@ class ChexbertLabeler:
 
 def _word_pieces(path: Path) -> Tokenizer:
     """WordPiece tokenizer, lower case, of a local vocabulary."""
-    path = path / "vocab.txt" if path.is_dir() else path
+    path = vocabulary_file(path)
     if not path.is_file():
         raise UserError(
             f"CheXbert needs the vocabulary of bert-base-uncased and {path} does not exist; see checkpoints/README.md "

@@ -142,15 +142,15 @@ class RuleLabeler:
 
 def labeler_files(chexbert_path: str | Path | None, bert_path: str | Path | None) -> list[Needed]:
     """What labelling needs besides CheXbert's checkpoint, where that is there: known before any work begins."""
+    from modules.corpus.tokenizer import vocabulary_file
     from modules.corpus.vocabularies import HUB_PREFIX
     from modules.options.flags import BERT_FOLDER
 
     if not (chexbert_path and Path(chexbert_path).is_file()) or str(bert_path).startswith(HUB_PREFIX):
         return []
-    path = Path(bert_path or BERT_FOLDER)
     what = f"vocabulary of bert-base-uncased, which CheXbert reads with ({chexbert_path} is there)"
     how = "see checkpoints/README.md and give its folder with --bert_path; --chexbert_path none labels by rules"
-    return [Needed(path if path.is_file() else path / "vocab.txt", what, how)]
+    return [Needed(vocabulary_file(bert_path or BERT_FOLDER), what, how)]
 
 
 def find_labeler(

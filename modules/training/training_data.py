@@ -16,7 +16,7 @@ from modules.corpus.datasets import ReportDataset, prepare_reports, sizes_read
 from modules.corpus.made_from import refuse_other_inputs
 from modules.corpus.pairing import refuse_wrong_pairing, require_own_bank
 from modules.corpus.store import FeatureStore
-from modules.corpus.tokenizer import ReportTokenizer
+from modules.corpus.tokenizer import ReportTokenizer, vocabulary_file
 from modules.corpus.vocabularies import bert_folder, tokenizer_of
 from modules.distributed import is_main
 from modules.labelling.labelers import labeler_files
@@ -54,12 +54,12 @@ def given_files(options: MainTrain) -> list[Needed]:
     if start.init_from:
         needed.append(Needed(start.init_from, "trained model", "give one of main_train.py, or the released state dict"))
     elif start.tokenizer == "bert" and not str(labeler.bert_path).startswith("hub:"):
-        folder = Path(labeler.bert_path or BERT_FOLDER)
+        words = vocabulary_file(labeler.bert_path or BERT_FOLDER)
         how = (
             "see checkpoints/README.md and give --bert_path, or --bert_path hub:bert-base-uncased, or --tokenizer corpus, "
             "which needs no file"
         )
-        needed.append(Needed(folder / "vocab.txt", "vocabulary of bert-base-uncased", how))
+        needed.append(Needed(words, "vocabulary of bert-base-uncased", how))
     if start.resnet_weights not in (None, "download"):
         needed.append(needed_backbone(start.resnet_weights, options.model.visual_extractor))
     return needed + labeler_files(labeler.chexbert_path, labeler.bert_path)

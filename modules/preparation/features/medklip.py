@@ -25,7 +25,7 @@ from modules.corpus.dataloaders import settle
 from modules.corpus.images import normalise_pixels, read_resized
 from modules.corpus.kept_features import KeptFeatures
 from modules.corpus.store import FeatureStore
-from modules.corpus.tokenizer import word_pieces
+from modules.corpus.tokenizer import vocabulary_file, word_pieces
 from modules.corpus.vocabularies import HUB_PREFIX, bert_folder
 from modules.distributed import autocast, is_main
 from modules.labels import ENTITIES
@@ -55,8 +55,8 @@ def medklip_files(options: MainPrepare) -> list[Needed]:
     ]
     path = options.labeler.bert_path or CLINICAL_BERT
     if not path.startswith(HUB_PREFIX):
-        for name, what in (("vocab.txt", "vocabulary"), ("config.json", "sizes")):
-            needed.append(Needed(Path(path) / name, f"{what} of Bio_ClinicalBERT", f"{see} --bert_path, its folder"))
+        for file, what in ((vocabulary_file(path), "vocabulary"), (Path(path) / "config.json", "sizes")):
+            needed.append(Needed(file, f"{what} of Bio_ClinicalBERT", f"{see} --bert_path, its folder"))
     return needed
 
 
@@ -105,7 +105,7 @@ class DescriptionEncoder:
     the vocabulary is cased, unless ``tokenizer_config.json`` in the folder says otherwise.
 
     Args:
-        folder: with ``config.json``, ``vocab.txt``, and ``pytorch_model.bin`` or ``model.safetensors``.
+        folder: with ``config.json``, ``vocab.txt`` or ``tokenizer.json``, and ``pytorch_model.bin`` or ``model.safetensors``.
         max_tokens: longest description, ``[CLS]`` included.
         device: where it runs.
 
@@ -119,7 +119,7 @@ class DescriptionEncoder:
         folder = Path(folder)
         settings = folder / "tokenizer_config.json"
         lowercase = read_object(settings).get("do_lower_case", True) if settings.is_file() else True
-        self.tokenizer = word_pieces(folder / "vocab.txt", lowercase)
+        self.tokenizer = word_pieces(vocabulary_file(folder), lowercase)
         size = self.tokenizer.get_vocab_size()
         if size != VOCABULARY:
             raise UserError(
