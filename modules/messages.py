@@ -17,8 +17,9 @@ from typing import IO, Any, NamedTuple
 from modules.processes.early_stop import begin_work
 from modules.processes.watch import launched, leave_silently, lost_another, may_speak, several
 
+_POINTER = (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull")
 STAND_INS = (  # how they begin, and what to do
-    (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull"),
+    _POINTER,
     (b"<", "a web page: the address led to no file, or asked to log in; download it again"),
 )
 MOST_WORDS = 5  # of an id, a path or a heading that a message names: what has more may be a report
@@ -58,20 +59,21 @@ def require(needed: Sequence[Needed]) -> None:
 
 
 def require_file(path: str | Path) -> Path:
-    """The path, if a file is there; UserError says what there is instead."""
+    """The path, if a file is there and no pointer of Git LFS to one; UserError says what there is instead."""
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder: give a file in it")
     if not path.is_file():
         raise UserError(f"{path} does not exist: check the path")
+    refuse_stand_ins(path, marks=(_POINTER,))  # the other ones may be what is wanted
     return path
 
 
-def refuse_stand_ins(path: Path, name: str = "") -> None:
+def refuse_stand_ins(path: Path, name: str = "", marks: Sequence[tuple[bytes, str]] = STAND_INS) -> None:
     """Refuse what a server or git gave in place of a file; ``name`` is what a message calls it, its path if absent."""
     with open(path, "rb") as file:
         start = file.read(64).lstrip()
-    for mark, what in STAND_INS:
+    for mark, what in marks:
         if start.startswith(mark):
             raise UserError(f"{name or path} is {what}")
 

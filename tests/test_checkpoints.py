@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from tiny import tiny_config
 
 from models.revtaf import Revtaf
+from modules.corpus.tables import read_table_file, read_text_file
 from modules.corpus.tokenizer import ReportTokenizer
 from modules.messages import UserError
+from modules.records import read_json, read_jsonl
 from modules.weights.bert import bert_weights
 from modules.weights.checkpoints import as_checkpoint, build_model, load_checkpoint, restore
 from modules.weights.reading import Unread, load_weights
@@ -182,9 +184,14 @@ def test_what_is_no_weights_file_is_named(tmp_path, content, words):
         load_weights(tmp_path / "a.pth")
 
 
-@pytest.mark.parametrize("name", ["a.pth", "model.safetensors", "vocab.txt", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "name", ["a.pth", "model.safetensors", "vocab.txt", "tokenizer.json", "a.json", "a.jsonl", "a.csv", "a.txt"]
+)
 def test_what_git_left_in_place_of_a_file_of_a_model_is_called_so(tmp_path, name):
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 440449768\n")
-    read = {"vocab.txt": ReportTokenizer.from_bert, "tokenizer.json": ReportTokenizer.load}.get(name, load_weights)
-    with pytest.raises(UserError, match=rf"{name} is .*a pointer of Git LFS: fetch the file itself with git lfs pull"):
+    read = {
+        "vocab.txt": ReportTokenizer.from_bert, "tokenizer.json": ReportTokenizer.load, "a.json": read_json, "a.jsonl": read_jsonl,
+        "a.csv": read_table_file, "a.txt": read_text_file,
+    }.get(name, load_weights)  # fmt: skip
+    with pytest.raises(UserError, match=rf"{name} is a pointer of Git LFS: fetch the file itself with git lfs pull"):
         read(tmp_path / name)

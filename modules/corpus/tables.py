@@ -151,7 +151,7 @@ def read_text_file(path: str | Path) -> str:
 def read_unpacked(path: Path) -> bytes:
     """The unpacked bytes of a file that fits the memory; UserError for one that is cut off, damaged or larger."""
     try:
-        with open_unpacked(path) as file:
+        with open_unpacked(require_file(path)) as file:
             content = file.read(MAX_BYTES + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise UserError(
