@@ -195,6 +195,20 @@ def test_films_of_which_none_can_be_read_end_with_a_sentence(trained, tmp_path, 
     assert "unreadable.csv says why of each of 2" in message
 
 
+def test_a_film_whose_name_no_table_can_hold_is_left_out(prepared, trained, tmp_path, capsys):
+    """As of an archive that another system packed: the names of all films went down with it."""
+    (tmp_path / "films").mkdir()
+    film = min((prepared / "images" / "test").iterdir())
+    for name in (b"good.png", b"R\xf6ntgen.png"):
+        shutil.copy(film, os.fsencode(tmp_path / "films") + b"/" + name)
+    (row,) = predict(trained, tmp_path / "out", tmp_path / "films")
+    assert Path(row["image"]).name == "good.png"
+    assert "R\\xf6ntgen.png has a name that is no UTF-8" in (tmp_path / "out" / "unreadable.csv").read_text()
+    assert "1 image is left out" in capsys.readouterr().out
+    words = ["--model", trained, "--images", os.fsdecode(b"R\xf6ntgen.png"), "--device", "cpu"]
+    assert "rename the file or the folder" in refused(capsys, r"'R\\udcf6ntgen.png' is no UTF-8", main_predict, *words)
+
+
 def test_a_second_run_reads_only_what_has_no_report_yet(prepared, trained, tmp_path, monkeypatch, capsys):
     films = sorted((prepared / "images" / "test").iterdir())[:3]
     first = predict(trained, tmp_path / "out", films[0], films[1])

@@ -130,6 +130,9 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     empty = next((word for word in words if word.startswith("--") and word.endswith("=--")), None)
     if empty:  # which argparse takes for an empty list, whatever the flag
         parser.error(f"{empty} gives no value: write one after the =")
+    odd = next((word for word in words if word != word.encode("utf-8", "replace").decode()), None)
+    if odd:  # a path that can be opened, and written down nowhere
+        parser.error(f"{odd!a} is no UTF-8, expected a path that can be written down: rename the file or the folder")
     known, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(_unknown(program, parser, unknown[0]))

@@ -14,6 +14,7 @@ import torch
 from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.pixels import is_blank, open_image
+from modules.corpus.spelling import escaped
 from modules.evaluation.generation import search_of, write_batches
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import CONDITIONS, STATES
@@ -92,6 +93,10 @@ class Reporter:
         rows: dict[Path, dict[str, Any]] = {}
         for path in paths:
             try:
+                if escaped(path) != str(path):
+                    raise UserError(
+                        f"the image {escaped(path)} has a name that is no UTF-8, which no table can hold: rename it"
+                    )
                 if not path.is_file():
                     what = "is a folder" if path.is_dir() else "does not exist"
                     raise UserError(f"the image {path} {what}: give the path of a PNG, JPEG or DICOM file")
@@ -100,7 +105,7 @@ class Reporter:
                         f"the image {path} is one grey value throughout, so there is nothing to report: look at it, and export it again"
                     )
             except (UserError, OSError) as error:
-                rows[path] = {"image": str(path), "error": str(error)}
+                rows[path] = {"image": escaped(path), "error": str(error)}
         readable = [path for path in dict.fromkeys(paths) if path not in rows]
         written = zip(readable, self._write(readable), strict=True) if readable else iter(())
         for path in paths:
