@@ -36,7 +36,6 @@ from modules.prediction.release import write_release
 from modules.prediction.reporter import Reporter
 from modules.prediction.rexrank import THERE, read_studies, write_studies
 from modules.prediction.writing import ROWS, UNREADABLE, PredictionFolder
-from modules.processes.stops import stopping
 
 NOT_SHOWN = "reports are printed on a terminal, or with --verbose_text"
 
@@ -158,7 +157,7 @@ def main() -> None:
         if options.page.serve:
             show_page(options, reporter)
             return
-        with locked(folder_of(options.prediction), flag="--out"), stopping():
+        with locked(folder_of(options.prediction), flag="--out"):
             predict(options.prediction, reporter)
 
 

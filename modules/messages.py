@@ -10,11 +10,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from modules.processes.early_stop import begin_work
+from modules.processes.stops import stopping
 from modules.processes.watch import launched, leave_silently, lost_another, may_speak, several
 
 _POINTER = (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself with git lfs pull")
@@ -187,7 +188,8 @@ def run(program: Callable[[], None], resume_hint: str = "run the same command ag
     begin_work()
     os.umask(0o077)  # what is written holds patients' texts: for its owner only
     try:
-        with in_a_log():
+        # one of several processes may wait for the others where no handler is called: it is ended at once, as by default
+        with in_a_log(), nullcontext() if several() else stopping():
             program()
     except UserError as error:
         _say(f"{name}: error: {_own_words(error)}")

@@ -104,6 +104,37 @@ def test_an_interruption_says_how_to_go_on(capsys):
     assert "interrupted: add --resume" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_another_signal_says_so_too_and_cleans_up(name, capsys):
+    """A preparation, a test or a tool ended without a word, and its temporary files stayed."""
+    number, left = getattr(signal, name), []
+    before = signal.signal(number, signal.SIG_DFL)
+
+    def work():
+        try:
+            signal.raise_signal(number)
+        finally:
+            left.append("cleaned up")
+
+    try:
+        with pytest.raises(SystemExit) as end:
+            run(work, "repeat it")
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert (end.value.code, left) == (128 + number, ["cleaned up"])
+    assert "interrupted: repeat it" in capsys.readouterr().err
+
+
+def test_a_stop_while_torch_is_imported_ends_at_once():
+    """Raised in there, it may become an abort."""
+    program = "import signal, sys, torch; from modules.messages import run; torch.__spec__._initializing = True\n"
+    program += "run(lambda: signal.raise_signal(signal.SIGTERM))"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (143, 2), ended.stderr
+    assert "interrupted before it began: run the same command again" in ended.stderr
+
+
 def test_everything_that_is_missing_is_listed_at_once(tmp_path):
     needed = [Needed(tmp_path / name, f"the {name}", "make it") for name in ("one", "two")]
     with pytest.raises(UserError, match=r"(?s)2 files or folders are missing:.*one.*two"):

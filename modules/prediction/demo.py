@@ -6,7 +6,6 @@ It listens on this machine alone unless told otherwise, takes files of a limited
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -149,7 +148,6 @@ def serve(reporters: Mapping[str, Reporter], examples: Sequence[Path], host: str
     Raises:
         UserError: if Gradio is not installed.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder goes whoever ends the program
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
             "GRADIO_TEMP_DIR": folder,

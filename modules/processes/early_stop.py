@@ -30,11 +30,16 @@ def started_by() -> int:
     return int(os.environ.get(LAUNCHER, "0")) or _started["by"] or os.getppid()
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End at once while torch is imported, which may turn a KeyboardInterrupt into an abort; else raise one."""
+def end_while_importing(number: int) -> None:
+    """End at once while torch is imported, which may turn a KeyboardInterrupt into an abort."""
     torch = sys.modules.get("torch")
     if getattr(getattr(torch, "__spec__", None), "_initializing", False):
-        _end(number, frame)
+        _end(number, None)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise a KeyboardInterrupt where that is safe."""
+    end_while_importing(number)
     signal.default_int_handler(number, frame)
 
 

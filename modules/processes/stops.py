@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from modules.processes.early_stop import end_while_importing
+
 Handler = Callable[[int, "FrameType | None"], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 ONE_PRESS = 0.3  # seconds within which a terminal and a launcher may send the same signal twice
@@ -135,8 +137,10 @@ def answer_as(before: Mapping[int, Any]) -> None:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Let a signal raise :class:`Stopped` at once, as Ctrl-C does: for work of which each part is kept when it is done."""
+    """Let the other signals raise :class:`Stopped` at once, as Ctrl-C raises a KeyboardInterrupt."""
+    ctrl_c = signal.getsignal(signal.SIGINT)
     before = answer(_stop)
+    signal.signal(signal.SIGINT, ctrl_c)
     try:
         yield
     finally:
@@ -144,6 +148,7 @@ def stopping() -> Iterator[None]:
 
 
 def _stop(number: int, _: FrameType | None) -> None:
+    end_while_importing(number)
     raise Stopped(number)
 
 
