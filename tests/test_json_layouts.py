@@ -279,6 +279,15 @@ def test_the_last_message_of_a_chat_is_the_report(tmp_path):
             read(tmp_path, [*rows, {"study_id": "s7", "generated_text": wrong}])
 
 
+def test_a_pipeline_gives_a_list_of_candidates_for_every_prompt(tmp_path):
+    """One each was refused as no list of objects."""
+    answers = [[{"generated_text": text}] for text in OURS]
+    assert read(tmp_path, answers).texts == OURS
+    for wrong in ([*answers, answers[0] * 2], [*answers, []], [*answers, OURS]):
+        with pytest.raises(UserError, match="holds a JSON list that is no list of objects"):
+            read(tmp_path, wrong)
+
+
 def test_conversations_of_one_question_are_references(tmp_path):
     def turns(*texts):
         return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]

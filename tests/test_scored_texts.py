@@ -249,13 +249,15 @@ def test_a_heading_of_several_words_is_no_report(tmp_path, capsys, heading):
     )
 
 
-def test_ids_that_are_the_rows_of_both_files_are_said(tmp_path, capsys):
+@pytest.mark.parametrize(("first", "said"), [(0, True), (1, True), (50000000, False)])
+def test_ids_that_are_the_rows_of_both_files_are_said(tmp_path, capsys, first, said):
+    """Ids of a hospital that follow each other are more than the order."""
     for name, texts in (("a.csv", OURS), ("r.csv", THEIRS)):
         (tmp_path / name).write_text(
-            "id,report\n" + "".join(f'{i},"{text}"\n' for i, text in enumerate(texts.values()))
+            "id,report\n" + "".join(f'{i},"{text}"\n' for i, text in enumerate(texts.values(), start=first))
         )
     call(main_score, "--predictions", tmp_path / "a.csv", "--references", tmp_path / "r.csv", "--save_dir", tmp_path / "out", "--no-meteor")  # fmt: skip
-    assert "a: the ids of both files are the numbers of their rows" in capsys.readouterr().out
+    assert ("a: the ids of both files are the numbers of their rows" in capsys.readouterr().out) is said
 
 
 TYPED = {

@@ -64,6 +64,8 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
             return rows
         content = _only_objects(content) or content
     if isinstance(content, list) and content:
+        if all(isinstance(row, list) and len(row) == 1 and isinstance(row[0], dict) for row in content):
+            return [row for (row,) in content]  # of a pipeline, which gives a list of candidates for every prompt
         if all(isinstance(row, dict) for row in content):
             return content
         if all(isinstance(row, str) for row in content):

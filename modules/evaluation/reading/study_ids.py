@@ -228,7 +228,7 @@ def numbering_conflict(ours: Sequence[str | None], theirs: Sequence[str | None])
 def both_count_rows(ours: Sequence[str | None], theirs: Sequence[str | None]) -> bool:
     """Whether the ids of both files are the numbers of their rows: they then say no more than the order does."""
     found = [_numbering_of(values) for values in (ours, theirs)]
-    return all(numbering is not None and numbering.counts_rows for numbering in found)
+    return all(one is not None and one.counts_rows and min(one.numbers) in (0, 1) for one in found)
 
 
 def repeated_id(keys: Keys) -> str | None:
