@@ -20,6 +20,15 @@ def released_layer(data):
     return layer.eval()
 
 
+def test_dropout_acts_on_what_is_added_to_the_patches():
+    """On the message, and on what the two linear layers make of it; with all dropped, the patches are only normalised."""
+    layer, patches = TransportFusion(32, 0.1, attention(32)), torch.randn(2, 5, 32)
+    layer.dropout = torch.nn.Dropout(1.0)
+    added = layer.add(patches, torch.randn(2, 5, 32))
+    torch.testing.assert_close(added, layer.norm3(layer.norm2(patches)))
+    assert not torch.equal(layer.eval().add(patches, torch.randn(2, 5, 32)), added)
+
+
 @pytest.mark.parametrize(
     ("dtype", "suffix", "tolerance"), [(torch.float64, "f64", 1e-6), (torch.float32, "f32", 1e-4)], ids=["f64", "f32"]
 )

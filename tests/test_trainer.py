@@ -35,7 +35,7 @@ def trainer_of(folder, save_dir, *flags):
     kept, fit = [], subject.Trainer.fit
     subject.Trainer.fit = lambda trainer: kept.append(trainer)
     try:
-        train(folder, save_dir, *FLAGS, *flags)
+        train(folder, save_dir, *(flag for flag in FLAGS if f"--no-{str(flag)[2:]}" not in flags), *flags)
     finally:
         subject.Trainer.fit = fit
     return kept[0]
@@ -195,6 +195,23 @@ def test_every_epoch_has_means_of_its_own_and_the_first_of_equal_ones_stays_the_
     assert load_checkpoint(tmp_path / "model_best.pth")["run"][metric] == 0.51
 
 
+@pytest.mark.parametrize("augment", [True, False])
+def test_every_epoch_trains_with_dropout_and_its_own_crops(prepared, tmp_path, augment):
+    """Also after a validation, which sets the model to writing."""
+    trainer = trainer_of(prepared, tmp_path, "--epochs", 2, "--val_every", 1, *(() if augment else ("--no-augment",)))
+    work, seen = trainer.train_step, []
+
+    def watched(*batches):
+        seen.append((trainer.model.training, trainer.train_set.augmentation))
+        return work(*batches)
+
+    trainer.train_step = watched
+    trainer._one_epoch()
+    trainer._one_epoch()
+    half = len(seen) // 2
+    assert seen == [(True, (SEED, epoch) if augment else None) for epoch in (1, 2) for _ in range(half)]
+
+
 def test_an_epoch_without_a_validation_says_how_alike_texts_and_maps_are(prepared, tmp_path, capsys, monkeypatch):
     trainer = trainer_of(prepared, tmp_path, "--epochs", 2, "--val_every", 2)
     trainer._one_epoch()
@@ -206,7 +223,10 @@ def test_an_epoch_without_a_validation_says_how_alike_texts_and_maps_are(prepare
     assert "val_BLEU_4" in second
     assert "val_BLEU_4" not in first
     validation = trainer.validation
+    trainer.model.train()
+    statistics = {name: value.clone() for name, value in trainer.model.named_buffers()}
     again = validation.distinctness(3)
+    torch.testing.assert_close(dict(trainer.model.named_buffers()), statistics, rtol=0, atol=0)
     validation.generate()
     assert again == pytest.approx({f"val_{name}": value for name, value in validation.distinct.figures().items()})
     validation.forget()
