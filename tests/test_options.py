@@ -152,6 +152,7 @@ def test_a_switch_is_turned_off_by_no():
             "--enhancer scores --rank_weight 0 --rank_loss listwise",
             "--rank_loss listwise would change nothing with",
         ),
+        (MainTrain, "--enhancer scores --rank_weight 0 --learn_c", "--learn_c would change nothing with --rank_weight"),
         (MainTest, "--verbose_text --show 0", "--verbose_text prints reports and --show 0 none of them"),
         (MainPredict, "--images a --verbose_text --show 0", "--verbose_text prints reports and --show 0 none of them"),
         (

@@ -31,7 +31,7 @@ class ReadWith(NamedTuple):
 OF_A_TRAINED_MODEL = (  # with --init_from they are asked once the switches of that model are known
     ReadWith(("align_iou",), "align_pairs", ("all",)),
     ReadWith(("align_iou", "align_pairs"), "align_weight", True),
-    ReadWith(("rank_loss", "rank_temperature"), "rank_weight", True),
+    ReadWith(("rank_loss", "rank_temperature", "learn_curvature"), "rank_weight", True),
     ReadWith(("rank_weight", "rank_loss", "hyperbolic_layers"), "enhancer", ("scores",)),
     ReadWith(("tower_inputs",), "enhancer", ("towers",)),
     ReadWith(("rank_temperature",), "rank_loss", ("listwise",)),
