@@ -11,6 +11,7 @@ import argparse
 import difflib
 import importlib.util
 import math
+import os
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterable, Sequence
@@ -132,7 +133,8 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
         parser.error(f"{empty} gives no value: write one after the =")
     odd = next((word for word in words if word != word.encode("utf-8", "replace").decode()), None)
     if odd:  # a path that can be opened, and written down nowhere
-        parser.error(f"{odd!a} is no UTF-8, expected a path that can be written down: rename the file or the folder")
+        shown = os.fsencode(odd).decode("utf-8", "backslashreplace")
+        parser.error(f"{shown} is no UTF-8, expected a path that can be written down: rename the file or the folder")
     known, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(_unknown(program, parser, unknown[0]))
