@@ -40,7 +40,7 @@ class BeamReader:
 
     Args:
         network: holds the parameters, in evaluation.
-        fused: ``(B, M, 2 A)`` fused patches.
+        fused: ``(B, M + T, 2 A)`` fused patches, then the words of the references.
         prompt_length: tokens of the prompt.
         limits: beams and lengths.
         negative: what the search is pushed away from; each study is then read twice, the second time with this prompt.

@@ -169,7 +169,7 @@ def attend(
 
 
 def patch_keys(network: DecoderNetwork, fused: Tensor) -> list[KeysAndValues]:
-    """Keys and values of the fused patches ``(B, M, 2 A)`` in every layer."""
+    """Keys and values of fused patches and words ``(B, M + T, 2 A)`` in every layer."""
     layers: Any = network.bert.encoder.layer
     attentions = [layer.crossattention.self for layer in layers]
     return [(_heads(cross.key(fused), cross), _heads(cross.value(fused), cross)) for cross in attentions]
@@ -254,7 +254,7 @@ def score_reports(
     Args:
         network: holds the parameters.
         reports: their tokens.
-        fused: ``(B, M, 2 A)`` fused patches.
+        fused: ``(B, M + T, 2 A)`` fused patches, then the words of the references.
         attend: computes the attention.
         score_layer: computes a layer.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class DiagnosisHead(nn.Module):
     """One linear layer on image and recalled features.
 
-    The row of output ``state * L + condition`` belongs to that state of that condition, as published.
+    Row ``state * L + condition`` of its weights belongs to that state of that condition, as published.
     """
 
     def __init__(self, visual_dim: int, report_feature_dim: int, num_states: int, num_conditions: int) -> None:

@@ -13,7 +13,7 @@ from models.manifolds import MANIFOLDS
 
 
 class HyperbolicLinear(nn.Module):
-    """The weights of a linear map, a translation and a ReLU on a manifold, which itself computes them."""
+    """Weights of one layer: a linear map and a translation; the manifold computes with them."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()

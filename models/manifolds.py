@@ -1,9 +1,9 @@
 """The three geometries the retrieval space can have, on top of geoopt.
 
-A manifold here knows five things: how to lift a tangent vector at the origin, how to apply a linear map, a translation
-and a ReLU, and how far two points are apart. The distance of ``y`` from ``x`` grows with the gap
-``(x - y) . flip(x - y) / shrink(y)``, whose expansion is one inner product per pair: so a bank can be searched with
-matrix products.
+A manifold here lifts tangent vectors at the origin, applies linear maps, translations and ReLUs, and measures distances.
+
+The distance of ``y`` from ``x`` grows with the gap ``(x - y) . flip(x - y) / shrink(y)``, whose expansion is one inner
+product per pair: so a bank can be searched with matrix products.
 
 Everything is computed in float64 inside a visible island: float32 loses tangent vectors shorter than 1e-7 and
 saturates near the boundary. Points come back in the dtype of the input.

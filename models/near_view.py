@@ -15,12 +15,11 @@ class NearView(nn.Module):
 
     A patch of the last stage sees the whole image, so that any patch can answer for a sign anywhere. One of an early
     stage cannot, if it is wider than what the stage sees around it: up to 25 pixels for the second stage of a
-    ``resnet10n`` (45 for that of a ResNet-101), up to 13 (17) for the first. Patches of 16 pixels of the second stage
-    answered for signs beside them.
+    ``resnet10n`` (45 for that of a ResNet-101), up to 13 (17) for the first. So patches of 16 pixels look at the first
+    stage: by the second, they answered for signs beside them.
 
     With fine cells (``across`` above 1) the cells of 8 pixels in a patch are compared one by one, and the patch has the mean
-    of their cosines: it has less of a sign that crosses its border alone than of one that fills it. The mean of the cells,
-    compared once, need not.
+    of their cosines. A sign that only reaches into a patch then counts less there than one that fills it.
 
     Departure: the released code compares texts with the patches of the last stage. ``--map_view patches`` does so.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PREDECESSORS = 2  # words before a word that its column holds too: who has just written them finds what came next
+PREDECESSORS = 2  # words before a word, in its column too: who has just written them finds the next one there
 
 
 class ReferenceTokens(nn.Module):

@@ -57,7 +57,7 @@ class ReportDecoder(nn.Module):
         """Predict the tokens of known reports that the report loss asks for, and nothing else.
 
         Args:
-            fused: ``(B, M, 2 A)`` columns to look at: fused patches, and the words of a reference where it is read.
+            fused: ``(B, M + T, 2 A)`` fused patches, then the words of the references.
             reports: their tokens.
 
         Returns:
@@ -69,7 +69,7 @@ class ReportDecoder(nn.Module):
         """Predict every next token of known reports, prompt and padding included, by transformers' own code.
 
         Args:
-            fused: ``(B, M, 2 A)`` fused patches.
+            fused: ``(B, M + T, 2 A)`` fused patches, then the words of the references.
             token_ids: ``(B, T)`` diagnosis prompt, report, end token, padding.
             token_mask: ``(B, T)`` true for real tokens.
 
@@ -97,7 +97,7 @@ class ReportDecoder(nn.Module):
         """Write reports by beam search.
 
         Args:
-            fused: ``(B, M, 2 A)`` fused patches.
+            fused: ``(B, M + T, 2 A)`` fused patches, then the words of the references.
             prompt: ``(B, 1 + L)`` start token and one state token per condition.
             limits: beams and lengths.
             choose: see :func:`models.beam_search.beam_search`.
@@ -114,7 +114,7 @@ class ReportDecoder(nn.Module):
         """Draw reports; the network is in evaluation.
 
         Args:
-            fused: ``(R, M, 2 A)`` fused patches of each report.
+            fused: ``(R, M + T, 2 A)`` of each report, fused patches, then the words of the references.
             prompt: ``(R, 1 + L)`` start token and one state token per condition.
             limits: lengths.
 

@@ -64,8 +64,9 @@ class MemoryEncoder(nn.Module):
 class ReportMemory(nn.Module):
     """Transformer over the features of the R most similar training reports, queried by the pooled image.
 
-    With a zero target and one query, the self-attention of the first decoder layer reduces to its value bias: the
-    gradients of its query, key and value matrices are exactly zero (they exist, so no parameter is unused).
+    One query attends to itself alone, so that the query and key weights of the decoder's self-attention have no effect: their
+    gradients are exactly zero (they exist, so no parameter is unused). In the first layer, whose target is zero, the value
+    matrix has none either.
 
     Source: the memory-augmented classification branch of PromptMRG (AAAI 2024), as kept by REVTAF.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -149,17 +150,20 @@ class Revtaf(nn.Module):
             stage.register_forward_hook(lambda _, __, output: outputs.append(output))
             for stage in stages(self.visual_encoder.backbone)
         ]
-        state_logits = self.diagnose(image, memory)[1]
-        for hook in hooks:
-            hook.remove()
+        try:
+            state_logits = self.diagnose(image, memory)[1]
+        finally:
+            for hook in hooks:
+                hook.remove()
         return state_logits, towers.query_inputs(region_scores, outputs, state_logits, image)
 
-    def align(self, seen: Seen, study: StudyInputs) -> dict[str, Tensor]:
-        """Fuse entities and reference sentences into the patches: the fields of :class:`FusedStudy`.
+    def align(self, seen: Seen, study: StudyInputs) -> dict[str, Any]:
+        """Fuse entities and reference sentences into the patches: the fields of :class:`FusedStudy`, but for what is known before.
 
-        Departure: the released code lets padding sentences take part, as ``mask_padding = False`` does. It lets the
-        alignment loss move texts and patches; here (``align_pairs`` other than ``"all"``) the texts that a sentence is
-        compared by, and the patches of its map, are constants to that loss: it reaches W_k alone.
+        Departure: the released code lets padding sentences take part. ``mask_padding = False`` does so.
+
+        Departure: the released code lets the alignment loss move texts and patches. Here it moves W_k alone: the texts of
+        the sentences and the patches of their maps are constants to it. ``align_pairs = "all"`` does as released.
         """
         patches = self.project_patches(seen.patches)  # (B, M, A)
         view = None
@@ -174,20 +178,17 @@ class Revtaf(nn.Module):
         entity_keys = sentence_keys = None
         if self.entity_queries is not None:
             entity_keys = self.entity_queries.query.expand(len(patches), -1, -1)  # (B, K, A)
-        keys_follow = (
-            self.config.align_pairs != "all"
-        )  # the alignment loss moves the keys of sentences, not the patches
+        keys_follow = self.config.align_pairs != "all"  # the alignment loss moves sentences' keys, not patches
         if keys_follow:
             sentence_keys = self.fusion.attention.k(reference_text.detach())  # (B, S, A)
         sentences = study.reference_mask
         if not self.config.mask_padding:
             sentences = torch.ones_like(sentences)
-        by_region, region_map = self.fusion(
-            patches, region_text, every_entity, entity_keys, view
-        )  # (B, M, A), (B, K, M)
+        # what is fused, (B, M, A), and the maps, (B, K, M) and (B, S, M)
+        by_region, region_map = self.fusion(patches, region_text, every_entity, entity_keys, view)
         by_reference, reference_map = self.fusion(
             patches, reference_text, sentences, sentence_keys, view, fixed_patches=keys_follow
-        )  # (B, M, A), (B, S, M)
+        )
         fused = torch.cat([by_reference, by_region], dim=-1)  # (B, M, 2 A)
         if self.reference_tokens is not None:
             words = self.report_decoder.word_vectors(study.reference_tokens)  # (B, T, hidden)

@@ -94,6 +94,11 @@ def named(name: object) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
+def escaped(path: str | Path) -> str:
+    """A path as it can be written down; bytes of it that are no UTF-8, as in names of another system, are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def quoted_name(name: object) -> str:
     """As :func:`named`, between quotes if it is a name: of headings above which none stands, and of what a user typed."""
     return repr(name)[:82] if named(name) == str(name) else named(name)

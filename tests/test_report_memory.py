@@ -25,6 +25,16 @@ def test_memory_is_the_published_one(dtype, suffix, tolerance, golden):
     torch.testing.assert_close(query.grad, expected, rtol=10 * tolerance, atol=tolerance)
 
 
+def test_self_attention_of_one_query_learns_values_alone():
+    module = ReportMemory(visual_dim=6, width=8, layers=3, heads=2, feedforward=16, dropout=0.0)
+    module(torch.randn(2, 6), torch.randn(2, 5, 8)).square().sum().backward()
+    learned = [
+        [bool(part.any()) for part in layer.self_attn.in_proj_weight.grad.chunk(3)]  # query, key, value
+        for layer in module.decoder.layers
+    ]
+    assert learned == [[False, False, False], [False, False, True], [False, False, True]]
+
+
 def test_order_of_the_reports_does_not_matter():
     module = ReportMemory(visual_dim=6, width=8, layers=2, heads=2, feedforward=16, dropout=0.1).eval()
     pooled, memory = torch.randn(2, 6), torch.randn(2, 5, 8)

@@ -19,8 +19,8 @@ from modules.options.preparation_flags import RawOptions
 from modules.records import plain
 
 _OF_ANNOTATION = ("labels", "region_scores", "report_features")
-_OF_OTHER_ARRAYS = ("scores", "bank", "labels", "scorer")  # checksums: they say nothing of flags and annotation
-_OTHERS = {"annotation": "is another", "patients": "are others"}  # what has no value that tells a reader anything
+_OF_OTHER_ARRAYS = ("scores", "bank", "labels", "scorer")  # checksums of other arrays: never what a refusal names
+_OTHERS = {"annotation": "is another", "patients": "are others"}  # said in place of a checksum
 
 
 class ReplacingError(UserError):
@@ -28,7 +28,7 @@ class ReplacingError(UserError):
 
 
 def built(folder: Path, raw: RawOptions, build: Callable[[KeptFeatures], FeatureStore]) -> FeatureStore:
-    """What ``build`` makes of a folder, twice if what a model was trained on has to be, and may be, moved aside first.
+    """What ``build`` makes of a folder; with ``--overwrite`` what a model was trained on is moved aside, and built again.
 
     Args:
         folder: of the features.

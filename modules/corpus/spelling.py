@@ -1,4 +1,4 @@
-"""Names of files as people write them: in other case, in other bytes, with a letter and its mark as two characters where the disk has one, or in an object."""
+"""Names of files as people write them: in other case, with a letter and its mark as two characters where the disk has one, or in an object."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ DICOM = (".dcm", ".dicom")
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # of what people type and tables hold; of file names on macOS
 
 _OBJECT = re.compile(r"\s*(?:\[\s*)?\{\s*['\"]")  # or a list of them
-
-
-def escaped(path: Path) -> str:
-    """A path as it can be written down; bytes of it that are no UTF-8, as in names of another system, are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def path_of(value: Any) -> Any:

@@ -101,7 +101,7 @@ def certainty_of(decoder: ReportDecoder, fused: Tensor, tokens: Tensor, start: i
 
     Args:
         decoder: in evaluation.
-        fused: ``(R, M, 2 A)`` fused patches.
+        fused: ``(R, M + T, 2 A)`` fused patches, then the words of the references.
         tokens: ``(R, T)`` reports with the prompt, padded.
         start: tokens of the prompt.
     """

@@ -11,7 +11,6 @@ import argparse
 import difflib
 import importlib.util
 import math
-import os
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from models.config import FlagError, ModelOptions, RevtafConfig, flag_name
 from modules.labels import CONDITIONS, ENTITIES, STATES
-from modules.messages import UserError, named
+from modules.messages import UserError, escaped, named
 from modules.options.agreeing_widths import refuse_heads
 from modules.options.dataset_defaults import DATASET_DEFAULTS, SMALL_SET, without_brought
 from modules.options.programs import PROGRAMS, MainPrepare, MainTrain, Program
@@ -131,10 +130,11 @@ def parse_options(program: type[P], argv: Sequence[str] | None = None) -> P:
     empty = next((word for word in words if word.startswith("--") and word.endswith("=--")), None)
     if empty:  # which argparse takes for an empty list, whatever the flag
         parser.error(f"{empty} gives no value: write one after the =")
-    odd = next((word for word in words if word != word.encode("utf-8", "replace").decode()), None)
+    odd = next((word for word in words if word != escaped(word)), None)
     if odd:  # a path that can be opened, and written down nowhere
-        shown = os.fsencode(odd).decode("utf-8", "backslashreplace")
-        parser.error(f"{shown} is no UTF-8, expected a path that can be written down: rename the file or the folder")
+        parser.error(
+            f"{escaped(odd)} is no UTF-8, expected a path that can be written down: rename the file or the folder"
+        )
     known, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(_unknown(program, parser, unknown[0]))

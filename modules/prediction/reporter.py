@@ -14,11 +14,10 @@ import torch
 from modules.corpus.annotations import Study
 from modules.corpus.datasets import ReportDataset
 from modules.corpus.pixels import is_blank, open_image
-from modules.corpus.spelling import escaped
 from modules.evaluation.generation import search_of, write_batches
 from modules.labelling.labelers import RuleLabeler
 from modules.labels import CONDITIONS, STATES
-from modules.messages import UserError
+from modules.messages import UserError, escaped
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTest
 from modules.prediction.film_features import film_dataset

@@ -120,12 +120,12 @@ class PassingOn:
                     program.kill()
 
 
-def answer(handler: Handler) -> dict[int, Any]:
-    """Let a handler answer the signals from now on; returns what answered them before, for :func:`answer_as`.
+def answer(handler: Handler, numbers: Collection[int] = SIGNALS) -> dict[int, Any]:
+    """Let a handler answer signals from now on; returns what answered them before, for :func:`answer_as`.
 
     ``nohup`` has SIGHUP ignored, which then stays so.
     """
-    mine = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    mine = [number for number in numbers if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in mine}
 
 
@@ -138,9 +138,7 @@ def answer_as(before: Mapping[int, Any]) -> None:
 @contextmanager
 def stopping() -> Iterator[None]:
     """Let the other signals raise :class:`Stopped` at once, as Ctrl-C raises a KeyboardInterrupt."""
-    ctrl_c = signal.getsignal(signal.SIGINT)
-    before = answer(_stop)
-    signal.signal(signal.SIGINT, ctrl_c)
+    before = answer(_stop, [number for number in SIGNALS if number != signal.SIGINT])
     try:
         yield
     finally:

@@ -38,10 +38,7 @@ from modules.training.run_options import validates
 
 ANCHORS = 64  # queries of a step
 CANDIDATES = 1024  # reports of the bank that a step ranks, drawn anew in each
-FIRST_STEPS, STEPS = (
-    600,
-    200,
-)  # of a first fit, and at most of a later one for each epoch since; more if the studies are more
+FIRST_STEPS, STEPS = 600, 200  # of a first fit; of a later one, at most, for each epoch since
 LR, WEIGHT_DECAY, DROPOUT = 2e-3, 0.1, 0.3
 MOST_COUNTED = 3  # times that an n-gram of a report counts
 KEPT = 4096  # reports up to which the worth of all pairs is kept, 67 MB: every pair is drawn a dozen times and more
