@@ -19,7 +19,8 @@ def read(report):
 @pytest.mark.parametrize(
     "aside",
     ["RADIATION DOSE: 1 mGy.", "CONTRAST: None.", "DISCUSSION: See above.", "PFI: See above.", "PROTOCOL: Chest PA.", "ALLERGIES: None.", "QUESTION: Cough?", "CLINICAL DIAGNOSIS: Cough.",
-     "REFERRING PHYSICIAN: X.", "ACCESSION NUMBER: 1.", "TYPE OF EXAM: Chest.", "MANAGEMENT: CT.", "TECHNOLOGIST: X.", "DATE OF EXAM: 1/2/2020.", "Procedure: Chest PA.", "Wet read: none."],
+     "REFERRING PHYSICIAN: X.", "ACCESSION NUMBER: 1.", "TYPE OF EXAM: Chest.", "MANAGEMENT: CT.", "TECHNOLOGIST: X.", "DATE OF EXAM: 1/2/2020.", "Procedure: Chest PA.", "Wet read: none.",
+     "Clinical details: Cough.", "CLINICAL DATA: Cough.", "Clinical question: Pneumonia?", "Clinical context: Cough."],
 )  # fmt: skip
 def test_both_readers_leave_out_the_same_asides(aside):
     for report in (
@@ -44,6 +45,47 @@ def test_both_readers_know_the_same_headings(report):
 
 def test_another_examination_behind_a_comma_is_no_finding():
     assert read(f"FINDINGS: {F}\n\nFINDINGS, CT: Old clips.\n\nIMPRESSION: {I}") == (F, I)
+
+
+@pytest.mark.parametrize(
+    "title", ["XR Chest", "XR CHEST PA LAT", "CR Chest: 02/03/2021", "X-ray Chest PA", "DX Chest 2 views"]
+)
+@pytest.mark.parametrize("history", ["Clinical details: Cough.", "CLINICAL HISTORY:\n  Cough."])
+def test_a_title_and_a_history_above_the_report_are_none_of_it(title, history):
+    for report in (
+        f"{title}\n\n{history}\n\nReport:\n  {F}\n\nImpression:\n  {I}\n",
+        f"{title}\n{history}\nReport: {F}\nImpression: {I}",
+    ):
+        assert read(report) == (F, I)
+    for report in (f"{title}\n{F}\nImpression: {I}", f"{title}\nClinical details: Cough.\n{F}\nImpression: {I}"):
+        assert (one_section(report, "findings"), one_section(report, "impression")) == (F, I)
+        assert (find_sections(report).unnamed, find_sections(report).impression) == (F, I)
+
+
+def test_what_an_archive_knows_above_a_report_is_none_of_it():
+    record = "CHEST 2 VIEWS PA&LAT\n Exm Date: NOV 02, 2019@10:11\n Req Phys: DOE,JOHN Pat Loc: X\n\n(Case 1 COMPLETE) CHEST 2 VIEWS PA&LAT CPT:71020\n Reason for Study: cough"
+    assert read(f"{record}\n\n Report:\n {F}\n\n Impression:\n {I}\n\n Primary Diagnostic Code: NORMAL") == (F, I)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}\n\nCONCLUSION:\n{}",
+        "{} CONCLUSION: {}",
+        "{} Conclusion: {}",
+        "{}\nOpinion: {}",
+        "INDICATION: Cough.\n\n{}\n\nINTERPRETATION: {}",
+    ],
+)
+def test_a_conclusion_below_something_else_is_the_impression(form):
+    report = form.format(F, I)
+    assert (one_section(report, "findings"), one_section(report, "impression")) == (F, I)
+    assert (find_sections(report).unnamed, find_sections(report).impression) == (F, I)
+
+
+def test_a_conclusion_with_nothing_above_it_stays_whole():
+    for report in (f"Conclusion: {I}", f"INDICATION: Cough.\nSUMMARY: {I}", f"XR Chest\nOPINION: {I}"):
+        assert one_section(report, "findings") == one_section(report, "impression") == report
 
 
 @pytest.mark.parametrize("name", ["Note", "NOTE", "Comments", "COMMENT"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 
+from modules.corpus.section_asides import HISTORY
 from modules.corpus.section_names import ANOTHER, GOES_ON, OF_THE_FILM, RECORD, SIGNED_BY, WEIGHED
 
 _ADVICE = r"recommendations?(?:\(s\))?"
 _STUDY = r"exam(?:ination)?s?|techniques?|comparisons?"
 _ASIDE = (
-    r"(?:clinical )?(?:indications?|history|information)|reason for (?:the )?(?:exam(?:ination)?|study)"
+    rf"{HISTORY}|reason for (?:the )?(?:exam(?:ination)?|study)"
     rf"|{_ADVICE}|{RECORD}|(?:final report )?(?:{SIGNED_BY})"
 )
 _FINDINGS = r"(?:(?:impressions?|techniques?) ?(?:and|&|/) ?)?findings?(?: ?(?:and|&|/) ?impressions?)?"

@@ -17,6 +17,16 @@ _POINTER = re.compile(  # "Please see the impression section below", "As per the
     r"|(?:dictated|reported|described) separately",
     re.IGNORECASE,
 )
+_DATED_STUDY = (  # "Prior CT of the chest from ___.", a sentence that names a study and its day and says nothing else
+    r"(?:[\w-]+ ){0,3}(?:cta?|mri?|pet|radiographs?|x-?rays?|films?|images?|stud(?:y|ies)|exams?|examinations?)"
+    r"(?: (?:of|the|from|dated|performed|on|chest|abdomen|pelvis|torso|and))*"
+    r" (?:_{2,}|X{3,}|\d[\d/.-]*\d|(?-i:[A-Z])[a-z]+ \d{1,2}, \d{4})\.(?:\s+|\Z)"
+)
+NO_COMPARISON = re.compile(  # behind which a sentence is none of the comparison, unless it names one after all
+    r"\s*(?:none|nil|n/?a|not available|unavailable|no (?:\w+ ){0,3}(?:priors?|comparisons?|stud(?:y|ies)|exams?|examinations?|radiographs?|films?|images?|imaging))"
+    rf"(?: (?:is|are|was|were))?(?: (?:available|provided|given))?(?: for comparison)?\.\s+(?:{_DATED_STUDY})*",
+    re.IGNORECASE,
+)
 
 
 def says_nothing(text: str) -> bool:

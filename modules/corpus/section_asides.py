@@ -9,8 +9,9 @@ import re
 
 from modules.corpus.section_names import OF_THE_FILM, RECORD
 
+HISTORY = r"(?:clinical )?(?:history|information|indications?)|clinical (?:details?|data|questions?|context|background)"
 ASIDES = (  # in any case; no escapes of letters, since they are looked for in capitals too
-    r"indications?|(?:clinical )?(?:history|information|indications?)|techniques?|procedures?(?: comments?)?|comparisons?"
+    rf"{HISTORY}|techniques?|procedures?(?: comments?)?|comparisons?"
     r"|(?:(?:type|date) of (?:the )?|reference )?exam(?:ination)?s?|(?:type|date) of (?:the )?study|reason for (?:the )?(?:exam(?:ination)?|study)"
     r"|recommendations?(?:\(s\))?|suggestions?|advice|management|next steps?|plan|notifications?|communications?|addendum|comments?|notes?"
     rf"|limitations?|follow[ -]?ups?|disclaimers?|attestation|wet read|{RECORD}|(?:reported|date|time)(?= ?: ?[0-9])"
@@ -33,8 +34,8 @@ WITH_COLON = (  # "RADIATION DOSE:", not "PATIENT FINDINGS:" or "DIAGNOSIS:"
     rf"(?i:(?!{DIAGNOSIS}\s*:){IN_CAPITALS})[^:\n]*:"
 )
 OF_THE_STUDY = (  # asides with which a section may open before it says anything
-    r"(?:prior |image |exam )?(?:comparisons?|techniques?|indications?|(?:clinical )?history|hx|exam(?:ination)?s?|stud(?:y|ies)|priors"
-    r"|procedures?|views?|date|quality|limitations?|notes?|comments?|reason for (?:the )?(?:exam(?:ination)?|study)|clinical information)"
+    rf"(?:prior |image |exam )?(?:{HISTORY}|comparisons?|techniques?|hx|exam(?:ination)?s?|stud(?:y|ies)|priors"
+    r"|procedures?|views?|date|quality|limitations?|notes?|comments?|reason for (?:the )?(?:exam(?:ination)?|study))"
 )
 FIRST_SENTENCE = re.compile(r"(?<=[.!?])(?<!\bDr\.)\s+|\n")  # ends here
 REMARK = r"(?:notes?|comments?)\b"  # what stands under one may be a finding

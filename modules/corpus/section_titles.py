@@ -34,7 +34,7 @@ _FINAL = re.compile(  # at the beginning of a line, or behind a sentence before 
     r"(?:FINDINGS|IMPRESSION|EXAM(?:INATION)?|INDICATION|HISTORY|INFORMATION|TECHNIQUE|COMPARISON|STUDY|CHEST)\b[^:\n]{0,40}:)",
     re.MULTILINE,
 )
-_FILMED = r"chest|radiographs?|radiography|views?|films?|x-?rays?|cxr|portable|lateral|pa|ap|studies|study|examinations?|exams?|report"
+_FILMED = r"chest|radiographs?|radiography|views?|films?|x-?rays?|xr|cr|dx|cxr|portable|lateral|pa|ap|studies|study|examinations?|exams?|report"
 _TITLE = re.compile(  # "AP CHEST, 5:24 A.M., ___", "PA AND LATERAL VIEWS OF THE CHEST"; each piece can be read in one way
     rf"(?=.*(?:\b(?:{_FILMED})\b|__))(?:(?:(?:{_FILMED}|final|radiology|type|date|single|upright|supine|erect|semi-?(?:erect|upright)|frontal|oblique|decubitus|lat"
     r"|one|two|three|postero-?anterior|antero-?posterior|images?|imaging|projections?|bedside|routine|standard|reference|performed|obtained|taken|dated"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from modules.corpus.archive_lines import without_archive_lines
 from modules.corpus.cells import is_empty
 from modules.corpus.lost_line_ends import with_paragraphs
+from modules.corpus.nothing_said import NO_COMPARISON
 from modules.corpus.section_asides import (
     ASIDES,
     DIAGNOSIS,
@@ -17,15 +18,7 @@ from modules.corpus.section_asides import (
     WITH_COLON,
     without_listed_asides,
 )
-from modules.corpus.section_names import (
-    ANOTHER,
-    GOES_ON,
-    OF_THE_FILM,
-    ORGAN,
-    RECORD,
-    SIGNATURE,
-    WEIGHED,
-)
+from modules.corpus.section_names import ANOTHER, GOES_ON, OF_THE_FILM, ORGAN, RECORD, SIGNATURE, WEIGHED
 from modules.corpus.section_titles import (
     DESCRIBED,
     MARKS,
@@ -72,17 +65,11 @@ _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a se
     re.IGNORECASE,
 )
 _CLOSES = re.compile(rf"(?:(?:^|\n)[^\w\n]{{0,40}}|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
-_DATED_STUDY = (  # "Prior CT of the chest from ___.", a sentence that names a study and its day and says nothing else
-    r"(?:[\w-]+ ){0,3}(?:cta?|mri?|pet|radiographs?|x-?rays?|films?|images?|stud(?:y|ies)|exams?|examinations?)"
-    r"(?: (?:of|the|from|dated|performed|on|chest|abdomen|pelvis|torso|and))*"
-    r" (?:_{2,}|X{3,}|\d[\d/.-]*\d|(?-i:[A-Z])[a-z]+ \d{1,2}, \d{4})\.(?:\s+|\Z)"
+_BODY = r"[^\S\n]*[*#_]*(?:report|results?)[*_]*[^\S\n]*:[*_]*"
+_REPORT = re.compile(rf"^{_BODY}", re.IGNORECASE | re.MULTILINE)
+_ENDS_ASIDE = re.compile(
+    rf"\n\s*\n|\n(?={_BODY}|\s*(?:[-*\u2022]\s+)?{_BOLD}(?:{ORGAN})[^:\n.]{{0,40}}:)", re.IGNORECASE
 )
-_NO_COMPARISON = re.compile(  # behind which a sentence is none of the comparison, unless it names one after all
-    r"\s*(?:none|nil|n/?a|not available|unavailable|no (?:\w+ ){0,3}(?:priors?|comparisons?|stud(?:y|ies)|exams?|examinations?|radiographs?|films?|images?|imaging))"
-    rf"(?: (?:is|are|was|were))?(?: (?:available|provided|given))?(?: for comparison)?\.\s+(?:{_DATED_STUDY})*",
-    re.IGNORECASE,
-)
-_ENDS_ASIDE = re.compile(rf"\n\s*\n|\n(?=\s*(?:[-*\u2022]\s+)?{_BOLD}(?:{ORGAN})[^:\n.]{{0,40}}:)", re.IGNORECASE)
 _NOTHING_MORE = re.compile(  # "Additional Findings: None." on a line of its own
     rf"(?:^|\n)[ \t]*{_BOLD}(?:additional|other|incidental|further|associated|unexpected|remaining)[^\S\n]+findings{_BOLD}[^\S\n]*:{_BOLD}"
     r"[^\S\n]*(?:none(?: \w+)?|nil|n/?a|not applicable)[.\s]*(?=\n|\Z)",
@@ -118,7 +105,7 @@ class _Heading:
 def one_section(text: str, section: str) -> str:
     """One section of a report of the form ``Findings: .. Impression: ..``; the whole text if it has no such headers.
 
-    A conclusion beside findings is the impression; recommendations, technique and their like belong to neither, nor does what
+    A conclusion below something else is the impression; recommendations, technique and their like belong to neither, nor does what
     stands under a signature, an addendum below the report, or what stands above its last FINAL REPORT. Without a heading of
     findings, they are what stands before the impression, unless that only says what was examined.
 
@@ -134,10 +121,10 @@ def one_section(text: str, section: str) -> str:
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines()))
     if _QUOTED_HEADING.search(text):
         text = re.sub(r"(?m)^[^\S\n]*>[^\S\n]?", "", text)
-    if not _named(text):
+    if not _has_sections(text):
         return whole
     text = with_findings_apart(without_listed_asides(_NOTHING_MORE.sub("", without_added_sections(text))))
-    text, *added = final_parts(text, _named)
+    text, *added = final_parts(text, _has_sections)
     parts = _parts(text)
     for more in map(_parts, added):  # a section that stands nowhere above
         parts |= {kind: more[kind] for kind in ("findings", "impression") if more.get(kind) and not parts.get(kind)}
@@ -172,7 +159,7 @@ def _parts(text: str) -> dict[str, list[str]]:
         if closed:
             continue
         if heading.kind == "aside":
-            none = _NO_COMPARISON.match(body) if "comparison" in name.lower() else None
+            none = NO_COMPARISON.match(body) if "comparison" in name.lower() else None
             begins = kind != "before" and not any(parts.get(kind, ()))  # the section, which goes on behind it
             begins = begins and bool(_OPENS.match(name) or (kind == "findings" and "plan" in name.lower()))
             remark = _REMARK.match(name) and (begins or kind == "findings") and remarks_a_finding(body)
@@ -180,11 +167,19 @@ def _parts(text: str) -> dict[str, list[str]]:
             continue
         kind = heading.kind
         _add(parts, kind, body)
-    parts["before"] = list(filter(None, map(_untitled, parts["before"])))
+    parts["before"] = list(filter(None, map(_untitled, _below_the_record(parts["before"]))))
     for piece in parts.pop("both", []):
         for of in ("findings", "impression"):
             _add(parts, of, piece)
     return parts
+
+
+def _below_the_record(texts: list[str]) -> list[str]:
+    """Texts under no heading from a line ``Report: ..`` on, if there is one: what an archive knows stands above it."""
+    for number, text in enumerate(texts):
+        if report := _REPORT.search(text):
+            return [text[report.end() :], *texts[number + 1 :]]
+    return texts
 
 
 def _untitled(text: str) -> str:
@@ -290,7 +285,15 @@ def _named(text: str) -> set[str]:
     return {heading.kind for heading in _headings(text) if heading.main and heading.kind != "aside"}
 
 
-def named_sections(text: str) -> set[str]:
-    """Which of findings and impression a report names."""
-    kinds = {heading.kind for heading in _headings(text)}
+def _has_sections(text: str) -> bool:
+    """Whether a text names findings or impression, or says something and then a conclusion under a heading."""
+    if _named(text) or not _headings(text):
+        return bool(_named(text))
+    parts = _parts(text)
+    return bool(parts["before"] and parts.get("impression"))
+
+
+def named_sections(text: str, outright: bool = False) -> set[str]:
+    """Which of findings and impression a report names; ``outright`` by these names, so that a conclusion is none."""
+    kinds = {heading.kind for heading in _headings(text) if heading.main or not outright}
     return kinds & {"findings", "impression"} | ({"findings", "impression"} if "both" in kinds else set())

@@ -80,8 +80,7 @@ def cut_to_sections(texts: Mapping[str, str]) -> dict[str, str]:
         whole = says_nothing(part) or part.split() == text.split() or not (named or _is_all(part, text))
         parts[name] = text if whole else part
     for name, other in (SECTIONS, SECTIONS[::-1]):
-        if name not in given and other in given and name in named_sections(given[other]):
-            part = one_section(given[other], name)
-            if part != given[other]:  # a conclusion alone parts nothing
-                parts[name] = part
+        # a conclusion may be one of the findings in a cell of theirs
+        if name not in given and other in given and name in named_sections(given[other], outright=True):
+            parts[name] = one_section(given[other], name)
     return parts

@@ -28,7 +28,7 @@ from modules.corpus.lost_line_ends import with_paragraphs
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_asides import ASIDES, OF_THE_STUDY, REMARK, WITH_COLON, without_listed_asides
 from modules.corpus.section_names import OF_THE_FILM, ORGAN, RECORD, SIGNATURE
-from modules.corpus.section_titles import DESCRIBED, final_parts
+from modules.corpus.section_titles import DESCRIBED, final_parts, without_titles
 from modules.labelling.added_sections import without_added_sections
 from modules.labelling.findings_apart import with_findings_apart
 from modules.labelling.spoken_of import remarks_a_finding, speaks_of_a_finding
@@ -220,7 +220,8 @@ def _sections(report: str) -> list[tuple[str, list[str]]]:
                 sections.append(("preamble" if ruled or begins else "aside", []))
                 before, closed = "", closed or bool(_CLOSES.match(line))
                 continue
-            header = heading(line, not before or bool(_ENDS_SENTENCE.search(before)), kind)
+            at_start = not without_titles(before) or bool(_ENDS_SENTENCE.search(before))
+            header = heading(line, at_start, kind)
             before = line
             if header is None:
                 lines.append(line)
@@ -256,5 +257,6 @@ def _without_title(lines: list[str]) -> list[str]:
     """A paragraph under no header; nothing if it is a title such as PORTABLE CHEST or lacks a sentence."""
     while lines and not re.search(r"[a-z]", lines[0]):
         lines = lines[1:]
+    lines = without_titles("\n".join(lines)).split("\n")
     text = " ".join(lines).strip()
     return lines if len(text.split()) >= 3 else []
