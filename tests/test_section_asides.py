@@ -64,6 +64,11 @@ def test_a_title_and_a_history_above_the_report_are_none_of_it(title, history):
 
 def test_what_an_archive_knows_above_a_report_is_none_of_it():
     record = "CHEST 2 VIEWS PA&LAT\n Exm Date: NOV 02, 2019@10:11\n Req Phys: DOE,JOHN Pat Loc: X\n\n(Case 1 COMPLETE) CHEST 2 VIEWS PA&LAT CPT:71020\n Reason for Study: cough"
+    assert read(f"Examination: XR Chest\nReported: 02/03/2021 14:33\nClinical indication: Pain.\nReport: {F}") == (
+        F,
+        "",
+    )
+    assert one_section(f"Report: {F}", "findings") == one_section(f"Report: {F}", "impression") == f"Report: {F}"
     assert read(f"{record}\n\n Report:\n {F}\n\n Impression:\n {I}\n\n Primary Diagnostic Code: NORMAL") == (F, I)
 
 

@@ -31,7 +31,7 @@ SIGNED = [
     "This report has been anonymized. All dates are offset from the actual dates by a fixed interval associated with the patient.",
 ]  # fmt: skip
 BELOW = [  # names and states, on lines of their own
-    "JOHN SMITH MD", "John Smith, M.D.", "Dr A Smith", "Dr A Smith\nConsultant Radiologist", "By: Smith, John MD on 1/2/2020", "Status: FINAL", "[Your Name]\n[Your Credentials]",
+    "JOHN SMITH MD", "John Smith, M.D.", "Dr A Smith", "Dr A Smith\nConsultant Radiologist", "Dr J Bloggs, ST4 Radiology. GMC: 123", "Dr. B Rao (MD Radiodiagnosis)", "Dr A. B. Rao, MBBS, DNB", "By: Smith, John MD on 1/2/2020", "Status: FINAL", "[Your Name]\n[Your Credentials]",
     "John Smith, MD\nReport Status: Verified", "-- END --", "Consultant Radiologist, GMC 1234567",
 ]  # fmt: skip
 

@@ -25,7 +25,11 @@ _ANONYMISED = re.compile(
 _NAME = r"[A-Z][\w'-]*\.?"
 _DEGREE = r"(?:M\.?D\b\.?|Ph\.?D\b\.?|MB ?BS|MB ?BCh|MBChB|FRCR|FRCPC|FRANZCR|FFR|FACR|(?<=, )D\.?O\b\.?)"
 _WITH_DEGREE = re.compile(rf"{_NAME}(?:,? {_NAME}){{1,3}},? {_DEGREE}(?:,? {_DEGREE})*")
-_DOCTOR = re.compile(rf"(?:Dr|DR|Prof|PROF)\.? {_NAME}(?: {_NAME}){{0,3}}(?:,? {_DEGREE})*")
+_ROLE = (  # "Dr A Smith, ST4 Radiology. GMC: 123", "Dr. B Rao (MD Radiodiagnosis)"
+    rf"(?:{_DEGREE}|DNB|DMRD|ST[1-8]|SpR|(?:[Cc]onsultant|[Ss]pecialist|[Rr]egistrar|[Rr]esident|[Ff]ellow|[Rr]adiologist|[Rr]adiology|[Rr]adiodiagnosis)\b"
+    r"|(?:GMC|HCPC|Reg)\b\W{0,3}(?:(?:[Nn]o|[Nn]umber)\b\W{0,3})?\d+)"
+)
+_DOCTOR = re.compile(rf"(?:Dr|DR|Prof|PROF)\.? {_NAME}(?: {_NAME}){{0,3}}(?:[ ,./(&-]{{1,3}}{_ROLE})*[.)]{{0,2}}")
 _LINE = re.compile(  # whole; what is said of the film has other words
     r"(?:by:\s.*|(?:(?:senior|chief|staff|attending|consultant|reporting|specialist|thoracic|chest) ){0,3}radiologist(?:, (?:gmc|hcpc)\W.*)?"
     r"|(?:gmc|hcpc)\W{1,3}(?:(?:no|number)\W{1,3})?\d+|(?:exam |report )?status:\s*(?:final|verified|complete\w*|signed|prelim\w*)\W*"

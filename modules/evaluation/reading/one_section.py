@@ -286,11 +286,11 @@ def _named(text: str) -> set[str]:
 
 
 def _has_sections(text: str) -> bool:
-    """Whether a text names findings or impression, or says something and then a conclusion under a heading."""
+    """Whether a text names findings or impression; or a conclusion below something else, or a history above ``Report:``."""
     if _named(text) or not _headings(text):
         return bool(_named(text))
     parts = _parts(text)
-    return bool(parts["before"] and parts.get("impression"))
+    return bool(parts["before"] and (parts.get("impression") or _REPORT.search(text)))
 
 
 def named_sections(text: str, outright: bool = False) -> set[str]:
