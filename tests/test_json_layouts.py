@@ -233,10 +233,65 @@ def test_the_answers_of_a_batch_are_read_by_their_requests(tmp_path, capsys):
     (tmp_path / "a.jsonl").write_text(lines(answers))
     found = read_report_file(tmp_path / "a.jsonl")
     assert (found.texts, found.keys["study_id"]) == (OURS, ["s1", "s2"])
-    assert "custom_id, response.body.choices[0].message.content" in found.read_as
+    assert "the answers of a batch" in found.read_as
     assert "1 of 2 answers were cut off by the limit" in capsys.readouterr().out
     with pytest.raises(UserError, match="holds only generated reports where a reference is expected"):
         read_report_file(tmp_path / "a.jsonl", "reference")
+
+
+def response(number, *content, **more):
+    """A line of a batch of OpenAI's responses, whose model thought before."""
+    output = [
+        {"type": "reasoning", "summary": []},
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": text} for text in content],
+        },
+    ]
+    return batch(number, response={"status_code": 200, "body": {"object": "response", "output": output, **more}})
+
+
+def anthropic(number, *content, stop="end_turn"):
+    """A line of a batch of Anthropic's messages, whose model thought before."""
+    parts = [{"type": "thinking", "thinking": "A heart."}, *({"type": "text", "text": text} for text in content)]
+    message = {"type": "message", "role": "assistant", "content": parts, "stop_reason": stop}
+    return {"custom_id": f"s{number}", "result": {"type": "succeeded", "message": message}}
+
+
+def gemini(number, *content, finish="STOP"):
+    """A line of a batch of Gemini's, whose model thought before."""
+    parts = [{"text": "A heart.", "thought": True}, *({"text": text} for text in content)]
+    return {
+        "key": f"s{number}",
+        "response": {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": finish}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "cut"),
+    [(response, {"incomplete_details": {"reason": "max_output_tokens"}}), (anthropic, {"stop": "max_tokens"}), (gemini, {"finish": "MAX_TOKENS"})],
+)  # fmt: skip
+def test_the_answers_of_other_batches_are_read_too(tmp_path, capsys, line, cut):
+    """A thought is no part of them, and a text in two parts is one."""
+    found = read(tmp_path, [line(1, OURS[0]), line(2, OURS[1][:3], OURS[1][3:], **cut)])
+    assert (found.texts, found.keys["study_id"]) == (OURS, ["s1", "s2"])
+    assert "1 of 2 answers were cut off by the limit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([anthropic(1, "A heart."), {"custom_id": "s2", "result": {"type": "expired"}}], "which failed"),
+        ([gemini(1, "A heart."), {"key": "s2", "error": {"code": 4}}], "which failed"),
+        ([anthropic(1, "A heart."), anthropic(2)], "which has no text"),
+        ([gemini(1, "A heart."), {"key": "s2", "response": {"candidates": [{"finishReason": "SAFETY"}]}}], "which has no text"),
+        ([response(1, "A heart."), response(2)], "which has no text"),
+    ],
+)  # fmt: skip
+def test_a_request_of_other_batches_without_an_answer_is_refused(tmp_path, lines, words):
+    with pytest.raises(UserError, match=f"holds 1 of 2 requests without one answer, first 's2', {words}"):
+        read(tmp_path, lines)
 
 
 @pytest.mark.parametrize(
