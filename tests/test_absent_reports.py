@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from programs import SMALL, SMALL_IMAGE, call, places, prepare, refused
+from small_set import small_bank, small_set
 
 import main_score
 import main_test
@@ -14,7 +16,10 @@ from modules.corpus.annotations import Study, read_annotation
 from modules.corpus.store import FeatureStore
 from modules.labelling.labelers import RuleLabeler, label_studies
 from modules.messages import UserError
+from modules.options.parsing import parse_options
+from modules.options.programs import MainTest
 from modules.records import read_json, read_jsonl
+from modules.retrieval.retriever import Queries
 
 WRITING = [
     *SMALL, "--gen_min_len", 25, "--gen_max_len", 12, "--beam_size", 2, "--no-meteor", "--resamples", 10, "--viewer_studies", 9,
@@ -84,6 +89,29 @@ def test_a_mixture_is_scored_on_the_studies_that_have_a_report(films, mixture, t
     (again,) = read_json(tmp_path / "s" / "metrics.json")["systems"].values()
     for name in ("test_BLEU_1", "test_ROUGE_L", "test_ce_f1_example", "test_ce_f1_macro"):
         assert metrics["scores"][name] == pytest.approx(again["scores"][name], abs=1e-9), name
+
+
+def test_signs_are_judged_where_there_is_a_report_and_beside_the_training_masks(tmp_path, monkeypatch):
+    """Each map with the mask of its own study, and a prior that has seen no mask of the test."""
+    reports = {"a": "clear lungs .", "b": "", "c": "small effusion ."}
+    dataset = small_set(small_bank(tmp_path, reports, np.zeros((3, 18))), reports)
+    asked, scored = [], []
+    for name, stub in (
+        ("ground", lambda *given: asked.append(given)), ("score_test", lambda *given: scored.append(given)),
+        ("mask_dir", lambda *given: tmp_path), ("store_sign_maps", lambda *given: None), ("loss_by_reference", lambda *given: {}),
+    ):  # fmt: skip
+        monkeypatch.setattr(main_test, name, stub)
+    tested = SimpleNamespace(
+        model=SimpleNamespace(config=SimpleNamespace(image_size=64)), dataset=dataset, labeler=None, steps=1, epochs=None,
+        annotation={"train": ["drawn for training"], "val": ["for validation"], "test": dataset.studies},
+    )  # fmt: skip
+    options = parse_options(MainTest, ["--dataset_name", "synth_cxr", "--save_dir", str(tmp_path)])
+    queries, maps = Queries(dataset.studies, np.arange(3)[:, None]), np.arange(3)
+    main_test.score(options, tested, queries, [], maps, SimpleNamespace(figures=dict), None)
+    ((_, judged, of, training, *_),), ((_, _, also, asked_with, *_),) = asked, scored
+    assert [study.id for study in of.studies] == [study.id for study in also.studies] == ["a", "c"]
+    assert judged.tolist() == asked_with.region_scores[:, 0].tolist() == [0, 2]
+    assert training == ["drawn for training"]
 
 
 def test_the_page_compares_nothing_where_there_is_no_reference(mixture):

@@ -1,14 +1,16 @@
 """modules/evaluation/generation.py: the rows of a test, value by value."""
 
 import math
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from programs import SMALL, places
+from programs import SMALL, call, places
 
+import main_test
 from modules.corpus.dataloaders import collate
 from modules.evaluation.generation import generate_reports, search_of, state_sums
 from modules.evaluation.sensitivity import loss_by_reference
@@ -16,8 +18,12 @@ from modules.labels import CONDITIONS, POSITIVE
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTest
 from modules.prediction.evaluated_split import EvaluatedSplit
+from modules.records import read_jsonl
 from modules.retrieval.observation import ask
 from modules.retrieval.references import set_references
+from modules.retrieval.retriever import random_rows
+from modules.weights.checkpoints import load_checkpoint
+from modules.weights.saving import save_atomically
 
 CPU = torch.device("cpu")
 
@@ -160,3 +166,20 @@ def test_scores_of_states_are_those_of_the_findings():
     labels[3, edema] = states[3, edema] = POSITIVE
     scores = state_sums(states, labels).scores()
     assert scores["state_f1_macro"] == pytest.approx((0.5 + 1.0) / 14)
+
+
+@pytest.mark.slow
+def test_a_test_gives_the_references_that_its_model_was_trained_to_find(prepared, trained, tmp_path):
+    """Of training studies: never their own report, but those of their patient, which no flag of a test keeps out."""
+    content = load_checkpoint(trained / "model_best.pth")
+    content["config"]["retrieval"] = "random"  # it has learnt another
+    save_atomically(content, tmp_path / "model.pth")
+    shutil.copy(trained / "tokenizer.json", tmp_path)
+    words = [*places(prepared), *SMALL, "--load_pretrained", tmp_path / "model.pth", "--split", "train", "--seed", 4]
+    few = ["--gen_min_len", 0, "--gen_max_len", 2, "--beam_size", 1, "--no-meteor", "--no-viewer", "--resamples", 10]
+    call(main_test, *words, *few, "--save_dir", tmp_path)
+    split = EvaluatedSplit.open(parse_options(MainTest, [*map(str, words), "--save_dir", str(tmp_path)]), CPU)
+    bank, studies = split.dataset.bank, split.dataset.studies
+    own, others = (random_rows(*bank.groups(studies, alone), studies, seed=4)[:, 0] for alone in (False, True))
+    assert [row["retrieved"] for row in read_jsonl(tmp_path / "predictions.jsonl")] == [bank.ids[row] for row in own]
+    assert not np.array_equal(own, others), "nobody finds a report of the own patient"

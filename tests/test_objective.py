@@ -13,14 +13,15 @@ from tiny import tiny_config
 from torch.nn import functional as F
 
 import main_train
-from benchmarks.models import random_batch
-from models.revtaf import Revtaf
+from benchmarks.models import LOSS, random_batch
+from models.revtaf import PredictedPrompt, Revtaf
 from modules import messages
 from modules.options.parsing import parse_options
 from modules.options.programs import MainTrain
 from modules.training import objective as subject
 from modules.training.losses import alignment_loss, known_pairs_loss
 from modules.training.objective import LOSSES, Loss, Step, loss_names, next_prior, objective, predicted_prompt, shares
+from modules.training.update import Update
 
 NAMES = loss_names()[1:]
 
@@ -176,6 +177,21 @@ def test_the_share_of_studies_that_are_told_their_predicted_states():
     mixed = predicted_prompt("mixed", batch, torch.tensor([1, 2, 3, 4]))
     assert 400 < mixed.chosen.sum() < 600
     assert mixed.state_ids.tolist() == [1, 2, 3, 4]
+
+
+def test_a_step_tells_the_decoder_the_states_that_the_flag_says(seen):
+    model, output, batch = seen
+    with torch.no_grad():
+        everyone = PredictedPrompt(torch.ones(5, dtype=torch.bool), torch.tensor([3, 4, 5, 6]))
+        told = model(batch.study, batch.token_ids, batch.token_mask, batch.packed, everyone)
+        found = {}
+        for kind in ("true", "predicted"):
+            options = replace(LOSS, prompt_states=kind, label_smoothing=0.0)
+            update = Update(model, options, "fp32", torch.device("cpu"), (3, 4, 5, 6))
+            found[kind] = update.losses(update._inputs(batch, None, torch.ones(18)))["loss_report"]
+    for kind, logits in (("true", output.token_logits), ("predicted", told.token_logits)):
+        torch.testing.assert_close(found[kind], F.cross_entropy(logits, batch.packed.targets))
+    assert abs(found["true"] - found["predicted"]) > 1e-4
 
 
 def test_the_prior_of_the_auxiliary_conditions_stays_one():

@@ -130,6 +130,13 @@ def test_a_training_study_never_retrieves_itself(model, datasets):
     assert (patients == np.roll(patients, 1)).any(), "no patient has two studies"
 
 
+def test_random_references_are_those_of_the_seed(model, datasets):
+    dataset = datasets["train"]
+    first, again, other = (training_rows(model, dataset, retrieval="random", seed=seed).copy() for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
 def test_the_share_without_a_reference_is_exact_and_changes_every_epoch(model, datasets):
     dataset = datasets["train"]
     rows = [training_rows(model, dataset, epoch, drop_references=0.25).copy() for epoch in (2, 2, 3)]
@@ -151,6 +158,16 @@ def test_label_references_are_as_published(model, datasets):
     assert reference_agreement(dataset)["reference_agreement"] == pytest.approx(
         (dataset.bank.labels[mixed] == dataset.labels).mean()
     )
+
+
+def test_in_every_epoch_other_studies_have_label_references_where_half_of_them_do(model, datasets):
+    dataset = datasets["train"]
+    label = training_rows(model, dataset, train_retrieval="label").copy()
+    first, again, next_one = (
+        training_rows(model, dataset, epoch, train_retrieval="mixed") == label for epoch in (2, 2, 3)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, next_one)
 
 
 def test_label_references_are_of_other_patients_even_where_the_features_know_none(model, datasets, monkeypatch):
@@ -175,6 +192,7 @@ def test_the_first_epoch_of_a_new_model_asks_the_entity_scores(model, datasets):
     cosine = training_rows(model, dataset, retrieval="cosine").copy()
     for how in ("states", "learned"):
         assert np.array_equal(training_rows(model, dataset, 1, retrieval=how), cosine)
+        assert not np.array_equal(training_rows(model, dataset, 2, retrieval=how), cosine), "learnt by then"
     assert not np.array_equal(training_rows(model, dataset, 1, retrieval="states", init_from="x.pth"), cosine)
 
 

@@ -8,7 +8,7 @@ from models.manifolds import PoincareBall
 from models.retrieval import RetrievalBank
 from modules.corpus.annotations import Study
 from modules.messages import UserError
-from modules.retrieval.retriever import random_rows, search
+from modules.retrieval.retriever import BLOCK, embed, random_rows, search
 
 STUDIES = [Study(id=f"study {i}", image_path=("x.png",), report="clear .", split="train") for i in range(40)]
 
@@ -34,3 +34,12 @@ def test_a_search_gives_the_nearest_row_of_another_group_and_its_distance():
     every = every.masked_fill(groups[:17, None] == groups, torch.inf)
     np.testing.assert_array_equal(rows[:, 0], every.argmin(dim=1))
     np.testing.assert_allclose(distances[:, 0], every.amin(dim=1), rtol=1e-6)
+
+
+def test_points_of_a_bank_are_those_of_a_test_whatever_the_network_did_before():
+    """A network with dropout would put the bank elsewhere in every evaluation."""
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout(0.5)).train()
+    inputs = np.random.default_rng(0).normal(size=(BLOCK + 1, 3)).astype(np.float32)
+    with torch.no_grad():
+        expected = network[0](torch.from_numpy(inputs))
+    torch.testing.assert_close(embed(network, inputs, torch.device("cpu")), expected)

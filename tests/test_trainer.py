@@ -8,6 +8,8 @@ import torch
 from programs import copy_of, train
 
 from models.cpu.linear import FastLinear
+from modules.corpus.annotations import read_annotation
+from modules.corpus.dataloaders import epoch_batches
 from modules.corpus.store_writing import write_base_rates
 from modules.evaluation.distinctness import Distinctness
 from modules.evaluation.generation import state_sums
@@ -76,6 +78,17 @@ def test_every_step_has_its_rate_of_the_schedule_in_both_groups(epoch):
         assert rates == [SCHEDULE.lr(1, step)] * 2
     assert len({rates[0] for _, rates, *_ in steps}) > 3, "a constant rate would hide a shift"
     assert means["lr"] == SCHEDULE.lr(1, len(steps) - 1)
+
+
+def test_a_model_learns_from_the_training_studies_and_is_chosen_by_those_of_the_validation(epoch, prepared):
+    """Chosen by the training studies a model would be the one that knows them by heart; by those of the test it would know these."""
+    trainer, *_ = epoch
+    ids = {name: [study.id for study in split] for name, split in read_annotation(prepared / "annotation.json").items()}
+    assert [study.id for study in trainer.train_set.studies] == ids["train"]
+    assert [study.id for study in trainer.val_set.studies] == ids["val"]
+    assert trainer.validation.val_set is trainer.val_set
+    for dataset in (trainer.train_set, trainer.val_set):
+        assert sorted(dataset.bank.ids) == sorted(ids["train"]), "no report of another split is a reference"
 
 
 def test_weights_decay_as_asked_for(epoch):
@@ -150,6 +163,25 @@ def test_a_step_of_several_batches_is_resumed_behind_all_of_them(prepared, tmp_p
     trainer.train_epoch()  # the rest of it
     assert trainer.state.step == len(whole) // 2
     assert trainer.state.seen == 2 * 8 * (trainer.state.step - 2)  # studies_per_second is of all batches
+
+
+def test_every_epoch_takes_the_studies_in_the_order_of_its_seed_and_number(prepared, tmp_path):
+    """Runs of other seeds would differ in their first weights alone, and epochs of one run would repeat its batches."""
+    trainer = trainer_of(prepared, tmp_path, "--rare_sampling", 0)
+    for epoch in (1, 2):
+        trainer.state.epoch = epoch
+        expected = epoch_batches(len(trainer.train_set), 8, 1, SEED, epoch)
+        assert [[step] for step in trainer._loader().batch_sampler] == expected
+
+
+def test_towers_learn_to_find_what_references_may_be(prepared, tmp_path):
+    """Reports of the own patient, which are alike, unless the flag keeps them out."""
+    found = []
+    for alone, flags in ((True, []), (False, ["--no-exclude_same_patient"])):
+        trainer = trainer_of(prepared, tmp_path / str(alone), "--enhancer", "towers", *flags)
+        found.append(trainer.wanted.groups)
+        assert np.array_equal(found[-1], trainer.train_set.bank.groups(trainer.train_set.studies, alone)[0])
+    assert len({*found[0]}) < len({*found[1]}), "no patient has two studies"
 
 
 @pytest.mark.parametrize("how", ["cosine", "states"])
