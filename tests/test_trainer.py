@@ -174,6 +174,13 @@ def test_every_epoch_takes_the_studies_in_the_order_of_its_seed_and_number(prepa
         assert [[step] for step in trainer._loader().batch_sampler] == expected
 
 
+def test_a_model_begins_with_the_weights_of_its_seed(prepared, tmp_path):
+    trainers = [trainer_of(prepared, tmp_path / str(run), "--seed", seed) for run, seed in enumerate((1, 1, 2))]
+    first, again, other = (trainer.model.project_patches.weight for trainer in trainers)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
 def test_towers_learn_to_find_what_references_may_be(prepared, tmp_path):
     """Reports of the own patient, which are alike, unless the flag keeps them out."""
     found = []
