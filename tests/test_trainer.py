@@ -10,7 +10,9 @@ from programs import copy_of, train
 from models.cpu.linear import FastLinear
 from modules.corpus.annotations import read_annotation
 from modules.corpus.dataloaders import epoch_batches
+from modules.corpus.datasets import prepare_reports
 from modules.corpus.store_writing import write_base_rates
+from modules.corpus.tokenizer import ReportTokenizer
 from modules.evaluation.distinctness import Distinctness
 from modules.evaluation.generation import state_sums
 from modules.evaluation.kept_rows import KeptRows
@@ -172,6 +174,23 @@ def test_every_epoch_takes_the_studies_in_the_order_of_its_seed_and_number(prepa
         trainer.state.epoch = epoch
         expected = epoch_batches(len(trainer.train_set), 8, 1, SEED, epoch)
         assert [[step] for step in trainer._loader().batch_sampler] == expected
+
+
+def test_reports_of_both_splits_are_cut_and_the_words_of_the_training_counted_as_the_flags_say(prepared, tmp_path):
+    """A validation against whole reports would be of another task than the test; words of the validation are not to be known."""
+    trainer = trainer_of(prepared, tmp_path, "--max_words", 12, "--threshold", 4)
+    splits = read_annotation(prepared / "annotation.json")
+    cut = {
+        name: prepare_reports([study.report for study in studies], "published", 12) for name, studies in splits.items()
+    }
+    assert list(trainer.train_set.reports) == cut["train"]
+    assert list(trainer.val_set.reports) == cut["val"]
+    sizes = {
+        names: ReportTokenizer.from_reports([report for name in names for report in cut[name]], 4).vocab_size
+        for names in (("train",), ("train", "val"))
+    }
+    assert trainer.train_set.tokenizer.vocab_size == trainer.val_set.tokenizer.vocab_size == sizes["train",]
+    assert len({*sizes.values()}) == 2, "the validation has no words of its own"
 
 
 def test_a_model_begins_with_the_weights_of_its_seed(prepared, tmp_path):
