@@ -91,14 +91,14 @@ def test_a_mixture_is_scored_on_the_studies_that_have_a_report(films, mixture, t
         assert metrics["scores"][name] == pytest.approx(again["scores"][name], abs=1e-9), name
 
 
-def test_signs_are_judged_where_there_is_a_report_and_beside_the_training_masks(tmp_path, monkeypatch):
+def test_everything_is_judged_where_there_is_a_report_and_maps_beside_the_training_masks(tmp_path, monkeypatch):
     """Each map with the mask of its own study, and a prior that has seen no mask of the test."""
     reports = {"a": "clear lungs .", "b": "", "c": "small effusion ."}
     dataset = small_set(small_bank(tmp_path, reports, np.zeros((3, 18))), reports)
-    asked, scored = [], []
+    asked, scored, compared = [], [], []
     for name, stub in (
         ("ground", lambda *given: asked.append(given)), ("score_test", lambda *given: scored.append(given)),
-        ("mask_dir", lambda *given: tmp_path), ("store_sign_maps", lambda *given: None), ("loss_by_reference", lambda *given: {}),
+        ("mask_dir", lambda *given: tmp_path), ("store_sign_maps", lambda *given: None), ("loss_by_reference", lambda *given: compared.append(given)),
     ):  # fmt: skip
         monkeypatch.setattr(main_test, name, stub)
     tested = SimpleNamespace(
@@ -109,7 +109,8 @@ def test_signs_are_judged_where_there_is_a_report_and_beside_the_training_masks(
     queries, maps = Queries(dataset.studies, np.arange(3)[:, None]), np.arange(3)
     main_test.score(options, tested, queries, [], maps, SimpleNamespace(figures=dict), None)
     ((_, judged, of, training, *_),), ((_, _, also, asked_with, *_),) = asked, scored
-    assert [study.id for study in of.studies] == [study.id for study in also.studies] == ["a", "c"]
+    for part in (of, also, compared[0][1]):
+        assert [study.id for study in part.studies] == ["a", "c"]
     assert judged.tolist() == asked_with.region_scores[:, 0].tolist() == [0, 2]
     assert training == ["drawn for training"]
 

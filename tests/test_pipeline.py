@@ -15,7 +15,9 @@ import main_score
 import main_test
 import main_train
 from modules.corpus.annotations import read_annotation
+from modules.corpus.bank import TrainingBank
 from modules.corpus.store import FeatureStore
+from modules.evaluation.metrics.clinical import frequency_thirds
 from modules.labels import CONDITIONS, POSITIVE
 from modules.preparation import stages
 from modules.records import read_json, read_jsonl
@@ -133,7 +135,11 @@ def test_a_test_writes_predictions_and_scores(prepared, trained, tmp_path, capsy
     published = (tmp_path / "table.md").read_text()
     assert "published" not in published.split("\n\n")[0]  # nobody published figures of a drawn data set
     assert "No figures are published for synth_cxr" in published
-    assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 15
+    with (tmp_path / "per_class.csv").open(newline="") as file:
+        classes = list(csv.DictReader(file))
+    rates = (TrainingBank(FeatureStore.open(prepared / "features")).labels[:, :14] == POSITIVE).mean(axis=0)
+    assert [float(row["training_rate"]) for row in classes] == pytest.approx(rates.tolist())
+    assert {row["condition"]: row["third"] for row in classes} == frequency_thirds(rates)
     assert "\\toprule" in (tmp_path / "table.tex").read_text()
     with (tmp_path / "gts.csv").open(newline="") as file:
         assert [row[0] for row in csv.reader(file)] == [row["reference"] for row in rows]
