@@ -12,7 +12,7 @@ from benchmarks.models import LOSS, random_batch
 from models.decoder_layers import PackedReports
 from models.revtaf import Revtaf, StudyInputs
 from modules.corpus.datasets import Batch
-from modules.distributed import is_main, mean_over_processes, processes, rank, world_size
+from modules.distributed import gather_list, is_main, mean_over_processes, processes, rank, world_size
 from modules.training.known_pairs import KnownPairs
 from modules.training.objective import loss_names
 from modules.training.update import Update
@@ -88,7 +88,11 @@ def one_step(
         losses = update(1, mine, torch.linspace(0.4, 1, 18, dtype=torch.float64))
         losses = dict(zip(loss_names(), mean_over_processes(losses), strict=True))
         statistics = {n: b for n, b in model.named_buffers() if "running_" in n}
+        kept = {
+            "losses": losses,
+            "gradients": gradients,
+            "statistics": statistics,
+            "everywhere": gather_list([statistics]),
+        }
         if is_main():
-            torch.save(
-                {"losses": losses, "gradients": gradients, "statistics": statistics}, Path(folder) / f"{name}.pth"
-            )
+            torch.save(kept, Path(folder) / f"{name}.pth")

@@ -67,6 +67,14 @@ def test_without_sync_bn_it_is_another_step(step_of):
         assert_same(step_of(processes=2, sync_bn=False), step_of())
 
 
+def test_without_sync_bn_every_process_goes_on_with_the_statistics_of_the_first(step_of):
+    """Else a validation would be of as many models as there are processes, and a resume of the first one alone."""
+    first, second = step_of(processes=2, sync_bn=False)["everywhere"]
+    assert first
+    for name, statistic in first.items():
+        assert torch.equal(second[name], statistic), name
+
+
 @pytest.mark.parametrize(
     "changes",
     [
