@@ -22,6 +22,7 @@ if __name__ == "__main__":
     gc.disable()  # none of what is imported below is garbage, and looking for some takes as long as a report
 
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ NOT_SHOWN = "reports are printed on a terminal, or with --verbose_text"
 
 def export(options: MainPredict, reporter: Reporter) -> None:
     """Write the model as one folder."""
-    wanted, folder = options.release, Path(str(options.release.export))
+    texts = options.release.bank_text and reporter.trained.bank_text  # a release may have none to give
+    wanted, folder = replace(options.release, bank_text=texts), Path(str(options.release.export))
     card = model_card(reporter.trained, Path(options.prediction.model), wanted)
     write_release(reporter.trained, folder, card, wanted)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

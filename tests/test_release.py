@@ -163,6 +163,35 @@ def test_the_card_quotes_the_scores_of_these_weights_only(trained, release, tmp_
     assert "of other weights" in (export(tmp_path / "run", tmp_path / "two") / "README.md").read_text()
 
 
+def test_a_release_of_a_release_has_the_scores_of_its_card_and_no_texts_that_it_lacks(
+    trained, release, films, tmp_path
+):
+    """It said "Not tested" of tested weights, and "with their texts" of empty ones."""
+    bare = export(trained, tmp_path / "bare", "--no-bank_text")
+    card = (bare / "README.md").read_text()
+    (bare / "README.md").write_text(
+        card.replace("Not tested: there are no results of these weights.", "BLEU_4 0.321\n\nMeasured on this release.")
+    )
+    again = export(bare, tmp_path / "again")
+    card = (again / "README.md").read_text()
+    assert (
+        "From the card of the release that this one was made of:\n\nBLEU_4 0.321\n\nMeasured on that release." in card
+    )
+    assert "without texts" in card
+    assert Reporter.load(again).report(films) == Reporter.load(bare).report(films)
+    (bare / "README.md").unlink()
+    assert "Not known" in (export(bare, tmp_path / "third") / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "flags", [("--half",), ("--no-bank_text",), ("--bank_size", "30"), ("--half", "--bank_size", "30")]
+)
+def test_what_an_export_with_less_writes_is_no_report_of_the_whole_model(flags, trained, release, tmp_path):
+    """Scores of the whole model went into the card of half of it as "measured on this release"."""
+    less = Reporter.load(export(trained, tmp_path / "less", *flags)).trained.checksum
+    assert less != Reporter.load(release).trained.checksum == Reporter.load(trained).trained.checksum
+
+
 def test_the_scores_of_its_own_reports_go_into_its_card(trained, release, films, tmp_path, capsys):
     """Those of the export are older: with half the bits or a part of the bank it may write other words."""
     model, reports, scores = tmp_path / "model", tmp_path / "reports", tmp_path / "scores"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from modules.evaluation.reports.verdict import baseline_line
 from modules.options.prediction_flags import ReleaseOptions
 from modules.prediction.model_folder import TrainedModel
+from modules.prediction.release import CARD, is_release
 from modules.records import provenance, read_json
 from modules.run_folder import RESULTS_OF
 
+QUOTED = re.compile(r"(## Scores\n\n).*?(?=\n\nReports are written with )", re.DOTALL)  # what a card says of scores
+MEASURED = "Measured on this release."
 SCORES = (
     "BLEU_1",
     "BLEU_4",
@@ -64,7 +68,7 @@ def model_card(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> st
 
     Args:
         trained: what is released.
-        model: folder it was opened from, whose ``metrics.json`` is quoted if it is of these weights.
+        model: folder it was opened from, whose ``metrics.json`` is quoted if it is of these weights; of a release its card.
         wanted: ``bank_text`` and ``half``.
     """
     config = trained.model.config
@@ -100,6 +104,8 @@ def model_card(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> st
 def _scores(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> str:
     """The table of the model's scores with their protocol, or why there is none."""
     folder = model if model.is_dir() else model.parent
+    if is_release(folder):
+        return _of_release(folder / CARD)
     if not ((folder / RESULTS_OF).is_file() and (folder / "metrics.json").is_file()):
         return "Not tested: there are no results of these weights."
     tested, metrics = read_json(folder / RESULTS_OF), read_json(folder / "metrics.json")
@@ -111,6 +117,15 @@ def _scores(trained: TrainedModel, model: Path, wanted: ReleaseOptions) -> str:
     if wanted.half or not wanted.bank_text or wanted.bank_size:
         notes.append("Measured before export, with float32 weights and the whole bank with its texts.")
     return "\n".join([*lines, "", *filter(None, notes)])
+
+
+def _of_release(card: Path) -> str:
+    """What the card of a release says of its scores, for the card of a release that is made of it."""
+    found = QUOTED.search(card.read_text(encoding="utf-8")) if card.is_file() else None
+    if found is None:
+        return "Not known: the card of the release that this one was made of has no part called Scores."
+    said = found[0].removeprefix(found[1]).replace(MEASURED, "Measured on that release.")
+    return f"From the card of the release that this one was made of:\n\n{said}"
 
 
 def score_table(scores: Mapping[str, float], intervals: Mapping[str, Sequence[float]], split: str) -> list[str]:

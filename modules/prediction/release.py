@@ -98,6 +98,7 @@ def write_release(trained: TrainedModel, folder: Path, card: str, wanted: Releas
             "memory_size": trained.memory_size,
             "bank_text": wanted.bank_text,
             "bank_size": wanted.bank_size,
+            "half": half,
             "checkpoint_sha256": trained.checksum,
         },
     )
@@ -180,14 +181,14 @@ def open_release(folder: Path, device: torch.device) -> TrainedModel:
     content = {"format": NETWORK_FORMAT, "config": config["network"], "state_dict": weights, "run": {}}
     model = build_model(as_checkpoint(content, folder / WEIGHTS))
     store = FeatureStore.open(folder / BANK).check()
-    whole = config["bank_text"] and config.get("bank_size") is None  # else its reports are not those of the checkpoint
+    less = not config["bank_text"] or config.get("bank_size") is not None or config.get("half", False)
     return TrainedModel(
         model.to(device).eval(),
         ReportTokenizer.load(folder / VOCABULARY),
         _open_scorer(folder / SCORER, config["entity_scorer"]).to(device).eval(),
         TrainingBank(store),
         as_options(config["writing"]),
-        config["checkpoint_sha256"] if whole else sha256_of(folder / CONFIG),
+        sha256_of(folder / CONFIG) if less else config["checkpoint_sha256"],  # with less it may write other reports
         np.asarray(store["entity_mentions"]),
         config["memory_size"],
         Familiarity.load(folder / FAMILIARITY),

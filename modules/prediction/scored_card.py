@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from modules.evaluation.reading.scored_files import named_files
 from modules.messages import UserError
-from modules.prediction.card import score_table
+from modules.prediction.card import MEASURED, QUOTED, score_table
 from modules.prediction.model_folder import TrainedModel
 from modules.prediction.release import CARD, is_release, write_sums
 from modules.prediction.writing import MODEL
@@ -48,15 +47,10 @@ def write_scores(trained: TrainedModel, release: Path, results: Path) -> None:
     notes = [protocol["references"]]
     if options.get("dataset_name") == trained.options["dataset_name"]:  # else it speaks of another
         notes.append(protocol["comparability"])
-    notes = [*filter(None, notes), "Measured on this release."]
+    notes = [*filter(None, notes), MEASURED]
     lines = [*score_table(system["scores"], system["intervals"], options["split"]), "", *notes]
     card = (release / CARD).read_text(encoding="utf-8")
-    text, found = re.subn(
-        r"(## Scores\n\n).*?(?=\n\nReports are written with )",
-        lambda head: head[1] + "\n".join(lines),
-        card,
-        flags=re.DOTALL,
-    )
+    text, found = QUOTED.subn(lambda head: head[1] + "\n".join(lines), card)
     if not found:
         raise UserError(f"{release / CARD} has no part called Scores: export the model again")
     with atomic_write(release / CARD) as file:
