@@ -334,6 +334,22 @@ def test_the_last_message_of_a_chat_is_the_report(tmp_path):
             read(tmp_path, [*rows, {"study_id": "s7", "generated_text": wrong}])
 
 
+@pytest.mark.parametrize("side", ["prediction", "reference"])
+def test_chats_are_read_where_columns_name_them(tmp_path, side):
+    """``messages`` and ``conversations`` may be what a model was trained on; whoever names them was told that a list is no text."""
+    for name, keys in (("messages", ("role", "content")), ("conversations", ("from", "value"))):
+        speakers = ("user", "assistant") if name == "messages" else ("human", "gpt")
+        chats = [[dict(zip(keys, turn, strict=True)) for turn in zip(speakers, ("Describe.", text), strict=True)] for text in OURS]  # fmt: skip
+        (tmp_path / "a.json").write_text(json.dumps([{"id": f"s{n}", name: one} for n, one in enumerate(chats)]))
+        found = read_report_file(tmp_path / "a.json", side, columns={side: name.upper()})
+        assert (found.texts, found.keys["id"]) == (OURS, ["s0", "s1"])
+        assert found.read_as.startswith("the last message of each chat; ")
+        assert read(tmp_path, chats).texts == OURS  # a list of chats has no name
+        (tmp_path / "a.json").write_text(json.dumps([{"id": "s0", name: chats[0]}, {"id": "s7", name: chats[1][:1]}]))
+        with pytest.raises(UserError, match=r"the chat of 's7' .* does not end in a text of the assistant"):
+            read_report_file(tmp_path / "a.json", side, columns={side: name})
+
+
 def test_a_pipeline_gives_a_list_of_candidates_for_every_prompt(tmp_path):
     """One each was refused as no list of objects."""
     answers = [[{"generated_text": text}] for text in OURS]

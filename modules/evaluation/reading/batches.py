@@ -9,7 +9,9 @@ from typing import Any
 from modules.evaluation.reading.columns import Row
 from modules.messages import UserError, quoted_name
 
-_AT_THE_LIMIT = ("length", "max_output_tokens", "max_tokens", "MAX_TOKENS")  # why an answer ended: of its length
+_CUT = (  # why an answer ended: of its length, or by a filter
+    "length", "max_output_tokens", "max_tokens", "MAX_TOKENS", "content_filter", "refusal", "SAFETY", "RECITATION",
+)  # fmt: skip
 
 
 def is_of_batch(row: Row) -> bool:
@@ -46,7 +48,7 @@ def answers_of(path: Path, rows: Sequence[Row]) -> list[Row]:
             wrong.append((name, "has no text for an answer"))
         else:
             found.append({"study_id": name, "prediction": text})
-            cut += reason in _AT_THE_LIMIT
+            cut += reason in _CUT
     if wrong:
         name, why = wrong[0]
         raise UserError(
@@ -54,13 +56,13 @@ def answers_of(path: Path, rows: Sequence[Row]) -> list[Row]:
             "take their lines out"
         )
     if cut:
-        print(f"{path.name}: {cut} of {len(rows)} answers were cut off by the limit of their length")
+        print(f"{path.name}: {cut} of {len(rows)} answers were cut off by the limit of their length or by a filter")
     return found
 
 
 def text_of(message: Any) -> str | None:
     """The text of a message: its content, or what the parts of it say, thoughts left out; None if there is none."""
-    content = message.get("content") if isinstance(message, Mapping) else None
+    content = message.get("content", message.get("value")) if isinstance(message, Mapping) else None
     if isinstance(content, Mapping):
         content = content.get("parts")
     if not isinstance(content, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +13,25 @@ from modules.evaluation.reading.headings import PLAIN, is_known
 from modules.messages import UserError, quoted_name
 
 _TURNS = ["human", "gpt"]  # of a conversation with one question
+_ANSWERS = ("assistant", "gpt", "model")  # who speaks what a model wrote
 
 
-def answer_rows(path: Path, rows: Sequence[Row], wanted: str) -> tuple[Sequence[Row], str]:
+def answer_rows(path: Path, rows: Sequence[Row], wanted: str, given: Collection[str] = ()) -> tuple[Sequence[Row], str]:
     """Rows with the text of an answer in place of what a program wrote around it, and what was read; as they are in other layouts.
 
     Args:
         path: of the file, for messages.
         rows: of JSON.
         wanted: ``"prediction"`` or ``"reference"``.
+        given: headings that ``--columns`` names, of which each may hold chats (``messages``, ``conversations``).
 
     Raises:
         UserError: naming a request that failed or has several answers, or a chat that does not end in an answer.
     """
     if rows and all(map(is_of_batch, rows)):
         return answers_of(path, rows), "the answers of a batch"
-    names = {
-        name
-        for row in rows
-        for name, value in row.items()
-        if plain_heading(name) in PLAIN["generated"] and _is_chat(value)
-    }
+    chats = PLAIN["generated"].union(map(plain_heading, given))
+    names = {name for row in rows for name, value in row.items() if plain_heading(name) in chats and is_chat(value)}
     if names:
         return _of_chats(path, rows, names), "the last message of each chat"
     if wanted == "reference" and rows and all(_is_conversation(row) for row in rows):
@@ -41,12 +39,15 @@ def answer_rows(path: Path, rows: Sequence[Row], wanted: str) -> tuple[Sequence[
     return rows, ""
 
 
-def _is_chat(value: object) -> bool:
-    """Whether a cell holds the messages of a chat."""
+def is_chat(value: object) -> bool:
+    """Whether something holds the messages of a chat, each with its speaker: OpenAI's ``role``, or ``from`` of LLaVA and ShareGPT."""
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(one, Mapping) and {"role", "content"} <= one.keys() for one in value)
+        and all(
+            isinstance(one, Mapping) and ({"role", "content"} <= one.keys() or {"from", "value"} <= one.keys())
+            for one in value
+        )
     )
 
 
@@ -57,10 +58,10 @@ def _of_chats(path: Path, rows: Sequence[Row], names: set[str]) -> list[Row]:
         texts: dict[str, str] = {}
         for name in names:
             value: Any = row.get(name)
-            if not _is_chat(value):
+            if not is_chat(value):
                 continue
             text = text_of(value[-1])
-            if text is None or value[-1]["role"] != "assistant":
+            if text is None or value[-1].get("role", value[-1].get("from")) not in _ANSWERS:
                 ids = [row[heading] for heading in row if plain_heading(heading) in PLAIN["ids"]]
                 which = quoted_name(ids[0]) if ids else f"row {number}"
                 raise UserError(

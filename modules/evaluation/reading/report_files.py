@@ -207,7 +207,7 @@ def _from_rows(path: Path, rows: Sequence[Row], request: _Request) -> ReportFile
     wanted, section = request.wanted, request.section
     if not rows:
         return ReportFile(path, [])
-    rows, around = answer_rows(path, rows, wanted)
+    rows, around = answer_rows(path, rows, wanted, request.columns.values())
     whole_rows, rows = rows, choose_sections(path, rows, section)
     if wanted == "prediction":
         refuse_word_lists(path, rows)

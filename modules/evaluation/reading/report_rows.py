@@ -9,6 +9,7 @@ from typing import Any
 from modules.corpus.cells import is_empty
 from modules.corpus.splits import LIKE_SPLIT, MOST_SPLITS, known_split
 from modules.corpus.tables import MAX_BYTES, plain_heading, read_text_file
+from modules.evaluation.reading.chats import is_chat
 from modules.evaluation.reading.columns import Row
 from modules.evaluation.reading.headings import PLAIN, PLAIN_KNOWN, is_known
 from modules.evaluation.reading.json_columns import column_rows, pandas_rows
@@ -64,6 +65,8 @@ def json_rows(path: Path, content: Any, expected: str = f"[{EXPECTED}]") -> list
             return rows
         content = _only_objects(content) or content
     if isinstance(content, list) and content:
+        if all(map(is_chat, content)):
+            return [{"generated_text": chat} for chat in content]
         if all(isinstance(row, list) and len(row) == 1 and isinstance(row[0], dict) for row in content):
             return [row for (row,) in content]  # of a pipeline, which gives a list of candidates for every prompt
         if all(isinstance(row, dict) for row in content):
