@@ -97,3 +97,19 @@ def test_a_heading_of_words_alone_is_no_report(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("generated_caption\n" + "".join(f"{text}\n" for text in HIS))
     assert read_report_file(path).texts == HIS
+
+
+@pytest.mark.parametrize("version", ["{}_2", "{}.1", "{}_v2", "{}2", "{} (new)", "{}_final", "{}_B", "{}_seed3"])
+def test_a_version_of_a_text_is_that_text(tmp_path, version):
+    """Beside the plain heading it was passed over in silence, alone it was not known."""
+    for name, columns, wanted in (
+        ("prediction", {"prediction": HIS, version.format("prediction"): OTHER, "gt": TRUE}, "prediction"),
+        ("reference", {"reference": TRUE, version.format("reference"): OTHER, "pred": HIS}, "reference"),
+    ):
+        path = write(tmp_path / f"{name}.csv", **columns)
+        with pytest.raises(UserError, match=f"'{name}' and .* may both be the {wanted}"):
+            read_report_file(path)
+        assert read_report_file(path, columns={name: name}).texts == HIS
+    alone = read_report_file(write(tmp_path / "a.csv", **{version.format("prediction"): HIS, "gt": TRUE}))
+    assert (alone.texts, alone.references) == (HIS, TRUE)
+    assert side_of(version.format("report")) is None

@@ -191,7 +191,7 @@ def test_sections_inside_a_generated_report(text, section, part):
         ("a.csv", table(("study_id", "pred", "output"), ("1", FIRST, HIS), ("2", SECOND, HERS)), "may both be the prediction"),
         ("a.csv", table(("study_id", "pred", "gt", "target"), ("1", HIS, FIRST, SECOND)), "may both be the reference"),
         ("a.csv", table(("study_id", "reference"), ("1", FIRST), ("2", SECOND)), "it holds only references"),
-        ("a.csv", table(("study_id", "reference", "pred_a", "pred_b"), ("1", FIRST, FIRST, SECOND), ("2", SECOND, SECOND, FIRST)), "'pred_a' and 'pred_b' may be the prediction"),
+        ("a.csv", table(("study_id", "reference", "pred_a", "pred_b"), ("1", FIRST, FIRST, SECOND), ("2", SECOND, SECOND, FIRST)), "'pred_a' and 'pred_b' may both be the prediction"),
         ("a.csv", table(("what", "ever"), ("1", FIRST), ("2", SECOND)), "begins with 'what', 'ever'"),
         ("a.jsonl", lines({"sentence": "x"}), "columns 'sentence'"),
         ("a.jsonl", "[1]\n", "JSON list that is no list of objects"),

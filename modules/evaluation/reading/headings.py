@@ -82,15 +82,20 @@ _NO_MODEL = re.compile(
     rf"{_OF_REFERENCE}|{_ANOTHER_TEXT}|{ANOTHER}|input|prompts?|questions?|instructions?|query|context|retriev\w*|think\w*|reason\w*|cot"
     r"|label\w*|classe?s?|score|error"
 )
+_VERSION = re.compile(  # of a text that another heading names too: prediction_2, pred_v2, prediction.1, prediction_new
+    r"(?:v|version|run|try|sample|seed|epoch|beam|copy)?\d*|[a-d]|new|old|best|last|final|fixed|rerun|retry"
+)
 _BORDER = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 
 def side_of(heading: str) -> str | None:
-    """``"generated"`` or ``"reference"`` where every word of a heading is known and one of them says so.
+    """``"generated"`` or ``"reference"`` where every word of a heading is known and one of them says so, whatever its version.
 
     ``"report"``, ``"findings"`` or ``"impression"`` where all words are those of a report alone; None for anything else.
     """
-    pieces = _pieces(heading)
+    pieces = [re.sub(r"(?<=[a-z])(?:v?\d+)$", "", piece) for piece in _pieces(heading)]
+    bare = [piece for piece in pieces if not _VERSION.fullmatch(piece)]
+    versions, pieces = bare != _pieces(heading), bare
     if not pieces or not all(_WORDS.fullmatch(piece) for piece in pieces):
         return None
     said = {match.lastgroup for piece in pieces for match in _WORD.finditer(piece)}
@@ -100,6 +105,8 @@ def side_of(heading: str) -> str | None:
         return "reference"
     if said & {"generated", "either"}:
         return "generated"
+    if versions:
+        return None  # report_new may be either
     plain = plain_heading(heading)
     if ("finding" in plain) == ("impression" in plain):
         return "report"
