@@ -71,6 +71,9 @@ def test_what_programs_leave_is_refused(form):
         ("{} (52 words)", "end with a number"), ("{} Word count: 52", "end with a number"), ("{}\nfinish_reason: stop", "end with the word of a program"), ("{} stop", "end with the word of a program"),
         ("{} I hope this helps!", "end with words to a reader"), ("{} Let me know if you have any questions.", "end with words to a reader"), ("{}\n\nIf you want, I can also give an impression.", "end with words to a reader"),
         ("{} Is there anything else?", "end with words to a reader"), ("{} Would you like a shorter one?", "end with words to a reader"), ("{} I'm happy to explain.", "end with words to a reader"), ("{} Feel free to ask!", "end with words to a reader"),
+        ("Sure! {}", "begin with words to a reader"), ("Here is the report:\n\n{}", "begin with words to a reader"), ("Certainly! Below is a report of your image.\n{}", "begin with words to a reader"),
+        ("Based on the provided chest X-ray, here are the findings: {}", "begin with words to a reader"),
+        ("The heart is large.{}", "hold sentences without a blank between them"),
         ("The \u2047 {}", "hold words that a tokenizer does not know"),
     ],
 )  # fmt: skip

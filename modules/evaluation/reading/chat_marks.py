@@ -21,6 +21,9 @@ _BEGINS = re.compile(
     re.IGNORECASE,
 )
 _REST = r"(?:[^.!?\n]|\.(?=\S))"  # of a sentence
+OPENING = (  # which hands a report over; `Based on the provided image, the heart is large` is the report already
+    rf"\s*((?:sure|certainly|absolutely|of course|ok(?:ay)?)(?: thing)?[!,.:]|{_REST}{{0,150}}\b(?:here(?:'s|\u2019s| is| are)|below (?:is|are))\b(?={_REST}{{0,150}}[:\n]))"
+)
 OFFER = (  # the last sentence, which offers more; a radiologist asks to call or to contact
     rf"(?<=[.!?\n*)])\s*((?:(?:i )?(?:really )?hope (?:this|that|the)\b{_REST}{{0,40}}\b(?:helps|helpful|useful|assists)\b|(?:please )?let me know (?:if|whether|how|what)\b|(?:please )?feel free to (?:ask|reach out|share|provide|let me)\b"
     rf"|if you(?:'d like| would like| want| wish| need| prefer)\b{_REST}{{0,80}}\b(?:i can|i could|i'd|i'll|i will|i would|let me know|ask)\b"

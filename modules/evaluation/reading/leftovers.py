@@ -9,7 +9,7 @@ from pathlib import Path
 from modules.corpus.cells import failed
 from modules.corpus.language import refuse_other_language
 from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, TAGGED_BREAK
-from modules.evaluation.reading.chat_marks import OFFER, SPEAKER
+from modules.evaluation.reading.chat_marks import OFFER, OPENING, SPEAKER
 from modules.evaluation.reading.column_values import is_class
 from modules.evaluation.reading.labels_before import label_before
 from modules.evaluation.reading.written_objects import BOXES, NUMBER, WRITTEN_OUT
@@ -64,6 +64,7 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
         r"\s*(?:<image>\s*)?(?:please |can you |could you )?(describe|provide|generate|write|produce|give|create|summari[sz]e|analy[sz]e|interpret|what)\b"
         r"[^.?!\n]*\b(?:reports?|findings|images?|x-?rays?|films?|radiographs?|cxr|scan)\b",
     ),
+    ("begin with words to a reader", OPENING),
     ("begin with a question or an instruction", r"\W*(question\s*:|you are an?\b|instructions?\s*:)"),
     (
         "begin with what is known before the findings",
@@ -80,6 +81,7 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
         r"\s*(\[UNK\]|<unk>|\u2047|(?-i:UNK|SOS|BOS|CLS)\b|unk\b|<\w{1,20}>|\[(?!findings|impression)[a-z]\w{0,20}(?: \d+)?\])",
     ),
     ("begin with signs", r"\s*([@=~|$^`+\\]{2,}|-{3,}(?=\s*\w))"),
+    ("hold sentences without a blank between them", r"[\s\S]*?((?-i:[a-z]{3}\.[A-Z][a-z]))"),
     ("hold words that a tokenizer does not know", r"[\s\S]*?(\u2047)"),
 )
 _UNIT = r"(?:\s*(?:%|s|sec|secs|seconds|ms|tokens?(?:/s)?|tok/s|words?|nats|bits|/\s*\d+))?"
