@@ -236,6 +236,10 @@ def test_files_that_do_not_fit_are_refused(layouts, tmp_path):
     twice = write_csv(tmp_path / "d.csv", [("id", "report"), ("s50414267", "a b"), ("50414267", "b c")])
     with pytest.raises(UserError, match=r"repeats study 50414267.*remove one of them"):
         match({"a": read_report_file(twice)}, truth, "none", 0)
+    filled = [("id", "report"), ("s1", "a b"), ("s2", "a b"), ("s1", "a b")]
+    once = read_report_file(write_csv(tmp_path / "f.csv", filled))
+    assert (once.keys["id"], once.texts) == (["s1", "s2"], ["a b", "a b"])
+    assert once.read_as.endswith("; 1 rows that repeat another in every cell are passed over")
     report = "the heart is of normal size . " * 5
     exchanged = write_csv(tmp_path / "e.csv", [("id", "report"), (report, "s1 a b"), (report, "s2 b c")])
     with pytest.raises(UserError, match=r"repeats 'the heart is .*'\.\.\. in its column of ids.*--columns id=NAME"):

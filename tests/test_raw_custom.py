@@ -334,6 +334,14 @@ def test_line_breaks_as_hospital_systems_write_them_are_taken_out_and_said(tmp_p
     )
 
 
+def test_sentences_that_stand_together_are_given_a_blank_and_that_is_said(tmp_path):
+    """``clearno`` was learnt as a word."""
+    path = write(tmp_path, "id,image,report\n1,a.png,Lungs clear.No effusion. T4.5 cm e.g.Old.\n2,b.png,Clear. Old.\n")
+    dataset = read_custom(path, options(), with_images=False)
+    assert [study.report for study in dataset.studies] == ["Lungs clear. No effusion. T4.5 cm e.g.Old.", "Clear. Old."]
+    assert next(note for note in dataset.notes if "stood together" in note).endswith("in 1 rows")
+
+
 def test_signs_that_reports_have_of_their_own_stay(tmp_path):
     texts = [
         "A nodule. ~5 mm. Told Doe^Mary. Fracture T4~T6.",

@@ -212,6 +212,9 @@ def _from_rows(path: Path, rows: Sequence[Row], request: _Request) -> ReportFile
     if wanted == "prediction":
         refuse_word_lists(path, rows)
     roles = find_roles(path, rows, wanted, section, request.columns)
+    kept = _once(whole_rows) if roles.ids else range(len(rows))
+    repeated = len(rows) - len(kept)
+    whole_rows, rows = ([given[number] for number in kept] for given in (whole_rows, rows))
     refuse_other_keys(path, rows, roles.text)
     texts, references, whole, retrieved = (
         [_text(path, row, names, section) for row in rows] if names else None
@@ -226,8 +229,17 @@ def _from_rows(path: Path, rows: Sequence[Row], request: _Request) -> ReportFile
     return ReportFile(
         path, texts, references=references, whole=whole, retrieved=retrieved, keys=id_columns(rows, roles.ids),
         maybe_id=roles.maybe_id, headings=list(dict.fromkeys(heading for row in rows[:1000] for heading in row)),
-        read_as=f"{around}; " * bool(around) + _said(roles, wanted, dict.fromkeys(cut, f" ({section})")), rows=rows,
+        read_as=f"{around}; " * bool(around) + _said(roles, wanted, dict.fromkeys(cut, f" ({section})"))
+        + f"; {repeated} rows that repeat another in every cell are passed over" * bool(repeated), rows=rows,
     )  # fmt: skip
+
+
+def _once(rows: Sequence[Row]) -> list[int]:
+    """Numbers of the rows that are no earlier row again in every cell, as where several processes have filled up a batch."""
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        first.setdefault(repr(sorted(row.items(), key=lambda cell: cell[0])), number)
+    return list(first.values())
 
 
 def _said(roles: Roles, wanted: str, cut: Mapping[str, str]) -> str:

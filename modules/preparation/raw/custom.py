@@ -50,13 +50,14 @@ from modules.preparation.raw.own_files import (
 )
 from modules.preparation.raw.own_patients import Rows, patients_of_paths
 from modules.preparation.raw.own_rows import own_rows
-from modules.preparation.raw.own_texts import cut_to_sections, names_sections, plain_text
+from modules.preparation.raw.own_texts import cut_to_sections, names_sections, plain_text, sentences_apart
 from modules.preparation.raw.split_files import read_split_file, use_split
 from modules.preparation.raw.studies import NO_SECTION, SECTIONS, RawDataset, RawStudy, join_sections
 
 TEXTS = ("report", *SECTIONS)
 # What is said of the rows in which it was done.
 MARKS = "marks of HTML or HL7, or line breaks that were written out, were taken out of the texts"
+TOGETHER = "sentences that stood together (clear.No effusion.) were given a blank between them"
 MORE = "the findings or the impression hold more (another section, advice, technique, a signature), of which the section alone is taken"
 SUFFIX = "the image path has no suffix, and the only film of its name is taken"
 CASE = "the image path is that of a file in other case, such as a.PNG of a.png, which is taken"
@@ -152,6 +153,9 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
                 if isinstance(values.get(name), str)
             }
             changed[MARKS] += any(values[name] != text for name, text in plain.items())
+            apart = {name: sentences_apart(text) for name, text in plain.items()}
+            changed[TOGETHER] += apart != plain
+            plain = apart
             sections = cut_to_sections(plain)
             changed[MORE] += any(plain.get(name) != text for name, text in sections.items())
             values |= plain | sections

@@ -23,6 +23,7 @@ _BREAK = re.compile(  # as Excel writes a carriage return; as a program prints o
 _HL7_SIGN = re.compile(HL7_SIGN)
 _ENTITY = re.compile(ENTITY)
 _TIMES_ESCAPED = 2  # &amp;#xD; is &#xD; in a file that was escaped twice
+_TOGETHER = re.compile(r"(?<=[a-z]{3}\.)(?=[A-Z][a-z])")
 _SECTION = re.compile(r"\b(?:FINDINGS?|IMPRESSIONS?|Findings?|Impressions?)\s*:")
 _CLOSES = re.compile(rf"\W*(?:(?:\w+ )?(?:impressions?|conclusions?)\W*:|{SIGNATURE})", re.IGNORECASE)
 
@@ -44,6 +45,11 @@ def plain_text(text: str, where: str) -> str:
             text = html.unescape(_INSIDE.sub("", _BREAKING.sub("\n", text))).replace("\xa0", " ")
             text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _HL7_SIGN.sub(lambda sign: HL7_SIGNS[sign[1]], _BREAK.sub("\n", text))
+
+
+def sentences_apart(text: str) -> str:
+    """A report with a blank between sentences that stand together (``clear.No effusion.``), of which a cleaner makes one word."""
+    return _TOGETHER.sub(" ", text)
 
 
 def names_sections(text: str) -> bool:
