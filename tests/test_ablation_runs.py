@@ -195,6 +195,15 @@ def test_a_table_says_what_every_row_was_given(tmp_path):
         assert (said in (tmp_path / "b.md").read_text()) == bool(shared)
 
 
+def test_a_table_of_one_seed_promises_no_interval(tmp_path):
+    line = {"benchmark": "b", "row": "full", "seed": 1, "flags": "", "settings": {}, "figures": {}, **BARE}
+    for seeds, words in (((1,), "One seed of each row: no interval"), ((1, 2), "Mean over seeds [95 % interval")):
+        (tmp_path / "runs.jsonl").write_text("\n".join(json.dumps({**line, "seed": seed}) for seed in seeds))
+        write_ablation_files(tmp_path / "runs.jsonl")
+        assert words in (tmp_path / "b.md").read_text()
+        assert words in (tmp_path / "b.tex").read_text().replace("\\%", "%")
+
+
 def test_a_file_without_a_run_gives_no_table(tmp_path):
     (tmp_path / "runs.jsonl").touch()
     with pytest.raises(UserError, match="holds no finished run: give the file of some"):

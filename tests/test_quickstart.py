@@ -134,7 +134,7 @@ def test_readme_says_what_the_quickstart_finds(metrics, tmp_path):
             assert of_row[name] == pytest.approx(float(told), abs=more), (row, name)
     loss = metrics["reference_sensitivity"]
     told = re.search(
-        r"loss is (\S+) with the best report there is, (\S+) with the retrieved ones, (\S+) with none, (\S+) with",
+        r"token, is (\S+) with the training report most like the true one, (\S+) with the retrieved ones, (\S+) with none, (\S+) with",
         readme,
     )
     assert [loss[name] for name in ("oracle", "retrieved", "none", "random")] == pytest.approx(

@@ -47,6 +47,8 @@ def write_ablation_files(path: Path) -> list[str]:
             "Mean over seeds [95 % interval of the mean]; below it the paired difference to the full model "
             "[95 % interval], p by a paired t test, corrected by Holm over the whole table."
         )
+        if max(map(len, rows.values())) == 1:
+            caption = "One seed of each row: no interval and no test, which --seeds 1 2 3 gives."
         if any(run.get("finished", WHOLE_EPOCHS) < WHOLE_EPOCHS for seeds in rows.values() for run in seeds.values()):
             caption += (
                 f" Training seconds of runs before {WHOLE_EPOCHS[:10]}, 21 h UTC, are those of steps and validations; later ones "
