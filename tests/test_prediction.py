@@ -466,7 +466,7 @@ def test_what_can_be_looked_at_is_written(prepared, trained, tmp_path):
     rows = read_jsonl(tmp_path / "out" / "predictions.jsonl")
     assert {path.name for path in (tmp_path / "out" / "figures").glob("*.png")} == {"one_0.png.png", "two_0.png.png"}
     texts = sorted((tmp_path / "out" / "texts").iterdir())
-    assert [path.name for path in texts] == ["0.txt", "0_2.txt"]
+    assert [path.name for path in texts] == ["one_0.png.txt", "two_0.png.txt"]
     assert texts[0].read_text().startswith(rows[0]["report"])
     assert "Research use only" in texts[0].read_text()
     page = (tmp_path / "out" / "index.html").read_text()

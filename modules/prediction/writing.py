@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,16 +168,17 @@ class PredictionFolder:
             (self.folder / name).unlink(missing_ok=True)
 
     def write_texts(self) -> None:
-        """Write every report into a file of its own, named after its image."""
-        taken: set[str] = set()
+        """Write every report into a file of its own, named after its image; after its folders too where names are alike."""
+        images = [row["image"] for row in self.rows()]
+        alike, taken = Counter(Path(image).stem for image in images), Counter[str]()
+        top = os.path.commonpath(map(os.path.dirname, images)) if images else ""
         for row in self.rows():
-            stem = name = re.sub(r"[^\w.-]+", "_", Path(row["image"]).stem)
-            number = 1
-            while name in taken:
-                number += 1
-                name = f"{stem}_{number}"
-            taken.add(name)
-            with atomic_write(self.folder / TEXTS / f"{name}.txt") as file:
+            path = Path(row["image"])
+            name = path.stem if alike[path.stem] == 1 else path.relative_to(top).as_posix()
+            name = re.sub(r"[^\w.-]+", "_", name)
+            taken[name] += 1
+            again = f"_{taken[name]}" if taken[name] > 1 else ""  # "a b" beside "a_b"
+            with atomic_write(self.folder / TEXTS / f"{name}{again}.txt") as file:
                 file.write(f"{row['report']}\n\n{row['image']}\n{NOTE}\n")
 
     def summary(self) -> str:
