@@ -68,6 +68,10 @@ def test_what_an_archive_knows_above_a_report_is_none_of_it():
         F,
         "",
     )
+    for above in (F, "Lungs are clear."):
+        assert (
+            one_section(f"{above}\nResult: no change.\nImpression: {I}", "findings") == f"{above}\nResult: no change."
+        )
     assert one_section(f"Report: {F}", "findings") == one_section(f"Report: {F}", "impression") == f"Report: {F}"
     assert read(f"{record}\n\n Report:\n {F}\n\n Impression:\n {I}\n\n Primary Diagnostic Code: NORMAL") == (F, I)
 

@@ -66,7 +66,7 @@ _ASIDE = re.compile(  # what is neither: at the beginning of a line, behind a se
 )
 _CLOSES = re.compile(rf"(?:(?:^|\n)[^\w\n]{{0,40}}|(?<=[.!?])\s+){SIGNATURE}|\s(?-i:END OF (?:REPORT|IMPRESSION|FINDINGS))\b", re.IGNORECASE)  # fmt: skip
 _BODY = r"[^\S\n]*[*#_]*(?:report|results?)[*_]*[^\S\n]*:[*_]*"
-_REPORT = re.compile(rf"^{_BODY}", re.IGNORECASE | re.MULTILINE)
+_REPORT, _SENTENCE = re.compile(rf"^{_BODY}", re.IGNORECASE | re.MULTILINE), re.compile(r"[a-z]{2}\.(?=\s|\Z)")
 _ENDS_ASIDE = re.compile(
     rf"\n\s*\n|\n(?={_BODY}|\s*(?:[-*\u2022]\s+)?{_BOLD}(?:{ORGAN})[^:\n.]{{0,40}}:)", re.IGNORECASE
 )
@@ -175,9 +175,10 @@ def _parts(text: str) -> dict[str, list[str]]:
 
 
 def _below_the_record(texts: list[str]) -> list[str]:
-    """Texts under no heading from a line ``Report: ..`` on, if there is one: what an archive knows stands above it."""
+    """Texts under no heading from a line ``Report: ..`` on, if there is one with no sentence above: what an archive knows stands there."""
     for number, text in enumerate(texts):
-        if report := _REPORT.search(text):
+        report = _REPORT.search(text)
+        if report and not any(map(_SENTENCE.search, [*texts[:number], text[: report.start()]])):
             return [text[report.end() :], *texts[number + 1 :]]
     return texts
 
