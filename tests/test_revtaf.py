@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from models.beam_search import GenerationLimits
 from models.decoder_layers import PackedReports
 from models.entity_queries import GAIN, EntityQueries
+from models.retrieval_towers import stages
 from models.revtaf import PredictedPrompt, Revtaf, StudyInputs
 from modules.training.losses import (
     alignment_loss,
@@ -433,3 +434,11 @@ def test_without_a_report_memory_the_states_come_from_the_image_alone(tiny_model
             one, two = model.fuse(study).state_logits, model.fuse(other).state_logits
         assert torch.equal(one, two) == (layers == 0)
         assert any(name.startswith("report_memory.") for name in model.state_dict()) == (layers > 0)
+
+
+def test_a_look_that_fails_leaves_no_hook_behind(tiny_model):
+    """It would keep the stages of every later step in memory."""
+    model = tiny_model(enhancer="towers")
+    with pytest.raises(TypeError):
+        model.look(None, None, None)
+    assert not any(stage._forward_hooks for stage in stages(model.visual_encoder.backbone))

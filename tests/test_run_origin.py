@@ -103,7 +103,8 @@ def test_a_state_of_an_earlier_version_is_taken_at_its_word(interrupted, prepare
     save_atomically(content, run / "current_checkpoint.pth")
     train(prepared, run, *FEW, "--resume")
     saved = load_checkpoint(run / "current_checkpoint.pth")["run"]
-    assert (saved["earlier"], len(saved["history"]), saved["best"]) == (12, 2, 2)
+    first, second = (row["val_ce_f1"] for row in saved["history"])
+    assert (saved["earlier"], saved["best"]) == (12, 2 if second > first else 0)
 
 
 @pytest.mark.parametrize(
