@@ -20,7 +20,10 @@ Keys = Mapping[str, Sequence[str | None]]
 
 _ENDING = re.compile(r"(?:\.(?:jpe?g|jpe|jfif|png|dcm|dicom|nii|gz|tiff?|bmp|webp|npy|txt|json|xml))+$")
 _KEPT_AS_TEXT = re.compile(r'="([^"]*)"')  # ="007", by which exports keep Excel from making a number of an id
-_LIST = re.compile(r"\s*\[\s*(['\"])(.*?)\1\s*[,\]].*\Z", re.DOTALL)  # ['a/0.png', 'a/1.png']
+_LIST = re.compile(r"\s*[\[(]\s*(['\"])(.*?)\1\s*[,\])].*\Z", re.DOTALL)  # ['a/0.png', 'a/1.png'], ('a/0.png',)
+_OF_PYTHON = re.compile(  # tensor(5), tensor([5], device='cuda:0'), np.str_('a/0.png'), b'a/0.png'
+    r"\s*(?:(?:tensor|array|(?:np|numpy)\.\w+)\(\s*\[?(?P<called>[^,\[\]()]*?)\]?(?:,\s*(?:dtype|device)=[^()]*)?\)|b(?P<bytes>(['\"]).*\3))\s*"
+)
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _MIMIC_STUDY = re.compile(r"s(\d{8})")
 _OPEN_I = re.compile(r"cxr(?=\d+(?:_(?:\d+_)?im-\d+.*)?$)")  # CXR10, CXR10_IM-0002, CXR1_1_IM-0001-3001
@@ -52,8 +55,11 @@ def written_id(value: object) -> str:
 
 
 def _first(value: object) -> object:
-    """The first of several images, also of a list in a table's cell, and the path of one that is an object."""
+    """The first of several images, also of a list in a table's cell, without what Python prints around it; the path of an object."""
     value = path_of(value)
+    called = _OF_PYTHON.fullmatch(value) if isinstance(value, str) else None
+    if called:
+        value = (called["called"] or called["bytes"] or "").strip("'\" ")
     listed = _LIST.match(value) if isinstance(value, str) else None
     if listed:
         return listed[2]
