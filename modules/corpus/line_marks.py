@@ -1,4 +1,4 @@
-"""How exports write what is no letter of a report: the end of a line, and characters by their names."""
+"""How exports write what is no letter of a report: ends of lines and sentences, and characters by their names."""
 
 from __future__ import annotations
 
@@ -13,4 +13,5 @@ BREAK_SIGN = (
     r"|(?<=[.?!])(?:~{1,3}\s?|\s~{1,3}\s)(?=[A-Za-z])|(?<=[a-z:;),])~{1,3}(?=[A-Z][a-z])|(?<=[.?!])~{1,3}\Z"  # between repeated fields of HL7; not ~5 mm, T4~T6
     r"|(?<=[.?!])(?:\|{1,2}|//)(?=[A-Z])"  # between sentences, without a blank
 )
+TOGETHER = r"(?<=[a-z]{3}\.)(?=[A-Z][a-z])"  # between sentences without a blank: clear.No effusion
 ENTITY = r"&(?:[A-Z]?[a-z]{2,7}\d{0,2}|LT|GT|AMP|QUOT|NBSP|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});"  # &deg; &#13; &#xD;

@@ -93,9 +93,9 @@ def side_of(heading: str) -> str | None:
 
     ``"report"``, ``"findings"`` or ``"impression"`` where all words are those of a report alone; None for anything else.
     """
-    pieces = [re.sub(r"(?<=[a-z])(?:v?\d+)$", "", piece) for piece in _pieces(heading)]
-    bare = [piece for piece in pieces if not _VERSION.fullmatch(piece)]
-    versions, pieces = bare != _pieces(heading), bare
+    written = _pieces(heading)
+    unnumbered = [re.sub(r"(?<=[a-z])(?:v?\d+)$", "", piece) for piece in written]
+    pieces = [piece for piece in unnumbered if not _VERSION.fullmatch(piece)]
     if not pieces or not all(_WORDS.fullmatch(piece) for piece in pieces):
         return None
     said = {match.lastgroup for piece in pieces for match in _WORD.finditer(piece)}
@@ -105,7 +105,7 @@ def side_of(heading: str) -> str | None:
         return "reference"
     if said & {"generated", "either"}:
         return "generated"
-    if versions:
+    if pieces != written:
         return None  # report_new may be either
     plain = plain_heading(heading)
     if ("finding" in plain) == ("impression" in plain):

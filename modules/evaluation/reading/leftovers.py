@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modules.corpus.cells import failed
 from modules.corpus.language import refuse_other_language
-from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, TAGGED_BREAK
+from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, TAGGED_BREAK, TOGETHER
 from modules.evaluation.reading.chat_marks import OFFER, OPENING, SPEAKER
 from modules.evaluation.reading.column_values import is_class
 from modules.evaluation.reading.labels_before import label_before
@@ -81,7 +81,7 @@ _OF_MOST = (  # what one text may begin with, and most texts of a file only if a
         r"\s*(\[UNK\]|<unk>|\u2047|(?-i:UNK|SOS|BOS|CLS)\b|unk\b|<\w{1,20}>|\[(?!findings|impression)[a-z]\w{0,20}(?: \d+)?\])",
     ),
     ("begin with signs", r"\s*([@=~|$^`+\\]{2,}|-{3,}(?=\s*\w))"),
-    ("hold sentences without a blank between them", r"[\s\S]*?((?-i:[a-z]{3}\.[A-Z][a-z]))"),
+    ("hold sentences without a blank between them", rf"[\s\S]*?((?-i:\w{{3}}\.{TOGETHER}\w\w))"),
     ("hold words that a tokenizer does not know", r"[\s\S]*?(\u2047)"),
 )
 _UNIT = r"(?:\s*(?:%|s|sec|secs|seconds|ms|tokens?(?:/s)?|tok/s|words?|nats|bits|/\s*\d+))?"

@@ -288,8 +288,8 @@ def _named(text: str) -> set[str]:
 
 def _has_sections(text: str) -> bool:
     """Whether a text names findings or impression; or a conclusion below something else, or a history above ``Report:``."""
-    if _named(text) or not _headings(text):
-        return bool(_named(text))
+    if (named := bool(_named(text))) or not _headings(text):
+        return named
     parts = _parts(text)
     return bool(parts["before"] and (parts.get("impression") or _REPORT.search(text)))
 

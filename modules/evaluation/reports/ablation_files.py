@@ -48,7 +48,7 @@ def write_ablation_files(path: Path) -> list[str]:
             "[95 % interval], p by a paired t test, corrected by Holm over the whole table."
         )
         if max(map(len, rows.values())) == 1:
-            caption = "One seed of each row: no interval and no test, which --seeds 1 2 3 gives."
+            caption = "One seed of each row: no interval and no test, for which --seeds 3 trains more."
         if any(run.get("finished", WHOLE_EPOCHS) < WHOLE_EPOCHS for seeds in rows.values() for run in seeds.values()):
             caption += (
                 f" Training seconds of runs before {WHOLE_EPOCHS[:10]}, 21 h UTC, are those of steps and validations; later ones "

@@ -153,9 +153,8 @@ def _read_studies(path: Path, rows: Rows, columns: Mapping[str, str], options: R
                 if isinstance(values.get(name), str)
             }
             changed[MARKS] += any(values[name] != text for name, text in plain.items())
-            apart = {name: sentences_apart(text) for name, text in plain.items()}
-            changed[TOGETHER] += apart != plain
-            plain = apart
+            together, plain = plain, {name: sentences_apart(text) for name, text in plain.items()}
+            changed[TOGETHER] += together != plain
             sections = cut_to_sections(plain)
             changed[MORE] += any(plain.get(name) != text for name, text in sections.items())
             values |= plain | sections

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from modules.corpus.cells import is_empty
-from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, HL7_SIGNS, TAGGED_BREAK
+from modules.corpus.line_marks import BREAK_SIGN, ENTITY, HL7_BREAK, HL7_SIGN, HL7_SIGNS, TAGGED_BREAK, TOGETHER
 from modules.corpus.nothing_said import says_nothing
 from modules.corpus.section_names import SIGNATURE
 from modules.evaluation.reading.one_section import named_sections, one_section
@@ -23,7 +23,7 @@ _BREAK = re.compile(  # as Excel writes a carriage return; as a program prints o
 _HL7_SIGN = re.compile(HL7_SIGN)
 _ENTITY = re.compile(ENTITY)
 _TIMES_ESCAPED = 2  # &amp;#xD; is &#xD; in a file that was escaped twice
-_TOGETHER = re.compile(r"(?<=[a-z]{3}\.)(?=[A-Z][a-z])")
+_TOGETHER = re.compile(TOGETHER)
 _SECTION = re.compile(r"\b(?:FINDINGS?|IMPRESSIONS?|Findings?|Impressions?)\s*:")
 _CLOSES = re.compile(rf"\W*(?:(?:\w+ )?(?:impressions?|conclusions?)\W*:|{SIGNATURE})", re.IGNORECASE)
 
