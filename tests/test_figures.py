@@ -27,6 +27,7 @@ def test_every_map_has_a_panel_and_all_share_a_scale(sentences, panels):
     assert between == {"nearest"}  # between patches a map says nothing
     assert "Generated: the lungs are clear ." in figure.texts[0].get_text()
     assert "Reference: no effusion ." in figure.texts[0].get_text()
+    assert "Reference" not in draw(IMAGE, maps(4), [], {**row(), "reference": ""}).texts[0].get_text()
 
 
 @pytest.mark.slow

@@ -125,7 +125,9 @@ def draw(
     """
     from matplotlib.figure import Figure
 
-    lines = [f"{name}: {row[key]}" for name, key in (("Generated", "prediction"), ("Reference", "reference"))]
+    lines = [f"Generated: {row['prediction']}"]
+    if row["reference"]:  # a film of one's own has none
+        lines.append(f"Reference: {row['reference']}")
     text = "\n\n".join(_cut(line, 132, TEXT_LINES) for line in lines)
     levels = [maps for maps in (entities, sentences) if maps]
     image_side = len(levels)  # the image spans as many columns as there are rows of maps
